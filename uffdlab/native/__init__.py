@@ -1,2 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""All the C: everything that touches a registered page, handles an event or reads a clock."""
+"""All the C: everything that touches a registered page, handles an event or reads a clock.
+
+The extension ``_probe`` is optional: a machine without a compiler, or without Linux, reads notebooks and data all
+the same. Ask :func:`why_missing` before offering to measure; :func:`probe` raises the same sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+
+
+def probe() -> tuple[Any, Any]:
+    """Return ``(ffi, lib)`` of the Linux probes.
+
+    Raises UffdlabError when the extension is not there, saying why and what to install.
+    """
+    try:
+        module = importlib.import_module("uffdlab.native._probe")
+    except ImportError as error:
+        raise UffdlabError(_explain(error)) from error
+    return module.ffi, module.lib
+
+
+def why_missing() -> str | None:
+    """Return one sentence on why nothing can be measured here, or None when the extension is there."""
+    try:
+        probe()
+    except UffdlabError as error:
+        return str(error)
+    return None
+
+
+def _explain(error: ImportError) -> str:
+    if sys.platform != "linux":
+        return f"nothing can be measured on {sys.platform}: the probes need Linux; recorded data can still be read"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            "the extension uffdlab.native._probe was not built, most likely because there was no C compiler at "
+            "install: install gcc (or clang) and the Python headers, then repeat 'pip install -e .'"
+        )
+    return f"the extension uffdlab.native._probe does not load ({error}): repeat 'pip install -e .'"

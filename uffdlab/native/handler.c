@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The event handler is a C thread: a Python handler would need the interpreter
+ * lock that a Python reader of the faulting page holds while it waits.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "probe.h"
+#include "uapi.h"
+
+struct ul_handler {
+	pthread_t thread;
+	int fd, stop_fd;
+	uint64_t page_bytes, deadline_ns;
+	struct ul_handler_stats stats;
+};
+
+static int wake(int fd, uint64_t addr, uint64_t len)
+{
+	struct ul_uffdio_range range = { addr, len };
+
+	return ioctl(fd, UL_UFFDIO_WAKE, &range) ? -errno : 0;
+}
+
+/* hugetlb has no UFFDIO_ZEROPAGE: copy from memory that reads as zero. */
+static int copy_zeros(int fd, uint64_t addr, uint64_t len)
+{
+	struct ul_uffdio_copy copy = { .dst = addr, .len = len };
+	void *zeros;
+	int ret;
+
+	zeros = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (zeros == MAP_FAILED)
+		return -errno;
+	copy.src = (uint64_t)(uintptr_t)zeros;
+	ret = ioctl(fd, UL_UFFDIO_COPY, &copy) ? -errno : 0;
+	munmap(zeros, len);
+	return ret;
+}
+
+static int resolve_missing(const struct ul_handler *h, uint64_t page)
+{
+	int ret = ul_zeropage(h->fd, page, h->page_bytes);
+
+	if (ret == -EINVAL)
+		ret = copy_zeros(h->fd, page, h->page_bytes);
+	/* Another thread filled it, or a marker sits there: wake, let it retry. */
+	if (ret == -EEXIST)
+		ret = wake(h->fd, page, h->page_bytes);
+	return ret;
+}
+
+static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
+{
+	uint64_t page = msg->fault_address & ~(h->page_bytes - 1);
+	uint64_t ns;
+	int ret;
+
+	if (msg->event != UL_EVENT_PAGEFAULT) {
+		h->stats.other++;
+		return;
+	}
+	if (msg->fault_flags & UL_PAGEFAULT_FLAG_WP) {
+		h->stats.wp++;
+		ret = ul_write_protect(h->fd, page, h->page_bytes, 0, &ns);
+	} else if (msg->fault_flags & UL_PAGEFAULT_FLAG_MINOR) {
+		h->stats.minor++;
+		ret = wake(h->fd, page, h->page_bytes);
+	} else {
+		h->stats.missing++;
+		ret = resolve_missing(h, page);
+	}
+	if (ret) {
+		h->stats.failed++;
+		h->stats.last_errno = -ret;
+	}
+}
+
+static void drain(struct ul_handler *h)
+{
+	struct ul_uffd_msg msgs[64];
+	ssize_t got;
+
+	while ((got = read(h->fd, msgs, sizeof(msgs))) > 0)
+		for (size_t i = 0; i < (size_t)got / sizeof(msgs[0]); i++)
+			resolve(h, &msgs[i]);
+}
+
+static void *handle(void *arg)
+{
+	struct ul_handler *h = arg;
+	struct pollfd fds[2] = {
+		{ .fd = h->fd, .events = POLLIN },
+		{ .fd = h->stop_fd, .events = POLLIN },
+	};
+
+	for (;;) {
+		uint64_t now = ul_now_ns();
+
+		if (now >= h->deadline_ns) {
+			/* Closing releases every waiter: nothing stays stuck. */
+			h->stats.deadline_hit = 1;
+			close(h->fd);
+			return NULL;
+		}
+		if (poll(fds, 2, (int)((h->deadline_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
+			return NULL;
+		if (fds[0].revents & POLLIN)
+			drain(h);
+		if (fds[1].revents & POLLIN)
+			return NULL;
+	}
+}
+
+/* NULL when a descriptor, memory or a thread could not be had. */
+struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns)
+{
+	struct ul_handler *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->fd = fd;
+	h->page_bytes = page_bytes;
+	h->deadline_ns = ul_now_ns() + timeout_ns;
+	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (h->stop_fd < 0)
+		goto free_handler;
+	if (pthread_create(&h->thread, NULL, handle, h))
+		goto close_stop;
+	return h;
+
+close_stop:
+	close(h->stop_fd);
+free_handler:
+	free(h);
+	return NULL;
+}
+
+int ul_handler_stop(struct ul_handler *h, struct ul_handler_stats *stats)
+{
+	const uint64_t one = 1;
+	int ret = 0;
+
+	if (write(h->stop_fd, &one, sizeof(one)) != sizeof(one))
+		ret = -errno;
+	else
+		ret = -pthread_join(h->thread, NULL);
+	if (ret)
+		return ret;	/* the thread may still run: leak rather than free under it */
+	*stats = h->stats;
+	close(h->stop_fd);
+	free(h);
+	return 0;
+}

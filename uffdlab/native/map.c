@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* Mappings of every backing the probes compare, empty when they are returned. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "probe.h"
+#include "uapi.h"
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+static int log2_of(uint64_t power_of_two)
+{
+	return 63 - __builtin_clzll(power_of_two);
+}
+
+/*
+ * Reserve address space with slack, then place the mapping aligned inside it:
+ * a 2 MiB table (or a huge page) must not straddle the edges of the range.
+ */
+static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
+{
+	uint64_t base, start;
+	void *slack, *got;
+	int err;
+
+	if (len > UINT64_MAX - align)
+		return -ENOMEM;
+	slack = mmap(NULL, len + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (slack == MAP_FAILED)
+		return -errno;
+	base = (uint64_t)(uintptr_t)slack;
+	start = (base + align - 1) & ~(align - 1);
+	got = mmap((void *)(uintptr_t)start, len, PROT_READ | PROT_WRITE,
+		   flags | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	err = errno;
+	if (got == MAP_FAILED) {
+		munmap(slack, len + align);
+		return -err;
+	}
+	if (start > base)
+		munmap(slack, start - base);
+	munmap((void *)(uintptr_t)(start + len), base + align - start);
+	*addr = start;
+	return 0;
+}
+
+int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr)
+{
+	const uint64_t pmd = 2ull << 20;
+	const int huge = MAP_HUGETLB | (log2_of(page_bytes) << MAP_HUGE_SHIFT);
+	const int advice = kind == UL_MAP_ANON_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+	int ret;
+
+	switch (kind) {
+	case UL_MAP_ANON:
+	case UL_MAP_ANON_THP:
+		ret = map_aligned(len, pmd, MAP_PRIVATE | MAP_ANONYMOUS, addr);
+		break;
+	case UL_MAP_SHMEM:
+		ret = map_aligned(len, pmd, MAP_SHARED | MAP_ANONYMOUS, addr);
+		break;
+	case UL_MAP_HUGETLB_PRIVATE:
+		return map_aligned(len, page_bytes, MAP_PRIVATE | MAP_ANONYMOUS | huge, addr);
+	case UL_MAP_HUGETLB_SHARED:
+		return map_aligned(len, page_bytes, MAP_SHARED | MAP_ANONYMOUS | huge, addr);
+	default:
+		return -EINVAL;
+	}
+	if (ret)
+		return ret;
+	/* A kernel without THP answers EINVAL: then there is nothing to turn off. */
+	if (madvise((void *)(uintptr_t)*addr, len, advice) && (errno != EINVAL || advice == MADV_HUGEPAGE)) {
+		ret = -errno;
+		munmap((void *)(uintptr_t)*addr, len);
+	}
+	return ret;
+}
+
+int ul_unmap(uint64_t addr, uint64_t len)
+{
+	return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
+}
+
+int ul_discard(uint64_t addr, uint64_t len)
+{
+	return madvise((void *)(uintptr_t)addr, len, MADV_DONTNEED) ? -errno : 0;
+}
+
+int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)
+{
+	uint64_t start = ul_now_ns();
+	int ret = madvise((void *)(uintptr_t)addr, len, UL_MADV_POPULATE_READ);
+
+	*ns = ul_now_ns() - start;
+	return ret ? -errno : 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the extension offers to Python: read by cffi and included by probe.h, so
+ * the two cannot drift apart. Functions return 0 (or what they say) on success
+ * and -errno on failure. Times are CLOCK_MONOTONIC nanoseconds, sizes bytes.
+ */
+
+/* clock.c */
+uint64_t ul_now_ns(void);
+uint64_t ul_cycles(void);		/* 0 where there is no user-readable counter */
+const char *ul_compiler(void);
+
+/* uffd.c: one ioctl each; *ns is the time of the system call alone */
+enum { UL_VIA_DEVICE = 1, UL_VIA_SYSCALL = 2, UL_VIA_SYSCALL_USER_ONLY = 3 };
+int ul_uffd_open(int user_mode_only, int *via);
+int ul_uffd_api(int fd, uint64_t wanted, uint64_t *granted, uint64_t *ioctls);
+int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *ioctls, uint64_t *ns);
+int ul_unregister(int fd, uint64_t addr, uint64_t len);
+int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns);
+int ul_zeropage(int fd, uint64_t addr, uint64_t len);
+int ul_close(int fd);
+
+/* handler.c: a thread that counts events and resolves each with one page */
+struct ul_handler_stats {
+	uint64_t wp, missing, minor, other;
+	uint64_t failed;		/* events that could not be resolved */
+	int last_errno;			/* of the last failure, positive */
+	int deadline_hit;		/* it gave up: the userfaultfd is closed, every waiter released */
+};
+struct ul_handler;
+struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns);
+int ul_handler_stop(struct ul_handler *handler, struct ul_handler_stats *stats);
+
+/* map.c */
+enum {
+	UL_MAP_ANON = 0, UL_MAP_ANON_THP = 1, UL_MAP_SHMEM = 2,
+	UL_MAP_HUGETLB_PRIVATE = 3, UL_MAP_HUGETLB_SHARED = 4
+};
+int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr);
+int ul_unmap(uint64_t addr, uint64_t len);
+int ul_discard(uint64_t addr, uint64_t len);
+int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
+
+/* touch.c: a fault the kernel answers with SIGBUS ends the touching with -EFAULT */
+#define UL_BINS 256			/* four per octave of nanoseconds; see ul_bin() */
+int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t *ns,
+		   uint64_t sample_every, uint64_t *bins);
+int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int write, uint64_t *ns);
+int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t wanted, uint64_t seed);
+unsigned int ul_bin(uint64_t ns);
+
+/* pagemap.c */
+struct ul_page_state {
+	uint64_t pagemap;		/* the raw /proc/self/pagemap entry */
+	uint64_t categories;		/* PAGEMAP_SCAN categories */
+	int scan_errno;			/* why categories is unknown; 0 when it is known */
+};
+int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *state);
+int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages);
+int ul_pagemap_scan_supported(void);
+
+/* counters.c */
+struct ul_counters {
+	int64_t vm_pte_kib, vm_rss_kib, rss_anon_kib, rss_shmem_kib, hugetlb_kib;	/* -1: not reported */
+	int64_t minor_faults, major_faults;
+	int64_t tlb_ipis;		/* all CPUs, whole machine, since boot; -1: not reported */
+};
+int ul_counters(struct ul_counters *now);
+int ul_pt_reclaim(void);
+int ul_die_with_parent(void);

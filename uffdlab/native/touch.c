@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* Loads and stores, one per page, that take the faults the probes count. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+#include "probe.h"
+
+/*
+ * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool).
+ * That is an outcome to report, not a reason to die.
+ */
+static __thread sigjmp_buf *escape;
+static struct sigaction previous;
+
+static void on_sigbus(int signo)
+{
+	if (escape)
+		siglongjmp(*escape, 1);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+static void guard_begin(sigjmp_buf *env)
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = on_sigbus;
+	sigaction(SIGBUS, &action, &previous);
+	escape = env;
+}
+
+static void guard_end(void)
+{
+	escape = NULL;
+	sigaction(SIGBUS, &previous, NULL);
+}
+
+UL_RAW static inline void touch(uint64_t addr, int write)
+{
+	volatile char *byte = (volatile char *)(uintptr_t)addr;
+
+	if (write)
+		*byte = 1;
+	else
+		(void)*byte;
+}
+
+/* Four bins per octave: bin b starts at (4 + b % 4) * 2^(b / 4 - 2) ns. */
+unsigned int ul_bin(uint64_t ns)
+{
+	unsigned int octave;
+
+	if (ns < 4)
+		return (unsigned int)ns;	/* 0..3 are exact, below the first full octave */
+	octave = 63 - (unsigned int)__builtin_clzll(ns);
+	return octave * 4 + (unsigned int)((ns >> (octave - 2)) & 3);
+}
+
+UL_RAW static void touch_range(uint64_t addr, uint64_t len, uint64_t stride, int write)
+{
+	for (uint64_t at = 0; at < len; at += stride)
+		touch(addr + at, write);
+}
+
+/* Every sample_every-th touch is timed on its own, so that the clock costs the loop next to nothing. */
+UL_RAW static void touch_sampled(uint64_t addr, uint64_t len, uint64_t stride, int write,
+				 uint64_t sample_every, uint64_t *bins)
+{
+	uint64_t until_sample = sample_every, start;
+
+	for (uint64_t at = 0; at < len; at += stride) {
+		if (--until_sample) {
+			touch(addr + at, write);
+			continue;
+		}
+		until_sample = sample_every;
+		start = ul_now_ns();
+		touch(addr + at, write);
+		bins[ul_bin(ul_now_ns() - start)]++;
+	}
+}
+
+int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t *ns,
+		   uint64_t sample_every, uint64_t *bins)
+{
+	sigjmp_buf env;
+	uint64_t start;
+
+	if (!stride)
+		return -EINVAL;
+	if (sigsetjmp(env, 1)) {
+		guard_end();
+		return -EFAULT;
+	}
+	guard_begin(&env);
+	start = ul_now_ns();
+	if (sample_every && bins)
+		touch_sampled(addr, len, stride, write, sample_every, bins);
+	else
+		touch_range(addr, len, stride, write);
+	*ns = ul_now_ns() - start;
+	guard_end();
+	return 0;
+}
+
+UL_RAW static void touch_offsets(uint64_t addr, const uint64_t *offsets, uint64_t count, int write)
+{
+	for (uint64_t i = 0; i < count; i++)
+		touch(addr + offsets[i], write);
+}
+
+int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int write, uint64_t *ns)
+{
+	sigjmp_buf env;
+	uint64_t start;
+
+	if (sigsetjmp(env, 1)) {
+		guard_end();
+		return -EFAULT;
+	}
+	guard_begin(&env);
+	start = ul_now_ns();
+	touch_offsets(addr, offsets, count, write);
+	*ns = ul_now_ns() - start;
+	guard_end();
+	return 0;
+}
+
+/* splitmix64 (public domain, S. Vigna): small, seedable, the same everywhere. */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+/* Selection sampling (Knuth, algorithm S): exactly `wanted` pages, each set of them equally likely. */
+UL_RAW static void touch_selected(uint64_t addr, uint64_t pages, uint64_t stride, uint64_t wanted,
+				  uint64_t seed)
+{
+	for (uint64_t page = 0; page < pages && wanted; page++) {
+		if (next_random(&seed) % (pages - page) >= wanted)
+			continue;
+		touch(addr + page * stride, 1);
+		wanted--;
+	}
+}
+
+/* Write to `wanted` of the pages, chosen uniformly by seed. */
+int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t wanted, uint64_t seed)
+{
+	sigjmp_buf env;
+
+	if (!stride || wanted > len / stride)
+		return -EINVAL;
+	if (sigsetjmp(env, 1)) {
+		guard_end();
+		return -EFAULT;
+	}
+	guard_begin(&env);
+	touch_selected(addr, len / stride, stride, wanted, seed);
+	guard_end();
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel interface as this package needs it, carried along because the
+ * installed headers are often older than the running kernel. Numbers are ABI:
+ * include/uapi/linux/userfaultfd.h, include/uapi/linux/fs.h, mman-common.h.
+ */
+#ifndef UFFDLAB_UAPI_H
+#define UFFDLAB_UAPI_H
+
+#include <linux/ioctl.h>
+#include <stdint.h>
+
+#define UL_UFFD_API 0xAAull
+
+struct ul_uffdio_api { uint64_t api, features, ioctls; };
+struct ul_uffdio_range { uint64_t start, len; };
+struct ul_uffdio_register { struct ul_uffdio_range range; uint64_t mode, ioctls; };
+struct ul_uffdio_writeprotect { struct ul_uffdio_range range; uint64_t mode; };
+struct ul_uffdio_copy { uint64_t dst, src, len, mode; int64_t copy; };
+struct ul_uffdio_zeropage { struct ul_uffdio_range range; uint64_t mode; int64_t zeropage; };
+
+/* struct uffd_msg: 32 bytes, packed; only the page fault arm is read here. */
+struct ul_uffd_msg {
+	uint8_t event, pad1;
+	uint16_t pad2;
+	uint32_t pad3;
+	uint64_t fault_flags, fault_address, fault_feat;
+} __attribute__((packed));
+
+#define UL_UFFDIO_API		_IOWR(0xAA, 0x3F, struct ul_uffdio_api)
+#define UL_UFFDIO_REGISTER	_IOWR(0xAA, 0x00, struct ul_uffdio_register)
+#define UL_UFFDIO_UNREGISTER	_IOR(0xAA, 0x01, struct ul_uffdio_range)
+#define UL_UFFDIO_WAKE		_IOR(0xAA, 0x02, struct ul_uffdio_range)
+#define UL_UFFDIO_COPY		_IOWR(0xAA, 0x03, struct ul_uffdio_copy)
+#define UL_UFFDIO_ZEROPAGE	_IOWR(0xAA, 0x04, struct ul_uffdio_zeropage)
+#define UL_UFFDIO_WRITEPROTECT	_IOWR(0xAA, 0x06, struct ul_uffdio_writeprotect)
+#define UL_USERFAULTFD_IOC_NEW	_IO(0xAA, 0x00)
+
+#define UL_UFFD_USER_MODE_ONLY	1
+
+#define UL_REGISTER_MODE_MISSING	(1ull << 0)
+#define UL_REGISTER_MODE_WP		(1ull << 1)
+#define UL_WRITEPROTECT_MODE_WP		(1ull << 0)
+
+#define UL_EVENT_PAGEFAULT	0x12
+#define UL_PAGEFAULT_FLAG_WP	(1ull << 1)
+#define UL_PAGEFAULT_FLAG_MINOR	(1ull << 2)
+
+#define UL_MADV_POPULATE_READ	22	/* since 5.14 */
+#define UL_MADV_POPULATE_WRITE	23
+
+struct ul_pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end;
+	uint64_t vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+struct ul_page_region { uint64_t start, end, categories; };
+
+#define UL_PAGEMAP_SCAN	_IOWR('f', 16, struct ul_pm_scan_arg)	/* since 6.7 */
+
+#define UL_PAGE_IS_PFNZERO	(1ull << 5)
+/* Every category up to GUARD (bit 8, since 6.15); older kernels know fewer. */
+#define UL_PAGE_CATEGORIES	((1ull << 9) - 1)
+#define UL_PAGE_CATEGORIES_6_7	((1ull << 8) - 1)
+
+_Static_assert(sizeof(struct ul_uffd_msg) == 32, "struct uffd_msg is 32 bytes");
+_Static_assert(sizeof(struct ul_pm_scan_arg) == 96, "struct pm_scan_arg is 96 bytes");
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* One function per userfaultfd operation; the time of the system call alone. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "probe.h"
+#include "uapi.h"
+
+static int open_device(int flags)
+{
+	int dev, fd;
+
+	dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (dev < 0)
+		return -errno;
+	fd = ioctl(dev, UL_USERFAULTFD_IOC_NEW, flags);
+	if (fd < 0)
+		fd = -errno;
+	close(dev);
+	return fd;
+}
+
+static int open_syscall(int flags)
+{
+	int fd = (int)syscall(SYS_userfaultfd, flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * The device first (since 6.1: file permissions decide), then the system call.
+ * UFFD_USER_MODE_ONLY came with 5.11; older kernels answer EINVAL.
+ */
+int ul_uffd_open(int user_mode_only, int *via)
+{
+	const int base = O_CLOEXEC | O_NONBLOCK;
+	const int flags = user_mode_only ? base | UL_UFFD_USER_MODE_ONLY : base;
+	int fd;
+
+	*via = UL_VIA_DEVICE;
+	fd = open_device(flags);
+	if (fd == -EINVAL && flags != base)
+		fd = open_device(base);
+	if (fd != -ENOENT && fd != -EACCES && fd != -EPERM)
+		return fd;
+
+	*via = user_mode_only ? UL_VIA_SYSCALL_USER_ONLY : UL_VIA_SYSCALL;
+	fd = open_syscall(flags);
+	if (fd == -EINVAL && flags != base) {
+		*via = UL_VIA_SYSCALL;
+		fd = open_syscall(base);
+	}
+	return fd;
+}
+
+int ul_uffd_api(int fd, uint64_t wanted, uint64_t *granted, uint64_t *ioctls)
+{
+	struct ul_uffdio_api api = { .api = UL_UFFD_API, .features = wanted };
+
+	if (ioctl(fd, UL_UFFDIO_API, &api))
+		return -errno;
+	*granted = api.features;
+	*ioctls = api.ioctls;
+	return 0;
+}
+
+static int timed_ioctl(int fd, unsigned long request, void *arg, uint64_t *ns)
+{
+	uint64_t start = ul_now_ns();
+	int ret = ioctl(fd, request, arg);
+
+	*ns = ul_now_ns() - start;
+	return ret ? -errno : 0;
+}
+
+int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *ioctls, uint64_t *ns)
+{
+	struct ul_uffdio_register reg = { .range = { addr, len }, .mode = mode };
+	int ret = timed_ioctl(fd, UL_UFFDIO_REGISTER, &reg, ns);
+
+	*ioctls = reg.ioctls;
+	return ret;
+}
+
+int ul_unregister(int fd, uint64_t addr, uint64_t len)
+{
+	struct ul_uffdio_range range = { addr, len };
+
+	return ioctl(fd, UL_UFFDIO_UNREGISTER, &range) ? -errno : 0;
+}
+
+int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns)
+{
+	struct ul_uffdio_writeprotect wp = {
+		.range = { addr, len },
+		.mode = protect ? UL_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return timed_ioctl(fd, UL_UFFDIO_WRITEPROTECT, &wp, ns);
+}
+
+int ul_zeropage(int fd, uint64_t addr, uint64_t len)
+{
+	struct ul_uffdio_zeropage zero = { .range = { addr, len } };
+
+	return ioctl(fd, UL_UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+int ul_close(int fd)
+{
+	return close(fd) ? -errno : 0;
+}
