@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""A campaign: say what it needs, give it the huge pages it may have, run its blocks, keep what was measured."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from uffdlab import datasets, native, provenance
+from uffdlab.errors import UffdlabError
+from uffdlab.host import facts, features, memory, settings
+from uffdlab.probes import runner
+from uffdlab.probes.needs import Needs, peak
+from uffdlab.probes.runner import Block, Rows
+from uffdlab.units import format_size
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What was measured, by table, and where."""
+
+    rows: Rows
+    facts: dict[str, Any]
+    probes: tuple[str, ...]
+
+    def tables(self) -> list[datasets.Table]:
+        """Return the tables as a dataset holds them."""
+        fields = runner.table_fields(self.probes)
+        return [datasets.Table(name, fields[name], self.rows.tables.get(name, [])) for name in fields]
+
+    def summary(self) -> str:
+        """Return one line: how many blocks ended how, and how many rows there are."""
+        ended = Counter(row["outcome"] for row in self.rows.tables["outcomes"])
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in ended.most_common())
+        rows = sum(len(rows) for name, rows in self.rows.tables.items() if name != "outcomes")
+        return f"{rows} rows; blocks: {counted}"
+
+    def reasons(self) -> list[str]:
+        """Return why blocks did not end well, each reason once, the most frequent first."""
+        bad = Counter(
+            f"{row['probe']} {row['outcome']}: {row['reason']}"
+            for row in self.rows.tables["outcomes"]
+            if row["outcome"] != "ok"
+        )
+        return [f"{count} x {reason}" for reason, count in bad.most_common()]
+
+
+def why_impossible() -> str | None:
+    """Return why nothing can be measured on this host, in one sentence; None when it can."""
+    missing = native.why_missing()
+    if missing:
+        return missing
+    found = features.query()
+    return None if found.available else found.why
+
+
+def needs_text(blocks: Sequence[Block]) -> str:
+    """Return what the blocks need at their peak, as a clause."""
+    needs = peak(block.needs() for block in blocks)
+    pools = [f"{count} huge pages of {format_size(size * 1024)}" for size, count in sorted(needs.hugepages.items())]
+    return " and ".join([f"{format_size(needs.memory_kib * 1024)} of memory", *pools])
+
+
+def measure(
+    blocks: Sequence[Block],
+    *,
+    suite: str | None,
+    seed: int,
+    allow_host_changes: bool,
+    say: Say,
+    progress: Callable[[Block], None] = lambda block: None,
+) -> Campaign:
+    """Run the blocks and return what came of them; ``say`` gets what the reader should know before it starts.
+
+    Raises UffdlabError when this host cannot measure at all, or has what not one of the blocks needs.
+    """
+    impossible = why_impossible()
+    if impossible:
+        raise UffdlabError(impossible)
+    say(f"{len(blocks)} blocks; needs {needs_text(blocks)}")
+    known = facts.collect(seed=seed)
+    started, day = time.monotonic(), datetime.now(UTC).date().isoformat()
+    with ExitStack() as stack:
+        if allow_host_changes:
+            _fill_pools(stack, peak(block.needs() for block in blocks), say)
+        _refuse_if_hopeless(blocks)
+        rows = runner.run(blocks, progress)
+    known |= {"suite": suite, "started_utc": day, "duration_s": round(time.monotonic() - started, 1)}
+    probes = tuple(dict.fromkeys(block.probe for block in sorted(blocks, key=lambda block: block.probe)))
+    return Campaign(rows, provenance.allowed(known), probes)
+
+
+def save(campaign: Campaign, out: Path, *, id_: str, title: str) -> datasets.Dataset:
+    """Write the campaign as a dataset."""
+    return datasets.write(out, id=id_, title=title, tables=campaign.tables(), provenance=campaign.facts)
+
+
+def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:
+    lacking = [block.needs().missing() for block in blocks]
+    if lacking and all(lacking):
+        raise UffdlabError(f"nothing can be measured: {lacking[0]}")
+
+
+def _fill_pools(stack: ExitStack, needs: Needs, say: Say) -> None:
+    """Hold the hugetlb pools at what is needed until the stack closes, as far as that is to be had."""
+    sizes = sorted(size for size in needs.hugepages if memory.hugepages(size))
+    while sizes:
+        try:
+            stack.enter_context(
+                settings.changed({f"hugetlb_{size}": needs.hugepages[size] for size in sizes}, allow=True)
+            )
+            return
+        except UffdlabError as error:
+            # Memory may be too fragmented for the largest pages: measure the rest all the same.
+            say(f"going on without huge pages of {format_size(sizes.pop() * 1024)}: {error}")

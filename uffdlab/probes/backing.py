@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What memory the probes compare: the backings QEMU and CRIU meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Backing:
+    """One kind of memory: how it is mapped and the size of the page a fault fills.
+
+    ``page_bytes`` is the unit in which the kernel fills, marks and resolves it, ``pool_kib`` the size of the
+    hugetlb pool it draws from (None for ordinary memory).
+    """
+
+    name: str
+    map_kind: str
+    page_bytes: int
+    title: str
+
+    @property
+    def pool_kib(self) -> int | None:
+        """Return which hugetlb pool it needs pages from, by page size in KiB."""
+        return self.page_bytes // KIB if self.map_kind.startswith("UL_MAP_HUGETLB") else None
+
+    @property
+    def alignment_bytes(self) -> int:
+        """Return what a range of it must be a multiple of."""
+        return 2 * MIB if self.name == "anon_thp" else self.page_bytes
+
+
+BACKINGS: dict[str, Backing] = {
+    backing.name: backing
+    for backing in (
+        Backing("anon", "UL_MAP_ANON", 4 * KIB, "private anonymous, 4 KiB pages, THP off"),
+        Backing("anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on"),
+        Backing("shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages"),
+        Backing("hugetlb_2m_private", "UL_MAP_HUGETLB_PRIVATE", 2 * MIB, "hugetlb 2 MiB, private"),
+        Backing("hugetlb_2m_shared", "UL_MAP_HUGETLB_SHARED", 2 * MIB, "hugetlb 2 MiB, shared"),
+        Backing("hugetlb_1g_private", "UL_MAP_HUGETLB_PRIVATE", GIB, "hugetlb 1 GiB, private"),
+        Backing("hugetlb_1g_shared", "UL_MAP_HUGETLB_SHARED", GIB, "hugetlb 1 GiB, shared"),
+    )
+}

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What a measurement needs of the host, said before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from uffdlab.host import memory
+
+RESERVE_KIB = 512 * 1024  # left to everything else on the machine
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Peak memory (KiB, without huge pages) and huge pages by size in KiB."""
+
+    memory_kib: int = 0
+    hugepages: dict[int, int] = field(default_factory=dict)
+
+    def missing(self) -> str | None:
+        """Return one sentence on what this host has not got, or None when it suffices."""
+        for size_kib, count in self.hugepages.items():
+            pool = memory.hugepages(size_kib)
+            if pool is None:
+                return f"this kernel has no huge pages of {size_kib} KiB"
+            if (pool.available or 0) < count:
+                return (
+                    f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let uffdlab fill "
+                    "the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
+                )
+        available = memory.memory_available_kib()
+        if available is not None and self.memory_kib > available - RESERVE_KIB:
+            return (
+                f"needs {self.memory_kib // 1024} MiB of memory and {max(0, available - RESERVE_KIB) // 1024} MiB "
+                "are to be had here: choose a smaller --size or populated fraction"
+            )
+        return None
+
+
+def peak(needs: Iterable[Needs]) -> Needs:
+    """Return what blocks that run one after another need together."""
+    memory, pools = 0, dict[int, int]()
+    for one in needs:
+        memory = max(memory, one.memory_kib)
+        for size_kib, count in one.hugepages.items():
+            pools[size_kib] = max(pools.get(size_kib, 0), count)
+    return Needs(memory, {size: count for size, count in pools.items() if count})

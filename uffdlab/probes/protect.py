@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""Probe *protect*: what preparing, registering and write-protecting a range costs, in time and in memory.
+
+One sample is one fresh mapping: map, write to the populated fraction, prepare as the design says, register, one
+UFFDIO_WRITEPROTECT over everything, unmap. Times are of the operation alone (CLOCK_MONOTONIC, read in C). The first
+sample of a child process is *cold*: its page tables and pages come from memory that this process has not used yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.backing import BACKINGS, KIB, MIB, Backing
+from uffdlab.probes.design import DESIGNS, Design
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
+
+SAMPLE_EVERY = 61  # one touch in 61 is timed on its own: the clock then costs the read loop well under 1 %
+ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for the slack that alignment needs
+
+
+@dataclass(frozen=True)
+class ProtectSpec:
+    """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand (0..1)."""
+
+    backing: str
+    design: str
+    size_bytes: int
+    populated: float = 0.0
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        if self.backing not in BACKINGS:
+            raise UffdlabError(f"unknown backing {self.backing!r}: choose one of {', '.join(BACKINGS)}")
+        if self.design not in DESIGNS:
+            raise UffdlabError(f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)}")
+        _check_size(self.size_bytes, BACKINGS[self.backing])
+        if not 0 <= self.populated <= 1:
+            raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    @property
+    def pages(self) -> int:
+        """Return how many pages of the backing the range has."""
+        return self.size_bytes // BACKINGS[self.backing].page_bytes
+
+    @property
+    def populated_pages(self) -> int:
+        """Return how many of them are written before protecting."""
+        return round(self.pages * self.populated)
+
+    def needs(self) -> Needs:
+        """Return the memory and huge pages one sample holds at its peak."""
+        backing, design = BACKINGS[self.backing], DESIGNS[self.design]
+        prepares = design.prepare != "nothing"
+        fills_real_pages = prepares and backing.name not in ("anon", "anon_thp")
+        pages = self.pages if fills_real_pages else self.populated_pages
+        if backing.pool_kib is not None:
+            tables = self.size_bytes // (backing.page_bytes * 512) * 4
+            return Needs(memory_kib=tables, hugepages={backing.pool_kib: pages})
+        # Under THP a write fills 2 MiB, wherever it falls.
+        if backing.name == "anon_thp":
+            pages = min(self.pages, pages * 512)
+        tables = self.size_bytes // (2 * MIB) * 4
+        return Needs(memory_kib=pages * backing.page_bytes // KIB + tables, hugepages={})
+
+
+def _check_size(size: int, backing: Backing) -> None:
+    if size <= 0:
+        raise UffdlabError(f"size {size} B: a range needs a positive size, such as 1GiB")
+    if size % backing.alignment_bytes:
+        raise UffdlabError(
+            f"size {size} B is not a multiple of {backing.name}'s {backing.alignment_bytes // KIB} KiB page"
+        )
+    if size > ADDRESS_SPACE_BYTES:
+        raise UffdlabError(f"size {size} B is beyond the user address space: at most {ADDRESS_SPACE_BYTES} B")
+
+
+def _integer(name: str, unit: str | None, description: str, required: bool = True) -> dict[str, Any]:
+    field: dict[str, Any] = {"name": name, "type": "integer", "description": description}
+    if unit:
+        field["unit"] = unit
+    if required:
+        field["constraints"] = {"required": True}
+    return field
+
+
+KEY_FIELDS: list[dict[str, Any]] = [
+    _integer("block", None, "child process that measured it"),
+    _integer("sample", None, "number of the sample within its block, from 0"),
+    {
+        "name": "backing",
+        "type": "string",
+        "description": "kind of memory",
+        "constraints": {"required": True, "enum": list(BACKINGS)},
+    },
+    {
+        "name": "design",
+        "type": "string",
+        "description": "how the range was prepared and protected",
+        "constraints": {"required": True, "enum": list(DESIGNS)},
+    },
+    _integer("size_kib", "KiB", "length of the range"),
+]
+
+FIELDS: list[dict[str, Any]] = [
+    *KEY_FIELDS,
+    {
+        "name": "populated",
+        "type": "number",
+        "description": "fraction of pages written beforehand, chosen uniformly by seed",
+        "constraints": {"required": True, "minimum": 0, "maximum": 1},
+    },
+    {
+        "name": "cold",
+        "type": "boolean",
+        "description": "first sample of its child process",
+        "constraints": {"required": True},
+    },
+    _integer("prepare_ns", "ns", "preparation: read loop or MADV_POPULATE_READ; 0 for designs without one"),
+    _integer("register_ns", "ns", "UFFDIO_REGISTER of the range"),
+    _integer("protect_ns", "ns", "one UFFDIO_WRITEPROTECT of the range"),
+    _integer("table_before_kib", "KiB", "VmPTE before preparing"),
+    _integer("table_growth_kib", "KiB", "growth of VmPTE until after protecting"),
+    _integer("rss_before_kib", "KiB", "VmRSS before preparing"),
+    _integer("rss_growth_kib", "KiB", "growth of VmRSS until after protecting (hugetlb pages are not in it)"),
+    _integer("hugetlb_growth_kib", "KiB", "growth of HugetlbPages until after protecting", required=False),
+    _integer("zeropages_before", None, "base pages mapping a (huge) zeropage before preparing", required=False),
+    _integer("zeropages", None, "base pages mapping a (huge) zeropage after protecting", required=False),
+    _integer("prepare_minor_faults", None, "minor faults while preparing"),
+    _integer("protect_minor_faults", None, "minor faults while registering and protecting"),
+    _integer("tlb_ipis", None, "TLB shootdown interrupts meanwhile, whole machine", required=False),
+]
+
+LATENCY_FIELDS: list[dict[str, Any]] = [
+    *KEY_FIELDS,
+    {
+        "name": "operation",
+        "type": "string",
+        "description": "what was timed, one touch at a time",
+        "constraints": {"required": True, "enum": ["first read"]},
+    },
+    _integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
+    _integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+    _integer("count", None, "touches in the bin (one touch in 61 was timed)"),
+]
+
+
+def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``(table, row)`` for every sample of the spec; tables are ``samples`` and ``latencies``."""
+    for index in range(spec.repeats):
+        row, bins = _sample(spec, index)
+        key = {
+            "sample": index,
+            "backing": spec.backing,
+            "design": spec.design,
+            "size_kib": spec.size_bytes // KIB,
+        }
+        yield "samples", key | {"populated": spec.populated, "cold": index == 0} | row
+        for b, count in sorted(bins.items()):
+            low, high = bin_edges_ns(b)
+            edges = {"from_ns": low, "below_ns": high, "count": count}
+            yield "latencies", key | {"operation": "first read"} | edges
+
+
+def bin_edges_ns(bin_: int) -> tuple[int, int]:
+    """Return the edges of a latency bin in ns: exact below 4 ns, then four bins per octave (ul_bin in touch.c)."""
+    return _bin_start(bin_), _bin_start(bin_ + 1)
+
+
+def _bin_start(bin_: int) -> int:
+    if bin_ < 8:  # bins 4..7 are never used: 4 ns opens the first full octave, bin 8
+        return min(bin_, 4)
+    return (4 + bin_ % 4) << (bin_ // 4 - 2)
+
+
+def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:
+    design = DESIGNS[spec.design]
+    with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(design.features) as uffd:
+        memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index)
+        zeropages_before = memory.zeropages()
+        before = counters()
+        prepare_ns, bins = _prepare(design, memory)
+        prepared = counters()
+        register_ns = uffd.register(memory, missing=design.missing)
+        protect_ns = uffd.protect(memory)
+        after = counters()
+        times = {"prepare_ns": prepare_ns, "register_ns": register_ns, "protect_ns": protect_ns}
+        zeropages = {"zeropages_before": zeropages_before, "zeropages": memory.zeropages()}
+        return times | _growth(before, prepared, after) | zeropages, bins
+
+
+def _prepare(design: Design, memory: Range) -> tuple[int, dict[int, int]]:
+    if design.prepare == "read loop":
+        return memory.touch_sampled(READ, SAMPLE_EVERY)
+    if design.prepare == "MADV_POPULATE_READ":
+        return memory.populate_read(), {}
+    return 0, {}
+
+
+def _growth(before: Counters, prepared: Counters, after: Counters) -> dict[str, Any]:
+    b, p, a = asdict(before), asdict(prepared), asdict(after)
+
+    def grown(name: str) -> int | None:
+        return None if b[name] < 0 else a[name] - b[name]
+
+    return {
+        "table_before_kib": b["vm_pte_kib"],
+        "table_growth_kib": grown("vm_pte_kib"),
+        "rss_before_kib": b["vm_rss_kib"],
+        "rss_growth_kib": grown("vm_rss_kib"),
+        "hugetlb_growth_kib": grown("hugetlb_kib"),
+        "prepare_minor_faults": p["minor_faults"] - b["minor_faults"],
+        "protect_minor_faults": a["minor_faults"] - p["minor_faults"],
+        "tlb_ipis": grown("tlb_ipis"),
+    }

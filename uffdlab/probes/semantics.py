@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""Probe *semantics*: is a write reported, and what do pagemap and PAGEMAP_SCAN say, at each moment of a page's life?
+
+For every moment a fresh mapping is brought there (registered only; protected; then read, written, discarded with
+MADV_DONTNEED or un-protected), its state is read, one byte is written while a handler counts events, and the state
+is read again. A *moment* is one row: nothing is inferred from another row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.backing import BACKINGS, KIB, MIB, Backing
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
+
+HANDLER_TIMEOUT_S = 10.0
+MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")
+CONTENTS = ("empty", "read", "written")
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What is asked of UFFDIO_API, and whether missing events are registered too."""
+
+    name: str
+    features: tuple[str, ...]
+    missing: bool = False
+
+
+FEATURE_SETS: dict[str, FeatureSet] = {
+    one.name: one
+    for one in (
+        FeatureSet("none", ()),
+        FeatureSet("wp_hugetlbfs_shmem", ("WP_HUGETLBFS_SHMEM",)),
+        FeatureSet("wp_unpopulated", ("WP_UNPOPULATED",)),
+        FeatureSet("wp_async", ("WP_UNPOPULATED", "WP_ASYNC")),
+        FeatureSet("missing_wp", (), missing=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SemanticsSpec:
+    """One backing, one feature set, one kind of content before protecting."""
+
+    backing: str
+    features: str
+    content: str = "empty"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        for value, known in (
+            (self.backing, BACKINGS),
+            (self.features, FEATURE_SETS),
+            (self.content, CONTENTS),
+        ):
+            if value not in known:
+                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+
+    def needs(self) -> Needs:
+        """Return the memory and huge pages it holds at its peak."""
+        backing = BACKINGS[self.backing]
+        if backing.pool_kib is not None:
+            return Needs(hugepages={backing.pool_kib: 1})
+        return Needs(memory_kib=4 * KIB)
+
+
+def _enum(name: str, values: tuple[str, ...], description: str) -> dict[str, Any]:
+    constraints = {"required": True, "enum": list(values)}
+    return {"name": name, "type": "string", "description": description, "constraints": constraints}
+
+
+def _boolean(name: str, description: str, required: bool = True) -> dict[str, Any]:
+    field: dict[str, Any] = {"name": name, "type": "boolean", "description": description}
+    return field | ({"constraints": {"required": True}} if required else {})
+
+
+def _count(name: str, description: str) -> dict[str, Any]:
+    constraints = {"required": True, "minimum": 0}
+    return {"name": name, "type": "integer", "description": description, "constraints": constraints}
+
+
+FIELDS: list[dict[str, Any]] = [
+    {
+        "name": "block",
+        "type": "integer",
+        "description": "child process that measured it",
+        "constraints": {"required": True},
+    },
+    _enum("backing", tuple(BACKINGS), "kind of memory"),
+    _enum("features", tuple(FEATURE_SETS), "features asked for (missing_wp: none, registered MISSING|WP)"),
+    _enum("content", CONTENTS, "page before protecting: empty, read once, or written once"),
+    _enum("moment", MOMENTS, "what had happened when the state was read"),
+    _boolean("present", "pagemap bit 63"),
+    _boolean("swap", "pagemap bit 62"),
+    _boolean("uffd_wp", "pagemap bit 57"),
+    {
+        "name": "categories",
+        "type": "string",
+        "description": "PAGEMAP_SCAN categories joined by +; - for none; missing without PAGEMAP_SCAN",
+    },
+    _count("moment_wp_events", "write-protect events while the moment was brought about"),
+    _count("moment_missing_events", "missing events while the moment was brought about"),
+    _boolean("write_reported", "whether the write that follows raised a write-protect event"),
+    _boolean("write_missing_event", "whether the write that follows raised a missing event"),
+    _boolean("write_seen_by_scan", "whether WRITTEN was clear before that write and set after it", required=False),
+    _boolean("after_present", "pagemap bit 63 after that write"),
+    _boolean("after_uffd_wp", "pagemap bit 57 after that write"),
+]
+
+
+def run(spec: SemanticsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("states", row)`` for every moment."""
+    for moment in MOMENTS:
+        key = {"backing": spec.backing, "features": spec.features, "content": spec.content, "moment": moment}
+        yield "states", key | _observe(spec, moment)
+
+
+def _observe(spec: SemanticsSpec, moment: str) -> dict[str, Any]:
+    backing, wanted = BACKINGS[spec.backing], FEATURE_SETS[spec.features]
+    length = max(2 * MIB, backing.page_bytes)
+    page = _watched_page(backing)
+    with mapped(backing, length) as memory, opened(wanted.features) as uffd:
+        if spec.content != "empty":
+            memory.touch_at([page], READ if spec.content == "read" else WRITE)
+        uffd.register(memory, missing=wanted.missing)
+        reached = _bring_about(moment, memory, uffd, page)
+        state = memory.state(page)
+        with uffd.handled(backing.page_bytes, HANDLER_TIMEOUT_S) as events:
+            memory.touch_at([page], WRITE)
+        after = memory.state(page)
+    if reached.deadline_hit or events.deadline_hit:
+        raise UffdlabError(f"the event handler gave up after {HANDLER_TIMEOUT_S} s (errno {events.last_errno})")
+    return _row(state, reached, events, after)
+
+
+def _watched_page(backing: Backing) -> int:
+    """Return an offset away from the range's edges, so that fault-around or a neighbour cannot explain a state."""
+    return 77 * backing.page_bytes if backing.page_bytes < MIB else 0
+
+
+def _bring_about(moment: str, memory: Range, uffd: Userfault, page: int) -> Events:
+    nothing = Events()
+    if moment == "before":
+        return nothing
+    uffd.protect(memory)
+    if moment == "unprotected":
+        uffd.protect(memory, on=False)
+    elif moment == "discarded":
+        memory.discard()
+    elif moment in ("read", "written"):
+        with uffd.handled(memory.backing.page_bytes, HANDLER_TIMEOUT_S) as events:
+            memory.touch_at([page], READ if moment == "read" else WRITE)
+        return events
+    return nothing
+
+
+def _row(state: PageState, reached: Events, events: Events, after: PageState) -> dict[str, Any]:
+    return {
+        "present": state.present,
+        "swap": state.swap,
+        "uffd_wp": state.uffd_wp,
+        "categories": None if state.categories is None else "+".join(state.categories) or "-",
+        "moment_wp_events": reached.wp,
+        "moment_missing_events": reached.missing,
+        "write_reported": events.wp > 0,
+        "write_missing_event": events.missing > 0,
+        "write_seen_by_scan": _newly_written(state, after),
+        "after_present": after.present,
+        "after_uffd_wp": after.uffd_wp,
+    }
+
+
+def _newly_written(before: PageState, after: PageState) -> bool | None:
+    if before.categories is None or after.categories is None:
+        return None
+    return "WRITTEN" not in before.categories and "WRITTEN" in after.categories

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""The native layer as Python objects that clean up after themselves.
+
+Nothing here reads or writes a mapped page: touching is a C call, so that a fault never waits while this process
+holds the interpreter lock (cffi releases it around every call).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from uffdlab import native
+from uffdlab.host import errnos, uapi
+from uffdlab.probes.backing import Backing
+
+READ, WRITE = 0, 1
+
+
+class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an error of ours)
+    """The kernel answered an operation with an errno; the message says which, and the likely causes."""
+
+    def __init__(self, operation: str, errno_: int) -> None:
+        """Explain ``errno_`` (positive) as returned by ``operation``."""
+        super().__init__(errnos.explain(operation, errno_))
+        self.operation = operation
+        self.errno = errno_
+
+
+def check(operation: str, result: int) -> int:
+    """Return a native result that is not negative; raise KernelRefused for -errno."""
+    if result < 0:
+        raise KernelRefused(operation, -result)
+    return result
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The kernel's counters of this process (KiB) and of the machine (TLB shootdown interrupts, all CPUs).
+
+    Sources: VmPTE, VmRSS, RssAnon, RssShmem, HugetlbPages of /proc/self/status; getrusage; the TLB line of
+    /proc/interrupts. -1 means the kernel does not report it.
+    """
+
+    vm_pte_kib: int
+    vm_rss_kib: int
+    rss_anon_kib: int
+    rss_shmem_kib: int
+    hugetlb_kib: int
+    minor_faults: int
+    major_faults: int
+    tlb_ipis: int
+
+
+def counters() -> Counters:
+    """Read the counters now."""
+    ffi, lib = native.probe()
+    now = ffi.new("struct ul_counters *")
+    check("counters", lib.ul_counters(now))
+    return Counters(**{name: int(getattr(now, name)) for name in Counters.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class PageState:
+    """What pagemap and PAGEMAP_SCAN say of one page; ``categories`` is None where there is no PAGEMAP_SCAN."""
+
+    present: bool
+    swap: bool
+    uffd_wp: bool
+    categories: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Range:
+    """A mapping of one backing: start address and length in bytes."""
+
+    backing: Backing
+    address: int
+    length: int
+
+    def touch(self, how: int, stride: int | None = None) -> int:
+        """Read or write one byte every ``stride`` bytes (default: the backing's page). Returns ns."""
+        ffi, lib = native.probe()
+        ns = ffi.new("uint64_t *")
+        step = stride or self.backing.page_bytes
+        check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, 0, ffi.NULL))
+        return int(ns[0])
+
+    def touch_sampled(self, how: int, sample_every: int) -> tuple[int, dict[int, int]]:
+        """Touch every page, timing each ``sample_every``-th on its own. Returns total ns and counts by bin."""
+        ffi, lib = native.probe()
+        ns, bins = ffi.new("uint64_t *"), ffi.new("uint64_t[]", lib.UL_BINS)
+        step = self.backing.page_bytes
+        check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, sample_every, bins))
+        return int(ns[0]), {b: int(bins[b]) for b in range(lib.UL_BINS) if bins[b]}
+
+    def touch_at(self, offsets: Sequence[int], how: int) -> int:
+        """Read or write one byte at each offset. Returns ns."""
+        ffi, lib = native.probe()
+        ns = ffi.new("uint64_t *")
+        check("touch", lib.ul_touch_list(self.address, list(offsets), len(offsets), how, ns))
+        return int(ns[0])
+
+    def write_some(self, pages: int, seed: int) -> None:
+        """Write to exactly ``pages`` pages of the range, chosen uniformly by seed."""
+        _, lib = native.probe()
+        stride = self.backing.page_bytes
+        check("touch", lib.ul_touch_some(self.address, self.length, stride, pages, seed))
+
+    def populate_read(self) -> int:
+        """MADV_POPULATE_READ the range. Returns ns."""
+        ffi, lib = native.probe()
+        ns = ffi.new("uint64_t *")
+        check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
+        return int(ns[0])
+
+    def discard(self) -> None:
+        """MADV_DONTNEED the range."""
+        _, lib = native.probe()
+        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length))
+
+    def state(self, offset: int) -> PageState:
+        """Ask the kernel about the page at ``offset`` without touching it."""
+        ffi, lib = native.probe()
+        raw = ffi.new("struct ul_page_state *")
+        page = self.backing.page_bytes
+        check("pagemap", lib.ul_page_state(self.address + offset // page * page, page, raw))
+        bits = int(raw.pagemap)
+        return PageState(
+            present=bool(bits >> uapi.PAGEMAP_PRESENT_BIT & 1),
+            swap=bool(bits >> uapi.PAGEMAP_SWAP_BIT & 1),
+            uffd_wp=bool(bits >> uapi.PAGEMAP_UFFD_WP_BIT & 1),
+            categories=None if raw.scan_errno else tuple(uapi.category_names(int(raw.categories))),
+        )
+
+    def zeropages(self) -> int | None:
+        """Count base pages that map the zeropage or the huge zeropage; None where PAGEMAP_SCAN is missing."""
+        ffi, lib = native.probe()
+        pages = ffi.new("uint64_t *")
+        result = lib.ul_count_pages(self.address, self.length, lib.UL_PAGE_IS_PFNZERO, pages)
+        return None if result < 0 else int(pages[0])
+
+
+@contextmanager
+def mapped(backing: Backing, length: int) -> Iterator[Range]:
+    """Map ``length`` bytes of the backing, aligned, empty; unmap at the end."""
+    ffi, lib = native.probe()
+    address = ffi.new("uint64_t *")
+    kind = getattr(lib, backing.map_kind)
+    check("mmap", lib.ul_map(kind, length, backing.page_bytes, address))
+    try:
+        yield Range(backing, int(address[0]), length)
+    finally:
+        lib.ul_unmap(address[0], length)
+
+
+@dataclass
+class Events:
+    """What a handler saw: events by kind, those it could not resolve, and whether it ran out of time."""
+
+    wp: int = 0
+    missing: int = 0
+    minor: int = 0
+    other: int = 0
+    failed: int = 0
+    last_errno: int = 0
+    deadline_hit: bool = False
+
+
+@dataclass
+class Userfault:
+    """An open userfaultfd with the features it was granted."""
+
+    fd: int
+    features: int
+    closed: bool = field(default=False, repr=False)
+
+    def register(self, memory: Range, *, missing: bool) -> int:
+        """Register the range for write-protect events (and missing events). Returns ns."""
+        ffi, lib = native.probe()
+        ioctls, ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        mode = lib.UL_REGISTER_MODE_WP | (lib.UL_REGISTER_MODE_MISSING if missing else 0)
+        check("UFFDIO_REGISTER", lib.ul_register(self.fd, memory.address, memory.length, mode, ioctls, ns))
+        return int(ns[0])
+
+    def protect(self, memory: Range, *, on: bool = True) -> int:
+        """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
+        ffi, lib = native.probe()
+        ns = ffi.new("uint64_t *")
+        check(
+            "UFFDIO_WRITEPROTECT",
+            lib.ul_write_protect(self.fd, memory.address, memory.length, int(on), ns),
+        )
+        return int(ns[0])
+
+    @contextmanager
+    def handled(self, page_bytes: int, timeout_s: float) -> Iterator[Events]:
+        """Resolve events in a C thread meanwhile; the yielded Events are filled in at the end."""
+        ffi, lib = native.probe()
+        seen = Events()
+        handler = lib.ul_handler_start(self.fd, page_bytes, int(timeout_s * 1e9))
+        if handler == ffi.NULL:
+            raise KernelRefused("handler thread", ffi.errno)
+        try:
+            yield seen
+        finally:
+            stats = ffi.new("struct ul_handler_stats *")
+            check("handler thread", lib.ul_handler_stop(handler, stats))
+            _copy(stats, seen)
+            self.closed = seen.deadline_hit
+
+
+def _copy(stats: Any, seen: Events) -> None:
+    for name in Events.__dataclass_fields__:
+        setattr(seen, name, type(getattr(seen, name))(getattr(stats, name)))
+
+
+@contextmanager
+def opened(features: Sequence[str]) -> Iterator[Userfault]:
+    """Open a userfaultfd with the features named; closing it at the end unregisters everything.
+
+    Raises KernelRefused when it cannot be opened or the kernel does not grant a feature.
+    """
+    ffi, lib = native.probe()
+    via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
+    uffd = Userfault(fd, 0)
+    try:
+        check("UFFDIO_API", lib.ul_uffd_api(fd, uapi.feature_mask(features), granted, ioctls))
+        uffd.features = int(granted[0])
+        yield uffd
+    finally:
+        if not uffd.closed:
+            lib.ul_close(fd)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Sizes as people write them: IEC prefixes are powers of 1024, SI prefixes powers of 1000, and K alone is neither."""
+
+from __future__ import annotations
+
+import re
+
+from uffdlab.errors import UffdlabError
+
+_FACTORS = {"": 1, "B": 1}
+_FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
+_FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
+_SIZE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``4GiB``, ``1.5GiB``, ``4096`` or ``2MB`` stand for.
+
+    Raises UffdlabError when the text is no size, or not a whole number of bytes.
+    """
+    found = _SIZE.match(text)
+    if not found or found[2] not in _FACTORS:
+        raise UffdlabError(f"{text!r} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
+    whole, _, decimals = found[1].partition(".")
+    scaled, left = divmod(int(whole + decimals) * _FACTORS[found[2]], 10 ** len(decimals))
+    if left:
+        raise UffdlabError(f"{text!r} is not a whole number of bytes: choose a size such as 1.5GiB")
+    return scaled
+
+
+def format_size(size_bytes: float) -> str:
+    """Return a size with the largest IEC prefix that keeps it at 1 or more: ``262144`` becomes ``256 KiB``."""
+    value, prefixes = float(size_bytes), iter(["B", "KiB", "MiB", "GiB", "TiB"])
+    unit = next(prefixes)
+    while abs(value) >= 1024 and unit != "TiB":
+        value, unit = value / 1024, next(prefixes)
+    return f"{value:.4g} {unit}"
+
+
+def format_ns(ns: float) -> str:
+    """Return a time with the SI unit that suits it: ``1234567`` becomes ``1.23 ms``."""
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if abs(ns) >= factor:
+            return f"{ns / factor:.3g} {unit}"
+    return f"{ns:.3g} ns"
