@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Which datasets there are, and which one a name means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uffdlab.errors import UffdlabError
+
+from .dataset import cpu, kernel, mthp, thp
+from .descriptor import FILE_NAME, Descriptor, parse, read_raw
+from .files import check_directory, printable, refusal
+from .reading import read
+
+REFERENCE = "reference-"
+_DEPTH = 3  # directories below the root that are looked into
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One dataset in a list. What is not known is empty; ``problem`` says why the dataset cannot be used."""
+
+    path: Path
+    id: str
+    title: str = ""
+    kind: str = ""
+    kernel: str = ""
+    cpu: str = ""
+    thp: str = ""
+    mthp: str = ""
+    rows: dict[str, int] = field(default_factory=dict)
+    size_kib: int = 0
+    problem: str | None = None
+
+
+def find(root: Path | str) -> list[Path]:
+    """Return the datasets at and up to three directories below ``root``, by path; hidden directories are left
+    out.
+
+    A directory of CSV files without a descriptor counts: it is a broken dataset. Raises UffdlabError if
+    ``root`` is not a directory.
+    """
+    root = Path(root)
+    try:
+        check_directory(root)
+    except UffdlabError as error:
+        raise UffdlabError(str(error).partition(":")[0] + ": name a directory of datasets") from None
+    return list(_walk(root, _DEPTH))
+
+
+def listing(root: Path | str) -> list[Summary]:
+    """Return a summary of every dataset find() returns; a broken one is listed with its problem."""
+    return [summary(path) for path in find(root)]
+
+
+def summary(path: Path) -> Summary:
+    """Return the summary of one dataset, broken or not."""
+    try:
+        contents = read(path)
+    except UffdlabError as error:
+        return Summary(path, path.name, size_kib=_size_kib(path), problem=str(error))
+    found = contents.descriptor
+    machine = _machine(found)
+    return Summary(
+        path=path,
+        id=found.id,
+        title=found.title,
+        kind=found.kind,
+        kernel=machine[0],
+        cpu=machine[1],
+        thp=machine[2],
+        mthp=machine[3],
+        rows={name: contents.rows(name) for name in contents.tables},
+        size_kib=_size_kib(path),
+    )
+
+
+def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
+    """Return the directory of the dataset meant by ``wanted``: a path, an id, the beginning of one id, or
+    None.
+
+    None means the committed reference, the newest by name. Ids are looked for in ``data``, by default the
+    ``data`` directory of the checkout this package runs from. Raises UffdlabError if nothing, or more than
+    one, is meant.
+    """
+    if wanted is not None and _is_path(wanted):
+        return Path(wanted)
+    data = data or _checkout_data()
+    if data is None:
+        asked = "the reference dataset" if wanted is None else f"dataset {str(wanted)!r}"
+        raise UffdlabError(
+            f"{asked} is not installed with the package: pass --data DIRECTORY, such as "
+            f"data/{REFERENCE}… of a checkout"
+        )
+    # Reversed, so that of two datasets with one id the first wins.
+    named = {_name(path): path for path in reversed(find(data))}
+    if wanted is None:
+        return _newest_reference(named, data)
+    return _by_name(str(wanted), named, data)
+
+
+def _is_path(wanted: Path | str) -> bool:
+    text = os.fspath(wanted)
+    if not text:
+        raise UffdlabError("the name of the dataset is empty: pass a directory or the id of a dataset")
+    looks_like_one = isinstance(wanted, Path) or any(s in text for s in (os.sep, os.altsep or os.sep))
+    try:
+        exists = os.path.lexists(text) and (os.path.lexists(os.path.join(text, FILE_NAME)) or looks_like_one)
+    except ValueError as error:
+        raise refusal(Path(text), error) from None
+    if looks_like_one and not exists:
+        raise UffdlabError(f"{printable(Path(text))} does not exist: name the directory of a dataset")
+    return exists
+
+
+def _newest_reference(named: dict[str, Path], data: Path) -> Path:
+    references = [name for name in named if name.startswith(REFERENCE)]
+    if not references:
+        raise UffdlabError(f"{printable(data)} holds no dataset {REFERENCE}…: pass --data DIRECTORY")
+    return named[max(references, key=_natural)]
+
+
+def _by_name(wanted: str, named: dict[str, Path], data: Path) -> Path:
+    if wanted in named:
+        return named[wanted]
+    meant = [name for name in named if name.startswith(wanted)]
+    if len(meant) > 1:
+        raise UffdlabError(f"{wanted!r} could be {' or '.join(sorted(meant))}: pass more of the id")
+    if not meant:
+        there = ", ".join(sorted(named)) or "none"
+        raise UffdlabError(
+            f"{wanted!r} is neither a dataset directory nor the id of one in {printable(data)} ({there})"
+        )
+    return named[meant[0]]
+
+
+def _name(path: Path) -> str:
+    """Return the id of a dataset, or the name of its directory if the descriptor is broken."""
+    try:
+        return parse(read_raw(path), path).id
+    except UffdlabError:
+        return path.name
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order 10 after 9."""
+    return [(int(digits or -1), text) for digits, text in re.findall(r"([0-9]{1,18})|([^0-9]+)", name)]
+
+
+def _checkout_data() -> Path | None:
+    """Return ``data`` beside the package; None if it is installed and has unrelated neighbours."""
+    top = Path(__file__).resolve().parents[2]
+    return top / "data" if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
+
+
+def _walk(directory: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError:  # unreadable: named as a broken dataset, since nobody can tell whether it is one
+        yield directory
+        return
+    if any(e.name == FILE_NAME or e.name.endswith(".csv") for e in entries):
+        yield directory
+    elif depth:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                yield from _walk(directory / entry.name, depth - 1)
+
+
+def _machine(found: Descriptor) -> list[str]:
+    if found.kind == "published":
+        return [""] * 4
+    machines = [origin["provenance"] for origin in found.merged_from] or [found.provenance]
+    return [" / ".join(dict.fromkeys(fact(m) for m in machines)) for fact in (kernel, cpu, thp, mthp)]
+
+
+def _size_kib(path: Path) -> int:
+    """Return the size of the files in the directory, rounded up."""
+    try:
+        sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(path)]
+    except OSError:
+        return 0
+    return -(-sum(sizes) // 1024)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""One cell: a value of a declared field and the text that stands for it."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, TypeAlias
+
+FieldDescriptor: TypeAlias = Mapping[str, Any]
+Value: TypeAlias = int | float | bool | str | None
+
+TYPES = ("integer", "number", "boolean", "string")
+MAX_TEXT = 10_000  # characters; a log excerpt, not a log
+DATASET_COLUMN = "dataset"  # after a merge: the dataset a row was measured in
+
+_FIELD_KEYS = {"name", "type", "unit", "title", "description", "constraints"}
+_CONSTRAINTS = {"required", "enum", "minimum", "maximum"}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
+# C0, C1 and the two Unicode line ends: each breaks the rule "one row, one line" for some reader.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_INT64 = 2**63
+
+
+class CellError(ValueError):
+    """A value that may not stand in a cell; its text ends a sentence that names file, line and column."""
+
+
+def show(value: object) -> str:
+    """Return a short form of any value that is safe to print within one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a very large integer"
+    return text if len(text) <= 60 else text[:58] + "…" + text[:1] * (text[:1] in "'\"")
+
+
+def one_line(text: str, limit: int = 2000) -> str:
+    """Return free text (an error message, say) as one line that a cell may hold, cut to ``limit``."""
+    plain = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
+    return " ".join(plain.split())[:limit]
+
+
+def control_character(text: str) -> str | None:
+    """Return the name of the first control character in ``text``, such as ``U+000D``, or None."""
+    found = _CONTROL.search(text)
+    return f"U+{ord(found[0]):04X}" if found else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field descriptor made ready to check many cells."""
+
+    name: str
+    type: str
+    required: bool = False
+    enum: tuple[Value, ...] = ()
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+
+    def parse(self, text: str) -> Value:
+        """Return the value that ``text`` stands for. Raises CellError."""
+        value = _PARSERS[self.type](text) if text else None
+        self._check(value)
+        return value
+
+    def format(self, value: object) -> str:
+        """Return the text for ``value``; ``None`` and ``""`` are both missing. Raises CellError."""
+        if value is None or (isinstance(value, str) and value == ""):
+            self._check(None)
+            return ""
+        plain = _PLAIN[self.type](value)
+        self._check(plain)
+        if isinstance(plain, bool):
+            return "true" if plain else "false"
+        return plain if isinstance(plain, str) else repr(plain)
+
+    def _check(self, value: Value) -> None:
+        if value is None:
+            if self.required:
+                raise CellError("is empty, but a value is required")
+            return
+        if self.enum and value not in self.enum:
+            raise CellError(f"{show(value)} is not one of {', '.join(show(v) for v in self.enum)}")
+        if self.minimum is not None and isinstance(value, (int, float)) and value < self.minimum:
+            raise CellError(f"{show(value)} is below the minimum {self.minimum}")
+        if self.maximum is not None and isinstance(value, (int, float)) and value > self.maximum:
+            raise CellError(f"{show(value)} is above the maximum {self.maximum}")
+
+
+def column(field: object) -> Column:
+    """Check one field descriptor and return it ready for use. Raises CellError with what is wrong with it."""
+    if not isinstance(field, Mapping):
+        raise CellError(f"is {show(field)}, not an object")
+    _known(field, _FIELD_KEYS, "has a key")
+    name, kind = field.get("name"), field.get("type")
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise CellError(f"has the name {show(name)}; use letters, digits and underscores")
+    if kind not in TYPES:
+        raise CellError(f"{name!r} has the type {show(kind)}; known types are {', '.join(TYPES)}")
+    for key in ("unit", "title", "description"):
+        if not isinstance(field.get(key, ""), str):
+            raise CellError(f"{name!r} has a {key} that is not a text")
+    return _constrained(name, kind, field.get("constraints", {}))
+
+
+def _constrained(name: str, kind: str, constraints: object) -> Column:
+    if not isinstance(constraints, Mapping):
+        raise CellError(f"{name!r} has constraints that are not an object")
+    _known(constraints, _CONSTRAINTS, f"{name!r} has the constraint")
+    required = constraints.get("required", False)
+    if not isinstance(required, bool):
+        raise CellError(f"{name!r} has required: {show(required)}, which is neither true nor false")
+    enum = constraints.get("enum", [])
+    if not isinstance(enum, (list, tuple)) or ("enum" in constraints and not enum):
+        raise CellError(f"{name!r} has an enum that is not a list of values")
+    low, high = constraints.get("minimum"), constraints.get("maximum")
+    if kind not in ("integer", "number") and (low is not None or high is not None):
+        raise CellError(f"{name!r} is a {kind}, which can have neither minimum nor maximum")
+    try:
+        values = tuple(_PLAIN[kind](v) for v in enum)
+        bounds = [None if b is None else _PLAIN[kind](b) for b in (low, high)]
+    except CellError as error:
+        raise CellError(f"{name!r} has a constraint of the wrong type: {error}") from None
+    return Column(name, kind, required, values, bounds[0], bounds[1])
+
+
+def _known(given: Mapping[Any, Any], known: set[str], what: str) -> None:
+    for key in given:
+        if key not in known:
+            raise CellError(f"{what} {show(key)}, which is unknown; known are {', '.join(sorted(known))}")
+
+
+# Text → value
+
+
+def _parse_integer(text: str) -> int:
+    if not _INTEGER.match(text):
+        digits = text.lstrip("+-")
+        if digits.isdecimal() and len(digits) > 19:
+            raise CellError(f"{show(text)} does not fit a 64-bit integer")
+        raise CellError(f"{show(text)} is not an integer")
+    return _plain_integer(int(text))
+
+
+def _parse_number(text: str) -> float:
+    if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise CellError(f"{show(text)} is not a finite number; leave the cell empty if the value is unknown")
+    if not _NUMBER.match(text):
+        raise CellError(f"{show(text)} is not a number")
+    return _finite(float(text))
+
+
+def _parse_boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise CellError(f"{show(text)} is neither true nor false")
+    return text == "true"
+
+
+# Any value of Python, or of numpy, → a plain value
+
+
+def _plain_integer(value: Any) -> int:
+    try:
+        plain = operator.index(value)  # takes numpy's integers, refuses floats
+    except TypeError:
+        raise CellError(f"{show(value)} is not an integer") from None
+    if isinstance(value, bool):
+        raise CellError(f"{show(value)} is not an integer")
+    if not -_INT64 <= plain < _INT64:
+        raise CellError(f"{show(plain)} does not fit a 64-bit integer")
+    return plain
+
+
+def _plain_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise CellError(f"{show(value)} is not a number")
+    try:
+        plain = float(value)
+    except OverflowError:
+        raise CellError(f"{show(value)} is too large for a number") from None
+    if isinstance(value, int) and plain != value:
+        raise CellError(f"{show(value)} cannot be held exactly; declare the field as an integer")
+    return _finite(plain)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise CellError(f"{show(value)} is not a finite number; leave the value out if it is unknown")
+    return value
+
+
+def _plain_boolean(value: Any) -> bool:
+    if type(value).__name__ not in ("bool", "bool_"):  # by name: numpy's counts, and need not be imported
+        raise CellError(f"{show(value)} is neither true nor false")
+    return bool(value)
+
+
+def _plain_string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise CellError(f"{show(value)} is not a text")
+    if len(value) > MAX_TEXT:
+        raise CellError(f"{show(value)} has {len(value)} characters, more than {MAX_TEXT}")
+    control = control_character(value)
+    if control:
+        raise CellError(f"{show(value)} holds the control character {control}; a cell is one plain line")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise CellError(f"{show(value)} cannot be written as UTF-8")
+    return str(value)
+
+
+_PARSERS: dict[str, Any] = {
+    "integer": _parse_integer,
+    "number": _parse_number,
+    "boolean": _parse_boolean,
+    "string": _plain_string,
+}
+_PLAIN: dict[str, Any] = {
+    "integer": _plain_integer,
+    "number": _plain_number,
+    "boolean": _plain_boolean,
+    "string": _plain_string,
+}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""A dataset in memory: frames, what their columns mean, and where they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uffdlab.errors import UffdlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A validated dataset. Frames have nullable types (Int64, Float64, boolean, string): missing is never
+    zero.
+
+    ``fields`` holds the field descriptors of each table (units, descriptions); ``merged_from`` is empty
+    unless the dataset came out of a merge.
+    """
+
+    path: Path
+    id: str
+    title: str
+    kind: str
+    created: str
+    tables: dict[str, pd.DataFrame] = field(repr=False)
+    fields: dict[str, list[dict[str, Any]]] = field(repr=False)
+    provenance: dict[str, Any] = field(repr=False)
+    sources: list[dict[str, str]] = field(repr=False)
+    merged_from: list[dict[str, Any]] = field(repr=False, default_factory=list)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return one table. Raises UffdlabError naming the tables there are."""
+        if name not in self.tables:
+            there = ", ".join(self.tables)
+            raise UffdlabError(f"dataset {self.id!r} has no table {name!r}; it has {there}")
+        return self.tables[name]
+
+    def require(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return one table that has at least these columns. Raises UffdlabError naming those it lacks."""
+        frame = self.table(table)
+        lacking = [name for name in columns if name not in frame.columns]
+        if lacking:
+            raise UffdlabError(
+                f"table {table!r} of dataset {self.id!r} lacks {', '.join(lacking)}; "
+                f"it has {', '.join(frame.columns)}"
+            )
+        return frame
+
+    def origin(self) -> str:
+        """Return the line that stands beneath every figure drawn from this dataset."""
+        return origin_line(self.id, self.kind, self.provenance, self.merged_from)
+
+
+def origin_line(
+    id: str, kind: str, facts: Mapping[str, Any], merged_from: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Return one line: dataset id, kernel, CPU, THP setting, mTHP on or off; ``unknown`` if not recorded."""
+    if kind == "published":
+        return f"{id} · published figures, machines not named"
+    machines = [origin["provenance"] for origin in merged_from] or [facts]
+    parts = (("Linux ", kernel), ("", cpu), ("THP ", thp), ("mTHP ", mthp))
+    shown = [
+        label + " / ".join(dict.fromkeys(fact(machine) for machine in machines)) for label, fact in parts
+    ]
+    return " · ".join([id, *shown])
+
+
+def kernel(facts: Mapping[str, Any]) -> str:
+    """Return the kernel release."""
+    return facts.get("kernel_release") or "unknown"
+
+
+def cpu(facts: Mapping[str, Any]) -> str:
+    """Return the CPU model."""
+    return facts.get("cpu_model") or "unknown CPU"
+
+
+def thp(facts: Mapping[str, Any]) -> str:
+    """Return the THP setting, also from the kernel's way of writing it, ``always [madvise] never``."""
+    text: str = facts.get("thp_enabled") or "unknown"
+    return text.split("[", 1)[1].split("]")[0] if "[" in text else text
+
+
+def mthp(facts: Mapping[str, Any]) -> str:
+    """Return whether any huge page smaller than a PMD is enabled: ``on``, ``off`` or ``unknown``."""
+    settings = facts.get("mthp_enabled")
+    if settings is None:
+        return "unknown"
+    page = facts.get("page_size_bytes") or 4096
+    pmd_kib = str(page * (page // 8) >> 10)  # that size is THP proper: a table of 8-byte entries maps it
+    values = {str(value) for size, value in settings.items() if size != pmd_kib}
+    inherited = "inherit" in values and thp(facts) != "never"
+    return "on" if inherited or values - {"never", "inherit", "False", "None"} else "off"

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Several datasets made one, without hiding that they were several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+
+from .cells import DATASET_COLUMN, Value, show
+from .dataset import Dataset
+from .descriptor import Resource
+from .files import check_out
+from .reading import Contents, read
+from .writing import Table, write
+
+BLOCK_COLUMN = "block"
+
+# Samples that differ in one of these were measured on what a reader would call different machines.
+DECISIVE = (
+    "kernel_release",
+    "architecture",
+    "page_size_bytes",
+    "cpu_model",
+    "thp_enabled",
+    "thp_defrag",
+    "thp_use_zero_page",
+    "thp_shrink_underused",
+    "thp_shmem_enabled",
+    "mthp_enabled",
+)
+
+_DATASET_FIELD: dict[str, Any] = {
+    "name": DATASET_COLUMN,
+    "type": "string",
+    "description": "id of the dataset this row was measured in",
+    "constraints": {"required": True},
+}
+
+
+def merge(
+    datasets: Sequence[Dataset | Path | str],
+    out: Path | str,
+    *,
+    id: str,
+    title: str | None = None,
+    allow_mixed: bool = False,
+) -> Dataset:
+    """Write one dataset holding the rows of several, and return it.
+
+    Every table gets a column ``dataset``; block numbers of later datasets are shifted (block names prefixed)
+    so that no two blocks share one. Facts that all datasets share stay in the provenance, others become null;
+    ``merged_from`` keeps each dataset's own. Rows are read from disk again: a frame changed in memory is not
+    merged.
+
+    Raises UffdlabError, listing what differs, if the datasets come from different kernels, CPUs or huge-page
+    settings, unless ``allow_mixed``; and always if they are of different kinds, share an origin, or if a
+    table has other fields in one than in another: no null could stand for that difference.
+    """
+    if len(datasets) < 2:
+        raise UffdlabError("a merge needs at least two datasets: name another")
+    check_out(out)
+    parts = [read(d.path if isinstance(d, Dataset) else d) for d in datasets]
+    _check_origins(parts)
+    _check_kinds(parts)
+    if not allow_mixed:
+        _check_machines(parts)
+    return write(
+        out,
+        id=id,
+        title=title or "Merged: " + ", ".join(part.descriptor.id for part in parts),
+        tables=_tables(parts),
+        provenance=_shared(parts),
+        kind=parts[0].descriptor.kind,
+        sources=_sources(parts),
+        merged_from=[origin for part in parts for origin in _origins(part)],
+    )
+
+
+def _origins(part: Contents) -> list[dict[str, Any]]:
+    found = part.descriptor
+    return found.merged_from or [{"id": found.id, "provenance": found.provenance}]
+
+
+def _check_origins(parts: Sequence[Contents]) -> None:
+    seen: set[str] = set()
+    for part in parts:
+        for name in dict.fromkeys(origin["id"] for origin in _origins(part)):
+            if name in seen:
+                raise UffdlabError(f"dataset {name!r} would go into the merge twice: leave one out")
+            seen.add(name)
+
+
+def _check_kinds(parts: Sequence[Contents]) -> None:
+    kinds = sorted({part.descriptor.kind for part in parts})
+    if len(kinds) > 1:
+        raise UffdlabError(
+            f"datasets that are {' and '.join(kinds)} cannot be merged: keep them side by side"
+        )
+
+
+def _check_machines(parts: Sequence[Contents]) -> None:
+    differing = []
+    for key in DECISIVE:
+        values = _distinct([part.descriptor.provenance.get(key) for part in parts])
+        if len(values) > 1:
+            differing.append(f"{key} ({', '.join('unknown' if v is None else show(v) for v in values)})")
+    if differing:
+        raise UffdlabError(
+            f"the datasets differ in {'; '.join(differing)}: merge like with like, or allow mixed ones"
+        )
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept
+
+
+def _shared(parts: Sequence[Contents]) -> dict[str, Any]:
+    facts = [part.descriptor.provenance for part in parts]
+    keys = sorted({key for each in facts for key in each})
+    values = {key: _distinct([each.get(key) for each in facts]) for key in keys}
+    return {key: found[0] if len(found) == 1 else None for key, found in values.items()}
+
+
+def _sources(parts: Sequence[Contents]) -> list[dict[str, str]]:
+    return _distinct([source for part in parts for source in part.descriptor.sources])
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The rows of one table from one dataset, and how its blocks are renamed."""
+
+    part: Contents
+    resource: Resource
+    shift: int
+
+    def rows(self) -> list[dict[str, Value]]:
+        held = self.part.tables[self.resource.name]
+        names = list(held)
+        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*held.values(), strict=True)]
+        own = self.part.descriptor.id
+        prefix = "" if DATASET_COLUMN in held else own + ":"  # a merged part has its prefixes already
+        for row in rows:
+            row.setdefault(DATASET_COLUMN, own)
+            block = row.get(BLOCK_COLUMN)
+            if isinstance(block, int):
+                row[BLOCK_COLUMN] = block + self.shift
+            elif isinstance(block, str):
+                row[BLOCK_COLUMN] = prefix + block
+        return rows
+
+
+def _tables(parts: Sequence[Contents]) -> list[Table]:
+    shifts = _shifts(parts)
+    pieces: dict[str, list[_Piece]] = {}
+    for part, shift in zip(parts, shifts, strict=True):
+        for resource in part.descriptor.resources:
+            pieces.setdefault(resource.name, []).append(_Piece(part, resource, shift))
+    return [_table(name, found) for name, found in pieces.items()]
+
+
+def _table(name: str, pieces: Sequence[_Piece]) -> Table:
+    first = pieces[0]
+    for other in pieces[1:]:
+        if _meaning(first.resource) != _meaning(other.resource):
+            raise UffdlabError(
+                f"table {name!r} has different fields in {first.part.descriptor.id!r} and "
+                f"{other.part.descriptor.id!r} ({_difference(first.resource, other.resource)}): "
+                "they cannot be one table"
+            )
+    fields = [_DATASET_FIELD, *(f for f in first.resource.fields if f["name"] != DATASET_COLUMN)]
+    return Table(name, fields, [row for piece in pieces for row in piece.rows()])
+
+
+def _meaning(resource: Resource) -> list[tuple[Any, ...]]:
+    """Return what two fields must share to be one column; titles and descriptions may be reworded."""
+    return [
+        (f["name"], f["type"], f.get("unit"), f.get("constraints", {}))
+        for f in resource.fields
+        if f["name"] != DATASET_COLUMN
+    ]
+
+
+def _difference(first: Resource, other: Resource) -> str:
+    mine, theirs = ({field[0]: field for field in _meaning(r)} for r in (first, other))
+    names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+    return ", ".join(names) or "their order"
+
+
+def _shifts(parts: Sequence[Contents]) -> list[int]:
+    """Return for each dataset what to add to its block numbers so that all datasets' blocks are distinct."""
+    shifts: list[int] = []
+    free = 0
+    for part in parts:
+        columns = [held[BLOCK_COLUMN] for held in part.tables.values() if BLOCK_COLUMN in held]
+        blocks = [block for held in columns for block in held if isinstance(block, int)]
+        shift = free - min(blocks) if blocks and shifts else 0
+        shifts.append(shift)
+        free = max([free, *(block + shift + 1 for block in blocks)])
+    return shifts
