@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab import datasets, native, provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.host import facts, features, memory, settings
+from uffdlab.host import errnos, facts, features, memory, settings
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.runner import Block, Rows
@@ -59,7 +59,7 @@ def why_impossible() -> str | None:
     if missing:
         return missing
     found = features.query()
-    return None if found.available else found.why
+    return None if found.available else errnos.explain("open userfaultfd", found.errno or 0)
 
 
 def needs_text(blocks: Sequence[Block]) -> str:

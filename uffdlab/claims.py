@@ -12,6 +12,7 @@ the mail of 16 Feb 2023. Claims are paraphrased.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -135,7 +136,8 @@ def _named(backings: Iterable[str]) -> str:
 def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[str]) -> tuple[str, ...]:
     words = {True: "reported", False: "not reported", None: "not measured"}
     return tuple(
-        f"states: {_TITLES[backing]}, features {wanted}, empty, protected: write {words[_reported(data, backing, wanted)]}"
+        f"states: {_TITLES[backing]}, features {wanted}, empty, protected: "
+        f"write {words[_reported(data, backing, wanted)]}"
         for backing in backings
         for wanted in features
     )
@@ -250,7 +252,7 @@ def _qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
         interval=None if least.low is None or least.high is None else (least.low, least.high),
         condition=f"the guest's memory is {_named(could)}; and a real snapshot behaves as the probe does",
         dataset=data.id,
-        limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is still to be measured",
+        limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",
     )
 
 
@@ -288,9 +290,9 @@ CLAIMS: tuple[Claim, ...] = (
         "qemu-could-skip",
         "DH 1",
         "QEMU could skip populating there (and on shmem)",
-        "on QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / protect is above "
-        f"{TIME_SAVED_RATIO} with its whole 95 % interval; populating fills memory that skipping does not; and the same on a "
-        "real snapshot",
+        "on QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / protect is "
+        f"above {TIME_SAVED_RATIO} with its whole 95 % interval; populating fills memory that skipping does not; and "
+        "the same on a real snapshot",
         "01_anon_hugetlb",
         "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
         _qemu_could_skip,
@@ -299,8 +301,8 @@ CLAIMS: tuple[Claim, ...] = (
         "forbidden-zeropage",
         "DH 2",
         "markers work where the zeropage is forbidden, a zeropage design does not",
-        "on a kernel that forbids it markers protect at 0 RSS and populating costs RSS = range; weaker, on a stock kernel: "
-        "the same on shmem and hugetlb",
+        "on a kernel that forbids it markers protect at 0 RSS and populating costs RSS = range; weaker, on a stock "
+        "kernel: the same on shmem and hugetlb",
         "02_forbidden_zeropage",
         "what a read of empty memory maps in each backing, and on a kernel that forbids the zeropage",
     ),
@@ -356,8 +358,8 @@ CLAIMS: tuple[Claim, ...] = (
         "pmd-marker-wins",
         "DH 3",
         "a PMD marker would serve empty ranges far better",
-        "protect at least 10 x faster and at least 10 x less table memory at 0 % populated: proxy hugetlb 2 MiB, prediction "
-        "and prototype, each named",
+        "protect at least 10 x faster and at least 10 x less table memory at 0 % populated: proxy hugetlb 2 MiB, "
+        "prediction and prototype, each named",
         "03_pmd_pud_markers",
         "the calibrated prediction and the prototype beside the hugetlb 2 MiB proxy",
     ),
@@ -389,7 +391,7 @@ CLAIMS: tuple[Claim, ...] = (
         "spread-cost-later",
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
-        "p99 of spreading faults / PTE-marker faults; total work at each touched fraction; break-even fraction at 2 MiB",
+        "p99 of spreading faults / PTE-marker faults; total work at each touched fraction; break-even at 2 MiB",
         "03_pmd_pud_markers",
         "a calibrated prediction of spreading faults",
     ),
@@ -429,8 +431,8 @@ CLAIMS: tuple[Claim, ...] = (
         "higher-levels-involved",
         "PX",
         "higher-level markers need a more involved kernel change",
-        "files, functions and lines of a prototype (a lower bound) and the walkers it leaves unhandled, against the merged "
-        "commit",
+        "files, functions and lines of a prototype (a lower bound) and the walkers it leaves unhandled, against the "
+        "merged commit",
         "03_pmd_pud_markers",
         "a PMD-marker prototype of the kernel",
     ),
@@ -438,7 +440,7 @@ CLAIMS: tuple[Claim, ...] = (
         "snapshot-advantage",
         "DH",
         "markers help background snapshots by not filling zeropages and tables",
-        "stop time, memory, faults and total work per design, with a saver that reads everything and one that skips holes",
+        "stop time, memory, faults and total work per design; a saver that reads everything, one that skips holes",
         "06_snapshots",
         "a background snapshot, real and simulated",
     ),
@@ -469,3 +471,14 @@ def verdict(id_: str, data: Dataset) -> Verdict:
 def verdicts(data: Dataset) -> list[Verdict]:
     """Return what the dataset says of every claim, in the thread's order."""
     return [claim.verdict(data) for claim in CLAIMS]
+
+
+def text_table(found: Iterable[Verdict]) -> str:
+    """Return verdicts as plain text of at most 72 columns, to mail."""
+    lines = []
+    for one in found:
+        lines.append(f"{one.id:<28}{one.verdict}")
+        for label, text in (("because", one.because), ("if", one.condition), ("needs", one.missing)):
+            if text:
+                lines += textwrap.wrap(text, 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
+    return "\n".join(lines)

@@ -205,9 +205,7 @@ def _run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
         def advance(block: Any) -> None:
             bar.update(task, completed=block.number, description=block.title())
 
-        return campaign.measure(
-            blocks, suite=suite, seed=seed, allow_host_changes=allow, say=_say, progress=advance
-        )
+        return campaign.measure(blocks, suite=suite, seed=seed, allow_host_changes=allow, say=_say, progress=advance)
 
 
 def _refuse_if_nothing_came(measured: Any) -> None:
@@ -249,7 +247,9 @@ def _add_data(commands: Any) -> None:
     merge = _command(actions, "merge", _data_merge, "join datasets of the same kernel, CPU and THP state")
     merge.add_argument("paths", nargs="+", metavar="DATASET")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="new directory")
-    merge.add_argument("--allow-mixed", action="store_true", help="join what differs too; the origin of each row is kept")
+    merge.add_argument(
+        "--allow-mixed", action="store_true", help="join what differs too; the origin of each row is kept"
+    )
     scrub = _command(actions, "scrub", _data_scrub, "drop whatever is not on the allow-list, and say what it was")
     scrub.add_argument("path", type=Path, metavar="DATASET")
     seal = _command(actions, "seal", _data_seal, "recompute sizes and hashes after an intended edit")

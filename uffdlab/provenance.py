@@ -56,7 +56,9 @@ KEYS: dict[str, Key] = {
     "thp_shmem_enabled": Key("transparent huge pages for shmem", "text"),
     "mthp_enabled": Key("smaller huge pages (mTHP): enabled, by size in KiB", "mapping"),
     "khugepaged": Key("khugepaged settings", "mapping"),
-    "hugetlb_pools": Key("hugetlb pools at start: total / free / reserved / surplus / overcommit, by size in KiB", "mapping"),
+    "hugetlb_pools": Key(
+        "hugetlb pools at start: total / free / reserved / surplus / overcommit, by size in KiB", "mapping"
+    ),
     "ksm_run": Key("KSM: run", "integer"),
     "ksm_use_zero_pages": Key("KSM: use_zero_pages", "boolean"),
     "overcommit_memory": Key("vm.overcommit_memory", "integer"),
@@ -102,9 +104,7 @@ def _fits(kind: Kind, value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "names":
         return isinstance(value, list) and all(isinstance(v, str) and _harmless(v) for v in value)
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and _harmless(k) and _leaf(v) for k, v in value.items()
-    )
+    return isinstance(value, dict) and all(isinstance(k, str) and _harmless(k) and _leaf(v) for k, v in value.items())
 
 
 def _leaf(value: Any) -> bool:

@@ -58,9 +58,7 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
     return Estimate(median(xs), xs[rank], xs[n - 1 - rank], n, confidence)
 
 
-def ratio_interval(
-    top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
+def ratio_interval(top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Return median(top) / median(bottom) of independent positive samples, with a conservative interval.
 
     Each median gets an interval at (1 + confidence) / 2; both hold together with at least ``confidence``

@@ -22,7 +22,7 @@ def parse_size(text: str) -> int:
     if not found or found[2] not in _FACTORS:
         raise UffdlabError(f"{text!r} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
     whole, _, decimals = found[1].partition(".")
-    scaled, left = divmod(int(whole + decimals) * _FACTORS[found[2]], 10 ** len(decimals))
+    scaled, left = divmod(int(whole + decimals) * _FACTORS[found[2]], int(10 ** len(decimals)))
     if left:
         raise UffdlabError(f"{text!r} is not a whole number of bytes: choose a size such as 1.5GiB")
     return scaled

@@ -93,8 +93,7 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
     if data is None:
         asked = "the reference dataset" if wanted is None else f"dataset {str(wanted)!r}"
         raise UffdlabError(
-            f"{asked} is not installed with the package: pass --data DIRECTORY, such as "
-            f"data/{REFERENCE}… of a checkout"
+            f"{asked} is not installed with the package: pass --data DIRECTORY, such as data/{REFERENCE}… of a checkout"
         )
     # Reversed, so that of two datasets with one id the first wins.
     named = {_name(path): path for path in reversed(find(data))}

@@ -47,8 +47,7 @@ class Dataset:
         lacking = [name for name in columns if name not in frame.columns]
         if lacking:
             raise UffdlabError(
-                f"table {table!r} of dataset {self.id!r} lacks {', '.join(lacking)}; "
-                f"it has {', '.join(frame.columns)}"
+                f"table {table!r} of dataset {self.id!r} lacks {', '.join(lacking)}; it has {', '.join(frame.columns)}"
             )
         return frame
 
@@ -57,17 +56,13 @@ class Dataset:
         return origin_line(self.id, self.kind, self.provenance, self.merged_from)
 
 
-def origin_line(
-    id: str, kind: str, facts: Mapping[str, Any], merged_from: Sequence[Mapping[str, Any]] = ()
-) -> str:
+def origin_line(id: str, kind: str, facts: Mapping[str, Any], merged_from: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return one line: dataset id, kernel, CPU, THP setting, mTHP on or off; ``unknown`` if not recorded."""
     if kind == "published":
         return f"{id} · published figures, machines not named"
     machines = [origin["provenance"] for origin in merged_from] or [facts]
     parts = (("Linux ", kernel), ("", cpu), ("THP ", thp), ("mTHP ", mthp))
-    shown = [
-        label + " / ".join(dict.fromkeys(fact(machine) for machine in machines)) for label, fact in parts
-    ]
+    shown = [label + " / ".join(dict.fromkeys(fact(machine) for machine in machines)) for label, fact in parts]
     return " · ".join([id, *shown])
 
 

@@ -89,16 +89,10 @@ def read_raw(directory: Path) -> dict[str, Any]:
     path = directory / FILE_NAME
     text = read_plain(path, MAX_DESCRIPTOR, "does not exist: the directory is not a dataset")
     try:
-        raw = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
-        )
-        json.dumps(raw, ensure_ascii=False).encode(
-            "utf-8"
-        )  # half a surrogate pair could be read but not printed
+        raw = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could be read but not printed
     except RecursionError:
-        raise UffdlabError(
-            f"{printable(path)} is nested too deeply: it is not a dataset's descriptor"
-        ) from None
+        raise UffdlabError(f"{printable(path)} is nested too deeply: it is not a dataset's descriptor") from None
     except ValueError as error:
         raise UffdlabError(f"{printable(path)} is not valid JSON ({error}): restore it") from None
     if not isinstance(raw, dict):
@@ -267,9 +261,7 @@ class _Parser:
             self._require(found == value, f"{where}.{key}", f"is {show(found)} and must be {value!r}{inside}")
         schema = self._take(entry, "schema", dict, where + ".")
         self._check_keys(schema, {"fields"}, f"{where}.schema")
-        fields = self._fields(
-            self._take(schema, "fields", list, f"{where}.schema."), f"{where}.schema.fields"
-        )
+        fields = self._fields(self._take(schema, "fields", list, f"{where}.schema."), f"{where}.schema.fields")
         return Resource(name, fields, None if self._sealing else self._fingerprint(entry, where))
 
     def _fields(self, listed: list[Any], where: str) -> list[dict[str, Any]]:
@@ -280,18 +272,14 @@ class _Parser:
                 name = column(field).name
             except CellError as error:
                 self._fail(f"{where}[{number}]", str(error))
-            self._require(
-                name not in seen, f"{where}[{number}]", f"declares the column {name!r} a second time"
-            )
+            self._require(name not in seen, f"{where}[{number}]", f"declares the column {name!r} a second time")
             seen.add(name)
         return listed
 
     def _fingerprint(self, entry: Mapping[str, Any], where: str) -> Fingerprint:
         size = self._take(entry, "bytes", int, where + ".")
         digest = self._take(entry, "hash", str, where + ".")
-        self._require(
-            bool(_HASH.match(digest)), f"{where}.hash", "is not 'sha256:' and 64 hexadecimal digits"
-        )
+        self._require(bool(_HASH.match(digest)), f"{where}.hash", "is not 'sha256:' and 64 hexadecimal digits")
         return Fingerprint(size, digest)
 
     def _provenance(self, facts: dict[str, Any], where: str) -> dict[str, Any]:
@@ -322,9 +310,7 @@ class _Parser:
 
     def _created(self, raw: Mapping[str, Any]) -> str:
         created = self._take(raw, "created", str, "")
-        self._require(
-            bool(_CREATED.match(created)), "created", f"is {show(created)}, not like 2023-02-16T00:00:00Z"
-        )
+        self._require(bool(_CREATED.match(created)), "created", f"is {show(created)}, not like 2023-02-16T00:00:00Z")
         return created
 
     def _id(self, name: str, where: str) -> str:
@@ -333,9 +319,7 @@ class _Parser:
 
     def _line(self, holder: Mapping[str, Any], key: str, prefix: str) -> str:
         text = self._take(holder, key, str, prefix)
-        self._require(
-            not control_character(text), prefix + key, "holds a line break or another control character"
-        )
+        self._require(not control_character(text), prefix + key, "holds a line break or another control character")
         return text
 
     def _object(self, value: object, where: str) -> dict[str, Any]:

@@ -97,9 +97,7 @@ def _check_origins(parts: Sequence[Contents]) -> None:
 def _check_kinds(parts: Sequence[Contents]) -> None:
     kinds = sorted({part.descriptor.kind for part in parts})
     if len(kinds) > 1:
-        raise UffdlabError(
-            f"datasets that are {' and '.join(kinds)} cannot be merged: keep them side by side"
-        )
+        raise UffdlabError(f"datasets that are {' and '.join(kinds)} cannot be merged: keep them side by side")
 
 
 def _check_machines(parts: Sequence[Contents]) -> None:
@@ -109,9 +107,7 @@ def _check_machines(parts: Sequence[Contents]) -> None:
         if len(values) > 1:
             differing.append(f"{key} ({', '.join('unknown' if v is None else show(v) for v in values)})")
     if differing:
-        raise UffdlabError(
-            f"the datasets differ in {'; '.join(differing)}: merge like with like, or allow mixed ones"
-        )
+        raise UffdlabError(f"the datasets differ in {'; '.join(differing)}: merge like with like, or allow mixed ones")
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:

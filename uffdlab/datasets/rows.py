@@ -52,9 +52,7 @@ def encode(fields: Sequence[FieldDescriptor], rows: Iterable[Mapping[str, Any]],
         start = buffer.tell()
     content = buffer.getvalue().encode("utf-8")
     if len(content) > MAX_FILE:
-        raise UffdlabError(
-            f"{where} needs {len(content) >> 20} MiB, more than {MAX_FILE >> 20}; split the campaign"
-        )
+        raise UffdlabError(f"{where} needs {len(content) >> 20} MiB, more than {MAX_FILE >> 20}; split the campaign")
     return content
 
 
@@ -118,9 +116,7 @@ class _BoundedReader:
         self._size += len(chunk)
         self._digest.update(chunk)
         if self._size > MAX_FILE:
-            raise UffdlabError(
-                f"{self._file.name} grew beyond {MAX_FILE >> 20} MiB while it was read: stop its writer"
-            )
+            raise UffdlabError(f"{self._file.name} grew beyond {MAX_FILE >> 20} MiB while it was read: stop its writer")
         return chunk
 
 
@@ -137,9 +133,7 @@ def _text(line: bytes, number: int) -> str:
         raise _BrokenError(f"line {number} does not end: the file was cut off")
     control = control_character(text[:-1])
     if control == "U+000D" and text.endswith("\r\n"):
-        raise _BrokenError(
-            f"line {number} ends in CR LF: something converted line ends, perhaps git's autocrlf"
-        )
+        raise _BrokenError(f"line {number} ends in CR LF: something converted line ends, perhaps git's autocrlf")
     if control:
         raise _BrokenError(f"line {number} holds the control character {control}")
     return text[:-1]

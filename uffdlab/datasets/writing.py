@@ -94,9 +94,7 @@ def _plain_fields(table: Table) -> list[dict[str, Any]]:
         except CellError as error:
             raise UffdlabError(f"table {table.name!r}: fields[{number}] {error}") from None
     try:
-        plain: list[dict[str, Any]] = json.loads(
-            json.dumps([dict(f) for f in table.fields], default=_mapping)
-        )
+        plain: list[dict[str, Any]] = json.loads(json.dumps([dict(f) for f in table.fields], default=_mapping))
     except (TypeError, ValueError) as error:
         raise UffdlabError(f"table {table.name!r} has a field that JSON cannot hold: {error}") from None
     return plain

@@ -26,8 +26,8 @@ class Needs:
                 return f"this kernel has no huge pages of {size_kib} KiB"
             if (pool.available or 0) < count:
                 return (
-                    f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let uffdlab fill "
-                    "the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
+                    f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let "
+                    "uffdlab fill the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
                 )
         available = memory.memory_available_kib()
         if available is not None and self.memory_kib > available - RESERVE_KIB:

@@ -112,24 +112,28 @@ def _record(rows: Rows, block: Block, outcome: str, reason: str | None, duration
 
 def _converse(block: Block, rows: Rows) -> Ending:
     """Start the child, collect its rows as they come, return how it ended."""
-    with tempfile.TemporaryFile() as complaints:  # a pipe could fill up and block the child
-        with subprocess.Popen(
-            [sys.executable, "-m", "uffdlab.probes.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            start_new_session=True,  # Ctrl-C is the runner's to handle
-        ) as child:
-            try:
-                return _listen(child, block, rows) or _post_mortem(child, complaints)
-            finally:
-                if child.poll() is None:
-                    os.killpg(child.pid, signal.SIGKILL)
+    with tempfile.TemporaryFile() as complaints, _started(complaints) as child:
+        try:
+            return _listen(child, block, rows) or _post_mortem(child, complaints)
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "uffdlab.probes.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,  # a file: a pipe could fill up and block the child
+        start_new_session=True,  # Ctrl-C is the runner's to handle
+    )
 
 
 def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending | None:
     """Collect rows until the child closes its output; None when it did not say how it ended."""
-    assert child.stdin and child.stdout
+    assert child.stdin is not None
+    assert child.stdout is not None
     with contextlib.suppress(BrokenPipeError), child.stdin as request:
         request.write(json.dumps(asdict(block)).encode())
     deadline = time.monotonic() + block.deadline_s

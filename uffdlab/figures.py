@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""DataFrame in, plotly figure out; one visual language.
+
+Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed band, published a cross,
+unavailable a sentence. Colour (Okabe–Ito) never carries a meaning alone: position, shape or a label carries it too, so
+that every figure reads in grey. ``layout.meta`` holds the caption and the origin line that a page sets beneath.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.units import format_size
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
+
+DESIGN_LOOK = {
+    "unprotected": (GREY, "triangle-up", "nothing (unprotected)"),
+    "preread": (VERMILLION, "circle", "read loop, then protect"),
+    "populate_read": (ORANGE, "square", "MADV_POPULATE_READ, then protect"),
+    "pte_marker": (BLUE, "diamond", "PTE markers (WP_UNPOPULATED)"),
+    "missing_wp": (PURPLE, "pentagon", "MISSING|WP, nothing filled"),
+    "async": (SKY, "hexagon", "PTE markers, async"),
+}
+BACKING_LOOK = {
+    "anon": (BLUE, "circle", "anonymous, PTE markers"),
+    "anon_thp": (SKY, "hexagon", "anonymous, THP on"),
+    "shmem": (GREEN, "square", "shmem, PTE markers"),
+    "hugetlb_2m_private": (VERMILLION, "diamond", "hugetlb 2 MiB, PMD level"),
+    "hugetlb_2m_shared": (ORANGE, "diamond-tall", "hugetlb 2 MiB, shared"),
+    "hugetlb_1g_private": (PURPLE, "triangle-up", "hugetlb 1 GiB, PUD level"),
+    "hugetlb_1g_shared": (GREY, "triangle-down", "hugetlb 1 GiB, shared"),
+}
+PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#444444"
+_GRID = "rgba(128,128,128,0.25)"
+
+
+def _figure(figure: go.Figure, caption: str, origins: list[str], height: int) -> go.Figure:
+    """Give a figure the house style, its caption and the line that says where its numbers come from."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 10, "r": 20, "t": 40, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 13},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+        meta={"caption": caption, "origin": " | ".join(origins)},
+    )
+    figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    return figure
+
+
+def _interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
+    """Return plotly error bars from ``column`` and its ``_low`` and ``_high``; a missing interval draws none."""
+    value = frame[column].astype(float)
+    high, low = frame[f"{column}_high"].astype(float), frame[f"{column}_low"].astype(float)
+    bars = {"array": (high - value).fillna(0).tolist(), "arrayminus": (value - low).fillna(0).tolist()}
+    return bars | {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4}
+
+
+def _marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:
+    return {"color": colour, "symbol": symbol, "size": size, "line": {"color": colour, "width": 2}}
+
+
+# --- the published table ---------------------------------------------------------------------------------------------
+
+_MODES = ["unprotected", "preread", "populate_read", "pte_marker"]
+_PANELS = (
+    ("THP off for this memory", ("madvise", "never"), "anon"),
+    ("THP on", ("always",), "anon_thp"),
+    ("THP not recorded", ("unknown",), None),
+)
+_AUTHOR_LOOK = {
+    "xu-vm": (BLUE, "Peter Xu, a VM"),
+    "anjum-first": (VERMILLION, "M. Usama Anjum, first reply"),
+    "anjum-madvise": (GREEN, "M. Usama Anjum, THP=madvise"),
+    "anjum-always": (ORANGE, "M. Usama Anjum, THP=always"),
+}
+
+
+def plot_published(published: Dataset, data: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw the thread's table beside what was measured: ns per 4 KiB page to prepare and protect untouched memory."""
+    titles = [title for title, _, _ in _PANELS]
+    figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
+    table = summaries.df_published(published)
+    for column, (_, states, backing) in enumerate(_PANELS, start=1):
+        _add_published(figure, table[table.thp.isin(states)], column)
+        if backing:
+            _add_per_page(figure, data, backing, column, "measured", BLUE, "circle", column == 1)
+        if backing and here:
+            _add_per_page(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, column == 1)
+    figure.update_xaxes(type="log", title="ns per 4 KiB page", dtick=2, exponentformat="power")
+    labels = [DESIGN_LOOK[mode][2] for mode in reversed(_MODES)]
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    caption = "Crosses: published, one sample each. Filled: measured, median with 95 % interval. Logarithmic."
+    origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
+    _figure(figure, caption, origins, 420)
+    figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin={"b": 40})
+    return figure
+
+
+def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
+    for source, rows in table.groupby("source"):
+        colour, name = _AUTHOR_LOOK[str(source)]
+        marker = {"symbol": PUBLISHED_SYMBOL, "size": 10, "line": {"color": colour, "width": 3}}
+        figure.add_scatter(
+            x=rows.ns_per_page.tolist(),
+            y=[DESIGN_LOOK[design][2] for design in rows.design],
+            mode="markers",
+            marker=marker,
+            name=f"{name} (published)",
+            text=[f"{us:,} µs for 10 GiB" for us in rows.protect_us],
+            row=1,
+            col=column,
+        )
+
+
+def _add_per_page(
+    figure: go.Figure, data: Dataset, backing: str, column: int, name: str, colour: str, symbol: str, legend: bool
+) -> None:
+    rows = summaries.df_per_page(data, backing)
+    rows = rows[rows.design.isin(_MODES)]
+    figure.add_scatter(
+        x=rows.ns_per_page.tolist(),
+        y=[DESIGN_LOOK[design][2] for design in rows.design],
+        error_x=_interval(rows, "ns_per_page"),
+        mode="markers",
+        marker=_marker(colour, symbol, 10),
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        text=[f"n = {n}, at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
+        row=1,
+        col=column,
+    )
+
+
+# --- what skipping saves ---------------------------------------------------------------------------------------------
+
+_SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
+_SKIP_NAMES = {
+    "anon": "anonymous 4 KiB",
+    "shmem": "shmem",
+    "hugetlb_2m_private": "hugetlb 2 MiB, private",
+    "hugetlb_2m_shared": "hugetlb 2 MiB, shared",
+    "hugetlb_1g_private": "hugetlb 1 GiB, private",
+}
+# What a hypervisor would do instead of populating: nothing where features 0 protects, markers where they are needed.
+_SKIP_DESIGN = {"anon": "pte_marker"}
+
+
+def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 20) -> go.Figure:
+    """Draw time and memory of populating first against not populating, by backing; a slider moves the fraction."""
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
+    points = summaries.df_protect(data)
+    points = points[points.size_kib == size_kib]
+    fractions = sorted(points[points.backing.isin(_SKIP_BACKINGS)].populated.unique())
+    for fraction in fractions:
+        visible = fraction == fractions[0]
+        for populating in (True, False):
+            _add_skip(figure, points[points.populated == fraction], populating, visible)
+    per_fraction = len(figure.data) // max(1, len(fractions))
+    if here:
+        mine = summaries.df_protect(here)
+        for populating in (True, False):
+            _add_skip(figure, mine[mine.populated == 0], populating, True, here=True)
+    steps = [_fraction_step(figure, i, per_fraction, len(fractions), f) for i, f in enumerate(fractions)]
+    caption = (
+        f"{format_size(size_kib * 1024)} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
+    )
+    _figure(figure, caption, [data.origin()] + ([f"this machine: {here.origin()}"] if here else []), 470)
+    figure.update_xaxes(type="log", title="prepare + protect, ns", exponentformat="SI", col=1)
+    figure.update_xaxes(title="filled by preparing and protecting, MiB", rangemode="tozero", col=2)
+    names = [_SKIP_NAMES[b] for b in reversed(_SKIP_BACKINGS)]
+    figure.update_yaxes(categoryorder="array", categoryarray=names)
+    slider = {"steps": steps, "currentvalue": {"prefix": "written beforehand: "}, "pad": {"t": 60}}
+    figure.update_layout(sliders=[slider])
+    return figure
+
+
+def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible: bool, here: bool = False) -> None:
+    wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
+    rows = points[points.backing.map(wanted) == points.design]
+    rows = rows.loc[rows.groupby("backing").size_kib.idxmax()] if len(rows) else rows
+    names = [_SKIP_NAMES[b] for b in rows.backing]
+    colour, symbol = (VERMILLION, "circle") if populating else (BLUE, "diamond")
+    label = "populate by reading, then protect" if populating else "protect only"
+    if here:
+        colour, symbol, label = HERE_COLOUR, HERE_SYMBOL if populating else "star-diamond", f"this machine: {label}"
+    shared = {"y": names, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
+    figure.add_scatter(
+        x=rows.total_ns.tolist(),
+        error_x=_interval(rows, "total_ns"),
+        marker=_marker(colour, symbol),
+        text=[f"n = {n}" for n in rows.n],
+        row=1,
+        col=1,
+        **shared,
+    )
+    memory = (rows.filled_kib + rows.table_kib) / 1024
+    figure.add_scatter(x=memory.tolist(), marker=_marker(colour, symbol), showlegend=False, row=1, col=2, **shared)
+
+
+def _fraction_step(figure: go.Figure, index: int, per: int, count: int, fraction: float) -> dict[str, Any]:
+    shown = [index * per <= i < (index + 1) * per or i >= per * count for i in range(len(figure.data))]
+    return {"method": "restyle", "args": [{"visible": shown}], "label": f"{fraction:.0%}"}
+
+
+# --- what an entry costs ---------------------------------------------------------------------------------------------
+
+_GUEST_GIB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+
+
+def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw the time to protect an empty range against its size; a slider sets a guest's RAM and predicts for it."""
+    figure = go.Figure()
+    for backing, rows in summaries.df_marker_times(data).groupby("backing"):
+        _add_marker_times(figure, rows, str(backing), None)
+    if here:
+        for backing, rows in summaries.df_marker_times(here).groupby("backing"):
+            _add_marker_times(figure, rows, str(backing), "this machine")
+    measured = len(figure.data)
+    entry_costs = summaries.df_entry_costs(costs)
+    for cost in entry_costs.itertuples():
+        _add_prediction(figure, cost, _GUEST_GIB[6])
+    steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
+    caption = (
+        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM set below, linear "
+        "in the entries from the largest measured size. Both axes logarithmic."
+    )
+    origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
+    _figure(figure, caption, origins + ([f"this machine: {here.origin()}"] if here else []), 520)
+    figure.update_xaxes(type="log", title="size of the empty range, GiB")
+    figure.update_yaxes(type="log", title="one UFFDIO_WRITEPROTECT, ns", exponentformat="SI")
+    slider = {"steps": steps, "active": 6, "currentvalue": {"prefix": "guest RAM: "}, "pad": {"t": 50}}
+    figure.update_layout(sliders=[slider])
+    return figure
+
+
+def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose: str | None) -> None:
+    colour, symbol, name = BACKING_LOOK[backing]
+    marker = _marker(HERE_COLOUR, HERE_SYMBOL, 9) if whose else _marker(colour, symbol)
+    figure.add_scatter(
+        x=(rows.size_kib / 1048576).tolist(),
+        y=rows.protect_ns.tolist(),
+        error_y=_interval(rows, "protect_ns"),
+        mode="markers" if whose else "lines+markers",
+        line={"color": colour, "width": 1},
+        marker=marker,
+        name=f"{whose}: {name}" if whose else name,
+        text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in rows.itertuples()],
+    )
+
+
+def _prediction(cost: Any, gib: int) -> dict[str, Any]:
+    value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
+    return {"x": [gib], "y": [value], "up": [high - value], "down": [value - low]}
+
+
+def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
+    colour, symbol, name = BACKING_LOOK[cost.backing]
+    at = _prediction(cost, gib)
+    bars = {"type": "data", "symmetric": False, "array": at["up"], "arrayminus": at["down"], "width": 9}
+    figure.add_scatter(
+        x=at["x"],
+        y=at["y"],
+        error_y=bars | {"color": colour, "thickness": 1},
+        mode="markers",
+        marker=_marker(colour, f"{symbol}-open", 17),
+        name=f"predicted: {name}",
+        showlegend=False,
+    )
+
+
+def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, Any]:
+    at = [_prediction(cost, gib) for cost in entry_costs.itertuples()]
+    moved = {
+        "x": [one["x"] for one in at],
+        "y": [one["y"] for one in at],
+        "error_y.array": [one["up"] for one in at],
+        "error_y.arrayminus": [one["down"] for one in at],
+    }
+    label = f"{gib} GiB" if gib < 1024 else f"{gib // 1024} TiB"
+    return {"method": "restyle", "args": [moved, list(range(first, first + len(at)))], "label": label}

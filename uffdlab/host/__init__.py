@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""What this kernel is and can do: UAPI, detection, facts with provenance, and settings changed under guard.
+
+``uapi``      constants and the feature table; no kernel needed
+``features``  what userfaultfd offers here, found by asking
+``errnos``    an errno in, a sentence with cause and remedy out
+``memory``    memory, control-group limits and hugetlb pools
+``facts``     everything a dataset records about the machine
+``settings``  host settings: changed only when allowed, journalled, put back
+``doctor``    what uffdlab can and cannot do on this host, and why
+
+Importing this package loads none of them.
+"""

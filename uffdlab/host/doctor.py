@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: MIT
+"""What uffdlab can and cannot do on this host, and for what it cannot: why, and what would help."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+from uffdlab.host import errnos, facts, features, memory, settings, uapi
+
+_COLUMNS = 80
+_ROOT = Path("/")
+
+# The features uffdlab asks for, in the order of what depends on them; the last two are only reported.
+_FEATURES = ("PAGEFAULT_FLAG_WP", "WP_HUGETLBFS_SHMEM", "WP_UNPOPULATED", "WP_ASYNC", "MOVE", "POISON")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_HUGE = ((2048, "hugetlb 2 MiB"), (1048576, "hugetlb 1 GiB"))
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing uffdlab uses. ``ok`` is None when nobody could tell; ``since`` is a kernel version."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    since: str | None = None
+    cause: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The facts of the host (keys of ``uffdlab.provenance``) and its capabilities."""
+
+    host: Mapping[str, Any]
+    capabilities: tuple[Capability, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report in types that JSON knows."""
+        return {"host": dict(self.host), "capabilities": [asdict(c) for c in self.capabilities]}
+
+
+def examine() -> Report:
+    """Look at the running host; works without root, without the extension and off Linux, and changes
+    nothing.
+    """
+    host = facts.collect()
+    if sys.platform == "linux":
+        return Report(host, (_extension(host), *_kernel(host), *_pools(), _changes(), _browser()))
+    return Report(host, (_extension(host), _browser()))
+
+
+# --- one function per group of capabilities ---------------------------------------------------------------
+
+
+def _extension(host: Mapping[str, Any]) -> Capability:
+    missing = native.why_missing()
+    if missing is None:
+        return Capability("native extension", True, f"built by {host['compiler'] or 'an unknown compiler'}")
+    if sys.platform != "linux":
+        return Capability(
+            "native extension",
+            False,
+            "measures; needs Linux",
+            cause=missing,
+            remedy="measure on a Linux machine; notebooks, recorded data and the simulator work here",
+        )
+    return Capability("native extension", False, "not there", cause=missing, remedy="build it; until then, read data")
+
+
+def _kernel(host: Mapping[str, Any]) -> list[Capability]:
+    answer = _answer()
+    return [
+        _userfaultfd(answer),
+        *(_feature(name, answer) for name in _FEATURES),
+        _markers(host["pte_markers_uffd_wp"]),
+        _pagemap_scan(host["pagemap_scan"]),
+        _populate_read(),
+        _pt_reclaim(host["pt_reclaim"]),
+        _thp(host["thp_enabled"]),
+    ]
+
+
+def _answer() -> features.Userfaultfd | None:
+    try:
+        return features.query()
+    except UffdlabError:
+        return None
+
+
+def _userfaultfd(answer: features.Userfaultfd | None) -> Capability:
+    name, since = "userfaultfd", "4.3"
+    if answer is None:
+        return _not_asked(name, since)
+    if answer.available:
+        where = "faults from user mode only" if answer.user_mode_only else "faults from user and kernel mode"
+        return Capability(name, True, f"opened by {answer.via}; {where}", since)
+    operation, number = answer.failed or "open userfaultfd", answer.errno or 0
+    likely = errnos.causes(operation, number)
+    return Capability(
+        name,
+        False,
+        f"{operation}: {os.strerror(number)}",
+        since,
+        cause="; or ".join(cause.why for cause in likely) or errnos.explain(operation, number),
+        remedy="; or ".join(dict.fromkeys(cause.remedy for cause in likely)) or "see the kernel log",
+    )
+
+
+def _feature(name: str, answer: features.Userfaultfd | None) -> Capability:
+    feature = uapi.feature(name)
+    if answer is None:
+        return _not_asked(name, feature.since)
+    if not answer.available:
+        return Capability(
+            name,
+            None,
+            feature.what,
+            feature.since,
+            cause="userfaultfd cannot be opened, so it cannot be asked",
+            remedy="see userfaultfd",
+        )
+    if answer.has(name):
+        return Capability(name, True, feature.what, feature.since)
+    return Capability(
+        name,
+        False,
+        feature.what,
+        feature.since,
+        cause="this kernel does not offer it: too old, or its architecture or configuration lacks it",
+        remedy=f"use Linux {feature.since} or later on x86_64; data of other kernels can be read here",
+    )
+
+
+def _markers(has: bool | None) -> Capability:
+    name, detail, since = "PTE markers", "an empty entry can remember that it is protected", "5.19"
+    if has is None:
+        return _unknown(name, detail, since)
+    if has:
+        return Capability(name, True, detail, since)
+    return Capability(
+        name,
+        False,
+        detail,
+        since,
+        "no feature that needs them is offered",
+        f"use Linux {since} or later on x86_64",
+    )
+
+
+def _pagemap_scan(has: bool | None) -> Capability:
+    name, detail, since = "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since
+    if has is None:
+        return _unknown(name, detail, since)
+    if has:
+        return Capability(name, True, detail, since)
+    return Capability(
+        name,
+        False,
+        detail,
+        since,
+        "/proc/self/pagemap does not take the ioctl",
+        f"use Linux {since} or later",
+    )
+
+
+def _populate_read() -> Capability:
+    advice = uapi.MADV_POPULATE_READ
+    detail = "populates a range without a read loop"
+    error = _madvise_error(advice.number)
+    if error is None:
+        return Capability(advice.name, True, detail, advice.since)
+    likely = errnos.causes(advice.name, error)
+    return Capability(
+        advice.name,
+        False,
+        detail,
+        advice.since,
+        cause=likely[0].why if likely else errnos.explain(advice.name, error),
+        remedy=f"use Linux {advice.since} or later",
+    )
+
+
+def _madvise_error(advice: int) -> int | None:
+    """Try *advice* on a page of our own; return the errno, or None if it was taken."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=flags) as page:
+        try:
+            page.madvise(advice)
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def _pt_reclaim(has: bool | None) -> Capability:
+    name, detail, since = "PT_RECLAIM", "a discard of a whole 2 MiB frees its page table", "6.14"
+    if has is None:
+        return _unknown(name, detail, since)
+    if has:
+        return Capability(name, True, detail, since)
+    return Capability(
+        name,
+        False,
+        detail,
+        since,
+        cause="the page table stayed after the discard",
+        remedy="none is needed: it is recorded, and the simulator takes it into account",
+    )
+
+
+def _thp(enabled: str | None) -> Capability:
+    name, since = "transparent huge pages", "2.6.38"
+    if enabled in ("always", "madvise"):
+        return Capability(name, True, f"enabled: {enabled}", since)
+    if enabled is None:
+        return Capability(
+            name,
+            False,
+            "not in this kernel",
+            since,
+            cause="the kernel was built without CONFIG_TRANSPARENT_HUGEPAGE, or /sys is not mounted",
+            remedy="use a kernel that has them; probes with 4 KiB pages run all the same",
+        )
+    return Capability(
+        name,
+        False,
+        f"enabled: {enabled}",
+        since,
+        cause="they are switched off",
+        remedy=f"give --allow-host-changes as root, or write madvise to /{settings.SETTINGS['thp_enabled'].path}",
+    )
+
+
+def _pools() -> list[Capability]:
+    return [_pool(name, memory.hugepages(size_kib), f"hugetlb_{size_kib}") for size_kib, name in _HUGE]
+
+
+def _pool(name: str, pool: memory.HugePool | None, setting: str) -> Capability:
+    if pool is None:
+        return Capability(
+            name,
+            False,
+            "no such page size",
+            cause="CPU, architecture or kernel configuration (CONFIG_HUGETLBFS) lacks it",
+            remedy="use an x86_64 kernel with CONFIG_HUGETLBFS; 1 GiB pages need the CPU flag pdpe1gb",
+        )
+    if pool.available is None:
+        return Capability(name, None, "supported", cause="the pool does not tell its free pages", remedy="mount /sys")
+    if pool.available > 0:
+        return Capability(name, True, f"supported; {pool.available} of {pool.total} pages free")
+    if settings.why_unchangeable(setting) is None:
+        return Capability(name, True, "supported; no page free, but --allow-host-changes can reserve some")
+    return Capability(
+        name,
+        False,
+        f"supported; 0 of {pool.total} pages free",
+        cause="the pool has no free page",
+        remedy=f"as root, write a number of pages to /{settings.SETTINGS[setting].path}",
+    )
+
+
+def _changes() -> Capability:
+    refused = {name: why for name in settings.SETTINGS if (why := settings.why_unchangeable(name)) is not None}
+    name = "change host settings"
+    possible = [setting for setting in settings.SETTINGS if setting not in refused]
+    if possible:
+        return Capability(name, True, f"with --allow-host-changes: {', '.join(possible)}")
+    return Capability(
+        name,
+        False,
+        "only what is set up already can be measured",
+        cause="; ".join(dict.fromkeys(refused.values())),
+        remedy="run as root on the host itself",
+    )
+
+
+def _browser() -> Capability:
+    found = next((name for name in _BROWSERS if shutil.which(name)), None)
+    if found:
+        return Capability("Chromium", True, f"{found}; only tests and screenshots need it")
+    return Capability(
+        "Chromium",
+        False,
+        "only tests and screenshots need it",
+        cause=f"none of {', '.join(_BROWSERS)} is on the PATH",
+        remedy="install your distribution's chromium",
+    )
+
+
+def _not_asked(name: str, since: str) -> Capability:
+    return Capability(
+        name,
+        None,
+        "not asked",
+        since,
+        cause="the native extension is not there to ask",
+        remedy="see native extension",
+    )
+
+
+def _unknown(name: str, detail: str, since: str) -> Capability:
+    return Capability(
+        name,
+        None,
+        detail,
+        since,
+        cause="it could not be tried",
+        remedy="see native extension and userfaultfd",
+    )
+
+
+# --- as text ----------------------------------------------------------------------------------------------
+
+_WORDS = {True: "yes", False: "no", None: "?"}
+
+
+def text(report: Report) -> str:
+    """Return the report in 80 columns: a table, then a paragraph for each thing that is missing."""
+    width = max(len(c.name) for c in report.capabilities)
+    rows = [_row(c, width) for c in report.capabilities]
+    missing = [_paragraph(c) for c in report.capabilities if c.ok is not True]
+    parts = [_headline(report.host), "\n".join(rows)]
+    if missing:
+        parts.append("\n".join(["What is missing, and what would help", "", *missing]))
+    parts.append(_wrapped(_verdict(report)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(host: Mapping[str, Any]) -> str:
+    memory_kib = host.get("memory_total_kib")
+    known = [
+        f"{'Linux' if sys.platform == 'linux' else sys.platform} {host.get('kernel_release') or ''}".strip(),
+        host.get("architecture"),
+        host.get("cpu_model"),
+        f"{host['cores_online']} CPUs" if host.get("cores_online") else None,
+        f"{memory_kib / (1 << 20):.1f} GiB" if memory_kib else None,
+        "under a hypervisor" if host.get("hypervisor") else None,
+    ]
+    return _wrapped("uffdlab on " + ", ".join(str(item) for item in known if item))
+
+
+def _row(capability: Capability, width: int) -> str:
+    head = f"  {_WORDS[capability.ok]:<3}  {capability.name:<{width}}  "
+    return textwrap.fill(
+        capability.detail,
+        _COLUMNS,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )
+
+
+def _paragraph(capability: Capability) -> str:
+    since = f" (since Linux {capability.since})" if capability.since else ""
+    sentence = f"{capability.name}{since}: {capability.cause or 'cause unknown'}."
+    if capability.remedy:
+        sentence += f" Remedy: {capability.remedy}."
+    return textwrap.fill(
+        sentence.replace("..", "."),
+        _COLUMNS,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+    )
+
+
+def _verdict(report: Report) -> str:
+    total, here = len(report.capabilities), sum(c.ok is True for c in report.capabilities)
+    if here == total:
+        return "Everything uffdlab uses is here."
+    if native.why_missing() is not None:
+        return "Nothing can be measured here; recorded data, notebooks and the simulator work."
+    return f"{here} of {total} are here; a probe that needs one of the others is skipped and says so."
+
+
+def _wrapped(sentence: str) -> str:
+    return textwrap.fill(sentence, _COLUMNS, subsequent_indent="  ", break_on_hyphens=False)

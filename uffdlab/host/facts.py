@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""Everything a dataset records about the machine it was measured on.
+
+A fact that cannot be known is None: unknown is not zero. Only keys of ``uffdlab.provenance.KEYS`` are
+filled, and text is brought into that module's harmless alphabet, so no host name, user, path or address can
+get in.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uffdlab
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+from uffdlab.host import features, memory, pseudofiles, uapi
+from uffdlab.host.memory import HugePool, hugepages, memory_available_kib
+
+__all__ = ["HugePool", "collect", "harmless", "hugepages", "memory_available_kib"]
+
+_THP = "sys/kernel/mm/transparent_hugepage"
+_KHUGEPAGED_COUNTERS = ("pages_collapsed", "full_scans")  # results, not settings
+_GIT_SECONDS = 10
+
+
+def collect(seed: int | None = None, root: Path = Path("/")) -> dict[str, Any]:
+    """Return the facts about package, machine, settings and userfaultfd; the campaign adds its own (suite,
+    times).
+
+    With another *root*, ``proc`` and ``sys`` are read there, and what only the running kernel could answer
+    is None. The order is that of ``provenance.KEYS``; ``provenance.problems`` of the result is empty.
+    """
+    live = root == Path("/")
+    return {
+        **_package(seed),
+        **_machine(root, live),
+        **_settings(root),
+        **_userfaultfd(root, live),
+    }
+
+
+# --- text -------------------------------------------------------------------------------------------------
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9 ()\[\]_.,:;+*%=<>#~-]+")
+_LIKE_IPV4 = re.compile(r"(?<![\d.])(\d{1,3}\.\d{1,3}\.\d{1,3})\.(\d{1,3})(?![\d.])")
+_MOST_CHARACTERS = 200
+
+
+def harmless(text: str | None) -> str | None:
+    """Return *text* in the alphabet of provenance: "/" becomes " or ", "@" "at", other strangers a space."""
+    if text is None:
+        return None
+    spoken = re.sub(r"(?<=\w)/(?=\w)", " or ", text).replace("@", " at ").replace("®", "(R)")
+    # A kernel release such as 5.15.153.1 reads like an address; a dash keeps all its numbers.
+    spoken = _LIKE_IPV4.sub(r"\1-\2", spoken)
+    return " ".join(_FORBIDDEN.sub(" ", spoken).split())[:_MOST_CHARACTERS].rstrip()
+
+
+# --- the package ------------------------------------------------------------------------------------------
+
+
+def _package(seed: int | None) -> dict[str, Any]:
+    commit, dirty = _checkout(Path(uffdlab.__file__).resolve().parent)
+    return {
+        "uffdlab_version": harmless(uffdlab.__version__),
+        "uffdlab_commit": commit,
+        "uffdlab_dirty": dirty,
+        "python_version": harmless(platform.python_version()),
+        "compiler": _compiler(),
+        "seed": seed,
+    }
+
+
+def _checkout(package: Path) -> tuple[str | None, bool | None]:
+    """Return commit and dirtiness of the checkout the package stands in; None and None if it is not one of
+    its own.
+
+    A package installed into somebody's environment may lie below another project's checkout: that one says
+    nothing.
+    """
+    top = _git(package.parent, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != package.parent:
+        return None, None
+    commit = _git(package.parent, "rev-parse", "HEAD")
+    changes = _git(package.parent, "status", "--porcelain", "--", package.name)
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    # safe.directory: a checkout that belongs to another user is fine, we run its code already. The rest
+    # keeps git from starting helpers, taking locks, or being led elsewhere by GIT_DIR and its like.
+    options = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--no-optional-locks"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *options, "-C", str(directory), *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()
+
+
+def _compiler() -> str | None:
+    try:
+        ffi, lib = native.probe()
+    except UffdlabError:
+        return None
+    return harmless(ffi.string(lib.ul_compiler()).decode("ascii", "replace"))
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+
+
+def _machine(root: Path, live: bool) -> dict[str, Any]:
+    cpu = pseudofiles.fields(root, "proc/cpuinfo")
+    load = (pseudofiles.text(root, "proc/loadavg") or "").split()
+    release = pseudofiles.text(root, "proc/sys/kernel/osrelease")
+    return {
+        "kernel_release": harmless(release or (platform.release() if live else None)),
+        "architecture": harmless(platform.machine()) if live else None,
+        "cpu_model": harmless(_cpu_model(cpu) or (platform.processor() if live else None)) or None,
+        "cpu_microcode": harmless(
+            cpu.get("microcode") or pseudofiles.text(root, "sys/devices/system/cpu/cpu0/microcode/version")
+        ),
+        "hypervisor": _hypervisor(cpu),
+        "cores_online": _cores(),
+        "memory_total_kib": memory.meminfo_kib("MemTotal", root),
+        "cgroup_memory_limit_kib": memory.cgroup_limit_kib(root),
+        "load_1min": _number(load[0]) if load else None,
+        "clock_source": harmless(
+            pseudofiles.text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")
+        ),
+        "mitigations": _mitigations(root),
+    }
+
+
+def _cpu_model(cpu: Mapping[str, str]) -> str | None:
+    """Return the CPU's name, never from a field with a serial number (arm Serial, s390 identification)."""
+    for name in ("model name", "cpu", "uarch", "cpu model"):
+        if cpu.get(name):
+            return cpu[name]
+    if "CPU implementer" in cpu:  # arm64 gives numbers
+        return f"implementer {cpu['CPU implementer']} part {cpu.get('CPU part', 'unknown')}"
+    machine = re.search(r"machine = (\w+)", cpu.get("processor 0", ""))  # s390
+    return f"{cpu.get('vendor_id', 's390')} machine {machine.group(1)}" if machine else None
+
+
+def _hypervisor(cpu: Mapping[str, str]) -> bool | None:
+    # Only x86 says so in its flags; elsewhere the absence of the word means nothing.
+    return "hypervisor" in cpu["flags"].split() if cpu.get("flags") else None
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _mitigations(root: Path) -> dict[str, str | None] | None:
+    directory = "sys/devices/system/cpu/vulnerabilities"
+    names = pseudofiles.entries(root, directory)
+    return {name: harmless(pseudofiles.text(root, f"{directory}/{name}")) for name in names} if names else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+# --- memory management settings ---------------------------------------------------------------------------
+
+
+def _settings(root: Path) -> dict[str, Any]:
+    return {
+        "page_size_bytes": os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None,
+        "thp_enabled": harmless(pseudofiles.choice(root, f"{_THP}/enabled")),
+        "thp_defrag": harmless(pseudofiles.choice(root, f"{_THP}/defrag")),
+        "thp_use_zero_page": pseudofiles.boolean(root, f"{_THP}/use_zero_page"),
+        "thp_shrink_underused": pseudofiles.boolean(root, f"{_THP}/shrink_underused"),
+        "thp_shmem_enabled": harmless(pseudofiles.choice(root, f"{_THP}/shmem_enabled")),
+        "mthp_enabled": _mthp(root),
+        "khugepaged": _khugepaged(root),
+        "hugetlb_pools": _hugetlb(root),
+        "ksm_run": pseudofiles.integer(root, "sys/kernel/mm/ksm/run"),
+        "ksm_use_zero_pages": pseudofiles.boolean(root, "sys/kernel/mm/ksm/use_zero_pages"),
+        "overcommit_memory": pseudofiles.integer(root, "proc/sys/vm/overcommit_memory"),
+    }
+
+
+def _mthp(root: Path) -> dict[str, str | None] | None:
+    # Only the sizes anonymous memory may use: the smallest exists for shmem alone and has no "enabled".
+    sizes = sorted(
+        int(match.group(1))
+        for match in (re.fullmatch(r"hugepages-([0-9]+)kB", name) for name in pseudofiles.entries(root, _THP))
+        if match and (root / _THP / match.group() / "enabled").exists()
+    )
+    return {
+        str(size): harmless(pseudofiles.choice(root, f"{_THP}/hugepages-{size}kB/enabled")) for size in sizes
+    } or None
+
+
+def _khugepaged(root: Path) -> dict[str, int | None] | None:
+    names = pseudofiles.entries(root, f"{_THP}/khugepaged")
+    return {
+        name: pseudofiles.integer(root, f"{_THP}/khugepaged/{name}")
+        for name in names
+        if name not in _KHUGEPAGED_COUNTERS
+    } or None
+
+
+def _hugetlb(root: Path) -> dict[str, dict[str, int | None]] | None:
+    pools = [hugepages(size, root) for size in memory.hugepage_sizes_kib(root)]
+    return {
+        str(pool.size_kib): {
+            "total": pool.total,
+            "free": pool.free,
+            "reserved": pool.reserved,
+            "surplus": pool.surplus,
+            "overcommit": pool.overcommit,
+        }
+        for pool in pools
+        if pool is not None
+    } or None
+
+
+# --- userfaultfd ------------------------------------------------------------------------------------------
+
+
+def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
+    answer = _answer() if live and sys.platform == "linux" else None
+    offered = uapi.feature_names(answer.features) if answer is not None and answer.available else None
+    return {
+        "unprivileged_userfaultfd": pseudofiles.boolean(root, "proc/sys/vm/unprivileged_userfaultfd"),
+        "uffd_opened_by": answer.via if answer is not None else None,
+        "uffd_features": offered,
+        # CONFIG_PTE_MARKER_UFFD_WP cannot be asked; the kernel withholds both features where it is not set
+        # (b1f9e876862d "mm/uffd: enable write protection for shmem & hugetlbfs", in v5.19).
+        "pte_markers_uffd_wp": (
+            None if offered is None else bool({"WP_UNPOPULATED", "WP_HUGETLBFS_SHMEM"} & set(offered))
+        ),
+        "pt_reclaim": _yes_or_no("ul_pt_reclaim") if live else None,
+        "pagemap_scan": _yes_or_no("ul_pagemap_scan_supported") if live else None,
+    }
+
+
+def _answer() -> features.Userfaultfd | None:
+    try:
+        return features.query()
+    except UffdlabError:
+        return None
+
+
+def _yes_or_no(function: str) -> bool | None:
+    """Ask one of the native yes-or-no questions; None if it could not be answered."""
+    try:
+        _, lib = native.probe()
+    except UffdlabError:
+        return None
+    answer = int(getattr(lib, function)())
+    return None if answer < 0 else bool(answer)

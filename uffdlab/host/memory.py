@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""How much memory a probe may use: what is free, what the control group allows, what the hugetlb pools hold.
+
+Sources: ``Documentation/admin-guide/cgroup-v2.rst``, ``cgroup-v1/memory.rst``, ``mm/hugetlbpage.rst``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from uffdlab.host import pseudofiles
+
+_HUGEPAGES = "sys/kernel/mm/hugepages"
+
+# cgroup v1 writes "no limit" as the largest multiple of a page below 2^63; anything near it means none.
+_NO_LIMIT_BYTES = 1 << 62
+
+
+@dataclass(frozen=True)
+class HugePool:
+    """One hugetlb pool, in pages of ``size_kib``; a count the kernel does not tell is None, never 0."""
+
+    size_kib: int
+    total: int | None
+    free: int | None
+    reserved: int | None
+    surplus: int | None
+    overcommit: int | None
+
+    @property
+    def available(self) -> int | None:
+        """Pages a new mapping may take from the pool: free and not promised to another mapping."""
+        if self.free is None:
+            return None
+        return max(0, self.free - (self.reserved or 0))
+
+
+def hugepages(size_kib: int, root: Path = Path("/")) -> HugePool | None:
+    """Return the pool of pages of *size_kib* KiB, or None if this kernel has no such size."""
+    directory = f"{_HUGEPAGES}/hugepages-{size_kib}kB"
+    if not (root / directory).is_dir():
+        return None
+    return HugePool(
+        size_kib=size_kib,
+        total=pseudofiles.integer(root, f"{directory}/nr_hugepages"),
+        free=pseudofiles.integer(root, f"{directory}/free_hugepages"),
+        reserved=pseudofiles.integer(root, f"{directory}/resv_hugepages"),
+        surplus=pseudofiles.integer(root, f"{directory}/surplus_hugepages"),
+        overcommit=pseudofiles.integer(root, f"{directory}/nr_overcommit_hugepages"),
+    )
+
+
+def hugepage_sizes_kib(root: Path = Path("/")) -> list[int]:
+    """Return the hugetlb page sizes of this kernel in KiB, ascending."""
+    names = pseudofiles.entries(root, _HUGEPAGES)
+    return sorted(int(m.group(1)) for m in (re.fullmatch(r"hugepages-([0-9]+)kB", n) for n in names) if m)
+
+
+def meminfo_kib(name: str, root: Path = Path("/")) -> int | None:
+    """Return the line *name* of /proc/meminfo in KiB."""
+    return pseudofiles.as_integer(pseudofiles.fields(root, "proc/meminfo").get(name, "").removesuffix("kB").strip())
+
+
+def cgroup_limit_kib(root: Path = Path("/")) -> int | None:
+    """Return the memory limit of this process's control group in KiB, or None if nothing limits it.
+
+    The limit of a group is the smallest of its own and its ancestors'.
+    """
+    limits = [
+        limit
+        for group in _memory_cgroups(root)
+        if (limit := _bytes(root, f"{group.directory}/{group.limit}")) is not None
+    ]
+    return min(limits) // 1024 if limits else None
+
+
+def memory_available_kib(root: Path = Path("/")) -> int | None:
+    """Return the KiB to be had now without swapping or meeting a control-group limit; None if unknown."""
+    candidates = [
+        meminfo_kib("MemAvailable", root),
+        *(_headroom_kib(group, root) for group in _memory_cgroups(root)),
+    ]
+    known = [kib for kib in candidates if kib is not None]
+    return min(known) if known else None
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One control group on the way to the root: where it is and what this version calls its files."""
+
+    directory: str
+    limit: str
+    throttle: str | None
+    usage: str
+    inactive: str
+
+
+def _headroom_kib(group: _Group, root: Path) -> int | None:
+    # Above memory.high nothing is refused, but every allocation is slowed down: for a measurement that is a
+    # limit too.
+    names = [group.limit, *([group.throttle] if group.throttle else [])]
+    limits = [b for b in (_bytes(root, f"{group.directory}/{name}") for name in names) if b is not None]
+    usage = _bytes(root, f"{group.directory}/{group.usage}")
+    if not limits or usage is None:
+        return None
+    # Page cache that nobody uses is charged to the group but given up at once when the group needs room.
+    stat = dict(
+        line.split(maxsplit=1)
+        for line in (pseudofiles.text(root, f"{group.directory}/memory.stat") or "").splitlines()
+        if " " in line
+    )
+    reclaimable = pseudofiles.as_integer(stat.get(group.inactive)) or 0
+    return max(0, min(limits) - max(0, usage - reclaimable)) // 1024
+
+
+def _bytes(root: Path, path: str) -> int | None:
+    """Return the bytes in *path*; None for "max", for version 1's huge number and for no such file."""
+    number = pseudofiles.integer(root, path)
+    return None if number is None or number >= _NO_LIMIT_BYTES else number
+
+
+def _memory_cgroups(root: Path) -> Iterator[_Group]:
+    """Yield this process's memory control group and its ancestors, of version 1 and of version 2."""
+    for line in (pseudofiles.text(root, "proc/self/cgroup") or "").splitlines():
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if hierarchy == "0" and not controllers:
+            for directory in _upwards(_mount(root, "cgroup2", None), path):
+                yield _Group(directory, "memory.max", "memory.high", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            for directory in _upwards(_mount(root, "cgroup", "memory"), path):
+                yield _Group(
+                    directory,
+                    "memory.limit_in_bytes",
+                    None,
+                    "memory.usage_in_bytes",
+                    "total_inactive_file",
+                )
+
+
+def _mount(root: Path, kind: str, controller: str | None) -> tuple[str, str]:
+    """Return the mount point of a cgroup hierarchy and the part of the hierarchy that is mounted there."""
+    for line in (pseudofiles.text(root, "proc/self/mountinfo") or "").splitlines():
+        # ID parent major:minor ROOT POINT options … - KIND source SUPER-OPTIONS
+        before, _, after = line.partition(" - ")
+        left, right = before.split(), after.split()
+        if len(left) < 5 or len(right) < 3 or right[0] != kind:
+            continue
+        if controller is None or controller in right[2].split(","):
+            return left[4].lstrip("/"), left[3]
+    return ("sys/fs/cgroup" if controller is None else f"sys/fs/cgroup/{controller}"), "/"
+
+
+def _upwards(mount: tuple[str, str], path: str) -> Iterator[str]:
+    """Yield the directories from the group at *path* up to the mount point.
+
+    A container may see the path its host uses while only its own part is mounted; what lies outside is not
+    visible.
+    """
+    point, mounted = mount
+    group = PurePosixPath(path)
+    inside = group.relative_to(mounted) if group.is_relative_to(mounted) else PurePosixPath()
+    if ".." in inside.parts:
+        inside = PurePosixPath()
+    for part in (inside, *inside.parents) if inside.parts else (inside,):
+        yield str(PurePosixPath(point) / part)

@@ -1,0 +1,554 @@
+# SPDX-License-Identifier: MIT
+"""Host settings, changed only when allowed and always put back.
+
+Before a setting is changed, its old value is written to a journal; it is restored when the ``with`` block
+ends, on SIGTERM and SIGHUP too, and after a SIGKILL by the next command (``restore_leftovers``)::
+
+    with settings.changed({"hugetlb_2048": 64}, allow=allow_host_changes):
+        measure()
+
+What somebody else changed meanwhile is left as they want it, and said. One process changes settings at a
+time.
+
+The journal, ``/run/uffdlab/journal.json`` (``UFFDLAB_STATE_DIR`` names another directory), is::
+
+    {"format": 1, "boot_id": "…", "pid": 4711, "start_time": 123456,
+     "entries": [{"setting": "hugetlb_2048", "old": "0", "wanted": "64", "set": "64"}]}
+
+``set`` is what the kernel took, null while it is being asked. A journal names settings, never paths:
+whoever could write one could at most choose among the values below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from uffdlab.errors import UffdlabError
+from uffdlab.host import errnos, pseudofiles
+from uffdlab.host.signals import OrderlyExit
+
+STATE_DIR_VARIABLE = "UFFDLAB_STATE_DIR"
+_STATE_DIR = "/run/uffdlab"
+_JOURNAL = "journal.json"
+_FORMAT = 1
+
+# --- what may be changed ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One host setting: its name here, its file under the root, and what it takes.
+
+    A ``choice`` takes one of *values*. A ``pool`` takes a number of hugetlb pages that must be available:
+    free and not reserved by somebody else. The pool grows by what is missing and never shrinks below what
+    it was.
+    """
+
+    name: str
+    path: str
+    title: str
+    kind: Literal["choice", "pool"]
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what an error calls it: name, title and file."""
+        return f"{self.name} ({self.title}, /{self.path})"
+
+
+def _pool(size_kib: int, title: str) -> Setting:
+    path = f"sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages"
+    return Setting(f"hugetlb_{size_kib}", path, title, "pool")
+
+
+_THP = "sys/kernel/mm/transparent_hugepage"
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        _pool(2048, "hugetlb pages of 2 MiB"),
+        _pool(1048576, "hugetlb pages of 1 GiB"),
+        Setting(
+            "thp_enabled",
+            f"{_THP}/enabled",
+            "transparent huge pages",
+            "choice",
+            ("always", "madvise", "never"),
+        ),
+        Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
+    )
+}
+
+
+def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
+    """Return why the setting *name* cannot be changed by this process, or None if it can."""
+    setting = _setting(name)
+    if not (root / setting.path).exists():
+        return "this kernel has no such setting"
+    if os.access(root / setting.path, os.W_OK):
+        return None
+    return "/sys is mounted read-only" if _read_only(root) else "only root may change it"
+
+
+def current(name: str, root: Path = Path("/")) -> str | None:
+    """Return the value of the setting *name* as it would be written, or None if this kernel has no such
+    setting.
+
+    Of a pool that is the number of persistent pages: surplus pages come and go with their users and are not
+    set.
+    """
+    setting = _setting(name)
+    if setting.kind == "choice":
+        return pseudofiles.choice(root, setting.path)
+    total = pseudofiles.integer(root, setting.path)
+    surplus = pseudofiles.integer(root, _beside(setting, "surplus_hugepages")) or 0
+    return None if total is None else str(total - surplus)
+
+
+def _setting(name: str) -> Setting:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise UffdlabError(f"no host setting is called {name!r}; known are {', '.join(SETTINGS)}")
+    return setting
+
+
+def _beside(setting: Setting, name: str) -> str:
+    return str(Path(setting.path).with_name(name))
+
+
+def _read_only(root: Path) -> bool:
+    return errnos.Situation(root).writable_sysfs() is False
+
+
+# --- changing ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def changed(
+    wanted: Mapping[str, str | int | bool], *, allow: bool, root: Path = Path("/")
+) -> Iterator[Mapping[str, str]]:
+    """Give the block the settings in *wanted*, put the old ones back afterwards, and yield what is in force.
+
+    *wanted* maps names of SETTINGS to values. What is as wanted already is not touched; if nothing has to
+    change, neither permission nor root is needed.
+
+    Raises UffdlabError when a change would be needed and *allow* is false, when it is refused, when the
+    kernel grants fewer huge pages than asked (the old values are back by then), and while another process
+    holds settings changed.
+    """
+    changes = _plan(wanted, root)
+    if not changes:
+        _refuse_what_will_not_last()
+        yield {name: current(name, root) or "" for name in wanted}
+        return
+    if not allow:
+        raise UffdlabError(_needs_permission(changes))
+    owner = os.getpid()
+    begun = False
+    with OrderlyExit() as signals:
+        try:
+            with signals.held():
+                _begin(wanted, root)
+                begun = True
+            yield {name: current(name, root) or "" for name in wanted}
+        finally:
+            # A child forked inside the block leaves through here as well; the settings are its parent's.
+            if begun and os.getpid() == owner:
+                with signals.held():
+                    _end(root)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One line of the journal. ``set`` is None from before the write until the kernel has answered."""
+
+    setting: Setting
+    old: str
+    wanted: str
+    set: str | None = None
+
+
+def _plan(wanted: Mapping[str, str | int | bool], root: Path) -> list[_Change]:
+    """Return the changes that lead from what is to what is *wanted*."""
+    changes = []
+    for name, value in wanted.items():
+        setting = _setting(name)
+        old = current(name, root)
+        if old is None:
+            raise UffdlabError(f"{setting} cannot be set: this kernel has no such setting")
+        target = _target(setting, value, old, root)
+        if target != old:
+            changes.append(_Change(setting, old, target))
+    return changes
+
+
+def _target(setting: Setting, value: str | int | bool, old: str, root: Path) -> str:
+    """Return what has to be written so that the setting is as *value* says."""
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    if setting.kind == "choice":
+        if text not in setting.values:
+            raise UffdlabError(f"{setting} takes {', '.join(setting.values)}; {text!r} is none of them")
+        return text
+    if not text.isascii() or not text.isdecimal():
+        raise UffdlabError(f"{setting} takes a number of pages; {text!r} is none")
+    missing = int(text) - _available(setting, root)
+    return str(int(old) + missing) if missing > 0 else old
+
+
+def _available(setting: Setting, root: Path) -> int:
+    free = pseudofiles.integer(root, _beside(setting, "free_hugepages")) or 0
+    reserved = pseudofiles.integer(root, _beside(setting, "resv_hugepages")) or 0
+    return max(0, free - reserved)
+
+
+def _needs_permission(changes: list[_Change]) -> str:
+    lines = "; ".join(f"{c.setting} from {c.old} to {c.wanted}" for c in changes)
+    return (
+        f"a host setting would have to change: {lines}; "
+        "give --allow-host-changes to let uffdlab do it and put it back, or change it yourself"
+    )
+
+
+def _begin(wanted: Mapping[str, str | int | bool], root: Path) -> None:
+    """Journal the changes, then make them; if one fails, undo all and raise UffdlabError."""
+    with _state() as state:
+        _refuse_if_taken(state)
+        # Planned anew under the lock: what was read before may have been another run's temporary value.
+        changes = _plan(wanted, root)
+        state.write(changes)
+        try:
+            for index, change in enumerate(changes):
+                _write(change.setting, change.wanted, root)
+                got = current(change.setting.name, root)
+                changes[index] = replace(change, set=got)
+                state.write(changes)
+                if got != change.wanted:
+                    raise UffdlabError(_fell_short(change, got))
+        except BaseException as error:
+            sentences = _restore(state, changes, root)
+            if isinstance(error, UffdlabError) and sentences.problems:
+                raise UffdlabError(" ".join([str(error), *sentences.problems])) from error
+            raise
+
+
+def _fell_short(change: _Change, got: str | None) -> str:
+    sentence = f"{change.setting}: asked for {change.wanted}, got {got}"
+    if change.setting.kind == "choice":
+        return f"{sentence}; the kernel did not take the value, and the old one is back."
+    return (
+        f"{sentence}: too little memory is free in one piece. The pool is as it was; free memory, ask for "
+        "fewer pages, or reserve them at boot (hugepagesz= and hugepages= on the kernel's command line)."
+    )
+
+
+def _end(root: Path) -> None:
+    """Put back what this process changed; raise UffdlabError for what would not go."""
+    with _state() as state:
+        journal = state.read(root)
+        if journal is None or (journal.pid, journal.start_time) != _me():
+            return  # another command took it for a leftover and restored it already
+        problems = _restore(state, list(journal.changes), root).problems
+    if problems:
+        raise UffdlabError(" ".join(problems))
+
+
+def _refuse_what_will_not_last() -> None:
+    """Raise UffdlabError if a value that is as wanted is another run's, and goes when that run ends."""
+    if os.name != "posix" or not _journal_may_be_ours():
+        return
+    with _state() as state:
+        journal = state.read(None)
+        if journal is not None and (journal.pid, journal.start_time) != _me():
+            _refuse_if_taken(state)
+
+
+def _refuse_if_taken(state: _State) -> None:
+    journal = state.read(None)
+    if journal is None or journal.boot_id != _boot_id():
+        return
+    if _alive(journal.pid, journal.start_time):
+        raise UffdlabError(
+            f"process {journal.pid} has host settings changed right now; wait until it ends, then try again"
+        )
+    raise UffdlabError(
+        "an earlier run left host settings changed; 'uffdlab doctor' puts them back: run it, then try again"
+    )
+
+
+# --- putting back -----------------------------------------------------------------------------------------
+
+
+def restore_leftovers(root: Path = Path("/")) -> list[str]:
+    """Restore what a killed run left changed and return one sentence per setting; every command calls this.
+
+    Does nothing while that run is alive, and nothing after a reboot, which these settings do not survive.
+    Nobody but the owner of the journal can read it or restore anything: the owner's next command does.
+
+    Raises UffdlabError when the journal cannot be understood: it then says what to look at.
+    """
+    if os.name != "posix" or not _journal_may_be_ours():
+        return []
+    with OrderlyExit() as signals, signals.held(), _state() as state:
+        journal = state.read(root)
+        if journal is None:
+            return []
+        if journal.boot_id != _boot_id():
+            state.remove()
+            return []
+        if _alive(journal.pid, journal.start_time):
+            return []
+        result = _restore(state, list(journal.changes), root)
+    return result.restored + result.problems
+
+
+def _journal_may_be_ours() -> bool:
+    try:
+        status = os.lstat(_state_dir())
+    except OSError:
+        return False
+    somebody_elses = stat.S_ISDIR(status.st_mode) and status.st_uid != os.geteuid()
+    return not somebody_elses or os.geteuid() == 0
+
+
+@dataclass(frozen=True)
+class _Restored:
+    restored: list[str]
+    problems: list[str]
+
+
+def _restore(state: _State, changes: list[_Change], root: Path) -> _Restored:
+    """Put the old values back, last change first; what cannot be put back stays in the journal."""
+    restored: list[str] = []
+    problems: list[str] = []
+    left: list[_Change] = []
+    for change in reversed(changes):
+        now = current(change.setting.name, root)
+        if now == change.old:
+            continue
+        if not _ours(change, now):
+            problems.append(
+                f"{change.setting} is {now} and not {change.set or change.wanted} as uffdlab set it: "
+                f"somebody changed it since, so it was left alone (it was {change.old} before)."
+            )
+            continue
+        try:
+            _write(change.setting, change.old, root)
+        except UffdlabError as error:
+            problems.append(f"{error} It is still {now} and was {change.old} before.")
+            left.insert(0, change)
+            continue
+        now = current(change.setting.name, root)
+        if now == change.old:
+            restored.append(f"{change.setting} was put back to {change.old}.")
+        else:
+            problems.append(f"{change.setting} is {now} after it was put back to {change.old}.")
+    if left:
+        state.write(left)
+    else:
+        state.remove()
+    return _Restored(restored, problems)
+
+
+def _ours(change: _Change, now: str | None) -> bool:
+    """Whether the value found is one this change can have led to."""
+    if change.set is not None:
+        return now == change.set
+    if change.setting.kind == "choice":
+        return now == change.wanted
+    # Killed while the kernel was allocating: a pool grows page by page and stops at a signal, so anything
+    # between the old size and the wanted one is ours.
+    return now is not None and int(change.old) <= int(now) <= int(change.wanted)
+
+
+def _write(setting: Setting, value: str, root: Path) -> None:
+    try:
+        file = os.open(root / setting.path, os.O_WRONLY | os.O_CLOEXEC | os.O_TRUNC)
+        try:
+            os.write(file, f"{value}\n".encode("ascii"))
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise UffdlabError(
+            errnos.explain("write setting", error.errno or 0, root=root, setting=setting, value=value)
+        ) from error
+
+
+# --- the journal ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Journal:
+    boot_id: str
+    pid: int
+    start_time: int
+    changes: tuple[_Change, ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """The open, locked state directory."""
+
+    path: Path
+    directory: int
+
+    def read(self, root: Path | None) -> _Journal | None:
+        """Return the journal, or None if there is none; raises UffdlabError if it makes no sense."""
+        try:
+            file = os.open(_JOURNAL, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.directory)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UffdlabError(self._unreadable(os.strerror(error.errno or 0), root)) from error
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
+        try:
+            return _parsed(text)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UffdlabError(self._unreadable(f"it is damaged ({error})", root)) from error
+
+    def write(self, changes: list[_Change]) -> None:
+        """Write the journal so that after any interruption there is the old one or the new one, never half
+        of one.
+        """
+        pid, start_time = _me()
+        content = {
+            "format": _FORMAT,
+            "boot_id": _boot_id(),
+            "pid": pid,
+            "start_time": start_time,
+            "entries": [{"setting": c.setting.name, "old": c.old, "wanted": c.wanted, "set": c.set} for c in changes],
+        }
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            file = os.open(f"{_JOURNAL}.new", flags, 0o600, dir_fd=self.directory)
+            with open(file, "w", encoding="utf-8") as stream:
+                json.dump(content, stream, indent=1)
+                stream.flush()
+                os.fsync(file)
+            os.rename(f"{_JOURNAL}.new", _JOURNAL, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+            os.fsync(self.directory)
+        except OSError as error:
+            raise UffdlabError(
+                f"the journal of host settings cannot be written to {self.path} ({error.strerror}), "
+                "so nothing further is changed; free space there, "
+                f"or name another directory in {STATE_DIR_VARIABLE}"
+            ) from error
+
+    def remove(self) -> None:
+        """Remove the journal: nothing is left to restore."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_JOURNAL, dir_fd=self.directory)
+        os.fsync(self.directory)
+
+    def _unreadable(self, why: str, root: Path | None) -> str:
+        values = ", ".join(
+            f"/{s.path} (now {current(s.name, root or Path('/')) or 'absent'})" for s in SETTINGS.values()
+        )
+        return (
+            f"the journal {self.path / _JOURNAL} cannot be used: {why}. An earlier run may have left "
+            f"host settings changed: check {values}, set what is not as you want it, then delete the journal."
+        )
+
+
+def _parsed(text: str) -> _Journal:
+    """Return the journal in *text*; raises ValueError, KeyError or TypeError for anything unexpected."""
+    data = json.loads(text)
+    if data["format"] != _FORMAT:
+        raise ValueError(f"format {data['format']!r} instead of {_FORMAT}")
+    return _Journal(
+        _typed(data["boot_id"], str),
+        _typed(data["pid"], int),
+        _typed(data["start_time"], int),
+        tuple(_parsed_change(entry) for entry in _typed(data["entries"], list)),
+    )
+
+
+def _parsed_change(entry: Any) -> _Change:
+    setting = SETTINGS[_typed(entry["setting"], str)]
+    values = [entry["old"], entry["wanted"], *([] if entry["set"] is None else [entry["set"]])]
+    for value in values:
+        valid = value in setting.values if setting.kind == "choice" else _typed(value, str).isdecimal()
+        if not valid:
+            raise ValueError(f"{value!r} is no value of {setting.name}")
+    return _Change(setting, entry["old"], entry["wanted"], entry["set"])
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _state_dir() -> Path:
+    return Path(os.environ.get(STATE_DIR_VARIABLE) or _STATE_DIR)
+
+
+@contextlib.contextmanager
+def _state() -> Iterator[_State]:
+    """Open and lock the state directory, creating it; raises UffdlabError unless it is a directory of our
+    own.
+
+    The lock is held for moments only. Who has settings changed is said by the journal, because a lock would
+    pass to every child forked inside the block.
+    """
+    import fcntl  # only where there is something to lock: this module is imported on Windows too
+
+    path = _state_dir()
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise UffdlabError(
+            f"{path} cannot be used for the journal of host settings ({error.strerror}): "
+            "it must be a directory of your own, not a symbolic link; run as root, "
+            f"or name another directory in {STATE_DIR_VARIABLE}"
+        ) from error
+    try:
+        status = os.fstat(directory)
+        if status.st_uid != os.geteuid():
+            raise UffdlabError(
+                f"{path} belongs to another user, so its journal of host settings is not trusted; "
+                f"delete it, or name another directory in {STATE_DIR_VARIABLE}"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(directory, 0o700)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield _State(path, directory)
+    finally:
+        os.close(directory)
+
+
+# --- who changed it ---------------------------------------------------------------------------------------
+
+
+def _boot_id() -> str:
+    return pseudofiles.text(Path("/"), "proc/sys/kernel/random/boot_id") or ""
+
+
+def _me() -> tuple[int, int]:
+    pid = os.getpid()
+    return pid, _start_time(pid) or 0
+
+
+def _alive(pid: int, start_time: int) -> bool:
+    """Whether the process that wrote the journal lives: its pid alone may have passed to another by now."""
+    return _start_time(pid) == start_time
+
+
+def _start_time(pid: int) -> int | None:
+    """Return when *pid* started, in clock ticks since boot; None if there is no such process or only its
+    zombie.
+    """
+    content = pseudofiles.text(Path("/"), f"proc/{pid}/stat")
+    if content is None:
+        return None
+    # The second field is the name in parentheses and may itself hold spaces and parentheses.
+    after_name = content.rpartition(")")[2].split()
+    return None if after_name[0] in "ZX" else int(after_name[19])

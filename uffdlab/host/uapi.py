@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""The kernel's user-space interface, as far as uffdlab uses it, in numbers.
+
+Distributions often ship headers older than their kernel, so the constants stand here. Sources:
+``include/uapi/linux/userfaultfd.h``, ``include/uapi/linux/fs.h`` (PAGEMAP_SCAN),
+``include/uapi/asm-generic/mman-common.h``, ``Documentation/admin-guide/mm/pagemap.rst``. The ioctl numbers
+use the generic layout of ``asm-generic/ioctl.h`` (x86, arm64, riscv, s390); mips, powerpc and sparc differ,
+and C code takes them from the compiler.
+
+Nothing here says what the running kernel has: for that, ask it (``uffdlab.host.features``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from uffdlab.errors import UffdlabError
+
+# --- ioctls -----------------------------------------------------------------------------------------------
+
+Direction = Literal["none", "read", "write", "both"]
+_DIRECTION_BITS: dict[Direction, int] = {"none": 0, "write": 1, "read": 2, "both": 3}
+
+
+@dataclass(frozen=True)
+class Ioctl:
+    """One ioctl: its name, its magic type, its number within the type, direction and argument size in
+    bytes.
+    """
+
+    name: str
+    magic: int
+    nr: int
+    direction: Direction
+    size: int
+    since: str
+
+    @property
+    def number(self) -> int:
+        """The request number passed to ``ioctl(2)``."""
+        return _DIRECTION_BITS[self.direction] << 30 | self.size << 16 | self.magic << 8 | self.nr
+
+
+UFFD_API = 0xAA
+
+UFFDIO_REGISTER = Ioctl("UFFDIO_REGISTER", UFFD_API, 0x00, "both", 32, "4.3")
+# UNREGISTER and WAKE only pass data in, yet are declared _IOR: a slip of the kernel's that became its
+# interface.
+UFFDIO_UNREGISTER = Ioctl("UFFDIO_UNREGISTER", UFFD_API, 0x01, "read", 16, "4.3")
+UFFDIO_WAKE = Ioctl("UFFDIO_WAKE", UFFD_API, 0x02, "read", 16, "4.3")
+UFFDIO_COPY = Ioctl("UFFDIO_COPY", UFFD_API, 0x03, "both", 40, "4.3")
+UFFDIO_ZEROPAGE = Ioctl("UFFDIO_ZEROPAGE", UFFD_API, 0x04, "both", 32, "4.3")
+UFFDIO_MOVE = Ioctl("UFFDIO_MOVE", UFFD_API, 0x05, "both", 40, "6.8")
+UFFDIO_WRITEPROTECT = Ioctl("UFFDIO_WRITEPROTECT", UFFD_API, 0x06, "both", 24, "5.7")
+UFFDIO_CONTINUE = Ioctl("UFFDIO_CONTINUE", UFFD_API, 0x07, "both", 32, "5.13")
+UFFDIO_POISON = Ioctl("UFFDIO_POISON", UFFD_API, 0x08, "both", 32, "6.6")
+UFFDIO_API = Ioctl("UFFDIO_API", UFFD_API, 0x3F, "both", 24, "4.3")
+
+UFFD_IOCTLS: tuple[Ioctl, ...] = (
+    UFFDIO_REGISTER,
+    UFFDIO_UNREGISTER,
+    UFFDIO_WAKE,
+    UFFDIO_COPY,
+    UFFDIO_ZEROPAGE,
+    UFFDIO_MOVE,
+    UFFDIO_WRITEPROTECT,
+    UFFDIO_CONTINUE,
+    UFFDIO_POISON,
+    UFFDIO_API,
+)
+
+USERFAULTFD_IOC_NEW = Ioctl("USERFAULTFD_IOC_NEW", UFFD_API, 0x00, "none", 0, "6.1")  # on /dev/userfaultfd
+PAGEMAP_SCAN = Ioctl("PAGEMAP_SCAN", ord("f"), 16, "both", 96, "6.7")  # on /proc/PID/pagemap
+
+# --- opening, registering, protecting, events -------------------------------------------------------------
+
+UFFD_USER_MODE_ONLY = 1  # since 5.11: faults taken in kernel mode are not delivered; needs no privilege
+
+REGISTER_MODE_MISSING = 1 << 0
+REGISTER_MODE_WP = 1 << 1
+REGISTER_MODE_MINOR = 1 << 2
+
+WRITEPROTECT_MODE_WP = 1 << 0
+WRITEPROTECT_MODE_DONTWAKE = 1 << 1
+
+UFFD_MSG_SIZE_BYTES = 32
+UFFD_EVENT_PAGEFAULT = 0x12
+UFFD_EVENT_FORK = 0x13
+UFFD_EVENT_REMAP = 0x14
+UFFD_EVENT_REMOVE = 0x15
+UFFD_EVENT_UNMAP = 0x16
+
+PAGEFAULT_FLAG_WRITE = 1 << 0
+PAGEFAULT_FLAG_WP = 1 << 1
+PAGEFAULT_FLAG_MINOR = 1 << 2
+
+# --- features ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One userfaultfd feature bit: its name without ``UFFD_FEATURE_``, what it does, what uffdlab wants it
+    for.
+    """
+
+    name: str
+    bit: int
+    since: str
+    what: str
+    used_for: str | None = None
+
+    @property
+    def mask(self) -> int:
+        """The feature as it stands in ``uffdio_api.features``."""
+        return 1 << self.bit
+
+
+# One list in bit order. Bits 17 and 18 are missing on purpose: RWP and RWP_ASYNC are a proposal
+# (20260706084805.8400-1), and a bit alone does not say that a kernel means that.
+FEATURES: tuple[Feature, ...] = (
+    Feature("PAGEFAULT_FLAG_WP", 0, "5.7", "write-protect faults on anonymous memory", "every write-protect probe"),
+    Feature("EVENT_FORK", 1, "4.11", "an event when the process forks"),
+    Feature("EVENT_REMAP", 2, "4.11", "an event when mremap moves a registered range"),
+    Feature("EVENT_REMOVE", 3, "4.11", "an event when a registered range is discarded"),
+    Feature("MISSING_HUGETLBFS", 4, "4.11", "missing-page faults on hugetlb", "the missing_wp design on hugetlb"),
+    Feature("MISSING_SHMEM", 5, "4.11", "missing-page faults on shmem", "the missing_wp design on shmem"),
+    Feature("EVENT_UNMAP", 6, "4.11", "an event when a registered range is unmapped"),
+    Feature("SIGBUS", 7, "4.14", "a SIGBUS in the faulting thread instead of an event"),
+    Feature("THREAD_ID", 8, "4.14", "the faulting thread's id in the event", "telling racing threads apart"),
+    Feature("MINOR_HUGETLBFS", 9, "5.13", "minor faults on hugetlb"),
+    Feature("MINOR_SHMEM", 10, "5.14", "minor faults on shmem"),
+    Feature("EXACT_ADDRESS", 11, "5.18", "the exact faulting address in the event", "exact addresses of events"),
+    Feature(
+        "WP_HUGETLBFS_SHMEM",
+        12,
+        "5.19",
+        "write-protect on shmem and hugetlb, markers in their empty entries",
+        "the hugetlb and shmem claims; hugetlb as a real PMD or PUD level",
+    ),
+    Feature(
+        "WP_UNPOPULATED",
+        13,
+        "6.4",
+        "markers in empty entries of anonymous memory too",
+        "the design that was merged",
+    ),
+    Feature("POISON", 14, "6.6", "UFFDIO_POISON: make a page raise SIGBUS"),
+    Feature("WP_ASYNC", 15, "6.7", "the kernel resolves write-protect faults itself", "tracking without events"),
+    Feature("MOVE", 16, "6.8", "UFFDIO_MOVE: move pages instead of copying them"),
+)
+
+_BY_NAME = {feature.name: feature for feature in FEATURES}
+_BY_BIT = {feature.bit: feature for feature in FEATURES}
+_PREFIX = "UFFD_FEATURE_"
+
+
+def feature(name: str) -> Feature:
+    """Return the feature called *name*, with or without ``UFFD_FEATURE_``.
+
+    Raises UffdlabError for a name that is not in the table.
+    """
+    found = _BY_NAME.get(name.removeprefix(_PREFIX))
+    if found is None:
+        raise UffdlabError(f"no userfaultfd feature is called {name!r}; known are {', '.join(_BY_NAME)}")
+    return found
+
+
+def feature_names(mask: int) -> list[str]:
+    """Return the names of the features in *mask*, in bit order; a bit without a settled name becomes
+    ``bit17``.
+    """
+    return [_BY_BIT[bit].name if bit in _BY_BIT else f"bit{bit}" for bit in _bits(mask)]
+
+
+def feature_mask(names: Iterable[str]) -> int:
+    """Return the mask of the named features: the inverse of ``feature_names``, so ``bit17`` is understood
+    too.
+
+    Raises UffdlabError for an unknown name.
+    """
+    mask = 0
+    for name in names:
+        number = name.removeprefix("bit")
+        mask |= 1 << int(number) if name != number and number.isdecimal() else feature(name).mask
+    return mask
+
+
+def ioctl_names(mask: int) -> list[str]:
+    """Return the names of the ioctls in a ``uffdio_api.ioctls`` or ``uffdio_register.ioctls`` mask, by
+    number.
+    """
+    known = {ioctl.nr: ioctl.name for ioctl in UFFD_IOCTLS}
+    return [known.get(bit, f"ioctl{bit}") for bit in _bits(mask)]
+
+
+def _bits(mask: int) -> list[int]:
+    if mask < 0:
+        raise ValueError(f"BUG: a mask of bits cannot be negative: {mask}")
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+
+
+# --- pagemap ----------------------------------------------------------------------------------------------
+
+# Bits of one 64-bit word of /proc/PID/pagemap.
+PAGEMAP_SOFT_DIRTY_BIT = 55
+PAGEMAP_EXCLUSIVE_BIT = 56
+PAGEMAP_UFFD_WP_BIT = 57
+PAGEMAP_GUARD_BIT = 58
+PAGEMAP_FILE_BIT = 61
+PAGEMAP_SWAP_BIT = 62
+PAGEMAP_PRESENT_BIT = 63
+
+# Categories of PAGEMAP_SCAN in bit order. A uffd-wp marker counts as SWAPPED.
+PAGE_CATEGORIES: tuple[str, ...] = (
+    "WPALLOWED",
+    "WRITTEN",
+    "FILE",
+    "PRESENT",
+    "SWAPPED",
+    "PFNZERO",
+    "HUGE",
+    "SOFT_DIRTY",
+    "GUARD",
+)
+
+PM_SCAN_WP_MATCHING = 1 << 0
+PM_SCAN_CHECK_WPASYNC = 1 << 1
+
+
+def category_names(mask: int) -> list[str]:
+    """Return the names of the PAGEMAP_SCAN categories in *mask*; an unknown bit becomes ``bit9``."""
+    return [PAGE_CATEGORIES[b] if b < len(PAGE_CATEGORIES) else f"bit{b}" for b in _bits(mask)]
+
+
+# --- madvise and mmap -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One advice of ``madvise(2)``: its number in the generic ABI and the first kernel that takes it."""
+
+    name: str
+    number: int
+    since: str
+
+
+MADV_DONTNEED = Advice("MADV_DONTNEED", 4, "2.4")
+MADV_FREE = Advice("MADV_FREE", 8, "4.5")
+MADV_REMOVE = Advice("MADV_REMOVE", 9, "2.6.16")
+MADV_MERGEABLE = Advice("MADV_MERGEABLE", 12, "2.6.32")
+MADV_HUGEPAGE = Advice("MADV_HUGEPAGE", 14, "2.6.38")
+MADV_NOHUGEPAGE = Advice("MADV_NOHUGEPAGE", 15, "2.6.38")
+MADV_PAGEOUT = Advice("MADV_PAGEOUT", 21, "5.4")
+MADV_POPULATE_READ = Advice("MADV_POPULATE_READ", 22, "5.14")
+MADV_POPULATE_WRITE = Advice("MADV_POPULATE_WRITE", 23, "5.14")
+MADV_COLLAPSE = Advice("MADV_COLLAPSE", 25, "6.1")
+MADV_GUARD_INSTALL = Advice("MADV_GUARD_INSTALL", 102, "6.13")
+MADV_GUARD_REMOVE = Advice("MADV_GUARD_REMOVE", 103, "6.13")
+
+MAP_HUGETLB = 0x40000
+MAP_HUGE_SHIFT = 26
+MAP_HUGE_2MB = 21 << MAP_HUGE_SHIFT
+MAP_HUGE_1GB = 30 << MAP_HUGE_SHIFT
