@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -79,11 +80,9 @@ def refused(*parts: str) -> Iterator[None]:
 
 def rows_of(dataset: datasets.Dataset, table: str = "samples") -> list[dict[str, Any]]:
     frame = dataset.table(table)
-    cells = {
-        name: [None if value is frame[name].dtype.na_value else value for value in frame[name]]
-        for name in frame
-    }
-    return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    names = [str(name) for name in frame.columns]
+    columns = [[None if value is pd.NA else value for value in frame[name]] for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def edit(directory: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -133,6 +133,8 @@ def staged(out: Path | str) -> Iterator[Path]:
             _sync(path)
         os.rename(stage, out)
         made.clear()
+    except FileNotFoundError:  # /proc and its like answer so
+        raise UffdlabError(f"{printable(out)} cannot be created there: choose another directory") from None
     except OSError as error:
         raise refusal(out, error) from None
     finally:
