@@ -45,10 +45,7 @@ def find(root: Path | str) -> list[Path]:
     ``root`` is not a directory.
     """
     root = Path(root)
-    try:
-        check_directory(root)
-    except UffdlabError as error:
-        raise UffdlabError(str(error).partition(":")[0] + ": name a directory of datasets") from None
+    check_directory(root, "a directory of datasets")
     return list(_walk(root, _DEPTH))
 
 
@@ -95,8 +92,7 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
         raise UffdlabError(
             f"{asked} is not installed with the package: pass --data DIRECTORY, such as data/{REFERENCE}… of a checkout"
         )
-    # Reversed, so that of two datasets with one id the first wins.
-    named = {_name(path): path for path in reversed(find(data))}
+    named = [(_name(path), path) for path in find(data)]
     if wanted is None:
         return _newest_reference(named, data)
     return _by_name(str(wanted), named, data)
@@ -116,25 +112,25 @@ def _is_path(wanted: Path | str) -> bool:
     return exists
 
 
-def _newest_reference(named: dict[str, Path], data: Path) -> Path:
-    references = [name for name in named if name.startswith(REFERENCE)]
+def _newest_reference(named: list[tuple[str, Path]], data: Path) -> Path:
+    references = [(name, path) for name, path in named if name.startswith(REFERENCE)]
     if not references:
         raise UffdlabError(f"{printable(data)} holds no dataset {REFERENCE}…: pass --data DIRECTORY")
-    return named[max(references, key=_natural)]
+    return max(references, key=lambda found: _natural(found[0]))[1]
 
 
-def _by_name(wanted: str, named: dict[str, Path], data: Path) -> Path:
-    if wanted in named:
-        return named[wanted]
-    meant = [name for name in named if name.startswith(wanted)]
+def _by_name(wanted: str, named: list[tuple[str, Path]], data: Path) -> Path:
+    meant = [found for found in named if found[0] == wanted]
+    meant = meant or [found for found in named if found[0].startswith(wanted)]
     if len(meant) > 1:
-        raise UffdlabError(f"{wanted!r} could be {' or '.join(sorted(meant))}: pass more of the id")
+        could = " or ".join(f"{name} in {printable(path)}" for name, path in meant)
+        raise UffdlabError(f"{wanted!r} could be {could}: pass the directory")
     if not meant:
-        there = ", ".join(sorted(named)) or "none"
+        there = ", ".join(name for name, _ in named) or "none"
         raise UffdlabError(
             f"{wanted!r} is neither a dataset directory nor the id of one in {printable(data)} ({there})"
         )
-    return named[meant[0]]
+    return meant[0][1]
 
 
 def _name(path: Path) -> str:

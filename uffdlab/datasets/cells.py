@@ -146,7 +146,7 @@ def _parse_integer(text: str) -> int:
         if digits.isdecimal() and len(digits) > 19:
             raise CellError(f"{show(text)} does not fit a 64-bit integer")
         raise CellError(f"{show(text)} is not an integer")
-    return _plain_integer(int(text))
+    return _in_range(int(text))
 
 
 def _parse_number(text: str) -> float:
@@ -173,9 +173,13 @@ def _plain_integer(value: Any) -> int:
         raise CellError(f"{show(value)} is not an integer") from None
     if isinstance(value, bool):
         raise CellError(f"{show(value)} is not an integer")
-    if not -_INT64 <= plain < _INT64:
-        raise CellError(f"{show(plain)} does not fit a 64-bit integer")
-    return plain
+    return _in_range(plain)
+
+
+def _in_range(value: int) -> int:
+    if not -_INT64 <= value < _INT64:
+        raise CellError(f"{show(value)} does not fit a 64-bit integer")
+    return value
 
 
 def _plain_number(value: Any) -> float:

@@ -56,18 +56,16 @@ def printable(path: Path) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def check_directory(path: Path) -> None:
-    """Raise UffdlabError unless ``path`` is a directory."""
+def check_directory(path: Path, expected: str = "the directory of a dataset") -> None:
+    """Raise UffdlabError unless ``path`` is a directory; ``expected`` tells the reader what to name."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise UffdlabError(f"{printable(path)} does not exist: name the directory of a dataset") from None
+        raise UffdlabError(f"{printable(path)} does not exist: name {expected}") from None
     except (OSError, ValueError) as error:
         raise refusal(path, error) from None
     if not stat.S_ISDIR(mode):
-        raise UffdlabError(
-            f"{printable(path)} is {_kind(mode)}, not a dataset: name the directory holding datapackage.json"
-        )
+        raise UffdlabError(f"{printable(path)} is {_kind(mode)}, not a directory: name {expected}")
 
 
 @contextmanager
@@ -135,6 +133,8 @@ def staged(out: Path | str) -> Iterator[Path]:
             _sync(path)
         os.rename(stage, out)
         made.clear()
+    except FileNotFoundError:  # /proc and its like answer so
+        raise UffdlabError(f"{printable(out)} cannot be created there: choose another directory") from None
     except OSError as error:
         raise refusal(out, error) from None
     finally:
@@ -188,6 +188,8 @@ def _absolute(out: Path | str) -> Path:
 
 
 def _check_vacant(out: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(out)  # notices a name that no file can have, which is_symlink() would forgive
     if out.is_symlink():
         raise UffdlabError(f"{printable(out)} is a symbolic link: name the directory itself")
     if out.is_dir():

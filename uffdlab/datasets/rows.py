@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -142,13 +143,14 @@ def _text(line: bytes, number: int) -> str:
 def _columns(lines: Iterator[str], columns: Sequence[Column]) -> dict[str, list[Value]]:
     _check_header(_cells(next(lines), 1), [c.name for c in columns])
     values: list[list[Value]] = [[] for _ in columns]
+    parsers = [lru_cache(4096)(c.parse) for c in columns]  # most columns repeat a few values
     for number, line in enumerate(lines, 2):
         cells = _cells(line, number)
         if len(cells) != len(columns):
             raise _BrokenError(f"line {number} has {len(cells)} cells where the header has {len(columns)}")
-        for cell, text, held in zip(columns, cells, values, strict=True):
+        for cell, parse, text, held in zip(columns, parsers, cells, values, strict=True):
             try:
-                held.append(cell.parse(text))
+                held.append(parse(text))
             except CellError as error:
                 raise _BrokenError(f"line {number}, column {cell.name!r}: {error}") from None
     return {c.name: held for c, held in zip(columns, values, strict=True)}

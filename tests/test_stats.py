@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Intervals cover what they promise, and are unknown where too few samples were taken."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uffdlab.stats import median_interval, ratio_interval
+
+FINITE = st.floats(-1e12, 1e12)
+POSITIVE = st.floats(1e-6, 1e12)
+
+
+def coverage(n: int, rank: int) -> Fraction:
+    """Return the chance that the median lies between the samples of these ranks: the binomial, summed."""
+    return Fraction(sum(comb(n, below) for below in range(rank + 1, n - rank)), 2**n)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 120), st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99]))
+def test_the_interval_is_the_narrowest_that_covers_enough(n: int, confidence: float) -> None:
+    estimate = median_interval(range(n), confidence)  # sample values are their own ranks
+    enough = [rank for rank in range((n + 1) // 2) if coverage(n, rank) >= confidence]
+    if not enough:
+        assert not estimate.known
+        assert estimate.high is None
+    else:
+        assert (estimate.low, estimate.high) == (max(enough), n - 1 - max(enough))
+
+
+@given(st.lists(FINITE, min_size=1, max_size=40))
+def test_the_value_is_the_median_and_lies_within(samples: list[float]) -> None:
+    estimate = median_interval(samples)
+    assert estimate.value == median(samples)
+    assert estimate.n == len(samples)
+    assert estimate.known == (len(samples) >= 6)
+    if estimate.low is not None and estimate.high is not None:
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+@given(st.lists(FINITE, min_size=1, max_size=40), st.randoms())
+def test_order_does_not_matter(samples: list[float], random: object) -> None:
+    shuffled = list(samples)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert median_interval(shuffled) == median_interval(samples)
+
+
+def test_known_table_values() -> None:
+    ten = median_interval(range(1, 11))
+    assert (ten.low, ten.high) == (2, 9)  # 97.9 %
+    hundred = median_interval(range(1, 101))
+    assert (hundred.low, hundred.high) == (40, 61)  # 96.5 %
+
+
+def test_above_and_below_need_an_interval() -> None:
+    few = median_interval([5.0] * 3)
+    many = median_interval([5.0] * 9)
+    assert not few.above(1)
+    assert not few.below(9)
+    assert many.above(1)
+    assert many.below(9)
+    assert not many.above(5)
+    assert not many.below(5)
+
+
+def test_no_samples_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        median_interval([])
+
+
+@given(st.lists(POSITIVE, min_size=1, max_size=20), st.lists(POSITIVE, min_size=1, max_size=20))
+def test_a_ratio_lies_within_its_interval(top: list[float], bottom: list[float]) -> None:
+    ratio = ratio_interval(top, bottom)
+    assert ratio.value == median(top) / median(bottom)
+    assert ratio.n == min(len(top), len(bottom))
+    assert ratio.known == (ratio.n >= 7)
+    if ratio.low is not None and ratio.high is not None:
+        assert ratio.low <= ratio.value <= ratio.high
+
+
+@pytest.mark.parametrize("bottom", [[0.0], [-1.0] * 9, [0.0] * 2 + [1.0] * 8])
+def test_a_ratio_needs_something_positive_below_the_line(bottom: list[float]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        ratio_interval([1.0] * 9, bottom)
