@@ -347,7 +347,9 @@ def _render(asked: argparse.Namespace) -> int:
     }
     notebooks = asked.notebooks or _beside_package("notebooks")
     header = render.header(data, overlay, notices)
-    pages = render.render(notebooks, asked.out, parameters=parameters, header=header)
+    # A page names datasets, not places on this machine.
+    shown = {"data": data.id, "costs": costs.id, "this_machine": overlay.id if overlay else None}
+    pages = render.render(notebooks, asked.out, parameters=parameters, header=header, shown=shown)
     for page in pages.pages:
         print(page)
     print(f"open {pages.index}")

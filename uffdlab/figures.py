@@ -46,6 +46,7 @@ def _figure(figure: go.Figure, caption: str, origins: list[str], height: int) ->
     """Give a figure the house style, its caption and the line that says where its numbers come from."""
     figure.update_layout(
         template="none",
+        title=None,
         height=height,
         margin={"l": 10, "r": 20, "t": 40, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
@@ -58,6 +59,36 @@ def _figure(figure: go.Figure, caption: str, origins: list[str], height: int) ->
     figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
     figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
     return figure
+
+
+_TIMES = [
+    "1 ns",
+    "10 ns",
+    "100 ns",
+    "1 µs",
+    "10 µs",
+    "100 µs",
+    "1 ms",
+    "10 ms",
+    "100 ms",
+    "1 s",
+    "10 s",
+    "100 s",
+    "1000 s",
+]
+
+
+def _time_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis for values in ns whose ticks carry their unit."""
+    ticks = {"tickvals": [10**power for power in range(len(_TIMES))], "ticktext": _TIMES}
+    return {"type": "log", "title": title, "minor": {"ticks": ""}} | ticks
+
+
+def _size_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis for values in GiB, ticks at powers of four."""
+    gib = [4**power for power in range(-2, 7)]
+    ticks = {"tickvals": gib, "ticktext": [format_size(one * 2**30) for one in gib]}
+    return {"type": "log", "title": title, "minor": {"ticks": ""}} | ticks
 
 
 def _interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
@@ -88,34 +119,59 @@ _AUTHOR_LOOK = {
 }
 
 
+_ROWS = {mode: -row for row, mode in enumerate(_MODES)}
+_PUBLISHED_LIFT, _HERE_LIFT = 0.18, -0.18  # so that a cross never hides the point it is compared with
+_TABLE_GIB = 10  # the thread's size
+_TOTALS_GIB = [1, 10, 64, 256, 1024]
+
+
 def plot_published(published: Dataset, data: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw the thread's table beside what was measured: ns per 4 KiB page to prepare and protect untouched memory."""
+    """Draw the thread's table beside what was measured: time to prepare and protect untouched memory, by THP state."""
     titles = [title for title, _, _ in _PANELS]
-    figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
+    figure = make_subplots(
+        rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.03
+    )
     table = summaries.df_published(published)
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         _add_published(figure, table[table.thp.isin(states)], column)
         if backing:
-            _add_per_page(figure, data, backing, column, "measured", BLUE, "circle", column == 1)
+            _add_per_page(figure, data, backing, column, "measured", BLUE, "circle", 0)
         if backing and here:
-            _add_per_page(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, column == 1)
-    figure.update_xaxes(type="log", title="ns per 4 KiB page", dtick=2, exponentformat="power")
-    labels = [DESIGN_LOOK[mode][2] for mode in reversed(_MODES)]
-    figure.update_yaxes(categoryorder="array", categoryarray=labels)
-    caption = "Crosses: published, one sample each. Filled: measured, median with 95 % interval. Logarithmic."
+            _add_per_page(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, _HERE_LIFT)
+    caption = (
+        "Crosses: published, one sample each. Filled: measured, median with 95 % interval. All points are times per "
+        "page multiplied up to the size below. Logarithmic."
+    )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
-    _figure(figure, caption, origins, 420)
-    figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin={"b": 40})
+    _figure(figure, caption, origins, 520)
+    figure.update_xaxes(**_time_axis("to prepare and protect"), tickangle=-45)
+    figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=[DESIGN_LOOK[mode][2] for mode in _MODES])
+    slider = {"steps": [_total_step(figure, gib) for gib in _TOTALS_GIB], "active": _TOTALS_GIB.index(_TABLE_GIB)}
+    slider |= {"currentvalue": {"prefix": "untouched memory to protect: "}, "pad": {"t": 50}}
+    figure.update_layout(sliders=[slider], legend={"y": 1.12}, margin={"t": 70})
     return figure
+
+
+def _total_step(figure: go.Figure, gib: int) -> dict[str, Any]:
+    factor = gib / _TABLE_GIB
+    moved: dict[str, Any] = {"x": [[x * factor for x in trace.x] for trace in figure.data]}
+    for bar in ("array", "arrayminus"):
+        moved[f"error_x.{bar}"] = [[e * factor for e in trace.error_x[bar] or ()] for trace in figure.data]
+    return {"method": "restyle", "args": [moved], "label": format_size(gib << 30)}
+
+
+def _ns_for_table(ns_per_page: pd.Series[Any]) -> list[float]:
+    pages = (_TABLE_GIB << 30) / 4096
+    return [float(ns) * pages for ns in ns_per_page]
 
 
 def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
     for source, rows in table.groupby("source"):
         colour, name = _AUTHOR_LOOK[str(source)]
-        marker = {"symbol": PUBLISHED_SYMBOL, "size": 10, "line": {"color": colour, "width": 3}}
+        marker = {"symbol": PUBLISHED_SYMBOL, "color": colour, "size": 10, "line": {"color": colour, "width": 3}}
         figure.add_scatter(
-            x=rows.ns_per_page.tolist(),
-            y=[DESIGN_LOOK[design][2] for design in rows.design],
+            x=_ns_for_table(rows.ns_per_page),
+            y=[_ROWS[design] + _PUBLISHED_LIFT for design in rows.design],
             mode="markers",
             marker=marker,
             name=f"{name} (published)",
@@ -126,20 +182,23 @@ def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
 
 
 def _add_per_page(
-    figure: go.Figure, data: Dataset, backing: str, column: int, name: str, colour: str, symbol: str, legend: bool
+    figure: go.Figure, data: Dataset, backing: str, column: int, name: str, colour: str, symbol: str, lift: float
 ) -> None:
     rows = summaries.df_per_page(data, backing)
     rows = rows[rows.design.isin(_MODES)]
+    scaled = pd.DataFrame(
+        {end: _ns_for_table(rows[end]) for end in ("ns_per_page", "ns_per_page_low", "ns_per_page_high")}
+    )
     figure.add_scatter(
-        x=rows.ns_per_page.tolist(),
-        y=[DESIGN_LOOK[design][2] for design in rows.design],
-        error_x=_interval(rows, "ns_per_page"),
+        x=scaled.ns_per_page.tolist(),
+        y=[_ROWS[design] + lift for design in rows.design],
+        error_x=_interval(scaled, "ns_per_page"),
         mode="markers",
         marker=_marker(colour, symbol, 10),
         name=name,
         legendgroup=name,
-        showlegend=legend,
-        text=[f"n = {n}, at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
+        showlegend=column == 1,
+        text=[f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
         row=1,
         col=column,
     )
@@ -179,8 +238,8 @@ def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 2
         f"{format_size(size_kib * 1024)} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     )
     _figure(figure, caption, [data.origin()] + ([f"this machine: {here.origin()}"] if here else []), 470)
-    figure.update_xaxes(type="log", title="prepare + protect, ns", exponentformat="SI", col=1)
-    figure.update_xaxes(title="filled by preparing and protecting, MiB", rangemode="tozero", col=2)
+    figure.update_xaxes(**_time_axis("to prepare and protect, per GiB"), col=1)
+    figure.update_xaxes(title="filled, MiB per GiB", rangemode="tozero", col=2)
     names = [_SKIP_NAMES[b] for b in reversed(_SKIP_BACKINGS)]
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     slider = {"steps": steps, "currentvalue": {"prefix": "written beforehand: "}, "pad": {"t": 60}}
@@ -193,21 +252,23 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
     rows = points[points.backing.map(wanted) == points.design]
     rows = rows.loc[rows.groupby("backing").size_kib.idxmax()] if len(rows) else rows
     names = [_SKIP_NAMES[b] for b in rows.backing]
+    gib = rows.size_kib / 1048576
+    per_gib = pd.DataFrame({end: rows[end] / gib for end in ("total_ns", "total_ns_low", "total_ns_high")})
     colour, symbol = (VERMILLION, "circle") if populating else (BLUE, "diamond")
     label = "populate by reading, then protect" if populating else "protect only"
     if here:
         colour, symbol, label = HERE_COLOUR, HERE_SYMBOL if populating else "star-diamond", f"this machine: {label}"
     shared = {"y": names, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
     figure.add_scatter(
-        x=rows.total_ns.tolist(),
-        error_x=_interval(rows, "total_ns"),
+        x=per_gib.total_ns.tolist(),
+        error_x=_interval(per_gib, "total_ns"),
         marker=_marker(colour, symbol),
-        text=[f"n = {n}" for n in rows.n],
+        text=[f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
         row=1,
         col=1,
         **shared,
     )
-    memory = (rows.filled_kib + rows.table_kib) / 1024
+    memory = (rows.filled_kib + rows.table_kib) / 1024 / gib
     figure.add_scatter(x=memory.tolist(), marker=_marker(colour, symbol), showlegend=False, row=1, col=2, **shared)
 
 
@@ -231,7 +292,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
             _add_marker_times(figure, rows, str(backing), "this machine")
     measured = len(figure.data)
     entry_costs = summaries.df_entry_costs(costs)
-    for cost in entry_costs.itertuples():
+    for cost in summaries.records(entry_costs):
         _add_prediction(figure, cost, _GUEST_GIB[6])
     steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
     caption = (
@@ -240,8 +301,8 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     )
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
     _figure(figure, caption, origins + ([f"this machine: {here.origin()}"] if here else []), 520)
-    figure.update_xaxes(type="log", title="size of the empty range, GiB")
-    figure.update_yaxes(type="log", title="one UFFDIO_WRITEPROTECT, ns", exponentformat="SI")
+    figure.update_xaxes(**_size_axis("size of the empty range"))
+    figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"))
     slider = {"steps": steps, "active": 6, "currentvalue": {"prefix": "guest RAM: "}, "pad": {"t": 50}}
     figure.update_layout(sliders=[slider])
     return figure
@@ -257,8 +318,10 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
         mode="markers" if whose else "lines+markers",
         line={"color": colour, "width": 1},
         marker=marker,
-        name=f"{whose}: {name}" if whose else name,
-        text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in rows.itertuples()],
+        name=whose or name,
+        legendgroup=whose or name,
+        showlegend=whose is None or backing == "anon",
+        text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in summaries.records(rows)],
     )
 
 
@@ -283,7 +346,7 @@ def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
 
 
 def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, Any]:
-    at = [_prediction(cost, gib) for cost in entry_costs.itertuples()]
+    at = [_prediction(cost, gib) for cost in summaries.records(entry_costs)]
     moved = {
         "x": [one["x"] for one in at],
         "y": [one["y"] for one in at],

@@ -7,7 +7,7 @@ there are too few samples for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -25,6 +25,13 @@ ENTRY_KIB = {
     "hugetlb_1g_private": 1048576,
     "hugetlb_1g_shared": 1048576,
 }
+
+
+def records(frame: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows as named tuples, whose columns a type checker cannot know."""
+    yield from frame.itertuples()
+
+
 _POINT = ["backing", "design", "size_kib", "populated"]
 _SAMPLE_COLUMNS = [*_POINT, "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
 
@@ -81,6 +88,9 @@ def df_per_page(data: Dataset, backing: str) -> pd.DataFrame:
     return largest
 
 
+# A write is lost when it goes unnoticed after the range was protected, with no discard in between.
+_MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")
+_STILL_PROTECTED = ("protected", "read")
 _ANSWERS = {
     (True, False): "reported",
     (True, True): "reported",
@@ -96,7 +106,7 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
     """
     states = data.table("states")
     states = states[(states.content == content) & (states.moment == moment)]
-    answers = states.assign(answer=[_answer(row) for row in states.itertuples()])
+    answers = states.assign(answer=[_answer(row) for row in records(states)])
     table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc="first")
     columns = ["none", "wp_hugetlbfs_shmem", "wp_unpopulated", "wp_async", "missing_wp"]
     return table.reindex(index=list(ENTRY_KIB), columns=columns).fillna("not measured").rename_axis(columns=None)
@@ -106,19 +116,21 @@ def _answer(row: Any) -> str:
     known = _ANSWERS.get((bool(row.write_reported), bool(row.write_missing_event)))
     if known:
         return known
-    seen = not pd.isna(row.write_seen_by_scan) and bool(row.write_seen_by_scan)
-    return "seen by scan" if seen else "lost"
+    if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan:
+        return "seen by scan"
+    return "lost" if row.moment in _STILL_PROTECTED else "not reported"
 
 
 def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
     """Return what pagemap and PAGEMAP_SCAN say of one page at each moment, and whether a write then is reported."""
     states = data.table("states")
     rows = states[(states.backing == backing) & (states.features == features) & (states.content == content)]
-    order = ["before", "protected", "read", "written", "discarded", "unprotected"]
-    rows = rows.set_index("moment").reindex([moment for moment in order if moment in set(rows.moment)])
-    frame = pd.DataFrame({"pagemap": [_pagemap(row) for row in rows.itertuples()]}, index=rows.index)
+    order = {moment: place for place, moment in enumerate(_MOMENTS)}
+    rows = rows.sort_values("moment", key=lambda moments: moments.map(order))
+    frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})
     frame["PAGEMAP_SCAN"] = rows.categories
-    frame["a write is"] = [_answer(row) for row in rows.itertuples()]
+    frame["a write is"] = [_answer(row) for row in records(rows)]
+    frame = frame.set_index("moment").rename_axis(index=None)
     return frame
 
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help report test lab lab-full notebooks sanitize lint constraints clean
+help:
+	@echo "make report     measure here what may be measured, render every notebook into build/report/"
+	@echo "make test       run the tests"
+	@echo "make lab        open JupyterLab on the notebooks"
+	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
+	@echo "make lab-full   measure the full suite into build/full (half an hour, as root)"
+	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
+	@echo "make lint       formatting, lint and types only"
+
+# The same versions on every machine: constraints.txt holds build tools and packages alike.
+$(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/native/*.[ch]) uffdlab/native/probe.constants.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel cffi
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/installed-tests: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+report: $(VENV)/installed
+	$(BIN)/python -m uffdlab render
+
+test: $(VENV)/installed-tests
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/installed
+	$(BIN)/python -m uffdlab lab
+
+lab-full: $(VENV)/installed
+	$(BIN)/python -m uffdlab measure --suite full --allow-host-changes --out build/full
+
+notebooks: $(VENV)/installed-tests
+	$(BIN)/python -m uffdlab.report.committed
+
+sanitize: $(VENV)/installed-tests
+	$(BIN)/python tests/sanitized.py
+
+lint: $(VENV)/installed-tests
+	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
+
+constraints:
+	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	    --no-annotate --no-header --upgrade --output-file constraints.txt pyproject.toml -
+
+clean:
+	rm -rf build $(VENV) *.egg-info uffdlab/native/*.so

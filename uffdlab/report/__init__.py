@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Notebooks in, self-contained pages out; and the form in which notebooks are committed."""

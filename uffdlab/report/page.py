@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""An executed notebook as one HTML file that needs nothing else: no network, no kernel, no server."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from nbconvert.filters.highlight import Highlight2HTML
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from uffdlab import __version__
+
+PLOTLY = "application/vnd.plotly.v1+json"
+_HEADING = re.compile(r'<h([1-3]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>.*?</a></h\1>', re.S)
+_TAG = re.compile(r"<[^>]+>")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where a page's numbers come from: the dataset, its machine, and what is drawn over it or could not be done."""
+
+    dataset_id: str
+    kernel: str
+    cpu: str
+    thp: str
+    commit: str
+    overlay: str | None = None
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A sibling page: file name and title."""
+
+    href: str
+    title: str
+
+
+@dataclass
+class _Page:
+    """What the template fills in, gathered cell by cell."""
+
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    contents: list[dict[str, str]] = field(default_factory=list)
+    figures: int = 0
+
+
+def title(notebook: Any) -> str:
+    """Return the text of the first heading."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return str(cell.source.split("\n", 1)[0][2:].strip())
+    return "Untitled"
+
+
+def abstract(notebook: Any) -> str:
+    """Return the first paragraph after the title, as HTML."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            paragraphs = [part for part in cell.source.split("\n\n")[1:] if part.strip()]
+            return _markdown(paragraphs[0]) if paragraphs else ""
+    return ""
+
+
+def to_html(notebook: Any, header: Header, *, previous: Link | None = None, following: Link | None = None) -> str:
+    """Return the page of an executed notebook: the same bytes for the same outputs."""
+    page = _Page()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            _add_prose(page, cell.source)
+        elif cell.cell_type == "code":
+            _add_code(page, cell)
+    text: str = _template("page.html.j2").render(
+        title=title(notebook),
+        header=header,
+        blocks=page.blocks,
+        contents=page.contents,
+        previous=previous,
+        following=following,
+        plotly=_plotly() if page.figures else None,
+        **_shared(),
+    )
+    return text
+
+
+def index_html(entries: Sequence[tuple[Link, str]], header: Header) -> str:
+    """Return the page that lists the others: link and abstract (HTML) of each."""
+    text: str = _template("index.html.j2").render(entries=entries, header=header, **_shared())
+    return text
+
+
+def in_script(value: Any) -> str:
+    """Return JSON that can stand inside a script element: nothing in it ends the element or a line."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _add_prose(page: _Page, source: str) -> None:
+    body = _markdown(source)
+    for level, anchor, text in _HEADING.findall(body):
+        if level == "2":
+            page.contents.append({"anchor": anchor, "text": html.unescape(_TAG.sub("", text))})
+    page.blocks.append({"kind": "prose", "html": _HEADING.sub(r'<h\1 id="\2">\3</h\1>', body)})
+
+
+def _markdown(source: str) -> str:
+    body: str = markdown2html_mistune(source)
+    body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb', r'href="\1.html', body)
+    return _scrolling(body)
+
+
+def _scrolling(body: str) -> str:
+    """Let wide tables scroll inside themselves instead of pushing the page sideways."""
+    body = body.replace("<table", '<div class="scroll" tabindex="0"><table')
+    return body.replace("</table>", "</table></div>")
+
+
+def _add_code(page: _Page, cell: Any) -> None:
+    highlighted: str = Highlight2HTML(pygments_lexer="python3")(cell.source)
+    page.blocks.append({"kind": "code", "html": highlighted})
+    for output in cell.get("outputs", []):
+        page.blocks.extend(_output(page, output))
+
+
+def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
+    if output.output_type == "stream":
+        yield {"kind": output.name, "text": output.text}
+        return
+    data = output.get("data", {})
+    if PLOTLY in data:
+        page.figures += 1
+        yield _figure(page.figures, data[PLOTLY])
+    elif "text/html" in data:
+        yield {"kind": "html", "html": _scrolling(data["text/html"])}
+    elif "text/markdown" in data:
+        yield {"kind": "prose", "html": _markdown(data["text/markdown"])}
+    elif "image/png" in data:
+        yield {"kind": "image", "data": data["image/png"].replace("\n", "")}
+    elif "application/vnd.jupyter.widget-view+json" in data:
+        yield {"kind": "live"}
+    elif "text/plain" in data:
+        yield {"kind": "text", "text": data["text/plain"]}
+
+
+def _figure(number: int, figure: Any) -> dict[str, Any]:
+    layout = figure.get("layout", {})
+    meta = layout.get("meta") or {}
+    drawn = {key: figure.get(key, {} if key == "layout" else []) for key in ("data", "layout", "frames")}
+    return {
+        "kind": "figure",
+        "id": f"figure-{number}",
+        "height": layout.get("height", 450),
+        "json": in_script(drawn),
+        "caption": meta.get("caption", ""),
+        "origin": meta.get("origin", ""),
+    }
+
+
+def _shared() -> dict[str, Any]:
+    return {"css": _asset("page.css"), "js": _asset("page.js"), "version": __version__}
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("uffdlab.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> str:
+    packed = (files("uffdlab.report") / "assets" / "plotly-cartesian.min.js.gz").read_bytes()
+    return base64.b64encode(packed).decode("ascii")
+
+
+@cache
+def _template(name: str) -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset(name))
