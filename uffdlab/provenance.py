@@ -28,7 +28,7 @@ KEYS: dict[str, Key] = {
     # the package that measured
     "uffdlab_version": Key("version of uffdlab that measured", "text"),
     "uffdlab_commit": Key("commit of uffdlab that measured", "text"),
-    "uffdlab_dirty": Key("whether that checkout had uncommitted changes", "boolean"),
+    "uffdlab_dirty": Key("whether the package in that checkout had uncommitted changes", "boolean"),
     "python_version": Key("Python version", "text"),
     "compiler": Key("compiler that built the probes", "text"),
     "seed": Key("seed of the order of blocks", "integer"),

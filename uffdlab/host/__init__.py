@@ -9,5 +9,7 @@
 ``settings``  host settings: changed only when allowed, journalled, put back
 ``doctor``    what uffdlab can and cannot do on this host, and why
 
+``pseudofiles`` reads /proc and /sys for them, ``signals`` lets ``settings`` finish what it began.
+
 Importing this package loads none of them.
 """

@@ -331,15 +331,29 @@ _TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("PAGEMAP_SCAN", numbers.ENOMEM): (
         Cause("the kernel has no room for the result", "ask for fewer regions at once"),
     ),
-    ("open pagemap", numbers.EACCES): (
+    ("pagemap", numbers.EACCES): (
         Cause("the other process may not be traced by this one", "run as the same user or with CAP_SYS_PTRACE"),
     ),
-    ("open pagemap", numbers.EPERM): (
+    ("pagemap", numbers.EPERM): (
         Cause("the other process may not be traced by this one", "run as the same user or with CAP_SYS_PTRACE"),
     ),
-    ("open pagemap", numbers.ENOENT): (
+    ("pagemap", numbers.ENOENT): (
         Cause("/proc is not mounted, the process is gone, or CONFIG_PROC_PAGE_MONITOR is off", "mount /proc"),
     ),
+    ("pagemap", numbers.EIO): (Cause("the process is gone", "nothing to do: its pages no longer exist"),),
+    # touching pages, which a handler thread resolves
+    ("touch", numbers.EFAULT): (
+        Cause(
+            "the kernel answered a fault with SIGBUS: the hugetlb pool ran out, the page is poisoned, or the "
+            "userfaultfd delivers faults as signals",
+            "reserve more huge pages, or leave out POISON and SIGBUS",
+        ),
+    ),
+    ("handler thread", numbers.EAGAIN): (
+        Cause("no further thread may be started", "raise the limit (ulimit -u, or pids.max of the control group)"),
+    ),
+    ("handler thread", numbers.ETIMEDOUT): (Cause("the handler did not end in time", "run again on an idle machine"),),
+    ("counters", numbers.ENOENT): (Cause("/proc is not mounted", "mount /proc"),),
     # memory
     ("madvise", numbers.EINVAL): (
         _OLD_ADVICE,
@@ -389,6 +403,10 @@ _TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("madvise", numbers.EPERM): (_SEALED, Cause("the advice needs a privilege", "run as root")),
     ("madvise", numbers.EIO): (Cause("reading the file behind the mapping failed", "look at the kernel log"),),
     ("mmap", numbers.ENOMEM): (
+        Cause(
+            "for hugetlb, the pool holds too few free, unreserved pages",
+            "reserve more pages in nr_hugepages (uffdlab does so with --allow-host-changes)",
+        ),
         Cause("too little memory under the overcommit policy", "map less, or set vm.overcommit_memory"),
         Cause(
             "the process has vm.max_map_count mappings or met its address-space limit",

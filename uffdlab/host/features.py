@@ -35,6 +35,13 @@ class Userfaultfd:
     errno: int | None
     failed: str | None = None
 
+    @property
+    def why(self) -> str | None:
+        """One sentence on why it is not available, or None when it is."""
+        if self.available:
+            return None
+        return errnos.explain(self.failed or "open userfaultfd", self.errno or 0)
+
     def has(self, name: str) -> bool:
         """Return whether the feature called *name* is offered; raises UffdlabError for an unknown name."""
         return bool(self.features & uapi.feature(name).mask)

@@ -409,13 +409,11 @@ class _State:
             text = stream.read()
         try:
             return _parsed(text)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UffdlabError(self._unreadable(f"it is damaged ({error})", root)) from error
 
     def write(self, changes: list[_Change]) -> None:
-        """Write the journal so that after any interruption there is the old one or the new one, never half
-        of one.
-        """
+        """Write the journal; whatever interrupts it, there is then the old one or the new one."""
         pid, start_time = _me()
         content = {
             "format": _FORMAT,
@@ -457,7 +455,7 @@ class _State:
 
 
 def _parsed(text: str) -> _Journal:
-    """Return the journal in *text*; raises ValueError, KeyError or TypeError for anything unexpected."""
+    """Return the journal in *text*; raises one of json's or Python's lookup errors for anything unexpected."""
     data = json.loads(text)
     if data["format"] != _FORMAT:
         raise ValueError(f"format {data['format']!r} instead of {_FORMAT}")

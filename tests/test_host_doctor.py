@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The doctor works everywhere: as root, as nobody, without the extension, off Linux; and says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uffdlab import native, provenance
+from uffdlab.errors import UffdlabError
+from uffdlab.host import doctor, features, memory, settings, uapi
+
+NAMES = [
+    "native extension",
+    "userfaultfd",
+    "PAGEFAULT_FLAG_WP",
+    "WP_HUGETLBFS_SHMEM",
+    "WP_UNPOPULATED",
+    "WP_ASYNC",
+    "MOVE",
+    "POISON",
+    "PTE markers",
+    "PAGEMAP_SCAN",
+    "MADV_POPULATE_READ",
+    "PT_RECLAIM",
+    "transparent huge pages",
+    "hugetlb 2 MiB",
+    "hugetlb 1 GiB",
+    "change host settings",
+    "Chromium",
+]
+
+
+def _by_name(report: doctor.Report) -> dict[str, doctor.Capability]:
+    return {capability.name: capability for capability in report.capabilities}
+
+
+def _check_text(report: doctor.Report) -> str:
+    text = doctor.text(report)
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+    assert ".." not in text
+    for capability in report.capabilities:
+        assert capability.name in text
+    return text
+
+
+def _pretend(monkeypatch, answer: features.Userfaultfd) -> None:
+    monkeypatch.setattr(features, "query", lambda: answer)
+    monkeypatch.setattr(native, "why_missing", lambda: None)
+
+
+def test_this_host():
+    report = doctor.examine()
+    found = json.loads(json.dumps(report.as_dict()))
+    if sys.platform == "linux":
+        assert [c["name"] for c in found["capabilities"]] == NAMES
+    assert set(found["capabilities"][0]) == {"name", "ok", "detail", "since", "cause", "remedy"}
+    assert provenance.problems(found["host"]) == []
+    for capability in report.capabilities:
+        assert (capability.ok is True) == (capability.cause is None)
+        assert (capability.ok is True) == (capability.remedy is None)
+    _check_text(report)
+
+
+def test_an_old_kernel(monkeypatch):
+    _pretend(monkeypatch, features.Userfaultfd(True, "syscall", False, 0x1FF, 1, None))
+    report = doctor.examine()
+    found = _by_name(report)
+    assert found["userfaultfd"].detail == "opened by syscall; faults from user and kernel mode"
+    assert found["PAGEFAULT_FLAG_WP"].ok is True
+    for name in ("WP_HUGETLBFS_SHMEM", "WP_UNPOPULATED", "WP_ASYNC", "PTE markers"):
+        assert found[name].ok is False
+        assert found[name].since
+    text = " ".join(_check_text(report).split())
+    assert "WP_UNPOPULATED (since Linux 6.4): this kernel does not offer it" in text
+    assert "Remedy: use Linux 6.4 or later" in text
+
+
+def test_a_refused_userfaultfd_makes_its_features_unknown_not_absent(monkeypatch):
+    _pretend(monkeypatch, features.Userfaultfd(False, None, False, 0, 0, 38, "open userfaultfd"))
+    report = doctor.examine()
+    found = _by_name(report)
+    assert found["userfaultfd"].ok is False
+    assert "CONFIG_USERFAULTFD" in (found["userfaultfd"].cause or "")
+    assert found["WP_UNPOPULATED"].ok is None
+    assert found["PTE markers"].ok is None
+    assert "  ?    WP_UNPOPULATED" in _check_text(report)
+
+
+def test_without_the_extension(monkeypatch):
+    def missing():
+        raise UffdlabError("the extension was not built: install gcc")
+
+    monkeypatch.setattr(native, "probe", missing)
+    report = doctor.examine()
+    found = _by_name(report)
+    assert found["native extension"].ok is False
+    assert "install gcc" in (found["native extension"].cause or "")
+    assert {found[name].ok for name in ("userfaultfd", "WP_ASYNC", "PAGEMAP_SCAN", "PT_RECLAIM")} == {None}
+    assert _check_text(report).endswith("recorded data, notebooks and the simulator work.\n")
+
+
+def test_off_linux(monkeypatch):
+    def missing():
+        raise UffdlabError("nothing can be measured on darwin: the probes need Linux")
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(native, "probe", missing)
+    report = doctor.examine()
+    assert [c.name for c in report.capabilities] == ["native extension", "Chromium"]
+    text = _check_text(report)
+    assert text.startswith("uffdlab on darwin")
+    assert "measure on a Linux machine" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("pool", "why", "ok", "word"),
+    [
+        (None, None, False, "no such page size"),
+        (memory.HugePool(2048, 8, 8, 0, 0, 0), "only root may change it", True, "8 of 8 pages free"),
+        (memory.HugePool(2048, 8, 3, 3, 0, 0), "only root may change it", False, "0 of 8 pages free"),
+        (memory.HugePool(2048, 0, 0, 0, 0, 0), None, True, "--allow-host-changes can reserve some"),
+        (memory.HugePool(2048, 0, None, None, None, None), None, None, "supported"),
+    ],
+)
+def test_hugetlb_pools(monkeypatch, pool, why, ok, word):
+    monkeypatch.setattr(settings, "why_unchangeable", lambda name, root=None: why)
+    capability = doctor._pool("hugetlb 2 MiB", pool, "hugetlb_2048")
+    assert capability.ok is ok
+    assert word in capability.detail
+
+
+@pytest.mark.parametrize(("enabled", "ok"), [("always", True), ("madvise", True), ("never", False), (None, False)])
+def test_transparent_huge_pages(enabled, ok):
+    assert doctor._thp(enabled).ok is ok
+
+
+def test_an_advice_this_kernel_does_not_know(monkeypatch):
+    if sys.platform != "linux":
+        pytest.skip("needs Linux's madvise")
+    assert doctor._madvise_error(9999) == 22
+    monkeypatch.setattr(doctor, "_madvise_error", lambda advice: 22)
+    capability = doctor._populate_read()
+    assert capability.ok is False
+    assert capability.remedy == f"use Linux {uapi.MADV_POPULATE_READ.since} or later"
+
+
+def test_an_unprivileged_user(tmp_path):
+    """As nobody, what needs no privilege is found and the rest is explained."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs root to become nobody")
+    found = {c["name"]: c for c in _examined_by_nobody(tmp_path)["capabilities"]}
+    assert list(found) == NAMES
+    assert found["change host settings"]["ok"] is False
+    assert found["change host settings"]["cause"] in ("only root may change it", "/sys is mounted read-only")
+    if native.why_missing() is None and found["userfaultfd"]["ok"]:
+        assert found["userfaultfd"]["detail"].startswith("opened by syscall")
+    else:
+        assert found["userfaultfd"]["cause"]
+
+
+def _examined_by_nobody(directory: Path) -> dict[str, Any]:
+    """Return the report of a forked child that gave up root: nobody could perhaps not start this Python."""
+    answer = directory / "report.json"
+    with answer.open("w") as stream:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                # Changing the user made /proc/self root's; starting a program would have undone that.
+                ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
+                settings.restore_leftovers()
+                report = doctor.examine()
+                doctor.text(report)
+                json.dump(report.as_dict(), stream)
+                stream.flush()
+                code = 0
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return json.loads(answer.read_text())

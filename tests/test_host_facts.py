@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: MIT
+"""Facts from made-up machines, from none at all, and from this one; nothing that identifies gets in."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import uffdlab
+from uffdlab import native, provenance
+from uffdlab.errors import UffdlabError
+from uffdlab.host import facts, features, memory, uapi
+
+THP = "sys/kernel/mm/transparent_hugepage"
+
+
+def _tree(root: Path, files: dict[str, str]) -> Path:
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content + "\n")
+    return root
+
+
+INTEL = {
+    "proc/cpuinfo": (
+        "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz\nmicrocode\t: 0xb000040\n"
+        "flags\t\t: fpu vme hypervisor\n\nprocessor\t: 1\nmodel name\t: another\nmicrocode\t: 0x1"
+    ),
+    "proc/meminfo": "MemTotal:       16384000 kB\nMemAvailable:    8192000 kB",
+    "proc/loadavg": "0.52 0.58 0.59 1/467 12345",
+    "proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2",
+    "proc/sys/vm/overcommit_memory": "1",
+    "proc/sys/vm/unprivileged_userfaultfd": "0",
+    "sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc",
+    "sys/devices/system/cpu/vulnerabilities/spectre_v1": "Mitigation: usercopy/swapgs barriers, 10.0.0.1",
+    "sys/devices/system/cpu/vulnerabilities/l1tf": "Not affected",
+    f"{THP}/enabled": "always [madvise] never",
+    f"{THP}/defrag": "always defer defer+madvise [madvise] never",
+    f"{THP}/use_zero_page": "1",
+    f"{THP}/shmem_enabled": "always within_size advise [never] deny force",
+    f"{THP}/khugepaged/max_ptes_none": "511",
+    f"{THP}/khugepaged/pages_collapsed": "17",
+    f"{THP}/hugepages-64kB/enabled": "always [inherit] madvise never",
+    f"{THP}/hugepages-8kB/shmem_enabled": "always inherit within_size advise [never]",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "16",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages": "9",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages": "2",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages": "1",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages": "4",
+    "sys/kernel/mm/ksm/run": "0",
+    "sys/kernel/mm/ksm/use_zero_pages": "0",
+}
+
+
+def test_an_intel_machine(tmp_path):
+    found = facts.collect(seed=3, root=_tree(tmp_path, INTEL))
+    assert provenance.problems(found) == []
+    assert found["seed"] == 3
+    assert found["cpu_model"] == "Intel(R) Xeon(R) CPU E5-2680 v4 at 2.40GHz"
+    assert found["cpu_microcode"] == "0xb000040"
+    assert found["hypervisor"] is True
+    assert found["kernel_release"] == "5.15.153-1-microsoft-standard-WSL2"
+    assert found["memory_total_kib"] == 16384000
+    assert found["load_1min"] == 0.52
+    assert found["mitigations"]["spectre_v1"] == "Mitigation: usercopy or swapgs barriers, 10.0.0-1"
+    assert (found["thp_enabled"], found["thp_defrag"], found["thp_shmem_enabled"]) == ("madvise", "madvise", "never")
+    assert (found["thp_use_zero_page"], found["thp_shrink_underused"]) == (True, None)
+    assert found["mthp_enabled"] == {"64": "inherit"}, "8 KiB exists for shmem only"
+    assert found["khugepaged"] == {"max_ptes_none": 511}, "a counter is not a setting"
+    assert found["hugetlb_pools"] == {"2048": {"total": 16, "free": 9, "reserved": 2, "surplus": 1, "overcommit": 4}}
+    assert (found["ksm_run"], found["ksm_use_zero_pages"], found["overcommit_memory"]) == (0, False, 1)
+    assert found["unprivileged_userfaultfd"] is False
+    assert found["cgroup_memory_limit_kib"] is None
+    assert found["uffd_features"] is None, "only the running kernel can be asked"
+
+
+def test_an_arm_machine_does_not_give_its_serial_number_away(tmp_path):
+    cpuinfo = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\nFeatures\t: fp\n\nSerial\t\t: 10000000abcd"
+    found = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
+    assert found["cpu_model"] == "implementer 0x41 part 0xd0c"
+    assert found["hypervisor"] is None, "only x86 says so in its flags"
+    assert "abcd" not in json.dumps(found)
+
+
+def test_an_s390_machine_does_not_give_its_identification_away(tmp_path):
+    cpuinfo = "vendor_id : IBM/S390\nprocessor 0: version = FF,  identification = 0133E8,  machine = 3931"
+    found = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
+    assert found["cpu_model"] == "IBM or S390 machine 3931"
+    assert provenance.problems(found) == []
+
+
+def test_a_machine_that_tells_nothing(tmp_path):
+    found = facts.collect(root=tmp_path)
+    assert provenance.problems(found) == []
+    of_this_process = {"uffdlab_version", "uffdlab_commit", "uffdlab_dirty", "python_version", "compiler"}
+    of_this_process |= {"cores_online", "page_size_bytes"}
+    assert {key for key, value in found.items() if value is not None} <= of_this_process
+
+
+def test_the_keys_are_those_of_provenance_less_the_campaign_s_own(tmp_path):
+    campaign = {"suite", "started_utc", "duration_s"}
+    assert list(facts.collect(root=tmp_path)) == [key for key in provenance.KEYS if key not in campaign]
+
+
+def test_this_machine():
+    found = facts.collect(seed=1)
+    assert provenance.problems(found) == []
+    assert found["cores_online"] >= 1
+    recorded = json.dumps(found)
+    for secret in (socket.gethostname(), os.path.expanduser("~"), os.getcwd(), getpass.getuser()):
+        if len(secret) > 3:  # "vm", "root" and the like stand in honest words too
+            assert secret not in recorded
+    assert "/" not in recorded.replace("\\/", "")
+    assert "@" not in recorded
+
+
+def test_harmless_text_is_cut_to_what_provenance_takes():
+    long = facts.harmless("x" * 500)
+    assert provenance.problems({"cpu_model": long}) == []
+    assert facts.harmless("user@10.1.2.3:/home/user") == "user at 10.1.2-3: home or user"
+    assert facts.harmless("Größe ®\n") == "Gr e (R)"
+    assert facts.harmless(None) is None
+
+
+# --- the checkout --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    package = tmp_path / "project" / "uffdlab"
+    _tree(package, {"__init__.py": ""})
+    _run_git(package.parent, "init", "-q")
+    _run_git(package.parent, "add", ".")
+    _run_git(package.parent, "-c", "user.name=t", "-c", "user.email=t", "commit", "-q", "-m", "t")
+    return package
+
+
+def _run_git(directory: Path, *arguments: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    subprocess.run(["git", "-C", str(directory), *arguments], check=True, env=environment)
+
+
+def test_commit_and_dirtiness(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    commit, dirty = facts._checkout(checkout)
+    assert commit is not None
+    assert len(commit) == 40
+    assert dirty is False
+    (checkout.parent / "notes.txt").write_text("outside the package")
+    assert facts._checkout(checkout)[1] is False
+    (checkout / "new.py").write_text("")
+    assert facts._checkout(checkout)[1] is True
+
+
+def test_a_checkout_of_another_user(checkout):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files away")
+    for path in (checkout.parent, checkout.parent / ".git"):
+        os.chown(path, 65534, 65534)
+    assert facts._checkout(checkout)[0] is not None
+
+
+def test_a_package_installed_below_another_project_says_nothing(checkout):
+    installed = checkout.parent / "venv" / "site-packages" / "uffdlab"
+    installed.mkdir(parents=True)
+    assert facts._checkout(installed) == (None, None)
+
+
+def test_without_git(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert facts._checkout(checkout) == (None, None)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------
+
+V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
+V1_MOUNT = "33 23 0:29 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory"
+MEMINFO = {"proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB"}
+
+
+def test_cgroup_v2_takes_the_tightest_of_the_ancestors(tmp_path):
+    root = _tree(
+        tmp_path,
+        {
+            **MEMINFO,
+            "proc/self/cgroup": "0::/slice/job",
+            "proc/self/mountinfo": V2_MOUNT,
+            "sys/fs/cgroup/slice/memory.max": str(1 << 30),
+            "sys/fs/cgroup/slice/memory.current": str(900 << 20),
+            "sys/fs/cgroup/slice/memory.stat": f"anon 1\ninactive_file {100 << 20}",
+            "sys/fs/cgroup/slice/job/memory.max": "max",
+            "sys/fs/cgroup/slice/job/memory.current": str(10 << 20),
+        },
+    )
+    assert memory.cgroup_limit_kib(root) == 1 << 20
+    assert memory.memory_available_kib(root) == (1024 - 900 + 100) << 10
+
+
+def test_cgroup_v2_throttling_counts_for_headroom_but_is_no_limit(tmp_path):
+    root = _tree(
+        tmp_path,
+        {
+            **MEMINFO,
+            "proc/self/cgroup": "0::/",
+            "sys/fs/cgroup/memory.max": "max",
+            "sys/fs/cgroup/memory.high": str(512 << 20),
+            "sys/fs/cgroup/memory.current": str(500 << 20),
+        },
+    )
+    assert memory.cgroup_limit_kib(root) is None
+    assert memory.memory_available_kib(root) == 12 << 10
+
+
+def test_cgroup_v1_in_a_container_that_sees_its_host_s_path(tmp_path):
+    root = _tree(
+        tmp_path,
+        {
+            **MEMINFO,
+            "proc/self/cgroup": "5:cpu:/docker/abc\n4:memory:/docker/abc",
+            "proc/self/mountinfo": V1_MOUNT.replace(" / /sys", " /docker/abc /sys"),
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": str(2 << 30),
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": str(1 << 30),
+        },
+    )
+    assert memory.cgroup_limit_kib(root) == 2 << 20
+    assert memory.memory_available_kib(root) == 1 << 20
+
+
+def test_cgroup_v1_without_a_limit(tmp_path):
+    root = _tree(
+        tmp_path,
+        {
+            **MEMINFO,
+            "proc/self/cgroup": "4:memory:/",
+            "proc/self/mountinfo": V1_MOUNT,
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+        },
+    )
+    assert memory.cgroup_limit_kib(root) is None
+    assert facts.memory_available_kib(root) == 4000000
+
+
+def test_memory_that_cannot_be_known(tmp_path):
+    assert memory.memory_available_kib(tmp_path) is None
+    assert facts.hugepages(2048, tmp_path) is None
+
+
+def test_a_huge_page_pool_counts_what_is_free_and_not_promised(tmp_path):
+    pool = facts.hugepages(2048, _tree(tmp_path, INTEL))
+    assert pool is not None
+    assert pool.available == 7
+    assert memory.hugepage_sizes_kib(tmp_path) == [2048]
+
+
+# --- userfaultfd ----------------------------------------------------------------------------------------------
+
+
+class FakeLibrary:
+    """The native functions, answering as another kernel would."""
+
+    def __init__(self, opened: int = 9, via: int = 3, offered: int = 0x1FFFF, api_error: int = 0) -> None:
+        self.opened, self.via, self.offered, self.api_error = opened, via, offered, api_error
+        self.closed: list[int] = []
+
+    def ul_uffd_open(self, user_mode_only, via):
+        assert user_mode_only == 1
+        via[0] = self.via
+        return self.opened
+
+    def ul_uffd_api(self, fd, wanted, granted, ioctls):
+        if wanted & ~self.offered:
+            return -22
+        granted[0], ioctls[0] = self.offered, 1 << 0x3F
+        return self.api_error
+
+    def ul_close(self, fd):
+        self.closed.append(fd)
+        return 0
+
+
+class FakeInterface:
+    def new(self, _):
+        return [0]
+
+
+def _pretend(monkeypatch, library: FakeLibrary) -> None:
+    monkeypatch.setattr(native, "probe", lambda: (FakeInterface(), library))
+
+
+def test_what_an_old_kernel_offers(monkeypatch):
+    library = FakeLibrary(via=2, offered=0x1FF)
+    _pretend(monkeypatch, library)
+    answer = features.query()
+    assert answer.available
+    assert (answer.via, answer.user_mode_only) == ("syscall", False)
+    assert answer.has("PAGEFAULT_FLAG_WP")
+    assert not answer.has("WP_UNPOPULATED")
+    wanted = uapi.feature_mask(["PAGEFAULT_FLAG_WP", "WP_UNPOPULATED"])
+    assert features.granted(wanted) == uapi.feature("PAGEFAULT_FLAG_WP").mask
+    assert library.closed
+    assert len(library.closed) == 3
+
+
+def test_a_refused_open(monkeypatch):
+    _pretend(monkeypatch, FakeLibrary(opened=-1))
+    answer = features.query()
+    assert (answer.available, answer.errno, answer.failed, answer.features) == (False, 1, "open userfaultfd", 0)
+    with pytest.raises(UffdlabError, match=r"open userfaultfd.*failed with EPERM"):
+        features.granted(1)
+    assert "failed with EPERM" in (answer.why or "")
+
+
+def test_without_the_extension(monkeypatch):
+    def missing():
+        raise UffdlabError("the extension was not built")
+
+    monkeypatch.setattr(native, "probe", missing)
+    with pytest.raises(UffdlabError, match="not built"):
+        features.query()
+    found = facts.collect()
+    assert [found[key] for key in ("uffd_features", "pt_reclaim", "pagemap_scan", "compiler")] == [None] * 4
+
+
+@pytest.mark.uffd
+def test_this_kernel_s_userfaultfd():
+    if native.why_missing() is not None:
+        pytest.skip("the native extension is not built")
+    before = len(os.listdir("/proc/self/fd"))
+    answer = features.query()
+    if not answer.available:
+        pytest.skip(f"userfaultfd cannot be opened here (errno {answer.errno})")
+    assert answer.has("PAGEFAULT_FLAG_WP")
+    assert "UFFDIO_API" in uapi.ioctl_names(answer.ioctls)
+    assert features.granted(answer.features & 1) == 1
+    assert features.granted(1 | 1 << 60) == 1, "one unknown bit does not spoil the rest of the answer"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_importing_the_room_is_light():
+    heavy = ["pandas", "plotly", "cffi", "uffdlab.native"]
+    code = f"import sys, uffdlab.host; print([name for name in {heavy} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(uffdlab.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
