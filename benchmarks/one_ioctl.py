@@ -47,7 +47,7 @@ def pairs(program: Path, size: int, count: int) -> list[dict[str, float]]:
     rng = random.Random(1)
     rounds = []
     for _ in range(count):
-        jobs = {name: bare for name in ("bare", "bare_again")} | {name: probe for name in ("probe", "probe_again")}
+        jobs = dict.fromkeys(("bare", "bare_again"), bare) | dict.fromkeys(("probe", "probe_again"), probe)
         order = list(jobs)
         rng.shuffle(order)
         rounds.append({name: bare(program, size) if jobs[name] is bare else probe(size) for name in order})

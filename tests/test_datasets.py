@@ -57,9 +57,7 @@ MACHINE: dict[str, Any] = {
 def make(out: Path, id: str = "lab", rows: Any = ROWS, fields: Any = FIELDS, **more: Any) -> datasets.Dataset:
     facts = {**MACHINE, **more.pop("facts", {})}
     tables = [Table("samples", fields, rows)]
-    return write(
-        out, id=id, title="A test", tables=tables, provenance=facts, created=date(2026, 1, 2), **more
-    )
+    return write(out, id=id, title="A test", tables=tables, provenance=facts, created=date(2026, 1, 2), **more)
 
 
 @pytest.fixture
@@ -249,9 +247,7 @@ JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_value_anywhere_in_the_descriptor_is_refused_or_harmless(
-    pristine: Path, data: st.DataObject
-) -> None:
+def test_any_value_anywhere_in_the_descriptor_is_refused_or_harmless(pristine: Path, data: st.DataObject) -> None:
     raw = json.loads((pristine / "datapackage.json").read_text())
     holder: Any = raw
     while True:
@@ -391,9 +387,7 @@ FIELD = ("resources", 0, "schema", "fields", 0)
         (drop("uffdlab", "seal"), ["differs from what was sealed"]),
     ],
 )
-def test_a_descriptor_that_breaks_the_contract(
-    lab: Path, change: Callable[[Any], Any], parts: list[str]
-) -> None:
+def test_a_descriptor_that_breaks_the_contract(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
     edit(lab, change)
     with refused("datapackage.json", *parts):
         load(lab)
@@ -563,9 +557,7 @@ def test_an_empty_directory_is_filled_and_parents_are_made(tmp_path: Path) -> No
     assert make(tmp_path / "a" / "b" / "c").id == "lab"
 
 
-def test_places_where_nothing_can_be_written(
-    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_places_where_nothing_can_be_written(lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with refused("is not a directory"):
         datasets.check_out(lab / "samples.csv" / "out")
     with refused("exists and is not a directory"):
@@ -581,9 +573,7 @@ def test_places_where_nothing_can_be_written(
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -621,9 +611,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
         ({"design": "preread", "nss": 5}, ["'nss' is not among the declared fields"]),
     ],
 )
-def test_a_value_that_breaks_the_contract_is_not_written(
-    tmp_path: Path, row: dict[str, Any], parts: list[str]
-) -> None:
+def test_a_value_that_breaks_the_contract_is_not_written(tmp_path: Path, row: dict[str, Any], parts: list[str]) -> None:
     with refused("table 'samples', row 2", *parts):
         make(tmp_path / "out", rows=[ROWS[0], row])
     assert list(tmp_path.iterdir()) == []
@@ -640,9 +628,7 @@ def test_a_value_that_breaks_the_contract_is_not_written(
         ({"sources": [{"url": "x"}]}, "sources[0] has a key 'url'"),
     ],
 )
-def test_a_description_that_breaks_the_contract_is_not_written(
-    tmp_path: Path, more: dict[str, Any], part: str
-) -> None:
+def test_a_description_that_breaks_the_contract_is_not_written(tmp_path: Path, more: dict[str, Any], part: str) -> None:
     with refused(part):
         make(tmp_path / "out", **more)
     assert list(tmp_path.iterdir()) == []
@@ -782,9 +768,7 @@ def test_different_machines_are_not_merged_silently(tmp_path: Path, facts: dict[
 
 
 def test_the_origin_of_a_mixed_merge_names_every_machine(tmp_path: Path) -> None:
-    parts = [
-        make(tmp_path / k, id=k, facts={"kernel_release": r}) for k, r in (("a", "6.1.9"), ("b", "6.18.5"))
-    ]
+    parts = [make(tmp_path / k, id=k, facts={"kernel_release": r}) for k, r in (("a", "6.1.9"), ("b", "6.18.5"))]
     merged = merge(parts, tmp_path / "m", id="m", allow_mixed=True)
     assert merged.origin() == "m · Linux 6.1.9 / 6.18.5 · AMD EPYC 9B14 · THP madvise · mTHP off"
 
@@ -918,12 +902,8 @@ def test_the_published_figures_are_a_valid_dataset() -> None:
     )
     by = times.pivot_table(index="source", columns="design", values="protect_us")
     assert by["preread"]["anjum-madvise"] / by["pte_marker"]["anjum-madvise"] == pytest.approx(94.9, abs=0.05)
-    assert by["populate_read"]["anjum-madvise"] / by["pte_marker"]["anjum-madvise"] == pytest.approx(
-        23.8, abs=0.05
-    )
-    assert by["pte_marker"]["anjum-always"] / by["populate_read"]["anjum-always"] == pytest.approx(
-        2.94, abs=0.005
-    )
+    assert by["populate_read"]["anjum-madvise"] / by["pte_marker"]["anjum-madvise"] == pytest.approx(23.8, abs=0.05)
+    assert by["pte_marker"]["anjum-always"] / by["populate_read"]["anjum-always"] == pytest.approx(2.94, abs=0.005)
     assert list(published.table("versions")["version"]) == ["v1", "v2", "v3", "v4", "merged"]
     assert scrub(published.path) == []
 

@@ -49,9 +49,7 @@ def test_text_that_could_identify_is_refused_wherever_it_hides(text: str) -> Non
     assert problems({"mitigations": {"x": {"y": text}}})
 
 
-@pytest.mark.parametrize(
-    "text", ["6.1.0.13-amd64", "6.18.5", "Intel(R) Core(TM) i7-1185G7", "clang 19.1.7 (+libc++)"]
-)
+@pytest.mark.parametrize("text", ["6.1.0.13-amd64", "6.18.5", "Intel(R) Core(TM) i7-1185G7", "clang 19.1.7 (+libc++)"])
 def test_names_of_kernels_and_processors_are_taken_unless_they_look_like_an_address(text: str) -> None:
     assert bool(problems({"kernel_release": text})) == text.startswith("6.1.0.13")
 

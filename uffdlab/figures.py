@@ -38,7 +38,7 @@ BACKING_LOOK = {
     "hugetlb_1g_private": (PURPLE, "triangle-up", "hugetlb 1 GiB, PUD level"),
     "hugetlb_1g_shared": (GREY, "triangle-down", "hugetlb 1 GiB, shared"),
 }
-PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#444444"
+PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#808080"
 _GRID = "rgba(128,128,128,0.25)"
 
 
@@ -56,8 +56,10 @@ def _figure(figure: go.Figure, caption: str, origins: list[str], height: int) ->
         hoverlabel={"align": "left"},
         meta={"caption": caption, "origin": " | ".join(origins)},
     )
-    figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
+    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13}
+    figure.update_xaxes(**axes)
+    figure.update_yaxes(**axes)
+    figure.update_annotations(font_size=13)
     return figure
 
 
@@ -147,7 +149,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     figure.update_xaxes(**_time_axis("to prepare and protect"), tickangle=-45)
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=[DESIGN_LOOK[mode][2] for mode in _MODES])
     slider = {"steps": [_total_step(figure, gib) for gib in _TOTALS_GIB], "active": _TOTALS_GIB.index(_TABLE_GIB)}
-    slider |= {"currentvalue": {"prefix": "untouched memory to protect: "}, "pad": {"t": 50}}
+    slider |= {"currentvalue": {"prefix": "untouched memory to protect: "}, "pad": {"t": 90}}
     figure.update_layout(sliders=[slider], legend={"y": 1.12}, margin={"t": 70})
     return figure
 
@@ -242,7 +244,7 @@ def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 2
     figure.update_xaxes(title="filled, MiB per GiB", rangemode="tozero", col=2)
     names = [_SKIP_NAMES[b] for b in reversed(_SKIP_BACKINGS)]
     figure.update_yaxes(categoryorder="array", categoryarray=names)
-    slider = {"steps": steps, "currentvalue": {"prefix": "written beforehand: "}, "pad": {"t": 60}}
+    slider = {"steps": steps, "currentvalue": {"prefix": "written beforehand: "}, "pad": {"t": 70}}
     figure.update_layout(sliders=[slider])
     return figure
 
@@ -303,7 +305,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     _figure(figure, caption, origins + ([f"this machine: {here.origin()}"] if here else []), 520)
     figure.update_xaxes(**_size_axis("size of the empty range"))
     figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"))
-    slider = {"steps": steps, "active": 6, "currentvalue": {"prefix": "guest RAM: "}, "pad": {"t": 50}}
+    slider = {"steps": steps, "active": 6, "currentvalue": {"prefix": "guest RAM: "}, "pad": {"t": 70}}
     figure.update_layout(sliders=[slider])
     return figure
 
