@@ -38,6 +38,7 @@ lab-full: $(VENV)/installed
 
 notebooks: $(VENV)/installed-tests
 	$(BIN)/python -m uffdlab.report.committed
+	$(BIN)/python -m uffdlab.report.committed --picture notebooks/01_anon_hugetlb.ipynb guest-figure docs/guest.png
 
 sanitize: $(VENV)/installed-tests
 	$(BIN)/python tests/sanitized.py

@@ -20,6 +20,7 @@ from uffdlab.errors import UffdlabError
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 THIS_MACHINE = Path("build/this-machine")
 REPORT = Path("build/report")
+_MANY_BLOCKS = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -198,12 +199,15 @@ def _run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
     from uffdlab import campaign
 
     console = Console(stderr=True)
+    milestones = {len(blocks) * tenth // 10 for tenth in range(1, 10)} if len(blocks) >= _MANY_BLOCKS else set()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=len(blocks))
 
         def advance(block: Any) -> None:
             bar.update(task, completed=block.number, description=block.title())
+            if bar.disable and block.number in milestones:  # a log gets a line now and then instead of a bar
+                _say(f"{block.number} of {len(blocks)} blocks done")
 
         return campaign.measure(blocks, suite=suite, seed=seed, allow_host_changes=allow, say=_say, progress=advance)
 
@@ -383,7 +387,9 @@ def _add_claims(commands: Any) -> None:
     parser = _command(commands, "claims", _claims, "compute what a dataset says of the thread's claims")
     parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which (default: all)")
     parser.add_argument("--data", metavar="DATASET", help="directory or id (default: the committed reference)")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for machines")
+    form.add_argument("--markdown", action="store_true", help="as the table in README.md")
 
 
 def _claims(asked: argparse.Namespace) -> int:
@@ -394,6 +400,9 @@ def _claims(asked: argparse.Namespace) -> int:
     found = [claim.verdict(data) for claim in chosen]
     if asked.json:
         print(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
+        return 0
+    if asked.markdown:
+        print(claims.markdown_table(found))
         return 0
     print(claims.text_table(found))
     print(data.origin())
