@@ -250,7 +250,7 @@ def _qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
         quantity="least (read loop + protect) / protect over these backends",
         effect=least.value,
         interval=None if least.low is None or least.high is None else (least.low, least.high),
-        condition=f"the guest's memory is {_named(could)}; and a real snapshot behaves as the probe does",
+        condition=f"the guest's memory is one of {_named(could)}, and a real snapshot behaves as the probe does",
         dataset=data.id,
         limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",
     )
