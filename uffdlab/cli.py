@@ -415,11 +415,19 @@ def _claims(asked: argparse.Namespace) -> int:
 def _add_lab(commands: Any) -> None:
     parser = _command(commands, "lab", _lab, "open JupyterLab on the notebooks")
     parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument(
+        "jupyter", nargs="*", metavar="-- OPTION", help="options for JupyterLab, such as -- --no-browser"
+    )
 
 
 def _lab(asked: argparse.Namespace) -> int:
     notebooks = asked.notebooks or _beside_package("notebooks")
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={notebooks.resolve()}"])
+    if not notebooks.is_dir():
+        raise UffdlabError(f"--notebooks {notebooks} is not a directory: name the one that holds the notebooks")
+    options = [f"--notebook-dir={notebooks.resolve()}", *asked.jupyter]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--allow-root")  # probes gain from root; JupyterLab refuses it unless told
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
 
 
 if __name__ == "__main__":
