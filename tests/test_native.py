@@ -199,7 +199,7 @@ def _caught_signals() -> list[str]:
     return [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Sig")]
 
 
-# --- what the kernel says of pages and of this process ----------------------------------------------------------------
+# --- what the kernel says of pages and of this process ---------------------------------------------------------------
 
 
 @built
