@@ -34,7 +34,8 @@ class Campaign:
     def tables(self) -> list[datasets.Table]:
         """Return the tables as a dataset holds them."""
         fields = runner.table_fields(self.probes)
-        return [datasets.Table(name, fields[name], self.rows.tables.get(name, [])) for name in fields]
+        held = self.rows.tables | {"outcomes": [_writable(row) for row in self.rows.tables["outcomes"]]}
+        return [datasets.Table(name, fields[name], held.get(name, [])) for name in fields]
 
     def summary(self) -> str:
         """Return one line: how many blocks ended how, and how many rows there are."""
@@ -51,6 +52,12 @@ class Campaign:
             if row["outcome"] != "ok"
         )
         return [f"{count} x {reason}" for reason, count in bad.most_common()]
+
+
+def _writable(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return an outcome whose reason, the last words of a child perhaps, is one line that a cell may hold."""
+    reason = outcome["reason"]
+    return outcome | {"reason": reason and datasets.one_line(reason)}
 
 
 def why_impossible() -> str | None:
