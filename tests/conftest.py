@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from running import PACKAGE_ROOT
 
 from uffdlab import campaign
 from uffdlab.errors import UffdlabError
-from uffdlab.host import memory, settings
+from uffdlab.host import settings
 from uffdlab.report import browser as chromium
 
 REQUIRE = "UFFDLAB_REQUIRE"
@@ -58,18 +59,22 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def huge_pages() -> Iterator[None]:
-    """Two free huge pages of 2 MiB, given back at the end; skipped where the pool may not be changed."""
+def changeable_pool() -> None:
+    """Skips where the pool of 2 MiB pages may not be changed."""
     unchangeable = settings.why_unchangeable("hugetlb_2048")
-    if unchangeable and (getattr(memory.hugepages(2048), "available", None) or 0) < 2:
-        pytest.skip(f"the pool of 2 MiB pages is empty and cannot be filled: {unchangeable}")
-    changed = settings.changed({"hugetlb_2048": 2}, allow=True)
-    try:
-        changed.__enter__()
-    except UffdlabError as error:
-        pytest.skip(str(error))
-    yield
-    changed.__exit__(None, None, None)
+    if unchangeable:
+        pytest.skip(f"the pool of 2 MiB pages may not be changed: {unchangeable}")
+
+
+@pytest.fixture
+def huge_pages(changeable_pool: None) -> Iterator[None]:
+    """Two free huge pages of 2 MiB, given back at the end; skipped where they cannot be had."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(settings.changed({"hugetlb_2048": 2}, allow=True))
+        except UffdlabError as error:
+            pytest.skip(str(error))
+        yield
 
 
 @pytest.fixture
