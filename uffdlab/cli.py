@@ -95,7 +95,7 @@ def _doctor(asked: argparse.Namespace) -> int:
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
-  uffdlab measure protect --backing anon --design pte_marker --size 4GiB --repeats 9 --json
+  uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
   uffdlab measure semantics --backing shmem --features none"""
 
 
@@ -137,6 +137,8 @@ def _measure(asked: argparse.Namespace) -> int:
         _refuse_if_nothing_came(measured)
     if asked.out:
         _save(measured, asked.out, suite)
+    else:
+        _say_reasons(measured)
     if asked.json:
         print(json.dumps(measured.rows.tables | {"provenance": measured.facts}, indent=1))
     elif suite is None:
@@ -152,6 +154,8 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     from uffdlab.probes.runner import Block
 
     seed = _integer("--seed", asked.seed) if asked.seed is not None else random.SystemRandom().randrange(1 << 31)
+    if asked.only is not None and not asked.suite:
+        raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
     if asked.suite and asked.probe:
         raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
     if asked.suite:
@@ -214,16 +218,21 @@ def _run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
 
 def _refuse_if_nothing_came(measured: Any) -> None:
     outcome = measured.rows.tables["outcomes"][0]
-    if outcome["outcome"] not in ("ok", "interrupted"):
+    came = any(rows for table, rows in measured.rows.tables.items() if table != "outcomes")
+    if outcome["outcome"] not in ("ok", "interrupted") and not came:
         raise UffdlabError(f"{outcome['probe']} {outcome['outcome']}: {outcome['reason']}")
 
 
 def _save(measured: Any, out: Path, suite: str | None) -> None:
     from uffdlab import campaign
 
-    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.") or "campaign"
+    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
     campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
     _say(f"{measured.summary()}; written to {out}")
+    _say_reasons(measured)
+
+
+def _say_reasons(measured: Any) -> None:
     for reason in measured.reasons():
         _say(reason)
 
