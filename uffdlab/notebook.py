@@ -79,7 +79,7 @@ def ranking(data: Dataset) -> Table:
 
 
 def cold(data: Dataset) -> Table:
-    """Return, for anonymous memory at the largest size, what a first sample in a process takes beside the later ones."""
+    """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
     rows = []
     for point in summaries.records(summaries.df_per_page(data, "anon")):
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
