@@ -18,6 +18,7 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/na
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel cffi
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
+	@$(BIN)/python -c 'from uffdlab.native import why_missing as why; print("installed;", why() or "the probes are built")'
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed

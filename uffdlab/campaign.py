@@ -34,8 +34,8 @@ class Campaign:
     def tables(self) -> list[datasets.Table]:
         """Return the tables as a dataset holds them."""
         fields = runner.table_fields(self.probes)
-        held = self.rows.tables | {"outcomes": [_writable(row) for row in self.rows.tables["outcomes"]]}
-        return [datasets.Table(name, fields[name], held.get(name, [])) for name in fields]
+        rows = self.rows.tables | {"outcomes": [_one_line(row) for row in self.rows.tables["outcomes"]]}
+        return [datasets.Table(name, fields[name], rows.get(name, [])) for name in fields]
 
     def summary(self) -> str:
         """Return one line: how many blocks ended how, and how many rows there are."""
@@ -54,10 +54,9 @@ class Campaign:
         return [f"{count} x {reason}" for reason, count in bad.most_common()]
 
 
-def _writable(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return an outcome whose reason, the last words of a child perhaps, is one line that a cell may hold."""
-    reason = outcome["reason"]
-    return outcome | {"reason": reason and datasets.one_line(reason)}
+def _one_line(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return the outcome with a reason that fits a cell, whatever a dying child printed."""
+    return outcome | {"reason": outcome["reason"] and datasets.one_line(outcome["reason"])}
 
 
 def why_impossible() -> str | None:

@@ -379,7 +379,7 @@ def _verdict(report: Report) -> str:
     if here == total:
         return "Everything uffdlab uses is here."
     if native.why_missing() is not None:
-        return "Nothing can be measured here; recorded data, notebooks and the simulator work."
+        return "Nothing can be measured here; recorded data and notebooks work all the same."
     return f"{here} of {total} are here; a probe that needs one of the others is skipped and says so."
 
 

@@ -59,10 +59,14 @@ _ALL_STATES = tuple((b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in C
 SUITES: dict[str, Suite] = {
     "quick": Suite(
         "quick",
-        "under a minute, no host changes: one size per backing, and the states a page goes through",
+        "under a minute, no host changes: small ranges of every backing, and the states a page goes through",
         rounds=2,
         warm=4,
-        points=_grid(_ORDINARY, [256 * MIB]) + _sparse(_HUGETLB_2M + _HUGETLB_1G, [16 * GIB]),
+        points=(
+            *_grid(_ORDINARY, [256 * MIB]),
+            *((b, d, GIB, 0.0) for b in ("anon", "shmem") for d in ("unprotected", "preread", "pte_marker")),
+            *_sparse(_HUGETLB_2M + _HUGETLB_1G, [GIB, 16 * GIB]),
+        ),
         states=tuple((b, f, "empty") for b in BACKINGS for f in FEATURE_SETS),
     ),
     "full": Suite(
