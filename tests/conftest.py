@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from handmade import make
 from running import PACKAGE_ROOT
 
 from uffdlab import campaign
@@ -88,3 +89,9 @@ def child_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), str(PACKAGE_ROOT)]))
 
     return install
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """The directory of a small dataset."""
+    return make(tmp_path / "lab").path
