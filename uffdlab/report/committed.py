@@ -127,8 +127,8 @@ def _photographed(chromium: Any, file: Path, scale: float) -> list[bytes]:
         page = context.new_page()
         page.goto(file.as_uri())
         page.wait_for_selector("html[data-drawn]")
-        page.add_style_tag(content=".plot { background: #fff } .modebar-container { display: none }")
-        return [place.screenshot(animations="disabled") for place in page.query_selector_all(".plot")]
+        page.add_style_tag(content=".drawing { background: #fff } .modebar-container { display: none }")
+        return [place.screenshot(animations="disabled") for place in page.query_selector_all(".drawing")]
     finally:
         context.close()
 
