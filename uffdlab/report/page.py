@@ -158,7 +158,7 @@ def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
     elif "application/vnd.jupyter.widget-view+json" in data:
         yield {"kind": "live"}
     elif "text/plain" in data:
-        yield {"kind": "text", "text": data["text/plain"]}
+        yield {"kind": "text", "text": _ANSI.sub("", data["text/plain"])}
 
 
 def _figure(number: int, figure: Any) -> dict[str, Any]:

@@ -158,20 +158,21 @@
     const safe = /^[=+@]|^-(?![\d.])/.test(text) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
-  const bar = (error, i, which) => {
-    const array = error && error[which];
-    return array && i < array.length ? array[i] : "";
+  const TYPES = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
+  // Python packs the arrays of numpy.
+  const list = (values) => {
+    if (!values || !values.bdata) return values || [];
+    return Array.from(new TYPES[values.dtype](Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0)).buffer));
   };
   const csv = (traces, units = {}) => {
     const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note"]];
     traces.filter((trace) => trace.visible !== false && trace.visible !== "legendonly").forEach((trace) => {
-      const xs = trace.x || [];
-      for (let i = 0; i < xs.length; i += 1) {
-        const [note, label] = [trace.text, trace.customdata].map((one) => (Array.isArray(one) ? one[i] : one));
-        rows.push([trace.name, label,
-          xs[i], bar(trace.error_x, i, "arrayminus"), bar(trace.error_x, i, "array"), units[trace.xaxis || "x"],
-          (trace.y || [])[i], bar(trace.error_y, i, "arrayminus"), bar(trace.error_y, i, "array"), units[trace.yaxis || "y"],
-          note]);
+      const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
+      const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar && bar[end])));
+      const at = (values, i) => (typeof values === "string" ? values : values[i]);
+      for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
+        rows.push([trace.name, at(labels, i), xs[i], ...bars[0].map((end) => end[i]), units[trace.xaxis || "x"],
+          ys[i], ...bars[1].map((end) => end[i]), units[trace.yaxis || "y"], at(notes, i)]);
       }
     });
     return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
