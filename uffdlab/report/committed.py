@@ -79,7 +79,7 @@ def compare(committed: Any, fresh: Any) -> list[str]:
     """Return one sentence per cell tagged ``result`` whose text differs between two executions."""
     then, now = dict(_results(committed)), dict(_results(fresh))
     return [
-        f"cell {cell!r} now gives\n{now.get(cell)}\nwhere committed is\n{then.get(cell)}"
+        f"cell {cell!r} now gives\n{now.get(cell, 'nothing')}\nwhere committed is\n{then.get(cell, 'nothing')}"
         for cell in dict.fromkeys([*then, *now])
         if then.get(cell) != now.get(cell)
     ]
