@@ -8,6 +8,8 @@ that every figure reads in grey. ``layout.meta`` holds the caption and the origi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,16 +18,16 @@ from plotly.subplots import make_subplots
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.units import format_size
+from uffdlab.units import format_ns, format_size
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
 
 DESIGN_LOOK = {
-    "unprotected": (GREY, "triangle-up", "nothing (unprotected)"),
-    "preread": (VERMILLION, "circle", "read loop, then protect"),
-    "populate_read": (ORANGE, "square", "MADV_POPULATE_READ, then protect"),
-    "pte_marker": (BLUE, "diamond", "PTE markers (WP_UNPOPULATED)"),
+    "unprotected": (GREY, "triangle-up", "nothing<br>(unprotected)"),
+    "preread": (VERMILLION, "circle", "read loop,<br>then protect"),
+    "populate_read": (ORANGE, "square", "MADV_POPULATE_READ,<br>then protect"),
+    "pte_marker": (BLUE, "diamond", "PTE markers<br>(WP_UNPOPULATED)"),
     "missing_wp": (PURPLE, "pentagon", "MISSING|WP, nothing filled"),
     "async": (SKY, "hexagon", "PTE markers, async"),
 }
@@ -39,58 +41,69 @@ BACKING_LOOK = {
     "hugetlb_1g_shared": (GREY, "triangle-down", "hugetlb 1 GiB, shared"),
 }
 PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#808080"
-_GRID = "rgba(128,128,128,0.25)"
+_GRID, _FINE_GRID = "rgba(128,128,128,0.25)", "rgba(128,128,128,0.11)"
+_FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", Roboto, sans-serif'
+_HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}"
 
 
-def _figure(figure: go.Figure, caption: str, origins: list[str], height: int) -> go.Figure:
-    """Give a figure the house style, its caption and the line that says where its numbers come from."""
+def _figure(
+    figure: go.Figure, caption: str, origins: list[str], size: tuple[int, int], units: dict[str, str]
+) -> go.Figure:
+    """Give a figure the house style, its caption and the line that says where its numbers come from.
+
+    ``size`` is the height and the least width: a narrower page scrolls the figure inside itself instead of squeezing
+    it further. ``units`` are those of the plotted numbers, by axis, for whoever takes the data.
+    """
+    height, min_width = size
     figure.update_layout(
         template="none",
         title=None,
         height=height,
-        margin={"l": 10, "r": 20, "t": 40, "b": 50},
+        margin={"l": 10, "r": 20, "t": 44, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 13},
+        font={"size": 13, "family": _FONT},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"align": "left"},
-        meta={"caption": caption, "origin": " | ".join(origins)},
+        meta={"caption": caption, "origin": " | ".join(origins), "min_width": min_width, "units": units},
     )
-    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13}
+    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13, "ticks": ""}
     figure.update_xaxes(**axes)
     figure.update_yaxes(**axes)
     figure.update_annotations(font_size=13)
     return figure
 
 
-_TIMES = [
-    "1 ns",
-    "10 ns",
-    "100 ns",
-    "1 µs",
-    "10 µs",
-    "100 µs",
-    "1 ms",
-    "10 ms",
-    "100 ms",
-    "1 s",
-    "10 s",
-    "100 s",
-    "1000 s",
-]
+def _slider(steps: Sequence[dict[str, Any]], prefix: str, active: int = 0, pad: int = 70) -> list[dict[str, Any]]:
+    """Return the figure's slider. A page draws it as an input of its own, JupyterLab as plotly's."""
+    if len(steps) < 2:
+        return []
+    return [{"steps": list(steps), "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}]
 
 
-def _time_axis(title: str) -> dict[str, Any]:
-    """Return a logarithmic axis for values in ns whose ticks carry their unit."""
-    ticks = {"tickvals": [10**power for power in range(len(_TIMES))], "ticktext": _TIMES}
-    return {"type": "log", "title": title, "minor": {"ticks": ""}} | ticks
+def _log_range(values: Iterable[float]) -> list[float] | None:
+    """Return the range of a logarithmic axis that holds the values, so that moving a slider does not move the axis."""
+    logs = [math.log10(value) for value in values if value > 0]
+    return [min(logs) - 0.25, max(logs) + 0.25] if logs else None
+
+
+_UNITS = ("ns", "µs", "ms", "s")
+_DECADES = {10**power: f"{10 ** (power % 3)} {_UNITS[power // 3]}" for power in range(12)} | {10**12: "1000 s"}
+
+
+def _time_axis(title: str, every: int = 1) -> dict[str, Any]:
+    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many."""
+    labelled = list(_DECADES)[::every]
+    minor = {"tickvals": list(_DECADES), "showgrid": True, "gridcolor": _FINE_GRID, "ticks": ""}
+    ticks = {"tickvals": labelled, "ticktext": [_DECADES[ns] for ns in labelled]}
+    return {"type": "log", "title_text": title, "minor": minor} | ticks
 
 
 def _size_axis(title: str) -> dict[str, Any]:
     """Return a logarithmic axis for values in GiB, ticks at powers of four."""
     gib = [4**power for power in range(-2, 7)]
     ticks = {"tickvals": gib, "ticktext": [format_size(one * 2**30) for one in gib]}
-    return {"type": "log", "title": title, "minor": {"ticks": ""}} | ticks
+    return {"type": "log", "title_text": title, "minor": {"ticks": ""}} | ticks
 
 
 def _interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
@@ -99,6 +112,22 @@ def _interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
     high, low = frame[f"{column}_high"].astype(float), frame[f"{column}_low"].astype(float)
     bars = {"array": (high - value).fillna(0).tolist(), "arrayminus": (value - low).fillna(0).tolist()}
     return bars | {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4}
+
+
+def _times(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return each value in words, with its interval where there is one: what a pointer held over it shows."""
+    rows = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
+    return [_time(*row) for row in rows]
+
+
+def _time(value: float, low: float | None, high: float | None) -> str:
+    known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
+    return format_ns(value) + (f" ({format_ns(low)} to {format_ns(high)})" if known else "")  # type: ignore[arg-type]
+
+
+def _origin(rows: pd.DataFrame) -> list[str]:
+    """Return how many samples are behind each row, and at which size."""
+    return [f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)]
 
 
 def _marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:
@@ -114,15 +143,15 @@ _PANELS = (
     ("THP not recorded", ("unknown",), None),
 )
 _AUTHOR_LOOK = {
-    "xu-vm": (BLUE, "Peter Xu, a VM"),
-    "anjum-first": (VERMILLION, "M. Usama Anjum, first reply"),
-    "anjum-madvise": (GREEN, "M. Usama Anjum, THP=madvise"),
-    "anjum-always": (ORANGE, "M. Usama Anjum, THP=always"),
+    "xu-vm": (GREEN, "published: Peter Xu"),
+    "anjum-first": (VERMILLION, "published: M. Usama Anjum"),
+    "anjum-madvise": (VERMILLION, "published: M. Usama Anjum"),
+    "anjum-always": (VERMILLION, "published: M. Usama Anjum"),
 }
 
 
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
-_PUBLISHED_LIFT, _HERE_LIFT = 0.18, -0.18  # so that a cross never hides the point it is compared with
+_PUBLISHED_LIFT, _HERE_LIFT = 0.2, -0.2  # so that a cross never hides the point it is compared with
 _TABLE_GIB = 10  # the thread's size
 _TOTALS_GIB = [1, 10, 64, 256, 1024]
 
@@ -131,7 +160,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     """Draw the thread's table beside what was measured: time to prepare and protect untouched memory, by THP state."""
     titles = [title for title, _, _ in _PANELS]
     figure = make_subplots(
-        rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.03
+        rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
@@ -142,15 +171,17 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
             _add_per_page(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, _HERE_LIFT)
     caption = (
         "Crosses: published, one sample each. Filled: measured, median with 95 % interval. All points are times per "
-        "page multiplied up to the size below. Logarithmic."
+        "page multiplied up to the size that the slider sets. Logarithmic."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
-    _figure(figure, caption, origins, 520)
-    figure.update_xaxes(**_time_axis("to prepare and protect"), tickangle=-45)
-    figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=[DESIGN_LOOK[mode][2] for mode in _MODES])
-    slider = {"steps": [_total_step(figure, gib) for gib in _TOTALS_GIB], "active": _TOTALS_GIB.index(_TABLE_GIB)}
-    slider |= {"currentvalue": {"prefix": "untouched memory to protect: "}, "pad": {"t": 90}}
-    figure.update_layout(sliders=[slider], legend={"y": 1.12}, margin={"t": 70})
+    _figure(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
+    drawn = [x * gib / _TABLE_GIB for trace in figure.data for x in trace.x for gib in _TOTALS_GIB]
+    figure.update_xaxes(**_time_axis("to prepare and protect", every=3), range=_log_range(drawn))
+    names = [DESIGN_LOOK[mode][2] for mode in _MODES]
+    figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
+    steps = [_total_step(figure, gib) for gib in _TOTALS_GIB]
+    slider = _slider(steps, "untouched memory to protect: ", _TOTALS_GIB.index(_TABLE_GIB))
+    figure.update_layout(sliders=slider, legend={"y": 1.1}, margin={"t": 74})
     return figure
 
 
@@ -159,6 +190,7 @@ def _total_step(figure: go.Figure, gib: int) -> dict[str, Any]:
     moved: dict[str, Any] = {"x": [[x * factor for x in trace.x] for trace in figure.data]}
     for bar in ("array", "arrayminus"):
         moved[f"error_x.{bar}"] = [[e * factor for e in trace.error_x[bar] or ()] for trace in figure.data]
+    moved["hovertext"] = [[format_ns(x) for x in xs] for xs in moved["x"]]
     return {"method": "restyle", "args": [moved], "label": format_size(gib << 30)}
 
 
@@ -168,16 +200,24 @@ def _ns_for_table(ns_per_page: pd.Series[Any]) -> list[float]:
 
 
 def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
+    shown = {trace.name for trace in figure.data}
     for source, rows in table.groupby("source"):
         colour, name = _AUTHOR_LOOK[str(source)]
+        times = _ns_for_table(rows.ns_per_page)
         marker = {"symbol": PUBLISHED_SYMBOL, "color": colour, "size": 10, "line": {"color": colour, "width": 3}}
         figure.add_scatter(
-            x=_ns_for_table(rows.ns_per_page),
+            x=times,
             y=[_ROWS[design] + _PUBLISHED_LIFT for design in rows.design],
             mode="markers",
             marker=marker,
-            name=f"{name} (published)",
+            name=name,
+            legendgroup=name,
+            legendrank=1001,
+            showlegend=name not in shown,
+            customdata=list(rows.design),
+            hovertext=[format_ns(ns) for ns in times],
             text=[f"{us:,} µs for 10 GiB" for us in rows.protect_us],
+            hovertemplate=_HOVER,
             row=1,
             col=column,
         )
@@ -200,7 +240,10 @@ def _add_per_page(
         name=name,
         legendgroup=name,
         showlegend=column == 1,
-        text=[f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
+        customdata=list(rows.design),
+        hovertext=[format_ns(ns) for ns in scaled.ns_per_page],
+        text=_origin(rows),
+        hovertemplate=_HOVER,
         row=1,
         col=column,
     )
@@ -239,13 +282,19 @@ def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 2
     caption = (
         f"{format_size(size_kib * 1024)} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     )
-    _figure(figure, caption, [data.origin()] + ([f"this machine: {here.origin()}"] if here else []), 470)
-    figure.update_xaxes(**_time_axis("to prepare and protect, per GiB"), col=1)
-    figure.update_xaxes(title="filled, MiB per GiB", rangemode="tozero", col=2)
-    names = [_SKIP_NAMES[b] for b in reversed(_SKIP_BACKINGS)]
-    figure.update_yaxes(categoryorder="array", categoryarray=names)
-    slider = {"steps": steps, "currentvalue": {"prefix": "written beforehand: "}, "pad": {"t": 70}}
-    figure.update_layout(sliders=[slider])
+    origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
+    _figure(figure, caption, origins, (500, 640), {"x": "ns per GiB", "x2": "MiB per GiB"})
+    drawn = _log_range(x for trace in figure.data for x in trace.x if trace.xaxis == "x")
+    figure.update_xaxes(**_time_axis("to prepare and protect, per GiB", every=3), range=drawn, col=1)
+    figure.update_xaxes(title_text="filled, MiB per GiB", range=[-45, 1110], col=2)
+    names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
+    if not fractions:
+        figure.add_annotation(
+            text=f"{data.id} holds no samples of {format_size(size_kib * 1024)}", showarrow=False, x=0.5, y=1,
+            xref="paper", yref="paper", yanchor="top",
+        )  # fmt: skip
+    figure.update_layout(sliders=_slider(steps, "written beforehand: "))
     return figure
 
 
@@ -253,25 +302,29 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
     wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
     rows = points[points.backing.map(wanted) == points.design]
     rows = rows.loc[rows.groupby("backing").size_kib.idxmax()] if len(rows) else rows
-    names = [_SKIP_NAMES[b] for b in rows.backing]
+    places = [_HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
     gib = rows.size_kib / 1048576
     per_gib = pd.DataFrame({end: rows[end] / gib for end in ("total_ns", "total_ns_low", "total_ns_high")})
-    colour, symbol = (VERMILLION, "circle") if populating else (BLUE, "diamond")
-    label = "populate by reading, then protect" if populating else "protect only"
+    # Of two sizes, so that both are seen where they meet.
+    colour, symbol, size = (VERMILLION, "circle", 13) if populating else (BLUE, "diamond", 7)
+    label = "populate, then protect" if populating else "protect only"
     if here:
         colour, symbol, label = HERE_COLOUR, HERE_SYMBOL if populating else "star-diamond", f"this machine: {label}"
-    shared = {"y": names, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
+    shared = {"y": places, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
+    shared |= {"customdata": [_SKIP_NAMES[b] for b in rows.backing], "text": _origin(rows), "hovertemplate": _HOVER}
+    marker = _marker(colour, symbol, 10 if here else size)
     figure.add_scatter(
         x=per_gib.total_ns.tolist(),
         error_x=_interval(per_gib, "total_ns"),
-        marker=_marker(colour, symbol),
-        text=[f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)],
+        hovertext=_times(per_gib, "total_ns"),
+        marker=marker,
         row=1,
         col=1,
         **shared,
     )
-    memory = (rows.filled_kib + rows.table_kib) / 1024 / gib
-    figure.add_scatter(x=memory.tolist(), marker=_marker(colour, symbol), showlegend=False, row=1, col=2, **shared)
+    memory = ((rows.filled_kib + rows.table_kib) / 1024 / gib).tolist()
+    said = [f"{mib:.3g} MiB per GiB" for mib in memory]
+    figure.add_scatter(x=memory, hovertext=said, marker=marker, showlegend=False, row=1, col=2, **shared)
 
 
 def _fraction_step(figure: go.Figure, index: int, per: int, count: int, fraction: float) -> dict[str, Any]:
@@ -298,15 +351,18 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
         _add_prediction(figure, cost, _GUEST_GIB[6])
     steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
     caption = (
-        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM set below, linear "
-        "in the entries from the largest measured size. Both axes logarithmic."
+        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that the slider "
+        "sets, linear in the entries from the largest measured size. Both axes logarithmic."
     )
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
-    _figure(figure, caption, origins + ([f"this machine: {here.origin()}"] if here else []), 520)
-    figure.update_xaxes(**_size_axis("size of the empty range"))
-    figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"))
-    slider = {"steps": steps, "active": 6, "currentvalue": {"prefix": "guest RAM: "}, "pad": {"t": 70}}
-    figure.update_layout(sliders=[slider])
+    origins += [f"this machine: {here.origin()}"] if here else []
+    _figure(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
+    largest = [_prediction(cost, _GUEST_GIB[-1]) for cost in summaries.records(entry_costs)]
+    sizes = [x for trace in figure.data for x in trace.x]
+    times = [y for trace in (*figure.data, *largest) for y in trace["y"]]
+    figure.update_xaxes(**_size_axis("size of the empty range"), range=_log_range([*sizes, _GUEST_GIB[-1]]))
+    figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"), range=_log_range(times))
+    figure.update_layout(sliders=_slider(steps, "guest RAM: ", active=6))
     return figure
 
 
@@ -323,13 +379,17 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
         name=whose or name,
         legendgroup=whose or name,
         showlegend=whose is None or backing == "anon",
+        customdata=[f"{name}, {format_size(kib * 1024)}" for kib in rows.size_kib],
+        hovertext=_times(rows, "protect_ns"),
         text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in summaries.records(rows)],
+        hovertemplate=_HOVER,
     )
 
 
 def _prediction(cost: Any, gib: int) -> dict[str, Any]:
     value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
-    return {"x": [gib], "y": [value], "up": [high - value], "down": [value - low]}
+    said = [_time(value, low, high)]
+    return {"x": [gib], "y": [value], "up": [high - value], "down": [value - low], "said": said}
 
 
 def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
@@ -344,6 +404,10 @@ def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
         marker=_marker(colour, f"{symbol}-open", 17),
         name=f"predicted: {name}",
         showlegend=False,
+        customdata=[name],
+        hovertext=at["said"],
+        text=["predicted"],
+        hovertemplate=_HOVER,
     )
 
 
@@ -354,6 +418,7 @@ def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, An
         "y": [one["y"] for one in at],
         "error_y.array": [one["up"] for one in at],
         "error_y.arrayminus": [one["down"] for one in at],
+        "hovertext": [one["said"] for one in at],
     }
-    label = f"{gib} GiB" if gib < 1024 else f"{gib // 1024} TiB"
-    return {"method": "restyle", "args": [moved, list(range(first, first + len(at)))], "label": label}
+    traces = list(range(first, first + len(at)))
+    return {"method": "restyle", "args": [moved, traces], "label": format_size(gib << 30)}

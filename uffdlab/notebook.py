@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import html
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,12 +26,21 @@ class Table:
         self._index = index
 
     def _repr_html_(self) -> str:
-        html: str = self.frame.to_html(border=0, index=self._index, na_rep="not measured", justify="unset")
-        return html
+        shown = self.frame.to_html(
+            border=0, index=self._index, na_rep="not measured", justify="unset", index_names=False,
+            formatters=self._formatters(),
+        )  # fmt: skip
+        # pandas would give the name of the index a row of its own.
+        corner = f"<th>{html.escape(str(self.frame.index.name or ''))}</th>"
+        return str(shown.replace("<th></th>", corner, 1) if self._index else shown)
+
+    def _formatters(self) -> dict[Any, Callable[[Any], str]]:
+        whole = [name for name in self.frame if pd.api.types.is_integer_dtype(self.frame[name])]
+        return dict.fromkeys(whole, "{:,}".format)
 
     def __repr__(self) -> str:
         """Return the table as text."""
-        return self.frame.to_string(index=self._index, na_rep="not measured")
+        return self.frame.to_string(index=self._index, na_rep="not measured", formatters=self._formatters())
 
 
 def load(data: str, costs: str, this_machine: str | None) -> tuple[Dataset, Dataset, Dataset | None]:

@@ -95,7 +95,7 @@ def compare(committed: Any, fresh: Any) -> list[str]:
     """Return one sentence per cell tagged ``result`` whose text differs between two executions."""
     then, now = dict(_results(committed)), dict(_results(fresh))
     return [
-        f"cell {cell!r} now gives\n{now.get(cell)}\nwhere committed is\n{then.get(cell)}"
+        f"cell {cell!r} now gives\n{now.get(cell, 'nothing')}\nwhere committed is\n{then.get(cell, 'nothing')}"
         for cell in dict.fromkeys([*then, *now])
         if then.get(cell) != now.get(cell)
     ]
@@ -143,8 +143,8 @@ def _photographed(chromium: Any, file: Path, scale: float) -> list[bytes]:
         page = context.new_page()
         page.goto(file.as_uri())
         page.wait_for_selector("html[data-drawn]")
-        page.add_style_tag(content=".plot { background: #fff } .modebar-container { display: none }")
-        return [place.screenshot(animations="disabled") for place in page.query_selector_all(".plot")]
+        page.add_style_tag(content=".drawing { background: #fff } .modebar-container { display: none }")
+        return [place.screenshot(animations="disabled") for place in page.query_selector_all(".drawing")]
     finally:
         context.close()
 

@@ -15,7 +15,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from uffdlab.errors import UffdlabError
 
@@ -35,9 +35,12 @@ class _ThisInterpreter(AsyncKernelManager):
 def read(path: Path) -> Any:
     """Return the notebook; UffdlabError when it is none."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise UffdlabError(f"{path} is not a notebook that can be read: {error}") from error
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        first = str(error).split("\n", 1)[0]
+        raise UffdlabError(f"{path} is not a notebook that can be read: {first}") from error
+    return notebook
 
 
 def execute(path: Path, parameters: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> Any:
@@ -59,21 +62,32 @@ def execute(path: Path, parameters: Mapping[str, Any], shown: Mapping[str, Any] 
 
 def with_parameters(source: str, values: Mapping[str, Any], path: Path) -> str:
     """Return the source of a parameter cell with the values assigned, its comments and order kept."""
-    lines = source.split("\n")
-    places = {
-        target.id: (statement.lineno - 1, statement.end_col_offset or 0)
-        for statement in ast.parse(source).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise UffdlabError(f"the cell of {path.name} tagged 'parameters' is not Python: {error}") from error
+    assigned = {
+        statement.targets[0].id: statement.value
+        for statement in body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
     }
-    for name, value in values.items():
-        if name not in places:
-            raise UffdlabError(f"{path.name} has no parameter {name!r}; it has {', '.join(places) or 'none'}")
-        line, end = places[name]
-        rest = lines[line].encode()[end:].decode()
-        lines[line] = f"{name} = {value!r}{rest}"
-    return "\n".join(lines)
+    for name in values:
+        if name not in assigned:
+            raise UffdlabError(f"{path.name} has no parameter {name!r}; it has {', '.join(assigned) or 'none'}")
+    lines = source.encode().split(b"\n")  # ast counts bytes
+    # From the last to the first: what is replaced moves what stands behind it.
+    for name in sorted(values, key=lambda name: _start(assigned[name]), reverse=True):
+        (first, begin), (last, end) = _start(assigned[name]), _end(assigned[name])
+        lines[first : last + 1] = [lines[first][:begin] + repr(values[name]).encode() + lines[last][end:]]
+    return b"\n".join(lines).decode()
+
+
+def _start(value: ast.expr) -> tuple[int, int]:
+    return value.lineno - 1, value.col_offset
+
+
+def _end(value: ast.expr) -> tuple[int, int]:
+    return (value.end_lineno or value.lineno) - 1, value.end_col_offset or 0
 
 
 def _parameter_cell(notebook: Any, path: Path) -> Any:
@@ -98,6 +112,10 @@ def _run(notebook: Any, path: Path) -> None:
         number = next((i for i, cell in enumerate(notebook.cells) if _failed(cell)), None)
         last = _ANSI.sub("", str(error)).strip().rsplit("\n", 1)[-1]
         raise UffdlabError(f"{path.name}, cell {number}: {last}") from error
+    except CellTimeoutError as error:
+        raise UffdlabError(f"{path.name}: a cell took more than {TIMEOUT_S} s") from error
+    except DeadKernelError as error:
+        raise UffdlabError(f"{path.name}: the kernel died while the notebook ran") from error
 
 
 def _failed(cell: Any) -> bool:

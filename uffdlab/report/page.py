@@ -22,6 +22,10 @@ from uffdlab import __version__
 PLOTLY = "application/vnd.plotly.v1+json"
 _HEADING = re.compile(r'<h([1-3]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>.*?</a></h\1>', re.S)
 _TAG = re.compile(r"<[^>]+>")
+_SLIDER_HEIGHT = 100  # pixels of a figure's height that plotly's own slider would take
+# What neither HTML nor UTF-8 can carry, or a terminal would obey.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,13 @@ def to_html(notebook: Any, header: Header, *, previous: Link | None = None, foll
         plotly=_plotly() if page.figures else None,
         **_shared(),
     )
-    return text
+    return _printable(text)
 
 
 def index_html(entries: Sequence[tuple[Link, str]], header: Header) -> str:
     """Return the page that lists the others: link and abstract (HTML) of each."""
     text: str = _template("index.html.j2").render(entries=entries, header=header, **_shared())
-    return text
+    return _printable(text)
 
 
 def in_script(value: Any) -> str:
@@ -104,6 +108,10 @@ def in_script(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _printable(page: str) -> str:
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def _add_prose(page: _Page, source: str) -> None:
@@ -135,7 +143,7 @@ def _add_code(page: _Page, cell: Any) -> None:
 
 def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
     if output.output_type == "stream":
-        yield {"kind": output.name, "text": output.text}
+        yield {"kind": output.name, "text": _ANSI.sub("", output.text)}
         return
     data = output.get("data", {})
     if PLOTLY in data:
@@ -150,21 +158,32 @@ def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
     elif "application/vnd.jupyter.widget-view+json" in data:
         yield {"kind": "live"}
     elif "text/plain" in data:
-        yield {"kind": "text", "text": data["text/plain"]}
+        yield {"kind": "text", "text": _ANSI.sub("", data["text/plain"])}
 
 
 def _figure(number: int, figure: Any) -> dict[str, Any]:
     layout = figure.get("layout", {})
     meta = layout.get("meta") or {}
     drawn = {key: figure.get(key, {} if key == "layout" else []) for key in ("data", "layout", "frames")}
+    sliders = [_slider(slider) for slider in layout.get("sliders", ())]
     return {
         "kind": "figure",
         "id": f"figure-{number}",
-        "height": layout.get("height", 450),
+        "height": layout.get("height", 450) - _SLIDER_HEIGHT * len(sliders),
+        "min_width": meta.get("min_width", 560),
         "json": in_script(drawn),
+        "sliders": sliders,
         "caption": meta.get("caption", ""),
         "origin": meta.get("origin", ""),
     }
+
+
+def _slider(slider: Any) -> dict[str, Any]:
+    """Return what an input of the page needs to stand for plotly's slider, which no keyboard reaches."""
+    labels = [str(step.get("label", "")) for step in slider["steps"]]
+    prefix = str(slider.get("currentvalue", {}).get("prefix", ""))
+    active = slider.get("active", 0)
+    return {"name": prefix.strip().rstrip(":") or "Step", "labels": labels, "active": active}
 
 
 def _shared() -> dict[str, Any]:

@@ -83,7 +83,7 @@ def check_out(out: Path) -> None:
         raise UffdlabError(f"--out {out} is not a directory: choose a new one")
     if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
         raise UffdlabError(f"--out {out} holds files that render did not write: choose a new or empty directory")
-    parent = next(place for place in (out, *out.resolve().parents) if place.exists())
+    parent = next(place for place in out.resolve().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UffdlabError(f"--out {out} cannot be written: {parent} is not a directory you may write to")
 
@@ -97,9 +97,11 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
             for name, text in files.items():
                 (staging / name).write_text(text, encoding="utf-8")
             staging.chmod(0o755)
+            old = Path(f"{staging}.old")
             if out.exists():
-                shutil.rmtree(out)
+                out.rename(old)  # out of the way at once; deleted when the new one is in its place
             staging.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:

@@ -9,11 +9,12 @@
 
   // --- theme: the system's until the reader chooses; not remembered, since a file has no place to remember in
   const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const printing = window.matchMedia("print");
   let chosen = null;
   const setTheme = () => {
-    const dark = chosen === null ? system.matches : chosen;
+    const dark = !printing.matches && (chosen === null ? system.matches : chosen);
     root.dataset.theme = dark ? "dark" : "light";
-    byId("theme").textContent = dark ? "Light" : "Dark";
+    byId("theme").textContent = dark ? "Light theme" : "Dark theme";
     each(".js-plotly-plot", (plot) => Plotly.relayout(plot, colours(plot.layout)));
   };
   byId("theme").addEventListener("click", () => {
@@ -24,25 +25,19 @@
 
   const colours = (layout) => {
     const style = getComputedStyle(root);
-    const ink = style.getPropertyValue("--ink").trim();
-    const grid = style.getPropertyValue("--grid").trim();
-    const paper = style.getPropertyValue("--paper").trim();
-    const update = { "font.color": ink, "hoverlabel.bgcolor": paper, "hoverlabel.font.color": ink };
+    const [ink, grid, paper, line] = ["--ink", "--grid", "--paper", "--line"].map((name) => style.getPropertyValue(name).trim());
+    const update = { "font.color": ink, "hoverlabel.bgcolor": paper, "hoverlabel.font.color": ink, "hoverlabel.bordercolor": line };
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
         update[`${key}.gridcolor`] = grid;
         update[`${key}.linecolor`] = grid;
-        update[`${key}.tickcolor`] = grid;
       }
     }
-    for (const kind of ["sliders", "updatemenus"]) {
-      (layout[kind] || []).forEach((_, i) => {
-        update[`${kind}[${i}].font.color`] = ink;
-        update[`${kind}[${i}].bgcolor`] = grid;
-        update[`${kind}[${i}].bordercolor`] = grid;
-      });
-    }
-    (layout.sliders || []).forEach((_, i) => { update[`sliders[${i}].tickcolor`] = ink; });
+    (layout.updatemenus || []).forEach((_, i) => {
+      update[`updatemenus[${i}].font.color`] = ink;
+      update[`updatemenus[${i}].bgcolor`] = paper;
+      update[`updatemenus[${i}].bordercolor`] = grid;
+    });
     return update;
   };
 
@@ -59,6 +54,18 @@
   const contents = document.querySelector(".contents details");
   if (contents && !window.matchMedia("(min-width: 62rem)").matches) contents.open = false;
 
+  // --- tables: numbers to the right, short words unbroken; a notebook's table says neither of its columns
+  each("table", (table) => {
+    const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
+    for (let i = 0; rows.length && i < rows[0].cells.length; i += 1) {
+      const column = [...table.rows].map((row) => row.cells[i]).filter(Boolean);
+      const texts = rows.map((row) => (row.cells[i] ? row.cells[i].textContent.trim() : ""));
+      const kind = texts.every((text) => /^[-+−]?[\d,. ]*\d$/.test(text)) && texts.some((text) => !/^0\d/.test(text)) ? "number"
+        : texts.every((text) => text.length <= 18) ? "short" : null;
+      if (kind) column.forEach((one) => one.classList.add(kind));
+    }
+  });
+
   // --- figures
   const loadPlotly = async () => {
     const packed = Uint8Array.from(atob(byId("plotly").textContent), (c) => c.charCodeAt(0));
@@ -74,20 +81,53 @@
     Plotly = window.Plotly;
   };
 
-  const draw = async (place) => {
-    const { data, layout, frames } = JSON.parse(byId(`${place.id}-json`).textContent);
-    // A narrow page gets a figure that scrolls inside itself instead of one squeezed beyond reading.
-    const width = Math.max(place.clientWidth, 560);
-    const config = { displaylogo: false, responsive: place.clientWidth >= 560, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-    await Plotly.newPlot(place, { data, layout: place.clientWidth < 560 ? { ...layout, width } : layout, frames, config });
-    await Plotly.relayout(place, colours(place.layout));
+  // A narrow page gets a figure that scrolls inside itself instead of one squeezed beyond reading.
+  const widthOf = (place) => Math.max(place.clientWidth, Number(place.dataset.minWidth));
+  const figureOf = (place) => JSON.parse(byId(`${place.id}-json`).textContent);
+
+  const put = (layout, path, value) => {
+    const keys = path.replace(/\[(\d+)\]/g, ".$1").split(".");
+    const last = keys.pop();
+    keys.reduce((inner, key) => { inner[key] = inner[key] || {}; return inner[key]; }, layout)[last] = value;
   };
+
+  const draw = async (place) => {
+    const { data, layout: { sliders = [], ...layout }, frames } = figureOf(place);
+    Object.assign(layout, { width: widthOf(place), height: Number(place.dataset.height) });
+    Object.entries(colours(layout)).forEach(([path, value]) => put(layout, path, value));
+    const config = { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+    await Plotly.newPlot(place, { data, layout, frames, config });
+    fit(place);
+    sliders.forEach((slider, i) => connect(place, slider, byId(`${place.id}-slider-${i}`)));
+  };
+
+  // Inputs of the page stand for plotly's sliders, which neither a keyboard nor a screen reader can move.
+  const connect = (place, { steps }, input) => {
+    const output = input.parentElement.querySelector("output");
+    input.addEventListener("input", () => {
+      const { method, args, label } = steps[input.valueAsNumber];
+      output.textContent = label;
+      input.setAttribute("aria-valuetext", label);
+      if (["restyle", "relayout", "update", "animate"].includes(method)) Plotly[method](place, ...args);
+    });
+  };
+
+  const fit = (place) => {
+    if (place.layout.width !== widthOf(place)) Plotly.relayout(place, { width: widthOf(place) });
+    // What scrolls has to be within reach of a keyboard.
+    if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+    else place.removeAttribute("tabindex");
+  };
+  window.addEventListener("resize", () => each(".js-plotly-plot", fit));
+  printing.addEventListener("change", () => { setTheme(); each(".js-plotly-plot", fit); });
 
   const failed = (place, error) => {
     const note = document.createElement("p");
     note.className = "failed";
     note.textContent = `This figure could not be drawn: ${error.message}. Its data is in the button below.`;
+    place.style.minHeight = 0;
     place.replaceChildren(note);
+    place.parentElement.querySelectorAll(".control").forEach((control) => control.remove());
   };
 
   const drawAll = async () => {
@@ -118,27 +158,30 @@
     const safe = /^[=+@]|^-(?![\d.])/.test(text) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
-  const bar = (error, i, which) => {
-    const array = error && error[which];
-    return array && i < array.length ? array[i] : "";
+  const TYPES = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
+  // Python packs the arrays of numpy.
+  const list = (values) => {
+    if (!values || !values.bdata) return values || [];
+    return Array.from(new TYPES[values.dtype](Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0)).buffer));
   };
-  const csv = (traces) => {
-    const rows = [["series", "x", "y", "x_minus", "x_plus", "y_minus", "y_plus", "note"]];
+  const csv = (traces, units = {}) => {
+    const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note"]];
     traces.filter((trace) => trace.visible !== false && trace.visible !== "legendonly").forEach((trace) => {
-      const xs = trace.x || [];
-      for (let i = 0; i < xs.length; i += 1) {
-        const note = Array.isArray(trace.text) ? trace.text[i] : trace.text;
-        rows.push([trace.name, xs[i], (trace.y || [])[i], bar(trace.error_x, i, "arrayminus"), bar(trace.error_x, i, "array"),
-          bar(trace.error_y, i, "arrayminus"), bar(trace.error_y, i, "array"), note]);
+      const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
+      const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar && bar[end])));
+      const at = (values, i) => (typeof values === "string" ? values : values[i]);
+      for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
+        rows.push([trace.name, at(labels, i), xs[i], ...bars[0].map((end) => end[i]), units[trace.xaxis || "x"],
+          ys[i], ...bars[1].map((end) => end[i]), units[trace.yaxis || "y"], at(notes, i)]);
       }
     });
     return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
   };
   each(".csv", (button) => button.addEventListener("click", () => {
     const place = byId(button.dataset.figure);
-    const traces = place.data || JSON.parse(byId(`${place.id}-json`).textContent).data;
+    const { data, layout: { meta } } = place.data ? place : figureOf(place);
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv(traces)], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([csv(data, meta && meta.units)], { type: "text/csv" }));
     link.download = `${document.title.split(" · ")[0].replace(/[^A-Za-z0-9]+/g, "-").toLowerCase()}-${place.id}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);

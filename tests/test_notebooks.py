@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Every notebook as it is committed: executed, readable on a code host, and equal to what is computed now."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from making import HEADER, ROOT, executed, opened
+
+from uffdlab.report import committed
+from uffdlab.report.execute import read
+from uffdlab.report.page import PLOTLY, to_html
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIGURE = re.compile(r"\bfigures\.plot_")
+ELSEWHERE = re.compile(r"(?<![\w/:.])/(?:home|root|tmp|work|srv|mnt|usr|var|Users|private)/")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]*)(?:#[^)]*)?\)")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+@pytest.fixture
+def notebook(path: Path) -> Any:
+    return read(path)
+
+
+def _codes(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _outputs(notebook: Any) -> Iterator[tuple[Any, Any]]:
+    for cell in _codes(notebook):
+        for output in cell.outputs:
+            yield cell, output
+
+
+def _prose(notebook: Any) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_there_are_notebooks_in_a_reading_order() -> None:
+    assert NOTEBOOKS
+    assert [path.stem[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(len(NOTEBOOKS))]
+
+
+# --- how it is written ------------------------------------------------------------------------------------------------
+
+
+def test_it_is_valid(notebook: Any) -> None:
+    nbformat.validate(notebook)
+
+
+def test_it_opens_with_a_title_and_an_abstract(notebook: Any) -> None:
+    title, *abstract = notebook.cells[0].source.split("\n\n")
+    assert re.fullmatch(r"# .+", title)
+    assert abstract
+    assert not re.search(r"(?m)^# ", _prose(notebook).replace(title, "", 1)), "one title"
+
+
+def test_one_cell_holds_the_parameters(notebook: Any) -> None:
+    tagged = [cell for cell in _codes(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert re.findall(r"(?m)^(\w+) =", tagged[0].source) == ["data", "costs", "this_machine"]
+
+
+def test_a_code_cell_is_an_idea_of_at_most_five_lines(notebook: Any) -> None:
+    assert {cell.id: cell.source for cell in _codes(notebook) if not 1 <= len(cell.source.split("\n")) <= 5} == {}
+
+
+def test_every_cell_has_a_name_of_its_own(notebook: Any) -> None:
+    ids = [cell.id for cell in notebook.cells]
+    assert len(ids) == len(set(ids))
+    assert [id for id in ids if re.fullmatch(r"[0-9a-f]{8}|[0-9a-f-]{36}", id)] == [], (
+        "a random id changes with each save"
+    )
+
+
+def test_its_prose_is_a_five_to_fifteen_minute_read(notebook: Any) -> None:
+    assert 600 <= len(_prose(notebook).split()) <= 3000
+
+
+def test_prose_says_what_to_look_at_before_each_figure(notebook: Any) -> None:
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code" and FIGURE.search(cell.source):
+            assert before.cell_type == "markdown", f"nothing is said before {cell.id!r}"
+            assert len(before.source.split()) >= 20
+
+
+def test_links_to_other_notebooks_and_files_lead_somewhere(path: Path, notebook: Any) -> None:
+    assert [link for link in LINK.findall(_prose(notebook)) if not (path.parent / link).exists()] == []
+
+
+# --- how it is committed ----------------------------------------------------------------------------------------------
+
+
+def test_it_is_committed_executed(notebook: Any) -> None:
+    counts = [cell.execution_count for cell in _codes(notebook)]
+    assert counts == [*range(1, len(counts) + 1)], committed.ACCEPT
+    results = [cell for cell in _codes(notebook) if "result" in cell.metadata.get("tags", [])]
+    assert results
+    assert [cell.id for cell in results if not cell.outputs] == []
+
+
+def test_nothing_failed_or_complained(notebook: Any) -> None:
+    wrong = [cell.id for cell, one in _outputs(notebook) if one.output_type == "error" or one.get("name") == "stderr"]
+    assert wrong == []
+
+
+def test_its_figures_are_small_pictures(notebook: Any) -> None:
+    drawing = [cell for cell in _codes(notebook) if FIGURE.search(cell.source)]
+    for cell in drawing:
+        (output,) = cell.outputs
+        assert set(output.data) == {"image/png", "text/plain"}
+        assert len(base64.b64decode(output.data["image/png"])) <= committed.LARGEST_PICTURE
+
+
+def test_it_holds_no_drawing_data_and_no_widget_state(notebook: Any) -> None:
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert {mime for _, one in _outputs(notebook) for mime in one.get("data", {})} <= {
+        "image/png",
+        "text/html",
+        "text/markdown",
+        "text/plain",
+    }
+    assert PLOTLY not in nbformat.writes(notebook)
+
+
+def test_it_names_no_place_of_the_machine_it_ran_on(notebook: Any) -> None:
+    for cell, output in _outputs(notebook):
+        texts = [output.get("text", ""), *(text for mime, text in output.get("data", {}).items() if "text" in mime)]
+        assert not ELSEWHERE.search("\n".join(texts)), cell.id
+
+
+# --- what it computes now ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_running_it_again_gives_the_committed_results(path: Path, notebook: Any) -> None:
+    differing = committed.compare(notebook, executed(path))
+    assert not differing, "\n".join([*differing, f"to accept what is computed now: {committed.ACCEPT}"])
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
+    assert file.stat().st_size <= 2_000_000
+    with opened(browser, file, width=360) as tab:
+        assert tab.locator(".plot").count() == tab.locator(".plot:has(.main-svg)").count()
+        assert tab.locator(".failed").count() == 0
+        assert "needs the live notebook" not in tab.inner_text("main")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 360
