@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from handmade import make
-from running import PACKAGE_ROOT
+from running import environment
 
 from uffdlab import campaign
 from uffdlab.errors import UffdlabError
@@ -86,7 +86,7 @@ def child_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         directory = tmp_path / "sitecustomize"
         directory.mkdir()
         (directory / "sitecustomize.py").write_text(code)
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), str(PACKAGE_ROOT)]))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), environment()["PYTHONPATH"]]))
 
     return install
 

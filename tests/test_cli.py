@@ -397,7 +397,12 @@ def test_help_fits_a_terminal(command: str, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(good: Path, tmp_path: Path) -> None:
-    script = f'"$@" claims --data {good} | true; exit "${{PIPESTATUS[0]}}"'
-    done = subprocess.run(["bash", "-c", script, "-", *UFFDLAB], env=environment(), capture_output=True, text=True)
+@pytest.mark.parametrize("command", ["--help", "claims --data ./good"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_error(command: str, unbuffered: str, good: Path, tmp_path: Path) -> None:
+    script = f'"$@" {command} | true; exit "${{PIPESTATUS[0]}}"'
+    env = environment(PYTHONUNBUFFERED=unbuffered)
+    done = subprocess.run(
+        ["bash", "-c", script, "-", *UFFDLAB], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -26,10 +26,13 @@ _MANY_BLOCKS = 50
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 2 for what the caller can mend, 130 after Ctrl-C."""
     try:
-        asked = _parser().parse_args(argv)
-        _restore_what_a_killed_run_left()
-        status: int = asked.run(asked)
-        return status
+        try:
+            asked = _parser().parse_args(argv)
+            _restore_what_a_killed_run_left()
+            status: int = asked.run(asked)
+            return status
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is caught, and not when Python ends
     except UffdlabError as error:
         print(f"uffdlab: error: {error}", file=sys.stderr)
         return 2
