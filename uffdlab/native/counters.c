@@ -110,8 +110,10 @@ int ul_pt_reclaim(void)
 	return full.vm_pte_kib - after.vm_pte_kib >= 32;
 }
 
-/* A probe must not outlive its runner, however that ends. */
-int ul_die_with_parent(void)
+/* A probe must not outlive its runner, however that ends; -ESRCH when it is gone already. */
+int ul_die_with_parent(int parent)
 {
-	return prctl(PR_SET_PDEATHSIG, SIGKILL) ? -errno : 0;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return -errno;
+	return getppid() == parent ? 0 : -ESRCH;
 }

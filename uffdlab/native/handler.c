@@ -119,7 +119,7 @@ static void *handle(void *arg)
 			return NULL;
 		if (fds[0].revents & POLLIN)
 			drain(h);
-		if (fds[1].revents & POLLIN)
+		if ((fds[1].revents & POLLIN) || (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL)))
 			return NULL;
 	}
 }

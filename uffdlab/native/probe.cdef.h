@@ -67,4 +67,4 @@ struct ul_counters {
 };
 int ul_counters(struct ul_counters *now);
 int ul_pt_reclaim(void);
-int ul_die_with_parent(void);
+int ul_die_with_parent(int parent);

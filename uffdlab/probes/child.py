@@ -22,7 +22,8 @@ def main() -> None:
     request = json.load(sys.stdin)
     try:
         _, lib = native.probe()
-        lib.ul_die_with_parent()
+        if lib.ul_die_with_parent(request["runner"]):
+            return  # nobody is left to listen
         probe = PROBES[request["probe"]]
         for table, row in probe.run(probe.spec(**request["spec"])):
             _say({"table": table, "row": row})

@@ -67,7 +67,9 @@ class ProtectSpec:
         # Under THP a write fills 2 MiB, wherever it falls.
         if backing.name == "anon_thp":
             pages = min(self.pages, pages * 512)
-        tables = self.size_bytes // (2 * MIB) * 4
+        # Anonymous memory that is neither prepared nor marked gets no tables either.
+        fills_tables = prepares or pages or backing.name == "shmem" or "WP_UNPOPULATED" in design.features
+        tables = self.size_bytes // (2 * MIB) * 4 if fills_tables else 0
         return Needs(memory_kib=pages * backing.page_bytes // KIB + tables, hugepages={})
 
 

@@ -135,7 +135,7 @@ def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending 
     assert child.stdin is not None
     assert child.stdout is not None
     with contextlib.suppress(BrokenPipeError), child.stdin as request:
-        request.write(json.dumps(asdict(block)).encode())
+        request.write(json.dumps(asdict(block) | {"runner": os.getpid()}).encode())
     deadline = time.monotonic() + block.deadline_s
     ended: Ending | None = None
     pending = b""
