@@ -18,6 +18,7 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/na
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel cffi
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
+	@$(BIN)/python -c 'from uffdlab.native import why_missing as why; print("installed;", why() or "the probes are built")'
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
@@ -38,6 +39,7 @@ lab-full: $(VENV)/installed
 
 notebooks: $(VENV)/installed-tests
 	$(BIN)/python -m uffdlab.report.committed
+	$(BIN)/python -m uffdlab.report.committed --picture notebooks/01_anon_hugetlb.ipynb guest-figure docs/guest.png
 
 sanitize: $(VENV)/installed-tests
 	$(BIN)/python tests/sanitized.py

@@ -34,7 +34,8 @@ class Campaign:
     def tables(self) -> list[datasets.Table]:
         """Return the tables as a dataset holds them."""
         fields = runner.table_fields(self.probes)
-        return [datasets.Table(name, fields[name], self.rows.tables.get(name, [])) for name in fields]
+        rows = self.rows.tables | {"outcomes": [_one_line(row) for row in self.rows.tables["outcomes"]]}
+        return [datasets.Table(name, fields[name], rows.get(name, [])) for name in fields]
 
     def summary(self) -> str:
         """Return one line: how many blocks ended how, and how many rows there are."""
@@ -51,6 +52,11 @@ class Campaign:
             if row["outcome"] != "ok"
         )
         return [f"{count} x {reason}" for reason, count in bad.most_common()]
+
+
+def _one_line(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return the outcome with a reason that fits a cell, whatever a dying child printed."""
+    return outcome | {"reason": outcome["reason"] and datasets.one_line(outcome["reason"])}
 
 
 def why_impossible() -> str | None:

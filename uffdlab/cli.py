@@ -20,15 +20,19 @@ from uffdlab.errors import UffdlabError
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 THIS_MACHINE = Path("build/this-machine")
 REPORT = Path("build/report")
+_MANY_BLOCKS = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 2 for what the caller can mend, 130 after Ctrl-C."""
     try:
-        asked = _parser().parse_args(argv)
-        _restore_what_a_killed_run_left()
-        status: int = asked.run(asked)
-        return status
+        try:
+            asked = _parser().parse_args(argv)
+            _restore_what_a_killed_run_left()
+            status: int = asked.run(asked)
+            return status
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is caught, and not when Python ends
     except UffdlabError as error:
         print(f"uffdlab: error: {error}", file=sys.stderr)
         return 2
@@ -94,7 +98,7 @@ def _doctor(asked: argparse.Namespace) -> int:
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
-  uffdlab measure protect --backing anon --design pte_marker --size 4GiB --repeats 9 --json
+  uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
   uffdlab measure semantics --backing shmem --features none"""
 
 
@@ -136,6 +140,8 @@ def _measure(asked: argparse.Namespace) -> int:
         _refuse_if_nothing_came(measured)
     if asked.out:
         _save(measured, asked.out, suite)
+    else:
+        _say_reasons(measured)
     if asked.json:
         print(json.dumps(measured.rows.tables | {"provenance": measured.facts}, indent=1))
     elif suite is None:
@@ -151,6 +157,8 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     from uffdlab.probes.runner import Block
 
     seed = _integer("--seed", asked.seed) if asked.seed is not None else random.SystemRandom().randrange(1 << 31)
+    if asked.only is not None and not asked.suite:
+        raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
     if asked.suite and asked.probe:
         raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
     if asked.suite:
@@ -198,28 +206,36 @@ def _run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
     from uffdlab import campaign
 
     console = Console(stderr=True)
+    milestones = {len(blocks) * tenth // 10 for tenth in range(1, 10)} if len(blocks) >= _MANY_BLOCKS else set()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=len(blocks))
 
         def advance(block: Any) -> None:
             bar.update(task, completed=block.number, description=block.title())
+            if bar.disable and block.number in milestones:  # a log gets a line now and then instead of a bar
+                _say(f"{block.number} of {len(blocks)} blocks done")
 
         return campaign.measure(blocks, suite=suite, seed=seed, allow_host_changes=allow, say=_say, progress=advance)
 
 
 def _refuse_if_nothing_came(measured: Any) -> None:
     outcome = measured.rows.tables["outcomes"][0]
-    if outcome["outcome"] not in ("ok", "interrupted"):
+    came = any(rows for table, rows in measured.rows.tables.items() if table != "outcomes")
+    if outcome["outcome"] not in ("ok", "interrupted") and not came:
         raise UffdlabError(f"{outcome['probe']} {outcome['outcome']}: {outcome['reason']}")
 
 
 def _save(measured: Any, out: Path, suite: str | None) -> None:
     from uffdlab import campaign
 
-    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.") or "campaign"
+    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
     campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
     _say(f"{measured.summary()}; written to {out}")
+    _say_reasons(measured)
+
+
+def _say_reasons(measured: Any) -> None:
     for reason in measured.reasons():
         _say(reason)
 
@@ -383,7 +399,9 @@ def _add_claims(commands: Any) -> None:
     parser = _command(commands, "claims", _claims, "compute what a dataset says of the thread's claims")
     parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which (default: all)")
     parser.add_argument("--data", metavar="DATASET", help="directory or id (default: the committed reference)")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for machines")
+    form.add_argument("--markdown", action="store_true", help="as the table in README.md")
 
 
 def _claims(asked: argparse.Namespace) -> int:
@@ -394,6 +412,9 @@ def _claims(asked: argparse.Namespace) -> int:
     found = [claim.verdict(data) for claim in chosen]
     if asked.json:
         print(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
+        return 0
+    if asked.markdown:
+        print(claims.markdown_table(found))
         return 0
     print(claims.text_table(found))
     print(data.origin())
@@ -406,11 +427,19 @@ def _claims(asked: argparse.Namespace) -> int:
 def _add_lab(commands: Any) -> None:
     parser = _command(commands, "lab", _lab, "open JupyterLab on the notebooks")
     parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument(
+        "jupyter", nargs="*", metavar="-- OPTION", help="options for JupyterLab, such as -- --no-browser"
+    )
 
 
 def _lab(asked: argparse.Namespace) -> int:
     notebooks = asked.notebooks or _beside_package("notebooks")
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={notebooks.resolve()}"])
+    if not notebooks.is_dir():
+        raise UffdlabError(f"--notebooks {notebooks} is not a directory: name the one that holds the notebooks")
+    options = [f"--notebook-dir={notebooks.resolve()}", *asked.jupyter]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--allow-root")  # probes gain from root; JupyterLab refuses it unless told
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
 
 
 if __name__ == "__main__":

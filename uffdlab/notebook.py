@@ -89,6 +89,16 @@ def ranking(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
+def cold(data: Dataset) -> Table:
+    """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
+    rows = []
+    for point in summaries.records(summaries.df_per_page(data, "anon")):
+        times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
+        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}"}
+        rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)
+    return Table(pd.DataFrame(rows), index=False)
+
+
 def _ratio(top: list[float], bottom: list[float]) -> str:
     found = ratio_interval(top, bottom)
     interval = f" ({found.low:.3g} to {found.high:.3g})" if found.low is not None else " (too few samples)"

@@ -109,7 +109,8 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
     answers = states.assign(answer=[_answer(row) for row in records(states)])
     table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc="first")
     columns = ["none", "wp_hugetlbfs_shmem", "wp_unpopulated", "wp_async", "missing_wp"]
-    return table.reindex(index=list(ENTRY_KIB), columns=columns).fillna("not measured").rename_axis(columns=None)
+    whole = table.reindex(index=list(ENTRY_KIB), columns=columns).astype("object")
+    return whole.fillna("not measured").rename_axis(index=None, columns=None)
 
 
 def _answer(row: Any) -> str:

@@ -103,13 +103,15 @@ def _is_path(wanted: Path | str) -> bool:
     if not text:
         raise UffdlabError("the name of the dataset is empty: pass a directory or the id of a dataset")
     looks_like_one = isinstance(wanted, Path) or any(s in text for s in (os.sep, os.altsep or os.sep))
+    if not looks_like_one:
+        return os.path.lexists(os.path.join(text, FILE_NAME))
     try:
-        exists = os.path.lexists(text) and (os.path.lexists(os.path.join(text, FILE_NAME)) or looks_like_one)
-    except ValueError as error:
+        os.lstat(text)
+    except FileNotFoundError:
+        raise UffdlabError(f"{printable(Path(text))} does not exist: name the directory of a dataset") from None
+    except (OSError, ValueError) as error:
         raise refusal(Path(text), error) from None
-    if looks_like_one and not exists:
-        raise UffdlabError(f"{printable(Path(text))} does not exist: name the directory of a dataset")
-    return exists
+    return True
 
 
 def _newest_reference(named: list[tuple[str, Path]], data: Path) -> Path:

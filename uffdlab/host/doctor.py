@@ -73,7 +73,7 @@ def _extension(host: Mapping[str, Any]) -> Capability:
             False,
             "measures; needs Linux",
             cause=missing,
-            remedy="measure on a Linux machine; notebooks, recorded data and the simulator work here",
+            remedy="measure on a Linux machine; notebooks and recorded data work here",
         )
     return Capability("native extension", False, "not there", cause=missing, remedy="build it; until then, read data")
 
@@ -214,7 +214,7 @@ def _pt_reclaim(has: bool | None) -> Capability:
         detail,
         since,
         cause="the page table stayed after the discard",
-        remedy="none is needed: it is recorded, and the simulator takes it into account",
+        remedy="none is needed: it is recorded with each dataset",
     )
 
 
@@ -379,7 +379,7 @@ def _verdict(report: Report) -> str:
     if here == total:
         return "Everything uffdlab uses is here."
     if native.why_missing() is not None:
-        return "Nothing can be measured here; recorded data, notebooks and the simulator work."
+        return "Nothing can be measured here; recorded data and notebooks work all the same."
     return f"{here} of {total} are here; a probe that needs one of the others is skipped and says so."
 
 

@@ -28,103 +28,19 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, pseudofiles
+from uffdlab.host.changeable import SETTINGS, Setting, beside, current, setting, why_unchangeable
 from uffdlab.host.signals import OrderlyExit
+
+__all__ = ["SETTINGS", "STATE_DIR_VARIABLE", "changed", "current", "restore_leftovers", "why_unchangeable"]
 
 STATE_DIR_VARIABLE = "UFFDLAB_STATE_DIR"
 _STATE_DIR = "/run/uffdlab"
 _JOURNAL = "journal.json"
 _FORMAT = 1
-
-# --- what may be changed ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One host setting: its name here, its file under the root, and what it takes.
-
-    A ``choice`` takes one of *values*. A ``pool`` takes a number of hugetlb pages that must be available:
-    free and not reserved by somebody else. The pool grows by what is missing and never shrinks below what
-    it was.
-    """
-
-    name: str
-    path: str
-    title: str
-    kind: Literal["choice", "pool"]
-    values: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Return what an error calls it: name, title and file."""
-        return f"{self.name} ({self.title}, /{self.path})"
-
-
-def _pool(size_kib: int, title: str) -> Setting:
-    path = f"sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages"
-    return Setting(f"hugetlb_{size_kib}", path, title, "pool")
-
-
-_THP = "sys/kernel/mm/transparent_hugepage"
-
-SETTINGS: dict[str, Setting] = {
-    setting.name: setting
-    for setting in (
-        _pool(2048, "hugetlb pages of 2 MiB"),
-        _pool(1048576, "hugetlb pages of 1 GiB"),
-        Setting(
-            "thp_enabled",
-            f"{_THP}/enabled",
-            "transparent huge pages",
-            "choice",
-            ("always", "madvise", "never"),
-        ),
-        Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
-    )
-}
-
-
-def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
-    """Return why the setting *name* cannot be changed by this process, or None if it can."""
-    setting = _setting(name)
-    if not (root / setting.path).exists():
-        return "this kernel has no such setting"
-    if os.access(root / setting.path, os.W_OK):
-        return None
-    return "/sys is mounted read-only" if _read_only(root) else "only root may change it"
-
-
-def current(name: str, root: Path = Path("/")) -> str | None:
-    """Return the value of the setting *name* as it would be written, or None if this kernel has no such
-    setting.
-
-    Of a pool that is the number of persistent pages: surplus pages come and go with their users and are not
-    set.
-    """
-    setting = _setting(name)
-    if setting.kind == "choice":
-        return pseudofiles.choice(root, setting.path)
-    total = pseudofiles.integer(root, setting.path)
-    surplus = pseudofiles.integer(root, _beside(setting, "surplus_hugepages")) or 0
-    return None if total is None else str(total - surplus)
-
-
-def _setting(name: str) -> Setting:
-    setting = SETTINGS.get(name)
-    if setting is None:
-        raise UffdlabError(f"no host setting is called {name!r}; known are {', '.join(SETTINGS)}")
-    return setting
-
-
-def _beside(setting: Setting, name: str) -> str:
-    return str(Path(setting.path).with_name(name))
-
-
-def _read_only(root: Path) -> bool:
-    return errnos.Situation(root).writable_sysfs() is False
-
 
 # --- changing ---------------------------------------------------------------------------------------------
 
@@ -178,13 +94,13 @@ def _plan(wanted: Mapping[str, str | int | bool], root: Path) -> list[_Change]:
     """Return the changes that lead from what is to what is *wanted*."""
     changes = []
     for name, value in wanted.items():
-        setting = _setting(name)
+        one = setting(name)
         old = current(name, root)
         if old is None:
-            raise UffdlabError(f"{setting} cannot be set: this kernel has no such setting")
-        target = _target(setting, value, old, root)
+            raise UffdlabError(f"{one} cannot be set: this kernel has no such setting")
+        target = _target(one, value, old, root)
         if target != old:
-            changes.append(_Change(setting, old, target))
+            changes.append(_Change(one, old, target))
     return changes
 
 
@@ -202,8 +118,8 @@ def _target(setting: Setting, value: str | int | bool, old: str, root: Path) -> 
 
 
 def _available(setting: Setting, root: Path) -> int:
-    free = pseudofiles.integer(root, _beside(setting, "free_hugepages")) or 0
-    reserved = pseudofiles.integer(root, _beside(setting, "resv_hugepages")) or 0
+    free = pseudofiles.integer(root, beside(setting, "free_hugepages")) or 0
+    reserved = pseudofiles.integer(root, beside(setting, "resv_hugepages")) or 0
     return max(0, free - reserved)
 
 
@@ -468,13 +384,13 @@ def _parsed(text: str) -> _Journal:
 
 
 def _parsed_change(entry: Any) -> _Change:
-    setting = SETTINGS[_typed(entry["setting"], str)]
+    one = SETTINGS[_typed(entry["setting"], str)]
     values = [entry["old"], entry["wanted"], *([] if entry["set"] is None else [entry["set"]])]
     for value in values:
-        valid = value in setting.values if setting.kind == "choice" else _typed(value, str).isdecimal()
+        valid = value in one.values if one.kind == "choice" else _typed(value, str).isdecimal()
         if not valid:
-            raise ValueError(f"{value!r} is no value of {setting.name}")
-    return _Change(setting, entry["old"], entry["wanted"], entry["set"])
+            raise ValueError(f"{value!r} is no value of {one.name}")
+    return _Change(one, entry["old"], entry["wanted"], entry["set"])
 
 
 def _typed(value: Any, kind: type) -> Any:

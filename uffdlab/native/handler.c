@@ -30,14 +30,18 @@ static int wake(int fd, uint64_t addr, uint64_t len)
 	return ioctl(fd, UL_UFFDIO_WAKE, &range) ? -errno : 0;
 }
 
-/* hugetlb has no UFFDIO_ZEROPAGE: copy from memory that reads as zero. */
+/*
+ * hugetlb has no UFFDIO_ZEROPAGE: copy from memory that reads as zero. Mapped in
+ * advance, because a fault while copying makes the kernel take a second huge page.
+ */
 static int copy_zeros(int fd, uint64_t addr, uint64_t len)
 {
 	struct ul_uffdio_copy copy = { .dst = addr, .len = len };
 	void *zeros;
 	int ret;
 
-	zeros = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	zeros = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE,
+		     -1, 0);
 	if (zeros == MAP_FAILED)
 		return -errno;
 	copy.src = (uint64_t)(uintptr_t)zeros;

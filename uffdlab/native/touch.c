@@ -10,9 +10,10 @@
 
 /*
  * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool).
- * That is an outcome to report, not a reason to die.
+ * That is an outcome to report, not a reason to die. Volatile, because only the
+ * signal handler reads it: the compiler may drop a store that nobody else sees.
  */
-static __thread sigjmp_buf *escape;
+static __thread sigjmp_buf *volatile escape;
 static struct sigaction previous;
 
 static void on_sigbus(int signo)

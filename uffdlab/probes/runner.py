@@ -149,15 +149,20 @@ def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending 
                 break
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                ended = _take(json.loads(line), block, rows) or ended
+                said = _take(line, block, rows)
+                ended = ended or said
     return ended
 
 
-def _take(message: dict[str, Any], block: Block, rows: Rows) -> Ending | None:
-    if "table" in message:
-        rows.add(message["table"], {"block": block.number} | message["row"])
-        return None
-    return message["outcome"], message["reason"]
+def _take(line: bytes, block: Block, rows: Rows) -> Ending | None:
+    try:
+        message = json.loads(line)
+        if "table" in message:
+            rows.add(message["table"], {"block": block.number} | message["row"])
+            return None
+        return message["outcome"], message["reason"]
+    except (ValueError, TypeError, KeyError):  # a library printed something: no reason to lose the campaign
+        return "failed", f"its output holds something that is no row: {line[:60].decode(errors='replace')!r}"
 
 
 def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> Ending:
@@ -167,7 +172,14 @@ def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> Endin
     except subprocess.TimeoutExpired:
         return "hung", f"closed its output and was still there {GRACE_S:g} s later"
     if status < 0:
-        return "killed", f"by signal {signal.Signals(-status).name}"
+        return "killed", f"by signal {_signal_name(-status)}"
     complaints.seek(0)
     last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
     return "failed", f"exit status {status}: {last or 'nothing on standard error'}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return str(number)

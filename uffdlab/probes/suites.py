@@ -33,13 +33,19 @@ class Suite:
     states: tuple[tuple[str, str, str], ...]  # backing, feature set, content
 
 
-def _grid(backings: Collection[str], sizes: Collection[int], populated: Collection[float] = (0.0,)) -> Any:
-    return tuple((b, d, s, p) for b in backings for d in DESIGNS for s in sizes for p in populated)
+def _grid(backings: Collection[str], sizes: Collection[int]) -> Any:
+    return tuple((b, d, s, 0.0) for b in backings for d in DESIGNS for s in sizes)
+
+
+def _written(backings: Collection[str], sizes: Collection[int], populated: Collection[float]) -> Any:
+    return tuple((b, d, s, p) for b in backings for d in _POPULATED_DESIGNS for s in sizes for p in populated)
 
 
 _ORDINARY = ("anon", "anon_thp", "shmem")
 _HUGETLB_2M = ("hugetlb_2m_private", "hugetlb_2m_shared")
 _HUGETLB_1G = ("hugetlb_1g_private", "hugetlb_1g_shared")
+# Where memory was written before, registering for more events makes no difference to what is protected.
+_POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 # Nothing is populated by these, so their range may be far larger than memory: tables and markers only.
 _SPARSE_DESIGNS = ("unprotected", "pte_marker")
 
@@ -53,10 +59,14 @@ _ALL_STATES = tuple((b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in C
 SUITES: dict[str, Suite] = {
     "quick": Suite(
         "quick",
-        "under a minute, no host changes: one size per backing, and the states a page goes through",
+        "under a minute, no host changes: small ranges of every backing, and the states a page goes through",
         rounds=2,
         warm=4,
-        points=_grid(_ORDINARY, [256 * MIB]) + _sparse(_HUGETLB_2M + _HUGETLB_1G, [16 * GIB]),
+        points=(
+            *_grid(_ORDINARY, [256 * MIB]),
+            *((b, d, GIB, 0.0) for b in ("anon", "shmem") for d in ("unprotected", "preread", "pte_marker")),
+            *_sparse(_HUGETLB_2M + _HUGETLB_1G, [GIB, 16 * GIB]),
+        ),
         states=tuple((b, f, "empty") for b in BACKINGS for f in FEATURE_SETS),
     ),
     "full": Suite(
@@ -66,10 +76,12 @@ SUITES: dict[str, Suite] = {
         warm=4,
         points=(
             *_grid(_ORDINARY, [256 * MIB, GIB]),
-            *_grid(_ORDINARY, [GIB], [0.5, 1.0]),
+            *_written(_ORDINARY, [GIB], [0.5, 1.0]),
             *_grid(("anon", "anon_thp"), [4 * GIB]),
-            *_grid(_HUGETLB_2M, [GIB], [0.0, 0.5, 1.0]),
-            *_grid(_HUGETLB_1G, [GIB], [0.0, 1.0]),
+            *_grid(_HUGETLB_2M, [GIB]),
+            *_written(_HUGETLB_2M, [GIB], [0.5, 1.0]),
+            *_grid(_HUGETLB_1G, [GIB]),
+            *_written(_HUGETLB_1G, [GIB], [1.0]),
             *_sparse(("anon", "anon_thp", "shmem"), [16 * GIB, 64 * GIB]),
             *_sparse(_HUGETLB_2M + _HUGETLB_1G, [16 * GIB, 64 * GIB, 256 * GIB]),
         ),

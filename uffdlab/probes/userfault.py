@@ -104,10 +104,10 @@ class Range:
         return int(ns[0])
 
     def write_some(self, pages: int, seed: int) -> None:
-        """Write to exactly ``pages`` pages of the range, chosen uniformly by seed."""
+        """Write to exactly ``pages`` pages of the range, chosen uniformly by seed (any integer)."""
         _, lib = native.probe()
         stride = self.backing.page_bytes
-        check("touch", lib.ul_touch_some(self.address, self.length, stride, pages, seed))
+        check("touch", lib.ul_touch_some(self.address, self.length, stride, pages, seed % 2**64))
 
     def populate_read(self) -> int:
         """MADV_POPULATE_READ the range. Returns ns."""

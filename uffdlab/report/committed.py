@@ -36,8 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m uffdlab.report.committed", description=__doc__.split("\n")[0])
     parser.add_argument("notebooks", nargs="?", type=Path, default=Path("notebooks"))
     parser.add_argument("--check", action="store_true", help="compare results with what is committed; write nothing")
+    parser.add_argument(
+        "--picture", nargs=3, metavar=("NOTEBOOK", "CELL", "FILE"), help="copy a committed figure to FILE"
+    )
     asked = parser.parse_args(argv)
     try:
+        if asked.picture:
+            notebook, cell, file = asked.picture
+            Path(file).write_bytes(picture(Path(notebook), cell))
+            return 0
         if asked.check:
             return _check(notebooks_in(asked.notebooks))
         for path in notebooks_in(asked.notebooks):
@@ -73,6 +80,15 @@ def rewrite(path: Path) -> None:
         staged.write(text + "\n")
     os.chmod(staged.name, 0o644)
     os.replace(staged.name, path)
+
+
+def picture(path: Path, cell_id: str) -> bytes:
+    """Return the PNG of a figure in a committed notebook; UffdlabError when that cell has none."""
+    for cell in read(path).cells:
+        for output in cell.get("outputs", []) if cell.id == cell_id else []:
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output.data["image/png"])
+    raise UffdlabError(f"{path.name} has no figure in a cell {cell_id!r}: run {ACCEPT}")
 
 
 def compare(committed: Any, fresh: Any) -> list[str]:

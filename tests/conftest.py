@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Markers that ask the host before a test runs, and what several test files share.
+
+A test marked ``uffd`` or ``browser`` is skipped, with the reason, where the host cannot run it. Where it must be able
+to (as in CI), ``UFFDLAB_REQUIRE=browser,uffd`` turns that skip into a failure with the same reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import make
+from running import environment
+
+from uffdlab import campaign
+from uffdlab.errors import UffdlabError
+from uffdlab.host import settings
+from uffdlab.report import browser as chromium
+
+REQUIRE = "UFFDLAB_REQUIRE"
+WHY_NOT: dict[str, Callable[[], str | None]] = {
+    "uffd": cache(campaign.why_impossible),
+    "browser": cache(chromium.why_missing),
+}
+
+
+def _required() -> list[str]:
+    return [name for part in os.environ.get(REQUIRE, "").split(",") if (name := part.strip())]
+
+
+def pytest_configure() -> None:
+    unknown = [name for name in _required() if name not in WHY_NOT]
+    if unknown:
+        raise pytest.UsageError(f"{REQUIRE} names {', '.join(unknown)}; known are {', '.join(WHY_NOT)}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures that need what is asked for
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name, why_not in WHY_NOT.items():
+        if item.get_closest_marker(name) is None:
+            continue
+        why = why_not()
+        if why and name in _required():
+            pytest.fail(f"{REQUIRE} asks for {name}: {why}", pytrace=False)
+        if why:
+            pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium, offline; for tests marked ``browser``."""
+    with chromium.launched() as launched:
+        yield launched
+
+
+@pytest.fixture
+def changeable_pool() -> None:
+    """Skips where the pool of 2 MiB pages may not be changed."""
+    unchangeable = settings.why_unchangeable("hugetlb_2048")
+    if unchangeable:
+        pytest.skip(f"the pool of 2 MiB pages may not be changed: {unchangeable}")
+
+
+@pytest.fixture
+def huge_pages(changeable_pool: None) -> Iterator[None]:
+    """Two free huge pages of 2 MiB, given back at the end; skipped where they cannot be had."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(settings.changed({"hugetlb_2048": 2}, allow=True))
+        except UffdlabError as error:
+            pytest.skip(str(error))
+        yield
+
+
+@pytest.fixture
+def child_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let every Python started from now on run ``code`` first: real children that misbehave as a test wants."""
+
+    def install(code: str) -> None:
+        directory = tmp_path / "sitecustomize"
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), environment()["PYTHONPATH"]]))
+
+    return install
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """The directory of a small dataset."""
+    return make(tmp_path / "lab").path

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""The house keeps its shape: which room may import which, what every file begins with, what none may hold."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from running import PACKAGE_ROOT, environment
+
+from uffdlab import datasets
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = PACKAGE_ROOT / "uffdlab"
+
+# --- rooms and arrows ------------------------------------------------------------------------------------------------
+
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "provenance": set(),
+    "stats": set(),
+    "units": {"errors"},
+    "native": {"errors"},
+    "host": {"native", "errors"},
+    "probes": {"native", "host", "errors"},
+    "datasets": {"provenance", "errors"},
+    "campaign": {"native", "host", "probes", "datasets", "provenance", "units", "errors"},
+    "summaries": {"datasets", "stats"},
+    "claims": {"datasets", "stats", "errors"},
+    "figures": {"summaries", "datasets", "units"},
+    "notebook": {"claims", "summaries", "datasets", "stats", "units"},
+    "report": {"datasets", "errors"},
+    "cli": {"campaign", "claims", "datasets", "errors", "host", "probes", "report", "units"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+Arrow = tuple[str, str, str]  # from, to, where
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imported(path: Path, node: ast.AST) -> Iterator[str]:
+    """Yield the full names a statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = ["uffdlab", *path.relative_to(PACKAGE).parts[:-1]]
+        base = package[: len(package) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _arrows() -> list[Arrow]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name in _imported(path, node):
+                parts = name.split(".")
+                if parts[0] == "uffdlab" and len(parts) > 1 and parts[1] in ROOMS and parts[1] != _room(path):
+                    line = getattr(node, "lineno", 0)
+                    found.append((_room(path), parts[1], f"{path.relative_to(PACKAGE_ROOT)}:{line}"))
+    return found
+
+
+def test_every_room_is_on_the_table() -> None:
+    rooms = {_room(path) for path in PACKAGE.rglob("*.py")}
+    assert rooms == set(ROOMS)
+
+
+def test_no_room_imports_what_the_table_does_not_allow() -> None:
+    wrong = [f"{where} imports {to}: {room} may not" for room, to, where in _arrows() if to not in ROOMS[room]]
+    assert wrong == []
+
+
+def test_the_table_allows_nothing_that_no_room_does() -> None:
+    used = {(room, to) for room, to, _ in _arrows()}
+    assert {(room, to) for room, allowed in ROOMS.items() for to in allowed} == used
+
+
+def test_contributing_shows_the_same_table() -> None:
+    told: dict[str, set[str]] = {}
+    for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        names = re.findall(r"`(\w+)/?`", cells[0])
+        if len(cells) == 3 and set(names) & ROOMS.keys():
+            told |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
+    basic = {"errors", "units", "stats", "provenance"}
+    assert {room: allowed for room, allowed in told.items() if room not in basic | {"cli"}} == {
+        room: allowed for room, allowed in ROOMS.items() if room not in basic | {"cli", "__main__", "__init__"}
+    }
+    assert told.keys() == ROOMS.keys() - {"__main__", "__init__"}
+
+
+HEAVY = ("pandas", "plotly", "numpy", "nbformat", "nbconvert", "rich", "IPython", "jinja2")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import uffdlab",
+        "import uffdlab.cli",
+        "import contextlib, uffdlab.cli\nwith contextlib.suppress(SystemExit): uffdlab.cli.main(['--help'])",
+    ],
+)
+def test_what_is_heavy_is_imported_only_when_it_is_used(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint('loaded:', *sorted({set(HEAVY)!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+# --- what every file holds, and what none may ------------------------------------------------------------------------
+
+SOURCES = {".py", ".c", ".h", ".js", ".css"}
+OURS = SOURCES | {".md", ".j2", ".toml"}
+MAX_LINES = 500
+
+FORBIDDEN = {
+    "a place on somebody's machine": re.compile(r"/(?:root|work)/|/home/(?!user\b|carol\b)\w"),
+    "a package registry": re.compile(r"pypi\.org|registry\.npmjs\.org|deb\.debian\.org"),
+    "a number that only a tracker understands": re.compile(r"\b(?:issue|ticket|PR)\s*#"),
+}
+
+
+@cache
+def _files() -> list[Path]:
+    """Return what is, or is about to be, under version control."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return sorted(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    for path in _files():
+        try:
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def test_every_source_file_names_its_licence() -> None:
+    lacking = [
+        str(path.relative_to(ROOT))
+        for path in _files()
+        if path.suffix in SOURCES or path.name == "Makefile" or path.parent.name == ".ci"
+        if "SPDX-License-Identifier: MIT" not in "\n".join(path.read_text(encoding="utf-8").splitlines()[:3])
+    ]
+    assert lacking == []
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    counted = {name: text.count("\n") for name, text in _texts() if Path(name).suffix in OURS}
+    assert {name: lines for name, lines in counted.items() if lines > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_holds(what: str) -> None:
+    found = [
+        f"{name}:{number}: {line.strip()[:120]}"
+        for name, text in _texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if FORBIDDEN[what].search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)])
+def test_lint_and_types(tool: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+Bounds = dict[str, str]
+
+
+def _bounds(requirements: list[str]) -> Bounds:
+    return {canonicalize_name((r := Requirement(text)).name): str(r.specifier) for text in requirements}
+
+
+def _project() -> dict[str, object]:
+    project: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project
+
+
+def _declared() -> Bounds:
+    project = _project()["project"]
+    assert isinstance(project, dict)
+    return _bounds(project["dependencies"] + project["optional-dependencies"]["test"])
+
+
+def test_the_conda_environment_holds_the_same_dependencies_and_bounds() -> None:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert listed["channels"] == ["conda-forge"]
+    (pip,) = [entry["pip"] for entry in listed["dependencies"] if isinstance(entry, dict)]
+    conda = _bounds([entry for entry in listed["dependencies"] if isinstance(entry, str)])
+    assert "-e ." in pip
+    project = _project()["project"]
+    assert isinstance(project, dict)
+    own = {"python": project["requires-python"], "c-compiler": "", "pip": ""}
+    expected = _declared() | own
+    found = conda | _bounds([entry for entry in pip if not entry.startswith("-")])
+    different = {
+        name: f"environment.yml has {found.get(name, 'nothing')!r}, pyproject.toml {expected.get(name, 'nothing')!r}"
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    }
+    assert different == {}
+
+
+def test_every_pinned_version_is_within_its_bounds() -> None:
+    pins: dict[str, list[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            pin = Requirement(line)
+            pins.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier).removeprefix("=="))
+    build = _project()["build-system"]
+    assert isinstance(build, dict)
+    for required in (_declared(), _bounds(build["requires"])):
+        for name, bounds in required.items():
+            assert name in pins, f"{name} is not pinned: make constraints"
+            allowed = Requirement(name + bounds).specifier
+            assert all(version in allowed for version in pins[name]), f"{name} {pins[name]} is outside {bounds}"
+
+
+# --- recorded data ---------------------------------------------------------------------------------------------------
+
+
+def test_recorded_data_stays_small() -> None:
+    sizes = {path: path.stat().st_size for path in _files() if path.is_relative_to(ROOT / "data")}
+    assert {str(path): size for path, size in sizes.items() if size > 5 << 20} == {}
+    assert sum(sizes.values()) <= 20 << 20
+
+
+def test_every_recorded_dataset_loads() -> None:
+    found = datasets.find(ROOT / "data")
+    assert found
+    for path in found:
+        assert datasets.load(path).tables

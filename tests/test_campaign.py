@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""A campaign on this host: refused before it starts, or run and kept, whatever its blocks did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from test_runner import AFTER_TWO_SAMPLES, Misbehave, block
+
+from uffdlab import campaign, datasets
+from uffdlab.errors import UffdlabError
+from uffdlab.host import memory
+from uffdlab.probes.backing import GIB, MIB
+from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.runner import Block
+from uffdlab.probes.semantics import SemanticsSpec
+
+pytestmark = pytest.mark.uffd
+
+
+def measured(*blocks: Block, allow: bool = False) -> tuple[campaign.Campaign, list[str]]:
+    said: list[str] = []
+    return campaign.measure(blocks, suite=None, seed=1, allow_host_changes=allow, say=said.append), said
+
+
+def hugetlb_block(number: int = 0) -> Block:
+    return Block(number, "protect", asdict(ProtectSpec("hugetlb_2m_private", "preread", 4 * MIB)))
+
+
+def test_what_it_needs_is_said_before_it_starts() -> None:
+    _, said = measured(block())
+    assert said == ["1 blocks; needs 4 KiB of memory"]
+
+
+def test_needs_are_said_with_huge_pages() -> None:
+    assert campaign.needs_text([hugetlb_block()]) == "0 B of memory and 2 huge pages of 2 MiB"
+
+
+def test_a_campaign_is_kept_with_its_provenance(tmp_path: Path) -> None:
+    kept, _ = measured(block(0), Block(1, "semantics", asdict(SemanticsSpec("anon", "none"))))
+    campaign.save(kept, tmp_path / "d", id_="d", title="A test")
+    loaded = datasets.load(tmp_path / "d")
+    assert {name: len(frame) for name, frame in loaded.tables.items()} == {
+        "samples": 5,
+        "latencies": 0,
+        "states": 6,
+        "outcomes": 2,
+    }
+    assert loaded.provenance["seed"] == 1
+    assert loaded.provenance["kernel_release"]
+    assert kept.summary() == "11 rows; blocks: 2 ok"
+    assert kept.reasons() == []
+
+
+def test_the_last_words_of_a_child_never_cost_the_campaign(child_code: Misbehave, tmp_path: Path) -> None:
+    words = "\\t\\x1b[31mred\\udcff" + "!" * 20
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"raise RuntimeError('{words}' * 1000)"))
+    kept, _ = measured(block())
+    campaign.save(kept, tmp_path / "d", id_="d", title="A test")
+    (row,) = datasets.load(tmp_path / "d").table("outcomes").to_dict("records")
+    assert row["outcome"] == "failed"
+    assert row["reason"].startswith("exit status 1: RuntimeError: [31mred")
+    assert kept.reasons()[0].startswith("1 x protect failed: exit status 1")
+
+
+def test_a_campaign_of_which_nothing_can_run_is_refused() -> None:
+    with pytest.raises(UffdlabError, match=r"nothing can be measured: needs .* choose a smaller --size"):
+        measured(Block(0, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40))))
+
+
+def test_a_block_that_cannot_run_does_not_keep_the_others_from_it() -> None:
+    kept, _ = measured(block(0), Block(1, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40))))
+    assert [row["outcome"] for row in kept.rows.tables["outcomes"]] == ["ok", "skipped"]
+    assert "choose a smaller --size" in kept.reasons()[0]
+
+
+def test_the_pool_is_filled_only_while_it_is_needed(changeable_pool: None) -> None:
+    before = memory.hugepages(2048)
+    kept, _ = measured(hugetlb_block(), allow=True)
+    assert [row["outcome"] for row in kept.rows.tables["outcomes"]] == ["ok"]
+    assert memory.hugepages(2048) == before
+
+
+def test_without_permission_the_pool_is_left_alone() -> None:
+    before = memory.hugepages(2048)
+    if before is None or (before.available or 0) >= GIB // (2 * MIB):
+        pytest.skip("this kernel has no huge pages of 2 MiB, or plenty")
+    with pytest.raises(UffdlabError, match="--allow-host-changes"):
+        measured(Block(0, "protect", asdict(ProtectSpec("hugetlb_2m_private", "preread", GIB))))
+    assert memory.hugepages(2048) == before

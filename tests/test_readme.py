@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""What README shows is what is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uffdlab import claims, datasets
+from uffdlab.report.committed import picture
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- computed: uffdlab claims --markdown -->\n", "<!-- end -->"
+
+
+def test_the_answer_so_far_is_computed_from_the_reference_dataset() -> None:
+    shown = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0].strip()
+    computed = claims.markdown_table(claims.verdicts(datasets.load(datasets.locate(None))))
+    assert shown == computed, "README.md is out of date: paste the output of 'uffdlab claims --markdown'"
+
+
+def test_the_picture_is_the_figure_of_the_notebook() -> None:
+    shown = (ROOT / "docs" / "guest.png").read_bytes()
+    drawn = picture(ROOT / "notebooks" / "01_anon_hugetlb.ipynb", "guest-figure")
+    assert shown == drawn, "docs/guest.png is out of date: run 'make notebooks'"

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Real children that succeed, refuse, raise, hang and die: each end is a recorded outcome, and no row is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import alive, environment, wait_until
+
+from uffdlab.host import memory
+from uffdlab.probes import runner
+from uffdlab.probes.backing import GIB, MIB
+from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.runner import Block, Rows
+from uffdlab.probes.semantics import SemanticsSpec
+
+pytestmark = pytest.mark.uffd
+Misbehave = Callable[[str], None]
+
+# Comes before the child's own code: the probe yields two samples, then does what the test wants.
+AFTER_TWO_SAMPLES = """
+import dataclasses, os, signal, sys, time
+from itertools import islice
+from uffdlab.errors import UffdlabError
+from uffdlab.probes import design, registry
+
+def run(spec, real=registry.PROBES["protect"].run):
+    yield from islice(real(spec), 2)
+    {misbehaviour}
+
+registry.PROBES["protect"] = dataclasses.replace(registry.PROBES["protect"], run=run)
+"""
+
+
+def block(number: int = 0, **more: Any) -> Block:
+    spec = asdict(ProtectSpec("anon", "pte_marker", 2 * MIB, repeats=5))
+    return Block(number, "protect", spec, **more)
+
+
+def outcomes(rows: Rows) -> list[str]:
+    return [row["outcome"] for row in rows.tables["outcomes"]]
+
+
+def reason(rows: Rows) -> str:
+    (row,) = rows.tables["outcomes"]
+    return str(row["reason"])
+
+
+def samples(rows: Rows) -> int:
+    return len(rows.tables.get("samples", []))
+
+
+def test_a_block_that_ends_well_leaves_its_rows_and_ok() -> None:
+    rows = runner.run([block(0), Block(1, "semantics", asdict(SemanticsSpec("anon", "none")))])
+    assert outcomes(rows) == ["ok", "ok"]
+    assert {row["block"] for row in rows.tables["samples"]} == {0}
+    assert {row["block"] for row in rows.tables["states"]} == {1}
+    assert (samples(rows), rows.interrupted) == (5, False)
+
+
+def test_an_outcome_says_what_was_asked() -> None:
+    (row,) = runner.run([block(4)]).tables["outcomes"]
+    assert (row["block"], row["probe"], row["reason"]) == (4, "protect", None)
+    assert ProtectSpec(**json.loads(row["spec"])) == ProtectSpec("anon", "pte_marker", 2 * MIB, repeats=5)
+    assert set(row) == {field["name"] for field in runner.OUTCOME_FIELDS}
+
+
+def test_a_block_past_its_deadline_is_hung() -> None:
+    rows = runner.run([block(deadline_s=0.0), block(1)])
+    assert outcomes(rows) == ["hung", "ok"], "and the next one runs all the same"
+    assert rows.tables["outcomes"][0]["reason"] == "no answer within 0 s"
+
+
+def test_a_hung_child_is_gone_when_its_block_ends(child_code: Misbehave, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    child_code(
+        AFTER_TWO_SAMPLES.format(misbehaviour=f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    )
+    rows = runner.run([block(deadline_s=2.0)])
+    assert outcomes(rows) == ["hung"]
+    if pid.exists():  # a very slow machine may not have got that far
+        assert samples(rows) == 2, "what it measured before is kept"
+        assert not alive(int(pid.read_text()))
+
+
+def test_a_child_that_closes_its_output_and_stays_is_hung(
+    child_code: Misbehave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE_S", 0.1)
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="sys.stdout.flush(); os.close(1); time.sleep(60)"))
+    rows = runner.run([block()])
+    assert outcomes(rows) == ["hung"]
+    assert "closed its output and was still there" in reason(rows)
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV"), (40, "40")])
+def test_a_child_that_is_killed_keeps_its_earlier_rows(child_code: Misbehave, number: int, name: str) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"os.kill(os.getpid(), {int(number)})"))
+    rows = runner.run([block()])
+    assert (outcomes(rows), reason(rows)) == (["killed"], f"by signal {name}")
+    assert samples(rows) == 2
+
+
+def test_a_child_killed_in_the_middle_of_a_line_keeps_the_lines_before(child_code: Misbehave) -> None:
+    cut = 'sys.stdout.write(\'{{"table": "samp\'); sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)'
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour=cut.replace("{{", "{")))
+    rows = runner.run([block()])
+    assert outcomes(rows) == ["killed"]
+    assert samples(rows) == 2
+
+
+def test_a_child_that_raises_has_failed_with_its_last_words(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="raise RuntimeError('boom')"))
+    rows = runner.run([block()])
+    assert (outcomes(rows), reason(rows)) == (["failed"], "exit status 1: RuntimeError: boom")
+    assert samples(rows) == 2
+
+
+def test_a_child_that_finds_something_to_mend_says_so(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="raise UffdlabError('do this instead')"))
+    rows = runner.run([block()])
+    assert (outcomes(rows), reason(rows)) == (["failed"], "do this instead")
+
+
+def test_a_child_that_exits_silently_has_failed(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="os._exit(3)"))
+    rows = runner.run([block()])
+    assert (outcomes(rows), reason(rows)) == (["failed"], "exit status 3: nothing on standard error")
+
+
+def test_a_child_that_complains_at_length_is_not_blocked(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="sys.stderr.write('x' * (1 << 20))"))
+    assert outcomes(runner.run([block()])) == ["ok"]
+
+
+def test_a_child_that_prints_something_else_has_not_broken_the_campaign(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="print('not JSON'); yield from real(spec)"))
+    rows = runner.run([block(0), block(1)])
+    assert outcomes(rows) == ["failed", "failed"]
+    assert samples(rows) == 2 * (2 + 5), "no row is lost"
+    assert "its output holds something that is no row: 'not JSON'" in rows.tables["outcomes"][0]["reason"]
+
+
+def test_a_kernel_that_refuses_is_an_outcome_with_its_cause(child_code: Misbehave) -> None:
+    lacking = "design.DESIGNS['pte_marker'] = dataclasses.replace(design.DESIGNS['pte_marker'], features=('bit40',))"
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="pass") + lacking)
+    rows = runner.run([block()])
+    assert outcomes(rows) == ["refused"]
+    assert "not offered by this kernel" in reason(rows)
+
+
+def test_a_block_that_needs_more_memory_than_there_is_is_skipped() -> None:
+    rows = runner.run([Block(0, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40)))])
+    assert outcomes(rows) == ["skipped"]
+    assert "choose a smaller --size" in reason(rows)
+
+
+def test_a_block_that_needs_huge_pages_nobody_has_is_skipped() -> None:
+    pool = memory.hugepages(2048)
+    if pool is None or (pool.available or 0) >= 512:
+        pytest.skip("this kernel has no huge pages of 2 MiB, or plenty")
+    rows = runner.run([Block(0, "protect", asdict(ProtectSpec("hugetlb_2m_private", "preread", GIB)))])
+    assert outcomes(rows) == ["skipped"]
+    assert "--allow-host-changes" in reason(rows)
+
+
+def test_ctrl_c_keeps_what_was_measured_and_marks_the_rest() -> None:
+    def progress(one: Block) -> None:
+        if one.number == 1:
+            raise KeyboardInterrupt
+
+    rows = runner.run([block(0), block(1), block(2)], progress)
+    assert outcomes(rows) == ["ok", "interrupted", "interrupted"]
+    assert [row["block"] for row in rows.tables["outcomes"]] == [0, 1, 2]
+    assert (samples(rows), rows.interrupted) == (5, True)
+
+
+def test_a_child_dies_with_its_runner(child_code: Misbehave, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    write = f"open({str(pid)!r} + '.new', 'w').write(str(os.getpid())); os.rename({str(pid)!r} + '.new', {str(pid)!r})"
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"{write}; time.sleep(60)"))
+    code = f"from uffdlab.probes import runner; runner.run([runner.Block(0, 'protect', {block().spec!r})])"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment()) as parent:
+        try:
+            wait_until(pid.exists, "the child measures")
+            child = int(pid.read_text())
+            assert alive(child)
+        finally:
+            os.kill(parent.pid, signal.SIGKILL)
+    wait_until(lambda: not alive(child), "the child is gone")
+
+
+def test_tables_of_the_probes_asked_for_and_of_outcomes_are_described() -> None:
+    assert list(runner.table_fields(["semantics"])) == ["states", "outcomes"]
+    assert list(runner.table_fields(["protect"])) == ["samples", "latencies", "outcomes"]

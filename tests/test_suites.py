@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""A suite's plan: drawn by seed, every configuration once a round, a cold sample first."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.needs import peak
+from uffdlab.probes.registry import PROBES
+from uffdlab.probes.runner import Block
+from uffdlab.probes.suites import SUITES, plan
+
+suites = pytest.mark.parametrize("suite", SUITES)
+
+
+def _point(block: Block) -> tuple[str, str, int, float]:
+    spec = block.spec
+    return spec["backing"], spec["design"], spec["size_bytes"], spec["populated"]
+
+
+@suites
+def test_the_same_seed_gives_the_same_plan(suite: str) -> None:
+    assert plan(suite, list(PROBES), 7) == plan(suite, list(PROBES), 7)
+
+
+@suites
+def test_another_seed_gives_another_order_of_the_same_work(suite: str) -> None:
+    one, other = (plan(suite, ["protect"], seed) for seed in (1, 2))
+    assert list(map(_point, one)) != list(map(_point, other))
+    assert Counter(map(_point, one)) == Counter(map(_point, other))
+
+
+@suites
+def test_every_round_visits_every_configuration_once(suite: str) -> None:
+    points = SUITES[suite].points
+    assert len(set(points)) == len(points)
+    visited = list(map(_point, plan(suite, ["protect"], 3)))
+    assert len(visited) == len(points) * SUITES[suite].rounds
+    rounds = [visited[start : start + len(points)] for start in range(0, len(visited), len(points))]
+    assert all(set(one) == set(points) for one in rounds)
+    assert len(set(map(tuple, rounds))) == len(rounds), "each round in an order of its own"
+
+
+@suites
+def test_every_visit_takes_one_cold_sample_and_warm_ones(suite: str) -> None:
+    assert {block.spec["repeats"] for block in plan(suite, ["protect"], 3)} == {1 + SUITES[suite].warm}
+    assert SUITES[suite].warm >= 1
+
+
+@suites
+def test_states_are_looked_at_once(suite: str) -> None:
+    seen = [tuple(block.spec.values()) for block in plan(suite, ["semantics"], 3)]
+    assert sorted(seen) == sorted(SUITES[suite].states)
+    assert len(set(seen)) == len(seen)
+
+
+@suites
+def test_blocks_are_numbered_in_the_order_they_run(suite: str) -> None:
+    blocks = plan(suite, list(PROBES), 3)
+    assert [block.number for block in blocks] == list(range(len(blocks)))
+
+
+def test_visits_of_a_configuration_populate_different_pages() -> None:
+    seeds = [block.spec["seed"] for block in plan("full", ["protect"], 3)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_quick_suite_protects_without_a_huge_page() -> None:
+    assert peak(block.needs() for block in plan("quick", ["protect"], 3)).hugepages == {}
+
+
+def test_only_narrows_a_suite_to_the_probes_named() -> None:
+    assert {block.probe for block in plan("quick", ["semantics"], 3)} == {"semantics"}
+
+
+def test_an_unknown_suite_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UffdlabError, match=r"unknown suite 'huge': choose one of quick, full"):
+        plan("huge", ["protect"], 3)
+
+
+def test_an_unknown_probe_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UffdlabError, match=r"unknown probe 'magic': choose from protect, semantics"):
+        plan("quick", ["protect", "magic"], 3)

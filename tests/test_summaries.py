@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""From samples to the frames that figures draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import dataset, sample, state
+
+from uffdlab import summaries
+
+
+def test_the_median_is_of_warm_samples_and_cold_ones_stand_apart(tmp_path: Path) -> None:
+    rows = [sample("anon", "pte_marker", 0, 900, cold=True)]
+    rows += [sample("anon", "pte_marker", 0, ns) for ns in (100, 110, 120, 130, 140, 150, 160)]
+    [point] = summaries.df_protect(dataset(tmp_path / "d", rows)).to_dict("records")
+    assert (point["protect_ns"], point["cold_ns"], point["n"]) == (130, 900, 7)
+    assert (point["protect_ns_low"], point["protect_ns_high"]) == (100, 160)
+
+
+def test_too_few_samples_have_no_interval(tmp_path: Path) -> None:
+    rows = [sample("anon", "pte_marker", 0, ns) for ns in (100, 110, 120)]
+    [point] = summaries.df_protect(dataset(tmp_path / "d", rows)).to_dict("records")
+    assert pd.isna(point["protect_ns_low"])
+    assert pd.isna(point["protect_ns_high"])
+
+
+def test_only_cold_samples_give_no_median(tmp_path: Path) -> None:
+    [point] = summaries.df_protect(dataset(tmp_path / "d", [sample("anon", "pte_marker", 0, 9, cold=True)])).to_dict(
+        "records"
+    )
+    assert pd.isna(point["protect_ns"])
+    assert point["n"] == 0
+
+
+def test_what_a_write_came_to_is_told_apart(tmp_path: Path) -> None:
+    rows = [
+        state("anon", "none", False),
+        state("anon", "wp_unpopulated", True),
+        state("anon", "wp_async", False, write_seen_by_scan=True),
+        state("anon", "missing_wp", False, write_missing_event=True),
+    ]
+    table = summaries.df_reported(dataset(tmp_path / "d", states=rows))
+    assert list(table.loc["anon"]) == ["lost", "not measured", "reported", "seen by scan", "missing event"]
+    assert set(table.loc["shmem"]) == {"not measured"}
+
+
+def test_an_unreported_write_is_lost_only_while_protection_was_promised(tmp_path: Path) -> None:
+    moments = ["discarded", "before", "unprotected", "protected", "written", "read"]
+    rows = [state("anon", "none", False, moment=moment) for moment in moments]
+    table = summaries.df_states(dataset(tmp_path / "d", states=rows), "anon", "none")
+    assert list(table.index) == ["before", "protected", "read", "written", "discarded", "unprotected"]
+    assert list(table["a write is"]) == ["not reported", "lost", "lost", "not reported", "not reported", "not reported"]
+
+
+def marker_times(per_entry_ns: int, sizes_gib: tuple[int, ...] = (1, 16)) -> list[dict[str, object]]:
+    entries = 1 << 18
+    return [
+        sample("anon", "pte_marker", 0, 1000 + per_entry_ns * entries * gib, size_kib=gib << 20)
+        for gib in sizes_gib
+        for _ in range(7)
+    ]
+
+
+def test_the_cost_of_an_entry_is_the_slope_without_the_constant(tmp_path: Path) -> None:
+    [cost] = summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8))).to_dict("records")
+    assert cost["ns_per_entry"] == pytest.approx(8)
+    assert (cost["ns_per_entry_low"], cost["ns_per_entry_high"]) == (pytest.approx(8), pytest.approx(8))
+
+
+def test_one_size_gives_no_cost(tmp_path: Path) -> None:
+    assert summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8, (4,)))).empty
+
+
+@settings(max_examples=25, deadline=None)
+@given(gib=st.integers(1, 4096), per_entry=st.integers(1, 100))
+def test_a_prediction_lies_within_its_band_and_grows_with_size(
+    tmp_path_factory: pytest.TempPathFactory, gib: int, per_entry: int
+) -> None:
+    costs = dataset(tmp_path_factory.mktemp("d") / "d", marker_times(per_entry))
+    [cost] = list(summaries.records(summaries.df_entry_costs(costs)))
+    value, low, high = summaries.predict_protect_ns(cost, gib << 20)
+    assert 0 <= low <= value <= high
+    assert value == pytest.approx(1000 + per_entry * (gib << 18))
+    assert summaries.predict_protect_ns(cost, (gib + 1) << 20)[0] > value

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""The command line as a plain user: what still works, what refuses, and whether the sentence names the cause."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import PACKAGE_ROOT, sentence, uffdlab_run
+
+from uffdlab import datasets, native
+
+NOBODY = 65534
+SYSCTL = Path("/proc/sys/vm/unprivileged_userfaultfd")
+POINT = ("measure", "protect", "--size=4MiB", "--repeats=2")
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else"),
+    pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing())),
+]
+
+# As a container's default profile does: no userfaultfd system call. Then it becomes the command named.
+WITHOUT_THE_SYSTEM_CALL = """
+import ctypes, os, platform, struct, sys
+
+number = {"x86_64": 323, "aarch64": 282, "riscv64": 282}[platform.machine()]
+LOAD, JUMP_IF_EQUAL, RETURN, ALLOW, REFUSE = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000 | 1  # EPERM
+steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+filter_ = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program)))
+libc = ctypes.CDLL(None, use_errno=True)
+for request in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(filter_), 0, 0)):  # no new privileges; seccomp
+    if libc.prctl(*map(ctypes.c_ulong, request)):
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@dataclass(frozen=True)
+class Nobody:
+    """A user without privilege: a Python it may run, a directory of its own."""
+
+    python: str
+    home: Path
+    path: str
+
+    def run(self, *arguments: str | Path, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        """Run uffdlab as this user; ``before`` comes between Python and ``-m uffdlab``."""
+        options: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        environment = {"PATH": os.defpath, "PYTHONPATH": self.path, "HOME": str(self.home), "COLUMNS": "80"}
+        command = [self.python, *before, "-m", "uffdlab"]
+        return uffdlab_run(*arguments, cwd=self.home, command=command, env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[Nobody]:
+    """The directories of Python and of pytest may be closed to other users: then another Python, and our own one."""
+    path = os.pathsep.join([str(PACKAGE_ROOT), *(p for p in sys.path if p.endswith("-packages"))])
+    home = Path(tempfile.mkdtemp(prefix="uffdlab-nobody-"))
+    try:
+        os.chown(home, NOBODY, NOBODY)
+        candidates = [sys.executable, *(p for p in [shutil.which("python3", path=os.defpath)] if p)]
+        for python in candidates:
+            user = Nobody(python, home, path)
+            try:
+                ready = user.run("--version", before=["-c", "import uffdlab.native._probe, pandas, rich"])
+                if ready.returncode == 0:
+                    yield user
+                    return
+            except PermissionError:
+                continue
+        pytest.skip(f"no other user may run Python with the packages here: tried {', '.join(candidates)}")
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(params=["0", "1"])
+def sysctl(request: pytest.FixtureRequest) -> Iterator[str]:
+    """vm.unprivileged_userfaultfd at 0, then at 1, put back afterwards."""
+    try:
+        before = SYSCTL.read_text()
+        SYSCTL.write_text(request.param)
+    except OSError as error:
+        pytest.skip(f"vm.unprivileged_userfaultfd cannot be changed here: {error.strerror}")
+    yield request.param
+    SYSCTL.write_text(before)
+
+
+@pytest.mark.uffd
+def test_faults_of_user_mode_need_no_privilege(nobody: Nobody, sysctl: str) -> None:
+    done = nobody.run(*POINT, f"--out=as-{sysctl}")
+    assert done.returncode == 0, done.stderr
+    kept = datasets.load(nobody.home / f"as-{sysctl}")
+    assert list(kept.table("outcomes").outcome) == ["ok"]
+    assert kept.provenance["unprivileged_userfaultfd"] is (sysctl == "1")
+    assert kept.provenance["uffd_opened_by"] == "syscall user mode only"
+
+
+@pytest.mark.uffd
+def test_page_states_are_read_without_privilege(nobody: Nobody) -> None:
+    done = nobody.run("measure", "semantics", "--features=wp_unpopulated")
+    assert done.returncode == 0, done.stderr
+    assert "SWAPPED" in done.stdout
+
+
+@pytest.mark.uffd
+def test_a_seccomp_filter_is_named_as_the_cause(nobody: Nobody) -> None:
+    refusal = sentence(nobody.run(*POINT, before=["-c", WITHOUT_THE_SYSTEM_CALL]))
+    assert refusal.startswith("open userfaultfd failed with EPERM (Operation not permitted): a seccomp filter denies")
+    assert "start the container with a seccomp profile that allows userfaultfd" in refusal
+
+
+@pytest.mark.uffd
+def test_doctor_works_behind_a_seccomp_filter(nobody: Nobody) -> None:
+    done = nobody.run("doctor", before=["-c", WITHOUT_THE_SYSTEM_CALL])
+    assert done.returncode == 0, done.stderr
+    assert "no   userfaultfd" in done.stdout
+    assert "seccomp" in done.stdout
+
+
+def test_a_directory_of_somebody_else_is_not_written_to(nobody: Nobody) -> None:
+    with tempfile.TemporaryDirectory() as roots:
+        Path(roots).chmod(0o755)
+        refusal = sentence(nobody.run(*POINT, "--out", f"{roots}/d"))
+        assert f"{roots}/d cannot be created: {roots} is not writable" in refusal
+        assert os.listdir(roots) == []
+
+
+def test_data_that_may_not_be_read_is_named(nobody: Nobody) -> None:
+    with tempfile.TemporaryDirectory() as roots:
+        (Path(roots) / "d").mkdir()
+        refusal = sentence(nobody.run("data", "check", f"{roots}/d"))
+        assert "may not be accessed: check its permissions" in refusal
+
+
+@pytest.mark.uffd
+def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
+    point = ("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", "--size=1GiB")
+    done = nobody.run(*point, "--allow-host-changes")
+    refusal = sentence(done)
+    assert "going on without huge pages of 2 MiB" in done.stderr
+    assert "nothing can be measured: needs 512 free huge pages" in refusal

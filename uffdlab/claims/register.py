@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""The 22 claims of the thread, in its order, each with the rule that decides it."""
+
+from __future__ import annotations
+
+from uffdlab.claims import hugetlb
+from uffdlab.claims.claim import Claim
+from uffdlab.claims.verdict import Verdict
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "hugetlb-needs-feature",
+        "DH 1",
+        "markers for unpopulated memory would add something for anonymous hugetlb",
+        "some hugetlb row of the semantics table reports a write to empty memory with WP_UNPOPULATED and not with "
+        "features 0 (all rows: holds; some: holds if)",
+        "01_anon_hugetlb",
+        "probe semantics on hugetlb of 2 MiB and 1 GiB, private and shared, with features 0 and with WP_UNPOPULATED",
+        hugetlb.needs_feature,
+    ),
+    Claim(
+        "hugetlb-already-works",
+        "PX",
+        "anonymous hugetlb is already protected when empty",
+        "every private hugetlb row (2 MiB, 1 GiB) reports a write to empty memory with features 0",
+        "01_anon_hugetlb",
+        "probe semantics on private hugetlb of 2 MiB and 1 GiB with features 0 (needs one free huge page of each size)",
+        hugetlb.already_works,
+    ),
+    Claim(
+        "qemu-could-skip",
+        "DH 1",
+        "QEMU could skip populating there (and on shmem)",
+        "on QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / protect is "
+        f"above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval; populating fills memory that skipping does "
+        "not; and the same on a real snapshot",
+        "01_anon_hugetlb",
+        "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
+        hugetlb.qemu_could_skip,
+    ),
+    Claim(
+        "forbidden-zeropage",
+        "DH 2",
+        "markers work where the zeropage is forbidden, a zeropage design does not",
+        "on a kernel that forbids it markers protect at 0 RSS and populating costs RSS = range; weaker, on a stock "
+        "kernel: the same on shmem and hugetlb",
+        "02_forbidden_zeropage",
+        "what a read of empty memory maps in each backing, and on a kernel that forbids the zeropage",
+    ),
+    Claim(
+        "zeropage-other-contexts",
+        "PX",
+        "is any other context likely to forbid zeropages?",
+        "documented attempts, linked; no measurement",
+        "02_forbidden_zeropage",
+        "the list of documented attempts",
+    ),
+    Claim(
+        "zeropage-covert-channel",
+        "DH",
+        "shared zeropages can carry a covert channel",
+        "one-sided permutation test at the registered point, p < 0.01, with every null control null",
+        "04_covert_channels",
+        "flush+reload on the shared zeropage between two processes, with its controls",
+    ),
+    Claim(
+        "markers-close-channel",
+        "–",
+        "a marker design closes that channel",
+        "the same test on fresh memory, on markers never read and on markers after their first read",
+        "04_covert_channels",
+        "the channel measured on memory prepared by each design",
+    ),
+    Claim(
+        "no-huge-zeropage-needed",
+        "PX",
+        "the patch does not need the huge zeropage",
+        "works and costs the same within 25 % with the huge zeropage off",
+        "02_forbidden_zeropage",
+        "protect with use_zero_page 0 and 1",
+    ),
+    Claim(
+        "table-fill-slower",
+        "DH 3",
+        "without the huge zeropage the patch may be slower than today: a full PTE table instead of one PMD",
+        "THP on: PTE fill / (populate-read + protect) above 1.25 with its whole 95 % interval",
+        "03_pmd_pud_markers",
+        "the later-fault and huge-zeropage probes beside protect with THP on",
+    ),
+    Claim(
+        "zeropage-cow-shootdown",
+        "–",
+        "a filled zeropage costs a TLB shootdown per first write in threaded programs, a marker none",
+        "IPIs per first write with two threads: zeropage above 0.5, marker below 0.05",
+        "05_preallocated_tables",
+        "first writes by two pinned threads, with IPIs counted",
+    ),
+    Claim(
+        "pmd-marker-wins",
+        "DH 3",
+        "a PMD marker would serve empty ranges far better",
+        "protect at least 10 x faster and at least 10 x less table memory at 0 % populated: proxy hugetlb 2 MiB, "
+        "prediction and prototype, each named",
+        "03_pmd_pud_markers",
+        "the calibrated prediction and the prototype beside the hugetlb 2 MiB proxy",
+    ),
+    Claim(
+        "pud-marker-wins",
+        "DH 4",
+        "the same at the PUD level",
+        "the same factors against PMD level: hugetlb 1 GiB, prediction, prototype if any",
+        "03_pmd_pud_markers",
+        "the calibrated prediction beside the hugetlb 1 GiB proxy",
+    ),
+    Claim(
+        "prealloc-speeds-faults",
+        "PX",
+        "pre-filled tables speed up later faults, since locks are split",
+        "first touch per 2 MiB with tables / without below 0.8; also at every page; 1 and 2 threads",
+        "05_preallocated_tables",
+        "later faults with and without tables, 1 and 2 threads",
+    ),
+    Claim(
+        "reads-need-no-fault",
+        "PX",
+        "after the patch only writes fault",
+        "fault counts for reads: zeropage 0, marker 1 per page",
+        "05_preallocated_tables",
+        "fault counts of reads after each preparation",
+    ),
+    Claim(
+        "spread-cost-later",
+        "PX",
+        "a high marker moves the slow work into later faults, mostly unwanted",
+        "p99 of spreading faults / PTE-marker faults; total work at each touched fraction; break-even at 2 MiB",
+        "03_pmd_pud_markers",
+        "a calibrated prediction of spreading faults",
+    ),
+    Claim(
+        "userspace-has-choice",
+        "DH",
+        "user space can already choose to pre-populate",
+        "read loop and MADV_POPULATE_READ both end in the patch's state; the cost of each",
+        "06_snapshots",
+        "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
+    ),
+    Claim(
+        "patch-equals-populate",
+        "DH",
+        "what the patch does, populate + protect already does; MADV_POPULATE_READ would speed QEMU up",
+        "page-by-page state equality; read loop / MADV_POPULATE_READ above 1.25; share of a real snapshot's set-up",
+        "06_snapshots",
+        "page-by-page state equality and a real snapshot's set-up time",
+    ),
+    Claim(
+        "untouched-is-common",
+        "DH",
+        "large ranges may stay untouched",
+        "share of RAM untouched at 4 KiB, 2 MiB and 1 GiB for the guests and processes measured",
+        "06_snapshots",
+        "occupancy scans of live guests and processes",
+    ),
+    Claim(
+        "untouched-is-rare",
+        "PX",
+        "large unpopulated portions are the rare case",
+        "the same data as untouched-is-common",
+        "06_snapshots",
+        "occupancy scans of live guests and processes",
+    ),
+    Claim(
+        "higher-levels-involved",
+        "PX",
+        "higher-level markers need a more involved kernel change",
+        "files, functions and lines of a prototype (a lower bound) and the walkers it leaves unhandled, against the "
+        "merged commit",
+        "03_pmd_pud_markers",
+        "a PMD-marker prototype of the kernel",
+    ),
+    Claim(
+        "snapshot-advantage",
+        "DH",
+        "markers help background snapshots by not filling zeropages and tables",
+        "stop time, memory, faults and total work per design; a saver that reads everything, one that skips holes",
+        "06_snapshots",
+        "a background snapshot, real and simulated",
+    ),
+    Claim(
+        "atomicity",
+        "DH",
+        "is doing both in one pass worth it?",
+        "discards racing with two passes against one: lost writes per million above 0 against 0",
+        "06_snapshots",
+        "threads that discard and write while one prepares, then protects",
+    ),
+)
+
+
+def find(id_: str) -> Claim:
+    """Return the claim of that id; UffdlabError when there is none."""
+    for claim in CLAIMS:
+        if claim.id == id_:
+            return claim
+    raise UffdlabError(f"no claim is called {id_!r}: 'uffdlab claims' lists them")
+
+
+def verdict(id_: str, data: Dataset) -> Verdict:
+    """Return what the dataset says of one claim."""
+    return find(id_).verdict(data)
+
+
+def verdicts(data: Dataset) -> list[Verdict]:
+    """Return what the dataset says of every claim, in the thread's order."""
+    return [claim.verdict(data) for claim in CLAIMS]

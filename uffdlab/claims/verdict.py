@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What a dataset says about a claim, and how that is shown."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a dataset says about a claim.
+
+    ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its 95 % ``interval``; both are None
+    for a rule about states, which either are so or not, and where nothing was measured. ``condition`` belongs to
+    "holds if", ``missing`` (the measurement that would decide) to "not decided".
+    """
+
+    id: str
+    verdict: Ruling
+    rule: str
+    because: str
+    evidence: tuple[str, ...] = ()
+    quantity: str | None = None
+    effect: float | None = None
+    interval: tuple[float, float] | None = None
+    condition: str | None = None
+    missing: str | None = None
+    dataset: str | None = None
+    limits: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self) | {"evidence": list(self.evidence), "interval": self.interval and list(self.interval)}
+
+    def _repr_html_(self) -> str:
+        """Return the verdict as the card that a notebook shows and a rendered page styles."""
+        kind = self.verdict.replace(" ", "-")
+        rows = [("Rule", self.rule), ("Because", self.because), ("Holds if", self.condition)]
+        rows += [("Would decide it", self.missing), ("Effect", self._effect()), ("Limits", self.limits)]
+        rows += [("Computed from", self.dataset)]
+        listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
+        head = f"<p><strong>{self.verdict}</strong> <code>{html.escape(self.id)}</code></p>"
+        return f'<div class="verdict {kind}">{head}<dl>{listed}</dl></div>'
+
+    def __str__(self) -> str:
+        """Return the verdict in one line."""
+        return f"{self.id}: {self.verdict}. {self.because}"
+
+    def _effect(self) -> str | None:
+        if self.effect is None:
+            return None
+        between = f", 95 % interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
+        return f"{self.quantity}: {self.effect:.3g}{between}"

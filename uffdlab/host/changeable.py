@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The host settings that may be changed at all: where each is, what it takes, what it is now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from uffdlab.errors import UffdlabError
+from uffdlab.host import pseudofiles
+from uffdlab.host.situation import Situation
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One host setting: its name here, its file under the root, and what it takes.
+
+    A ``choice`` takes one of *values*. A ``pool`` takes a number of hugetlb pages that must be available:
+    free and not reserved by somebody else. The pool grows by what is missing and never shrinks below what
+    it was.
+    """
+
+    name: str
+    path: str
+    title: str
+    kind: Literal["choice", "pool"]
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what an error calls it: name, title and file."""
+        return f"{self.name} ({self.title}, /{self.path})"
+
+
+def _pool(size_kib: int, title: str) -> Setting:
+    path = f"sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages"
+    return Setting(f"hugetlb_{size_kib}", path, title, "pool")
+
+
+_THP = "sys/kernel/mm/transparent_hugepage"
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        _pool(2048, "hugetlb pages of 2 MiB"),
+        _pool(1048576, "hugetlb pages of 1 GiB"),
+        Setting(
+            "thp_enabled",
+            f"{_THP}/enabled",
+            "transparent huge pages",
+            "choice",
+            ("always", "madvise", "never"),
+        ),
+        Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
+    )
+}
+
+
+def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
+    """Return why the setting *name* cannot be changed by this process, or None if it can."""
+    one = setting(name)
+    if not (root / one.path).exists():
+        return "this kernel has no such setting"
+    if os.access(root / one.path, os.W_OK):
+        return None
+    return "/sys is mounted read-only" if _read_only(root) else "only root may change it"
+
+
+def current(name: str, root: Path = Path("/")) -> str | None:
+    """Return the value of the setting *name* as it would be written, or None if this kernel has no such
+    setting.
+
+    Of a pool that is the number of persistent pages: surplus pages come and go with their users and are not
+    set.
+    """
+    one = setting(name)
+    if one.kind == "choice":
+        return pseudofiles.choice(root, one.path)
+    total = pseudofiles.integer(root, one.path)
+    surplus = pseudofiles.integer(root, beside(one, "surplus_hugepages")) or 0
+    return None if total is None else str(total - surplus)
+
+
+def setting(name: str) -> Setting:
+    """Return the setting of that name; UffdlabError when there is none."""
+    found = SETTINGS.get(name)
+    if found is None:
+        raise UffdlabError(f"no host setting is called {name!r}; known are {', '.join(SETTINGS)}")
+    return found
+
+
+def beside(one: Setting, name: str) -> str:
+    """Return the path of another file in the setting's directory."""
+    return str(Path(one.path).with_name(name))
+
+
+def _read_only(root: Path) -> bool:
+    return Situation(root).writable_sysfs() is False
