@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from making import ROOT, code, notebook, parameters, save, says, shows
 
@@ -68,21 +69,24 @@ def test_cells_keep_their_names_and_order(rewritten: Path) -> None:
 
 
 @pytest.mark.browser
-def test_the_check_passes_on_what_was_just_written(rewritten: Path) -> None:
+def test_the_check_passes_on_what_was_just_written(rewritten: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = rewritten.read_bytes()
-    done = _run("--check", str(rewritten.parent))
-    assert (done.returncode, done.stdout) == (0, "")
+    assert committed.main(["--check", str(rewritten.parent)]) == 0
+    assert capsys.readouterr().out == ""
     assert rewritten.read_bytes() == before
 
 
-@pytest.mark.browser
-def test_the_check_fails_on_another_result_and_says_how_to_accept_it(rewritten: Path, tmp_path: Path) -> None:
-    tampered = tmp_path / rewritten.name
-    tampered.write_text(rewritten.read_text(encoding="utf-8").replace('"42"', '"43"'), encoding="utf-8")
-    done = _run("--check", str(tmp_path))
-    assert done.returncode == 1
-    assert "01_small.ipynb: cell 'answer' now gives\n42\nwhere committed is\n43" in done.stdout
-    assert done.stdout.endswith(f"to accept what is computed now: {committed.ACCEPT}\n")
+def test_the_check_fails_on_another_result_and_says_how_to_accept_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "01_small.ipynb"
+    nbformat.write(_with("43"), path)
+    monkeypatch.setattr(committed, "execute", lambda path, parameters: _with("42"))
+    assert committed.main(["--check", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == (
+        "01_small.ipynb: cell 'answer' now gives\n42\nwhere committed is\n43\n"
+        f"to accept what is computed now: {committed.ACCEPT}\n"
+    )
 
 
 def test_a_directory_without_notebooks_is_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

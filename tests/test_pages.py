@@ -273,11 +273,25 @@ def test_a_page_made_narrow_does_not_scroll_sideways(tab: Any, width: int) -> No
     assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
+def _legend_is_above_the_plot(tab: Any) -> bool:
+    return bool(
+        tab.evaluate(
+            """() => [...document.querySelectorAll(".plot")].every(plot =>
+                plot.querySelector(".legend").getBoundingClientRect().bottom <=
+                plot.querySelector(".gridlayer").getBoundingClientRect().top)"""
+        )
+    )
+
+
 def test_figures_follow_the_width_of_the_window(tab: Any) -> None:
     wide = tab.evaluate("document.getElementById('figure-1').layout.width")
     tab.set_viewport_size({"width": 800, "height": 900})
     tab.wait_for_function("wide => document.getElementById('figure-1').layout.width < wide", arg=wide)
     assert tab.get_attribute("#figure-1", "tabindex") is None
+    assert _legend_is_above_the_plot(tab)
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.wait_for_function("wide => document.getElementById('figure-3').layout.width === wide", arg=wide)
+    assert _legend_is_above_the_plot(tab)
 
 
 def test_paper_shows_no_buttons_and_light_figures(tab: Any) -> None:

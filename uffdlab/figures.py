@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
@@ -114,6 +115,22 @@ def _interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
     return bars | {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4}
 
 
+def _reach(traces: Iterable[Any], axis: str) -> list[float]:
+    """Return how far the points and their intervals reach along ``axis``, x or y."""
+    reached = []
+    for trace in traces:
+        bars, values = trace[f"error_{axis}"], trace[axis]
+        for value, up, down in zip_longest(values, bars.array or (), bars.arrayminus or (), fillvalue=0):
+            reached += [value - down, value + up]
+    return reached
+
+
+def _say(figure: go.Figure, sentence: str) -> None:
+    """Say in the figure what it cannot draw, and why."""
+    where = {"x": 0.5, "y": 0.97, "xref": "paper", "yref": "paper", "yanchor": "top"}
+    figure.add_annotation(text=sentence, showarrow=False, **where)
+
+
 def _times(frame: pd.DataFrame, column: str) -> list[str]:
     """Return each value in words, with its interval where there is one: what a pointer held over it shows."""
     rows = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
@@ -175,7 +192,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     _figure(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
-    drawn = [x * gib / _TABLE_GIB for trace in figure.data for x in trace.x for gib in _TOTALS_GIB]
+    drawn = [x * gib / _TABLE_GIB for x in _reach(figure.data, "x") for gib in _TOTALS_GIB]
     figure.update_xaxes(**_time_axis("to prepare and protect", every=3), range=_log_range(drawn))
     names = [DESIGN_LOOK[mode][2] for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
@@ -284,16 +301,13 @@ def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 2
     )
     origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     _figure(figure, caption, origins, (500, 640), {"x": "ns per GiB", "x2": "MiB per GiB"})
-    drawn = _log_range(x for trace in figure.data for x in trace.x if trace.xaxis == "x")
+    drawn = _log_range(_reach((trace for trace in figure.data if trace.xaxis == "x"), "x"))
     figure.update_xaxes(**_time_axis("to prepare and protect, per GiB", every=3), range=drawn, col=1)
     figure.update_xaxes(title_text="filled, MiB per GiB", range=[-45, 1110], col=2)
     names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if not fractions:
-        figure.add_annotation(
-            text=f"{data.id} holds no samples of {format_size(size_kib * 1024)}", showarrow=False, x=0.5, y=1,
-            xref="paper", yref="paper", yanchor="top",
-        )  # fmt: skip
+        _say(figure, f"{data.id} holds no samples of {format_size(size_kib * 1024)}")
     figure.update_layout(sliders=_slider(steps, "written beforehand: "))
     return figure
 
@@ -358,11 +372,14 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     origins += [f"this machine: {here.origin()}"] if here else []
     _figure(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     largest = [_prediction(cost, _GUEST_GIB[-1]) for cost in summaries.records(entry_costs)]
-    sizes = [x for trace in figure.data for x in trace.x]
-    times = [y for trace in (*figure.data, *largest) for y in trace["y"]]
-    figure.update_xaxes(**_size_axis("size of the empty range"), range=_log_range([*sizes, _GUEST_GIB[-1]]))
+    times = _reach(figure.data, "y") + [one["y"][0] + up for one in largest for up in one["up"]]
+    sizes = _reach(figure.data, "x") + ([_GUEST_GIB[-1]] if largest else [])
+    figure.update_xaxes(**_size_axis("size of the empty range"), range=_log_range(sizes))
     figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"), range=_log_range(times))
-    figure.update_layout(sliders=_slider(steps, "guest RAM: ", active=6))
+    if largest:
+        figure.update_layout(sliders=_slider(steps, "guest RAM: ", active=6))
+    else:
+        _say(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
     return figure
 
 

@@ -113,7 +113,10 @@
   };
 
   const fit = (place) => {
-    if (place.layout.width !== widthOf(place)) Plotly.relayout(place, { width: widthOf(place) });
+    if (place.layout.width !== widthOf(place)) {
+      Plotly.relayout(place, { width: widthOf(place) });
+      Plotly.redraw(place); // a legend that takes fewer lines now stays where it was until the second time
+    }
     // What scrolls has to be within reach of a keyboard.
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
     else place.removeAttribute("tabindex");
