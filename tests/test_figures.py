@@ -61,7 +61,7 @@ def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure:
 
 def test_published_points_are_crosses_and_measured_ones_are_filled(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["published"]
-    assert {trace.marker.symbol for trace in named(figure, "(published)")} == {figures.PUBLISHED_SYMBOL}
+    assert {trace.marker.symbol for trace in named(figure, "published: ")} == {figures.PUBLISHED_SYMBOL}
     assert not [trace for trace in named(figure, "measured") if "open" in trace.marker.symbol]
 
 
@@ -82,16 +82,17 @@ def test_this_machine_is_labelled_and_looks_like_nothing_else(every_figure: dict
 
 def test_the_published_figures_are_drawn_as_published(every_figure: dict[str, go.Figure]) -> None:
     table = summaries.df_published(notebook.load_published())
-    drawn = [x for trace in named(every_figure["published"], "(published)") for x in trace.x]
+    drawn = [x for trace in named(every_figure["published"], "published: ") for x in trace.x]
     assert sorted(drawn) == pytest.approx(sorted(float(us) * 1000 for us in table.protect_us))
 
 
-def test_the_size_slider_multiplies_every_point_and_interval(every_figure: dict[str, go.Figure]) -> None:
+def test_the_size_slider_multiplies_what_grows_with_size_and_nothing_else(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["published"]
     [slider] = figure.layout.sliders
     [moved] = next(step.args for step in slider.steps if step.label == "64 GiB")
     for trace, xs in zip(figure.data, moved["x"], strict=True):
-        assert xs == pytest.approx([x * 6.4 for x in trace.x])
+        factors = [1 if design == "unprotected" else 6.4 for design in trace.customdata]
+        assert xs == pytest.approx([x * factor for x, factor in zip(trace.x, factors, strict=True)])
 
 
 def test_the_fraction_slider_shows_each_fraction_and_keeps_this_machine(every_figure: dict[str, go.Figure]) -> None:

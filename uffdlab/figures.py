@@ -183,12 +183,12 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         _add_published(figure, table[table.thp.isin(states)], column)
         if backing:
-            _add_per_page(figure, data, backing, column, "measured", BLUE, "circle", 0)
+            _add_measured(figure, data, backing, column, "measured", BLUE, "circle", 0)
         if backing and here:
-            _add_per_page(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, _HERE_LIFT)
+            _add_measured(figure, here, backing, column, "this machine", HERE_COLOUR, HERE_SYMBOL, _HERE_LIFT)
     caption = (
-        "Crosses: published, one sample each. Filled: measured, median with 95 % interval. All points are times per "
-        "page multiplied up to the size that the slider sets. Logarithmic."
+        "Crosses: published, one sample each. Filled: measured, median with 95 % interval. Times are restated "
+        "for the size that the slider sets: in proportion, save for doing nothing, which costs the same at any size."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     _figure(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
@@ -203,24 +203,24 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
 
 
 def _total_step(figure: go.Figure, gib: int) -> dict[str, Any]:
-    factor = gib / _TABLE_GIB
-    moved: dict[str, Any] = {"x": [[x * factor for x in trace.x] for trace in figure.data]}
+    growth = [[summaries.growth_with_size(d, _TABLE_GIB, gib) for d in trace.customdata] for trace in figure.data]
+    both = list(zip(figure.data, growth, strict=True))
+    moved: dict[str, Any] = {"x": [_multiplied(trace.x, by) for trace, by in both]}
     for bar in ("array", "arrayminus"):
-        moved[f"error_x.{bar}"] = [[e * factor for e in trace.error_x[bar] or ()] for trace in figure.data]
+        moved[f"error_x.{bar}"] = [_multiplied(trace.error_x[bar], by) for trace, by in both]
     moved["hovertext"] = [[format_ns(x) for x in xs] for xs in moved["x"]]
     return {"method": "restyle", "args": [moved], "label": format_size(gib << 30)}
 
 
-def _ns_for_table(ns_per_page: pd.Series[Any]) -> list[float]:
-    pages = (_TABLE_GIB << 30) / 4096
-    return [float(ns) * pages for ns in ns_per_page]
+def _multiplied(values: Iterable[float] | None, by: Iterable[float]) -> list[float]:
+    return [value * factor for value, factor in zip(values or (), by, strict=False)]
 
 
 def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
     shown = {trace.name for trace in figure.data}
     for source, rows in table.groupby("source"):
         colour, name = _AUTHOR_LOOK[str(source)]
-        times = _ns_for_table(rows.ns_per_page)
+        times = rows.total_ns.astype(float).tolist()
         marker = {"symbol": PUBLISHED_SYMBOL, "color": colour, "size": 10, "line": {"color": colour, "width": 3}}
         figure.add_scatter(
             x=times,
@@ -240,25 +240,22 @@ def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
         )
 
 
-def _add_per_page(
+def _add_measured(
     figure: go.Figure, data: Dataset, backing: str, column: int, name: str, colour: str, symbol: str, lift: float
 ) -> None:
-    rows = summaries.df_per_page(data, backing)
+    rows = summaries.df_at_size(data, backing, _TABLE_GIB << 20)
     rows = rows[rows.design.isin(_MODES)]
-    scaled = pd.DataFrame(
-        {end: _ns_for_table(rows[end]) for end in ("ns_per_page", "ns_per_page_low", "ns_per_page_high")}
-    )
     figure.add_scatter(
-        x=scaled.ns_per_page.tolist(),
+        x=rows.total_ns.tolist(),
         y=[_ROWS[design] + lift for design in rows.design],
-        error_x=_interval(scaled, "ns_per_page"),
+        error_x=_interval(rows, "total_ns"),
         mode="markers",
         marker=_marker(colour, symbol, 10),
         name=name,
         legendgroup=name,
         showlegend=column == 1,
         customdata=list(rows.design),
-        hovertext=[format_ns(ns) for ns in scaled.ns_per_page],
+        hovertext=[format_ns(ns) for ns in rows.total_ns],
         text=_origin(rows),
         hovertemplate=_HOVER,
         row=1,

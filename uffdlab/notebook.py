@@ -92,7 +92,7 @@ def ranking(data: Dataset) -> Table:
 def cold(data: Dataset) -> Table:
     """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
     rows = []
-    for point in summaries.records(summaries.df_per_page(data, "anon")):
+    for point in summaries.records(summaries.df_largest(data, "anon")):
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
         ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}"}
         rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)

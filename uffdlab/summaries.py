@@ -15,7 +15,6 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval
 
-KIB_PER_PAGE = 4
 ENTRY_KIB = {
     "anon": 4,
     "anon_thp": 4,
@@ -70,22 +69,35 @@ def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
 
 
 def df_published(published: Dataset) -> pd.DataFrame:
-    """Return the thread's table: one row per source and mode, ``protect_us`` for 10 GiB and ``ns_per_page``."""
+    """Return the thread's table: one row per source and mode, ``protect_us`` for ``size_kib``, and ``total_ns``."""
     table = published.table("protect_times").copy()
-    table["ns_per_page"] = table.protect_us * 1000 / (table.size_kib / KIB_PER_PAGE)
+    table["total_ns"] = table.protect_us * 1000
     return table
 
 
-def df_per_page(data: Dataset, backing: str) -> pd.DataFrame:
-    """Return ns per 4 KiB page (prepare + protect) of each design on untouched memory, at the largest size measured."""
+def df_largest(data: Dataset, backing: str) -> pd.DataFrame:
+    """Return the row of ``df_protect`` of each design at its largest size of untouched memory."""
     points = df_protect(data)
     points = points[(points.backing == backing) & (points.populated == 0)]
-    largest = points.loc[points.groupby("design").size_kib.idxmax()].copy()
-    pages = largest.size_kib / KIB_PER_PAGE
-    for suffix in ("", "_low", "_high"):
-        largest[f"ns_per_page{suffix}"] = largest[f"total_ns{suffix}"] / pages
-    largest["cold_ns_per_page"] = largest.cold_ns / pages
-    return largest
+    return points.loc[points.groupby("design").size_kib.idxmax()]
+
+
+# On untouched anonymous memory these write nothing into any page table: they cost the same at every size.
+SIZE_INDEPENDENT = ("unprotected", "missing_wp")
+
+
+def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
+    """Return how many times longer a design takes on anonymous memory of another size: linear, or not at all."""
+    return 1.0 if design in SIZE_INDEPENDENT else to_kib / from_kib
+
+
+def df_at_size(data: Dataset, backing: str, size_kib: float) -> pd.DataFrame:
+    """Return ``df_largest`` with ``total_ns`` and its interval restated for another size of anonymous memory."""
+    rows = df_largest(data, backing).copy()
+    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rows.design, rows.size_kib, strict=True)]
+    for column in ("total_ns", "total_ns_low", "total_ns_high"):
+        rows[column] = rows[column] * factor
+    return rows
 
 
 # A write is lost when it goes unnoticed after the range was protected, with no discard in between.
