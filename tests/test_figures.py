@@ -61,7 +61,7 @@ def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure:
 
 def test_published_points_are_crosses_and_measured_ones_are_filled(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["published"]
-    assert {trace.marker.symbol for trace in named(figure, "(published)")} == {figures.PUBLISHED_SYMBOL}
+    assert {trace.marker.symbol for trace in named(figure, "published: ")} == {figures.PUBLISHED_SYMBOL}
     assert not [trace for trace in named(figure, "measured") if "open" in trace.marker.symbol]
 
 
@@ -82,7 +82,7 @@ def test_this_machine_is_labelled_and_looks_like_nothing_else(every_figure: dict
 
 def test_the_published_figures_are_drawn_as_published(every_figure: dict[str, go.Figure]) -> None:
     table = summaries.df_published(notebook.load_published())
-    drawn = [x for trace in named(every_figure["published"], "(published)") for x in trace.x]
+    drawn = [x for trace in named(every_figure["published"], "published: ") for x in trace.x]
     assert sorted(drawn) == pytest.approx(sorted(float(us) * 1000 for us in table.protect_us))
 
 
