@@ -43,12 +43,6 @@ def _types(frame: Any) -> list[tuple[str, str]]:
     return [(name, kinds.get(frame[name].dtype.kind, "string")) for name in frame]
 
 
-def test_every_figure_has_a_caption_and_an_origin(drawn: list[go.Figure]) -> None:
-    for figure in drawn:
-        assert figure.layout.meta["caption"].endswith(".")
-        assert "made-up · Linux 6.18.5 · A processor" in figure.layout.meta["origin"]
-
-
 def test_every_point_can_say_what_it_is(drawn: list[go.Figure]) -> None:
     for figure in drawn:
         for trace in figure.data:
