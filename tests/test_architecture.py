@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": {"provenance", "errors"},
     "campaign": {"native", "host", "probes", "datasets", "provenance", "units", "errors"},
     "summaries": {"datasets", "stats"},
-    "claims": {"datasets", "stats", "errors"},
+    "claims": {"datasets", "stats", "units", "errors"},
     "figures": {"summaries", "datasets", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units"},
     "report": {"datasets", "errors"},

@@ -14,7 +14,7 @@ from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import ratio_interval
-from uffdlab.units import format_ns, format_size
+from uffdlab.units import format_ns, format_ratio, format_size
 
 
 class Table:
@@ -101,8 +101,12 @@ def cold(data: Dataset) -> Table:
 
 def _ratio(top: list[float], bottom: list[float]) -> str:
     found = ratio_interval(top, bottom)
-    interval = f" ({found.low:.3g} to {found.high:.3g})" if found.low is not None else " (too few samples)"
-    return f"{found.value:.3g}{interval}"
+    interval = (
+        f" ({format_ratio(found.low)} to {format_ratio(found.high)})"
+        if found.low is not None and found.high is not None
+        else " (too few samples)"
+    )
+    return f"{format_ratio(found.value)}{interval}"
 
 
 def ledger(verdicts: Iterable[Verdict]) -> Table:

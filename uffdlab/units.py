@@ -43,3 +43,8 @@ def format_ns(ns: float) -> str:
         if abs(ns) >= factor:
             return f"{ns / factor:.3g} {unit}"
     return f"{ns:.3g} ns"
+
+
+def format_ratio(value: float) -> str:
+    """Return a ratio with the digits it deserves: three below 100, whole numbers with separators above."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -10,6 +10,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, ratio_interval
+from uffdlab.units import format_ratio
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 
@@ -144,8 +145,8 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
     open_ = [b for b in known if protected[b] and not _settled(saved[b])]
     could = [b for b in known if protected[b] and _above(saved[b]) and _memory_saved_kib(data, b) > 0]
     evidence = _state_evidence(data, _QEMU_BACKENDS, ("none",)) + tuple(
-        f"samples: {_TITLES[b]}: (read loop + protect) / protect = {one.value:.3g}"
-        + (f" ({one.low:.3g} to {one.high:.3g})" if one.known else " (too few samples for an interval)")
+        f"samples: {_TITLES[b]}: (read loop + protect) / protect = {format_ratio(one.value)}"
+        + (_between(one))
         + f", {_memory_saved_kib(data, b) / 1024:.4g} MiB not filled"
         for b, one in saved.items()
         if one
@@ -170,6 +171,12 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
         dataset=data.id,
         limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",
     )
+
+
+def _between(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return " (too few samples for an interval)"
+    return f" ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
 
 
 def _settled(estimate: Estimate | None) -> bool:

@@ -7,6 +7,8 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from uffdlab.units import format_ratio
+
 Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
 
 
@@ -53,5 +55,9 @@ class Verdict:
     def _effect(self) -> str | None:
         if self.effect is None:
             return None
-        between = f", 95 % interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
-        return f"{self.quantity}: {self.effect:.3g}{between}"
+        between = (
+            f", 95 % interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
+            if self.interval
+            else ""
+        )
+        return f"{self.quantity}: {format_ratio(self.effect)}{between}"
