@@ -95,14 +95,22 @@ def test_the_size_slider_multiplies_what_grows_with_size_and_nothing_else(every_
         assert xs == pytest.approx([x * factor for x, factor in zip(trace.x, factors, strict=True)])
 
 
-def test_the_fraction_slider_shows_each_fraction_and_keeps_this_machine(every_figure: dict[str, go.Figure]) -> None:
+def test_the_fraction_slider_shows_what_was_measured_at_each_fraction(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["skip"]
     [slider] = figure.layout.sliders
     assert [step.label for step in slider.steps] == ["0%", "50%"]
     shown = [step.args[0]["visible"] for step in slider.steps]
+    assert all(first != second for first, second in zip(*shown, strict=True))
+    assert [trace.visible for trace in figure.data] == shown[0]
+
+
+def test_this_machine_is_hidden_at_fractions_it_did_not_measure(tmp_path: Path, measured: Dataset) -> None:
+    rows = [sample("shmem", design, 0, 1000 + i) for design in ("preread", "unprotected") for i in range(7)]
+    figure = figures.plot_skip(measured, dataset(tmp_path / "mine", rows, id_="mine"))
+    [slider] = figure.layout.sliders
     mine = [i for i, trace in enumerate(figure.data) if "this machine" in trace.name]
-    assert all(flags[i] for flags in shown for i in mine)
-    assert all(first != second for i, (first, second) in enumerate(zip(*shown, strict=True)) if i not in mine)
+    assert mine
+    assert [[step.args[0]["visible"][i] for i in mine] for step in slider.steps] == [[True] * 4, [False] * 4]
 
 
 def test_the_guest_slider_moves_the_predictions_where_the_model_puts_them(

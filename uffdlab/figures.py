@@ -277,34 +277,39 @@ _SKIP_NAMES = {
 _SKIP_DESIGN = {"anon": "pte_marker"}
 
 
-def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 20) -> go.Figure:
-    """Draw time and memory of populating first against not populating, by backing; a slider moves the fraction."""
+_SKIP_KIB = 1 << 20  # all points of the figure are of ranges of this size
+
+
+def plot_skip(data: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw time and memory of populating first against not populating, by backing; a slider moves the fraction.
+
+    A quick measurement of this machine has untouched memory only, and is shown only beside that.
+    """
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
-    points = summaries.df_protect(data)
-    points = points[points.size_kib == size_kib]
-    fractions = sorted(points[points.backing.isin(_SKIP_BACKINGS)].populated.unique())
+    points = _skip_points(data)
+    fractions = sorted(points.populated.unique())
+    mine = _skip_points(here) if here else points[:0]
+    shown_at: list[float] = []  # which fraction each trace belongs to
     for fraction in fractions:
-        visible = fraction == fractions[0]
-        for populating in (True, False):
-            _add_skip(figure, points[points.populated == fraction], populating, visible)
-    per_fraction = len(figure.data) // max(1, len(fractions))
-    if here:
-        mine = summaries.df_protect(here)
-        for populating in (True, False):
-            _add_skip(figure, mine[mine.populated == 0], populating, True, here=True)
-    steps = [_fraction_step(figure, i, per_fraction, len(fractions), f) for i, f in enumerate(fractions)]
-    caption = (
-        f"{format_size(size_kib * 1024)} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
-    )
+        for rows, whose in ((points, False), (mine, True)):
+            at_fraction = rows[rows.populated == fraction]
+            if whose and at_fraction.empty:
+                continue
+            for populating in (True, False):
+                _add_skip(figure, at_fraction, populating, fraction == fractions[0], here=whose)
+        shown_at += [fraction] * (len(figure.data) - len(shown_at))
+    steps = [_fraction_step(shown_at, fraction) for fraction in fractions]
+    size = format_size(_SKIP_KIB * 1024)
+    caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
-    _figure(figure, caption, origins, (500, 640), {"x": "ns per GiB", "x2": "MiB per GiB"})
+    _figure(figure, caption, origins, (500, 640), {"x": "ns", "x2": "MiB"})
     drawn = _log_range(_reach((trace for trace in figure.data if trace.xaxis == "x"), "x"))
-    figure.update_xaxes(**_time_axis("to prepare and protect, per GiB", every=3), range=drawn, col=1)
-    figure.update_xaxes(title_text="filled, MiB per GiB", range=[-45, 1110], col=2)
+    figure.update_xaxes(**_time_axis("to prepare and protect", every=3), range=drawn, col=1)
+    figure.update_xaxes(title_text="filled, MiB", range=[-45, 1110], col=2)
     names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if not fractions:
-        _say(figure, f"{data.id} holds no samples of {format_size(size_kib * 1024)}")
+        _say(figure, f"{data.id} holds no samples of {size}")
     figure.update_layout(sliders=_slider(steps, "written beforehand: "))
     return figure
 
@@ -312,10 +317,7 @@ def plot_skip(data: Dataset, here: Dataset | None = None, size_kib: int = 1 << 2
 def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible: bool, here: bool = False) -> None:
     wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
     rows = points[points.backing.map(wanted) == points.design]
-    rows = rows.loc[rows.groupby("backing").size_kib.idxmax()] if len(rows) else rows
     places = [_HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
-    gib = rows.size_kib / 1048576
-    per_gib = pd.DataFrame({end: rows[end] / gib for end in ("total_ns", "total_ns_low", "total_ns_high")})
     # Of two sizes, so that both are seen where they meet.
     colour, symbol, size = (VERMILLION, "circle", 13) if populating else (BLUE, "diamond", 7)
     label = "populate, then protect" if populating else "protect only"
@@ -325,27 +327,33 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
     shared |= {"customdata": [_SKIP_NAMES[b] for b in rows.backing], "text": _origin(rows), "hovertemplate": _HOVER}
     marker = _marker(colour, symbol, 10 if here else size)
     figure.add_scatter(
-        x=per_gib.total_ns.tolist(),
-        error_x=_interval(per_gib, "total_ns"),
-        hovertext=_times(per_gib, "total_ns"),
+        x=rows.total_ns.tolist(),
+        error_x=_interval(rows, "total_ns"),
+        hovertext=_times(rows, "total_ns"),
         marker=marker,
         row=1,
         col=1,
         **shared,
     )
-    memory = ((rows.filled_kib + rows.table_kib) / 1024 / gib).tolist()
-    said = [f"{mib:.3g} MiB per GiB" for mib in memory]
+    memory = ((rows.filled_kib + rows.table_kib) / 1024).tolist()
+    said = [f"{mib:.4g} MiB" for mib in memory]
     figure.add_scatter(x=memory, hovertext=said, marker=marker, showlegend=False, row=1, col=2, **shared)
 
 
-def _fraction_step(figure: go.Figure, index: int, per: int, count: int, fraction: float) -> dict[str, Any]:
-    shown = [index * per <= i < (index + 1) * per or i >= per * count for i in range(len(figure.data))]
-    return {"method": "restyle", "args": [{"visible": shown}], "label": f"{fraction:.0%}"}
+def _skip_points(data: Dataset) -> pd.DataFrame:
+    points = summaries.df_protect(data)
+    return points[(points.size_kib == _SKIP_KIB) & points.backing.isin(_SKIP_BACKINGS)]
+
+
+def _fraction_step(shown_at: Sequence[float], fraction: float) -> dict[str, Any]:
+    visible = [one == fraction for one in shown_at]
+    return {"method": "restyle", "args": [{"visible": visible}], "label": f"{fraction:.0%}"}
 
 
 # --- what an entry costs ---------------------------------------------------------------------------------------------
 
 _GUEST_GIB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+_GUEST_START = _GUEST_GIB.index(1024)  # beyond what was measured, so that a reader sees a prediction first
 
 
 def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go.Figure:
@@ -359,7 +367,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     measured = len(figure.data)
     entry_costs = summaries.df_entry_costs(costs)
     for cost in summaries.records(entry_costs):
-        _add_prediction(figure, cost, _GUEST_GIB[6])
+        _add_prediction(figure, cost, _GUEST_GIB[_GUEST_START])
     steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
     caption = (
         "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that the slider "
@@ -374,7 +382,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     figure.update_xaxes(**_size_axis("size of the empty range"), range=_log_range(sizes))
     figure.update_yaxes(**_time_axis("one UFFDIO_WRITEPROTECT"), range=_log_range(times))
     if largest:
-        figure.update_layout(sliders=_slider(steps, "guest RAM: ", active=6))
+        figure.update_layout(sliders=_slider(steps, "guest RAM: ", active=_GUEST_START))
     else:
         _say(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
     return figure

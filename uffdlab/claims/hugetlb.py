@@ -78,7 +78,10 @@ def needs_feature(data: Dataset, claim: Claim) -> Verdict:
         absent = [b for b in _HUGETLB if b not in measured]
         because = f"{_named(absent)}: not measured with and without the feature"
         return claim.undecided(data, because)
-    because = "on every hugetlb backing the write to empty memory is reported, or not, alike with and without it"
+    without = [b for b in measured if not pairs[b][0]]
+    because = "the write to empty memory is reported without the feature too, on every hugetlb backing"
+    if without:
+        because = f"the write to empty memory is not reported with the feature either on {_named(without)}"
     return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
 
 
