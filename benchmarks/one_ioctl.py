@@ -30,7 +30,7 @@ from uffdlab.stats import Estimate, median_interval
 from uffdlab.units import format_ns, parse_size
 
 HERE = Path(__file__).parent
-SAMPLES = 6  # in each process; the later half counts
+SAMPLES = 40  # in each process; the later half counts
 
 
 def bare(program: Path, size: int) -> list[int]:
