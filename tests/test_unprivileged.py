@@ -60,26 +60,45 @@ class Nobody:
         return uffdlab_run(*arguments, cwd=self.home, command=command, env=environment, **options)
 
 
+# What the commands tested here import, for where the environment itself is closed to other users.
+NEEDED = ("cffi", "pycparser", "pandas", "numpy", "numpy.libs", "dateutil", "rich", "markdown_it", "mdurl", "pygments")
+SINGLE_FILES = ("_cffi_backend*.so", "six.py")
+
+
 @pytest.fixture(scope="module")
 def nobody() -> Iterator[Nobody]:
-    """The directories of Python and of pytest may be closed to other users: then another Python, and our own one."""
-    path = os.pathsep.join([str(PACKAGE_ROOT), *(p for p in sys.path if p.endswith("-packages"))])
+    """Python, the packages or the checkout may be closed to other users: then another Python, and copies of the rest."""
     home = Path(tempfile.mkdtemp(prefix="uffdlab-nobody-"))
     try:
         os.chown(home, NOBODY, NOBODY)
-        candidates = [sys.executable, *(p for p in [shutil.which("python3", path=os.defpath)] if p)]
-        for python in candidates:
-            user = Nobody(python, home, path)
-            try:
-                ready = user.run("--version", before=["-c", "import uffdlab.native._probe, pandas, rich"])
-                if ready.returncode == 0:
-                    yield user
-                    return
-            except PermissionError:
-                continue
-        pytest.skip(f"no other user may run Python with the packages here: tried {', '.join(candidates)}")
+        installed = [path for path in sys.path if path.endswith("-packages")]
+        in_place = os.pathsep.join([str(PACKAGE_ROOT), *installed])
+        pythons = [sys.executable, *(p for p in [shutil.which("python3", path=os.defpath)] if p)]
+        for user in (Nobody(python, home, path) for path in (in_place, str(home / "copies")) for python in pythons):
+            if user.path != in_place and not Path(user.path).exists():
+                _copy_packages([Path(path) for path in installed], Path(user.path))
+            if _can_run(user):
+                yield user
+                return
+        pytest.skip(f"no other user may run Python with the packages here: tried {', '.join(pythons)}")
     finally:
         shutil.rmtree(home)
+
+
+def _can_run(user: Nobody) -> bool:
+    try:
+        return user.run(before=["-c", "import uffdlab.native._probe, pandas, rich"]).returncode == 0
+    except PermissionError:
+        return False
+
+
+def _copy_packages(installed: Sequence[Path], to: Path) -> None:
+    shutil.copytree(PACKAGE_ROOT / "uffdlab", to / "uffdlab")
+    for directory in installed:
+        for found in (directory / name for name in NEEDED if (directory / name).is_dir()):
+            shutil.copytree(found, to / found.name, dirs_exist_ok=True)
+        for found in (file for pattern in SINGLE_FILES for file in directory.glob(pattern)):
+            shutil.copy(found, to)
 
 
 @pytest.fixture(params=["0", "1"])
