@@ -67,7 +67,7 @@ SINGLE_FILES = ("_cffi_backend*.so", "six.py")
 
 @pytest.fixture(scope="module")
 def nobody() -> Iterator[Nobody]:
-    """Python, the packages or the checkout may be closed to other users: then another Python, and copies of the rest."""
+    """Python, packages or checkout may be closed to other users: then another Python, and copies of the rest."""
     home = Path(tempfile.mkdtemp(prefix="uffdlab-nobody-"))
     try:
         os.chown(home, NOBODY, NOBODY)
