@@ -71,7 +71,10 @@ def why_impossible() -> str | None:
 def needs_text(blocks: Sequence[Block]) -> str:
     """Return what the blocks need at their peak, as a clause."""
     needs = peak(block.needs() for block in blocks)
-    pools = [f"{count} huge pages of {format_size(size * 1024)}" for size, count in sorted(needs.hugepages.items())]
+    pools = [
+        f"{count} huge page{'s' * (count > 1)} of {format_size(size * 1024)}"
+        for size, count in sorted(needs.hugepages.items())
+    ]
     return " and ".join([f"{format_size(needs.memory_kib * 1024)} of memory", *pools])
 
 
