@@ -9,7 +9,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
-	@echo "make lab-full   measure the full suite into build/full (half an hour, as root)"
+	@echo "make lab-full   measure the full suite into build/full (a quarter of an hour, as root)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make lint       formatting, lint and types only"
 

@@ -127,3 +127,27 @@ def test_the_guest_slider_moves_the_predictions_where_the_model_puts_them(
 def test_a_backing_that_was_not_measured_is_not_drawn(measured: Dataset) -> None:
     drawn = [trace.name for trace in figures.plot_guest(measured, measured).data]
     assert not [name for name in drawn if "1 GiB" in name]
+
+
+SHAPES = {
+    "nothing": [],
+    "cold only": [sample("anon", "preread", 5, 6, cold=True), sample("shmem", "unprotected", 0, 6, cold=True)],
+    "no markers": [
+        sample(b, d, 5, 6 + i) for b in ("anon", "shmem") for d in ("preread", "unprotected") for i in range(3)
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_dataset_that_lacks_samples_still_gives_every_figure_and_table(tmp_path: Path, shape: str) -> None:
+    data = dataset(tmp_path / "d", SHAPES[shape])
+    figures.plot_published(notebook.load_published(), data, data)
+    figures.plot_skip(data, data)
+    figures.plot_guest(data, data, data)
+    for table in (
+        notebook.ranking(data),
+        notebook.cold(data),
+        notebook.entry_costs(data),
+        notebook.reported_table(data),
+    ):
+        assert "<table" in table._repr_html_()

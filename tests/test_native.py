@@ -35,7 +35,8 @@ built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.w
 def test_every_c_file_compiles_without_a_warning(compiler: str, source: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-fsyntax-only"]
+    # To an object file: some warnings come from passes that a check of the syntax never reaches.
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-c", "-o", os.devnull]
     done = subprocess.run([compiler, *flags, source], cwd=NATIVE, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -386,6 +386,11 @@ def _measure_here(notices: list[str]) -> Path | None:
         return None
     if measured.rows.interrupted:
         raise KeyboardInterrupt
+    if not measured.rows.tables.get("samples"):
+        why = "; ".join(measured.reasons()[:1])
+        notices.append(f"Nothing could be timed on this machine: {why}")
+        _say(f"nothing could be timed on this machine, the pages show recorded data only: {why}")
+        return None
     if (THIS_MACHINE / "datapackage.json").exists():
         shutil.rmtree(THIS_MACHINE)
     _save(measured, THIS_MACHINE, "quick")

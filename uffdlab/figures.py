@@ -341,7 +341,7 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
 
 
 def _skip_points(data: Dataset) -> pd.DataFrame:
-    points = summaries.df_protect(data)
+    points = summaries.df_warm(data)
     return points[(points.size_kib == _SKIP_KIB) & points.backing.isin(_SKIP_BACKINGS)]
 
 

@@ -79,20 +79,30 @@ def ranking(data: Dataset) -> Table:
     rows = []
     for backing, thp in (("anon", "off"), ("anon_thp", "on")):
         warm = samples[(samples.backing == backing) & ~samples.cold & (samples.populated == 0)]
-        size = min(warm[warm.design == d].size_kib.max() for d in ("preread", "populate_read", "pte_marker"))
-        at_size = warm[warm.size_kib == size]
-        total = {d: list(rows.prepare_ns + rows.protect_ns) for d, rows in at_size.groupby("design")}
-        row = {"THP": thp, "at": format_size(float(size) * 1024)}
-        for design in ("preread", "populate_read"):
-            row[f"{design} / pte_marker"] = _ratio(total[design], total["pte_marker"])
+        sizes = [set(warm[warm.design == design].size_kib) for design in _RANKED]
+        common = set.intersection(*sizes)
+        if not common:
+            continue
+        total = {d: _totals(warm[(warm.design == d) & (warm.size_kib == max(common))]) for d in _RANKED}
+        row = {"THP": thp, "at": format_size(float(max(common)) * 1024)}
+        row |= {f"{d} / pte_marker": _ratio(total[d], total["pte_marker"]) for d in _RANKED[:2]}
         rows.append(row)
-    return Table(pd.DataFrame(rows), index=False)
+    return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
+
+
+_RANKED = ("preread", "populate_read", "pte_marker")
+
+
+def _totals(rows: pd.DataFrame) -> list[float]:
+    return [float(ns) for ns in rows.prepare_ns + rows.protect_ns]
 
 
 def cold(data: Dataset) -> Table:
     """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
     rows = []
     for point in summaries.records(summaries.df_largest(data, "anon")):
+        if pd.isna(point.cold_ns):
+            continue
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
         ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}"}
         rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)

@@ -32,6 +32,12 @@ def records(frame: pd.DataFrame) -> Iterator[Any]:
 
 
 _POINT = ["backing", "design", "size_kib", "populated"]
+_TIMES = ("total_ns", "protect_ns", "prepare_ns")
+_MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")] + [
+    "cold_ns",
+    "table_kib",
+    "filled_kib",
+]
 _SAMPLE_COLUMNS = [*_POINT, "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
 
 
@@ -44,17 +50,25 @@ def df_protect(data: Dataset) -> pd.DataFrame:
     samples = data.require("samples", _SAMPLE_COLUMNS).copy()
     samples["total_ns"] = samples.prepare_ns + samples.protect_ns
     samples["filled_kib"] = samples.rss_growth_kib + samples.hugetlb_growth_kib.fillna(0)
-    return pd.DataFrame([_point(key, group) for key, group in samples.groupby(_POINT)])
+    rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
+    return pd.DataFrame(rows, columns=[*_POINT, "n", *_MEASURES]).astype(dict.fromkeys(_MEASURES, "float64"))
+
+
+def df_warm(data: Dataset) -> pd.DataFrame:
+    """Return the rows of ``df_protect`` that have a warm sample: what a figure can draw."""
+    points = df_protect(data)
+    return points[points.n > 0]
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     warm, cold = group[~group.cold], group[group.cold]
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm)}
-    for column in ("total_ns", "protect_ns", "prepare_ns"):
+    for column in _TIMES:
         row |= _columns(column, _estimate(warm[column]))
     row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
-    row["table_kib"] = float(group.table_growth_kib.median())
-    row["filled_kib"] = float(group.filled_kib.median())
+    counted = warm if len(warm) else cold
+    row["table_kib"] = float(counted.table_growth_kib.median())
+    row["filled_kib"] = float(counted.filled_kib.median())
     return row
 
 
@@ -77,7 +91,7 @@ def df_published(published: Dataset) -> pd.DataFrame:
 
 def df_largest(data: Dataset, backing: str) -> pd.DataFrame:
     """Return the row of ``df_protect`` of each design at its largest size of untouched memory."""
-    points = df_protect(data)
+    points = df_warm(data)
     points = points[(points.backing == backing) & (points.populated == 0)]
     return points.loc[points.groupby("design").size_kib.idxmax()]
 
@@ -163,7 +177,7 @@ MARKER_DESIGN = {
 
 def df_marker_times(data: Dataset, backings: Iterable[str] = tuple(MARKER_DESIGN)) -> pd.DataFrame:
     """Return the time to protect an empty range by size, for each backing with the design that leaves markers."""
-    points = df_protect(data)
+    points = df_warm(data)
     chosen = [
         points[(points.backing == b) & (points.design == MARKER_DESIGN[b]) & (points.populated == 0)] for b in backings
     ]

@@ -21,7 +21,7 @@ ffibuilder.set_source(
     '#include "probe.h"\n#include "uapi.h"',
     sources=[str(HERE / name) for name in SOURCES],
     include_dirs=[str(HERE)],
-    depends=[str(HERE / name) for name in ("probe.h", "probe.cdef.h", "uapi.h")],
+    depends=[str(HERE / name) for name in ("probe.h", "probe.cdef.h", "probe.constants.txt", "uapi.h")],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread"],
     extra_link_args=["-pthread"],
     optional=True,  # without a compiler the rest of the package still installs

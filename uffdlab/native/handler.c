@@ -93,7 +93,7 @@ static void drain(struct ul_handler *h)
 	struct ul_uffd_msg msgs[64];
 	ssize_t got;
 
-	while ((got = read(h->fd, msgs, sizeof(msgs))) > 0)
+	while (ul_now_ns() < h->deadline_ns && (got = read(h->fd, msgs, sizeof(msgs))) > 0)
 		for (size_t i = 0; i < (size_t)got / sizeof(msgs[0]); i++)
 			resolve(h, &msgs[i]);
 }
@@ -115,12 +115,17 @@ static void *handle(void *arg)
 			close(h->fd);
 			return NULL;
 		}
-		if (poll(fds, 2, (int)((h->deadline_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
-			return NULL;
+		if (poll(fds, 2, (int)((h->deadline_ns - now) / 1000000) + 1) < 0) {
+			if (errno != EINTR)
+				h->deadline_ns = 0;
+			continue;
+		}
 		if (fds[0].revents & POLLIN)
 			drain(h);
-		if ((fds[1].revents & POLLIN) || (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL)))
+		if (fds[1].revents & POLLIN)
 			return NULL;
+		if (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL))
+			h->deadline_ns = 0;	/* nothing can be resolved any more: release the waiters */
 	}
 }
 

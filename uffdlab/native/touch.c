@@ -40,6 +40,9 @@ static void guard_end(void)
 	sigaction(SIGBUS, &previous, NULL);
 }
 
+/* Out of line: what is live across sigsetjmp() must not share registers with the loop. */
+#define UL_LOOP UL_RAW __attribute__((noinline))
+
 UL_RAW static inline void touch(uint64_t addr, int write)
 {
 	volatile char *byte = (volatile char *)(uintptr_t)addr;
@@ -61,14 +64,14 @@ unsigned int ul_bin(uint64_t ns)
 	return octave * 4 + (unsigned int)((ns >> (octave - 2)) & 3);
 }
 
-UL_RAW static void touch_range(uint64_t addr, uint64_t len, uint64_t stride, int write)
+UL_LOOP static void touch_range(uint64_t addr, uint64_t len, uint64_t stride, int write)
 {
 	for (uint64_t at = 0; at < len; at += stride)
 		touch(addr + at, write);
 }
 
 /* Every sample_every-th touch is timed on its own, so that the clock costs the loop next to nothing. */
-UL_RAW static void touch_sampled(uint64_t addr, uint64_t len, uint64_t stride, int write,
+UL_LOOP static void touch_sampled(uint64_t addr, uint64_t len, uint64_t stride, int write,
 				 uint64_t sample_every, uint64_t *bins)
 {
 	uint64_t until_sample = sample_every, start;
@@ -108,7 +111,7 @@ int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint
 	return 0;
 }
 
-UL_RAW static void touch_offsets(uint64_t addr, const uint64_t *offsets, uint64_t count, int write)
+UL_LOOP static void touch_offsets(uint64_t addr, const uint64_t *offsets, uint64_t count, int write)
 {
 	for (uint64_t i = 0; i < count; i++)
 		touch(addr + offsets[i], write);
@@ -142,7 +145,7 @@ static uint64_t next_random(uint64_t *state)
 }
 
 /* Selection sampling (Knuth, algorithm S): exactly `wanted` pages, each set of them equally likely. */
-UL_RAW static void touch_selected(uint64_t addr, uint64_t pages, uint64_t stride, uint64_t wanted,
+UL_LOOP static void touch_selected(uint64_t addr, uint64_t pages, uint64_t stride, uint64_t wanted,
 				  uint64_t seed)
 {
 	for (uint64_t page = 0; page < pages && wanted; page++) {

@@ -129,13 +129,19 @@ def _observe(spec: SemanticsSpec, moment: str) -> dict[str, Any]:
             memory.touch_at([page], READ if spec.content == "read" else WRITE)
         uffd.register(memory, missing=wanted.missing)
         reached = _bring_about(moment, memory, uffd, page)
+        if reached.deadline_hit:
+            raise UffdlabError(_gave_up(reached))
         state = memory.state(page)
         with uffd.handled(backing.page_bytes, HANDLER_TIMEOUT_S) as events:
             memory.touch_at([page], WRITE)
         after = memory.state(page)
-    if reached.deadline_hit or events.deadline_hit:
-        raise UffdlabError(f"the event handler gave up after {HANDLER_TIMEOUT_S} s (errno {events.last_errno})")
+    if events.deadline_hit:
+        raise UffdlabError(_gave_up(events))
     return _row(state, reached, events, after)
+
+
+def _gave_up(events: Events) -> str:
+    return f"the event handler gave up after {HANDLER_TIMEOUT_S:g} s (errno {events.last_errno})"
 
 
 def _watched_page(backing: Backing) -> int:

@@ -29,6 +29,17 @@ class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an er
         self.errno = errno_
 
 
+class FeatureMissingError(KernelRefused):
+    """UFFDIO_API succeeded, and a feature asked for is not among those granted."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Name what is missing."""
+        Exception.__init__(
+            self, f"this kernel does not grant {', '.join(names)}: 'uffdlab doctor' says which one has it"
+        )
+        self.operation, self.errno = "UFFDIO_API", 0
+
+
 def check(operation: str, result: int) -> int:
     """Return a native result that is not negative; raise KernelRefused for -errno."""
     if result < 0:
@@ -209,7 +220,7 @@ class Userfault:
             stats = ffi.new("struct ul_handler_stats *")
             check("handler thread", lib.ul_handler_stop(handler, stats))
             _copy(stats, seen)
-            self.closed = seen.deadline_hit
+            self.closed |= seen.deadline_hit
 
 
 def _copy(stats: Any, seen: Events) -> None:
@@ -230,6 +241,9 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     try:
         check("UFFDIO_API", lib.ul_uffd_api(fd, uapi.feature_mask(features), granted, ioctls))
         uffd.features = int(granted[0])
+        absent = uapi.feature_mask(features) & ~uffd.features
+        if absent:  # a kernel may accept a request and leave out what it was built without
+            raise FeatureMissingError(uapi.feature_names(absent))
         yield uffd
     finally:
         if not uffd.closed:
