@@ -101,6 +101,7 @@ def measure(
         if allow_host_changes:
             _fill_pools(stack, peak(block.needs() for block in blocks), say)
         _refuse_if_hopeless(blocks)
+        known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
         rows = runner.run(blocks, progress)
     known |= {"suite": suite, "started_utc": day, "duration_s": round(time.monotonic() - started, 1)}
     probes = tuple(dict.fromkeys(block.probe for block in sorted(blocks, key=lambda block: block.probe)))

@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if "expected one argument" in message and "--size" in message:
+            message += " (a negative size is no size: write a positive one, such as 1GiB)"
         raise UffdlabError(f"{message}; see '{self.prog} --help'")
 
 

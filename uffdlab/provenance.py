@@ -57,7 +57,7 @@ KEYS: dict[str, Key] = {
     "mthp_enabled": Key("smaller huge pages (mTHP): enabled, by size in KiB", "mapping"),
     "khugepaged": Key("khugepaged settings", "mapping"),
     "hugetlb_pools": Key(
-        "hugetlb pools at start: total / free / reserved / surplus / overcommit, by size in KiB", "mapping"
+        "hugetlb pools while measuring: total / free / reserved / surplus / overcommit, by size in KiB", "mapping"
     ),
     "ksm_run": Key("KSM: run", "integer"),
     "ksm_use_zero_pages": Key("KSM: use_zero_pages", "boolean"),
