@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from uffdlab.probes.runner import Block, Rows
 from uffdlab.units import format_size
 
 Say = Callable[[str], None]
+BASE_PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def why_impossible() -> str | None:
     missing = native.why_missing()
     if missing:
         return missing
+    page = os.sysconf("SC_PAGE_SIZE")
+    if page != BASE_PAGE_BYTES:
+        return (
+            f"this kernel's base page has {page} B: the probes know {BASE_PAGE_BYTES} B only, measure on such a kernel"
+        )
     found = features.query()
     return None if found.available else errnos.explain("open userfaultfd", found.errno or 0)
 

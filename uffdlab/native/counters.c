@@ -60,7 +60,7 @@ static int64_t interrupts(const char *text, const char *label)
 
 int ul_counters(struct ul_counters *now)
 {
-	static char text[1 << 17];
+	static char text[1 << 20];	/* /proc/interrupts grows with CPUs times interrupts */
 	struct rusage usage;
 	ssize_t got;
 
@@ -74,7 +74,8 @@ int ul_counters(struct ul_counters *now)
 	now->hugetlb_kib = status_kib(text, "HugetlbPages:");
 
 	got = slurp("/proc/interrupts", text, sizeof(text));
-	now->tlb_ipis = got < 0 ? -1 : interrupts(text, "TLB:");
+	/* A text that fills the buffer was cut: better unknown than summed over some CPUs. */
+	now->tlb_ipis = got < 0 || got == sizeof(text) - 1 ? -1 : interrupts(text, "TLB:");
 
 	if (getrusage(RUSAGE_SELF, &usage))
 		return -errno;

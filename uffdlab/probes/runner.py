@@ -26,7 +26,7 @@ Ending = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Block:
-    """One child's work: a probe and the values of its spec, with a deadline in seconds."""
+    """One child's work: a probe and the values of its spec, with a deadline in seconds for each row it measures."""
 
     number: int
     probe: str
@@ -147,6 +147,7 @@ def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending 
             chunk = os.read(child.stdout.fileno(), 1 << 16)
             if not chunk:
                 break
+            deadline = time.monotonic() + block.deadline_s  # for the next row: a long block is not a hung one
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
                 said = _take(line, block, rows)
