@@ -10,9 +10,9 @@ import pytest
 from test_runner import AFTER_TWO_SAMPLES, Misbehave, block
 
 from uffdlab import campaign, datasets
+from uffdlab.backing import GIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory
-from uffdlab.probes.backing import GIB, MIB
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import SemanticsSpec

@@ -289,7 +289,7 @@ def test_ctrl_c_in_a_suite_keeps_what_was_measured(tmp_path: Path) -> None:
     finished = outcomes.index("interrupted")
     assert finished >= 5
     assert set(outcomes[finished:]) == {"interrupted"}
-    assert len(kept.table("samples")) >= 5 * finished - 5 * outcomes.count("skipped")
+    assert len(kept.table("samples")) >= 2 * finished - 2 * outcomes.count("skipped")
 
 
 @pytest.mark.uffd

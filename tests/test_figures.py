@@ -12,6 +12,7 @@ from synthetic import dataset, sample, state
 
 from uffdlab import figures, notebook, summaries
 from uffdlab.datasets import Dataset
+from uffdlab.figures import style
 
 GIB_KIB = 1 << 20
 MARKERS = {"anon": "pte_marker", "shmem": "unprotected", "hugetlb_2m_private": "unprotected"}
@@ -61,7 +62,7 @@ def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure:
 
 def test_published_points_are_crosses_and_measured_ones_are_filled(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["published"]
-    assert {trace.marker.symbol for trace in named(figure, "published: ")} == {figures.PUBLISHED_SYMBOL}
+    assert {trace.marker.symbol for trace in named(figure, "published: ")} == {style.PUBLISHED_SYMBOL}
     assert not [trace for trace in named(figure, "measured") if "open" in trace.marker.symbol]
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uffdlab.backing import BACKINGS, GIB, KIB, MIB
+from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory, settings
 from uffdlab.probes import protect, semantics
-from uffdlab.probes.backing import BACKINGS, GIB, KIB, MIB
-from uffdlab.probes.design import DESIGNS
 from uffdlab.probes.needs import RESERVE_KIB, Needs, peak
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, MOMENTS, SemanticsSpec

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from running import alive, environment, wait_until
 
+from uffdlab.backing import GIB, MIB
 from uffdlab.host import memory
 from uffdlab.probes import runner
-from uffdlab.probes.backing import GIB, MIB
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.runner import Block, Rows
 from uffdlab.probes.semantics import SemanticsSpec
@@ -31,7 +31,8 @@ AFTER_TWO_SAMPLES = """
 import dataclasses, os, signal, sys, time
 from itertools import islice
 from uffdlab.errors import UffdlabError
-from uffdlab.probes import design, registry
+from uffdlab import design
+from uffdlab.probes import registry
 
 def run(spec, real=registry.PROBES["protect"].run):
     yield from islice(real(spec), 2)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from uffdlab.backing import BACKINGS, GIB, KIB, MIB, Backing
+from uffdlab.design import DESIGNS, Design
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.backing import BACKINGS, KIB, MIB, Backing
-from uffdlab.probes.design import DESIGNS, Design
+from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
 
@@ -28,9 +29,9 @@ ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for t
 class ProtectSpec:
     """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand (0..1)."""
 
-    backing: str
-    design: str
-    size_bytes: int
+    backing: str = "anon"
+    design: str = "pte_marker"
+    size_bytes: int = GIB
     populated: float = 0.0
     repeats: int = 1
     seed: int = 0
@@ -86,73 +87,39 @@ def _check_size(size: int, backing: Backing) -> None:
         raise UffdlabError(f"size {size} B is beyond the user address space: at most {ADDRESS_SPACE_BYTES} B")
 
 
-def _integer(name: str, unit: str | None, description: str, required: bool = True) -> dict[str, Any]:
-    field: dict[str, Any] = {"name": name, "type": "integer", "description": description}
-    if unit:
-        field["unit"] = unit
-    if required:
-        field["constraints"] = {"required": True}
-    return field
-
-
 KEY_FIELDS: list[dict[str, Any]] = [
-    _integer("block", None, "child process that measured it"),
-    _integer("sample", None, "number of the sample within its block, from 0"),
-    {
-        "name": "backing",
-        "type": "string",
-        "description": "kind of memory",
-        "constraints": {"required": True, "enum": list(BACKINGS)},
-    },
-    {
-        "name": "design",
-        "type": "string",
-        "description": "how the range was prepared and protected",
-        "constraints": {"required": True, "enum": list(DESIGNS)},
-    },
-    _integer("size_kib", "KiB", "length of the range"),
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0"),
+    one_of("backing", BACKINGS, "kind of memory"),
+    one_of("design", DESIGNS, "how the range was prepared and protected"),
+    integer("size_kib", "KiB", "length of the range"),
 ]
 
 FIELDS: list[dict[str, Any]] = [
     *KEY_FIELDS,
-    {
-        "name": "populated",
-        "type": "number",
-        "description": "fraction of pages written beforehand, chosen uniformly by seed",
-        "constraints": {"required": True, "minimum": 0, "maximum": 1},
-    },
-    {
-        "name": "cold",
-        "type": "boolean",
-        "description": "first sample of its child process",
-        "constraints": {"required": True},
-    },
-    _integer("prepare_ns", "ns", "preparation: read loop or MADV_POPULATE_READ; 0 for designs without one"),
-    _integer("register_ns", "ns", "UFFDIO_REGISTER of the range"),
-    _integer("protect_ns", "ns", "one UFFDIO_WRITEPROTECT of the range"),
-    _integer("table_before_kib", "KiB", "VmPTE before preparing"),
-    _integer("table_growth_kib", "KiB", "growth of VmPTE until after protecting"),
-    _integer("rss_before_kib", "KiB", "VmRSS before preparing"),
-    _integer("rss_growth_kib", "KiB", "growth of VmRSS until after protecting (hugetlb pages are not in it)"),
-    _integer("hugetlb_growth_kib", "KiB", "growth of HugetlbPages until after protecting", required=False),
-    _integer("zeropages_before", None, "base pages mapping a (huge) zeropage before preparing", required=False),
-    _integer("zeropages", None, "base pages mapping a (huge) zeropage after protecting", required=False),
-    _integer("prepare_minor_faults", None, "minor faults while preparing"),
-    _integer("protect_minor_faults", None, "minor faults while registering and protecting"),
-    _integer("tlb_ipis", None, "TLB shootdown interrupts meanwhile, whole machine", required=False),
+    fraction("populated", "fraction of pages written beforehand, chosen uniformly by seed"),
+    boolean("cold", "first sample of its child process"),
+    integer("prepare_ns", "ns", "preparation: read loop or MADV_POPULATE_READ; 0 for designs without one"),
+    integer("register_ns", "ns", "UFFDIO_REGISTER of the range"),
+    integer("protect_ns", "ns", "one UFFDIO_WRITEPROTECT of the range"),
+    integer("table_before_kib", "KiB", "VmPTE before preparing"),
+    integer("table_growth_kib", "KiB", "growth of VmPTE until after protecting"),
+    integer("rss_before_kib", "KiB", "VmRSS before preparing"),
+    integer("rss_growth_kib", "KiB", "growth of VmRSS until after protecting (hugetlb pages are not in it)"),
+    integer("hugetlb_growth_kib", "KiB", "growth of HugetlbPages until after protecting", required=False),
+    integer("zeropages_before", None, "base pages mapping a (huge) zeropage before preparing", required=False),
+    integer("zeropages", None, "base pages mapping a (huge) zeropage after protecting", required=False),
+    integer("prepare_minor_faults", None, "minor faults while preparing"),
+    integer("protect_minor_faults", None, "minor faults while registering and protecting"),
+    integer("tlb_ipis", None, "TLB shootdown interrupts meanwhile, whole machine", required=False),
 ]
 
 LATENCY_FIELDS: list[dict[str, Any]] = [
     *KEY_FIELDS,
-    {
-        "name": "operation",
-        "type": "string",
-        "description": "what was timed, one touch at a time",
-        "constraints": {"required": True, "enum": ["first read"]},
-    },
-    _integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
-    _integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
-    _integer("count", None, "touches in the bin (one touch in 61 was timed)"),
+    one_of("operation", ["first read"], "what was timed, one touch at a time"),
+    integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
+    integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+    integer("count", None, "touches in the bin (one touch in 61 was timed)"),
 ]
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from uffdlab.backing import BACKINGS, KIB, MIB, Backing
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.backing import BACKINGS, KIB, MIB, Backing
+from uffdlab.probes.fields import BLOCK, boolean, count, one_of, text
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
 
@@ -47,8 +48,8 @@ FEATURE_SETS: dict[str, FeatureSet] = {
 class SemanticsSpec:
     """One backing, one feature set, one kind of content before protecting."""
 
-    backing: str
-    features: str
+    backing: str = "anon"
+    features: str = "none"
     content: str = "empty"
 
     def __post_init__(self) -> None:
@@ -69,47 +70,23 @@ class SemanticsSpec:
         return Needs(memory_kib=4 * KIB)
 
 
-def _enum(name: str, values: tuple[str, ...], description: str) -> dict[str, Any]:
-    constraints = {"required": True, "enum": list(values)}
-    return {"name": name, "type": "string", "description": description, "constraints": constraints}
-
-
-def _boolean(name: str, description: str, required: bool = True) -> dict[str, Any]:
-    field: dict[str, Any] = {"name": name, "type": "boolean", "description": description}
-    return field | ({"constraints": {"required": True}} if required else {})
-
-
-def _count(name: str, description: str) -> dict[str, Any]:
-    constraints = {"required": True, "minimum": 0}
-    return {"name": name, "type": "integer", "description": description, "constraints": constraints}
-
-
 FIELDS: list[dict[str, Any]] = [
-    {
-        "name": "block",
-        "type": "integer",
-        "description": "child process that measured it",
-        "constraints": {"required": True},
-    },
-    _enum("backing", tuple(BACKINGS), "kind of memory"),
-    _enum("features", tuple(FEATURE_SETS), "features asked for (missing_wp: none, registered MISSING|WP)"),
-    _enum("content", CONTENTS, "page before protecting: empty, read once, or written once"),
-    _enum("moment", MOMENTS, "what had happened when the state was read"),
-    _boolean("present", "pagemap bit 63"),
-    _boolean("swap", "pagemap bit 62"),
-    _boolean("uffd_wp", "pagemap bit 57"),
-    {
-        "name": "categories",
-        "type": "string",
-        "description": "PAGEMAP_SCAN categories joined by +; - for none; missing without PAGEMAP_SCAN",
-    },
-    _count("moment_wp_events", "write-protect events while the moment was brought about"),
-    _count("moment_missing_events", "missing events while the moment was brought about"),
-    _boolean("write_reported", "whether the write that follows raised a write-protect event"),
-    _boolean("write_missing_event", "whether the write that follows raised a missing event"),
-    _boolean("write_seen_by_scan", "whether WRITTEN was clear before that write and set after it", required=False),
-    _boolean("after_present", "pagemap bit 63 after that write"),
-    _boolean("after_uffd_wp", "pagemap bit 57 after that write"),
+    BLOCK,
+    one_of("backing", tuple(BACKINGS), "kind of memory"),
+    one_of("features", tuple(FEATURE_SETS), "features asked for (missing_wp: none, registered MISSING|WP)"),
+    one_of("content", CONTENTS, "page before protecting: empty, read once, or written once"),
+    one_of("moment", MOMENTS, "what had happened when the state was read"),
+    boolean("present", "pagemap bit 63"),
+    boolean("swap", "pagemap bit 62"),
+    boolean("uffd_wp", "pagemap bit 57"),
+    text("categories", "PAGEMAP_SCAN categories joined by +; - for none; missing without PAGEMAP_SCAN"),
+    count("moment_wp_events", "write-protect events while the moment was brought about"),
+    count("moment_missing_events", "missing events while the moment was brought about"),
+    boolean("write_reported", "whether the write that follows raised a write-protect event"),
+    boolean("write_missing_event", "whether the write that follows raised a missing event"),
+    boolean("write_seen_by_scan", "whether WRITTEN was clear before that write and set after it", required=False),
+    boolean("after_present", "pagemap bit 63 after that write"),
+    boolean("after_uffd_wp", "pagemap bit 57 after that write"),
 ]
 
 

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from uffdlab.backing import BACKINGS, GIB, MIB
+from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.backing import BACKINGS, GIB, MIB
-from uffdlab.probes.design import DESIGNS
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.registry import PROBES
 from uffdlab.probes.runner import Block
@@ -22,23 +22,29 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a suite asks of one probe: each spec is one child process a round, in each of ``rounds`` rounds."""
+
+    probe: str
+    specs: tuple[Any, ...]
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
 class Suite:
-    """How much of the grid a suite covers; ``warm`` samples follow the cold one in each of ``rounds`` visits."""
+    """How much is measured, probe by probe."""
 
     name: str
     title: str
-    rounds: int
-    warm: int
-    points: tuple[tuple[str, str, int, float], ...]  # backing, design, size in bytes, populated fraction
-    states: tuple[tuple[str, str, str], ...]  # backing, feature set, content
+    work: tuple[Work, ...]
 
 
-def _grid(backings: Collection[str], sizes: Collection[int]) -> Any:
-    return tuple((b, d, s, 0.0) for b in backings for d in DESIGNS for s in sizes)
-
-
-def _written(backings: Collection[str], sizes: Collection[int], populated: Collection[float]) -> Any:
-    return tuple((b, d, s, p) for b in backings for d in _POPULATED_DESIGNS for s in sizes for p in populated)
+def _points(
+    backings: Collection[str], designs: Collection[str], sizes: Collection[int], populated: Collection[float], warm: int
+) -> tuple[ProtectSpec, ...]:
+    return tuple(
+        ProtectSpec(b, d, s, p, repeats=1 + warm) for b in backings for d in designs for s in sizes for p in populated
+    )
 
 
 _ORDINARY = ("anon", "anon_thp", "shmem")
@@ -48,45 +54,57 @@ _HUGETLB_1G = ("hugetlb_1g_private", "hugetlb_1g_shared")
 _POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 # Nothing is populated by these, so their range may be far larger than memory: tables and markers only.
 _SPARSE_DESIGNS = ("unprotected", "pte_marker")
+# A child is the unit of repetition (its samples resemble one another), and a ratio's interval needs seven of them.
+_ROUNDS = 7
 
 
-def _sparse(backings: Collection[str], sizes: Collection[int]) -> Any:
-    return tuple((b, d, s, 0.0) for b in backings for d in _SPARSE_DESIGNS for s in sizes)
-
-
-_ALL_STATES = tuple((b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
+_EMPTY = (0.0,)
+_ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
 
 SUITES: dict[str, Suite] = {
-    "quick": Suite(
-        "quick",
-        "under a minute, no host changes: small ranges of every backing, and the states a page goes through",
-        rounds=2,
-        warm=4,
-        points=(
-            *_grid(_ORDINARY, [256 * MIB]),
-            *((b, d, GIB, 0.0) for b in ("anon", "shmem") for d in ("unprotected", "preread", "pte_marker")),
-            *_sparse(_HUGETLB_2M + _HUGETLB_1G, [GIB, 16 * GIB]),
+    suite.name: suite
+    for suite in (
+        Suite(
+            "quick",
+            "under a minute, no host changes: small ranges of every backing, and the states a page goes through",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(("anon", "shmem"), ("unprotected", "preread", "pte_marker"), [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [GIB, 16 * GIB], _EMPTY, warm=1),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+            ),
         ),
-        states=tuple((b, f, "empty") for b in BACKINGS for f in FEATURE_SETS),
-    ),
-    "full": Suite(
-        "full",
-        "the reference campaign: sizes, populated fractions, every backing; wants --allow-host-changes",
-        rounds=4,
-        warm=4,
-        points=(
-            *_grid(_ORDINARY, [256 * MIB, GIB]),
-            *_written(_ORDINARY, [GIB], [0.5, 1.0]),
-            *_grid(("anon", "anon_thp"), [4 * GIB]),
-            *_grid(_HUGETLB_2M, [GIB]),
-            *_written(_HUGETLB_2M, [GIB], [0.5, 1.0]),
-            *_grid(_HUGETLB_1G, [GIB]),
-            *_written(_HUGETLB_1G, [GIB], [1.0]),
-            *_sparse(("anon", "anon_thp", "shmem"), [16 * GIB, 64 * GIB]),
-            *_sparse(_HUGETLB_2M + _HUGETLB_1G, [16 * GIB, 64 * GIB, 256 * GIB]),
+        Suite(
+            "full",
+            "the reference campaign: sizes, populated fractions, every backing; wants --allow-host-changes",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(_ORDINARY, DESIGNS, [256 * MIB, GIB], _EMPTY, warm=2),
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=2),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=2),
+                        *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=2),
+                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=2),
+                        *_points(_HUGETLB_1G, DESIGNS, [GIB], _EMPTY, warm=2),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=2),
+                        *_points(("anon", "anon_thp", "shmem"), _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=2),
+                        *_points(
+                            _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=2
+                        ),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("semantics", _ALL_STATES),
+            ),
         ),
-        states=_ALL_STATES,
-    ),
+    )
 }
 
 
@@ -106,17 +124,14 @@ def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
 
 
 def _visits(suite: Suite, only: Collection[str], rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
-    for round_ in range(suite.rounds):
-        visits: list[tuple[str, dict[str, Any]]] = []
-        if "protect" in only:
-            visits += [("protect", _protect(suite, point, rng)) for point in suite.points]
-        if "semantics" in only and round_ == 0:  # states are not timed: once is enough
-            visits += [("semantics", asdict(SemanticsSpec(*state))) for state in suite.states]
+    work = [one for one in suite.work if one.probe in only]
+    for round_ in range(max((one.rounds for one in work), default=0)):
+        visits = [(one.probe, _seeded(spec, rng)) for one in work if round_ < one.rounds for spec in one.specs]
         rng.shuffle(visits)
         yield from visits
 
 
-def _protect(suite: Suite, point: tuple[str, str, int, float], rng: random.Random) -> dict[str, Any]:
-    backing, design, size, populated = point
-    seed = rng.randrange(1 << 32)
-    return asdict(ProtectSpec(backing, design, size, populated, repeats=1 + suite.warm, seed=seed))
+def _seeded(spec: Any, rng: random.Random) -> dict[str, Any]:
+    """Return the spec as plain values, with a seed of its own where it has one."""
+    values = asdict(spec)
+    return values | ({"seed": rng.randrange(1 << 32)} if "seed" in values else {})

@@ -24,6 +24,11 @@ class Backing:
     title: str
 
     @property
+    def page_kib(self) -> int:
+        """Return the size of its page in KiB."""
+        return self.page_bytes // KIB
+
+    @property
     def pool_kib(self) -> int | None:
         """Return which hugetlb pool it needs pages from, by page size in KiB."""
         return self.page_bytes // KIB if self.map_kind.startswith("UL_MAP_HUGETLB") else None

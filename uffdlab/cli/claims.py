@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""``uffdlab claims``: what a dataset says of the claims."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from uffdlab.cli.common import command
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "claims", _claims, "compute what a dataset says of the thread's claims")
+    parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which (default: all)")
+    parser.add_argument("--data", metavar="DATASET", help="directory or id (default: the committed reference)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for machines")
+    form.add_argument("--markdown", action="store_true", help="as the table in README.md")
+
+
+def _claims(asked: argparse.Namespace) -> int:
+    from uffdlab import claims, datasets
+
+    chosen = [claims.find(id_) for id_ in asked.ids] or list(claims.CLAIMS)
+    data = datasets.load(datasets.locate(asked.data))
+    found = [claim.verdict(data) for claim in chosen]
+    if asked.json:
+        print(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
+        return 0
+    if asked.markdown:
+        print(claims.markdown_table(found))
+        return 0
+    print(claims.text_table(found))
+    print(data.origin())
+    return 0

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""What every command uses: how it is added, and how it speaks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+
+INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
+
+
+def command(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argparse.ArgumentParser:
+    """Add a command that ``run`` carries out."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, **more)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def say(text: str) -> None:
+    """Say something on standard error."""
+    print(f"uffdlab: {text}", file=sys.stderr)
+
+
+def beside_package(name: str) -> Path:
+    """Return a directory of the checkout this package runs from."""
+    found = Path(__file__).resolve().parent.parent.parent / name
+    if not found.is_dir():
+        raise UffdlabError(f"{name}/ is not installed with the package: run from a checkout, or name a directory")
+    return found

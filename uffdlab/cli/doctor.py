@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""``uffdlab doctor``: what this host can measure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from uffdlab.cli.common import command
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "doctor", _doctor, "say what this host can measure, and what would mend the rest")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    from uffdlab.host import doctor
+
+    report = doctor.examine()
+    print(json.dumps(report.as_dict(), indent=1) if asked.json else doctor.text(report))
+    return 0

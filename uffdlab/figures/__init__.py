@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""DataFrame in, plotly figure out: one module per figure, one visual language (``style``).
+
+``plot_*`` returns a figure. Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed
+band, published a cross, unavailable a sentence.
+"""
+
+from __future__ import annotations
+
+from .guest import plot_guest
+from .published import plot_published
+from .skip import plot_skip
+
+__all__ = ["plot_guest", "plot_published", "plot_skip"]

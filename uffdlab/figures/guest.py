@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What protecting an empty range costs at each level, predicted for a guest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_size
+
+_GUEST_GIB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+_GUEST_START = _GUEST_GIB.index(1024)  # beyond what was measured, so that a reader sees a prediction first
+
+
+def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw the time to protect an empty range against its size; a slider sets a guest's RAM and predicts for it."""
+    figure = go.Figure()
+    for backing, rows in summaries.df_marker_times(data).groupby("backing"):
+        _add_marker_times(figure, rows, str(backing), None)
+    if here:
+        for backing, rows in summaries.df_marker_times(here).groupby("backing"):
+            _add_marker_times(figure, rows, str(backing), "this machine")
+    measured = len(figure.data)
+    entry_costs = summaries.df_entry_costs(costs)
+    for cost in summaries.records(entry_costs):
+        _add_prediction(figure, cost, _GUEST_GIB[_GUEST_START])
+    steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
+    caption = (
+        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that the slider "
+        "sets, linear in the entries from the largest measured size. Both axes logarithmic."
+    )
+    origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
+    origins += [f"this machine: {here.origin()}"] if here else []
+    style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
+    largest = [_prediction(cost, _GUEST_GIB[-1]) for cost in summaries.records(entry_costs)]
+    times = style.reach(figure.data, "y") + [one["y"][0] + up for one in largest for up in one["up"]]
+    sizes = style.reach(figure.data, "x") + ([_GUEST_GIB[-1]] if largest else [])
+    figure.update_xaxes(**style.size_axis("size of the empty range"), range=style.log_range(sizes))
+    figure.update_yaxes(**style.time_axis("one UFFDIO_WRITEPROTECT"), range=style.log_range(times))
+    if largest:
+        figure.update_layout(sliders=style.slider(steps, "guest RAM: ", active=_GUEST_START))
+    else:
+        style.say(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
+    return figure
+
+
+def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose: str | None) -> None:
+    colour, symbol, name = style.BACKING_LOOK[backing]
+    marker = style.marker(style.HERE_COLOUR, style.HERE_SYMBOL, 9) if whose else style.marker(colour, symbol)
+    figure.add_scatter(
+        x=(rows.size_kib / 1048576).tolist(),
+        y=rows.protect_ns.tolist(),
+        error_y=style.interval(rows, "protect_ns"),
+        mode="markers" if whose else "lines+markers",
+        line={"color": colour, "width": 1},
+        marker=marker,
+        name=whose or name,
+        legendgroup=whose or name,
+        showlegend=whose is None or backing == "anon",
+        customdata=[f"{name}, {format_size(kib * 1024)}" for kib in rows.size_kib],
+        hovertext=style.times(rows, "protect_ns"),
+        text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in summaries.records(rows)],
+        hovertemplate=style.HOVER,
+    )
+
+
+def _prediction(cost: Any, gib: int) -> dict[str, Any]:
+    value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
+    said = [style.time_said(value, low, high)]
+    return {"x": [gib], "y": [value], "up": [high - value], "down": [value - low], "said": said}
+
+
+def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
+    colour, symbol, name = style.BACKING_LOOK[cost.backing]
+    at = _prediction(cost, gib)
+    bars = {"type": "data", "symmetric": False, "array": at["up"], "arrayminus": at["down"], "width": 9}
+    figure.add_scatter(
+        x=at["x"],
+        y=at["y"],
+        error_y=bars | {"color": colour, "thickness": 1},
+        mode="markers",
+        marker=style.marker(colour, f"{symbol}-open", 17),
+        name=f"predicted: {name}",
+        showlegend=False,
+        customdata=[name],
+        hovertext=at["said"],
+        text=["predicted"],
+        hovertemplate=style.HOVER,
+    )
+
+
+def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, Any]:
+    at = [_prediction(cost, gib) for cost in summaries.records(entry_costs)]
+    moved = {
+        "x": [one["x"] for one in at],
+        "y": [one["y"] for one in at],
+        "error_y.array": [one["up"] for one in at],
+        "error_y.arrayminus": [one["down"] for one in at],
+        "hovertext": [one["said"] for one in at],
+    }
+    traces = list(range(first, first + len(at)))
+    return {"method": "restyle", "args": [moved, traces], "label": format_size(gib << 30)}

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What skipping population saves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_size
+
+_SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
+_SKIP_NAMES = {
+    "anon": "anonymous 4 KiB",
+    "shmem": "shmem",
+    "hugetlb_2m_private": "hugetlb 2 MiB, private",
+    "hugetlb_2m_shared": "hugetlb 2 MiB, shared",
+    "hugetlb_1g_private": "hugetlb 1 GiB, private",
+}
+# What a hypervisor would do instead of populating: nothing where features 0 protects, markers where they are needed.
+_SKIP_DESIGN = {"anon": "pte_marker"}
+
+
+_SKIP_KIB = 1 << 20  # all points of the figure are of ranges of this size
+
+
+def plot_skip(data: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw time and memory of populating first against not populating, by backing; a slider moves the fraction.
+
+    A quick measurement of this machine has untouched memory only, and is shown only beside that.
+    """
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
+    points = _skip_points(data)
+    fractions = sorted(points.populated.unique())
+    mine = _skip_points(here) if here else points[:0]
+    shown_at: list[float] = []  # which fraction each trace belongs to
+    for fraction in fractions:
+        for rows, whose in ((points, False), (mine, True)):
+            at_fraction = rows[rows.populated == fraction]
+            if whose and at_fraction.empty:
+                continue
+            for populating in (True, False):
+                _add_skip(figure, at_fraction, populating, fraction == fractions[0], here=whose)
+        shown_at += [fraction] * (len(figure.data) - len(shown_at))
+    steps = [_fraction_step(shown_at, fraction) for fraction in fractions]
+    size = format_size(_SKIP_KIB * 1024)
+    caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
+    origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
+    style.styled(figure, caption, origins, (500, 640), {"x": "ns", "x2": "MiB"})
+    drawn = style.log_range(style.reach((trace for trace in figure.data if trace.xaxis == "x"), "x"))
+    figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=drawn, col=1)
+    figure.update_xaxes(title_text="filled, MiB", range=[-45, 1110], col=2)
+    names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
+    if not fractions:
+        style.say(figure, f"{data.id} holds no samples of {size}")
+    figure.update_layout(sliders=style.slider(steps, "written beforehand: "))
+    return figure
+
+
+def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible: bool, here: bool = False) -> None:
+    wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
+    rows = points[points.backing.map(wanted) == points.design]
+    places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
+    # Of two sizes, so that both are seen where they meet.
+    colour, symbol, size = (style.VERMILLION, "circle", 13) if populating else (style.BLUE, "diamond", 7)
+    label = "populate, then protect" if populating else "protect only"
+    if here:
+        colour, symbol, label = (
+            style.HERE_COLOUR,
+            style.HERE_SYMBOL if populating else "star-diamond",
+            f"this machine: {label}",
+        )
+    shared = {"y": places, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
+    shared |= {
+        "customdata": [_SKIP_NAMES[b] for b in rows.backing],
+        "text": style.origin(rows),
+        "hovertemplate": style.HOVER,
+    }
+    marker = style.marker(colour, symbol, 10 if here else size)
+    figure.add_scatter(
+        x=rows.total_ns.tolist(),
+        error_x=style.interval(rows, "total_ns"),
+        hovertext=style.times(rows, "total_ns"),
+        marker=marker,
+        row=1,
+        col=1,
+        **shared,
+    )
+    memory = ((rows.filled_kib + rows.table_kib) / 1024).tolist()
+    said = [f"{mib:.4g} MiB" for mib in memory]
+    figure.add_scatter(x=memory, hovertext=said, marker=marker, showlegend=False, row=1, col=2, **shared)
+
+
+def _skip_points(data: Dataset) -> pd.DataFrame:
+    points = summaries.df_warm(data)
+    return points[(points.size_kib == _SKIP_KIB) & points.backing.isin(_SKIP_BACKINGS)]
+
+
+def _fraction_step(shown_at: Sequence[float], fraction: float) -> dict[str, Any]:
+    visible = [one == fraction for one in shown_at]
+    return {"method": "restyle", "args": [{"visible": visible}], "label": f"{fraction:.0%}"}

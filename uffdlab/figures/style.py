@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The one visual language that every figure speaks.
+
+Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed band, published a cross,
+unavailable a sentence. Colour (Okabe–Ito) never carries a meaning alone: position, shape or a label carries it too, so
+that every figure reads in grey. ``layout.meta`` holds the caption and the origin line that a page sets beneath.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab.units import format_ns, format_size
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
+
+DESIGN_LOOK = {
+    "unprotected": (GREY, "triangle-up", "nothing<br>(unprotected)"),
+    "preread": (VERMILLION, "circle", "read loop,<br>then protect"),
+    "populate_read": (ORANGE, "square", "MADV_POPULATE_READ,<br>then protect"),
+    "pte_marker": (BLUE, "diamond", "PTE markers<br>(WP_UNPOPULATED)"),
+    "missing_wp": (PURPLE, "pentagon", "MISSING|WP, nothing filled"),
+    "async": (SKY, "hexagon", "PTE markers, async"),
+}
+BACKING_LOOK = {
+    "anon": (BLUE, "circle", "anonymous, PTE markers"),
+    "anon_thp": (SKY, "hexagon", "anonymous, THP on"),
+    "shmem": (GREEN, "square", "shmem, PTE markers"),
+    "hugetlb_2m_private": (VERMILLION, "diamond", "hugetlb 2 MiB, PMD level"),
+    "hugetlb_2m_shared": (ORANGE, "diamond-tall", "hugetlb 2 MiB, shared"),
+    "hugetlb_1g_private": (PURPLE, "triangle-up", "hugetlb 1 GiB, PUD level"),
+    "hugetlb_1g_shared": (GREY, "triangle-down", "hugetlb 1 GiB, shared"),
+}
+PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#808080"
+_GRID, _FINE_GRID = "rgba(128,128,128,0.25)", "rgba(128,128,128,0.11)"
+_FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", Roboto, sans-serif'
+HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}"
+
+
+def styled(
+    figure: go.Figure, caption: str, origins: list[str], size: tuple[int, int], units: dict[str, str]
+) -> go.Figure:
+    """Give a figure the house style, its caption and the line that says where its numbers come from.
+
+    ``size`` is the height and the least width: a narrower page scrolls the figure inside itself instead of squeezing
+    it further. ``units`` are those of the plotted numbers, by axis, for whoever takes the data.
+    """
+    height, min_width = size
+    figure.update_layout(
+        template="none",
+        title=None,
+        height=height,
+        margin={"l": 10, "r": 20, "t": 44, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 13, "family": _FONT},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+        meta={"caption": caption, "origin": " | ".join(origins), "min_width": min_width, "units": units},
+    )
+    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13, "ticks": ""}
+    figure.update_xaxes(**axes)
+    figure.update_yaxes(**axes)
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def slider(steps: Sequence[dict[str, Any]], prefix: str, active: int = 0, pad: int = 70) -> list[dict[str, Any]]:
+    """Return the figure's slider. A page draws it as an input of its own, JupyterLab as plotly's."""
+    if len(steps) < 2:
+        return []
+    return [{"steps": list(steps), "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}]
+
+
+def log_range(values: Iterable[float]) -> list[float] | None:
+    """Return the range of a logarithmic axis that holds the values, so that moving a slider does not move the axis."""
+    logs = [math.log10(value) for value in values if value > 0]
+    return [min(logs) - 0.25, max(logs) + 0.25] if logs else None
+
+
+_UNITS = ("ns", "µs", "ms", "s")
+_DECADES = {10**power: f"{10 ** (power % 3)} {_UNITS[power // 3]}" for power in range(12)} | {10**12: "1000 s"}
+
+
+def time_axis(title: str, every: int = 1) -> dict[str, Any]:
+    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many."""
+    labelled = list(_DECADES)[::every]
+    minor = {"tickvals": list(_DECADES), "showgrid": True, "gridcolor": _FINE_GRID, "ticks": ""}
+    ticks = {"tickvals": labelled, "ticktext": [_DECADES[ns] for ns in labelled]}
+    return {"type": "log", "title_text": title, "minor": minor} | ticks
+
+
+def size_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis for values in GiB, ticks at powers of four."""
+    gib = [4**power for power in range(-2, 7)]
+    ticks = {"tickvals": gib, "ticktext": [format_size(one * 2**30) for one in gib]}
+    return {"type": "log", "title_text": title, "minor": {"ticks": ""}} | ticks
+
+
+def interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
+    """Return plotly error bars from ``column`` and its ``_low`` and ``_high``; a missing interval draws none."""
+    value = frame[column].astype(float)
+    high, low = frame[f"{column}_high"].astype(float), frame[f"{column}_low"].astype(float)
+    bars = {"array": (high - value).fillna(0).tolist(), "arrayminus": (value - low).fillna(0).tolist()}
+    return bars | {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4}
+
+
+def reach(traces: Iterable[Any], axis: str) -> list[float]:
+    """Return how far the points and their intervals reach along ``axis``, x or y."""
+    reached = []
+    for trace in traces:
+        bars, values = trace[f"error_{axis}"], trace[axis]
+        for value, up, down in zip_longest(values, bars.array or (), bars.arrayminus or (), fillvalue=0):
+            reached += [value - down, value + up]
+    return reached
+
+
+def say(figure: go.Figure, sentence: str) -> None:
+    """Say in the figure what it cannot draw, and why."""
+    where = {"x": 0.5, "y": 0.97, "xref": "paper", "yref": "paper", "yanchor": "top"}
+    figure.add_annotation(text=sentence, showarrow=False, **where)
+
+
+def times(frame: pd.DataFrame, column: str) -> list[str]:
+    """Return each value in words, with its interval where there is one: what a pointer held over it shows."""
+    rows = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
+    return [time_said(*row) for row in rows]
+
+
+def time_said(value: float, low: float | None, high: float | None) -> str:
+    """Return a time in words, with its interval where there is one."""
+    known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
+    return format_ns(value) + (f" ({format_ns(low)} to {format_ns(high)})" if known else "")  # type: ignore[arg-type]
+
+
+def origin(rows: pd.DataFrame) -> list[str]:
+    """Return how many samples are behind each row, and at which size."""
+    return [f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)]
+
+
+def marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:
+    """Return how a point looks; a symbol that ends in ``-open`` makes it hollow."""
+    return {"color": colour, "symbol": symbol, "size": size, "line": {"color": colour, "width": 2}}
+
+
+HERE_LIFT = -0.2  # so that a point of this machine never hides the one it is compared with

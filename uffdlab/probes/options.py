@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""From words, as a command line has them, to the spec of a probe: fields by name, each read as its type says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.registry import PROBES
+from uffdlab.units import parse_size
+
+REPEATS = "9"  # of a single point, where the probe repeats: enough for an interval without the cold sample
+
+
+def spec_of(probe: str, given: Mapping[str, str], seed: int) -> dict[str, Any]:
+    """Return the spec of one point as plain JSON types; what is not given keeps the spec's default.
+
+    ``given`` maps field names to text; a field ``size_bytes`` is called ``size``, as in ``1GiB``. Raises UffdlabError
+    on an unknown probe, a field the probe does not have, and a value it refuses.
+    """
+    if probe not in PROBES:
+        raise UffdlabError(f"unknown probe {probe!r}: choose one of {', '.join(PROBES)}")
+    spec: Any = PROBES[probe].spec
+    kinds = {field.name.removesuffix("_bytes"): field for field in fields(spec) if field.name != "seed"}
+    unknown = [name for name in given if name not in kinds]
+    if unknown:
+        raise UffdlabError(f"probe {probe} takes no {unknown[0]!r}: it takes {', '.join(kinds)}")
+    words = ({"repeats": REPEATS} if "repeats" in kinds else {}) | dict(given)
+    values: dict[str, Any] = {kinds[name].name: _read(name, kinds[name], text) for name, text in words.items()}
+    if "seed" in {field.name for field in fields(spec)}:
+        values["seed"] = seed
+    return asdict(spec(**values))
+
+
+def _read(name: str, field: Any, text: str) -> Any:
+    if field.name.endswith("_bytes"):
+        return parse_size(text)
+    if field.type == "bool":
+        if text not in ("true", "false"):
+            raise UffdlabError(f"{name} {text!r} is neither true nor false")
+        return text == "true"
+    if field.type == "int":
+        return whole_number(f"--{name}", text)
+    return _number(f"--{name}", text) if field.type == "float" else text
+
+
+def whole_number(option: str, text: str) -> int:
+    """Return the integer an option gives. Raises UffdlabError naming the option."""
+    try:
+        return int(text)
+    except ValueError:
+        raise UffdlabError(f"{option} {text!r} is not a whole number") from None
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UffdlabError(f"{option} {text!r} is not a number") from None

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Samples of the probe *protect*: medians of the warm ones, by configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate, median_interval
+
+_POINT = ["backing", "design", "size_kib", "populated"]
+_TIMES = ("total_ns", "protect_ns", "prepare_ns")
+_MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")] + [
+    "cold_ns",
+    "table_kib",
+    "filled_kib",
+]
+_SAMPLE_COLUMNS = [*_POINT, "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
+
+
+def df_protect(data: Dataset) -> pd.DataFrame:
+    """Return one row per backing, design, size and populated fraction: medians of the warm samples.
+
+    Columns: ``total_ns`` (prepare + protect), ``protect_ns`` and ``prepare_ns`` with ``_low`` and ``_high``;
+    ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n``.
+    """
+    samples = data.require("samples", _SAMPLE_COLUMNS).copy()
+    samples["total_ns"] = samples.prepare_ns + samples.protect_ns
+    samples["filled_kib"] = samples.rss_growth_kib + samples.hugetlb_growth_kib.fillna(0)
+    rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
+    return pd.DataFrame(rows, columns=[*_POINT, "n", *_MEASURES]).astype(dict.fromkeys(_MEASURES, "float64"))
+
+
+def df_warm(data: Dataset) -> pd.DataFrame:
+    """Return the rows of ``df_protect`` that have a warm sample: what a figure can draw."""
+    points = df_protect(data)
+    return points[points.n > 0]
+
+
+def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
+    warm, cold = group[~group.cold], group[group.cold]
+    row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm)}
+    for column in _TIMES:
+        row |= _columns(column, _estimate(warm[column]))
+    row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
+    counted = warm if len(warm) else cold
+    row["table_kib"] = float(counted.table_growth_kib.median())
+    row["filled_kib"] = float(counted.filled_kib.median())
+    return row
+
+
+def _estimate(values: pd.Series[Any]) -> Estimate | None:
+    return median_interval([float(v) for v in values]) if len(values) else None
+
+
+def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def df_published(published: Dataset) -> pd.DataFrame:
+    """Return the thread's table: one row per source and mode, ``protect_us`` for ``size_kib``, and ``total_ns``."""
+    table = published.table("protect_times").copy()
+    table["total_ns"] = table.protect_us * 1000
+    return table
+
+
+def df_largest(data: Dataset, backing: str) -> pd.DataFrame:
+    """Return the row of ``df_protect`` of each design at its largest size of untouched memory."""
+    points = df_warm(data)
+    points = points[(points.backing == backing) & (points.populated == 0)]
+    return points.loc[points.groupby("design").size_kib.idxmax()]
+
+
+# On untouched anonymous memory these write nothing into any page table: they cost the same at every size.
+SIZE_INDEPENDENT = ("unprotected", "missing_wp")
+
+
+def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
+    """Return how many times longer a design takes on anonymous memory of another size: linear, or not at all."""
+    return 1.0 if design in SIZE_INDEPENDENT else to_kib / from_kib
+
+
+def df_at_size(data: Dataset, backing: str, size_kib: float) -> pd.DataFrame:
+    """Return ``df_largest`` with ``total_ns`` and its interval restated for another size of anonymous memory."""
+    rows = df_largest(data, backing).copy()
+    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rows.design, rows.size_kib, strict=True)]
+    for column in ("total_ns", "total_ns_low", "total_ns_high"):
+        rows[column] = rows[column] * factor
+    return rows
