@@ -30,6 +30,7 @@ _COLUMNS = {
     "design": "string",
     "size_kib": "integer",
     "populated": "number",
+    "cluster_pages": "integer",
     "cold": "boolean",
     "prepare_ns": "integer",
     "protect_ns": "integer",
@@ -43,7 +44,7 @@ _GIB_IN_KIB = 1 << 20
 
 
 def measured(out: Path, id: str = "made-up") -> datasets.Dataset:
-    """Write a dataset of eight warm samples per point: 1 and 4 GiB, untouched, half written and full."""
+    """Write a dataset of eight children per point, a cold sample and a warm one each: 1 and 4 GiB, three fractions."""
     points = [
         (backing, design, gib, populated)
         for backing in _BACKINGS
@@ -51,15 +52,18 @@ def measured(out: Path, id: str = "made-up") -> datasets.Dataset:
         for gib in (1, 4)
         for populated in (0.0, 0.5, 1.0)
     ]
-    rows = [_sample(block, sample, *point) for block, point in enumerate(points) for sample in range(9)]
+    children = [(child, point) for child in range(8) for point in points]
+    rows = [_sample(block, child, i, *point) for block, (child, point) in enumerate(children) for i in range(2)]
     fields = [{"name": name, "type": kind} for name, kind in _COLUMNS.items()]
     facts = {"kernel_release": "6.18.5", "cpu_model": "A processor", "thp_enabled": "madvise", "page_size_bytes": 4096}
     tables = [datasets.Table("samples", fields, rows)]
     return datasets.write(out, id=id, title="Made up", tables=tables, provenance=facts, created=date(2026, 1, 2))
 
 
-def _sample(block: int, sample: int, backing: str, design: str, gib: int, populated: float) -> dict[str, Any]:
-    work = gib * (1_000_000 + 100_000 * _BACKINGS.index(backing)) * (100 + sample) // 100
+def _sample(
+    block: int, child: int, sample: int, backing: str, design: str, gib: int, populated: float
+) -> dict[str, Any]:
+    work = gib * (1_000_000 + 100_000 * _BACKINGS.index(backing)) * (100 + child) // 100
     populates = design in ("preread", "populate_read")
     filled = round(gib * _GIB_IN_KIB * (1 - populated)) if populates else 0
     return {
@@ -69,6 +73,7 @@ def _sample(block: int, sample: int, backing: str, design: str, gib: int, popula
         "design": design,
         "size_kib": gib * _GIB_IN_KIB,
         "populated": populated,
+        "cluster_pages": 1,
         "cold": sample == 0,
         "prepare_ns": round(work * _DESIGNS[design] * (1 - populated)) if populates else 0,
         "protect_ns": work,

@@ -4,25 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from uffdlab import datasets
 from uffdlab.probes import protect, semantics
 
+_CHILDREN = count()
 FACTS = {"kernel_release": "6.18.0-test", "cpu_model": "A CPU", "thp_enabled": "madvise", "uffdlab_commit": "0" * 40}
 HUGETLB = ("hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private", "hugetlb_1g_shared")
 
 
 def sample(backing: str, design: str, prepare_ns: int, protect_ns: int, **more: Any) -> dict[str, Any]:
-    """Return one warm sample of 1 GiB of untouched memory, unless ``more`` says otherwise."""
+    """Return one warm sample of 1 GiB of untouched memory, of a child of its own, unless ``more`` says otherwise."""
     row: dict[str, Any] = {
-        "block": 0,
+        "block": next(_CHILDREN),
         "sample": 1,
         "backing": backing,
         "design": design,
         "size_kib": 1 << 20,
         "populated": 0.0,
+        "cluster_pages": 1,
         "cold": False,
         "prepare_ns": prepare_ns,
         "register_ns": 1000,
@@ -34,6 +37,7 @@ def sample(backing: str, design: str, prepare_ns: int, protect_ns: int, **more: 
         "hugetlb_growth_kib": 0,
         "zeropages_before": 0,
         "zeropages": 0,
+        "huge_pages": 0,
         "prepare_minor_faults": 0,
         "protect_minor_faults": 0,
         "tlb_ipis": 0,

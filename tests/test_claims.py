@@ -105,14 +105,18 @@ def test_hugetlb_already_works(tmp_path: Path, two_mib: bool | None, one_gib: bo
 # --- qemu-could-skip -------------------------------------------------------------------------------------------------
 
 
-def timed(prepare_ns: int, protect_ns: int, filled_kib: int, repeats: int = 9, spread: int = 0) -> list[dict[str, Any]]:
-    """Return samples with and without populating; ``spread`` widens what populating takes, both ways."""
+def timed(
+    prepare_ns: int, protect_ns: int, filled_kib: int, children: int = 9, spread: int = 0, **more: Any
+) -> list[dict[str, Any]]:
+    """Return children with and without populating; ``spread`` widens what populating takes, both ways."""
     rows = []
-    for backing in QEMU:
-        for i in range(repeats):
-            shifted = max(0, prepare_ns + spread * (i - repeats // 2))
-            rows.append(sample(backing, "preread", shifted, protect_ns, rss_growth_kib=filled_kib, sample=i))
-            rows.append(sample(backing, "unprotected", 0, protect_ns, sample=i))
+    for backing, written in ((b, w) for b in QEMU for w in (0.0, 0.5)):
+        for i in range(children):
+            shifted = max(0, prepare_ns + spread * (i - children // 2))
+            filled = round(filled_kib * (1 - written))
+            at = {"populated": written} | more
+            rows.append(sample(backing, "preread", shifted, protect_ns, rss_growth_kib=filled, **at))
+            rows.append(sample(backing, "unprotected", 0, protect_ns, **at))
     return rows
 
 
@@ -151,13 +155,40 @@ def test_skipping_that_saves_no_memory_does_not_count(tmp_path: Path) -> None:
     assert found.verdict == "does not hold"
 
 
+def test_filling_less_than_half_of_what_was_untouched_does_not_count(tmp_path: Path) -> None:
+    found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 500 << 10))
+    assert found.verdict == "does not hold"
+
+
+def test_skipping_has_to_save_time_with_half_the_memory_written_too(tmp_path: Path) -> None:
+    rows = timed(9_000_000, 1_000_000, 1 << 20)
+    for row in rows:
+        row["prepare_ns"] = 10_000 if row["populated"] and row["prepare_ns"] else row["prepare_ns"]
+    assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "does not hold"
+
+
+def test_what_was_measured_untouched_only_is_not_decided(tmp_path: Path) -> None:
+    rows = [row for row in timed(9_000_000, 1_000_000, 1 << 20) if not row["populated"]]
+    assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
+
+
+def test_many_samples_of_one_child_decide_nothing(tmp_path: Path) -> None:
+    rows = timed(9_000_000, 1_000_000, 1 << 20, block=1)
+    assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
+
+
+def test_the_reason_holds_the_numbers(tmp_path: Path) -> None:
+    found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 1 << 20))
+    assert "at least 10 (10 to 10) times as long and fills at least 1 (1 to 1)" in found.because
+
+
 def test_an_interval_across_the_threshold_decides_nothing(tmp_path: Path) -> None:
     rows = timed(250_000, 1_000_000, 1 << 20, spread=100_000)
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_too_few_samples_decide_nothing(tmp_path: Path) -> None:
-    rows = timed(9_000_000, 1_000_000, 1 << 20, repeats=5)
+def test_too_few_children_decide_nothing(tmp_path: Path) -> None:
+    rows = timed(9_000_000, 1_000_000, 1 << 20, children=5)
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 

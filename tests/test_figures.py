@@ -62,8 +62,20 @@ def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure:
 
 def test_published_points_are_crosses_and_measured_ones_are_filled(every_figure: dict[str, go.Figure]) -> None:
     figure = every_figure["published"]
-    assert {trace.marker.symbol for trace in named(figure, "published: ")} == {style.PUBLISHED_SYMBOL}
-    assert not [trace for trace in named(figure, "measured") if "open" in trace.marker.symbol]
+    assert {s for trace in named(figure, "published: ") for s in trace.marker.symbol} == {style.PUBLISHED_SYMBOL}
+    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "1 GiB"]
+    at_one_gib = dict(zip([trace.name for trace in figure.data], step.args[0]["marker.symbol"], strict=True))
+    assert set(at_one_gib["measured"]) == {"circle"}
+
+
+def test_what_is_restated_for_another_size_is_hollow_or_pale(every_figure: dict[str, go.Figure]) -> None:
+    figure = every_figure["published"]
+    assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"circle-open"}
+    assert {trace.marker.opacity for trace in named(figure, "published: ")} == {1}
+    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "1 GiB"]
+    names = [trace.name for trace in figure.data]
+    pale = [o for name, o in zip(names, step.args[0]["marker.opacity"], strict=True) if "published" in name]
+    assert set(pale) == {0.4}
 
 
 def test_predictions_are_hollow_and_have_a_band(every_figure: dict[str, go.Figure]) -> None:
@@ -77,8 +89,12 @@ def test_this_machine_is_labelled_and_looks_like_nothing_else(every_figure: dict
     for name, figure in every_figure.items():
         mine = named(figure, "this machine")
         assert mine, name
-        others = {trace.marker.symbol for trace in figure.data if trace not in mine}
-        assert not others & {trace.marker.symbol for trace in mine}, name
+        others = {_symbols(trace) for trace in figure.data if trace not in mine}
+        assert not others & {_symbols(trace) for trace in mine}, name
+
+
+def _symbols(trace: Any) -> str:
+    return str(trace.marker.symbol)
 
 
 def test_the_published_figures_are_drawn_as_published(every_figure: dict[str, go.Figure]) -> None:

@@ -22,6 +22,7 @@ class Backing:
     map_kind: str
     page_bytes: int
     title: str
+    short: str
 
     @property
     def page_kib(self) -> int:
@@ -42,12 +43,14 @@ class Backing:
 BACKINGS: dict[str, Backing] = {
     backing.name: backing
     for backing in (
-        Backing("anon", "UL_MAP_ANON", 4 * KIB, "private anonymous, 4 KiB pages, THP off"),
-        Backing("anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on"),
-        Backing("shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages"),
-        Backing("hugetlb_2m_private", "UL_MAP_HUGETLB_PRIVATE", 2 * MIB, "hugetlb 2 MiB, private"),
-        Backing("hugetlb_2m_shared", "UL_MAP_HUGETLB_SHARED", 2 * MIB, "hugetlb 2 MiB, shared"),
-        Backing("hugetlb_1g_private", "UL_MAP_HUGETLB_PRIVATE", GIB, "hugetlb 1 GiB, private"),
-        Backing("hugetlb_1g_shared", "UL_MAP_HUGETLB_SHARED", GIB, "hugetlb 1 GiB, shared"),
+        Backing("anon", "UL_MAP_ANON", 4 * KIB, "private anonymous, 4 KiB pages, THP off", "anonymous 4 KiB"),
+        Backing("anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on", "anonymous, THP on"),
+        Backing("shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages", "shmem"),
+        Backing(
+            "hugetlb_2m_private", "UL_MAP_HUGETLB_PRIVATE", 2 * MIB, "hugetlb 2 MiB, private", "hugetlb 2 MiB private"
+        ),
+        Backing("hugetlb_2m_shared", "UL_MAP_HUGETLB_SHARED", 2 * MIB, "hugetlb 2 MiB, shared", "hugetlb 2 MiB shared"),
+        Backing("hugetlb_1g_private", "UL_MAP_HUGETLB_PRIVATE", GIB, "hugetlb 1 GiB, private", "hugetlb 1 GiB private"),
+        Backing("hugetlb_1g_shared", "UL_MAP_HUGETLB_SHARED", GIB, "hugetlb 1 GiB, shared", "hugetlb 1 GiB shared"),
     )
 }

@@ -13,7 +13,7 @@ import pandas as pd
 from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import ratio_interval
+from uffdlab.stats import child_medians, ratio_interval
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -94,7 +94,7 @@ _RANKED = ("preread", "populate_read", "pte_marker")
 
 
 def _totals(rows: pd.DataFrame) -> list[float]:
-    return [float(ns) for ns in rows.prepare_ns + rows.protect_ns]
+    return child_medians(list(rows.prepare_ns + rows.protect_ns), list(rows.block))
 
 
 def cold(data: Dataset) -> Table:
@@ -114,7 +114,7 @@ def _ratio(top: list[float], bottom: list[float]) -> str:
     interval = (
         f" ({format_ratio(found.low)} to {format_ratio(found.high)})"
         if found.low is not None and found.high is not None
-        else " (too few samples)"
+        else " (too few processes)"
     )
     return f"{format_ratio(found.value)}{interval}"
 

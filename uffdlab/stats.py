@@ -74,6 +74,18 @@ def ratio_interval(top: Sequence[float], bottom: Sequence[float], confidence: fl
     return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
 
 
+def child_medians(samples: Sequence[float], children: Sequence[int]) -> list[float]:
+    """Return one median per child process, in the order of the children; ``children`` names that of each sample.
+
+    Samples of one process share its memory and its place on the machine, so they resemble one another more than those
+    of two processes: what repeats independently is the child, and only medians of children may enter an interval.
+    """
+    by_child: dict[int, list[float]] = {}
+    for sample, child in zip(samples, children, strict=True):
+        by_child.setdefault(child, []).append(float(sample))
+    return [median(by_child[child]) for child in sorted(by_child)]
+
+
 def _rank(n: int, confidence: float) -> int | None:
     """Largest 0-based rank r such that [x_r, x_(n-1-r)] covers the median with the confidence; None if none does."""
     best, outside = None, 0.0

@@ -4,28 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from uffdlab.backing import BACKINGS
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, ratio_interval
+from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
 from uffdlab.units import format_ratio
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
+FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
+WRITTEN = (0.0, 0.5)  # fractions written beforehand at which both have to show
 
 # --- deciding from the semantics table ------------------------------------------------------------------------------
 
 _PRIVATE_HUGETLB = ("hugetlb_2m_private", "hugetlb_1g_private")
 _HUGETLB = (*_PRIVATE_HUGETLB, "hugetlb_2m_shared", "hugetlb_1g_shared")
-_TITLES = {
-    "anon": "anonymous 4 KiB",
-    "shmem": "shmem",
-    "hugetlb_2m_private": "hugetlb 2 MiB private",
-    "hugetlb_1g_private": "hugetlb 1 GiB private",
-    "hugetlb_2m_shared": "hugetlb 2 MiB shared",
-    "hugetlb_1g_shared": "hugetlb 1 GiB shared",
-}
 
 
 def _reported(data: Dataset, backing: str, features: str) -> bool | None:
@@ -44,13 +40,13 @@ def _reported(data: Dataset, backing: str, features: str) -> bool | None:
 
 
 def _named(backings: Iterable[str]) -> str:
-    return ", ".join(_TITLES[backing] for backing in backings)
+    return ", ".join(BACKINGS[backing].short for backing in backings)
 
 
 def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[str]) -> tuple[str, ...]:
     words = {True: "reported", False: "not reported", None: "not measured"}
     return tuple(
-        f"states: {_TITLES[backing]}, features {wanted}, empty, protected: "
+        f"states: {BACKINGS[backing].short}, features {wanted}, empty, protected: "
         f"write {words[_reported(data, backing, wanted)]}"
         for backing in backings
         for wanted in features
@@ -110,64 +106,81 @@ def already_works(data: Dataset, claim: Claim) -> Verdict:
 _QEMU_BACKENDS = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 
 
-def _warm(data: Dataset, backing: str, design: str) -> Any:
-    """Return the warm samples of untouched memory at the largest size measured both with and without populating."""
-    samples = data.table("samples")
-    rows = samples[(samples.backing == backing) & ~samples.cold & (samples.populated == 0)]
-    sizes = [set(rows[rows.design == d].size_kib) for d in ("preread", "unprotected")]
-    common = sizes[0] & sizes[1]
-    return rows[(rows.design == design) & (rows.size_kib == max(common, default=-1))]
+@dataclass(frozen=True)
+class _Saving:
+    """What skipping saves on one backing: time by fraction written beforehand, and the share of a hole not filled."""
+
+    time: dict[float, Estimate]
+    filled: Estimate
+
+    def counts(self) -> bool | None:
+        """Whether time and memory are saved; None while an interval straddles its threshold."""
+        beyond = [one.above(TIME_SAVED_RATIO) for one in self.time.values()] + [self.filled.above(FILLED_SHARE)]
+        short = [one.below(TIME_SAVED_RATIO) for one in self.time.values()] + [self.filled.below(FILLED_SHARE)]
+        return True if all(beyond) else False if any(short) else None
+
+    def said(self) -> str:
+        """Return the numbers in words."""
+        times = [f"{_said(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
+        return f"populating takes {' and '.join(times)}, and fills {_said(self.filled)} of the untouched part"
 
 
-def _time_saved(data: Dataset, backing: str) -> Estimate | None:
-    """Ratio of read loop + protect to protect alone; None when either was not measured."""
+def _saving(data: Dataset, backing: str) -> _Saving | None:
+    """Return what skipping saves; None where that was not measured."""
     if "samples" not in data.tables:
         return None
-    top, bottom = _warm(data, backing, "preread"), _warm(data, backing, "unprotected")
-    if top.empty or bottom.empty:
+    samples = data.table("samples")
+    rows = samples[(samples.backing == backing) & ~samples.cold & (samples.cluster_pages == 1)]
+    time = {at: _time(rows[rows.populated == at]) for at in WRITTEN}
+    known = {at: one for at, one in time.items() if one is not None}
+    filled = rows[(rows.populated == 0) & (rows.design == "preread")]
+    if len(known) < len(time) or filled.empty:
         return None
-    return ratio_interval(list(top.prepare_ns + top.protect_ns), list(bottom.protect_ns))
+    grown = (filled.rss_growth_kib + filled.hugetlb_growth_kib.fillna(0)) / filled.size_kib
+    return _Saving(known, median_interval(child_medians(list(grown), list(filled.block))))
 
 
-def _memory_saved_kib(data: Dataset, backing: str) -> float:
-    """Return what populating would have filled: growth of RSS and huge pages, median over samples, KiB."""
-    grown = {d: _warm(data, backing, d) for d in ("preread", "unprotected")}
-    total = {d: (r.rss_growth_kib + r.hugetlb_growth_kib.fillna(0)).median() for d, r in grown.items()}
-    return float(total["preread"] - total["unprotected"])
+def _time(rows: Any) -> Estimate | None:
+    """Return (read loop + protect) / protect at the largest size at which both were measured."""
+    with_, without = rows[rows.design == "preread"], rows[rows.design == "unprotected"]
+    size = max(set(with_.size_kib) & set(without.size_kib), default=None)
+    if size is None:
+        return None
+    with_, without = with_[with_.size_kib == size], without[without.size_kib == size]
+    top = child_medians(list(with_.prepare_ns + with_.protect_ns), list(with_.block))
+    return ratio_interval(top, child_medians(list(without.protect_ns), list(without.block)))
 
 
 def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
     """Decide, as far as a stock kernel shows, whether populating first can be left out on QEMU's backends."""
     protected = {b: _reported(data, b, "none") for b in _QEMU_BACKENDS}
-    saved = {b: _time_saved(data, b) for b in _QEMU_BACKENDS}
-    known = [b for b in _QEMU_BACKENDS if protected[b] is False or (protected[b] and saved[b] is not None)]
-    unknown = [b for b in _QEMU_BACKENDS if b not in known]
+    saved = {b: _saving(data, b) for b in _QEMU_BACKENDS}
+    unknown = [b for b in _QEMU_BACKENDS if protected[b] is None or (protected[b] and saved[b] is None)]
     if unknown:
         because = f"{_named(unknown)}: no state of empty memory, or no time with and without populating"
         return claim.undecided(data, because)
-    open_ = [b for b in known if protected[b] and not _settled(saved[b])]
-    could = [b for b in known if protected[b] and _above(saved[b]) and _memory_saved_kib(data, b) > 0]
+    savings = {b: one for b, one in saved.items() if one and protected[b]}
+    could = [b for b, one in savings.items() if one.counts()]
+    open_ = [b for b, one in savings.items() if one.counts() is None]
     evidence = _state_evidence(data, _QEMU_BACKENDS, ("none",)) + tuple(
-        f"samples: {_TITLES[b]}: (read loop + protect) / protect = {format_ratio(one.value)}"
-        + (_between(one))
-        + f", {_memory_saved_kib(data, b) / 1024:.4g} MiB not filled"
-        for b, one in saved.items()
-        if one
+        f"samples: {BACKINGS[b].short}: {one.said()}" for b, one in savings.items()
     )
+    if open_:
+        because = f"{_named(open_)}: an interval of the time or memory saved straddles its threshold"
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
     if not could:
-        if open_:
-            return claim.undecided(data, f"{_named(open_)}: the interval of the time saved straddles the threshold")
         because = "nowhere is empty memory protected without populating and time and memory saved as well"
         return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
-    least = min((saved[b] for b in could), key=lambda one: one.value if one else 0)
-    assert least is not None
+    least = min((one for b in could for one in savings[b].time.values()), key=lambda one: one.value)
+    share = min((savings[b].filled for b in could), key=lambda one: one.value)
     return Verdict(
         claim.id,
         "holds if",
         claim.rule,
-        f"on {_named(could)} protection holds without populating, at a fraction of the time and with no page filled",
+        f"on {_named(could)} protection holds without populating; populating takes at least {_said(least)} times as "
+        f"long and fills at least {_said(share)} of what was untouched",
         evidence,
-        quantity="least (read loop + protect) / protect over these backends",
+        quantity="least (read loop + protect) / protect over these backends, untouched and half written",
         effect=least.value,
         interval=None if least.low is None or least.high is None else (least.low, least.high),
         condition=f"the guest's memory is one of {_named(could)}, and a real snapshot behaves as the probe does",
@@ -176,15 +189,7 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
     )
 
 
-def _between(estimate: Estimate) -> str:
+def _said(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
-        return " (too few samples for an interval)"
-    return f" ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
-
-
-def _settled(estimate: Estimate | None) -> bool:
-    return _above(estimate) or (estimate is not None and estimate.below(TIME_SAVED_RATIO))
-
-
-def _above(estimate: Estimate | None) -> bool:
-    return estimate is not None and estimate.above(TIME_SAVED_RATIO)
+        return f"{format_ratio(estimate.value)} (too few processes for an interval)"
+    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"

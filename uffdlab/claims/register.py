@@ -34,8 +34,8 @@ CLAIMS: tuple[Claim, ...] = (
         "DH 1",
         "QEMU could skip populating there (and on shmem)",
         "on QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / protect is "
-        f"above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval; populating fills memory that skipping does "
-        "not; and the same on a real snapshot",
+        f"above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half written; populating fills "
+        f"more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real snapshot",
         "01_anon_hugetlb",
         "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
         hugetlb.qemu_could_skip,
@@ -53,7 +53,8 @@ CLAIMS: tuple[Claim, ...] = (
         "zeropage-other-contexts",
         "PX",
         "is any other context likely to forbid zeropages?",
-        "documented attempts, linked; no measurement",
+        "attempts outside s390 to forbid zeropages, each linked: holds if one was merged in a release, holds if "
+        "(one is merged) when some were only posted, does not hold if there is none; nothing is measured",
         "02_forbidden_zeropage",
         "the list of documented attempts",
     ),
@@ -126,7 +127,7 @@ CLAIMS: tuple[Claim, ...] = (
         "reads-need-no-fault",
         "PX",
         "after the patch only writes fault",
-        "fault counts for reads: zeropage 0, marker 1 per page",
+        "minor faults per first read of a page: below 0.01 where the zeropage is mapped, above 0.99 where a marker is",
         "05_preallocated_tables",
         "fault counts of reads after each preparation",
     ),
@@ -134,7 +135,8 @@ CLAIMS: tuple[Claim, ...] = (
         "spread-cost-later",
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
-        "p99 of spreading faults / PTE-marker faults; total work at each touched fraction; break-even at 2 MiB",
+        "p99 of spreading faults / PTE-marker faults above 1.25 with its whole interval, and total work of the high "
+        "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is the condition",
         "03_pmd_pud_markers",
         "a calibrated prediction of spreading faults",
     ),
@@ -142,7 +144,8 @@ CLAIMS: tuple[Claim, ...] = (
         "userspace-has-choice",
         "DH",
         "user space can already choose to pre-populate",
-        "read loop and MADV_POPULATE_READ both end in the patch's state; the cost of each",
+        "after a read loop + protect and after MADV_POPULATE_READ + protect the state of every page is that of markers "
+        "that were read; the cost of each is told",
         "06_snapshots",
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
     ),
@@ -158,7 +161,8 @@ CLAIMS: tuple[Claim, ...] = (
         "untouched-is-common",
         "DH",
         "large ranges may stay untouched",
-        "share of RAM untouched at 4 KiB, 2 MiB and 1 GiB for the guests and processes measured",
+        "for the guests and processes measured, the share of RAM untouched at 2 MiB is above 0.5 with its whole "
+        "interval; of the population at large nothing is decided",
         "06_snapshots",
         "occupancy scans of live guests and processes",
     ),
@@ -166,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
         "untouched-is-rare",
         "PX",
         "large unpopulated portions are the rare case",
-        "the same data as untouched-is-common",
+        "the same data: the share of RAM untouched at 2 MiB is below 0.1 with its whole interval",
         "06_snapshots",
         "occupancy scans of live guests and processes",
     ),
@@ -174,8 +178,8 @@ CLAIMS: tuple[Claim, ...] = (
         "higher-levels-involved",
         "PX",
         "higher-level markers need a more involved kernel change",
-        "files, functions and lines of a prototype (a lower bound) and the walkers it leaves unhandled, against the "
-        "merged commit",
+        "files, functions and lines of a prototype (a lower bound: walkers it leaves unhandled are listed) each above "
+        "1.25 times those of the merged commit",
         "03_pmd_pud_markers",
         "a PMD-marker prototype of the kernel",
     ),
@@ -183,7 +187,8 @@ CLAIMS: tuple[Claim, ...] = (
         "snapshot-advantage",
         "DH",
         "markers help background snapshots by not filling zeropages and tables",
-        "stop time, memory, faults and total work per design; a saver that reads everything, one that skips holes",
+        "stop time and memory filled of PTE markers / those of populating below 0.8 with their whole intervals, and "
+        "total work below 1.25, with a saver that skips holes; with one that reads everything it is the condition",
         "06_snapshots",
         "a background snapshot, real and simulated",
     ),

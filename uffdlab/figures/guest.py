@@ -64,7 +64,9 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
         showlegend=whose is None or backing == "anon",
         customdata=[f"{name}, {format_size(kib * 1024)}" for kib in rows.size_kib],
         hovertext=style.times(rows, "protect_ns"),
-        text=[f"n = {row.n}, tables {row.table_kib:g} KiB" for row in summaries.records(rows)],
+        text=[
+            f"n = {row.n} of {row.children} processes, tables {row.table_kib:g} KiB" for row in summaries.records(rows)
+        ],
         hovertemplate=style.HOVER,
     )
 

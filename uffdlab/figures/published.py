@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
@@ -29,10 +31,15 @@ _AUTHOR_LOOK = {
 }
 
 
+_LOOKS = {
+    "measured": (style.BLUE, "circle", 0.0),
+    "this machine": (style.HERE_COLOUR, style.HERE_SYMBOL, style.HERE_LIFT),
+}
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
 _PUBLISHED_LIFT = 0.2  # so that a cross never hides the point it is compared with
 _TABLE_GIB = 10  # the thread's size
-_TOTALS_GIB = [1, 10, 64, 256, 1024]
+_TOTALS_GIB = [1, 4, 10, 64, 256, 1024]
+_Moved = dict[str, Any]  # what the slider sets of one trace, by plotly's names
 
 
 def plot_published(published: Dataset, data: Dataset, here: Dataset | None = None) -> go.Figure:
@@ -42,85 +49,101 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
+    traces: list[Callable[[int], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
-        _add_published(figure, table[table.thp.isin(states)], column)
-        if backing:
-            _add_measured(figure, data, backing, column, "measured", style.BLUE, "circle", 0)
-        if backing and here:
-            _add_measured(
-                figure, here, backing, column, "this machine", style.HERE_COLOUR, style.HERE_SYMBOL, style.HERE_LIFT
-            )
+        for source, rows in table[table.thp.isin(states)].groupby("source"):
+            _add_published(figure, str(source), column)
+            traces.append(partial(_published_at, rows))
+        for whose, name in ((data, "measured"), (here, "this machine")):
+            if backing and whose:
+                _add_measured(figure, name, column)
+                traces.append(partial(_measured_at, whose, backing, _LOOKS[name]))
+    for trace, at in zip(figure.data, traces, strict=True):
+        trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB).items()})
     caption = (
-        "Crosses: published, one sample each. Filled: measured, median with 95 % interval. Times are restated "
-        "for the size that the slider sets: in proportion, save for doing nothing, which costs the same at any size."
+        "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
+        "measured at the size that the slider sets, median with 95 % interval. Hollow: restated from the largest size "
+        "measured, in proportion, save for doing nothing, which costs the same at any size."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
-    drawn = [x * gib / _TABLE_GIB for x in style.reach(figure.data, "x") for gib in _TOTALS_GIB]
+    drawn = [x for gib in _TOTALS_GIB for at in traces for x in _reach(at(gib))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
     names = [style.DESIGN_LOOK[mode][2] for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
-    steps = [_total_step(figure, gib) for gib in _TOTALS_GIB]
+    steps = [_step([at(gib) for at in traces], gib) for gib in _TOTALS_GIB]
     slider = style.slider(steps, "untouched memory to protect: ", _TOTALS_GIB.index(_TABLE_GIB))
     figure.update_layout(sliders=slider, legend={"y": 1.1}, margin={"t": 74})
     return figure
 
 
-def _total_step(figure: go.Figure, gib: int) -> dict[str, Any]:
-    growth = [[summaries.growth_with_size(d, _TABLE_GIB, gib) for d in trace.customdata] for trace in figure.data]
-    both = list(zip(figure.data, growth, strict=True))
-    moved: dict[str, Any] = {"x": [_multiplied(trace.x, by) for trace, by in both]}
-    for bar in ("array", "arrayminus"):
-        moved[f"error_x.{bar}"] = [_multiplied(trace.error_x[bar], by) for trace, by in both]
-    moved["hovertext"] = [[format_ns(x) for x in xs] for xs in moved["x"]]
-    return {"method": "restyle", "args": [moved], "label": format_size(gib << 30)}
+def _step(moved: Sequence[_Moved], gib: int) -> dict[str, Any]:
+    """Return the slider's step that gives every trace what it shows at that size."""
+    names = dict.fromkeys(name for one in moved for name in one)
+    return {
+        "method": "restyle",
+        "args": [{name: [one[name] for one in moved] for name in names}],
+        "label": format_size(gib << 30),
+    }
 
 
-def _multiplied(values: Iterable[float] | None, by: Iterable[float]) -> list[float]:
-    return [value * factor for value, factor in zip(values or (), by, strict=False)]
+def _reach(moved: _Moved) -> list[float]:
+    bars = zip_longest(moved["x"], moved["error_x.array"], moved["error_x.arrayminus"], fillvalue=0)
+    return [end for x, up, down in bars for end in (x - down, x + up)]
 
 
-def _add_published(figure: go.Figure, table: pd.DataFrame, column: int) -> None:
-    shown = {trace.name for trace in figure.data}
-    for source, rows in table.groupby("source"):
-        colour, name = _AUTHOR_LOOK[str(source)]
-        times = rows.total_ns.astype(float).tolist()
-        marker = {"symbol": style.PUBLISHED_SYMBOL, "color": colour, "size": 10, "line": {"color": colour, "width": 3}}
-        figure.add_scatter(
-            x=times,
-            y=[_ROWS[design] + _PUBLISHED_LIFT for design in rows.design],
-            mode="markers",
-            marker=marker,
-            name=name,
-            legendgroup=name,
-            legendrank=1001,
-            showlegend=name not in shown,
-            customdata=list(rows.design),
-            hovertext=[format_ns(ns) for ns in times],
-            text=[f"{us:,} µs for 10 GiB" for us in rows.protect_us],
-            hovertemplate=style.HOVER,
-            row=1,
-            col=column,
-        )
+def _published_at(rows: pd.DataFrame, gib: int) -> _Moved:
+    grown = [summaries.growth_with_size(design, _TABLE_GIB, gib) for design in rows.design]
+    times = [float(ns) * by for ns, by in zip(rows.total_ns, grown, strict=True)]
+    said = [f"{us:,} µs for {_TABLE_GIB} GiB" for us in rows.protect_us]
+    bars: _Moved = {"error_x.array": [], "error_x.arrayminus": []}
+    where = {"y": [_ROWS[design] + _PUBLISHED_LIFT for design in rows.design], "customdata": list(rows.design)}
+    look = {"marker.symbol": [style.PUBLISHED_SYMBOL] * len(rows), "marker.opacity": 1 if gib == _TABLE_GIB else 0.4}
+    return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": said} | where | bars | look
 
 
-def _add_measured(
-    figure: go.Figure, data: Dataset, backing: str, column: int, name: str, colour: str, symbol: str, lift: float
-) -> None:
-    rows = summaries.df_at_size(data, backing, _TABLE_GIB << 20)
+def _measured_at(data: Dataset, backing: str, look: tuple[str, str, float], gib: int) -> _Moved:
+    rows = summaries.df_at_size(data, backing, gib << 20)
     rows = rows[rows.design.isin(_MODES)]
+    bars = style.interval(rows, "total_ns")
+    _, symbol, lift = look
+    return {
+        "x": rows.total_ns.tolist(),
+        "y": [_ROWS[design] + lift for design in rows.design],
+        "error_x.array": bars["array"],
+        "error_x.arrayminus": bars["arrayminus"],
+        "marker.symbol": [symbol if measured else f"{symbol}-open" for measured in rows.measured],
+        "marker.opacity": 1,
+        "customdata": list(rows.design),
+        "hovertext": style.times(rows, "total_ns"),
+        "text": style.origin(rows),
+    }
+
+
+def _add_published(figure: go.Figure, source: str, column: int) -> None:
+    colour, name = _AUTHOR_LOOK[source]
     figure.add_scatter(
-        x=rows.total_ns.tolist(),
-        y=[_ROWS[design] + lift for design in rows.design],
-        error_x=style.interval(rows, "total_ns"),
         mode="markers",
+        marker={"color": colour, "size": 10, "line": {"color": colour, "width": 3}},
+        name=name,
+        legendgroup=name,
+        legendrank=1001,
+        showlegend=name not in {trace.name for trace in figure.data},
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )
+
+
+def _add_measured(figure: go.Figure, name: str, column: int) -> None:
+    colour, symbol, _ = _LOOKS[name]
+    figure.add_scatter(
+        mode="markers",
+        error_x={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4},
         marker=style.marker(colour, symbol, 10),
         name=name,
         legendgroup=name,
         showlegend=column == 1,
-        customdata=list(rows.design),
-        hovertext=[format_ns(ns) for ns in rows.total_ns],
-        text=style.origin(rows),
         hovertemplate=style.HOVER,
         row=1,
         col=column,

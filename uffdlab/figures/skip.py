@@ -11,18 +11,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from uffdlab import summaries
+from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
 
 _SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
-_SKIP_NAMES = {
-    "anon": "anonymous 4 KiB",
-    "shmem": "shmem",
-    "hugetlb_2m_private": "hugetlb 2 MiB, private",
-    "hugetlb_2m_shared": "hugetlb 2 MiB, shared",
-    "hugetlb_1g_private": "hugetlb 1 GiB, private",
-}
+_SKIP_NAMES = {name: BACKINGS[name].short for name in _SKIP_BACKINGS}
 # What a hypervisor would do instead of populating: nothing where features 0 protects, markers where they are needed.
 _SKIP_DESIGN = {"anon": "pte_marker"}
 

@@ -141,8 +141,9 @@ def time_said(value: float, low: float | None, high: float | None) -> str:
 
 
 def origin(rows: pd.DataFrame) -> list[str]:
-    """Return how many samples are behind each row, and at which size."""
-    return [f"n = {n}, measured at {format_size(kib * 1024)}" for n, kib in zip(rows.n, rows.size_kib, strict=True)]
+    """Return how many samples, of how many processes, are behind each row, and at which size."""
+    counted = zip(rows.n, rows.children, rows.size_kib, strict=True)
+    return [f"n = {n} of {c} processes, measured at {format_size(kib * 1024)}" for n, c, kib in counted]
 
 
 def marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:

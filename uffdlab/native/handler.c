@@ -20,6 +20,7 @@ struct ul_handler {
 	pthread_t thread;
 	int fd, stop_fd;
 	uint64_t page_bytes, deadline_ns;
+	void *zeros;			/* page_bytes that read as zero */
 	struct ul_handler_stats stats;
 };
 
@@ -31,35 +32,23 @@ static int wake(int fd, uint64_t addr, uint64_t len)
 }
 
 /*
- * hugetlb has no UFFDIO_ZEROPAGE: copy from memory that reads as zero. Mapped in
- * advance, because a fault while copying makes the kernel take a second huge page.
+ * A hole that was read is filled with zeros and protected in the same step: filled
+ * with UFFDIO_ZEROPAGE it would be writable, and the write that follows unreported.
+ * A hole that was written needs no protection, this event is its report. Zeros are
+ * mapped in advance, because a fault while copying to hugetlb makes the kernel take a
+ * second huge page.
  */
-static int copy_zeros(int fd, uint64_t addr, uint64_t len)
+static int fill_hole(const struct ul_handler *h, uint64_t page, int written)
 {
-	struct ul_uffdio_copy copy = { .dst = addr, .len = len };
-	void *zeros;
-	int ret;
+	struct ul_uffdio_copy copy = {
+		.dst = page, .src = (uint64_t)(uintptr_t)h->zeros, .len = h->page_bytes,
+		.mode = written ? 0 : UL_COPY_MODE_WP,
+	};
 
-	zeros = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE,
-		     -1, 0);
-	if (zeros == MAP_FAILED)
-		return -errno;
-	copy.src = (uint64_t)(uintptr_t)zeros;
-	ret = ioctl(fd, UL_UFFDIO_COPY, &copy) ? -errno : 0;
-	munmap(zeros, len);
-	return ret;
-}
-
-static int resolve_missing(const struct ul_handler *h, uint64_t page)
-{
-	int ret = ul_zeropage(h->fd, page, h->page_bytes);
-
-	if (ret == -EINVAL)
-		ret = copy_zeros(h->fd, page, h->page_bytes);
-	/* Another thread filled it, or a marker sits there: wake, let it retry. */
-	if (ret == -EEXIST)
-		ret = wake(h->fd, page, h->page_bytes);
-	return ret;
+	if (!ioctl(h->fd, UL_UFFDIO_COPY, &copy))
+		return 0;
+	/* Another thread filled it: wake, let it retry. */
+	return errno == EEXIST ? wake(h->fd, page, h->page_bytes) : -errno;
 }
 
 static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
@@ -80,7 +69,7 @@ static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
 		ret = wake(h->fd, page, h->page_bytes);
 	} else {
 		h->stats.missing++;
-		ret = resolve_missing(h, page);
+		ret = fill_hole(h, page, !!(msg->fault_flags & UL_PAGEFAULT_FLAG_WRITE));
 	}
 	if (ret) {
 		h->stats.failed++;
@@ -139,15 +128,21 @@ struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeou
 	h->fd = fd;
 	h->page_bytes = page_bytes;
 	h->deadline_ns = ul_now_ns() + timeout_ns;
+	h->zeros = mmap(NULL, page_bytes, PROT_READ,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);
+	if (h->zeros == MAP_FAILED)
+		goto free_handler;
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (h->stop_fd < 0)
-		goto free_handler;
+		goto unmap_zeros;
 	if (pthread_create(&h->thread, NULL, handle, h))
 		goto close_stop;
 	return h;
 
 close_stop:
 	close(h->stop_fd);
+unmap_zeros:
+	munmap(h->zeros, page_bytes);
 free_handler:
 	free(h);
 	return NULL;
@@ -166,6 +161,7 @@ int ul_handler_stop(struct ul_handler *h, struct ul_handler_stats *stats)
 		return ret;	/* the thread may still run: leak rather than free under it */
 	*stats = h->stats;
 	close(h->stop_fd);
+	munmap(h->zeros, h->page_bytes);
 	free(h);
 	return 0;
 }

@@ -144,31 +144,33 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
-/* Selection sampling (Knuth, algorithm S): exactly `wanted` pages, each set of them equally likely. */
-UL_LOOP static void touch_selected(uint64_t addr, uint64_t pages, uint64_t stride, uint64_t wanted,
-				  uint64_t seed)
+/* Selection sampling (Knuth, algorithm S): exactly `wanted` runs, each set of them equally likely. */
+UL_LOOP static void touch_selected(uint64_t addr, uint64_t runs, uint64_t run_bytes, uint64_t stride,
+				  uint64_t wanted, uint64_t seed)
 {
-	for (uint64_t page = 0; page < pages && wanted; page++) {
-		if (next_random(&seed) % (pages - page) >= wanted)
+	for (uint64_t run = 0; run < runs && wanted; run++) {
+		if (next_random(&seed) % (runs - run) >= wanted)
 			continue;
-		touch(addr + page * stride, 1);
+		for (uint64_t at = 0; at < run_bytes; at += stride)
+			touch(addr + run * run_bytes + at, 1);
 		wanted--;
 	}
 }
 
-/* Write to `wanted` of the pages, chosen uniformly by seed. */
-int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t wanted, uint64_t seed)
+/* Write to `wanted` of the runs of `run` pages, chosen uniformly by seed. */
+int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, uint64_t wanted,
+		  uint64_t seed)
 {
 	sigjmp_buf env;
 
-	if (!stride || wanted > len / stride)
+	if (!stride || !run || wanted > len / stride / run)
 		return -EINVAL;
 	if (sigsetjmp(env, 1)) {
 		guard_end();
 		return -EFAULT;
 	}
 	guard_begin(&env);
-	touch_selected(addr, len / stride, stride, wanted, seed);
+	touch_selected(addr, len / stride / run, run * stride, stride, wanted, seed);
 	guard_end();
 	return 0;
 }

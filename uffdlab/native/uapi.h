@@ -41,8 +41,10 @@ struct ul_uffd_msg {
 #define UL_REGISTER_MODE_MISSING	(1ull << 0)
 #define UL_REGISTER_MODE_WP		(1ull << 1)
 #define UL_WRITEPROTECT_MODE_WP		(1ull << 0)
+#define UL_COPY_MODE_WP			(1ull << 1)
 
 #define UL_EVENT_PAGEFAULT	0x12
+#define UL_PAGEFAULT_FLAG_WRITE	(1ull << 0)
 #define UL_PAGEFAULT_FLAG_WP	(1ull << 1)
 #define UL_PAGEFAULT_FLAG_MINOR	(1ull << 2)
 
@@ -58,7 +60,9 @@ struct ul_page_region { uint64_t start, end, categories; };
 
 #define UL_PAGEMAP_SCAN	_IOWR('f', 16, struct ul_pm_scan_arg)	/* since 6.7 */
 
+#define UL_PAGE_IS_PRESENT	(1ull << 3)
 #define UL_PAGE_IS_PFNZERO	(1ull << 5)
+#define UL_PAGE_IS_HUGE		(1ull << 6)
 /* Every category up to GUARD (bit 8, since 6.15); older kernels know fewer. */
 #define UL_PAGE_CATEGORIES	((1ull << 9) - 1)
 #define UL_PAGE_CATEGORIES_6_7	((1ull << 8) - 1)

@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from uffdlab.host import memory
+from uffdlab.host import memory, settings
 
 RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Peak memory (KiB, without huge pages) and huge pages by size in KiB."""
+    """Peak memory (KiB, without huge pages), huge pages by size in KiB, and whether THP must be allowed."""
 
     memory_kib: int = 0
     hugepages: dict[int, int] = field(default_factory=dict)
+    thp: bool = False
 
     def missing(self) -> str | None:
         """Return one sentence on what this host has not got, or None when it suffices."""
@@ -29,6 +30,11 @@ class Needs:
                     f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let "
                     "uffdlab fill the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
                 )
+        if self.thp and settings.current("thp_enabled") in ("never", None):
+            return (
+                "needs transparent huge pages, which this kernel has not got or /sys/kernel/mm/transparent_hugepage/"
+                "enabled forbids (never): write madvise there, which changes nothing for programs that do not ask"
+            )
         available = memory.memory_available_kib()
         if available is not None and self.memory_kib > available - RESERVE_KIB:
             return (
@@ -40,9 +46,9 @@ class Needs:
 
 def peak(needs: Iterable[Needs]) -> Needs:
     """Return what blocks that run one after another need together."""
-    memory, pools = 0, dict[int, int]()
+    memory, pools, thp = 0, dict[int, int](), False
     for one in needs:
-        memory = max(memory, one.memory_kib)
+        memory, thp = max(memory, one.memory_kib), thp or one.thp
         for size_kib, count in one.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count})
+    return Needs(memory, {size: count for size, count in pools.items() if count}, thp)

@@ -27,12 +27,15 @@ ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for t
 
 @dataclass(frozen=True)
 class ProtectSpec:
-    """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand (0..1)."""
+    """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand, in runs of
+    ``cluster_pages``.
+    """
 
     backing: str = "anon"
     design: str = "pte_marker"
     size_bytes: int = GIB
     populated: float = 0.0
+    cluster_pages: int = 1
     repeats: int = 1
     seed: int = 0
 
@@ -45,6 +48,8 @@ class ProtectSpec:
         _check_size(self.size_bytes, BACKINGS[self.backing])
         if not 0 <= self.populated <= 1:
             raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
+        if not 1 <= self.cluster_pages <= self.pages:
+            raise UffdlabError(f"runs of {self.cluster_pages} pages do not fit a range of {self.pages}")
         if self.repeats < 1:
             raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
@@ -56,7 +61,8 @@ class ProtectSpec:
     @property
     def populated_pages(self) -> int:
         """Return how many of them are written before protecting."""
-        return round(self.pages * self.populated)
+        runs = self.pages // self.cluster_pages
+        return min(runs, round(self.pages * self.populated / self.cluster_pages)) * self.cluster_pages
 
     def needs(self) -> Needs:
         """Return the memory and huge pages one sample holds at its peak."""
@@ -67,13 +73,14 @@ class ProtectSpec:
         if backing.pool_kib is not None:
             tables = self.size_bytes // (backing.page_bytes * 512) * 4
             return Needs(memory_kib=tables, hugepages={backing.pool_kib: pages})
-        # Under THP a write fills 2 MiB, wherever it falls.
+        # Under THP a write fills 2 MiB, wherever it falls: a run at most one more than it covers.
         if backing.name == "anon_thp":
-            pages = min(self.pages, pages * 512)
+            runs = pages // self.cluster_pages
+            pages = min(self.pages, runs * (1 + (self.cluster_pages - 1) // 512 + (self.cluster_pages > 1)) * 512)
         # Anonymous memory that is neither prepared nor marked gets no tables either.
         fills_tables = prepares or pages or backing.name == "shmem" or "WP_UNPOPULATED" in design.features
         tables = self.size_bytes // (2 * MIB) * 4 if fills_tables else 0
-        return Needs(memory_kib=pages * backing.page_bytes // KIB + tables, hugepages={})
+        return Needs(pages * backing.page_bytes // KIB + tables, thp=backing.name == "anon_thp")
 
 
 def _check_size(size: int, backing: Backing) -> None:
@@ -97,7 +104,8 @@ KEY_FIELDS: list[dict[str, Any]] = [
 
 FIELDS: list[dict[str, Any]] = [
     *KEY_FIELDS,
-    fraction("populated", "fraction of pages written beforehand, chosen uniformly by seed"),
+    fraction("populated", "fraction of pages written beforehand, in runs chosen uniformly by seed"),
+    integer("cluster_pages", None, "pages in each of those runs"),
     boolean("cold", "first sample of its child process"),
     integer("prepare_ns", "ns", "preparation: read loop or MADV_POPULATE_READ; 0 for designs without one"),
     integer("register_ns", "ns", "UFFDIO_REGISTER of the range"),
@@ -109,6 +117,7 @@ FIELDS: list[dict[str, Any]] = [
     integer("hugetlb_growth_kib", "KiB", "growth of HugetlbPages until after protecting", required=False),
     integer("zeropages_before", None, "base pages mapping a (huge) zeropage before preparing", required=False),
     integer("zeropages", None, "base pages mapping a (huge) zeropage after protecting", required=False),
+    integer("huge_pages", None, "base pages that a huge entry maps after protecting", required=False),
     integer("prepare_minor_faults", None, "minor faults while preparing"),
     integer("protect_minor_faults", None, "minor faults while registering and protecting"),
     integer("tlb_ipis", None, "TLB shootdown interrupts meanwhile, whole machine", required=False),
@@ -133,7 +142,8 @@ def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
             "design": spec.design,
             "size_kib": spec.size_bytes // KIB,
         }
-        yield "samples", key | {"populated": spec.populated, "cold": index == 0} | row
+        written = {"populated": spec.populated_pages / spec.pages, "cluster_pages": spec.cluster_pages}
+        yield "samples", key | written | {"cold": index == 0} | row
         for b, count in sorted(bins.items()):
             low, high = bin_edges_ns(b)
             edges = {"from_ns": low, "below_ns": high, "count": count}
@@ -154,7 +164,7 @@ def _bin_start(bin_: int) -> int:
 def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:
     design = DESIGNS[spec.design]
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(design.features) as uffd:
-        memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index)
+        memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index, spec.cluster_pages)
         zeropages_before = memory.zeropages()
         before = counters()
         prepare_ns, bins = _prepare(design, memory)
@@ -163,8 +173,8 @@ def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, in
         protect_ns = uffd.protect(memory)
         after = counters()
         times = {"prepare_ns": prepare_ns, "register_ns": register_ns, "protect_ns": protect_ns}
-        zeropages = {"zeropages_before": zeropages_before, "zeropages": memory.zeropages()}
-        return times | _growth(before, prepared, after) | zeropages, bins
+        pages = {"zeropages_before": zeropages_before, "zeropages": memory.zeropages()}
+        return times | _growth(before, prepared, after) | pages | {"huge_pages": memory.huge_pages()}, bins
 
 
 def _prepare(design: Design, memory: Range) -> tuple[int, dict[int, int]]:

@@ -114,11 +114,11 @@ class Range:
         check("touch", lib.ul_touch_list(self.address, list(offsets), len(offsets), how, ns))
         return int(ns[0])
 
-    def write_some(self, pages: int, seed: int) -> None:
-        """Write to exactly ``pages`` pages of the range, chosen uniformly by seed (any integer)."""
+    def write_some(self, pages: int, seed: int, run_pages: int = 1) -> None:
+        """Write to exactly ``pages`` pages, in runs of ``run_pages`` chosen uniformly by seed (any integer)."""
         _, lib = native.probe()
-        stride = self.backing.page_bytes
-        check("touch", lib.ul_touch_some(self.address, self.length, stride, pages, seed % 2**64))
+        stride, runs = self.backing.page_bytes, pages // run_pages
+        check("touch", lib.ul_touch_some(self.address, self.length, stride, run_pages, runs, seed % 2**64))
 
     def populate_read(self) -> int:
         """MADV_POPULATE_READ the range. Returns ns."""
@@ -148,9 +148,20 @@ class Range:
 
     def zeropages(self) -> int | None:
         """Count base pages that map the zeropage or the huge zeropage; None where PAGEMAP_SCAN is missing."""
+        return self._count("UL_PAGE_IS_PFNZERO")
+
+    def huge_pages(self) -> int | None:
+        """Count base pages that a huge entry maps, the huge zeropage included; None where PAGEMAP_SCAN is missing."""
+        return self._count("UL_PAGE_IS_HUGE")
+
+    def present_pages(self) -> int | None:
+        """Count base pages that are present, zeropages included; None where PAGEMAP_SCAN is missing."""
+        return self._count("UL_PAGE_IS_PRESENT")
+
+    def _count(self, category: str) -> int | None:
         ffi, lib = native.probe()
         pages = ffi.new("uint64_t *")
-        result = lib.ul_count_pages(self.address, self.length, lib.UL_PAGE_IS_PFNZERO, pages)
+        result = lib.ul_count_pages(self.address, self.length, getattr(lib, category), pages)
         return None if result < 0 else int(pages[0])
 
 

@@ -8,42 +8,44 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval
+from uffdlab.stats import Estimate, child_medians, median_interval
 
-_POINT = ["backing", "design", "size_kib", "populated"]
+_POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _TIMES = ("total_ns", "protect_ns", "prepare_ns")
 _MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")] + [
     "cold_ns",
     "table_kib",
     "filled_kib",
 ]
-_SAMPLE_COLUMNS = [*_POINT, "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
+_SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
 
 
 def df_protect(data: Dataset) -> pd.DataFrame:
-    """Return one row per backing, design, size and populated fraction: medians of the warm samples.
+    """Return one row per backing, design, size, populated fraction and its clustering: medians of the warm samples.
 
     Columns: ``total_ns`` (prepare + protect), ``protect_ns`` and ``prepare_ns`` with ``_low`` and ``_high``;
-    ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n``.
+    ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n``
+    (warm samples) and ``children`` (processes they come from: what an interval counts).
     """
     samples = data.require("samples", _SAMPLE_COLUMNS).copy()
     samples["total_ns"] = samples.prepare_ns + samples.protect_ns
     samples["filled_kib"] = samples.rss_growth_kib + samples.hugetlb_growth_kib.fillna(0)
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
-    return pd.DataFrame(rows, columns=[*_POINT, "n", *_MEASURES]).astype(dict.fromkeys(_MEASURES, "float64"))
+    frame = pd.DataFrame(rows, columns=[*_POINT, "n", "children", *_MEASURES])
+    return frame.astype(dict.fromkeys(_MEASURES, "float64"))
 
 
 def df_warm(data: Dataset) -> pd.DataFrame:
-    """Return the rows of ``df_protect`` that have a warm sample: what a figure can draw."""
+    """Return the rows of ``df_protect`` that have a warm sample and no clustering: what most figures draw."""
     points = df_protect(data)
-    return points[points.n > 0]
+    return points[(points.n > 0) & (points.cluster_pages == 1)]
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     warm, cold = group[~group.cold], group[group.cold]
-    row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm)}
+    row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
-        row |= _columns(column, _estimate(warm[column]))
+        row |= _columns(column, _estimate(warm, column))
     row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
     counted = warm if len(warm) else cold
     row["table_kib"] = float(counted.table_growth_kib.median())
@@ -51,8 +53,9 @@ def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
-def _estimate(values: pd.Series[Any]) -> Estimate | None:
-    return median_interval([float(v) for v in values]) if len(values) else None
+def _estimate(rows: pd.DataFrame, column: str) -> Estimate | None:
+    children = child_medians(list(rows[column]), list(rows.block))
+    return median_interval(children) if children else None
 
 
 def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -85,9 +88,18 @@ def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
 
 
 def df_at_size(data: Dataset, backing: str, size_kib: float) -> pd.DataFrame:
-    """Return ``df_largest`` with ``total_ns`` and its interval restated for another size of anonymous memory."""
-    rows = df_largest(data, backing).copy()
-    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rows.design, rows.size_kib, strict=True)]
+    """Return one row per design for untouched memory of that size: measured there, or else restated.
+
+    ``measured`` says which. What was not measured at that size is ``df_largest`` in proportion to the size, save for
+    designs that cost the same at any.
+    """
+    points = df_warm(data)
+    there = points[(points.backing == backing) & (points.populated == 0) & (points.size_kib == size_kib)]
+    rest = df_largest(data, backing)
+    rest = rest[~rest.design.isin(there.design)].copy()
+    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rest.design, rest.size_kib, strict=True)]
     for column in ("total_ns", "total_ns_low", "total_ns_high"):
-        rows[column] = rows[column] * factor
-    return rows
+        rest[column] = rest[column] * factor
+    both = [part for part in (there.assign(measured=True), rest.assign(measured=False)) if len(part)]
+    rows = pd.concat(both) if both else there.assign(measured=True)
+    return rows.sort_values("design")

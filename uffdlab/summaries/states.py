@@ -25,7 +25,8 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
     """Return, per backing (rows) and feature set (columns), what became of a write at that moment.
 
     ``reported``: a write-protect event. ``missing event``: a missing event. ``seen by scan``: no event, but
-    PAGEMAP_SCAN tells that it was written. ``lost``: none of these. ``not measured``: no row.
+    PAGEMAP_SCAN tells that it was written. ``lost``: none of these, though it was to be noticed; ``not reported``: nor
+    was it to be. ``not measured``: no row.
     """
     states = data.table("states")
     states = states[(states.content == content) & (states.moment == moment)]
@@ -40,9 +41,9 @@ def _answer(row: Any) -> str:
     known = _ANSWERS.get((bool(row.write_reported), bool(row.write_missing_event)))
     if known:
         return known
-    if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan:
-        return "seen by scan"
-    return "lost" if row.moment in _STILL_PROTECTED else "not reported"
+    if row.moment not in _STILL_PROTECTED:
+        return "not reported"  # nor had it to be; that PAGEMAP_SCAN tells of it says only that the page is there now
+    return "seen by scan" if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan else "lost"
 
 
 def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
