@@ -8,7 +8,7 @@ ends, on SIGTERM and SIGHUP too, and after a SIGKILL by the next command (``rest
         measure()
 
 What somebody else changed meanwhile is left as they want it, and said. One process changes settings at a
-time.
+time; within its block it may change others, each block putting back its own.
 
 The journal, ``/run/uffdlab/journal.json`` (``UFFDLAB_STATE_DIR`` names another directory), is::
 
@@ -25,7 +25,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,17 @@ def changed(
     if not allow:
         raise UffdlabError(_needs_permission(changes))
     owner = os.getpid()
-    begun = False
+    depth: int | None = None  # how many changes of enclosing blocks stand in the journal
     with OrderlyExit() as signals:
         try:
             with signals.held():
-                _begin(wanted, root)
-                begun = True
+                depth = _begin(wanted, root)
             yield {name: current(name, root) or "" for name in wanted}
         finally:
             # A child forked inside the block leaves through here as well; the settings are its parent's.
-            if begun and os.getpid() == owner:
+            if depth is not None and os.getpid() == owner:
                 with signals.held():
-                    _end(root)
+                    _end(depth, root)
 
 
 @dataclass(frozen=True)
@@ -131,26 +130,39 @@ def _needs_permission(changes: list[_Change]) -> str:
     )
 
 
-def _begin(wanted: Mapping[str, str | int | bool], root: Path) -> None:
-    """Journal the changes, then make them; if one fails, undo all and raise UffdlabError."""
+def _begin(wanted: Mapping[str, str | int | bool], root: Path) -> int:
+    """Journal the changes, then make them; if one fails, undo all and raise UffdlabError.
+
+    Returns how many changes of enclosing blocks stand before them in the journal.
+    """
     with _state() as state:
-        _refuse_if_taken(state)
+        outer = _own(state)
+        if not outer:
+            _refuse_if_taken(state)
         # Planned anew under the lock: what was read before may have been another run's temporary value.
         changes = _plan(wanted, root)
-        state.write(changes)
+        state.write([*outer, *changes])
         try:
             for index, change in enumerate(changes):
                 _write(change.setting, change.wanted, root)
                 got = current(change.setting.name, root)
                 changes[index] = replace(change, set=got)
-                state.write(changes)
+                state.write([*outer, *changes])
                 if got != change.wanted:
                     raise UffdlabError(_fell_short(change, got))
         except BaseException as error:
-            sentences = _restore(state, changes, root)
+            sentences = _restore(state, changes, root, outer)
             if isinstance(error, UffdlabError) and sentences.problems:
                 raise UffdlabError(" ".join([str(error), *sentences.problems])) from error
             raise
+        return len(outer)
+
+
+def _own(state: _State) -> list[_Change]:
+    """Return the changes that enclosing blocks of this very process have journalled."""
+    journal = state.read(None)
+    ours = journal is not None and (journal.boot_id, journal.pid, journal.start_time) == (_boot_id(), *_me())
+    return list(journal.changes) if journal is not None and ours else []
 
 
 def _fell_short(change: _Change, got: str | None) -> str:
@@ -163,13 +175,14 @@ def _fell_short(change: _Change, got: str | None) -> str:
     )
 
 
-def _end(root: Path) -> None:
-    """Put back what this process changed; raise UffdlabError for what would not go."""
+def _end(depth: int, root: Path) -> None:
+    """Put back what the innermost block changed; raise UffdlabError for what would not go."""
     with _state() as state:
         journal = state.read(root)
         if journal is None or (journal.pid, journal.start_time) != _me():
             return  # another command took it for a leftover and restored it already
-        problems = _restore(state, list(journal.changes), root).problems
+        outer, changes = list(journal.changes[:depth]), list(journal.changes[depth:])
+        problems = _restore(state, changes, root, outer).problems
     if problems:
         raise UffdlabError(" ".join(problems))
 
@@ -238,8 +251,8 @@ class _Restored:
     problems: list[str]
 
 
-def _restore(state: _State, changes: list[_Change], root: Path) -> _Restored:
-    """Put the old values back, last change first; what cannot be put back stays in the journal."""
+def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[_Change] = ()) -> _Restored:
+    """Put the old values back, last change first; what cannot be put back stays in the journal behind ``outer``."""
     restored: list[str] = []
     problems: list[str] = []
     left: list[_Change] = []
@@ -264,8 +277,8 @@ def _restore(state: _State, changes: list[_Change], root: Path) -> _Restored:
             restored.append(f"{change.setting} was put back to {change.old}.")
         else:
             problems.append(f"{change.setting} is {now} after it was put back to {change.old}.")
-    if left:
-        state.write(left)
+    if outer or left:
+        state.write([*outer, *left])
     else:
         state.remove()
     return _Restored(restored, problems)
