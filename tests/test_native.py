@@ -19,7 +19,7 @@ from running import PACKAGE_ROOT, environment, sentence, uffdlab_run
 from uffdlab import native
 from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.host import memory, uapi
-from uffdlab.probes.protect import bin_edges_ns
+from uffdlab.probes.latency import bin_edges_ns
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, counters, mapped, opened
 
 NATIVE = PACKAGE_ROOT / "uffdlab" / "native"

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from uffdlab.claims.verdict import Verdict
+from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,34 @@ class Claim:
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
         return self.decide(data, self)
+
+    def ruled(
+        self,
+        data: Dataset,
+        verdict: Ruling,
+        because: str,
+        evidence: Iterable[str] = (),
+        *,
+        effect: Estimate | None = None,
+        quantity: str | None = None,
+        condition: str | None = None,
+        limits: str | None = None,
+    ) -> Verdict:
+        """Return a verdict of this claim; ``effect`` is the deciding quantity with its interval."""
+        known = effect is not None and effect.low is not None and effect.high is not None
+        return Verdict(
+            self.id,
+            verdict,
+            self.rule,
+            because,
+            tuple(evidence),
+            quantity=quantity,
+            effect=effect.value if effect else None,
+            interval=(effect.low, effect.high) if known else None,  # type: ignore[union-attr,arg-type]
+            condition=condition,
+            dataset=data.id,
+            limits=limits,
+        )
 
     def undecided(self, data: Dataset, because: str, missing: str | None = None) -> Verdict:
         """Return "not decided", naming the missing measurement."""

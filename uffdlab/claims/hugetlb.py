@@ -9,10 +9,10 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.rows import interval, said
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
-from uffdlab.units import format_ratio
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
@@ -119,10 +119,10 @@ class _Saving:
         short = [one.below(TIME_SAVED_RATIO) for one in self.time.values()] + [self.filled.below(FILLED_SHARE)]
         return True if all(beyond) else False if any(short) else None
 
-    def said(self) -> str:
+    def words(self) -> str:
         """Return the numbers in words."""
-        times = [f"{_said(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
-        return f"populating takes {' and '.join(times)}, and fills {_said(self.filled)} of the untouched part"
+        times = [f"{said(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
+        return f"populating takes {' and '.join(times)}, and fills {said(self.filled)} of the untouched part"
 
 
 def _saving(data: Dataset, backing: str) -> _Saving | None:
@@ -163,7 +163,7 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
     could = [b for b, one in savings.items() if one.counts()]
     open_ = [b for b, one in savings.items() if one.counts() is None]
     evidence = _state_evidence(data, _QEMU_BACKENDS, ("none",)) + tuple(
-        f"samples: {BACKINGS[b].short}: {one.said()}" for b, one in savings.items()
+        f"samples: {BACKINGS[b].short}: {one.words()}" for b, one in savings.items()
     )
     if open_:
         because = f"{_named(open_)}: an interval of the time or memory saved straddles its threshold"
@@ -177,19 +177,13 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
         claim.id,
         "holds if",
         claim.rule,
-        f"on {_named(could)} protection holds without populating; populating takes at least {_said(least)} times as "
-        f"long and fills at least {_said(share)} of what was untouched",
+        f"on {_named(could)} protection holds without populating; populating takes at least {said(least)} times as "
+        f"long and fills at least {said(share)} of what was untouched",
         evidence,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",
         effect=least.value,
-        interval=None if least.low is None or least.high is None else (least.low, least.high),
+        interval=interval(least),
         condition=f"the guest's memory is one of {_named(could)}, and a real snapshot behaves as the probe does",
         dataset=data.id,
         limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",
     )
-
-
-def _said(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{format_ratio(estimate.value)} (too few processes for an interval)"
-    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import hugetlb
+from uffdlab.claims import equality, faults, hugetlb, zeropages
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -44,10 +44,11 @@ CLAIMS: tuple[Claim, ...] = (
         "forbidden-zeropage",
         "DH 2",
         "markers work where the zeropage is forbidden, a zeropage design does not",
-        "on a kernel that forbids it markers protect at 0 RSS and populating costs RSS = range; weaker, on a stock "
-        "kernel: the same on shmem and hugetlb",
+        "on a kernel that forbids it markers fill below 0.01 of the range and report a write, and populating fills "
+        "above 0.99; weaker, on a stock kernel: the same on memory in which a read of a hole maps a real page",
         "02_forbidden_zeropage",
         "what a read of empty memory maps in each backing, and on a kernel that forbids the zeropage",
+        zeropages.forbidden_zeropage,
     ),
     Claim(
         "zeropage-other-contexts",
@@ -57,6 +58,7 @@ CLAIMS: tuple[Claim, ...] = (
         "(one is merged) when some were only posted, does not hold if there is none; nothing is measured",
         "02_forbidden_zeropage",
         "the list of documented attempts",
+        zeropages.other_contexts,
     ),
     Claim(
         "zeropage-covert-channel",
@@ -78,9 +80,11 @@ CLAIMS: tuple[Claim, ...] = (
         "no-huge-zeropage-needed",
         "PX",
         "the patch does not need the huge zeropage",
-        "works and costs the same within 25 % with the huge zeropage off",
+        "a write is reported, and the time to protect with the huge zeropage off / on lies between 0.8 and 1.25 with "
+        "its whole 95 % interval",
         "02_forbidden_zeropage",
-        "protect with use_zero_page 0 and 1",
+        "probe zeropages on THP memory, pte_marker, with use_zero_page 0 and 1",
+        zeropages.no_huge_zeropage_needed,
     ),
     Claim(
         "table-fill-slower",
@@ -88,7 +92,8 @@ CLAIMS: tuple[Claim, ...] = (
         "without the huge zeropage the patch may be slower than today: a full PTE table instead of one PMD",
         "THP on: PTE fill / (populate-read + protect) above 1.25 with its whole 95 % interval",
         "03_pmd_pud_markers",
-        "the later-fault and huge-zeropage probes beside protect with THP on",
+        "probe protect with THP on: pte_marker and populate_read at one size",
+        faults.table_fill_slower,
     ),
     Claim(
         "zeropage-cow-shootdown",
@@ -97,6 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
         "IPIs per first write with two threads: zeropage above 0.5, marker below 0.05",
         "05_preallocated_tables",
         "first writes by two pinned threads, with IPIs counted",
+        faults.zeropage_cow_shootdown,
     ),
     Claim(
         "pmd-marker-wins",
@@ -119,9 +125,11 @@ CLAIMS: tuple[Claim, ...] = (
         "prealloc-speeds-faults",
         "PX",
         "pre-filled tables speed up later faults, since locks are split",
-        "first touch per 2 MiB with tables / without below 0.8; also at every page; 1 and 2 threads",
+        "first touch with tables / without below 0.8 with its whole 95 % interval: one per 2 MiB and every page, read "
+        "and write, 1 and 2 threads",
         "05_preallocated_tables",
         "later faults with and without tables, 1 and 2 threads",
+        faults.prealloc_speeds_faults,
     ),
     Claim(
         "reads-need-no-fault",
@@ -130,6 +138,7 @@ CLAIMS: tuple[Claim, ...] = (
         "minor faults per first read of a page: below 0.01 where the zeropage is mapped, above 0.99 where a marker is",
         "05_preallocated_tables",
         "fault counts of reads after each preparation",
+        faults.reads_need_no_fault,
     ),
     Claim(
         "spread-cost-later",
@@ -148,6 +157,7 @@ CLAIMS: tuple[Claim, ...] = (
         "that were read; the cost of each is told",
         "06_snapshots",
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
+        equality.userspace_has_choice,
     ),
     Claim(
         "patch-equals-populate",
@@ -156,6 +166,7 @@ CLAIMS: tuple[Claim, ...] = (
         "page-by-page state equality; read loop / MADV_POPULATE_READ above 1.25; share of a real snapshot's set-up",
         "06_snapshots",
         "page-by-page state equality and a real snapshot's set-up time",
+        equality.patch_equals_populate,
     ),
     Claim(
         "untouched-is-common",

@@ -63,6 +63,8 @@ int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr)
 	case UL_MAP_SHMEM:
 		ret = map_aligned(len, pmd, MAP_SHARED | MAP_ANONYMOUS, addr);
 		break;
+	case UL_MAP_PLAIN:
+		return map_aligned(len, pmd, MAP_PRIVATE | MAP_ANONYMOUS, addr);
 	case UL_MAP_HUGETLB_PRIVATE:
 		return map_aligned(len, page_bytes, MAP_PRIVATE | MAP_ANONYMOUS | huge, addr);
 	case UL_MAP_HUGETLB_SHARED:
@@ -85,9 +87,15 @@ int ul_unmap(uint64_t addr, uint64_t len)
 	return munmap((void *)(uintptr_t)addr, len) ? -errno : 0;
 }
 
-int ul_discard(uint64_t addr, uint64_t len)
+/* MADV_DONTNEED in calls of `piece` bytes: CONFIG_PT_RECLAIM frees a PTE table only when one call covers it. */
+int ul_discard(uint64_t addr, uint64_t len, uint64_t piece)
 {
-	return madvise((void *)(uintptr_t)addr, len, MADV_DONTNEED) ? -errno : 0;
+	if (!piece)
+		return -EINVAL;
+	for (uint64_t at = 0; at < len; at += piece)
+		if (madvise((void *)(uintptr_t)(addr + at), len - at < piece ? len - at : piece, MADV_DONTNEED))
+			return -errno;
+	return 0;
 }
 
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)

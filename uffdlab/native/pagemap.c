@@ -63,6 +63,41 @@ int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *stat
 	return ret;
 }
 
+/*
+ * The same for every base page of a range: pagemap bits without the PFN, which only root sees, and categories.
+ * Holes are in no region that PAGEMAP_SCAN returns when nothing is asked of it, so they keep what is set here.
+ */
+int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories)
+{
+	const uint64_t base = (uint64_t)sysconf(_SC_PAGESIZE), flags = ~((1ull << 55) - 1);
+	const ssize_t wanted = (ssize_t)(len / base * 8);
+	struct ul_page_region regions[256];
+	struct ul_pm_scan_arg arg = {
+		.start = addr, .end = addr + len,
+		.vec = (uint64_t)(uintptr_t)regions, .vec_len = 256, .return_mask = UL_PAGE_CATEGORIES_6_7,
+	};
+	int fd, got, ret = 0;
+
+	fd = open_pagemap();
+	if (fd < 0)
+		return fd;
+	if (pread(fd, pagemap, (size_t)wanted, (off_t)(addr / base * 8)) != wanted)
+		ret = errno ? -errno : -EIO;
+	for (uint64_t i = 0; i < len / base; i++) {
+		pagemap[i] &= flags;
+		categories[i] = 0;
+	}
+	do {
+		got = ret ? 0 : scan(fd, &arg);
+		for (int i = 0; i < got; i++)
+			for (uint64_t at = regions[i].start; at < regions[i].end; at += base)
+				categories[(at - addr) / base] = regions[i].categories;
+		arg.start = arg.walk_end;
+	} while (got > 0 && arg.walk_end < addr + len);
+	close(fd);
+	return ret ? ret : got < 0 ? got : 0;
+}
+
 /* Base pages in the range that carry the category. */
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages)
 {

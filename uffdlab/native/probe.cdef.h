@@ -17,7 +17,8 @@ int ul_uffd_api(int fd, uint64_t wanted, uint64_t *granted, uint64_t *ioctls);
 int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *ioctls, uint64_t *ns);
 int ul_unregister(int fd, uint64_t addr, uint64_t len);
 int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns);
-int ul_zeropage(int fd, uint64_t addr, uint64_t len);
+int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, uint64_t piece, uint64_t *ns,
+			uint64_t *calls);
 int ul_close(int fd);
 
 /* handler.c: a thread that counts events and resolves each with one page */
@@ -34,11 +35,12 @@ int ul_handler_stop(struct ul_handler *handler, struct ul_handler_stats *stats);
 /* map.c */
 enum {
 	UL_MAP_ANON = 0, UL_MAP_ANON_THP = 1, UL_MAP_SHMEM = 2,
-	UL_MAP_HUGETLB_PRIVATE = 3, UL_MAP_HUGETLB_SHARED = 4
+	UL_MAP_HUGETLB_PRIVATE = 3, UL_MAP_HUGETLB_SHARED = 4,
+	UL_MAP_PLAIN = 5		/* private anonymous without advice: THP as the whole system has it */
 };
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr);
 int ul_unmap(uint64_t addr, uint64_t len);
-int ul_discard(uint64_t addr, uint64_t len);
+int ul_discard(uint64_t addr, uint64_t len, uint64_t piece);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
 
 /* touch.c: a fault the kernel answers with SIGBUS ends the touching with -EFAULT */
@@ -49,6 +51,21 @@ int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int wr
 int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, uint64_t wanted,
 		  uint64_t seed);
 unsigned int ul_bin(uint64_t ns);
+void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
+			uint64_t *bins);
+
+/* threads.c: the same by several threads; hugetlb without pages in its pool ends the process with SIGBUS */
+#define UL_THREADS 16
+struct ul_touching {
+	uint64_t addr, len, stride, sample_every;
+	int write, threads, together, pinned;
+	int cpus[UL_THREADS];
+};
+struct ul_touched {
+	uint64_t touches, wall_ns, busy_ns;	/* busy: summed over threads */
+	uint64_t bins[UL_BINS];
+};
+int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum);
 
 /* pagemap.c */
 struct ul_page_state {
@@ -57,6 +74,7 @@ struct ul_page_state {
 	int scan_errno;			/* why categories is unknown; 0 when it is known */
 };
 int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *state);
+int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories);
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages);
 int ul_pagemap_scan_supported(void);
 

@@ -104,11 +104,24 @@ int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t 
 	return timed_ioctl(fd, UL_UFFDIO_WRITEPROTECT, &wp, ns);
 }
 
-int ul_zeropage(int fd, uint64_t addr, uint64_t len)
+/* Un-protect `piece` bytes at every `stride`, one ioctl each: what a handler does, without the handler. */
+int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, uint64_t piece, uint64_t *ns,
+			uint64_t *calls)
 {
-	struct ul_uffdio_zeropage zero = { .range = { addr, len } };
+	struct ul_uffdio_writeprotect wp = { .range = { .len = piece } };
+	uint64_t start;
 
-	return ioctl(fd, UL_UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+	if (!stride || !piece || piece > stride)
+		return -EINVAL;
+	*calls = 0;
+	start = ul_now_ns();
+	for (uint64_t at = 0; at + piece <= len; at += stride, ++*calls) {
+		wp.range.start = addr + at;
+		if (ioctl(fd, UL_UFFDIO_WRITEPROTECT, &wp))
+			return -errno;
+	}
+	*ns = ul_now_ns() - start;
+	return 0;
 }
 
 int ul_close(int fd)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,11 +14,15 @@ RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 
 @dataclass(frozen=True)
 class Needs:
-    """Peak memory (KiB, without huge pages), huge pages by size in KiB, and whether THP must be allowed."""
+    """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs,
+    and host settings (``uffdlab.host.settings``) that have to be in force meanwhile.
+    """
 
     memory_kib: int = 0
     hugepages: dict[int, int] = field(default_factory=dict)
     thp: bool = False
+    cpus: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
 
     def missing(self) -> str | None:
         """Return one sentence on what this host has not got, or None when it suffices."""
@@ -30,6 +35,9 @@ class Needs:
                     f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let "
                     "uffdlab fill the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
                 )
+        cpus = len(os.sched_getaffinity(0))
+        if cpus < self.cpus:
+            return f"needs {self.cpus} CPUs to pin threads to, and this process may run on {cpus}"
         if self.thp and settings.current("thp_enabled") in ("never", None):
             return (
                 "needs transparent huge pages, which this kernel has not got or /sys/kernel/mm/transparent_hugepage/"
@@ -46,9 +54,9 @@ class Needs:
 
 def peak(needs: Iterable[Needs]) -> Needs:
     """Return what blocks that run one after another need together."""
-    memory, pools, thp = 0, dict[int, int](), False
+    memory, pools, thp, cpus = 0, dict[int, int](), False, 1
     for one in needs:
-        memory, thp = max(memory, one.memory_kib), thp or one.thp
+        memory, thp, cpus = max(memory, one.memory_kib), thp or one.thp, max(cpus, one.cpus)
         for size_kib, count in one.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count}, thp)
+    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus)

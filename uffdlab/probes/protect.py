@@ -16,6 +16,7 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB, Backing
 from uffdlab.design import DESIGNS, Design
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
+from uffdlab.probes.latency import bin_rows
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
 
@@ -144,21 +145,8 @@ def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         }
         written = {"populated": spec.populated_pages / spec.pages, "cluster_pages": spec.cluster_pages}
         yield "samples", key | written | {"cold": index == 0} | row
-        for b, count in sorted(bins.items()):
-            low, high = bin_edges_ns(b)
-            edges = {"from_ns": low, "below_ns": high, "count": count}
-            yield "latencies", key | {"operation": "first read"} | edges
-
-
-def bin_edges_ns(bin_: int) -> tuple[int, int]:
-    """Return the edges of a latency bin in ns: exact below 4 ns, then four bins per octave (ul_bin in touch.c)."""
-    return _bin_start(bin_), _bin_start(bin_ + 1)
-
-
-def _bin_start(bin_: int) -> int:
-    if bin_ < 8:  # bins 4..7 are never used: 4 ns opens the first full octave, bin 8
-        return min(bin_, 4)
-    return (4 + bin_ % 4) << (bin_ // 4 - 2)
+        for bin_ in bin_rows(bins):
+            yield "latencies", key | {"operation": "first read"} | bin_
 
 
 def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:
@@ -167,7 +155,7 @@ def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, in
         memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index, spec.cluster_pages)
         zeropages_before = memory.zeropages()
         before = counters()
-        prepare_ns, bins = _prepare(design, memory)
+        prepare_ns, bins = prepare(design, memory)
         prepared = counters()
         register_ns = uffd.register(memory, missing=design.missing)
         protect_ns = uffd.protect(memory)
@@ -177,7 +165,8 @@ def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, in
         return times | _growth(before, prepared, after) | pages | {"huge_pages": memory.huge_pages()}, bins
 
 
-def _prepare(design: Design, memory: Range) -> tuple[int, dict[int, int]]:
+def prepare(design: Design, memory: Range) -> tuple[int, dict[int, int]]:
+    """Prepare a range as a design says. Returns ns, and the latencies of a read loop by bin."""
     if design.prepare == "read loop" and memory.backing.name == "anon_thp":
         return memory.touch(READ), {}
     if design.prepare == "read loop":

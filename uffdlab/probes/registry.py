@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uffdlab.probes import protect, semantics
+from uffdlab.probes import equality, faults, protect, published, resolve, semantics, zeropages
 from uffdlab.probes.needs import Needs
 
 
@@ -29,11 +29,24 @@ class Probe:
 
 
 PROBES: dict[str, Probe] = {
-    "protect": Probe(
-        "protect",
-        protect.ProtectSpec,
-        protect.run,
-        {"samples": protect.FIELDS, "latencies": protect.LATENCY_FIELDS},
-    ),
-    "semantics": Probe("semantics", semantics.SemanticsSpec, semantics.run, {"states": semantics.FIELDS}),
+    probe.name: probe
+    for probe in (
+        Probe(
+            "protect",
+            protect.ProtectSpec,
+            protect.run,
+            {"samples": protect.FIELDS, "latencies": protect.LATENCY_FIELDS},
+        ),
+        Probe("semantics", semantics.SemanticsSpec, semantics.run, {"states": semantics.FIELDS}),
+        Probe("published", published.PublishedSpec, published.run, {"published_runs": published.FIELDS}),
+        Probe(
+            "faults",
+            faults.FaultsSpec,
+            faults.run,
+            {"faults": faults.FIELDS, "fault_latencies": faults.LATENCY_FIELDS},
+        ),
+        Probe("zeropages", zeropages.ZeropagesSpec, zeropages.run, {"zeropages": zeropages.FIELDS}),
+        Probe("resolve", resolve.ResolveSpec, resolve.run, {"resolves": resolve.FIELDS}),
+        Probe("equality", equality.EqualitySpec, equality.run, {"equality": equality.FIELDS}),
+    )
 }

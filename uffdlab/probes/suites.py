@@ -12,13 +12,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, GIB, MIB
+from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
+from uffdlab.probes.faults import PAGE, FaultsSpec
 from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.registry import PROBES
+from uffdlab.probes.resolve import ResolveSpec
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
+from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,20 @@ class Suite:
 
 
 def _points(
-    backings: Collection[str], designs: Collection[str], sizes: Collection[int], populated: Collection[float], warm: int
+    backings: Collection[str],
+    designs: Collection[str],
+    sizes: Collection[int],
+    populated: Collection[float],
+    *,
+    warm: int,
+    cluster: int = 1,
 ) -> tuple[ProtectSpec, ...]:
     return tuple(
-        ProtectSpec(b, d, s, p, repeats=1 + warm) for b in backings for d in designs for s in sizes for p in populated
+        ProtectSpec(b, d, s, p, cluster, repeats=1 + warm)
+        for b in backings
+        for d in designs
+        for s in sizes
+        for p in populated
     )
 
 
@@ -59,6 +74,98 @@ _ROUNDS = 7
 
 
 _EMPTY = (0.0,)
+
+
+def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], threads: int = 1) -> tuple[Any, ...]:
+    """Return specs from ``(backing, preparation, delivery, accesses)``; several threads stand apart and together."""
+    return tuple(
+        FaultsSpec(backing, preparation, delivery, access, size, stride, threads, together, repeats=2)
+        for backing, preparation, delivery, accesses in configurations
+        for access in accesses.split()
+        for together in ((False, True) if threads > 1 and stride == PAGE else (False,))
+    )
+
+
+_LATER_FAULTS = (
+    *_faults(
+        64 * MIB,
+        PAGE,
+        ("anon", "fresh", "plain", "read write"),
+        ("anon", "tables", "plain", "read write"),
+        ("anon", "markers", "async", "read write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "zeropage", "async", "write"),
+        ("anon", "written", "async", "write"),
+        ("anon", "discarded_whole", "plain", "read write"),
+        ("anon", "discarded_pieces", "plain", "read write"),
+        ("anon_thp", "fresh", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "async", "write"),
+        ("shmem", "fresh", "plain", "read write"),
+        ("shmem", "markers", "async", "read write"),
+    ),
+    *_faults(
+        8 * MIB,  # an event takes many times as long as a fault
+        PAGE,
+        ("anon", "markers", "event", "read write"),
+        ("anon", "zeropage", "event", "write"),
+        ("anon", "written", "event", "write"),
+        ("anon", "missing_wp", "event", "read write"),
+        ("anon_thp", "huge_zeropage", "event", "write"),
+        ("shmem", "markers", "event", "write"),
+    ),
+    *_faults(
+        4 * GIB,
+        2 * MIB,
+        ("anon", "fresh", "plain", "read write"),
+        ("anon", "tables", "plain", "read write"),
+        ("anon", "markers", "async", "read write"),
+        ("anon", "markers", "event", "write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "missing_wp", "event", "read write"),
+        ("anon", "discarded_whole", "plain", "read write"),
+        ("anon", "discarded_pieces", "plain", "read write"),
+    ),
+    *_faults(
+        64 * GIB,
+        GIB,
+        ("anon", "fresh", "plain", "read write"),
+        ("anon", "tables", "plain", "read write"),
+        ("anon", "markers", "async", "read write"),
+    ),
+    *_faults(
+        64 * MIB,
+        PAGE,
+        ("anon", "fresh", "plain", "read write"),
+        ("anon", "tables", "plain", "read write"),
+        ("anon", "markers", "async", "read write"),
+        ("anon", "zeropage", "plain", "write"),
+        ("anon", "zeropage", "async", "write"),
+        threads=2,
+    ),
+    *_faults(
+        4 * GIB,
+        2 * MIB,
+        ("anon", "fresh", "plain", "read write"),
+        ("anon", "tables", "plain", "read write"),
+        threads=2,
+    ),
+)
+_ACCOUNTS = (
+    *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
+    *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
+    *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
+    *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in FILLS),
+)
+_RESOLVES = (
+    *(
+        ResolveSpec(state, 64 * MIB, piece, piece, repeats=2)
+        for state in ("marker", "zeropage", "page")
+        for piece in (PAGE, 64 * KIB, 2 * MIB, 64 * MIB)
+    ),
+    *(ResolveSpec(state, GIB, PAGE, 2 * MIB, repeats=2) for state in ("zeropage", "huge_zeropage", "huge_page")),
+    *(ResolveSpec(state, GIB, 2 * MIB, 2 * MIB, repeats=2) for state in ("huge_zeropage", "huge_page")),
+)
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
 
 SUITES: dict[str, Suite] = {
@@ -87,21 +194,28 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, DESIGNS, [256 * MIB, GIB], _EMPTY, warm=2),
-                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=2),
-                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=2),
-                        *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=2),
-                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=2),
-                        *_points(_HUGETLB_1G, DESIGNS, [GIB], _EMPTY, warm=2),
-                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=2),
-                        *_points(("anon", "anon_thp", "shmem"), _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=2),
+                        *_points(_ORDINARY, DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.05, 0.25, 0.75], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.05, 0.25, 0.5, 0.75], warm=1, cluster=1024),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(_HUGETLB_1G, DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
+                        *_points(("anon", "anon_thp", "shmem"), _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=1),
                         *_points(
-                            _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=2
+                            _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=1
                         ),
                     ),
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
+                Work("faults", _LATER_FAULTS, rounds=_ROUNDS),
+                Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
+                Work("resolve", _RESOLVES, rounds=_ROUNDS),
+                Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
+                Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
             ),
         ),
     )

@@ -84,6 +84,16 @@ class PageState:
 
 
 @dataclass(frozen=True)
+class Touched:
+    """What several threads touched: wall time and time summed over threads (ns), and latencies by bin."""
+
+    touches: int
+    wall_ns: int
+    busy_ns: int
+    bins: dict[int, int]
+
+
+@dataclass(frozen=True)
 class Range:
     """A mapping of one backing: start address and length in bytes."""
 
@@ -107,6 +117,20 @@ class Range:
         check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, sample_every, bins))
         return int(ns[0]), {b: int(bins[b]) for b in range(lib.UL_BINS) if bins[b]}
 
+    def touch_threads(
+        self, how: int, stride: int, cpus: Sequence[int], *, together: bool, sample_every: int
+    ) -> Touched:
+        """Touch once per ``stride`` bytes with a thread pinned to each CPU, in a share each or taking turns."""
+        ffi, lib = native.probe()
+        job, sum_ = ffi.new("struct ul_touching *"), ffi.new("struct ul_touched *")
+        job.addr, job.len, job.stride, job.sample_every = self.address, self.length, stride, sample_every
+        job.write, job.threads, job.together, job.pinned = how, len(cpus), int(together), 1
+        for index, cpu in enumerate(cpus):
+            job.cpus[index] = cpu
+        check("touch", lib.ul_touch_threads(job, sum_))
+        bins = {b: int(sum_.bins[b]) for b in range(lib.UL_BINS) if sum_.bins[b]}
+        return Touched(int(sum_.touches), int(sum_.wall_ns), int(sum_.busy_ns), bins)
+
     def touch_at(self, offsets: Sequence[int], how: int) -> int:
         """Read or write one byte at each offset. Returns ns."""
         ffi, lib = native.probe()
@@ -127,10 +151,10 @@ class Range:
         check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
         return int(ns[0])
 
-    def discard(self) -> None:
-        """MADV_DONTNEED the range."""
+    def discard(self, piece_bytes: int | None = None) -> None:
+        """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``."""
         _, lib = native.probe()
-        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length))
+        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length))
 
     def state(self, offset: int) -> PageState:
         """Ask the kernel about the page at ``offset`` without touching it."""
@@ -145,6 +169,14 @@ class Range:
             uffd_wp=bool(bits >> uapi.PAGEMAP_UFFD_WP_BIT & 1),
             categories=None if raw.scan_errno else tuple(uapi.category_names(int(raw.categories))),
         )
+
+    def states(self) -> list[tuple[int, int]]:
+        """Return ``(pagemap flags, PAGEMAP_SCAN categories)`` of every base page, without touching any."""
+        ffi, lib = native.probe()
+        pages = self.length // 4096
+        pagemap, categories = ffi.new("uint64_t[]", pages), ffi.new("uint64_t[]", pages)
+        check("PAGEMAP_SCAN", lib.ul_page_states(self.address, self.length, pagemap, categories))
+        return list(zip(ffi.unpack(pagemap, pages), ffi.unpack(categories, pages), strict=True))
 
     def zeropages(self) -> int | None:
         """Count base pages that map the zeropage or the huge zeropage; None where PAGEMAP_SCAN is missing."""
@@ -216,6 +248,14 @@ class Userfault:
             lib.ul_write_protect(self.fd, memory.address, memory.length, int(on), ns),
         )
         return int(ns[0])
+
+    def unprotect_pieces(self, memory: Range, stride: int, piece: int) -> tuple[int, int]:
+        """Un-protect ``piece`` bytes at every ``stride``, one ioctl each. Returns total ns and how many ioctls."""
+        ffi, lib = native.probe()
+        ns, calls = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        result = lib.ul_unprotect_pieces(self.fd, memory.address, memory.length, stride, piece, ns, calls)
+        check("UFFDIO_WRITEPROTECT", result)
+        return int(ns[0]), int(calls[0])
 
     @contextmanager
     def handled(self, page_bytes: int, timeout_s: float) -> Iterator[Events]:

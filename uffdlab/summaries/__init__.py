@@ -7,7 +7,9 @@ there are too few children for one.
 
 from __future__ import annotations
 
+from .accounts import df_equality, df_published_runs, df_zeropages
 from .entries import df_entry_costs, df_marker_times, predict_protect_ns
+from .faults import df_faults, df_latencies, df_resolves, per_touch
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
 from .states import df_reported, df_states
@@ -15,14 +17,21 @@ from .states import df_reported, df_states
 __all__ = [
     "df_at_size",
     "df_entry_costs",
+    "df_equality",
+    "df_faults",
     "df_largest",
+    "df_latencies",
     "df_marker_times",
     "df_protect",
     "df_published",
+    "df_published_runs",
     "df_reported",
+    "df_resolves",
     "df_states",
     "df_warm",
+    "df_zeropages",
     "growth_with_size",
+    "per_touch",
     "predict_protect_ns",
     "records",
 ]

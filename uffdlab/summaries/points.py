@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval
+from uffdlab.summaries import medians
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _TIMES = ("total_ns", "protect_ns", "prepare_ns")
@@ -45,23 +45,12 @@ def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     warm, cold = group[~group.cold], group[group.cold]
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
-        row |= _columns(column, _estimate(warm, column))
+        row |= medians.columns(column, medians.estimate(warm, column))
     row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
     counted = warm if len(warm) else cold
     row["table_kib"] = float(counted.table_growth_kib.median())
     row["filled_kib"] = float(counted.filled_kib.median())
     return row
-
-
-def _estimate(rows: pd.DataFrame, column: str) -> Estimate | None:
-    children = child_medians(list(rows[column]), list(rows.block))
-    return median_interval(children) if children else None
-
-
-def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    if estimate is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def df_published(published: Dataset) -> pd.DataFrame:

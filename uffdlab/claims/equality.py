@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What user space can do for itself: does populating first end where the patch would, and at which cost?"""
+
+from __future__ import annotations
+
+from uffdlab.claims.claim import Claim
+from uffdlab.claims.rows import ratio_of, said, warm
+from uffdlab.claims.verdict import Verdict
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate
+
+WAYS = ("read loop", "MADV_POPULATE_READ")
+ONE_IS_SLOWER = 1.25
+THP_OFF = "THP is off for the memory"
+
+
+def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
+    """Return, per way of populating, whether every page is in the state of markers that were read."""
+    rows = warm(data, "equality", backing=backing)
+    if rows is None or not set(WAYS) <= set(rows.way):
+        return None
+    return {way: bool((rows[rows.way == way].pages == rows[rows.way == way].equal_pages).all()) for way in WAYS}
+
+
+def _evidence(data: Dataset) -> tuple[str, ...]:
+    found = {backing: _equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
+    return tuple(
+        f"equality: {backing}, {way}: every page {'as' if same else 'not as'} after markers that were read"
+        for backing, ways in found.items()
+        for way, same in (ways or {}).items()
+    )
+
+
+def _costs(data: Dataset) -> Estimate | None:
+    """Return read loop / MADV_POPULATE_READ, untouched anonymous memory, THP off, at the largest common size."""
+    loop = warm(data, "samples", backing="anon", design="preread", populated=0)
+    call = warm(data, "samples", backing="anon", design="populate_read", populated=0)
+    sizes = set(loop.size_kib) & set(call.size_kib) if loop is not None and call is not None else set()
+    if loop is None or call is None or not sizes:
+        return None
+    at = max(sizes)
+    return ratio_of(loop[loop.size_kib == at], call[call.size_kib == at], "prepare_ns", "size_kib")
+
+
+def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
+    """Decide whether both ways of populating leave every page as the patch would."""
+    small, huge = _equal(data, "anon"), _equal(data, "anon_thp")
+    if small is None or huge is None:
+        return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
+    ratio = _costs(data)
+    cost = f"; the read loop takes {said(ratio)} times as long as MADV_POPULATE_READ" if ratio else ""
+    if not all(small.values()):
+        because = f"with THP off not every page ends in that state{cost}"
+        return claim.ruled(data, "does not hold", because, _evidence(data))
+    if all(huge.values()):
+        because = f"every page ends in that state, with THP off and on{cost}"
+        return claim.ruled(data, "holds", because, _evidence(data))
+    because = (
+        f"with THP off every page ends in that state; with THP on one huge zeropage stands where the patch would have "
+        f"filled 512 entries{cost}"
+    )
+    limits = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
+    return claim.ruled(data, "holds if", because, _evidence(data), condition=THP_OFF, limits=limits)
+
+
+def patch_equals_populate(data: Dataset, claim: Claim) -> Verdict:
+    """Decide whether populate + protect does what the patch does, and MADV_POPULATE_READ beats the read loop."""
+    same, ratio = _equal(data, "anon"), _costs(data)
+    if same is None or ratio is None:
+        return claim.undecided(data, "states were not compared, or the two ways of populating not timed")
+    because = f"read loop / MADV_POPULATE_READ: {said(ratio)}, THP off"
+    quantity = "read loop / MADV_POPULATE_READ, THP off"
+    if not all(same.values()) or ratio.below(ONE_IS_SLOWER):
+        why = because if all(same.values()) else "not every page ends in the same state"
+        return claim.ruled(data, "does not hold", why, _evidence(data), effect=ratio, quantity=quantity)
+    if not ratio.above(ONE_IS_SLOWER):
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    return claim.ruled(
+        data,
+        "holds if",
+        f"every page ends in the same state; {because}",
+        _evidence(data),
+        quantity=quantity,
+        effect=ratio,
+        condition=f"{THP_OFF}, and a real snapshot's set-up consists of populating as the probe's does",
+        limits="a real snapshot's set-up, the third part of the rule, is not measured yet",
+    )

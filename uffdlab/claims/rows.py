@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""What rules take from a table: rows that match, medians of children, and intervals in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
+from uffdlab.units import format_ratio
+
+
+def warm(data: Dataset, table: str, **wanted: Any) -> pd.DataFrame | None:
+    """Return the warm rows whose columns are as wanted; None where the dataset has none."""
+    if table not in data.tables:
+        return None
+    rows = data.table(table)
+    for column, value in wanted.items():
+        if column not in rows:
+            return None
+        rows = rows[rows[column] == value]
+    if "cold" in rows:
+        rows = rows[~rows.cold]
+    return rows if len(rows) else None
+
+
+def children(rows: pd.DataFrame, column: str, per: str | None = None) -> list[float]:
+    """Return one median per child of a column, divided by another one if named; rows without a value are left out."""
+    values = rows[column] / rows[per] if per else rows[column]
+    known = values.notna()
+    return child_medians(list(values[known]), list(rows.block[known]))
+
+
+def median_of(rows: pd.DataFrame | None, column: str, per: str | None = None) -> Estimate | None:
+    """Return the median over children with its interval; None without values."""
+    values = children(rows, column, per) if rows is not None else []
+    return median_interval(values) if values else None
+
+
+def ratio_of(top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, per: str) -> Estimate | None:
+    """Return the ratio of two medians over children, each ``column / per``; None without values on both sides."""
+    if top is None or bottom is None:
+        return None
+    return ratio_interval(children(top, column, per), children(bottom, column, per))
+
+
+def said(estimate: Estimate) -> str:
+    """Return an estimate with its interval in words."""
+    if estimate.low is None or estimate.high is None:
+        return f"{format_ratio(estimate.value)} (too few processes for an interval)"
+    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
+
+
+def interval(estimate: Estimate) -> tuple[float, float] | None:
+    """Return the interval; None where it is not known."""
+    return None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)

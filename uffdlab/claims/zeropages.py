@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The zeropage: what works where there is none, who else might forbid it, and whether the huge one is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab import datasets
+from uffdlab.backing import BACKINGS
+from uffdlab.claims.claim import Claim
+from uffdlab.claims.rows import median_of, ratio_of, said, warm
+from uffdlab.claims.verdict import Ruling, Verdict
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate
+
+NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
+SAME = 1.25  # costs are the same when the ratio lies between 1 / SAME and SAME
+
+# What a stock kernel has in place of a forbidden zeropage: memory in which a read of a hole maps a real page.
+RELATIVES = (
+    ("shmem", "on"),
+    ("anon_thp", "off"),
+    ("hugetlb_2m_private", "on"),
+    ("hugetlb_2m_shared", "on"),
+    ("hugetlb_1g_private", "on"),
+    ("hugetlb_1g_shared", "on"),
+)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """Share of an empty range that a design fills, and whether a write is reported afterwards."""
+
+    share: Estimate
+    reported: bool
+
+
+def _filled(data: Dataset, backing: str, huge_zeropage: str, design: str) -> _Filled | None:
+    rows = warm(data, "zeropages", backing=backing, huge_zeropage=huge_zeropage, design=design, step="protected")
+    if rows is None:
+        return None
+    rows = rows.assign(filled_kib=rows.rss_growth_kib + rows.hugetlb_growth_kib.fillna(0))
+    share = median_of(rows, "filled_kib", "size_kib")
+    return _Filled(share, bool(rows.reported.all())) if share else None
+
+
+def _title(backing: str, huge_zeropage: str) -> str:
+    return BACKINGS[backing].short + (", no huge zeropage" if huge_zeropage == "off" else "")
+
+
+def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
+    """Decide, on relatives of a forbidden zeropage, whether markers fill nothing and populating fills the range."""
+    cases = {
+        _title(b, h): (_filled(data, b, h, "pte_marker"), _filled(data, b, h, "populate_read")) for b, h in RELATIVES
+    }
+    absent = [name for name, pair in cases.items() if None in pair]
+    if absent:
+        return claim.undecided(data, f"not measured: {'; '.join(absent)}")
+    known = {name: (m, p) for name, (m, p) in cases.items() if m and p}
+    so = [n for n, (m, p) in known.items() if m.reported and m.share.below(NOTHING) and p.share.above(EVERYTHING)]
+    not_so = [n for n, (m, p) in known.items() if not m.reported or m.share.above(NOTHING) or p.share.below(EVERYTHING)]
+    evidence = tuple(
+        f"zeropages: {name}: markers fill {said(m.share)} of the range and "
+        f"{'report' if m.reported else 'lose'} a write; MADV_POPULATE_READ fills {said(p.share)}"
+        for name, (m, p) in known.items()
+    )
+    if not so and len(not_so) == len(known):
+        because = "nowhere do markers protect without filling while populating fills the range"
+        return claim.ruled(data, "does not hold", because, evidence)
+    if not so:
+        return claim.undecided(data, "the intervals do not tell", f"at least six processes of {claim.needs}")
+    least = min((known[name][1].share for name in so), key=lambda one: one.value)
+    return claim.ruled(
+        data,
+        "holds if",
+        f"where a read of a hole maps a real page ({'; '.join(so)}) markers protect and fill nothing, and populating "
+        f"fills at least {said(least)} of the range",
+        evidence,
+        quantity="least share of the range that populating fills",
+        effect=least,
+        condition="memory whose zeropage is forbidden behaves as memory that has none: no such kernel was measured",
+        limits="relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp",
+    )
+
+
+def other_contexts(data: Dataset, claim: Claim) -> Verdict:
+    """Decide from documented attempts to forbid zeropages outside s390; nothing is measured."""
+    published = datasets.load(datasets.locate("published"))
+    attempts = published.table("attempts")
+    others = attempts[attempts.architecture != "s390"]
+    merged = others[others.outcome == "merged"]
+    evidence = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
+    because = f"{len(others)} attempts outside s390 are known, {len(merged)} of them merged"
+    if len(merged):
+        return claim.ruled(published, "holds", because, evidence)
+    verdict: Ruling = "holds if" if len(others) else "does not hold"
+    condition = "one like those that were posted is merged" if len(others) else None
+    limits = "a list of what was found, not of all there is"
+    return claim.ruled(published, verdict, because, evidence, condition=condition, limits=limits)
+
+
+def _rows(frame: Any) -> Iterator[Any]:
+    yield from frame.itertuples()
+
+
+def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
+    """Decide whether marking every PTE works, and costs the same, with the huge zeropage switched off."""
+    with_, without = (
+        warm(data, "zeropages", backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state)
+        for state in ("on", "off")
+    )
+    found = ratio_of(without, with_, "protect_ns", "size_kib")
+    if found is None or with_ is None or without is None:
+        return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
+    because = f"time to protect without the huge zeropage / with it: {said(found)}"
+    evidence = (f"zeropages: {because}",)
+    limits = "markers stand for the zeropages of the patch, which no kernel has: both write every PTE"
+    verdict: Ruling
+    if not (bool(with_.reported.all()) and bool(without.reported.all())):
+        verdict, because = "does not hold", "a write to the protected range was not reported"
+    elif found.above(1 / SAME) and found.below(SAME):
+        verdict = "holds"
+    elif found.below(1 / SAME) or found.above(SAME):
+        verdict = "does not hold"
+    else:
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    quantity = "protect without the huge zeropage / with it, THP on"
+    return claim.ruled(data, verdict, because, evidence, effect=found, quantity=quantity, limits=limits)

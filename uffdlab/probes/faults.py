@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Probe *faults*: what a first and a second read or write costs later, after each way of preparing a range.
+
+One sample is one fresh mapping, registered for write-protection whatever the preparation, so that only what stands in
+the page table differs. It is prepared, then touched once per stride in two or three *passes*; each pass is a row. The
+touching threads are pinned, one to a CPU; with one thread the page table is nobody else's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from uffdlab.backing import BACKINGS, GIB, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
+from uffdlab.probes.latency import bin_rows
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
+
+HANDLER_TIMEOUT_S = 60.0
+PAGE = 4 * KIB
+STRIDES = (PAGE, 2 * MIB, GIB)
+PIECE = MIB  # a discard that covers no whole PTE table
+# Beside a fault per touch the clock costs well under 1 %; where touches are few, each is timed.
+SAMPLE_EVERY = {PAGE: 61, 2 * MIB: 1, GIB: 1}
+DELIVERIES = ("plain", "async", "event")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What stands in the page table before the first touch, and how a touch may then be delivered."""
+
+    name: str
+    title: str
+    deliveries: tuple[str, ...]
+    backings: tuple[str, ...] = ("anon", "shmem")
+
+
+PREPARATIONS: dict[str, Preparation] = {
+    one.name: one
+    for one in (
+        Preparation("fresh", "nothing", ("plain",), ("anon", "anon_thp", "shmem")),
+        Preparation("tables", "page tables whose markers were cleared again", ("plain",)),
+        Preparation("markers", "a marker in every PTE", ("async", "event")),
+        Preparation("zeropage", "the zeropage, read in", DELIVERIES, ("anon",)),
+        Preparation("huge_zeropage", "the huge zeropage, read in", DELIVERIES, ("anon_thp",)),
+        Preparation("written", "pages written before", DELIVERIES),
+        Preparation("missing_wp", "nothing; registered MISSING|WP", ("event",)),
+        Preparation("discarded_whole", "nothing, after a discard in one call", ("plain",), ("anon",)),
+        Preparation("discarded_pieces", "nothing, after discards of 1 MiB each", ("plain",), ("anon",)),
+    )
+}
+# What is done after the preparation, in this order.
+PASSES: dict[str, tuple[tuple[str, int], ...]] = {
+    "read": (("first read", READ), ("second read", READ), ("write after reads", WRITE)),
+    "write": (("first write", WRITE), ("second write", WRITE)),
+}
+TOUCHES = tuple(name for passes in PASSES.values() for name, _ in passes)
+
+
+@dataclass(frozen=True)
+class FaultsSpec:
+    """One configuration: sizes in bytes; ``together`` lets several threads fault under the same PTE tables."""
+
+    backing: str = "anon"
+    preparation: str = "fresh"
+    delivery: str = "plain"
+    access: str = "write"
+    size_bytes: int = 64 * MIB
+    stride_bytes: int = PAGE
+    threads: int = 1
+    together: bool = False
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        for what, value, known in (
+            ("preparation", self.preparation, tuple(PREPARATIONS)),
+            ("delivery", self.delivery, DELIVERIES),
+            ("access", self.access, tuple(PASSES)),
+            ("backing", self.backing, ("anon", "anon_thp", "shmem")),
+        ):
+            if value not in known:
+                raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+        one = PREPARATIONS[self.preparation]
+        if self.delivery not in one.deliveries:
+            raise UffdlabError(f"after {one.name} a touch is delivered {' or '.join(one.deliveries)} only")
+        if self.backing not in one.backings:
+            raise UffdlabError(f"{one.name} is prepared on {' or '.join(one.backings)} only")
+        if self.stride_bytes not in STRIDES:
+            raise UffdlabError(f"stride {self.stride_bytes} B: choose 4KiB, 2MiB or 1GiB")
+        if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * max(1, self.threads)):
+            raise UffdlabError(f"size {self.size_bytes} B gives {self.threads} threads no whole strides each")
+        if self.size_bytes > 1 << 46:
+            raise UffdlabError(f"size {self.size_bytes} B is beyond the user address space")
+        if not 1 <= self.threads <= 16:
+            raise UffdlabError(f"{self.threads} threads: choose 1 to 16")
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    @property
+    def touches(self) -> int:
+        """Return how many touches a pass makes."""
+        return self.size_bytes // self.stride_bytes
+
+    def needs(self) -> Needs:
+        """Return the memory one sample holds at its peak, and the CPUs its threads are pinned to."""
+        page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
+        everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
+        tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
+        return Needs(
+            memory_kib=self.touches * page_kib + tables * 4 + 4, thp=self.backing == "anon_thp", cpus=self.threads
+        )
+
+
+FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0"),
+    boolean("cold", "first sample of its child process"),
+    one_of("backing", ("anon", "anon_thp", "shmem"), "kind of memory"),
+    one_of("preparation", PREPARATIONS, "what stood in the page table before the first touch"),
+    one_of("delivery", DELIVERIES, "plain: not protected; async: resolved by the kernel; event: by a handler thread"),
+    one_of("touch", TOUCHES, "which pass over the range"),
+    integer("size_kib", "KiB", "length of the range"),
+    integer("stride_kib", "KiB", "one touch per so much of it"),
+    integer("threads", None, "pinned threads that touched"),
+    boolean("together", "whether threads faulted under the same PTE tables instead of in a half each"),
+    count("touches", "touches of all threads"),
+    integer("wall_ns", "ns", "from the first thread's start to the last one's end"),
+    integer("busy_ns", "ns", "time from start to end, summed over threads"),
+    integer("minor_faults", None, "minor faults of the process meanwhile"),
+    integer("table_growth_kib", "KiB", "growth of VmPTE meanwhile"),
+    integer("rss_growth_kib", "KiB", "growth of VmRSS meanwhile"),
+    integer("tlb_ipis", None, "TLB shootdown interrupts meanwhile, whole machine", required=False),
+    count("wp_events", "write-protect events delivered to the handler"),
+    count("missing_events", "missing events delivered to the handler"),
+    count("failed_events", "events the handler could not resolve"),
+]
+
+LATENCY_FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block"),
+    one_of("touch", TOUCHES, "which pass over the range"),
+    integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
+    integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+    integer("count", None, "touches in the bin (of 4 KiB strides one touch in 61 was timed)"),
+]
+
+
+def run(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``(table, row)``: one ``faults`` row per pass, and the ``fault_latencies`` of warm samples."""
+    for index in range(spec.repeats):
+        for touch, row, bins in _sample(spec):
+            yield "faults", {"sample": index, "cold": index == 0} | _key(spec) | {"touch": touch} | row
+            if index or spec.repeats == 1:
+                key = {"sample": index, "touch": touch}
+                yield from (("fault_latencies", key | one) for one in bin_rows(bins))
+
+
+def _key(spec: FaultsSpec) -> dict[str, Any]:
+    return {
+        "backing": spec.backing,
+        "preparation": spec.preparation,
+        "delivery": spec.delivery,
+        "size_kib": spec.size_bytes // KIB,
+        "stride_kib": spec.stride_bytes // KIB,
+        "threads": spec.threads,
+        "together": spec.together,
+    }
+
+
+def _sample(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any], dict[int, int]]]:
+    with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(_features(spec)) as uffd:
+        uffd.register(memory, missing=spec.preparation == "missing_wp")
+        _prepare(spec, memory, uffd)
+        for touch, how in PASSES[spec.access]:
+            before = counters()
+            touched, events = _pass(spec, memory, uffd, touch, how)
+            yield touch, _row(before, counters(), touched, events), touched.bins
+
+
+def _features(spec: FaultsSpec) -> tuple[str, ...]:
+    """Return what is asked of UFFDIO_API: without WP_UNPOPULATED a protect leaves the holes of anon alone."""
+    if spec.delivery == "async":
+        return ("WP_UNPOPULATED", "WP_ASYNC")
+    return ("WP_UNPOPULATED",) if spec.preparation in ("tables", "markers") else ()
+
+
+def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
+    if spec.preparation in ("zeropage", "huge_zeropage"):
+        memory.touch(READ, spec.stride_bytes)
+    elif spec.preparation in ("written", "discarded_whole", "discarded_pieces"):
+        memory.touch(WRITE, spec.stride_bytes)
+    if spec.preparation.startswith("discarded"):
+        memory.discard(None if spec.preparation == "discarded_whole" else PIECE)
+    if spec.preparation == "tables":
+        uffd.protect(memory)
+        uffd.protect(memory, on=False)
+    elif spec.delivery != "plain" and spec.preparation != "missing_wp":
+        uffd.protect(memory)
+
+
+def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int) -> tuple[Touched, Events]:
+    cpus = sorted(os.sched_getaffinity(0))[: spec.threads]
+    sample_every = SAMPLE_EVERY[spec.stride_bytes] if _faults_every_time(spec, touch) else 0
+
+    def touched() -> Touched:
+        return memory.touch_threads(how, spec.stride_bytes, cpus, together=spec.together, sample_every=sample_every)
+
+    if spec.delivery != "event":
+        return touched(), Events()
+    with uffd.handled(PAGE, HANDLER_TIMEOUT_S) as events:
+        found = touched()
+    if events.deadline_hit:
+        raise UffdlabError(f"the event handler gave up after {HANDLER_TIMEOUT_S:g} s (errno {events.last_errno})")
+    return found, events
+
+
+def _faults_every_time(spec: FaultsSpec, touch: str) -> bool:
+    """Whether each touch of the pass faults, so that timing some of them costs next to nothing beside it."""
+    if touch.startswith("second"):
+        return False
+    if spec.preparation in ("zeropage", "huge_zeropage", "written") and touch == "first read":
+        return False
+    if spec.preparation == "written" and spec.delivery == "plain":
+        return False
+    return spec.backing != "anon_thp" or spec.stride_bytes > PAGE
+
+
+def _row(before: Counters, after: Counters, touched: Touched, events: Events) -> dict[str, Any]:
+    b, a = asdict(before), asdict(after)
+    return {
+        "touches": touched.touches,
+        "wall_ns": touched.wall_ns,
+        "busy_ns": touched.busy_ns,
+        "minor_faults": a["minor_faults"] - b["minor_faults"],
+        "table_growth_kib": a["vm_pte_kib"] - b["vm_pte_kib"],
+        "rss_growth_kib": a["vm_rss_kib"] - b["vm_rss_kib"],
+        "tlb_ipis": None if b["tlb_ipis"] < 0 else a["tlb_ipis"] - b["tlb_ipis"],
+        "wp_events": events.wp,
+        "missing_events": events.missing,
+        "failed_events": events.failed,
+    }

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Probe *resolve*: what un-protecting costs, one page at a time or in batches, and what splitting a huge page adds.
+
+No events are involved: the range is brought into a state, protected, and un-protected by one ioctl per ``piece`` at
+every ``stride``. Where pieces leave gaps, a second pass takes the piece after each: on a huge page the first pass
+splits and the second finds it split, so that their difference is the split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab.backing import BACKINGS, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
+
+PAGE, PMD = 4 * KIB, 2 * MIB
+STATES = {
+    "marker": "anon",
+    "zeropage": "anon",
+    "page": "anon",
+    "huge_zeropage": "anon_thp",
+    "huge_page": "anon_thp",
+}
+
+
+@dataclass(frozen=True)
+class ResolveSpec:
+    """One configuration: what is un-protected, in pieces of how many bytes, one at every how many."""
+
+    state: str = "zeropage"
+    size_bytes: int = 64 * MIB
+    piece_bytes: int = PAGE
+    stride_bytes: int = PAGE
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        if self.state not in STATES:
+            raise UffdlabError(f"unknown state {self.state!r}: choose one of {', '.join(STATES)}")
+        if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % PMD:
+            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 1 TiB")
+        if self.piece_bytes < PAGE or self.piece_bytes % PAGE or self.stride_bytes % PAGE:
+            raise UffdlabError("piece and stride are whole pages of 4 KiB, at least one")
+        if not self.piece_bytes <= self.stride_bytes <= self.size_bytes:
+            raise UffdlabError("a piece fits its stride, and a stride the range")
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    def needs(self) -> Needs:
+        """Return the memory one sample holds at its peak."""
+        filled = self.size_bytes // KIB if self.state in ("page", "huge_page") else 0
+        return Needs(filled + self.size_bytes // PMD * 4, thp=STATES[self.state] == "anon_thp")
+
+
+FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0"),
+    boolean("cold", "first sample of its child process"),
+    one_of("state", STATES, "what each entry held, protected"),
+    integer("size_kib", "KiB", "length of the range"),
+    integer("piece_kib", "KiB", "un-protected by one ioctl"),
+    integer("stride_kib", "KiB", "from one piece to the next"),
+    one_of("pass", ("first", "second"), "first: the first piece of each stride; second: the piece after it"),
+    integer("calls", None, "ioctls"),
+    integer("resolve_ns", "ns", "time of all of them"),
+    integer("huge_before_pages", None, "base pages that a huge entry maps before", required=False),
+    integer("huge_after_pages", None, "base pages that a huge entry maps after", required=False),
+    integer("table_growth_kib", "KiB", "growth of VmPTE meanwhile"),
+]
+
+
+def run(spec: ResolveSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("resolves", row)`` for every pass of every sample."""
+    sizes = {"size_kib": spec.size_bytes, "piece_kib": spec.piece_bytes, "stride_kib": spec.stride_bytes}
+    key = {"state": spec.state} | {name: value // KIB for name, value in sizes.items()}
+    for index in range(spec.repeats):
+        for row in _sample(spec):
+            yield "resolves", {"sample": index, "cold": index == 0} | key | row
+
+
+def _sample(spec: ResolveSpec) -> Iterator[dict[str, Any]]:
+    features = ("WP_UNPOPULATED",) if spec.state == "marker" else ()
+    with mapped(BACKINGS[STATES[spec.state]], spec.size_bytes) as memory, opened(features) as uffd:
+        if spec.state != "marker":
+            memory.touch(WRITE if spec.state in ("page", "huge_page") else READ)
+        uffd.register(memory, missing=False)
+        uffd.protect(memory)
+        for name, offset in (("first", 0), ("second", spec.piece_bytes)):
+            if offset + spec.piece_bytes > spec.stride_bytes:
+                return
+            before, tables = memory.huge_pages(), counters().vm_pte_kib
+            part = Range(memory.backing, memory.address + offset, memory.length - offset)
+            ns, calls = uffd.unprotect_pieces(part, spec.stride_bytes, spec.piece_bytes)
+            growth = counters().vm_pte_kib - tables
+            huge = {"huge_before_pages": before, "huge_after_pages": memory.huge_pages()}
+            yield {"pass": name, "calls": calls, "resolve_ns": ns} | huge | {"table_growth_kib": growth}
