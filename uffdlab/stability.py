@@ -70,8 +70,8 @@ def _wide(data: Dataset, children: pd.DataFrame) -> str | None:
     seed = data.provenance.get("seed")
     again = f"--seed {seed + 1}" if isinstance(seed, int) else "another --seed"
     return (
-        f"{_of(len(wide), len(estimates))} intervals wider than ±{WIDE * 100:.0f} % of the median: close other programs and "
-        f"measure again with {again}, or 'uffdlab data merge' that second campaign with this one"
+        f"{_of(len(wide), len(estimates))} intervals wider than ±{WIDE * 100:.0f} % of the median: close other "
+        f"programs and measure again with {again}, or 'uffdlab data merge' that second campaign with this one"
     )
 
 
