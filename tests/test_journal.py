@@ -161,9 +161,13 @@ def test_a_plan_has_its_own_fingerprint() -> None:
 def test_another_host_is_refused_with_what_differs(three: Path) -> None:
     found = journal.reopened(three)
     found.check_host(FACTS | {"load_1min": 9.0, "hugetlb_pools": {}})
+    found.facts["mitigations"] = {"meltdown": "Not affected", "spectre_v2": "Mitigation"}
     other = FACTS | {"kernel_release": "6.19.0", "thp_enabled": "always"}
+    other["mitigations"] = {"meltdown": "Not affected", "spectre_v2": "Vulnerable"}
     with refused(
-        "kernel_release ('6.18.5' then, '6.19.0' now); thp_enabled ('madvise' then, 'always' now)", "--finish"
+        "kernel_release ('6.18.5' then, '6.19.0' now); thp_enabled ('madvise' then, 'always' now); "
+        "mitigations spectre_v2 ('Mitigation' then, 'Vulnerable' now); put that back",
+        "--finish'",
     ):
         found.check_host(other)
     found.close()

@@ -132,7 +132,8 @@ def measure(
 
 def finish(journal: Journal) -> Campaign:
     """Return what an interrupted campaign has measured, as it is; blocks that have not finished are interrupted."""
-    rows = runner.collected(journal.blocks, journal.results.values(), interrupted=bool(journal.left()))
+    why, left = "the campaign ended before it", bool(journal.left())
+    rows = runner.collected(journal.blocks, journal.results.values(), why, interrupted=left)
     return Campaign(rows, _facts(journal), _probes(journal.blocks))
 
 

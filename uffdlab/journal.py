@@ -17,6 +17,7 @@ rows it had, and is run again as a whole when the campaign is continued.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -95,15 +96,13 @@ class Journal:
 
     def check_host(self, facts: Mapping[str, Any]) -> None:
         """Raise UffdlabError, naming what differs, unless this is the machine the campaign began on."""
-        differing = [
-            f"{key} ({show(self.facts.get(key))} then, {show(facts.get(key))} now)"
-            for key in SAME
-            if self.on_disk and self.facts.get(key) != facts.get(key)
-        ]
-        if differing:
+        if not self.on_disk:
+            return
+        changed = [text for key in SAME for text in _changes(key, self.facts.get(key), facts.get(key))]
+        if changed:
             raise UffdlabError(
-                f"{files.printable(self.partial)} cannot be continued here, because this host differs in "
-                f"{'; '.join(differing)}: put that back as it was, or {self._finish()}"
+                f"{files.printable(self.partial)} cannot be continued, because of what has changed since: "
+                f"{'; '.join(changed)}; put that back, or {self._finish()}"
             )
 
     def begin(self, facts: Mapping[str, Any], since: float) -> None:
@@ -172,6 +171,13 @@ class Journal:
             raise UffdlabError(f"{files.refusal(self.partial / NAME, error)}; {self.advice()}") from None
 
 
+def _changes(name: str, then: Any, now: Any) -> list[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = sorted(then.keys() | now.keys())
+        return [text for key in keys for text in _changes(f"{name} {key}", then.get(key), now.get(key))]
+    return [] if then == now else [f"{name} ({show(then)} then, {show(now)} now)"]
+
+
 def partial_of(out: Path) -> Path:
     """Return where a campaign that is to become ``out`` stands meanwhile."""
     whole = Path(os.path.abspath(out))
@@ -231,6 +237,9 @@ def _lock(handle: int, where: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UffdlabError(f"another process is measuring into {where} right now: wait until it ends") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # some file systems have no locks
+            raise
 
 
 def _created(partial: Path, first: Mapping[str, Any]) -> tuple[int, int]:

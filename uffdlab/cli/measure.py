@@ -100,6 +100,8 @@ def _go_on(asked: argparse.Namespace) -> int:
     _refuse_another(asked, kept.asked)
     if kept.notice:
         say(kept.notice)
+    if asked.finish and not kept.results:
+        raise UffdlabError(f"nothing is finished yet: go on with --resume, or delete {kept.partial}")
     if asked.finish or not kept.left():
         return _write_dataset(campaign.finish(kept), kept, asked.json)
     if kept.asked.allow_host_changes != asked.allow_host_changes:
@@ -129,18 +131,22 @@ def _measure_suite(kept: Any, json_wanted: bool) -> int:
     plan = kept.asked
     try:
         measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
-    except SystemExit:
-        if kept.on_disk:
-            say(kept.advice())
+    except SystemExit:  # SIGTERM, SIGHUP
+        _leave(kept)
         raise
     if not measured.rows.interrupted:
         return _write_dataset(measured, kept, json_wanted)
+    _leave(kept)
+    return INTERRUPTED
+
+
+def _leave(kept: Any) -> None:
+    """Say how to go on with what was interrupted, if there is anything to go on with."""
     if kept.results:
         say(f"interrupted: {kept.advice()}")
     else:
         kept.discard()
         say("interrupted before anything was measured: nothing is kept")
-    return INTERRUPTED
 
 
 def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:

@@ -126,24 +126,28 @@ def run(
                     results[block.number], current = current, None
         except (KeyboardInterrupt, SystemExit) as end:
             interrupted = True
-            if current is not None:
-                current.outcome = current.outcome or "interrupted"
-                current.reason = current.reason or (CTRL_C if current.outcome == "interrupted" else None)
-                if current.finished or current.rows:
-                    with signals.held():
-                        keep(current)
-                        results[current.block.number] = current
+            if current is not None and _cut_short(current, end):
+                with signals.held():
+                    keep(current)
+                    results[current.block.number] = current
             if isinstance(end, SystemExit):  # SIGTERM, SIGHUP: whoever sent it does not wait for a dataset
                 raise
-    return collected(blocks, results.values(), interrupted=interrupted)
+    return collected(blocks, results.values(), CTRL_C, interrupted=interrupted)
 
 
-def collected(blocks: Sequence[Block], results: Iterable[Result], *, interrupted: bool = False) -> Rows:
-    """Return the rows of the results in the order of the blocks; a block without one was interrupted."""
+def _cut_short(result: Result, end: BaseException) -> bool:
+    """Say of a block that a signal ended it, unless it had ended before; return whether there is anything to keep."""
+    if result.outcome is None:
+        result.outcome, result.reason = "interrupted", CTRL_C if isinstance(end, KeyboardInterrupt) else "terminated"
+    return result.finished or bool(result.rows)
+
+
+def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Rows:
+    """Return the rows of the results in the order of the blocks; one without a result was interrupted, and ``why``."""
     by_number = {one.block.number: one for one in results}
     rows = Rows(interrupted=interrupted)
     for block in blocks:
-        result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=CTRL_C)
+        result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=why)
         for table, row in result.rows:
             rows.add(table, {"block": block.number} | row)
         rows.add("outcomes", result.ended())
