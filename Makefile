@@ -9,7 +9,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
-	@echo "make lab-full   measure the full suite into build/full (a quarter of an hour, as root)"
+	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; 15 min)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make lint       formatting, lint and types only"
 
@@ -34,8 +34,10 @@ test: $(VENV)/installed-tests
 lab: $(VENV)/installed
 	$(BIN)/python -m uffdlab lab
 
-lab-full: $(VENV)/installed
-	$(BIN)/python -m uffdlab measure --suite full --allow-host-changes --out build/full
+# An interrupted campaign goes on; then a hundred children are killed at random moments.
+lab-full: $(VENV)/installed-tests
+	$(BIN)/python -m uffdlab measure --suite full --allow-host-changes --out build/full $(if $(wildcard build/full.partial),--resume)
+	UFFDLAB_KILLS=100 $(BIN)/python -m pytest tests/test_robustness.py
 
 notebooks: $(VENV)/installed-tests
 	$(BIN)/python -m uffdlab.report.committed

@@ -284,6 +284,10 @@ def test_ctrl_c_in_a_suite_keeps_what_was_measured(tmp_path: Path) -> None:
         status = running.wait(timeout=60)
     assert status == 130, [*seen, rest]
     assert "Traceback" not in rest
+    assert "d.partial: continue with 'uffdlab measure --out d --resume'" in rest
+    assert os.listdir(tmp_path) == ["d.partial"]
+    assert uffdlab_run("measure", "--out=d", "--finish", cwd=tmp_path).returncode == 0
+    assert os.listdir(tmp_path) == ["d"]
     kept = datasets.load(tmp_path / "d")
     outcomes = list(kept.table("outcomes").outcome)
     finished = outcomes.index("interrupted")

@@ -107,7 +107,8 @@ def test_a_child_that_closes_its_output_and_stays_is_hung(
 def test_a_child_that_is_killed_keeps_its_earlier_rows(child_code: Misbehave, number: int, name: str) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"os.kill(os.getpid(), {int(number)})"))
     rows = runner.run([block()])
-    assert (outcomes(rows), reason(rows)) == (["killed"], f"by signal {name}")
+    assert outcomes(rows) == ["killed"]
+    assert reason(rows).startswith(f"by signal {name}")
     assert samples(rows) == 2
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from uffdlab import datasets, native, provenance
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, facts, features, memory, settings
+from uffdlab.journal import Journal
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.runner import Block, Rows
@@ -93,26 +94,58 @@ def measure(
     allow_host_changes: bool,
     say: Say,
     progress: Callable[[Block], None] = lambda block: None,
+    journal: Journal | None = None,
 ) -> Campaign:
     """Run the blocks and return what came of them; ``say`` gets what the reader should know before it starts.
 
-    Raises UffdlabError when this host cannot measure at all, or has what not one of the blocks needs.
+    With a ``journal`` what it has finished is not run again, and what ends is kept in it as soon as it does; without
+    one it is kept in memory only.
+
+    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, or is not the one
+    the journal was begun on.
     """
     impossible = why_impossible()
     if impossible:
         raise UffdlabError(impossible)
-    say(f"{len(blocks)} blocks; needs {needs_text(blocks)}")
-    known = facts.collect(seed=seed)
-    started, day = time.monotonic(), datetime.now(UTC).date().isoformat()
+    left = list(blocks) if journal is None else journal.left()
+    known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
+    if journal is not None:
+        journal.check_host(known)
+    say(f"{len(left)} blocks; needs {needs_text(left)}")
+    started = time.monotonic()
     with ExitStack() as stack:
         if allow_host_changes:
-            _fill_pools(stack, peak(block.needs() for block in blocks), say)
-        _refuse_if_hopeless(blocks)
+            _fill_pools(stack, peak(block.needs() for block in left), say)
+        if journal is None or not journal.results:
+            _refuse_if_hopeless(left)
         known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
-        rows = runner.run(blocks, progress)
-    known |= {"suite": suite, "started_utc": day, "duration_s": round(time.monotonic() - started, 1)}
-    probes = tuple(dict.fromkeys(block.probe for block in sorted(blocks, key=lambda block: block.probe)))
-    return Campaign(rows, provenance.allowed(known), probes)
+        if journal is None:
+            rows = runner.run(blocks, progress)
+        else:
+            journal.begin(provenance.allowed(known), started)
+            rows = runner.run(blocks, progress, earlier=journal.results.values(), keep=journal.keep)
+    if journal is not None:
+        return Campaign(rows, _facts(journal), _probes(blocks))
+    known |= {"duration_s": round(time.monotonic() - started, 1), "resumed": 0}
+    return Campaign(rows, provenance.allowed(known), _probes(blocks))
+
+
+def finish(journal: Journal) -> Campaign:
+    """Return what an interrupted campaign has measured, as it is; blocks that have not finished are interrupted."""
+    why, left = "the campaign ended before it", bool(journal.left())
+    rows = runner.collected(journal.blocks, journal.results.values(), why, interrupted=left)
+    return Campaign(rows, _facts(journal), _probes(journal.blocks))
+
+
+def _facts(journal: Journal) -> dict[str, Any]:
+    """Return the facts of the first part, with what all parts add up to."""
+    busiest = {"load_1min": max(journal.loads)} if journal.loads else {}
+    times = {"duration_s": round(journal.seconds(), 1), "resumed": journal.continued}
+    return provenance.allowed(journal.facts | busiest | times)
+
+
+def _probes(blocks: Sequence[Block]) -> tuple[str, ...]:
+    return tuple(sorted({block.probe for block in blocks}))
 
 
 def save(campaign: Campaign, out: Path, *, id_: str, title: str) -> datasets.Dataset:

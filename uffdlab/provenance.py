@@ -34,7 +34,8 @@ KEYS: dict[str, Key] = {
     "seed": Key("seed of the order of blocks", "integer"),
     "suite": Key("suite that was measured", "text"),
     "started_utc": Key("day the campaign started (UTC)", "text"),
-    "duration_s": Key("how long the campaign took", "number", "s"),
+    "duration_s": Key("how long the campaign took, the sum of its parts", "number", "s"),
+    "resumed": Key("how often the campaign was interrupted and continued", "integer"),
     # the machine
     "kernel_release": Key("kernel release", "text"),
     "architecture": Key("architecture", "text"),
@@ -44,7 +45,7 @@ KEYS: dict[str, Key] = {
     "cores_online": Key("CPUs this process may run on", "integer"),
     "memory_total_kib": Key("memory", "integer", "KiB"),
     "cgroup_memory_limit_kib": Key("memory limit of this control group", "integer", "KiB"),
-    "load_1min": Key("load average over one minute, at start", "number"),
+    "load_1min": Key("load average over one minute, at start (of the busiest part)", "number"),
     "clock_source": Key("kernel clock source", "text"),
     "mitigations": Key("CPU vulnerabilities and what the kernel does about each", "mapping"),
     # memory management settings

@@ -50,11 +50,13 @@ def _data_list(asked: argparse.Namespace) -> int:
 
 
 def _data_check(asked: argparse.Namespace) -> int:
-    from uffdlab import datasets
+    from uffdlab import datasets, stability
 
     for path in asked.paths:
         found = datasets.load(datasets.locate(path))
         print(f"{found.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in found.tables.items())}")
+        for sentence in stability.sentences(found):
+            print(f"    {sentence}")
     return 0
 
 

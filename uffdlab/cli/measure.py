@@ -17,6 +17,7 @@ _MANY_BLOCKS = 50
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
+  uffdlab measure --out build/mine --resume     (after Ctrl-C, or worse)
   uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
   uffdlab measure semantics --backing shmem --features none"""
 
@@ -45,6 +46,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--suite", metavar="NAME", help="quick (under a minute) or full")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new directory for the dataset")
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted suite in DIR.partial")
+    parser.add_argument("--finish", action="store_true", help="make a dataset of what DIR.partial holds")
     for name, help_ in _POINT_OPTIONS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=help_)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the probe")
@@ -54,26 +57,118 @@ def add(commands: Any) -> None:
 
 
 def _measure(asked: argparse.Namespace) -> int:
-    from uffdlab import campaign, datasets
+    from uffdlab import campaign, datasets, journal
 
+    if asked.resume or asked.finish:
+        return _go_on(asked)
     blocks, suite, seed = _blocks(asked)
     if asked.out:
         datasets.check_out(asked.out)
+        journal.check_absent(asked.out)
     elif suite:
-        raise UffdlabError("a suite is measured into a dataset: pass --out with a new directory")
-    measured = run(blocks, suite, seed, asked.allow_host_changes)
-    if suite is None:
-        _refuse_if_nothing_came(measured)
+        raise UffdlabError("a suite goes into a dataset: pass --out with a new directory")
+    if suite:
+        plan = journal.Asked(suite, tuple(_only(asked)), seed, asked.allow_host_changes)
+        return _measure_suite(journal.new(asked.out, plan), asked.json)
+    measured = run(blocks, None, seed, asked.allow_host_changes)
+    _refuse_if_nothing_came(measured)
     if asked.out:
-        save(measured, asked.out, suite)
+        save(measured, asked.out, None)
     else:
         _say_reasons(measured)
     if asked.json:
-        print(json.dumps(measured.rows.tables | {"provenance": measured.facts}, indent=1))
-    elif suite is None:
+        _print_json(measured)
+    else:
         _print_point(measured)
     assert isinstance(measured, campaign.Campaign)
     return INTERRUPTED if measured.rows.interrupted else 0
+
+
+def _go_on(asked: argparse.Namespace) -> int:
+    """Continue an interrupted suite, or make a dataset of what it has."""
+    from uffdlab import campaign, datasets, journal
+
+    way = "--finish" if asked.finish else "--resume"
+    if not asked.out:
+        raise UffdlabError(f"{way} needs --out with the directory the suite was to be written to")
+    if asked.resume and asked.finish:
+        raise UffdlabError("--resume and --finish exclude each other")
+    if asked.probe:
+        raise UffdlabError(f"{way} goes on with a suite, and {asked.probe!r} is a single point: leave one out")
+    datasets.check_out(asked.out)
+    kept = journal.reopened(asked.out)
+    _refuse_another(asked, kept.asked)
+    if kept.notice:
+        say(kept.notice)
+    if asked.finish and not kept.results:
+        raise UffdlabError(f"nothing is finished yet: go on with --resume, or delete {kept.partial}")
+    if asked.finish or not kept.left():
+        return _write_dataset(campaign.finish(kept), kept, asked.json)
+    if kept.asked.allow_host_changes != asked.allow_host_changes:
+        way = "with" if kept.asked.allow_host_changes else "without"
+        raise UffdlabError(f"the campaign was begun {way} --allow-host-changes: continue it {way} that option")
+    say(f"{len(kept.blocks) - len(kept.left())} of {len(kept.blocks)} blocks are done: going on with the rest")
+    return _measure_suite(kept, asked.json)
+
+
+def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
+    """Refuse options that ask for another plan than the one that was begun."""
+    only = None if asked.only is None else tuple(_only(asked))
+    for option, value, was in (
+        ("--suite", asked.suite, began.suite),
+        ("--only", only, began.only),
+        ("--seed", asked.seed, str(began.seed)),
+    ):
+        if value is not None and value != was:
+            shown = was if isinstance(was, str) else ",".join(was)
+            raise UffdlabError(f"the campaign was begun with {option} {shown}: leave {option} out to go on with it")
+
+
+def _measure_suite(kept: Any, json_wanted: bool) -> int:
+    """Measure what is left of a suite, and write the dataset; Ctrl-C leaves it to be continued."""
+    if not kept.blocks:
+        raise UffdlabError(f"the suite {kept.asked.suite} has nothing to do for {', '.join(kept.asked.only)}")
+    plan = kept.asked
+    try:
+        measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
+    except SystemExit:  # SIGTERM, SIGHUP
+        _leave(kept)
+        raise
+    if not measured.rows.interrupted:
+        return _write_dataset(measured, kept, json_wanted)
+    _leave(kept)
+    return INTERRUPTED
+
+
+def _leave(kept: Any) -> None:
+    """Say how to go on with what was interrupted, if there is anything to go on with."""
+    if kept.results:
+        say(f"interrupted: {kept.advice()}")
+    else:
+        kept.discard()
+        say("interrupted before anything was measured: nothing is kept")
+
+
+def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
+    """Make the dataset of a suite; until it stands there whole, the journal stays."""
+    from uffdlab import stability
+
+    try:
+        written = save(measured, kept.out, kept.asked.suite)
+    except UffdlabError as error:
+        raise UffdlabError(f"{error}; {kept.advice()}") from None
+    except KeyboardInterrupt:
+        if (kept.out / "datapackage.json").exists():  # it appears whole: nothing else was left to do
+            kept.discard()
+        else:
+            say(f"interrupted while writing: {kept.advice()}")
+        raise
+    kept.discard()
+    for sentence in stability.sentences(written):
+        say(sentence)
+    if json_wanted:
+        _print_json(measured)
+    return 0
 
 
 def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
@@ -89,11 +184,17 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     if asked.suite and asked.probe:
         raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
     if asked.suite:
-        only = asked.only.split(",") if asked.only is not None else list(PROBES)
-        return suites.plan(asked.suite, only, seed), asked.suite, seed
+        return suites.plan(asked.suite, _only(asked), seed), asked.suite, seed
     if not asked.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
     return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed))], None, seed
+
+
+def _only(asked: argparse.Namespace) -> list[str]:
+    """Return the probes of a suite that are wanted."""
+    from uffdlab.probes.registry import PROBES
+
+    return asked.only.split(",") if asked.only is not None else list(PROBES)
 
 
 def _given(asked: argparse.Namespace) -> dict[str, str]:
@@ -107,8 +208,8 @@ def _given(asked: argparse.Namespace) -> dict[str, str]:
     return given
 
 
-def run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
-    """Measure with a progress line on standard error."""
+def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any = None) -> Any:
+    """Measure with a progress line on standard error; ``kept`` is the journal of a campaign that can be continued."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -125,7 +226,9 @@ def run(blocks: list[Any], suite: str | None, seed: int, allow: bool) -> Any:
             if bar.disable and block.number in milestones:  # a log gets a line now and then instead of a bar
                 say(f"{block.number} of {len(blocks)} blocks done")
 
-        return campaign.measure(blocks, suite=suite, seed=seed, allow_host_changes=allow, say=say, progress=advance)
+        return campaign.measure(
+            blocks, suite=suite, seed=seed, allow_host_changes=allow, say=say, progress=advance, journal=kept
+        )
 
 
 def _refuse_if_nothing_came(measured: Any) -> None:
@@ -135,19 +238,24 @@ def _refuse_if_nothing_came(measured: Any) -> None:
         raise UffdlabError(f"{outcome['probe']} {outcome['outcome']}: {outcome['reason']}")
 
 
-def save(measured: Any, out: Path, suite: str | None) -> None:
-    """Write what was measured, and say so."""
+def save(measured: Any, out: Path, suite: str | None) -> Any:
+    """Write what was measured, say so, and return the dataset."""
     from uffdlab import campaign
 
     id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
-    campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
+    written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
     say(f"{measured.summary()}; written to {out}")
     _say_reasons(measured)
+    return written
 
 
 def _say_reasons(measured: Any) -> None:
     for reason in measured.reasons():
         say(reason)
+
+
+def _print_json(measured: Any) -> None:
+    print(json.dumps(measured.rows.tables | {"provenance": measured.facts}, indent=1))
 
 
 def _print_point(measured: Any) -> None:

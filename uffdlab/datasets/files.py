@@ -130,7 +130,7 @@ def staged(out: Path | str) -> Iterator[Path]:
         stage.mkdir()
         yield stage
         for path in (*stage.iterdir(), stage):
-            _sync(path)
+            sync(path)
         os.rename(stage, out)
         made.clear()
     except FileNotFoundError:  # /proc and its like answer so
@@ -143,7 +143,7 @@ def staged(out: Path | str) -> Iterator[Path]:
             with suppress(OSError):
                 path.rmdir()
     with suppress(OSError):  # the dataset is complete; only the durability of its name is left to the system
-        _sync(out.parent)
+        sync(out.parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -151,7 +151,7 @@ def replace_file(path: Path, content: bytes) -> None:
     stage = path.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
     try:
         stage.write_bytes(content)
-        _sync(stage)
+        sync(stage)
         os.replace(stage, path)
     except OSError as error:
         raise refusal(path, error) from None
@@ -207,7 +207,8 @@ def _make_parents(directory: Path, made: list[Path]) -> None:
         made.append(directory)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the file or directory on disk when this returns. Raises OSError."""
     if os.name == "nt":  # no descriptor of a directory there
         return
     handle = os.open(path, os.O_RDONLY)

@@ -87,6 +87,31 @@ def memory_available_kib(root: Path = Path("/")) -> int | None:
     return min(known) if known else None
 
 
+def oom_kills(root: Path = Path("/")) -> dict[str, int]:
+    """Return how many processes were killed for want of memory, by where the kernel counts it.
+
+    ``/proc/vmstat`` counts the whole machine; ``memory.events`` (version 1: ``memory.oom_control``) this process's
+    control group. What it does not count or we may not read is absent.
+    """
+    files = [("/proc/vmstat", "proc/vmstat")]
+    for group in _memory_cgroups(root):
+        files += [(name, f"{group.directory}/{name}") for name in ("memory.events", "memory.oom_control")]
+    found: dict[str, int] = {}
+    for where, path in files:
+        count = _counter(root, path, "oom_kill")
+        if count is not None:
+            found.setdefault(where, count)  # the own group comes before those above it
+    return found
+
+
+def _counter(root: Path, path: str, name: str) -> int | None:
+    """Return the number after *name* in a file of ``name number`` lines."""
+    for line in (pseudofiles.text(root, path) or "").splitlines():
+        if line.startswith(f"{name} "):
+            return pseudofiles.as_integer(line.split()[1])
+    return None
+
+
 @dataclass(frozen=True)
 class _Group:
     """One control group on the way to the root: where it is and what this version calls its files."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs blocks: one child process each, with a deadline; whatever happens to it is a recorded outcome."""
+"""Runs blocks: one child process each, with a deadline; whatever happens to it is a recorded outcome.
+
+A block is the unit of everything: it is kept when it has ended, and run again as a whole if it was cut short.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
+from uffdlab.host import memory
+from uffdlab.host.signals import OrderlyExit
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.registry import PROBES
 
 OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
 GRACE_S = 5.0
+CTRL_C = "Ctrl-C"
 Ending = tuple[str, str | None]
 
 
@@ -59,6 +65,28 @@ OUTCOME_FIELDS: list[dict[str, Any]] = [
 
 
 @dataclass
+class Result:
+    """What came of one block: the rows it measured, by table, and how it ended (``outcome`` is None until then)."""
+
+    block: Block
+    rows: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    outcome: str | None = None
+    reason: str | None = None
+    duration_ms: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the block ended by itself, well or not: then it is not run again."""
+        return self.outcome not in (None, "interrupted")
+
+    def ended(self) -> dict[str, Any]:
+        """Return the row of the table ``outcomes``."""
+        spec = json.dumps(self.block.spec, sort_keys=True)
+        asked = {"block": self.block.number, "probe": self.block.probe, "spec": spec}
+        return asked | {"outcome": self.outcome, "reason": self.reason, "duration_ms": self.duration_ms}
+
+
+@dataclass
 class Rows:
     """What a campaign has measured so far: rows by table, and whether it was cut short."""
 
@@ -70,19 +98,59 @@ class Rows:
         self.tables.setdefault(table, []).append(row)
 
 
-def run(blocks: Sequence[Block], progress: Callable[[Block], None] = lambda block: None) -> Rows:
-    """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted."""
-    rows = Rows()
-    done = 0
-    try:
-        for block in blocks:
-            progress(block)
-            _run_one(block, rows)
-            done += 1
-    except KeyboardInterrupt:
-        rows.interrupted = True
-        for block in blocks[done:]:
-            _record(rows, block, "interrupted", "Ctrl-C", 0)
+def run(
+    blocks: Sequence[Block],
+    progress: Callable[[Block], None] = lambda block: None,
+    *,
+    earlier: Iterable[Result] = (),
+    keep: Callable[[Result], None] = lambda result: None,
+) -> Rows:
+    """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted.
+
+    What ``earlier`` results finished is not run again. ``keep`` gets each result as soon as its block has ended, and
+    what a block cut short had measured until then; no signal interrupts it.
+    """
+    results = {one.block.number: one for one in earlier}
+    current: Result | None = None
+    interrupted = False
+    with OrderlyExit() as signals:
+        try:
+            for block in blocks:
+                if block.number in results and results[block.number].finished:
+                    continue
+                current = Result(block)
+                progress(block)
+                _run_one(current)
+                with signals.held():
+                    keep(current)
+                    results[block.number], current = current, None
+        except (KeyboardInterrupt, SystemExit) as end:
+            interrupted = True
+            if current is not None and _cut_short(current, end):
+                with signals.held():
+                    keep(current)
+                    results[current.block.number] = current
+            if isinstance(end, SystemExit):  # SIGTERM, SIGHUP: whoever sent it does not wait for a dataset
+                raise
+    return collected(blocks, results.values(), CTRL_C, interrupted=interrupted)
+
+
+def _cut_short(result: Result, end: BaseException) -> bool:
+    """Say of a block that a signal ended it, unless it had ended before; return whether there is anything to keep."""
+    if result.outcome is None:
+        result.outcome, result.reason = "interrupted", CTRL_C if isinstance(end, KeyboardInterrupt) else "terminated"
+    return result.finished or bool(result.rows)
+
+
+def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Rows:
+    """Return the rows of the results in the order of the blocks; one without a result was interrupted, and ``why``."""
+    by_number = {one.block.number: one for one in results}
+    rows = Rows(interrupted=interrupted)
+    for block in blocks:
+        result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=why)
+        for table, row in result.rows:
+            rows.add(table, {"block": block.number} | row)
+        rows.add("outcomes", result.ended())
     return rows
 
 
@@ -94,27 +162,25 @@ def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     return tables | {"outcomes": OUTCOME_FIELDS}
 
 
-def _run_one(block: Block, rows: Rows) -> None:
-    lacking = block.needs().missing()
+def _run_one(result: Result) -> None:
+    lacking = result.block.needs().missing()
     if lacking:
-        _record(rows, block, "skipped", lacking, 0)
+        result.outcome, result.reason = "skipped", lacking
         return
     started = time.monotonic()
-    outcome, reason = _converse(block, rows)
-    _record(rows, block, outcome, reason, round((time.monotonic() - started) * 1000))
+    try:
+        ending = _converse(result)
+    finally:
+        result.duration_ms = round((time.monotonic() - started) * 1000)
+    result.outcome, result.reason = ending
 
 
-def _record(rows: Rows, block: Block, outcome: str, reason: str | None, duration_ms: int) -> None:
-    spec = json.dumps(block.spec, sort_keys=True)
-    row = {"block": block.number, "probe": block.probe, "spec": spec, "outcome": outcome, "reason": reason}
-    rows.add("outcomes", row | {"duration_ms": duration_ms})
-
-
-def _converse(block: Block, rows: Rows) -> Ending:
+def _converse(result: Result) -> Ending:
     """Start the child, collect its rows as they come, return how it ended."""
+    ooms = memory.oom_kills()
     with tempfile.TemporaryFile() as complaints, _started(complaints) as child:
         try:
-            return _listen(child, block, rows) or _post_mortem(child, complaints)
+            return _listen(child, result) or _post_mortem(child, complaints, ooms)
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -130,10 +196,11 @@ def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending | None:
+def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
     """Collect rows until the child closes its output; None when it did not say how it ended."""
     assert child.stdin is not None
     assert child.stdout is not None
+    block = result.block
     with contextlib.suppress(BrokenPipeError), child.stdin as request:
         request.write(json.dumps(asdict(block) | {"runner": os.getpid()}).encode())
     deadline = time.monotonic() + block.deadline_s
@@ -150,33 +217,51 @@ def _listen(child: subprocess.Popen[bytes], block: Block, rows: Rows) -> Ending 
             deadline = time.monotonic() + block.deadline_s  # for the next row: a long block is not a hung one
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                said = _take(line, block, rows)
+                said = _take(line, result)
                 ended = ended or said
     return ended
 
 
-def _take(line: bytes, block: Block, rows: Rows) -> Ending | None:
+def _take(line: bytes, result: Result) -> Ending | None:
     try:
         message = json.loads(line)
         if "table" in message:
-            rows.add(message["table"], {"block": block.number} | message["row"])
+            result.rows.append((message["table"], dict(message["row"])))
             return None
         return message["outcome"], message["reason"]
     except (ValueError, TypeError, KeyError):  # a library printed something: no reason to lose the campaign
         return "failed", f"its output holds something that is no row: {line[:60].decode(errors='replace')!r}"
 
 
-def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> Ending:
+def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes], ooms: Mapping[str, int]) -> Ending:
     """Say how a child ended that did not say so itself."""
     try:
         status = child.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         return "hung", f"closed its output and was still there {GRACE_S:g} s later"
+    if status == -signal.SIGKILL:
+        return "killed", f"by signal SIGKILL{_who_killed(ooms, memory.oom_kills())}"
     if status < 0:
         return "killed", f"by signal {_signal_name(-status)}"
     complaints.seek(0)
     last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
     return "failed", f"exit status {status}: {last or 'nothing on standard error'}"
+
+
+def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Say who sends a SIGKILL that nobody here sent, by what the kernel has counted meanwhile."""
+    risen = [where for where, count in after.items() if count > before.get(where, count)]
+    if risen:
+        return (
+            f": out of memory, most likely (oom_kill in {' and '.join(risen)} has risen meanwhile); give it more "
+            "memory, or choose a smaller size"
+        )
+    if after:
+        return (
+            f", and no process was killed for want of memory meanwhile (oom_kill in {' and '.join(after)} is as "
+            "before): somebody sent it"
+        )
+    return ": out of memory? See whether oom_kill has risen in /proc/vmstat or in the control group's memory.events"
 
 
 def _signal_name(number: int) -> str:
