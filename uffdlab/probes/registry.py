@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uffdlab.probes import protect, semantics
+from uffdlab.probes import atomicity, protect, semantics, tracking
 from uffdlab.probes.needs import Needs
 
 
@@ -36,4 +36,6 @@ PROBES: dict[str, Probe] = {
         {"samples": protect.FIELDS, "latencies": protect.LATENCY_FIELDS},
     ),
     "semantics": Probe("semantics", semantics.SemanticsSpec, semantics.run, {"states": semantics.FIELDS}),
+    "atomicity": Probe("atomicity", atomicity.AtomicitySpec, atomicity.run, {"races": atomicity.FIELDS}),
+    "tracking": Probe("tracking", tracking.TrackingSpec, tracking.run, {"tracking": tracking.FIELDS}),
 }

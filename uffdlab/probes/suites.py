@@ -15,10 +15,12 @@ from typing import Any
 from uffdlab.backing import BACKINGS, GIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.registry import PROBES
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
+from uffdlab.probes.tracking import TrackingSpec
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,33 @@ _ROUNDS = 7
 
 _EMPTY = (0.0,)
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
+# Without a loss, seven children of so many trials bound the rate below one per million: 3.69 / (7 * 34 * 16384).
+_ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 34, 2
+_RACES = (
+    AtomicitySpec("anon", "one_pass", repeats=_ONE_PASS_TRIALS),
+    *(AtomicitySpec("anon", p, repeats=_TWO_PASS_TRIALS) for p in ("two_pass_read", "two_pass_populate")),
+    *(AtomicitySpec("shmem", p, size_bytes=16 * MIB, repeats=_TWO_PASS_TRIALS) for p in PREPARATIONS),
+    *(AtomicitySpec(b, p, size_bytes=64 * MIB, repeats=_TWO_PASS_TRIALS) for b in _HUGETLB_2M for p in PREPARATIONS),
+)
+_IN_ORDER = tuple(
+    AtomicitySpec(b, p, "deterministic", size_bytes=MIB if b in _ORDINARY else 16 * MIB)
+    for b in ("anon", "shmem", *_HUGETLB_2M)
+    for p in ("two_pass_read", "one_pass")
+)
+_TRACKERS = ("async_scan", "events", "untracked")
+_TRACKED = (
+    *(TrackingSpec(b, m, GIB, 0.0, repeats=2) for b in ("anon", "shmem") for m in ("async_scan", "events")),
+    *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in ("async_scan", "events") for d in (0.01, 0.1)),
+    *(
+        TrackingSpec(b, m, 256 * MIB, d, p, repeats=2)
+        for b in ("anon", "shmem")
+        for m in _TRACKERS
+        for d, p in ((0.01, "uniform"), (0.1, "uniform"), (0.1, "clustered"))
+    ),
+    *(TrackingSpec(b, m, 256 * MIB, 0.1, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _TRACKERS),
+    *(TrackingSpec("anon", m, 256 * MIB, 0.5, repeats=2) for m in _TRACKERS),
+    TrackingSpec("anon", "events_each", 256 * MIB, 0.1, repeats=2),
+)
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -78,6 +107,8 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+                Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
+                Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
             ),
         ),
         Suite(
@@ -102,6 +133,8 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
+                Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
+                Work("tracking", _TRACKED, rounds=_ROUNDS),
             ),
         ),
     )
