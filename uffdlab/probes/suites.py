@@ -75,19 +75,18 @@ _IN_ORDER = tuple(
     for b in ("anon", "shmem", *_HUGETLB_2M)
     for p in ("two_pass_read", "one_pass")
 )
-_TRACKERS = ("async_scan", "events", "untracked")
+_BOTH_TRACKERS = ("async_scan", "events")
 _TRACKED = (
-    *(TrackingSpec(b, m, GIB, 0.0, repeats=2) for b in ("anon", "shmem") for m in ("async_scan", "events")),
-    *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in ("async_scan", "events") for d in (0.01, 0.1)),
+    *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in _BOTH_TRACKERS for d in (0.0, 0.1)),
+    TrackingSpec("shmem", "async_scan", GIB, 0.0, repeats=2),
     *(
-        TrackingSpec(b, m, 256 * MIB, d, p, repeats=2)
-        for b in ("anon", "shmem")
-        for m in _TRACKERS
-        for d, p in ((0.01, "uniform"), (0.1, "uniform"), (0.1, "clustered"))
+        TrackingSpec("anon", m, 256 * MIB, d, p, repeats=2)
+        for m in _BOTH_TRACKERS
+        for d, p in ((0.01, "uniform"), (0.1, "uniform"), (0.1, "clustered"), (0.5, "uniform"))
     ),
-    *(TrackingSpec(b, m, 256 * MIB, 0.1, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _TRACKERS),
-    *(TrackingSpec("anon", m, 256 * MIB, 0.5, repeats=2) for m in _TRACKERS),
-    TrackingSpec("anon", "events_each", 256 * MIB, 0.1, repeats=2),
+    *(TrackingSpec("anon", m, 256 * MIB, repeats=2) for m in ("events_each", "untracked")),
+    *(TrackingSpec("shmem", m, 256 * MIB, repeats=2) for m in (*_BOTH_TRACKERS, "untracked")),
+    *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
 )
 
 SUITES: dict[str, Suite] = {

@@ -7,13 +7,16 @@ there are too few children for one.
 
 from __future__ import annotations
 
+from .atomicity import df_atomicity
 from .entries import df_entry_costs, df_marker_times, predict_protect_ns
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
 from .states import df_reported, df_states
+from .tracking import df_tracking
 
 __all__ = [
     "df_at_size",
+    "df_atomicity",
     "df_entry_costs",
     "df_largest",
     "df_marker_times",
@@ -21,6 +24,7 @@ __all__ = [
     "df_published",
     "df_reported",
     "df_states",
+    "df_tracking",
     "df_warm",
     "growth_with_size",
     "predict_protect_ns",
