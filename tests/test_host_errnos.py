@@ -27,6 +27,7 @@ USED = {
     "pagemap": ["EACCES", "EPERM", "ENOENT", "EIO"],
     "touch": ["EFAULT"],
     "handler thread": ["EAGAIN", "ENOMEM", "ETIMEDOUT"],
+    "racing threads": ["EAGAIN", "ENOMEM", "ETIMEDOUT"],
     "counters": ["ENOENT", "EMFILE"],
     "MADV_POPULATE_READ": ["EINVAL", "ENOMEM", "EFAULT", "EAGAIN", "EBUSY"],
     "MADV_POPULATE_WRITE": ["EINVAL", "ENOMEM", "EFAULT", "EAGAIN"],

@@ -103,6 +103,9 @@ def test_every_compiled_constant_is_the_one_python_uses() -> None:
         "REGISTER_MODE_MISSING": uapi.REGISTER_MODE_MISSING,
         "REGISTER_MODE_WP": uapi.REGISTER_MODE_WP,
         "PAGE_IS_PFNZERO": 1 << uapi.PAGE_CATEGORIES.index("PFNZERO"),
+        "PAGE_IS_WRITTEN": 1 << uapi.PAGE_CATEGORIES.index("WRITTEN"),
+        "PM_SCAN_WP_MATCHING": uapi.PM_SCAN_WP_MATCHING,
+        "PM_SCAN_CHECK_WPASYNC": uapi.PM_SCAN_CHECK_WPASYNC,
         "MADV_POPULATE_READ": uapi.MADV_POPULATE_READ.number,
     }
     names = [line.split()[1] for line in (NATIVE / "probe.constants.txt").read_text().splitlines()]

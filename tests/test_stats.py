@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uffdlab.stats import median_interval, ratio_interval
+from uffdlab.stats import median_interval, proportion_interval, ratio_interval
 
 FINITE = st.floats(-1e12, 1e12)
 POSITIVE = st.floats(1e-6, 1e12)
@@ -88,3 +88,52 @@ def test_a_ratio_lies_within_its_interval(top: list[float], bottom: list[float])
 def test_a_ratio_needs_something_positive_below_the_line(bottom: list[float]) -> None:
     with pytest.raises(ValueError, match="positive"):
         ratio_interval([1.0] * 9, bottom)
+
+
+def at_most(hits: int, trials: int, rate: float) -> Fraction:
+    """Return the chance of at most so many hits: the binomial, summed exactly."""
+    p = Fraction(rate)
+    return sum((comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(hits + 1)), Fraction(0))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.5, 0.95]))
+def test_the_ends_of_a_proportion_are_where_the_binomial_leaves_half_the_error(
+    of: tuple[int, int], sure: float
+) -> None:
+    hits, trials = of
+    found = proportion_interval(hits, trials, sure)
+    assert (found.value, found.n) == (hits / trials, trials)
+    assert found.low is not None
+    assert found.high is not None
+    error = (1 - sure) / 2
+    assert (found.low == 0) == (hits == 0)
+    assert (found.high == 1) == (hits == trials)
+    if hits:
+        assert float(1 - at_most(hits - 1, trials, found.low)) == pytest.approx(error, rel=1e-9)
+    if hits < trials:
+        assert float(at_most(hits, trials, found.high)) == pytest.approx(error, rel=1e-9)
+
+
+@pytest.mark.parametrize("trials", [1, 7, 1000, 3_895_725])
+def test_no_hit_bounds_the_proportion_as_the_closed_form_does(trials: int) -> None:
+    assert proportion_interval(0, trials).high == pytest.approx(1 - 0.025 ** (1 / trials), rel=1e-7)
+
+
+def test_the_rule_for_four_million_trials_without_a_hit() -> None:
+    assert proportion_interval(0, 4_000_000).below(1e-6)
+    assert not proportion_interval(0, 3_000_000).below(1e-6)
+    assert not proportion_interval(1, 4_000_000).below(1e-6)
+
+
+def test_known_values_of_a_proportion() -> None:
+    three = proportion_interval(3, 10)
+    assert (three.low, three.high) == (pytest.approx(0.06674, abs=1e-5), pytest.approx(0.65245, abs=1e-5))
+    many = proportion_interval(500_000, 1_000_000)
+    assert (many.low, many.high) == (pytest.approx(0.49902, abs=1e-5), pytest.approx(0.50098, abs=1e-5))
+
+
+@pytest.mark.parametrize("wrong", [(0, 0), (-1, 5), (6, 5)])
+def test_what_is_no_proportion_is_an_error(wrong: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        proportion_interval(*wrong)

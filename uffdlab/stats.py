@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Medians with nonparametric intervals: no distribution assumed, no random numbers drawn.
+"""Medians and proportions with exact intervals: no distribution assumed, no random numbers drawn.
 
 The interval of a median is the classic order-statistic one: the number of samples below the true median is
 Binomial(n, 1/2), so the pair of ranks that covers it with the wished confidence is known exactly. Too few samples
 give ``None`` for the interval: an unknown interval is not a narrow one.
+
+The interval of a proportion is that of Clopper and Pearson: the binomial inverted, never narrower than it promises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, exp, lgamma, log, log1p
 from statistics import median
 
 CONFIDENCE = 0.95
@@ -84,6 +86,52 @@ def child_medians(samples: Sequence[float], children: Sequence[int]) -> list[flo
     for sample, child in zip(samples, children, strict=True):
         by_child.setdefault(child, []).append(float(sample))
     return [median(by_child[child]) for child in sorted(by_child)]
+
+
+def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
+    """Return hits / trials with the exact (Clopper–Pearson) interval, half of the error on either side.
+
+    Valid where trials are independent. With no hit at 95 % the upper end is 1 - 0.025 ** (1 / trials), about
+    3.69 / trials. Raises ValueError without trials, or on more hits than trials.
+    """
+    if trials < 1 or not 0 <= hits <= trials:
+        raise ValueError(f"{hits} hits in {trials} trials: no proportion")
+    error = (1 - confidence) / 2
+    low = _beta_quantile(error, hits, trials - hits + 1) if hits else 0.0
+    high = _beta_quantile(1 - error, hits + 1, trials - hits) if hits < trials else 1.0
+    return Estimate(hits / trials, low, high, trials, confidence)
+
+
+def _beta_quantile(p: float, a: int, b: int) -> float:
+    """Return the x at which the regularised incomplete beta function is p, by bisection to the last digit."""
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _beta(middle, a, b) < p else (low, middle)
+    return high
+
+
+def _beta(x: float, a: int, b: int) -> float:
+    """Return the regularised incomplete beta function I_x(a, b), for x inside 0..1."""
+    scale = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return scale * _beta_fraction(x, a, b) / a
+    return 1 - scale * _beta_fraction(1 - x, b, a) / b
+
+
+def _beta_fraction(x: float, a: int, b: int) -> float:
+    """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    value = d
+    for m in range(1, 100_000):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            c, d = 1 + term / c, 1 / (1 + term * d)
+            value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            return value
+    raise ArithmeticError(f"BUG: no convergence of the incomplete beta function at {x}, {a}, {b}")
 
 
 def _rank(n: int, confidence: float) -> int | None:

@@ -7,8 +7,10 @@ band, published a cross, unavailable a sentence.
 
 from __future__ import annotations
 
+from .atomicity import plot_atomicity
 from .guest import plot_guest
 from .published import plot_published
 from .skip import plot_skip
+from .tracking import plot_tracking
 
-__all__ = ["plot_guest", "plot_published", "plot_skip"]
+__all__ = ["plot_atomicity", "plot_guest", "plot_published", "plot_skip", "plot_tracking"]

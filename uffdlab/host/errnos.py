@@ -129,6 +129,7 @@ _SIZE_UNKNOWN = Cause(
 )
 _SEALED = Cause("the mapping is sealed against changes", "map the memory anew without sealing")
 
+_NO_THREAD = Cause("no further thread may be started", "raise the limit (ulimit -u, or pids.max of the control group)")
 _OLD_ADVICE = Cause(
     "this kernel does not know the advice",
     "use a later kernel (MADV_POPULATE_* since 5.14, MADV_COLLAPSE since 6.1)",
@@ -301,10 +302,12 @@ _TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             "reserve more huge pages, or leave out POISON and SIGBUS",
         ),
     ),
-    ("handler thread", numbers.EAGAIN): (
-        Cause("no further thread may be started", "raise the limit (ulimit -u, or pids.max of the control group)"),
-    ),
+    ("handler thread", numbers.EAGAIN): (_NO_THREAD,),
     ("handler thread", numbers.ETIMEDOUT): (Cause("the handler did not end in time", "run again on an idle machine"),),
+    ("racing threads", numbers.EAGAIN): (_NO_THREAD,),
+    ("racing threads", numbers.ETIMEDOUT): (
+        Cause("the threads did not discard enough pages in time", "run again on an idle machine"),
+    ),
     ("counters", numbers.ENOENT): (Cause("/proc is not mounted", "mount /proc"),),
     # memory
     ("madvise", numbers.EINVAL): (

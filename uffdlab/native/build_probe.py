@@ -6,7 +6,9 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path("uffdlab/native")  # the build backend runs in the project's root
-SOURCES = ["clock.c", "counters.c", "handler.c", "map.c", "pagemap.c", "threads.c", "touch.c", "uffd.c"]
+SOURCES = [
+    "clock.c", "counters.c", "handler.c", "map.c", "pagemap.c", "race.c", "threads.c", "touch.c", "track.c", "uffd.c",
+]  # fmt: skip
 
 
 def _declarations() -> str:
@@ -21,7 +23,7 @@ ffibuilder.set_source(
     '#include "probe.h"\n#include "uapi.h"',
     sources=[str(HERE / name) for name in SOURCES],
     include_dirs=[str(HERE)],
-    depends=[str(HERE / name) for name in ("probe.h", "probe.cdef.h", "probe.constants.txt", "uapi.h")],
+    depends=[str(HERE / name) for name in ("probe.h", "probe.cdef.h", "probe.constants.txt", "random.h", "uapi.h")],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread"],
     extra_link_args=["-pthread"],
     optional=True,  # without a compiler the rest of the package still installs

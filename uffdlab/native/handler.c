@@ -21,6 +21,8 @@ struct ul_handler {
 	int fd, stop_fd;
 	uint64_t page_bytes, deadline_ns;
 	void *zeros;			/* page_bytes that read as zero */
+	uint64_t seen_addr;		/* where seen[0] begins */
+	uint8_t *seen;			/* a byte for every page that raised an event, or NULL */
 	struct ul_handler_stats stats;
 };
 
@@ -61,6 +63,9 @@ static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
 		h->stats.other++;
 		return;
 	}
+	/* Before resolving: whoever waits for the page finds its event noted. */
+	if (h->seen)
+		h->seen[(page - h->seen_addr) / h->page_bytes] = 1;
 	if (msg->fault_flags & UL_PAGEFAULT_FLAG_WP) {
 		h->stats.wp++;
 		ret = ul_write_protect(h->fd, page, h->page_bytes, 0, &ns);
@@ -121,12 +126,21 @@ static void *handle(void *arg)
 /* NULL when a descriptor, memory or a thread could not be had. */
 struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns)
 {
+	return ul_handler_start_noting(fd, page_bytes, timeout_ns, 0, NULL);
+}
+
+/* The same, noting in `seen` which pages of the range at `addr` raised an event. */
+struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t timeout_ns,
+					   uint64_t addr, uint8_t *seen)
+{
 	struct ul_handler *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return NULL;
 	h->fd = fd;
 	h->page_bytes = page_bytes;
+	h->seen_addr = addr;
+	h->seen = seen;
 	h->deadline_ns = ul_now_ns() + timeout_ns;
 	h->zeros = mmap(NULL, page_bytes, PROT_READ,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);

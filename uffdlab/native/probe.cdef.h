@@ -30,6 +30,8 @@ struct ul_handler_stats {
 };
 struct ul_handler;
 struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns);
+struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t timeout_ns,
+					   uint64_t addr, uint8_t *seen);
 int ul_handler_stop(struct ul_handler *handler, struct ul_handler_stats *stats);
 
 /* map.c */
@@ -77,6 +79,34 @@ int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *stat
 int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories);
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages);
 int ul_pagemap_scan_supported(void);
+
+/* race.c: threads that discard and write random pages until they are stopped */
+enum { UL_RACE_LEAD = 0, UL_RACE_PREPARING = 1, UL_RACE_PROTECTING = 2 };
+enum { UL_DISCARD_NONE = 0, UL_DISCARD_BEFORE = 1, UL_DISCARD_SINCE = 2 };	/* the ioctl began */
+struct ul_race_plan {
+	uint64_t addr, pages, page_bytes;
+	uint64_t pause_ns;		/* after every discard and every few writes, once the lead is over */
+	uint64_t seed;
+	uint8_t *discarded;		/* per page, outside the range: UL_DISCARD_* */
+};
+struct ul_race_stats {
+	uint64_t discards[3];		/* pages discarded, by the phase in which that ended */
+	uint64_t writes;
+	int discard_error, write_error;	/* positive: why a thread gave up */
+};
+struct ul_race;
+struct ul_race *ul_race_start(const struct ul_race_plan *plan);
+int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns);
+void ul_race_enter(struct ul_race *race, int phase);
+void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats);
+
+/* track.c: which pages were written since they were last protected */
+void ul_choose_runs(uint64_t runs, uint64_t wanted, uint64_t run_bytes, uint64_t step, uint64_t seed,
+		    uint64_t *offsets);
+struct ul_scan_result { uint64_t ns, calls, regions, pages; };
+int ul_scan_written(uint64_t addr, uint64_t len, struct ul_scan_result *result, uint8_t *written);
+int ul_protect_list(int fd, uint64_t addr, const uint64_t *offsets, uint64_t count, uint64_t len,
+		    uint64_t *ns);
 
 /* counters.c */
 struct ul_counters {

@@ -2,11 +2,13 @@
 /* Loads and stores, one per page, that take the faults the probes count. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 
 #include "probe.h"
+#include "random.h"
 
 /*
  * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool).
@@ -15,6 +17,9 @@
  */
 static __thread sigjmp_buf *volatile escape;
 static struct sigaction previous;
+/* Several threads may touch at once: the first one in takes SIGBUS, the last one out gives it back. */
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int guarded;
 
 static void on_sigbus(int signo)
 {
@@ -30,14 +35,20 @@ static void guard_begin(sigjmp_buf *env)
 
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = on_sigbus;
-	sigaction(SIGBUS, &action, &previous);
 	escape = env;
+	pthread_mutex_lock(&guard);
+	if (!guarded++)
+		sigaction(SIGBUS, &action, &previous);
+	pthread_mutex_unlock(&guard);
 }
 
 static void guard_end(void)
 {
 	escape = NULL;
-	sigaction(SIGBUS, &previous, NULL);
+	pthread_mutex_lock(&guard);
+	if (!--guarded)
+		sigaction(SIGBUS, &previous, NULL);
+	pthread_mutex_unlock(&guard);
 }
 
 /* Out of line: what is live across sigsetjmp() must not share registers with the loop. */
@@ -141,22 +152,12 @@ int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int wr
 	return 0;
 }
 
-/* splitmix64 (public domain, S. Vigna): small, seedable, the same everywhere. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
 /* Selection sampling (Knuth, algorithm S): exactly `wanted` runs, each set of them equally likely. */
 UL_LOOP static void touch_selected(uint64_t addr, uint64_t runs, uint64_t run_bytes, uint64_t stride,
 				  uint64_t wanted, uint64_t seed)
 {
 	for (uint64_t run = 0; run < runs && wanted; run++) {
-		if (next_random(&seed) % (runs - run) >= wanted)
+		if (ul_next_random(&seed) % (runs - run) >= wanted)
 			continue;
 		for (uint64_t at = 0; at < run_bytes; at += stride)
 			touch(addr + run * run_bytes + at, 1);

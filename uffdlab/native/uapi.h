@@ -61,6 +61,10 @@ struct ul_page_region { uint64_t start, end, categories; };
 #define UL_PAGEMAP_SCAN	_IOWR('f', 16, struct ul_pm_scan_arg)	/* since 6.7 */
 
 #define UL_PAGE_IS_PRESENT	(1ull << 3)
+#define UL_PM_SCAN_WP_MATCHING	(1ull << 0)	/* protect what is reported, in the same pass */
+#define UL_PM_SCAN_CHECK_WPASYNC	(1ull << 1)	/* EPERM where the range is not registered for it */
+
+#define UL_PAGE_IS_WRITTEN	(1ull << 1)
 #define UL_PAGE_IS_PFNZERO	(1ull << 5)
 #define UL_PAGE_IS_HUGE		(1ull << 6)
 /* Every category up to GUARD (bit 8, since 6.15); older kernels know fewer. */

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uffdlab.probes import equality, faults, protect, published, resolve, semantics, zeropages
+from uffdlab.probes import atomicity, equality, faults, protect, published, resolve, semantics, tracking, zeropages
 from uffdlab.probes.needs import Needs
 
 
@@ -48,5 +48,7 @@ PROBES: dict[str, Probe] = {
         Probe("zeropages", zeropages.ZeropagesSpec, zeropages.run, {"zeropages": zeropages.FIELDS}),
         Probe("resolve", resolve.ResolveSpec, resolve.run, {"resolves": resolve.FIELDS}),
         Probe("equality", equality.EqualitySpec, equality.run, {"equality": equality.FIELDS}),
+        Probe("atomicity", atomicity.AtomicitySpec, atomicity.run, {"races": atomicity.FIELDS}),
+        Probe("tracking", tracking.TrackingSpec, tracking.run, {"tracking": tracking.FIELDS}),
     )
 }

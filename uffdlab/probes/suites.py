@@ -15,6 +15,7 @@ from typing import Any
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
 from uffdlab.probes.protect import ProtectSpec
@@ -23,6 +24,7 @@ from uffdlab.probes.registry import PROBES
 from uffdlab.probes.resolve import ResolveSpec
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
+from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 
 
@@ -167,6 +169,32 @@ _RESOLVES = (
     *(ResolveSpec(state, GIB, 2 * MIB, 2 * MIB, repeats=2) for state in ("huge_zeropage", "huge_page")),
 )
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
+# Without a loss, seven children of so many trials bound the rate below one per million: 3.69 / (7 * 34 * 16384).
+_ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 34, 2
+_RACES = (
+    AtomicitySpec("anon", "one_pass", repeats=_ONE_PASS_TRIALS),
+    *(AtomicitySpec("anon", p, repeats=_TWO_PASS_TRIALS) for p in ("two_pass_read", "two_pass_populate")),
+    *(AtomicitySpec("shmem", p, size_bytes=16 * MIB, repeats=_TWO_PASS_TRIALS) for p in PREPARATIONS),
+    *(AtomicitySpec(b, p, size_bytes=64 * MIB, repeats=_TWO_PASS_TRIALS) for b in _HUGETLB_2M for p in PREPARATIONS),
+)
+_IN_ORDER = tuple(
+    AtomicitySpec(b, p, "deterministic", size_bytes=MIB if b in _ORDINARY else 16 * MIB)
+    for b in ("anon", "shmem", *_HUGETLB_2M)
+    for p in ("two_pass_read", "one_pass")
+)
+_BOTH_TRACKERS = ("async_scan", "events")
+_TRACKED = (
+    *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in _BOTH_TRACKERS for d in (0.0, 0.1)),
+    TrackingSpec("shmem", "async_scan", GIB, 0.0, repeats=2),
+    *(
+        TrackingSpec("anon", m, 256 * MIB, d, p, repeats=2)
+        for m in _BOTH_TRACKERS
+        for d, p in ((0.01, "uniform"), (0.1, "uniform"), (0.1, "clustered"), (0.5, "uniform"))
+    ),
+    *(TrackingSpec("anon", m, 256 * MIB, repeats=2) for m in ("events_each", "untracked")),
+    *(TrackingSpec("shmem", m, 256 * MIB, repeats=2) for m in (*_BOTH_TRACKERS, "untracked")),
+    *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
+)
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -185,6 +213,8 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+                Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
+                Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
             ),
         ),
         Suite(
@@ -216,6 +246,8 @@ SUITES: dict[str, Suite] = {
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
+                Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
+                Work("tracking", _TRACKED, rounds=_ROUNDS),
             ),
         ),
     )

@@ -197,6 +197,21 @@ class Range:
         return None if result < 0 else int(pages[0])
 
 
+class PageNotes:
+    """A byte for every page of a range, outside of it: 0 until C code notes something."""
+
+    def __init__(self, memory: Range) -> None:
+        """Make room for the notes, all 0."""
+        ffi, _ = native.probe()
+        self.address = memory.address
+        self.raw = ffi.new("uint8_t[]", memory.length // memory.backing.page_bytes)
+
+    def values(self) -> bytes:
+        """Return the notes by page."""
+        ffi, _ = native.probe()
+        return bytes(ffi.buffer(self.raw))
+
+
 @contextmanager
 def mapped(backing: Backing, length: int) -> Iterator[Range]:
     """Map ``length`` bytes of the backing, aligned, empty; unmap at the end."""
@@ -258,11 +273,15 @@ class Userfault:
         return int(ns[0]), int(calls[0])
 
     @contextmanager
-    def handled(self, page_bytes: int, timeout_s: float) -> Iterator[Events]:
-        """Resolve events in a C thread meanwhile; the yielded Events are filled in at the end."""
+    def handled(self, page_bytes: int, timeout_s: float, noted: PageNotes | None = None) -> Iterator[Events]:
+        """Resolve events in a C thread meanwhile; the yielded Events are filled in at the end.
+
+        ``noted`` gets a 1 for every page that raised one, of a range that holds all that is registered.
+        """
         ffi, lib = native.probe()
         seen = Events()
-        handler = lib.ul_handler_start(self.fd, page_bytes, int(timeout_s * 1e9))
+        where = (noted.address, noted.raw) if noted else (0, ffi.NULL)
+        handler = lib.ul_handler_start_noting(self.fd, page_bytes, int(timeout_s * 1e9), *where)
         if handler == ffi.NULL:
             raise KernelRefused("handler thread", ffi.errno)
         try:

@@ -8,14 +8,17 @@ there are too few children for one.
 from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
+from .atomicity import df_atomicity
 from .entries import df_entry_costs, df_marker_times, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, per_touch
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
 from .states import df_reported, df_states
+from .tracking import df_tracking
 
 __all__ = [
     "df_at_size",
+    "df_atomicity",
     "df_entry_costs",
     "df_equality",
     "df_faults",
@@ -28,6 +31,7 @@ __all__ = [
     "df_reported",
     "df_resolves",
     "df_states",
+    "df_tracking",
     "df_warm",
     "df_zeropages",
     "growth_with_size",

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The probe *atomicity* against a real kernel: what is judged, what is excluded, and what is lost."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uffdlab import native
+from uffdlab.backing import BACKINGS, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.host import settings
+from uffdlab.probes import atomicity
+from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import WRITE, PageNotes, mapped, opened
+
+built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
+TWO_PASSES = [name for name in PREPARATIONS if name != "one_pass"]
+
+
+def trials(**spec: Any) -> list[dict[str, Any]]:
+    return [row for _, row in atomicity.run(AtomicitySpec(**({"size_bytes": MIB} | spec)))]
+
+
+# --- what a spec refuses and needs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"backing": "anon_thp"}, "unknown value 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
+        ({"preparation": "three_pass"}, "unknown value 'three_pass': choose one of two_pass_read, "),
+        ({"interleaving": "lucky"}, "unknown value 'lucky': choose one of racing, deterministic"),
+        ({"size_bytes": 4097}, "size 4097 B is not a positive multiple of the 4 KiB page"),
+        ({"size_bytes": 0}, "size 0 B is not a positive multiple"),
+        ({"size_bytes": 7 * 4096}, "size 28672 B has 7 pages: a race needs at least 8"),
+        ({"backing": "hugetlb_2m_shared", "size_bytes": MIB}, "not a positive multiple of the 2048 KiB page"),
+        ({"pause_us": -1}, "pause_us is -1: threads cannot rest for less than 0 µs"),
+        ({"repeats": 0}, "repeats is 0: at least one trial is needed"),
+    ],
+)
+def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        AtomicitySpec(**wrong)
+    assert said in str(caught.value)
+
+
+def test_it_needs_every_page_of_the_range_in_the_end() -> None:
+    assert AtomicitySpec("anon", size_bytes=64 * MIB).needs() == Needs(64 * KIB + 128)
+    assert AtomicitySpec("hugetlb_2m_private", size_bytes=64 * MIB).needs() == Needs(0, {2048: 36})
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+@built
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), max_size=60))
+def test_every_page_is_judged_or_excluded_and_only_judged_ones_are_lost(pages: list[tuple[int, int]]) -> None:
+    never, before, since = 0, 1, 2
+    found = atomicity.judge(bytes(d for d, _ in pages), bytes(r for _, r in pages))
+    assert found["judged"] + found["excluded"] == len(pages)
+    assert found["excluded"] == sum(d == since for d, _ in pages)
+    assert found["lost"] == sum(d != since and not r for d, r in pages)
+    assert found["lost_undiscarded"] == sum(d == never and not r for d, r in pages)
+    assert found["judged_discarded"] == sum(d == before for d, _ in pages)
+    assert found["excluded_unreported"] == sum(d == since and not r for d, r in pages)
+
+
+# --- one discard, in order -------------------------------------------------------------------------------------------
+
+ROW = {"judged": 256, "excluded": 0, "discards_before": 0, "discards_preparing": 1, "discards_since": 0}
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_a_discard_between_populating_and_protecting_loses_exactly_one_write_on_anon(preparation: str) -> None:
+    lost = 0 if preparation == "one_pass" else 1
+    for row in trials(preparation=preparation, interleaving="deterministic", repeats=2, seed=11):
+        assert row.items() >= ROW.items()
+        assert (row["lost"], row["events"]) == (lost, 256 - lost)
+        assert (row["lost_undiscarded"], row["judged_discarded"]) == (0, 1)
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_it_loses_none_on_shmem(preparation: str) -> None:
+    [row] = trials(backing="shmem", preparation=preparation, interleaving="deterministic")
+    assert row.items() >= ROW.items()
+    assert (row["lost"], row["events"]) == (0, 256)
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("backing", ["hugetlb_2m_private", "hugetlb_2m_shared"])
+@pytest.mark.parametrize("interleaving", ["deterministic", "racing"])
+def test_it_loses_none_on_hugetlb(changeable_pool: None, backing: str, interleaving: str) -> None:
+    with settings.changed({"hugetlb_2048": 12}, allow=True):
+        for preparation in PREPARATIONS:
+            [row] = trials(backing=backing, preparation=preparation, interleaving=interleaving, size_bytes=16 * MIB)
+            assert row["judged"] + row["excluded"] == row["pages"] == 8
+            assert (row["lost"], row["excluded_unreported"], row["events"]) == (0, 0, 8)
+
+
+# --- racing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+@pytest.mark.parametrize("backing", ["anon", "shmem"])
+def test_the_counts_of_a_race_add_up(backing: str, preparation: str) -> None:
+    for row in trials(backing=backing, preparation=preparation, size_bytes=4 * MIB, repeats=3, seed=5):
+        assert row["judged"] + row["excluded"] == row["pages"] == 1024
+        assert row["excluded"] <= row["discards_since"]
+        assert row["lost"] <= row["discards_preparing"] + row["discards_before"]
+        assert row["lost_undiscarded"] == 0, "nothing but a discard loses a write"
+        assert row["discards_before"] >= 128, "the lead is over when preparing begins"
+        assert 0 < row["judged_discarded"] <= row["discards_before"] + row["discards_preparing"]
+        assert (row["prepare_ns"] > 0) == (preparation != "one_pass")
+        if backing == "shmem" or preparation == "one_pass":
+            assert row["lost"] == 0
+        unreported = row["lost"] + row["excluded_unreported"]
+        # A page that was discarded after its event may raise another one.
+        assert row["pages"] - unreported <= row["events"] <= row["pages"] - unreported + row["discards_since"]
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("preparation", TWO_PASSES)
+def test_races_with_two_passes_lose_writes(preparation: str) -> None:
+    spec = AtomicitySpec("anon", preparation, size_bytes=16 * MIB, pause_us=0, repeats=50)
+    assert any(row["lost"] for _, row in atomicity.run(spec))  # stops at the first
+
+
+@built
+def test_a_discard_is_noted_by_the_phase_that_follows_it() -> None:
+    ffi, lib = native.probe()
+    with mapped(BACKINGS["anon"], 64 * 4 * KIB) as memory:
+        notes = PageNotes(memory)
+        plan = ffi.new("struct ul_race_plan *")
+        plan.addr, plan.pages, plan.page_bytes, plan.discarded = memory.address, 64, 4 * KIB, notes.raw
+        stats = ffi.new("struct ul_race_stats *")
+        race = lib.ul_race_start(plan)
+        assert lib.ul_race_lead(race, 1000, 10**10) == 0
+        lib.ul_race_enter(race, lib.UL_RACE_PROTECTING)
+        assert lib.ul_race_lead(race, 3000, 10**10) == 0
+        lib.ul_race_stop(race, stats)
+    assert stats.discards[lib.UL_RACE_LEAD] >= 1000
+    assert stats.discards[lib.UL_RACE_PREPARING] == 0
+    assert sum(stats.discards) >= 3000
+    assert set(notes.values()) <= {lib.UL_DISCARD_BEFORE, lib.UL_DISCARD_SINCE}
+    assert notes.values().count(lib.UL_DISCARD_SINCE) > 0
+
+
+@built
+def test_a_discard_that_fails_ends_the_race_and_is_told() -> None:
+    ffi, lib = native.probe()
+    with mapped(BACKINGS["anon"], 64 * 4 * KIB) as memory:
+        notes = PageNotes(memory)
+        plan = ffi.new("struct ul_race_plan *")
+        plan.addr, plan.pages, plan.page_bytes = memory.address + 1, 8, 4 * KIB  # not aligned: EINVAL
+        plan.discarded = notes.raw
+        stats = ffi.new("struct ul_race_stats *")
+        race = lib.ul_race_start(plan)
+        assert lib.ul_race_lead(race, 1000, 10**10) == 0
+        lib.ul_race_stop(race, stats)
+    assert (stats.discard_error, sum(stats.discards)) == (22, 0)
+
+
+@built
+def test_threads_that_touch_at_once_give_the_sigbus_handler_back() -> None:
+    def caught() -> list[str]:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return [line for line in status if line.startswith("SigCgt")]
+
+    before = caught()
+    with mapped(BACKINGS["anon"], 8 * MIB) as memory:
+        threads = [threading.Thread(target=memory.touch, args=(WRITE,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert caught() == before
+
+
+@pytest.mark.uffd
+def test_a_handler_notes_which_pages_raised_an_event() -> None:
+    with mapped(BACKINGS["anon"], 64 * 4 * KIB) as memory, opened(("WP_UNPOPULATED",)) as uffd:
+        uffd.register(memory, missing=False)
+        uffd.protect(memory)
+        notes = PageNotes(memory)
+        with uffd.handled(4 * KIB, timeout_s=10, noted=notes) as events:
+            memory.touch_at([3 * 4096 + 17, 9 * 4096], WRITE)
+        assert events.wp == 2
+        assert [page for page, noted in enumerate(notes.values()) if noted] == [3, 9]

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Is doing both in one pass worth it? Writes lost to discards between populating and protecting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab.claims.claim import Claim
+from uffdlab.claims.verdict import Verdict
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate, median_interval, proportion_interval
+from uffdlab.units import format_ratio
+
+BOUND_PER_MILLION = 1.0
+_MILLION = 1e6
+_TWO_PASSES = {"two_pass_read": "a read loop", "two_pass_populate": "MADV_POPULATE_READ"}
+_BESIDE = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
+_NEEDED = ("block", "backing", "preparation", "interleaving", "judged", "lost")
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Writes lost in the racing trials of one backing and preparation, per million judged.
+
+    ``pooled`` is exact where pages are independent. Losses are not: those of one race share its timing. So
+    ``children``, the median over child processes, says whether there are losses, and ``pooled`` is believed where
+    there is none.
+    """
+
+    judged: int
+    lost: int
+    pooled: Estimate
+    children: Estimate
+
+    @property
+    def occurs(self) -> bool:
+        return self.children.above(0)
+
+    @property
+    def bounded(self) -> bool:
+        return self.lost == 0 and self.pooled.below(BOUND_PER_MILLION / _MILLION)
+
+
+def worth_it(data: Dataset, claim: Claim) -> Verdict:
+    """Decide whether two passes lose writes where one pass loses none."""
+    one = _lost(data, "anon", "one_pass")
+    two = {name: _lost(data, "anon", name) for name in _TWO_PASSES}
+    losing = [name for name, lost in two.items() if lost and lost.occurs]
+    evidence = tuple(_evidence(data))
+    if one and one.occurs:
+        because = f"one pass loses writes too: {_said(one)}"
+        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
+    if all(lost and lost.bounded for lost in two.values()):
+        because = "discards that race with two passes lose no write either: " + _all_said(two)
+        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
+    if one is None or not one.bounded or not losing:
+        return _undecided(data, claim, one, two)
+    return _holds(data, claim, one, {name: lost for name, lost in two.items() if lost}, losing, evidence)
+
+
+def _holds(
+    data: Dataset, claim: Claim, one: _Lost, two: dict[str, _Lost], losing: list[str], evidence: tuple[str, ...]
+) -> Verdict:
+    """Return "holds" when both ways of populating lose writes, "holds if" when one of them does."""
+    least = min((two[name].children for name in losing), key=lambda rate: rate.value)
+    assert least.low is not None
+    assert least.high is not None
+    ways = " and ".join(_TWO_PASSES[name] for name in losing)
+    everywhere = len(losing) == len(_TWO_PASSES)
+    return Verdict(
+        claim.id,
+        "holds" if everywhere else "holds if",
+        claim.rule,
+        f"with discards racing, populating by {ways} and then protecting loses writes, and one pass none: {_said(one)}",
+        evidence,
+        quantity="lost writes per million judged, two passes on anonymous memory, median of children (the lower one)",
+        effect=least.value * _MILLION,
+        interval=(least.low * _MILLION, least.high * _MILLION),
+        condition=None if everywhere else f"the range is populated by {ways}",
+        dataset=data.id,
+        limits="how many are lost depends on how often pages are discarded; a discard during or after the one ioctl is "
+        "not counted, and can lose the write to its page in either way",
+    )
+
+
+def _undecided(data: Dataset, claim: Claim, one: _Lost | None, two: dict[str, _Lost | None]) -> Verdict:
+    """Return "not decided", naming what is missing on either side."""
+    reasons, missing = [], []
+    if one is None:
+        reasons.append("one pass was not measured")
+        missing.append("probe atomicity, one_pass on anonymous memory")
+    elif not one.bounded:
+        reasons.append(f"one pass: {_said(one)}")
+        missing.append(f"{claim.needs} ({one.judged:,} writes were judged after one pass, {one.lost:,} lost)")
+    unsettled = [name for name, lost in two.items() if lost is None or not (lost.occurs or lost.bounded)]
+    for name in unsettled:
+        lost = two[name]
+        reasons.append(f"{_TWO_PASSES[name]}: {_said(lost) if lost else 'not measured'}")
+        missing.append(f"probe atomicity, {name} on anonymous memory, in at least six children")
+    if not reasons:
+        reasons.append(_all_said(two))
+    return claim.undecided(data, "; ".join(reasons), "; ".join(missing) or None)
+
+
+def _lost(data: Dataset, backing: str, preparation: str) -> _Lost | None:
+    """Return what the racing trials lost; None when nothing was judged."""
+    if "races" not in data.tables:
+        return None
+    races = data.require("races", _NEEDED)
+    rows = races[
+        (races.backing == backing) & (races.preparation == preparation) & (races.interleaving == "racing")
+    ].astype({"judged": int, "lost": int})
+    judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
+    if not judged:
+        return None
+    children: Any = rows.groupby("block")[["judged", "lost"]].sum()
+    children = children[children.judged > 0]
+    rates = [float(rate) for rate in children.lost / children.judged]
+    return _Lost(judged, lost, proportion_interval(lost, judged), median_interval(rates))
+
+
+def _said(lost: _Lost) -> str:
+    if not lost.lost:
+        return f"0 of {lost.judged:,} (at most {_per_million(lost.pooled.high)} per million)"
+    rate = lost.children
+    text = f"{lost.lost:,} of {lost.judged:,}, median of {rate.n} children {_per_million(rate.value)} per million"
+    if not rate.known:
+        return f"{text} (too few children for an interval)"
+    return f"{text} ({_per_million(rate.low)} to {_per_million(rate.high)})"
+
+
+def _per_million(rate: float | None) -> str:
+    return "?" if rate is None else format_ratio(rate * _MILLION)
+
+
+def _all_said(two: dict[str, _Lost | None]) -> str:
+    return "; ".join(f"{_TWO_PASSES[name]} {_said(lost)}" for name, lost in two.items() if lost)
+
+
+def _evidence(data: Dataset) -> list[str]:
+    found = []
+    for backing in ("anon", *_BESIDE):
+        for preparation in (*_TWO_PASSES, "one_pass"):
+            lost = _lost(data, backing, preparation)
+            if lost:
+                found.append(f"races: {backing}, {preparation}, racing: lost {_said(lost)}")
+    return found + _in_order(data)
+
+
+def _in_order(data: Dataset) -> list[str]:
+    """Say what one discard between preparing and protecting did, by backing and preparation."""
+    if "races" not in data.tables:
+        return []
+    races = data.require("races", _NEEDED)
+    rows = races[races.interleaving == "deterministic"]
+    return [
+        f"races: {backing}, {preparation}, one discard between: lost {', '.join(sorted(set(map(str, group.lost))))}"
+        for (backing, preparation), group in rows.groupby(["backing", "preparation"])
+    ]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Writes lost to discards between populating and protecting."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_ratio
+
+_BACKINGS = {
+    "anon": "anonymous 4 KiB",
+    "shmem": "shmem",
+    "hugetlb_2m_private": "hugetlb 2 MiB, private",
+    "hugetlb_2m_shared": "hugetlb 2 MiB, shared",
+}
+_PREPARATIONS = {
+    "two_pass_read": (style.VERMILLION, "circle", "read loop, then protect", 0.22),
+    "two_pass_populate": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
+    "one_pass": (style.BLUE, "diamond", "one pass (WP_UNPOPULATED)", -0.22),
+}
+
+
+def plot_atomicity(data: Dataset) -> go.Figure:
+    """Draw lost writes per million judged, by backing and preparation, with discards racing.
+
+    Where writes were lost: the median over children with its interval. Where none was: the exact upper end of the
+    interval, an arrow that points down to 0, which a logarithmic axis cannot show.
+    """
+    rows = summaries.df_atomicity(data)
+    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0)]
+    figure = go.Figure()
+    for preparation in _PREPARATIONS:
+        _add_losing(figure, rows[(rows.preparation == preparation) & (rows.lost > 0)], preparation)
+        _add_bounds(figure, rows[(rows.preparation == preparation) & (rows.lost == 0)], preparation)
+    caption = (
+        "Discards racing with preparing and protecting; no discard of a judged page since the ioctl began. "
+        "Arrows: none lost, the rate is at most there."
+    )
+    style.styled(figure, caption, [data.origin()], (420, 560), {"x": "per million"})
+    drawn = style.log_range(style.reach(figure.data, "x"))
+    ticks = [10**power for power in range(-2, 7)]
+    said = [format_ratio(value) for value in ticks]
+    figure.update_xaxes(type="log", title_text="lost writes per million judged", range=drawn)
+    figure.update_xaxes(tickvals=ticks, ticktext=said)
+    names = list(_BACKINGS.values())
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
+    if rows.empty:
+        style.say(figure, f"{data.id} holds no races")
+    return figure
+
+
+def _add_losing(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
+    colour, symbol, label, _ = _PREPARATIONS[preparation]
+    if rows.empty:
+        return
+    said = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in zip(rows.lost, rows.judged, strict=True)]
+    figure.add_scatter(
+        x=rows.child_per_million.tolist(),
+        error_x=style.interval(rows, "child_per_million"),
+        marker=style.marker(colour, symbol),
+        name=label,
+        **_shared(rows, preparation, said),
+    )
+
+
+def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
+    colour, _, label, _ = _PREPARATIONS[preparation]
+    if rows.empty:
+        return
+    said = [
+        f"none of {judged:,} lost: at most {format_ratio(high)} per million"
+        for judged, high in zip(rows.judged, rows.lost_per_million_high, strict=True)
+    ]
+    figure.add_scatter(
+        x=rows.lost_per_million_high.tolist(),
+        marker=style.marker(colour, "triangle-left"),
+        name=f"{label}: none lost, at most",
+        **_shared(rows, preparation, said),
+    )
+
+
+def _shared(rows: pd.DataFrame, preparation: str, said: list[str]) -> dict[str, object]:
+    lift, names = _PREPARATIONS[preparation][3], list(_BACKINGS)
+    return {
+        "y": [lift - names.index(backing) for backing in rows.backing],
+        "mode": "markers",
+        "customdata": [_BACKINGS[backing] for backing in rows.backing],
+        "hovertext": said,
+        "text": [f"{n} children, {t} trials" for n, t in zip(rows.children, rows.trials, strict=True)],
+        "hovertemplate": style.HOVER,
+    }

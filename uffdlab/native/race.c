@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that discard and write random pages of a range while somebody else
+ * prepares and protects it. What is to be judged is whether a page was discarded
+ * since the ioctl began. A discard is noted after it ended, by the phase that is
+ * read then: reading a phase before UL_RACE_PROTECTING proves that it ended
+ * before the ioctl began, because the phase is entered first. A discard that
+ * overlaps the entry counts as later, so doubt always excludes a page.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "probe.h"
+#include "random.h"
+
+#define WRITES_AT_ONCE 8
+#define LEAD_POLL_NS 50000
+
+struct ul_race {
+	struct ul_race_plan plan;
+	pthread_t discarder, writer;
+	int phase, stop;
+	uint64_t led;			/* pages discarded so far, for whoever waits for the lead */
+	struct ul_race_stats stats;
+};
+
+static int phase_of(struct ul_race *race)
+{
+	return __atomic_load_n(&race->phase, __ATOMIC_SEQ_CST);
+}
+
+static void rest(uint64_t ns)
+{
+	const struct timespec time = {
+		.tv_sec = (time_t)(ns / 1000000000ull),
+		.tv_nsec = (long)(ns % 1000000000ull),
+	};
+
+	if (ns)
+		nanosleep(&time, NULL);
+}
+
+static void note_discard(struct ul_race *race, uint64_t page)
+{
+	const int phase = phase_of(race);
+	uint8_t *noted = &race->plan.discarded[page];
+
+	if (phase == UL_RACE_PROTECTING)
+		*noted = UL_DISCARD_SINCE;
+	else if (*noted == UL_DISCARD_NONE)
+		*noted = UL_DISCARD_BEFORE;
+	race->stats.discards[phase]++;
+	__atomic_add_fetch(&race->led, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *discard_pages(void *arg)
+{
+	struct ul_race *race = arg;
+	const struct ul_race_plan *plan = &race->plan;
+	uint64_t seed = plan->seed;
+
+	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
+		uint64_t page = ul_next_random(&seed) % plan->pages;
+		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes);
+
+		if (ret) {
+			__atomic_store_n(&race->stats.discard_error, -ret, __ATOMIC_SEQ_CST);
+			return NULL;
+		}
+		note_discard(race, page);
+		/* The lead is there to be over. */
+		if (phase_of(race) != UL_RACE_LEAD)
+			rest(plan->pause_ns);
+	}
+	return NULL;
+}
+
+static void *write_pages(void *arg)
+{
+	struct ul_race *race = arg;
+	const struct ul_race_plan *plan = &race->plan;
+	uint64_t seed = ~plan->seed, offsets[WRITES_AT_ONCE], ns;
+
+	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
+		int ret;
+
+		/* What the lead discarded is to stay empty until it is prepared. */
+		if (phase_of(race) == UL_RACE_LEAD) {
+			rest(LEAD_POLL_NS);
+			continue;
+		}
+		for (int i = 0; i < WRITES_AT_ONCE; i++)
+			offsets[i] = ul_next_random(&seed) % plan->pages * plan->page_bytes;
+		ret = ul_touch_list(plan->addr, offsets, WRITES_AT_ONCE, 1, &ns);
+		if (ret) {
+			__atomic_store_n(&race->stats.write_error, -ret, __ATOMIC_SEQ_CST);
+			return NULL;
+		}
+		race->stats.writes += WRITES_AT_ONCE;
+		rest(plan->pause_ns);
+	}
+	return NULL;
+}
+
+/* NULL when memory or a thread could not be had. */
+struct ul_race *ul_race_start(const struct ul_race_plan *plan)
+{
+	struct ul_race *race = calloc(1, sizeof(*race));
+	int ret;
+
+	if (!race)
+		return NULL;
+	race->plan = *plan;
+	ret = pthread_create(&race->discarder, NULL, discard_pages, race);
+	if (ret)
+		goto free_race;
+	ret = pthread_create(&race->writer, NULL, write_pages, race);
+	if (ret)
+		goto stop_discarder;
+	return race;
+
+stop_discarder:
+	__atomic_store_n(&race->stop, 1, __ATOMIC_SEQ_CST);
+	pthread_join(race->discarder, NULL);
+free_race:
+	free(race);
+	errno = ret;
+	return NULL;
+}
+
+/* Wait until so many pages were discarded, or discarding failed: ul_race_stop() says so. */
+int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns)
+{
+	const uint64_t deadline = ul_now_ns() + timeout_ns;
+
+	while (__atomic_load_n(&race->led, __ATOMIC_SEQ_CST) < discards &&
+	       !__atomic_load_n(&race->stats.discard_error, __ATOMIC_SEQ_CST)) {
+		if (ul_now_ns() > deadline)
+			return -ETIMEDOUT;
+		rest(LEAD_POLL_NS);
+	}
+	return 0;
+}
+
+void ul_race_enter(struct ul_race *race, int phase)
+{
+	__atomic_store_n(&race->phase, phase, __ATOMIC_SEQ_CST);
+}
+
+/* Nothing is discarded or written by them after it returned. */
+void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats)
+{
+	__atomic_store_n(&race->stop, 1, __ATOMIC_SEQ_CST);
+	pthread_join(race->discarder, NULL);
+	pthread_join(race->writer, NULL);
+	*stats = race->stats;
+	free(race);
+}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Races of the probe *atomicity*: how many writes were lost, per million judged, with two kinds of interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate, median_interval, proportion_interval
+
+_POINT = ["backing", "preparation", "interleaving"]
+_COUNTED = [
+    "judged",
+    "excluded",
+    "lost",
+    "judged_discarded",
+    "excluded_unreported",
+    "discards_before",
+    "discards_preparing",
+    "discards_since",
+]
+_RATES = [f"{rate}{end}" for rate in ("lost_per_million", "child_per_million") for end in ("", "_low", "_high")]
+_MILLION = 1e6
+
+
+def df_atomicity(data: Dataset) -> pd.DataFrame:
+    """Return one row per backing, preparation and interleaving: counts over all trials, and rates per million judged.
+
+    ``lost_per_million`` is the pooled rate with the exact binomial interval, right where pages are independent and the
+    only bound there is when none is lost. ``child_per_million`` is the median over child processes of their rates with
+    the order-statistic interval: losses of one race share its timing, so a child is the unit of repetition.
+    """
+    races = data.require("races", [*_POINT, "block", *_COUNTED])
+    rows = [_point(key, group) for key, group in races.groupby(_POINT)]
+    columns = [*_POINT, "trials", "children", *_COUNTED, *_RATES]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_RATES, "float64"))
+
+
+def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"trials": len(group)}
+    row |= {name: int(group[name].sum()) for name in _COUNTED}
+    children = group.groupby("block")[["judged", "lost"]].sum()
+    children = children[children.judged > 0]
+    row["children"] = len(children)
+    if len(children):
+        row |= _per_million("lost_per_million", proportion_interval(row["lost"], row["judged"]))
+        rates = [float(rate) for rate in children.lost / children.judged]
+        row |= _per_million("child_per_million", median_interval(rates))
+    return row
+
+
+def _per_million(name: str, rate: Estimate) -> dict[str, float | None]:
+    ends = {"": rate.value, "_low": rate.low, "_high": rate.high}
+    return {f"{name}{end}": None if value is None else value * _MILLION for end, value in ends.items()}

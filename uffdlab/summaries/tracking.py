@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Samples of the probe *tracking*: what finding out written pages costs, by method, over children."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import Estimate, median_interval, ratio_interval
+
+_POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
+_GIB_KIB = 1 << 20
+_NEEDED = [
+    *_POINT,
+    "method",
+    "block",
+    "cold",
+    "dirty_pages",
+    "write_ns",
+    "scan_ns",
+    "reprotect_ns",
+    "missed_pages",
+    "spurious_pages",
+]
+_MEASURES = ("collect_per_gib_ns", "per_page_ns", "page_ratio", "collect_ratio")
+_NUMBERS = [f"{measure}{end}" for measure in _MEASURES for end in ("", "_low", "_high")]
+
+
+def df_tracking(data: Dataset) -> pd.DataFrame:
+    """Return one row per configuration and method: medians over children (of each child's warm samples) with intervals.
+
+    ``collect_per_gib_ns``: the scan, or protecting again after events, per GiB of range. ``per_page_ns``: writing and
+    collecting, per dirty page (missing where none was written). ``page_ratio`` and ``collect_ratio`` divide them by
+    those of ``async_scan`` in the same configuration. ``wrong_pages`` sums pages missed and pages reported wrongly, in
+    all samples; missing where nothing is reported.
+    """
+    samples = data.require("tracking", _NEEDED).copy()
+    samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
+    samples["wrong"] = (samples.missed_pages + samples.spurious_pages).astype("float64")
+    rows: list[dict[str, Any]] = []
+    for key, group in samples.groupby(_POINT):
+        methods = {str(method): one for method, one in group.groupby("method")}
+        base = _children(methods["async_scan"]) if "async_scan" in methods else {}
+        rows += [dict(zip(_POINT, key, strict=True)) | _row(name, one, base) for name, one in methods.items()]
+    columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
+
+
+def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict[str, Any]:
+    children = _children(group)
+    row: dict[str, Any] = {"method": method, "n": len(children["collect_per_gib_ns"] or children["per_page_ns"])}
+    row["wrong_pages"] = None if group.wrong.isna().all() else int(group.wrong.sum())
+    for measure, ratio in (("collect_per_gib_ns", "collect_ratio"), ("per_page_ns", "page_ratio")):
+        values, below = children[measure], base.get(measure, [])
+        row |= _columns(measure, median_interval(values) if values else None)
+        row |= _columns(ratio, ratio_interval(values, below) if values and below else None)
+    return row
+
+
+def _children(group: pd.DataFrame) -> dict[str, list[float]]:
+    """Return each measure, child by child; an untracked write collects nothing, and no page costs nothing."""
+    warm = group[~group.cold]
+    total = warm.write_ns + warm.collect_ns.fillna(0)
+    measures = {
+        "collect_per_gib_ns": warm.collect_ns * _GIB_KIB / warm.size_kib,
+        "per_page_ns": (total / warm.dirty_pages).where(warm.dirty_pages > 0),
+    }
+    by_child = {name: values.groupby(warm.block).median().dropna() for name, values in measures.items()}
+    return {name: [float(value) for value in values] for name, values in by_child.items()}
+
+
+def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
