@@ -6,7 +6,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path("uffdlab/native")  # the build backend runs in the project's root
-SOURCES = ["clock.c", "counters.c", "handler.c", "map.c", "pagemap.c", "touch.c", "uffd.c"]
+SOURCES = ["clock.c", "counters.c", "handler.c", "map.c", "occupancy.c", "pagemap.c", "touch.c", "uffd.c"]
 
 
 def _declarations() -> str:
