@@ -8,7 +8,8 @@ band, published a cross, unavailable a sentence.
 from __future__ import annotations
 
 from .guest import plot_guest
+from .occupancy import plot_occupancy
 from .published import plot_published
 from .skip import plot_skip
 
-__all__ = ["plot_guest", "plot_published", "plot_skip"]
+__all__ = ["plot_guest", "plot_occupancy", "plot_published", "plot_skip"]

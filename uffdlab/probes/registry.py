@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uffdlab.probes import protect, semantics
+from uffdlab.probes import occupancy, protect, semantics
 from uffdlab.probes.needs import Needs
 
 
@@ -36,4 +36,5 @@ PROBES: dict[str, Probe] = {
         {"samples": protect.FIELDS, "latencies": protect.LATENCY_FIELDS},
     ),
     "semantics": Probe("semantics", semantics.SemanticsSpec, semantics.run, {"states": semantics.FIELDS}),
+    "occupancy": Probe("occupancy", occupancy.OccupancySpec, occupancy.run, {"occupancy": occupancy.FIELDS}),
 }

@@ -15,6 +15,8 @@ from typing import Any
 from uffdlab.backing import BACKINGS, GIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
+from uffdlab.probes.occupancy import NAMES as OCCUPIED
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.registry import PROBES
 from uffdlab.probes.runner import Block
@@ -78,6 +80,7 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+                Work("occupancy", (OccupancySpec("anon_uniform", 256 * MIB), OccupancySpec(INTERPRETER))),
             ),
         ),
         Suite(
@@ -102,6 +105,7 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
+                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
             ),
         ),
     )

@@ -8,15 +8,18 @@ there are too few children for one.
 from __future__ import annotations
 
 from .entries import df_entry_costs, df_marker_times, predict_protect_ns
+from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
 from .states import df_reported, df_states
 
 __all__ = [
+    "OCCUPANCY_STATES",
     "df_at_size",
     "df_entry_costs",
     "df_largest",
     "df_marker_times",
+    "df_occupancy",
     "df_protect",
     "df_published",
     "df_reported",
