@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 def _scan(asked: argparse.Namespace) -> int:
     from uffdlab import bitmap, occupancy, units
-    from uffdlab.occupancy.scan import DEFAULT_MIN_BYTES
+    from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size)
     if asked.bitmap:

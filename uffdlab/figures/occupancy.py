@@ -41,7 +41,7 @@ def plot_occupancy(data: Dataset) -> go.Figure:
     sizes = sorted(int(kib) for kib in points.granularity_kib.unique())
     titles = [f"units of {format_size(kib * 1024)}" for kib in sizes] or [""]
     columns = max(len(sizes), 1)
-    figure = make_subplots(rows=1, cols=columns, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
+    figure = make_subplots(rows=1, cols=columns, shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=titles)
     for state, look in _LOOKS.items():
         if (points[state].fillna(0) > 0).any():
             for column, kib in enumerate(sizes, 1):
@@ -54,7 +54,7 @@ def plot_occupancy(data: Dataset) -> go.Figure:
     style.styled(figure, caption, [data.origin()], (440, 640), units)
     names = list(_WORKLOADS.values())
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal", "y": 1.12}, margin={"t": 90})
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.02], title_text="share of units", tickvals=[0, 0.5, 1])
+    figure.update_xaxes(tickformat=".0%", range=[-0.03, 1.03], title_text="share of units", tickvals=[0, 0.5, 1])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if points.empty:
         style.say(figure, f"{data.id} holds no looks at a process")
@@ -68,7 +68,7 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
     said = [f"{state}: {share:.2%} of {int(units):,}" for share, units in zip(drawn[state], drawn.units, strict=True)]
     fill: dict[str, Any] = {"color": colour, "line": {"color": "#444444", "width": 1}}
     if pattern:
-        fill["pattern"] = {"shape": pattern, "fgcolor": "#222222", "size": 6, "solidity": 0.25}
+        fill["pattern"] = {"shape": pattern, "fillmode": "overlay", "fgcolor": "#222222", "size": 6, "solidity": 0.25}
     return go.Bar(
         y=[-names.index(name) for name in drawn.workload],
         x=drawn[state].tolist(),

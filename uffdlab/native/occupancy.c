@@ -131,8 +131,9 @@ static void account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
 }
 
 /*
- * Once its memory is gone, a process that exits or executes another program
- * reads as one big hole through a descriptor opened before: only a read tells.
+ * Once a process has exited or executed another program, its memory is gone. A
+ * read then ends at once; PAGEMAP_SCAN need not say so, and an empty answer from
+ * it would pass for one big hole.
  */
 static int still_there(struct ul_occupancy *o, int pagemap, uint64_t addr)
 {

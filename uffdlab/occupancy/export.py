@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from uffdlab import bitmap
 from uffdlab.errors import UffdlabError
-from uffdlab.occupancy.scan import HUGE_BYTES, LARGE_BYTES, Occupancy, Scan
+from uffdlab.occupancy.scanning import HUGE_BYTES, LARGE_BYTES, Occupancy, Scan
 
 
 def bitmap_of(scan: Scan) -> bitmap.Bitmap:

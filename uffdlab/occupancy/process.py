@@ -100,12 +100,14 @@ def maps_or_nothing(pid: int) -> str:
 
 
 def without_memory(pid: int) -> str:
-    """Return one sentence on why a process has no mappings at all."""
+    """Return one sentence on why a process has no mappings, or none of those it had."""
     status = pseudofiles.fields(_ROOT, f"proc/{pid}/status")
     if not status:
         return f"process {pid} ended before anything was read: nothing can be said of it"
     if status.get("State", "").startswith(("Z", "X")):
         return f"process {pid} has ended and only waits for its parent: it has no memory any more"
+    if "VmSize" in status:
+        return f"process {pid} executed another program before anything was read: look again"
     return f"process {pid} is a kernel thread: it has no mappings of its own"
 
 

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from uffdlab.occupancy.scan import STATES, Granularity, Occupancy, Scan
+from uffdlab.occupancy.scanning import STATES, Granularity, Occupancy, Scan
 from uffdlab.units import format_ns, format_size
 
 _WIDTH = 80

@@ -3,7 +3,7 @@
 
 What is known must be found again: each share follows from the workload. What is measured is the share of untouched
 memory at 4 KiB, 2 MiB and 1 GiB when the same amount is written in different places, and how long a look takes by each
-method. ``uffdlab.occupancy.scan`` says what each share means.
+method. ``uffdlab.occupancy.scanning`` says what each share means.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def scan(pid: int, min_bytes: int = DEFAULT_MIN_BYTES, method: str | None = None
         before = process.counters(pid)
         found = mappings.parse(process.read_maps(pid), mappings.read_devices(pid))
         walk = _Walk(pid, pagemap, kpageflags, 0, before.vm_swap_kib != 0, keep_runs)
-        walk.categories = _categories(pagemap, method)
+        walk.categories = _categories(pid, pagemap, method)
         wanted = [one for one in found if one.length >= min_bytes]
         seen, complete = _look(walk, wanted)
         if wanted and not seen and not complete:
@@ -149,13 +149,15 @@ def _kpageflags() -> Iterator[int]:
         os.close(fd)
 
 
-def _categories(pagemap: int, method: str | None) -> int:
+def _categories(pid: int, pagemap: int, method: str | None) -> int:
     _, lib = native.probe()
     if method not in (None, *METHODS):
         raise UffdlabError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     if method == METHODS[1]:
         return 0
     found = int(lib.ul_occupancy_categories(pagemap))
+    if found == -errno.ESRCH:
+        raise UffdlabError(process.without_memory(pid))
     if found < 0 and (method or found != -errno.ENOTTY):
         raise UffdlabError(errnos.explain("PAGEMAP_SCAN", -found))
     return max(found, 0)
