@@ -19,7 +19,7 @@ from uffdlab.datasets.descriptor import read_raw, rewrite
 from uffdlab.host import memory
 
 POINT = ("measure", "protect", "--size=4MiB", "--repeats=2")
-COMMANDS = ("", "doctor", "measure", "data", "render", "claims", "lab")
+COMMANDS = ("", "doctor", "measure", "scan", "data", "render", "claims", "lab")
 ACTIONS = ("list", "check", "merge", "scrub", "seal")
 
 

@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from .atomicity import plot_atomicity
 from .guest import plot_guest
+from .occupancy import plot_occupancy
 from .published import plot_published
 from .skip import plot_skip
 from .tracking import plot_tracking
 
-__all__ = ["plot_atomicity", "plot_guest", "plot_published", "plot_skip", "plot_tracking"]
+__all__ = [
+    "plot_atomicity",
+    "plot_guest",
+    "plot_occupancy",
+    "plot_published",
+    "plot_skip",
+    "plot_tracking",
+]

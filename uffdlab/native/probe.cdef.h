@@ -117,3 +117,38 @@ struct ul_counters {
 int ul_counters(struct ul_counters *now);
 int ul_pt_reclaim(void);
 int ul_die_with_parent(int parent);
+
+/*
+ * occupancy.c: what the pages of a mapping of any process are, from /proc/PID/pagemap
+ * opened by the caller. One account is fed with adjoining ranges of one mapping.
+ */
+enum {
+	UL_UNTOUCHED = 0, UL_ZEROPAGE = 1, UL_PRESENT = 2, UL_MARKED = 3, UL_SWAPPED = 4, UL_GUARD = 5,
+	UL_PAGE_STATES = 6
+};
+struct ul_units {
+	uint64_t bytes;			/* length and alignment of a unit */
+	uint64_t whole[UL_PAGE_STATES];	/* units in which every page is in that state */
+	uint64_t mixed;			/* units whose pages are in several states ... */
+	uint64_t blank;			/* ... of these, with untouched pages and zeropages only */
+	unsigned int seen;		/* states seen in the unit under way, as bits */
+	int clipped;			/* the mapping begins inside the unit under way */
+};
+struct ul_occupancy {
+	uint64_t pages[UL_PAGE_STATES];	/* base pages */
+	struct ul_units units[2];
+	uint64_t huge_bytes, huge_zero_bytes;	/* mapped by one entry above the last level */
+	uint64_t calls;			/* system calls made */
+	uint64_t ns;
+	int frames_hidden;		/* pagemap did not tell frames: no zeropage, no huge mapping is known by it */
+	int check_markers;		/* in: pages may be swapped, so tell a marker from them by its frame */
+	int want_runs;			/* in: keep runs */
+	int hugetlb;			/* in: every page is huge */
+	uint64_t *runs;			/* base pages << 2 | state, in order; swapped as present, guard as untouched */
+	uint64_t run_count, run_room;
+};
+struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes);
+void ul_occupancy_free(struct ul_occupancy *o);
+int64_t ul_occupancy_categories(int pagemap);	/* what PAGEMAP_SCAN can tell here; -ENOTTY without it */
+int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, uint64_t start, uint64_t end);
+int ul_occupancy_read(struct ul_occupancy *o, int pagemap, int kpageflags, uint64_t start, uint64_t end);

@@ -60,16 +60,31 @@ struct ul_page_region { uint64_t start, end, categories; };
 
 #define UL_PAGEMAP_SCAN	_IOWR('f', 16, struct ul_pm_scan_arg)	/* since 6.7 */
 
-#define UL_PAGE_IS_PRESENT	(1ull << 3)
 #define UL_PM_SCAN_WP_MATCHING	(1ull << 0)	/* protect what is reported, in the same pass */
 #define UL_PM_SCAN_CHECK_WPASYNC	(1ull << 1)	/* EPERM where the range is not registered for it */
 
 #define UL_PAGE_IS_WRITTEN	(1ull << 1)
+#define UL_PAGE_IS_PRESENT	(1ull << 3)
+#define UL_PAGE_IS_SWAPPED	(1ull << 4)
 #define UL_PAGE_IS_PFNZERO	(1ull << 5)
 #define UL_PAGE_IS_HUGE		(1ull << 6)
+#define UL_PAGE_IS_GUARD	(1ull << 8)
 /* Every category up to GUARD (bit 8, since 6.15); older kernels know fewer. */
 #define UL_PAGE_CATEGORIES	((1ull << 9) - 1)
 #define UL_PAGE_CATEGORIES_6_7	((1ull << 8) - 1)
+
+/* /proc/PID/pagemap: Documentation/admin-guide/mm/pagemap.rst */
+#define UL_PM_FRAME	((1ull << 55) - 1)	/* PFN; swap type and offset of what is swapped */
+#define UL_PM_UFFD_WP	(1ull << 57)
+#define UL_PM_GUARD	(1ull << 58)
+#define UL_PM_SWAP	(1ull << 62)
+#define UL_PM_PRESENT	(1ull << 63)
+#define UL_SWAP_TYPE(frame)	((frame) & 31)
+#define UL_SWAP_TYPE_MARKER	31	/* SWP_PTE_MARKER: the last of the 32 types, since 5.19 */
+
+/* /proc/kpageflags */
+#define UL_KPF_THP		(1ull << 22)
+#define UL_KPF_ZERO_PAGE	(1ull << 24)
 
 _Static_assert(sizeof(struct ul_uffd_msg) == 32, "struct uffd_msg is 32 bytes");
 _Static_assert(sizeof(struct ul_pm_scan_arg) == 96, "struct pm_scan_arg is 96 bytes");

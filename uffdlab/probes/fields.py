@@ -20,9 +20,10 @@ def count(name: str, description: str, *, required: bool = True) -> Field:
     return field | {"constraints": field.get("constraints", {}) | {"minimum": 0}}
 
 
-def fraction(name: str, description: str) -> Field:
+def fraction(name: str, description: str, *, required: bool = True) -> Field:
     """Return a column of numbers from 0 to 1."""
-    return _field(name, "number", description) | {"constraints": {"required": True, "minimum": 0, "maximum": 1}}
+    field = _field(name, "number", description, required)
+    return field | {"constraints": field.get("constraints", {}) | {"minimum": 0, "maximum": 1}}
 
 
 def boolean(name: str, description: str, *, required: bool = True) -> Field:

@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from uffdlab.probes import atomicity, equality, faults, protect, published, resolve, semantics, tracking, zeropages
+from uffdlab.probes import (
+    atomicity,
+    equality,
+    faults,
+    occupancy,
+    protect,
+    published,
+    resolve,
+    semantics,
+    tracking,
+    zeropages,
+)  # fmt: skip
 from uffdlab.probes.needs import Needs
 
 
@@ -50,5 +61,6 @@ PROBES: dict[str, Probe] = {
         Probe("equality", equality.EqualitySpec, equality.run, {"equality": equality.FIELDS}),
         Probe("atomicity", atomicity.AtomicitySpec, atomicity.run, {"races": atomicity.FIELDS}),
         Probe("tracking", tracking.TrackingSpec, tracking.run, {"tracking": tracking.FIELDS}),
+        Probe("occupancy", occupancy.OccupancySpec, occupancy.run, {"occupancy": occupancy.FIELDS}),
     )
 }

@@ -18,6 +18,8 @@ from uffdlab.errors import UffdlabError
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
+from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
+from uffdlab.probes.occupancy import NAMES as OCCUPIED
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.registry import PROBES
@@ -215,6 +217,7 @@ SUITES: dict[str, Suite] = {
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
                 Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
                 Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
+                Work("occupancy", (OccupancySpec("anon_uniform", 256 * MIB), OccupancySpec(INTERPRETER))),
             ),
         ),
         Suite(
@@ -248,6 +251,7 @@ SUITES: dict[str, Suite] = {
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
                 Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
                 Work("tracking", _TRACKED, rounds=_ROUNDS),
+                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
             ),
         ),
     )

@@ -11,12 +11,14 @@ from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
 from .entries import df_entry_costs, df_marker_times, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, per_touch
+from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
 from .states import df_reported, df_states
 from .tracking import df_tracking
 
 __all__ = [
+    "OCCUPANCY_STATES",
     "df_at_size",
     "df_atomicity",
     "df_entry_costs",
@@ -25,6 +27,7 @@ __all__ = [
     "df_largest",
     "df_latencies",
     "df_marker_times",
+    "df_occupancy",
     "df_protect",
     "df_published",
     "df_published_runs",

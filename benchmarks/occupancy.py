@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""How long a look at a large sparse process takes: 100 GiB mapped, 10 GiB of it present.
+
+For each way of writing the 10 GiB, a process holds the mapping and is looked at again and again: by ``uffdlab scan`` as
+a whole command, and by both methods within one process, where the bitmap is made too. What the kernel counts for that
+process must be the same before and after.
+
+Usage: python benchmarks/occupancy.py [--size 100GiB] [--present 10GiB] [--runs 7] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from uffdlab import bitmap, occupancy
+from uffdlab.host import facts
+from uffdlab.occupancy import process
+from uffdlab.probes.holder import Content, held
+from uffdlab.provenance import allowed
+from uffdlab.stats import median_interval
+from uffdlab.units import format_ns, format_size, parse_size
+
+HERE = Path(__file__).parent
+WAYS = {"uniform": ("anon", False), "clustered": ("anon", True), "clustered, THP": ("anon_thp", True)}
+
+
+def command(pid: int) -> int:
+    """Return how long the whole command took, in ns."""
+    start = time.monotonic_ns()
+    subprocess.run([sys.executable, "-m", "uffdlab", "scan", str(pid), "--json"], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic_ns() - start
+
+
+def looks(pid: int, size: int, runs: int) -> dict[str, Any]:
+    """Return the times in ns of every look, interleaved, and what the kernel counted before and after."""
+    before = process.counters(pid)
+    times: dict[str, list[int]] = {"PAGEMAP_SCAN": [], "pagemap": [], "uffdlab scan": []}
+    for _ in range(runs):
+        for method in occupancy.METHODS:
+            times[method].append(occupancy.scan(pid, size, method).scan_ns)
+        times["uffdlab scan"].append(command(pid))
+    found = occupancy.scan(pid, size)
+    kept = occupancy.scan(pid, size, keep_runs=True)
+    start = time.monotonic_ns()
+    content = bitmap.encode(occupancy.bitmap_of(kept))
+    after = process.counters(pid)
+    return {
+        "times_ns": times,
+        "estimates_ns": {name: asdict(median_interval(ns)) for name, ns in times.items()},
+        "shares": occupancy.as_dict(found)["totals"]["granularities"],
+        "bitmap_bytes": len(content),
+        "bitmap_encode_ns": time.monotonic_ns() - start,
+        "counters_before": numbers(before),
+        "counters_after": numbers(after),
+    }
+
+
+def numbers(counters: process.Counters) -> dict[str, int | None]:
+    """Return the counters that a look must leave alone."""
+    return {name: getattr(counters, name) for name in ("vm_pte_kib", "vm_rss_kib", "minor_faults")}
+
+
+def main() -> None:
+    """Measure, print, and record."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", default="100GiB")
+    parser.add_argument("--present", default="10GiB")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "occupancy.json")
+    asked = parser.parse_args()
+    size, present = parse_size(asked.size), parse_size(asked.present)
+    record: dict[str, Any] = {"size_kib": size >> 10, "present_kib": present >> 10, "host": allowed(facts.collect())}
+    for name, (backing, clustered) in WAYS.items():
+        with held(Content(backing, size, present >> 12, seed=1, clustered=clustered)) as pid:
+            record[name] = looks(pid, size, asked.runs)
+        for what, one in record[name]["estimates_ns"].items():
+            low, high = format_ns(one["low"] or 0), format_ns(one["high"] or 0)
+            print(f"{name}, {what}: {format_ns(one['value'])} ({low} to {high}), n = {one['n']}")
+        print(f"    bitmap {format_size(record[name]['bitmap_bytes'])}, {format_ns(record[name]['bitmap_encode_ns'])}")
+        same = record[name]["counters_before"] == record[name]["counters_after"]
+        print(f"    VmPTE, RSS and minor faults {'the same' if same else 'CHANGED'} before and after")
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

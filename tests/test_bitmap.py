@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The bitmap file: what goes in comes out, what is damaged or inconsistent is named, and nothing is half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from array import array
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uffdlab import bitmap
+from uffdlab.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, runs_of, save
+from uffdlab.errors import UffdlabError
+
+PAGE = 4096
+HEADER, ENTRY, DIGEST = 40, 40, 32
+
+# --- round trips -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def bitmaps(draw: st.DrawFn) -> Bitmap:
+    page = 1 << draw(st.integers(12, 16))
+    unit = page << draw(st.integers(0, 9))
+    mappings, end = [], 0
+    for _ in range(draw(st.integers(0, 4))):
+        runs = _runs(draw)
+        offset = end + draw(st.integers(0, 1 << 20)) * page
+        length = sum(run >> 2 for run in runs) * unit
+        kind, shared, accessible = draw(st.sampled_from(KINDS)), draw(st.booleans()), draw(st.booleans())
+        mappings.append(Mapping(kind, offset, length, page << draw(st.integers(0, 9)), shared, accessible, runs))
+        end = offset + length
+    return Bitmap(page, unit, draw(st.booleans()), tuple(mappings))
+
+
+def _runs(draw: st.DrawFn) -> array[int]:
+    counts = draw(st.lists(st.integers(1, 1 << 20), min_size=1, max_size=20))
+    states = [draw(st.integers(0, 3))]
+    for step in draw(st.lists(st.integers(1, 3), min_size=len(counts) - 1, max_size=len(counts) - 1)):
+        states.append((states[-1] + step) % 4)
+    return array("Q", [count << 2 | state for count, state in zip(counts, states, strict=True)])
+
+
+@given(bitmaps())
+def test_what_is_encoded_is_decoded(made: Bitmap) -> None:
+    assert decode(encode(made)) == made
+
+
+@given(bitmaps())
+@settings(max_examples=20)
+def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, made: Bitmap) -> None:
+    path = tmp_path_factory.mktemp("bitmaps") / "b"
+    save(made, path)
+    assert load(path) == made
+    assert [one.name for one in path.parent.iterdir()] == ["b"]
+
+
+@given(st.binary(max_size=300).map(lambda raw: bytes(byte & 3 for byte in raw)))
+def test_runs_stand_for_the_states_they_were_made_of(states: bytes) -> None:
+    one = Mapping("anon", 0, len(states) * PAGE, PAGE, False, True, runs_of(states))
+    again = bytearray(len(states))
+    for state, first, count in one.stretches():
+        again[first : first + count] = bytes([state]) * count
+    assert bytes(again) == states
+    assert one.counts() == {name: states.count(state) for state, name in enumerate(STATES)}
+
+
+def test_a_file_is_the_same_bytes_each_time_and_as_its_docstring_says() -> None:
+    content = encode(example())
+    assert content == encode(example())
+    magic, version, flags, page, unit, mappings, runs, packed = struct.unpack_from("<8sHHIIIQQ", content)
+    assert (magic, version, flags, page, unit, mappings, runs) == (b"UFFDBMAP", 1, 1, PAGE, PAGE, 2, 6)
+    assert struct.unpack_from("<QQQQBB6x", content, HEADER) == (0, 8 * PAGE, 4, PAGE, 0, 2)
+    raw = zlib.decompress(content[HEADER + 2 * ENTRY :][:packed])
+    assert struct.unpack("<6Q", raw) == (3 << 2, 2 << 2 | 2, 1 << 2 | 3, 2 << 2 | 1, 512 << 2, 512 << 2 | 2)
+    assert content[-DIGEST:] == hashlib.sha256(content[:-DIGEST]).digest()
+
+
+def test_empty_terabytes_take_a_few_bytes() -> None:
+    units = 1 << 32  # 16 TiB
+    hole = Mapping("anon", 0, units * PAGE, PAGE, False, True, array("Q", [units << 2]))
+    content = encode(Bitmap(PAGE, PAGE, True, (hole,)))
+    assert len(content) < 200
+    assert decode(content).mappings == (hole,)
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def example() -> Bitmap:
+    first = Mapping("anon", 0, 8 * PAGE, PAGE, False, True, runs_of(bytes([0, 0, 0, 2, 2, 3, 1, 1])))
+    second = Mapping("hugetlb", 1 << 30, 1024 * PAGE, 512 * PAGE, True, True, runs_of(bytes(512) + b"\2" * 512))
+    return Bitmap(PAGE, PAGE, True, (first, second))
+
+
+@given(st.data())
+def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
+    content = bytearray(encode(example()))
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(UffdlabError, match=r"^bitmap "):
+        decode(bytes(content))
+
+
+@given(st.data())
+def test_any_cut_is_noticed(data: st.DataObject) -> None:
+    content = encode(example())
+    with pytest.raises(UffdlabError, match=r"^bitmap (is no uffdlab bitmap|is cut off|is \d+ B long)"):
+        decode(content[: data.draw(st.integers(0, len(content) - 1))])
+
+
+@given(st.binary(max_size=400))
+def test_anything_else_is_refused(content: bytes) -> None:
+    for start in (b"", bitmap.MAGIC):
+        with pytest.raises(UffdlabError):
+            decode(start + content)
+
+
+def sealed(content: bytes) -> bytes:
+    """Return the content with a hash that fits: a file written wrongly, not damaged."""
+    return content[:-DIGEST] + hashlib.sha256(content[:-DIGEST]).digest()
+
+
+def patched(place: int, form: str, value: int) -> bytes:
+    content = bytearray(encode(example()))
+    struct.pack_into(form, content, place, value)
+    return sealed(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (patched(8, "<H", 2), "has version 2, and this uffdlab reads version 1"),
+        (patched(10, "<H", 4), "has unknown flags 0x4"),
+        (patched(12, "<I", 5000), "page size 5000 B is not a power of two"),
+        (patched(16, "<I", 0), "granularity 0 B is not a power of two"),
+        (patched(16, "<I", 2048), "granularity 2048 B is finer than the page"),
+        (patched(20, "<I", 3), "where its header says"),
+        (patched(24, "<Q", 5), "does not hold the 5 runs"),
+        (patched(24, "<Q", 7), "does not hold the 7 runs"),
+        (patched(24, "<Q", 1 << 61), "announces 2305843009213693952 runs, more than fit"),
+        (patched(32, "<Q", 1), "where its header says"),
+        (patched(HEADER, "<Q", 100), "mapping 0: offset 100 B is no multiple of the page size"),
+        (patched(HEADER + 8, "<Q", 9 * PAGE), "mapping 0: its runs cover 32768 of its 36864 B"),
+        (patched(HEADER + 8, "<Q", 0), "mapping 0: length 0 B is no multiple of the granularity above 0"),
+        (patched(HEADER + 16, "<Q", 3), "holds 6 runs, and its mappings 5"),
+        (patched(HEADER + 24, "<Q", 3 * PAGE), "mapping 0: its page of 12288 B is not a power of two"),
+        (patched(HEADER + 32, "<B", 9), "mapping 0: kind 9 is unknown"),
+        (patched(HEADER + 33, "<B", 8), "mapping 0: flags 0x8 are unknown"),
+        (patched(HEADER + ENTRY, "<Q", 4 * PAGE), "mapping 1: begins at 16384 B, before the end of the last"),
+        (patched(HEADER + ENTRY, "<Q", (1 << 63) - PAGE), "mapping 1: ends beyond any address space"),
+        (patched(HEADER + 2 * ENTRY, "<B", 0), "holds runs that zlib cannot read"),
+    ],
+)
+def test_what_contradicts_itself_is_named(content: bytes, said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        decode(content, "bitmap x")
+    assert str(caught.value).startswith("bitmap x")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kind": "file"}, "kind 'file' is unknown"),
+        ({"runs": array("Q", [4, 4 * 7])}, "a run is empty or continues the one before it"),
+        ({"runs": array("Q", [2, 4 * 8])}, "a run is empty or continues the one before it"),
+        ({"offset_bytes": -PAGE}, "offset -4096 B is no multiple"),
+    ],
+)
+def test_nothing_wrong_is_written(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+    first = replace(example().mappings[0], **wrong)
+    with pytest.raises(UffdlabError, match=f"mapping 0: {said}"):
+        save(Bitmap(PAGE, PAGE, True, (first,)), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UffdlabError, match=r"bitmap .*/none cannot be read: No such file or directory"):
+        load(tmp_path / "none")
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UffdlabError, match=r"bitmap .*/none/b cannot be written: No such file or directory"):
+        save(example(), tmp_path / "none" / "b")
+
+
+def test_an_earlier_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b"
+    save(example(), path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    other = Bitmap(PAGE, PAGE, False, ())
+    with pytest.raises(UffdlabError, match="cannot be written: No space left on device"):
+        save(other, path)
+    assert load(path) == example()
+    assert [one.name for one in tmp_path.iterdir()] == ["b"]
+
+
+def test_an_earlier_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / ("long" * 60)
+    for made in (example(), Bitmap(PAGE, PAGE, False, ())):
+        save(made, path)
+        assert load(path) == made

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""``uffdlab scan``: which share of a live process's memory is untouched."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from uffdlab.cli.common import command, say
+from uffdlab.errors import UffdlabError
+
+_EXAMPLES = """examples:
+  uffdlab scan 4242
+  uffdlab scan --cmd 'python -c "x = bytes(1 << 30); input()"' --after 2
+  uffdlab scan 4242 --bitmap guest.bitmap --json"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "scan",
+        _scan,
+        "say which share of a process's memory is untouched, without touching it",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pid", nargs="?", metavar="PID", help="process to look at")
+    parser.add_argument("--self", action="store_true", dest="own", help="look at uffdlab itself")
+    parser.add_argument("--cmd", metavar="COMMAND", help="start a command (no shell), look at it, end it")
+    parser.add_argument("--after", metavar="SECONDS", help="with --cmd: how long to wait first (default: 1)")
+    parser.add_argument("--min-size", metavar="SIZE", help="smallest mapping to look at (default: 2MiB)")
+    parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first there is)")
+    parser.add_argument("--bitmap", type=Path, metavar="FILE", help="write each page's state, for a replay")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _scan(asked: argparse.Namespace) -> int:
+    from uffdlab import bitmap, occupancy, units
+    from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
+
+    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size)
+    if asked.bitmap:
+        _check_file(asked.bitmap)
+    with _target(asked) as pid:
+        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=bool(asked.bitmap))
+    if asked.bitmap:
+        bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
+        say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
+    print(json.dumps(occupancy.as_dict(found), indent=1) if asked.json else occupancy.text(found))
+    return 0
+
+
+def _check_file(path: Path) -> None:
+    """Refuse before anything is started or read what could not be written in the end."""
+    if path.is_dir():
+        raise UffdlabError(f"--bitmap {path} is a directory: name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UffdlabError(
+            f"--bitmap {path} cannot be written: {path.parent} is not a directory that this user may write"
+        )
+
+
+@contextlib.contextmanager
+def _target(asked: argparse.Namespace) -> Iterator[int]:
+    """Yield the process ID to look at."""
+    from uffdlab import occupancy
+    from uffdlab.occupancy import process
+
+    given = (asked.pid is not None) + asked.own + (asked.cmd is not None)
+    if given != 1:
+        raise UffdlabError("name what to look at, one of these: a process ID, --self, or --cmd COMMAND")
+    if asked.after is not None and asked.cmd is None:
+        raise UffdlabError("--after says how long a command runs first: it goes with --cmd")
+    if asked.cmd is None:
+        yield os.getpid() if asked.own else process.process_id(asked.pid)
+        return
+    with occupancy.running(asked.cmd, _seconds(asked.after or "1")) as pid:
+        yield pid
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UffdlabError(f"--after {text[:40]!r} is not a number of seconds") from None

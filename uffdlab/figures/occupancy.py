@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""How much is untouched, depending on how large a unit one looks at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_size
+
+_WORKLOADS = {
+    "anon_uniform": "anonymous, written uniformly",
+    "anon_clustered": "anonymous, in clusters of 2 MiB",
+    "anon_thp": "the same, THP on",
+    "anon_preread": "anonymous, read, then uniformly",
+    "anon_marked": "anonymous, uniformly, then marked",
+    "shmem_uniform": "shmem, written uniformly",
+    "interpreter": "a Python interpreter",
+}
+# Colour, and a pattern for those who see none of it: from empty to full.
+_LOOKS = {
+    "untouched": ("#DDDDDD", ""),
+    "zeropage": (style.SKY, "."),
+    "marked": (style.ORANGE, "/"),
+    "mixed": (style.PURPLE, "x"),
+    "swapped": (style.GREEN, "-"),
+    "guard": (style.VERMILLION, "|"),
+    "present": (style.BLUE, ""),
+}
+
+
+def plot_occupancy(data: Dataset) -> go.Figure:
+    """Draw the share of units in each state, one column per granularity and one bar per workload."""
+    points = _points(data)
+    sizes = sorted(int(kib) for kib in points.granularity_kib.unique())
+    titles = [f"units of {format_size(kib * 1024)}" for kib in sizes] or [""]
+    columns = max(len(sizes), 1)
+    figure = make_subplots(rows=1, cols=columns, shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=titles)
+    for state, look in _LOOKS.items():
+        if (points[state].fillna(0) > 0).any():
+            for column, kib in enumerate(sizes, 1):
+                figure.add_trace(_bar(points[points.granularity_kib == kib], state, look, column == 1), 1, column)
+    caption = (
+        "Share of aligned units in which every page is in that state; mixed: in several. No bar: the process has no "
+        "such unit."
+    )
+    units = {"x" + (str(column) if column > 1 else ""): "share" for column in range(1, columns + 1)}
+    style.styled(figure, caption, [data.origin()], (440, 640), units)
+    names = list(_WORKLOADS.values())
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal", "y": 1.12}, margin={"t": 90})
+    figure.update_xaxes(tickformat=".0%", range=[-0.03, 1.03], title_text="share of units", tickvals=[0, 0.5, 1])
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
+    if points.empty:
+        style.say(figure, f"{data.id} holds no looks at a process")
+    return figure
+
+
+def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: bool) -> go.Bar:
+    colour, pattern = look
+    names = list(_WORKLOADS)
+    drawn = points[points[state].notna()]
+    said = [f"{state}: {share:.2%} of {int(units):,}" for share, units in zip(drawn[state], drawn.units, strict=True)]
+    fill: dict[str, Any] = {"color": colour, "line": {"color": "#444444", "width": 1}}
+    if pattern:
+        fill["pattern"] = {"shape": pattern, "fillmode": "overlay", "fgcolor": "#222222", "size": 6, "solidity": 0.25}
+    return go.Bar(
+        y=[-names.index(name) for name in drawn.workload],
+        x=drawn[state].tolist(),
+        orientation="h",
+        name=state,
+        legendgroup=state,
+        showlegend=in_legend,
+        marker=fill,
+        customdata=[_WORKLOADS[name] for name in drawn.workload],
+        hovertext=said,
+        text=[f"n = {n}, process of {format_size(kib * 1024)}" for n, kib in zip(drawn.n, drawn.size_kib, strict=True)],
+        textposition="none",
+        hovertemplate=style.HOVER + "<extra></extra>",
+    )
+
+
+def _points(data: Dataset) -> pd.DataFrame:
+    """Return the rows by the better method where a process was looked at by both."""
+    points = summaries.df_occupancy(data)
+    points = points[points.workload.isin(_WORKLOADS)].sort_values("method")  # PAGEMAP_SCAN comes before pagemap
+    return points.drop_duplicates(["workload", "granularity_kib"])

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""A command to look at: started in a process group of its own, ended with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+from uffdlab.errors import UffdlabError
+from uffdlab.host.signals import OrderlyExit
+
+_GRACE_S = 2.0  # between asking it to end and ending it
+_MOST_SECONDS = 86400.0
+_STANDARD_ERROR = 2
+
+
+@contextlib.contextmanager
+def running(command: str, after_s: float) -> Iterator[int]:
+    """Start the command (no shell), wait ``after_s`` seconds, yield its process ID, end its process group.
+
+    What it prints goes to standard error. Raises UffdlabError when it cannot be started or ends too soon.
+    """
+    if not (math.isfinite(after_s) and 0 <= after_s <= _MOST_SECONDS):
+        raise UffdlabError(f"--after {after_s:g}: write seconds from 0 to {_MOST_SECONDS:g}")
+    with OrderlyExit() as orderly:
+        with orderly.held():
+            child = _started(_words(command))
+        try:
+            _wait(child, after_s)
+            yield child.pid
+        finally:
+            with orderly.held():
+                _end(child)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UffdlabError(f"--cmd {command[:60]!r} cannot be split into words: {error}") from error
+    if not words or "\0" in command:
+        raise UffdlabError("--cmd is empty: write a command, such as --cmd 'sleep 10'")
+    return words
+
+
+def _started(words: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=_STANDARD_ERROR,  # standard output is for what the scan found
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise UffdlabError(f"--cmd: there is no command {words[0][:60]!r} to be found") from error
+    except OSError as error:
+        raise UffdlabError(f"--cmd: {words[0][:60]!r} cannot be started: {error.strerror}") from error
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
+    if not _ends_within(child.pid, seconds):
+        return
+    _signal(child.pid, signal.SIGKILL)  # what it started may live on
+    status = child.wait()
+    ended = f"by signal {-status}" if status < 0 else f"with status {status}"
+    raise UffdlabError(
+        f"the command ended {ended} within {seconds:g} s, before it was looked at: shorten --after, or let it run on"
+    )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Ask the group to end, then end it; its leader is reaped last, so that its number stays its own."""
+    if child.returncode is not None:
+        return
+    _signal(child.pid, signal.SIGTERM)
+    _ends_within(child.pid, _GRACE_S)
+    _signal(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _ends_within(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _ended(pid):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, 0.02))
+    return True
+
+
+def _ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A process that holds memory of known content until its standard input is closed: what *occupancy* looks at.
+
+Run as ``python -m uffdlab.probes.holder``: a request as one JSON line, an answer as one JSON line when the memory is as
+asked, or why it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from uffdlab import native
+from uffdlab.backing import BACKINGS, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.userfault import WRITE, KernelRefused, Range, mapped, opened
+
+CLUSTER_BYTES = 2 * MIB
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be held: ``pages`` of the backing's pages written, in whole clusters of 2 MiB or one by one.
+
+    ``read``: everything is read first, so that the rest maps the zeropage. ``marked``: everything is protected last, so
+    that the rest holds markers.
+    """
+
+    backing: str
+    size_bytes: int
+    pages: int
+    seed: int = 0
+    clustered: bool = False
+    read: bool = False
+    marked: bool = False
+
+
+class HolderRefused(KernelRefused):
+    """The kernel refused the holder something; the message is the holder's own."""
+
+    def __init__(self, sentence: str) -> None:
+        """Repeat what it said."""
+        Exception.__init__(self, sentence)
+        self.operation, self.errno = "hold memory", 0
+
+
+@contextmanager
+def held(content: Content) -> Iterator[int]:
+    """Start a process that holds the content; yield its process ID; end it.
+
+    Raises KernelRefused when the kernel refused it something, UffdlabError when it ended.
+    """
+    request = json.dumps(vars(content) | {"parent": os.getpid()})
+    command = [sys.executable, "-m", "uffdlab.probes.holder"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(request + "\n")
+            child.stdin.flush()
+            answer = child.stdout.readline()
+            if not answer:
+                raise UffdlabError(f"the process that should hold memory ended with status {child.wait()}")
+            refusal = json.loads(answer)["refused"]
+            if refusal:
+                raise HolderRefused(refusal)
+            yield child.pid
+        finally:
+            child.kill()
+
+
+def main() -> None:
+    """Hold what is asked for."""
+    request = json.loads(sys.stdin.readline())
+    _, lib = native.probe()
+    if lib.ul_die_with_parent(request.pop("parent")):
+        return  # nobody is left to look
+    with ExitStack() as stack:
+        try:
+            _hold(Content(**request), stack)
+        except KernelRefused as refusal:
+            _say(str(refusal))
+            return
+        _say(None)
+        sys.stdin.read()
+
+
+def _say(refused: str | None) -> None:
+    print(json.dumps({"refused": refused}), flush=True)
+
+
+def _hold(content: Content, stack: ExitStack) -> None:
+    memory = stack.enter_context(mapped(BACKINGS[content.backing], content.size_bytes))
+    if content.read:
+        memory.populate_read()
+    _write(content, memory)
+    if content.marked:
+        uffd = stack.enter_context(opened(("WP_UNPOPULATED",)))
+        uffd.register(memory, missing=False)
+        uffd.protect(memory)
+
+
+def _write(content: Content, memory: Range) -> None:
+    if not content.clustered:
+        memory.write_some(content.pages, content.seed)
+        return
+    page = memory.backing.page_bytes
+    in_cluster = range(0, CLUSTER_BYTES, page)
+    chosen = random.Random(content.seed).sample(
+        range(0, content.size_bytes, CLUSTER_BYTES), content.pages // len(in_cluster)
+    )
+    memory.touch_at([cluster + offset for cluster in chosen for offset in in_cluster], WRITE)
+
+
+if __name__ == "__main__":
+    main()

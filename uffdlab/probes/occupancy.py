@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Probe *occupancy*: processes of known content, and this Python itself, looked at as ``uffdlab scan`` does.
+
+What is known must be found again: each share follows from the workload. What is measured is the share of untouched
+memory at 4 KiB, 2 MiB and 1 GiB when the same amount is written in different places, and how long a look takes by each
+method. ``uffdlab.occupancy.scanning`` says what each share means.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab import occupancy
+from uffdlab.backing import BACKINGS, GIB, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.fields import BLOCK, count, fraction, integer, one_of
+from uffdlab.probes.holder import CLUSTER_BYTES, Content, held
+from uffdlab.probes.needs import Needs
+
+INTERPRETER = "interpreter"
+INTERPRETER_MIN_BYTES = 64 * KIB  # Python's own arenas are small
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Where the written pages lie, and what the rest is."""
+
+    backing: str
+    clustered: bool = False
+    read: bool = False
+    marked: bool = False
+
+
+WORKLOADS: dict[str, Workload] = {
+    "anon_uniform": Workload("anon"),
+    "anon_clustered": Workload("anon", clustered=True),
+    "anon_thp": Workload("anon_thp", clustered=True),
+    "anon_preread": Workload("anon", read=True),
+    "anon_marked": Workload("anon", marked=True),
+    "shmem_uniform": Workload("shmem"),
+}
+NAMES = (*WORKLOADS, INTERPRETER)
+
+
+@dataclass(frozen=True)
+class OccupancySpec:
+    """One process to look at, ``repeats`` times by each method; ``populated`` is the fraction written (0..1)."""
+
+    workload: str = "anon_uniform"
+    size_bytes: int = 4 * GIB
+    populated: float = 0.1
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        if self.workload not in NAMES:
+            raise UffdlabError(f"unknown workload {self.workload!r}: choose one of {', '.join(NAMES)}")
+        if self.size_bytes < CLUSTER_BYTES or self.size_bytes % CLUSTER_BYTES:
+            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of 2 MiB above 0")
+        if not 0 <= self.populated <= 1:
+            raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one look is needed")
+
+    def content(self) -> Content:
+        """Return what the process holds; clustered content is whole clusters, rounded."""
+        workload = WORKLOADS[self.workload]
+        page = BACKINGS[workload.backing].page_bytes
+        unit = CLUSTER_BYTES if workload.clustered else page
+        pages = round(self.size_bytes // unit * self.populated) * (unit // page)
+        seed = self.seed % 2**64
+        return Content(
+            workload.backing, self.size_bytes, pages, seed, workload.clustered, workload.read, workload.marked
+        )
+
+    def needs(self) -> Needs:
+        """Return the memory it holds at its peak."""
+        if self.workload == INTERPRETER:
+            return Needs()
+        content = self.content()
+        tables = self.size_bytes // (2 * MIB) * 4
+        return Needs(memory_kib=content.pages * BACKINGS[content.backing].page_kib + tables)
+
+
+_SHARES = (*occupancy.STATES, "mixed", "untouched_or_zeropage")
+
+FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the look by this method within its block, from 0"),
+    one_of("workload", NAMES, "what the process held"),
+    one_of("method", occupancy.METHODS, "how it was looked at"),
+    count("mapping", "number of the mapping within the process, from 0"),
+    one_of("kind", ("anon", "shmem", "hugetlb"), "kind of memory"),
+    integer("size_kib", "KiB", "length of the mapping"),
+    integer("granularity_kib", "KiB", "size of a unit"),
+    count("units", "aligned units wholly inside the mapping"),
+    *(fraction(name, f"share of units: {name.replace('_', ' ')}", required=False) for name in _SHARES),
+    integer("huge_kib", "KiB", "mapped by huge entries, without the huge zeropage", required=False),
+    integer("scan_ns", "ns", "looking at the whole mapping, at all granularities together"),
+    count("calls", "system calls of that look"),
+    integer("vm_pte_kib", "KiB", "VmPTE of the process", required=False),
+    integer("vm_rss_kib", "KiB", "VmRSS of the process", required=False),
+]
+
+
+def run(spec: OccupancySpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("occupancy", row)`` for every mapping, granularity, method and look."""
+    if spec.workload == INTERPRETER:
+        yield from _looks(spec, os.getpid(), INTERPRETER_MIN_BYTES)
+        return
+    with held(spec.content()) as pid:
+        yield from _looks(spec, pid, spec.size_bytes)
+
+
+def _looks(spec: OccupancySpec, pid: int, min_bytes: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    best = occupancy.scan(pid, min_bytes)
+    for sample in range(spec.repeats):
+        for method in dict.fromkeys((best.method, "pagemap")):
+            found = occupancy.scan(pid, min_bytes, method)
+            key = {"sample": sample, "workload": spec.workload, "method": method}
+            for row in _rows(found):
+                yield "occupancy", key | row
+
+
+def _rows(found: occupancy.Scan) -> Iterator[dict[str, Any]]:
+    whole = {"vm_pte_kib": found.after.vm_pte_kib, "vm_rss_kib": found.after.vm_rss_kib}
+    for number, one in enumerate(found.mappings):
+        huge = None if one.huge_bytes is None else one.huge_bytes // KIB
+        place = {"mapping": number, "kind": one.mapping.kind, "size_kib": one.mapping.length // KIB}
+        cost = {"huge_kib": huge, "scan_ns": one.scan_ns, "calls": one.calls}
+        for granularity in one.granularities:
+            units = {"granularity_kib": granularity.unit_bytes // KIB, "units": granularity.units}
+            yield place | units | {name: granularity.share(name) for name in _SHARES} | cost | whole

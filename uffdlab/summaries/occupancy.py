@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Looks of the probe *occupancy*: which share of a process is untouched, at each granularity."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+
+OCCUPANCY_STATES = ("untouched", "zeropage", "present", "marked", "swapped", "guard", "mixed")
+_SHARES = [*OCCUPANCY_STATES, "untouched_or_zeropage"]
+_LOOK = ["workload", "method", "granularity_kib", "block", "sample"]
+_COLUMNS = [*_LOOK, "size_kib", "units", *_SHARES, "scan_ns", "calls"]
+
+
+def df_occupancy(data: Dataset) -> pd.DataFrame:
+    """Return one row per workload, method and granularity: medians over the looks at all of the process's mappings.
+
+    The shares (0..1) are of all units of that granularity, whichever mapping they lie in: missing where there is no
+    such unit, or where the share of a mapping is unknown. ``units`` and ``size_kib`` are the process's, ``scan_ns`` the
+    time to look at it and ``calls`` the system calls; ``n`` is the number of looks.
+    """
+    rows = data.require("occupancy", _COLUMNS)
+    looks = [dict(zip(_LOOK, key, strict=True)) | _look(group) for key, group in rows.groupby(_LOOK)]
+    kept = ["size_kib", "units", *_SHARES, "scan_ns", "calls"]
+    frame = pd.DataFrame(looks, columns=[*_LOOK, *kept])
+    point = ["workload", "method", "granularity_kib"]
+    grouped = frame.groupby(point)
+    summary = grouped[kept].median()
+    summary["n"] = grouped.size()
+    return summary.reset_index()
+
+
+def _look(mappings: pd.DataFrame) -> dict[str, float]:
+    """Return the shares of a process from those of its mappings, each weighed by its units."""
+    counted = mappings[mappings.units > 0]
+    units = int(counted.units.sum())
+    weighed = counted[_SHARES].astype(float).mul(counted.units.astype(float), axis=0).sum(skipna=False)
+    shares = (weighed / units if units else weighed * float("nan")).to_dict()
+    sums = {name: float(mappings[name].sum()) for name in ("size_kib", "scan_ns", "calls")}
+    return {str(name): float(share) for name, share in shares.items()} | sums | {"units": float(units)}
