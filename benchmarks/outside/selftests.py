@@ -189,7 +189,7 @@ def main() -> int:
         print(f"selftests: {error}", file=sys.stderr)
         return 2
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(kept, indent=1) + "\n")
+    asked.out.write_text(json.dumps(kept) + "\n")
     return 0
 
 

@@ -64,4 +64,4 @@ def _tap(line: str) -> Verdict | None:
     if not match["skip"]:
         return Verdict(name, "pass")
     split = _IN_BRACKETS.match(name)
-    return Verdict(split["name"], "skip", split["reason"]) if split else Verdict(name, "skip", name)
+    return Verdict(split["name"], "skip", split["reason"]) if split else Verdict(name, "skip")
