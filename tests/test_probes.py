@@ -17,7 +17,7 @@ from uffdlab.probes import protect, semantics
 from uffdlab.probes.needs import RESERVE_KIB, Needs, peak
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, MOMENTS, SemanticsSpec
-from uffdlab.probes.userfault import KernelRefused, opened
+from uffdlab.probes.userfault import KernelRefused, mapped, opened
 
 SIZE = 32 * MIB
 PAGES = SIZE // (4 * KIB)
@@ -45,6 +45,8 @@ RSS_LAG_KIB = 1 * KIB  # kernels before 6.17 tell RSS to within some pages per C
         ({"populated": -0.1}, "populated fraction -0.1 is outside 0..1"),
         ({"populated": 1.01}, "populated fraction 1.01 is outside 0..1"),
         ({"populated": float("nan")}, "populated fraction nan is outside 0..1"),
+        ({"cluster_pages": 0}, "runs of 0 pages do not fit a range of 512"),
+        ({"cluster_pages": 513}, "runs of 513 pages do not fit a range of 512"),
         ({"repeats": 0}, "repeats is 0: at least one sample is needed"),
     ],
 )
@@ -71,8 +73,10 @@ def test_a_semantics_spec_says_what_is_wrong_with_it(wrong: tuple[str, str, str]
         (ProtectSpec("anon", "preread", GIB), Needs(2048)),
         (ProtectSpec("anon", "pte_marker", GIB, populated=0.5), Needs(2048 + 512 * KIB)),
         # under THP a write fills 2 MiB, but never more than the range
-        (ProtectSpec("anon_thp", "pte_marker", GIB, populated=1 / 262144), Needs(2048 + 2 * KIB)),
-        (ProtectSpec("anon_thp", "pte_marker", GIB, populated=0.5), Needs(2048 + GIB // KIB)),
+        (ProtectSpec("anon_thp", "pte_marker", GIB, populated=1 / 262144), Needs(2048 + 2 * KIB, thp=True)),
+        (ProtectSpec("anon_thp", "pte_marker", GIB, populated=0.5), Needs(2048 + GIB // KIB, thp=True)),
+        # a run of pages reaches into one huge page more than it covers
+        (ProtectSpec("anon_thp", "unprotected", GIB, 512 / 262144, 512), Needs(2048 + 4 * KIB, thp=True)),
         # shmem has no zeropage: reading it fills it
         (ProtectSpec("shmem", "preread", GIB), Needs(2048 + GIB // KIB)),
         (ProtectSpec("shmem", "populate_read", GIB), Needs(2048 + GIB // KIB)),
@@ -162,6 +166,22 @@ def test_populated_pages_are_written_before_anything_is_counted(populated: float
     assert left <= row["prepare_minor_faults"] <= left + 8
     assert row["table_growth_kib"] <= SOME_TABLES_KIB, "every 2 MiB has its table already"
     assert row["rss_growth_kib"] == pytest.approx(0, abs=RSS_LAG_KIB)
+
+
+@pytest.mark.uffd
+def test_clustered_pages_are_written_in_whole_runs() -> None:
+    with mapped(BACKINGS["anon"], SIZE) as memory:
+        memory.write_some(1024, 5, 256)
+        present = [bool(bits >> 63) for bits, _ in memory.states()]
+    runs = [present[start : start + 256] for start in range(0, PAGES, 256)]
+    assert sum(map(all, runs)) == 4
+    assert sum(map(any, runs)) == 4
+
+
+@pytest.mark.uffd
+def test_the_fraction_recorded_is_the_one_written() -> None:
+    (row,) = samples(ProtectSpec("anon", "pte_marker", 2 * MIB, populated=0.3, cluster_pages=64))
+    assert (row["populated"], row["cluster_pages"]) == (0.25, 64), "two runs of 64 in 512 pages: 2.4 rounded"
 
 
 @pytest.mark.uffd

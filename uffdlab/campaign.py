@@ -120,10 +120,16 @@ def measure(
             _refuse_if_hopeless(left)
         known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
         if journal is None:
-            rows = runner.run(blocks, progress)
+            rows = runner.run(blocks, progress, allow_host_changes=allow_host_changes)
         else:
             journal.begin(provenance.allowed(known), started)
-            rows = runner.run(blocks, progress, earlier=journal.results.values(), keep=journal.keep)
+            rows = runner.run(
+                blocks,
+                progress,
+                allow_host_changes=allow_host_changes,
+                earlier=journal.results.values(),
+                keep=journal.keep,
+            )
     if journal is not None:
         return Campaign(rows, _facts(journal), _probes(blocks))
     known |= {"duration_s": round(time.monotonic() - started, 1), "resumed": 0}

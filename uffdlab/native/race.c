@@ -64,7 +64,7 @@ static void *discard_pages(void *arg)
 
 	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
 		uint64_t page = ul_next_random(&seed) % plan->pages;
-		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes);
+		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes, plan->page_bytes);
 
 		if (ret) {
 			__atomic_store_n(&race->stats.discard_error, -ret, __ATOMIC_SEQ_CST);

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from uffdlab.host import memory
+from uffdlab.errors import UffdlabError
+from uffdlab.host import memory, settings
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.registry import PROBES
@@ -102,11 +103,13 @@ def run(
     blocks: Sequence[Block],
     progress: Callable[[Block], None] = lambda block: None,
     *,
+    allow_host_changes: bool = False,
     earlier: Iterable[Result] = (),
     keep: Callable[[Result], None] = lambda result: None,
 ) -> Rows:
     """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted.
 
+    A block whose needs name host settings runs with those in force where they may be changed, and is skipped elsewhere.
     What ``earlier`` results finished is not run again. ``keep`` gets each result as soon as its block has ended, and
     what a block cut short had measured until then; no signal interrupts it.
     """
@@ -120,7 +123,7 @@ def run(
                     continue
                 current = Result(block)
                 progress(block)
-                _run_one(current)
+                _run_one(current, allow_host_changes)
                 with signals.held():
                     keep(current)
                     results[block.number], current = current, None
@@ -162,11 +165,23 @@ def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     return tables | {"outcomes": OUTCOME_FIELDS}
 
 
-def _run_one(result: Result) -> None:
-    lacking = result.block.needs().missing()
-    if lacking:
-        result.outcome, result.reason = "skipped", lacking
-        return
+def _run_one(result: Result, allow_host_changes: bool) -> None:
+    needs = result.block.needs()
+    with contextlib.ExitStack() as stack:
+        try:
+            if needs.settings:
+                stack.enter_context(settings.changed(needs.settings, allow=allow_host_changes))
+        except UffdlabError as error:
+            result.outcome, result.reason = "skipped", str(error)
+            return
+        lacking = needs.missing()
+        if lacking:
+            result.outcome, result.reason = "skipped", lacking
+            return
+        _run_child(result)
+
+
+def _run_child(result: Result) -> None:
     started = time.monotonic()
     try:
         ending = _converse(result)

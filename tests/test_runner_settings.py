@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A block that needs a host setting otherwise runs with it where it may be changed, and is skipped elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from uffdlab.backing import MIB
+from uffdlab.host import settings
+from uffdlab.probes import runner
+from uffdlab.probes.published import PublishedSpec
+from uffdlab.probes.runner import Block
+from uffdlab.probes.zeropages import ZeropagesSpec
+
+pytestmark = pytest.mark.uffd
+ZERO = "thp_use_zero_page"
+
+
+@pytest.fixture
+def _changeable() -> None:
+    why = settings.why_unchangeable(ZERO)
+    if why:
+        pytest.skip(f"use_zero_page may not be changed: {why}")
+    if settings.current("thp_enabled") == "never":
+        pytest.skip("transparent huge pages are off")
+
+
+def _blocks() -> list[Block]:
+    specs = [ZeropagesSpec("anon_thp", "populate_read", state, 2 * MIB) for state in ("on", "off")]
+    return [Block(number, "zeropages", asdict(spec)) for number, spec in enumerate(specs)]
+
+
+@pytest.mark.usefixtures("_changeable")
+def test_the_setting_is_in_force_for_its_block_and_back_after_it() -> None:
+    before = settings.current(ZERO)
+    rows = runner.run(_blocks(), allow_host_changes=True)
+    assert [row["outcome"] for row in rows.tables["outcomes"]] == ["ok", "ok"]
+    assert settings.current(ZERO) == before
+    first = {row["block"]: row for row in rows.tables["zeropages"] if row["step"] == "protected"}
+    assert first[0]["zeropages"] in (512, None), "with the huge zeropage a read maps it"
+    assert first[1]["zeropages"] in (0, None), "without it a read fills a huge page"
+    assert first[1]["rss_growth_kib"] >= 2048 - 256
+
+
+@pytest.mark.usefixtures("_changeable")
+def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
+    now = settings.current(ZERO)
+    other = [block for block in _blocks() if (block.spec["huge_zeropage"] == "on") != (now == "1")]
+    (row,) = runner.run(other).tables["outcomes"]
+    assert row["outcome"] == "skipped"
+    assert "--allow-host-changes" in row["reason"]
+    assert settings.current(ZERO) == now
+
+
+def test_the_published_protocol_names_the_thp_state_it_wants() -> None:
+    assert PublishedSpec(thp="always").needs().settings == {"thp_enabled": "always"}
