@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "claims": {"backing", "datasets", "stats", "units", "errors"},
     "figures": {"backing", "summaries", "datasets", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units"},
+    "tables": {"notebook", "summaries", "backing", "datasets", "stats", "units"},
     "report": {"datasets", "errors"},
     "cli": {
         "bitmap",

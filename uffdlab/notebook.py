@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import child_medians, ratio_interval
+from uffdlab.stats import Estimate, child_medians, ratio_interval
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -43,6 +43,21 @@ class Table:
         return self.frame.to_string(index=self._index, na_rep="not measured", formatters=self._formatters())
 
 
+class Said:
+    """A sentence that was computed, shown as a paragraph."""
+
+    def __init__(self, text: str) -> None:
+        """Show ``text``."""
+        self.text = text
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.text)}</p>"
+
+    def __repr__(self) -> str:
+        """Return the sentence."""
+        return self.text
+
+
 def load(data: str, costs: str, this_machine: str | None) -> tuple[Dataset, Dataset, Dataset | None]:
     """Return the datasets a notebook's parameters name; ``reference`` is the committed one."""
     chosen = [datasets.load(_locate(name)) for name in (data, costs)]
@@ -68,6 +83,19 @@ def published_table(published: Dataset) -> Table:
     return Table(wide.rename_axis(columns=None))
 
 
+def published_ratios(published: Dataset) -> Table:
+    """Return how many times longer populating first took than markers, in each published row."""
+    table = summaries.df_published(published)
+    rows = []
+    for (author, thp), group in table.groupby(["author", "thp"], sort=False):
+        us = dict(zip(group["mode"], group.protect_us.astype(float), strict=True))
+        ratios = {
+            f"{top} / WP-UNPOPULATE": format_ratio(us[top] / us["WP-UNPOPULATE"]) for top in ("PRE-READ", "MADVISE")
+        }
+        rows.append({"source": author, "THP": thp} | ratios)
+    return Table(pd.DataFrame(rows), index=False)
+
+
 def versions(published: Dataset) -> Table:
     """Return what became of the patch."""
     return Table(published.table("versions")[["version", "date", "kernel", "summary"]].fillna(""), index=False)
@@ -75,22 +103,44 @@ def versions(published: Dataset) -> Table:
 
 def ranking(data: Dataset) -> Table:
     """Return, with THP off and on, how many times longer populating first takes than markers do, with intervals."""
+    rows = [
+        {"THP": thp, "at": format_size(size_kib * 1024)}
+        | {f"{d} / pte_marker": shown(found) for d, found in ratios.items()}
+        for thp, size_kib, ratios in _rankings(data)
+    ]
+    return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
+
+
+def ranking_said(data: Dataset) -> Said:
+    """Return which way of protecting is faster, with THP off and on, as far as the intervals tell."""
+    sentences = []
+    for thp, _, ratios in _rankings(data):
+        told = [f"{_verdict(found)} {_NAMES[design]} ({shown(found)})" for design, found in ratios.items()]
+        sentences.append(f"With THP {thp} markers are {' and '.join(told)}.")
+    return Said(" ".join(sentences) or "Nothing was measured at one size.")
+
+
+def _verdict(found: Estimate) -> str:
+    if found.above(1):
+        return "faster than"
+    return "slower than" if found.below(1) else "neither shown to be faster nor slower than"
+
+
+def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate]]]:
+    """Yield THP, the largest common size and the ratios to markers of untouched anonymous memory."""
     samples = data.table("samples")
-    rows = []
     for backing, thp in (("anon", "off"), ("anon_thp", "on")):
         warm = samples[(samples.backing == backing) & ~samples.cold & (samples.populated == 0)]
         sizes = [set(warm[warm.design == design].size_kib) for design in _RANKED]
         common = set.intersection(*sizes)
-        if not common:
-            continue
-        total = {d: _totals(warm[(warm.design == d) & (warm.size_kib == max(common))]) for d in _RANKED}
-        row = {"THP": thp, "at": format_size(float(max(common)) * 1024)}
-        row |= {f"{d} / pte_marker": _ratio(total[d], total["pte_marker"]) for d in _RANKED[:2]}
-        rows.append(row)
-    return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
+        if common:
+            at = max(common)
+            total = {d: _totals(warm[(warm.design == d) & (warm.size_kib == at)]) for d in _RANKED}
+            yield thp, float(at), {d: ratio_interval(total[d], total["pte_marker"]) for d in _RANKED[:2]}
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
+_NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def _totals(rows: pd.DataFrame) -> list[float]:
@@ -109,8 +159,8 @@ def cold(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
-def _ratio(top: list[float], bottom: list[float]) -> str:
-    found = ratio_interval(top, bottom)
+def shown(found: Estimate) -> str:
+    """Return a ratio with its interval in words."""
     interval = (
         f" ({format_ratio(found.low)} to {format_ratio(found.high)})"
         if found.low is not None and found.high is not None

@@ -7,18 +7,28 @@ band, published a cross, unavailable a sentence.
 
 from __future__ import annotations
 
+from .accounts import plot_equality, plot_resolve, plot_zeropages
 from .atomicity import plot_atomicity
 from .guest import plot_guest
+from .later import plot_latencies, plot_later_faults, plot_threads
 from .occupancy import plot_occupancy
+from .populated import plot_populated
 from .published import plot_published
 from .skip import plot_skip
 from .tracking import plot_tracking
 
 __all__ = [
     "plot_atomicity",
+    "plot_equality",
     "plot_guest",
+    "plot_latencies",
+    "plot_later_faults",
     "plot_occupancy",
+    "plot_populated",
     "plot_published",
+    "plot_resolve",
     "plot_skip",
+    "plot_threads",
     "plot_tracking",
+    "plot_zeropages",
 ]

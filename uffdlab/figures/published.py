@@ -17,6 +17,12 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ns, format_size
 
+_MODE_DESIGNS = {
+    "DEFAULT": "unprotected",
+    "PRE-READ": "preread",
+    "MADVISE": "populate_read",
+    "WP-UNPOPULATE": "pte_marker",
+}
 _MODES = ["unprotected", "preread", "populate_read", "pte_marker"]
 _PANELS = (
     ("THP off for this memory", ("madvise", "never"), "anon"),
@@ -31,8 +37,10 @@ _AUTHOR_LOOK = {
 }
 
 
+_PROTOCOL = "measured by the published protocol"
 _LOOKS = {
-    "measured": (style.BLUE, "circle", 0.0),
+    _PROTOCOL: (style.ORANGE, "square", 0.08),
+    "measured": (style.BLUE, "circle", -0.06),
     "this machine": (style.HERE_COLOUR, style.HERE_SYMBOL, style.HERE_LIFT),
 }
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
@@ -49,11 +57,15 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
+    runs = summaries.df_published_runs(data) if "published_runs" in data.tables else None
     traces: list[Callable[[int], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
             traces.append(partial(_published_at, rows))
+        if backing and runs is not None:
+            _add_measured(figure, _PROTOCOL, column)
+            traces.append(partial(_protocol_at, runs[runs.thp.isin(states)]))
         for whose, name in ((data, "measured"), (here, "this machine")):
             if backing and whose:
                 _add_measured(figure, name, column)
@@ -62,7 +74,8 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
         trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB).items()})
     caption = (
         "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
-        "measured at the size that the slider sets, median with 95 % interval. Hollow: restated from the largest size "
+        "measured at the size that the slider sets, median with 95 % interval. Squares: the program's own protocol, "
+        "run here at its own size. Hollow: restated from the largest size "
         "measured, in proportion, save for doing nothing, which costs the same at any size."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
@@ -100,6 +113,25 @@ def _published_at(rows: pd.DataFrame, gib: int) -> _Moved:
     where = {"y": [_ROWS[design] + _PUBLISHED_LIFT for design in rows.design], "customdata": list(rows.design)}
     look = {"marker.symbol": [style.PUBLISHED_SYMBOL] * len(rows), "marker.opacity": 1 if gib == _TABLE_GIB else 0.4}
     return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": said} | where | bars | look
+
+
+def _protocol_at(runs: pd.DataFrame, gib: int) -> _Moved:
+    """Return the published protocol as it ran here: at its own size only, since it is one to be repeated as it was."""
+    rows = runs[runs.size_kib == gib << 20]
+    bars = style.interval(rows, "total_ns")
+    _, symbol, lift = _LOOKS[_PROTOCOL]
+    designs = [_MODE_DESIGNS[mode] for mode in rows["mode"]]
+    return {
+        "x": rows.total_ns.tolist(),
+        "y": [_ROWS[design] + lift for design in designs],
+        "error_x.array": bars["array"],
+        "error_x.arrayminus": bars["arrayminus"],
+        "marker.symbol": [symbol] * len(rows),
+        "marker.opacity": 1,
+        "customdata": designs,
+        "hovertext": style.times(rows, "total_ns"),
+        "text": [f"n = {n} runs, one sample each, THP {thp}" for n, thp in zip(rows.n, rows.thp, strict=True)],
+    }
 
 
 def _measured_at(data: Dataset, backing: str, look: tuple[str, str, float], gib: int) -> _Moved:

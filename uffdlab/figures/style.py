@@ -86,15 +86,23 @@ def log_range(values: Iterable[float]) -> list[float] | None:
 
 
 _UNITS = ("ns", "µs", "ms", "s")
+_FEW_DECADES = 2.2
 _DECADES = {10**power: f"{10 ** (power % 3)} {_UNITS[power // 3]}" for power in range(12)} | {10**12: "1000 s"}
 
 
-def time_axis(title: str, every: int = 1) -> dict[str, Any]:
-    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many."""
-    labelled = list(_DECADES)[::every]
-    minor = {"tickvals": list(_DECADES), "showgrid": True, "gridcolor": _FINE_GRID, "ticks": ""}
-    ticks = {"tickvals": labelled, "ticktext": [_DECADES[ns] for ns in labelled]}
-    return {"type": "log", "title_text": title, "minor": minor} | ticks
+def time_axis(title: str, every: int = 1, values: Iterable[float] = ()) -> dict[str, Any]:
+    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many.
+
+    With ``values`` the axis reaches as far as they do; where that is little more than a decade, 2 and 5 are labelled too.
+    """
+    reached = log_range(values)
+    names = _DECADES
+    if reached and reached[1] - reached[0] < _FEW_DECADES:
+        names = {ns * times: format_ns(ns * times) for ns in _DECADES for times in (1, 2, 5)}
+    labelled = list(names)[::every]
+    minor = {"tickvals": list(names), "showgrid": True, "gridcolor": _FINE_GRID, "ticks": ""}
+    ticks = {"tickvals": labelled, "ticktext": [names[ns] for ns in labelled]}
+    return {"type": "log", "title_text": title, "minor": minor} | ticks | ({"range": reached} if reached else {})
 
 
 def size_axis(title: str) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def plot_tracking(data: Dataset) -> go.Figure:
     height = 150 + 34 * max(4, len(names))
     style.styled(figure, caption, [data.origin()], (height, 720), {"x": "ns", "x2": "ns"})
     for column, axis, title in ((1, "x", "per dirty page"), (2, "x2", "to collect, per GiB")):
-        drawn = style.log_range(style.reach((trace for trace in figure.data if trace.xaxis == axis), "x"))
-        figure.update_xaxes(**style.time_axis(title), range=drawn, col=column)
+        drawn = style.reach((trace for trace in figure.data if trace.xaxis == axis), "x")
+        figure.update_xaxes(**style.time_axis(title, values=drawn), col=column)
     places = [-row for row in range(len(names))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(names)), 0.5])
     if rows.empty:

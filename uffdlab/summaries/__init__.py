@@ -16,6 +16,7 @@ from .points import df_at_size, df_largest, df_protect, df_published, df_warm, g
 from .records import records
 from .states import df_reported, df_states
 from .tracking import df_tracking
+from .work import df_work
 
 __all__ = [
     "OCCUPANCY_STATES",
@@ -36,6 +37,7 @@ __all__ = [
     "df_states",
     "df_tracking",
     "df_warm",
+    "df_work",
     "df_zeropages",
     "growth_with_size",
     "per_touch",

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""What filled memory holds, what resolving it costs, and where populating ends in another state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.backing import BACKINGS
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_size
+
+_FILLS = {
+    "preread": (style.VERMILLION, "circle", "read loop, then protect", 0.2),
+    "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
+    "pte_marker": (style.BLUE, "diamond", "PTE markers", -0.2),
+}
+_STEPS = {
+    "protected": "protected",
+    "resolved 4 KiB, written": "4 KiB of each 2 MiB resolved and written",
+    "resolved 2 MiB, written": "each 2 MiB resolved, one page of it written",
+}
+
+
+def plot_zeropages(data: Dataset) -> go.Figure:
+    """Draw how much of an empty range is filled with real memory; a slider goes from protecting to the resolves."""
+    rows = summaries.df_zeropages(data).copy()
+    for column in ("filled_kib", "filled_kib_low", "filled_kib_high"):
+        rows[column] = rows[column] / rows.size_kib * 100
+    cases = [(b, h) for b in BACKINGS for h in ("on", "off") if ((rows.backing == b) & (rows.huge_zeropage == h)).any()]
+    figure = go.Figure()
+    shown_at: list[str] = []
+    for step in _STEPS:
+        for design in _FILLS:
+            _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases, step)
+            shown_at.append(step)
+    caption = (
+        "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
+        "Zeropages count as nothing. Warm samples, median over processes."
+    )
+    style.styled(figure, caption, [data.origin()], (200 + 42 * max(3, len(cases)), 640), {"x": "%"})
+    names = [BACKINGS[b].short + (",<br>no huge zeropage" if h == "off" else "") for b, h in cases]
+    figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
+    places = [-row for row in range(len(cases))]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
+    steps = [
+        {"method": "restyle", "args": [{"visible": [at == step for at in shown_at]}], "label": label}
+        for step, label in _STEPS.items()
+    ]
+    figure.update_layout(sliders=style.slider(steps, "when: ") if cases else [])
+    if not cases:
+        style.say(figure, f"{data.id} holds no account of zeropages")
+    return figure
+
+
+def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], step: str) -> None:
+    colour, symbol, label, lift = _FILLS[design]
+    rows = rows[[case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]]
+    places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
+    figure.add_scatter(
+        x=rows.filled_kib.tolist(),
+        y=[lift - place for place in places],
+        error_x=style.interval(rows, "filled_kib"),
+        mode="markers",
+        marker=style.marker(colour, symbol, 10),
+        name=label,
+        visible=step == "protected",
+        customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
+        hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],
+        text=[_holds(row) for row in summaries.records(rows)],
+        hovertemplate=style.HOVER,
+    )
+
+
+def _holds(row: Any) -> str:
+    zero = format_size(row.zeropages_kib * 1024) if not pd.isna(row.zeropages_kib) else "an unknown part"
+    return f"{zero} of {format_size(row.size_kib * 1024)} maps a zeropage<br>n = {row.n} of {row.children} processes"
+
+
+# --- resolving -------------------------------------------------------------------------------------------------------
+
+_STATES = {
+    "marker": (style.BLUE, "diamond", "marker"),
+    "zeropage": (style.VERMILLION, "circle", "zeropage"),
+    "page": (style.PURPLE, "pentagon", "page"),
+    "huge_zeropage": (style.ORANGE, "hexagon", "huge zeropage"),
+    "huge_page": (style.GREEN, "square", "huge page"),
+}
+
+
+def plot_resolve(data: Dataset) -> go.Figure:
+    """Draw what un-protecting a page costs by the size of the batch, and what the first piece of a huge page adds."""
+    rows = summaries.df_resolves(data)
+    titles = ("everything, in pieces of", "4 KiB of each 2 MiB")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
+    whole = rows[(rows.piece_kib == rows.stride_kib) & rows.state.isin(["marker", "zeropage", "page"])]
+    for state, group in whole.groupby("state"):
+        _add_batches(figure, group.sort_values("piece_kib"), str(state))
+    gaps = rows[(rows.piece_kib == 4) & (rows.stride_kib == 2048)]
+    for state, group in gaps.groupby("state"):
+        _add_split(figure, group, str(state))
+    caption = (
+        "One UFFDIO_WRITEPROTECT without WP per piece, no handler involved. Left: per 4 KiB page, against the size of "
+        "the piece. Right: per call, the first in each 2 MiB and the one after it: what the first takes more on a huge "
+        "page is its split. Logarithmic axes; median over processes with 95 % interval."
+    )
+    style.styled(figure, caption, [data.origin()], (460, 700), {"x": "KiB", "y": "ns", "y2": "ns"})
+    pieces = sorted({int(kib) for kib in whole.piece_kib})
+    ticks = {"tickvals": pieces, "ticktext": [format_size(kib * 1024) for kib in pieces]}
+    figure.update_xaxes(type="log", title_text="un-protected by one call", col=1, **ticks)
+    figure.update_xaxes(title_text="call in each 2 MiB", range=[-0.5, 1.5], tickvals=[0, 1], col=2)
+    figure.update_xaxes(ticktext=["first", "second"], col=2)
+    for column, title in ((1, "per page of 4 KiB"), (2, "per call")):
+        axis = "y" if column == 1 else "y2"
+        drawn = style.reach((trace for trace in figure.data if trace.yaxis == axis), "y")
+        figure.update_yaxes(**style.time_axis(title, values=drawn), col=column)
+    figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
+    if rows.empty:
+        style.say(figure, f"{data.id} holds no resolves")
+    return figure
+
+
+def _add_batches(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
+    _add_state(figure, rows, state, [float(kib) for kib in rows.piece_kib], "ns_per_page", 1)
+
+
+def _add_split(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
+    rows = rows.sort_values("pass")
+    _add_state(figure, rows, state, [0.0 if one == "first" else 1.0 for one in rows["pass"]], "ns_per_call", 2)
+
+
+def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:
+    colour, symbol, name = _STATES[state]
+    figure.add_scatter(
+        x=x,
+        y=rows[measure].tolist(),
+        error_y=style.interval(rows, measure),
+        mode="lines+markers",
+        line={"color": colour, "width": 1},
+        marker=style.marker(colour, symbol, 9),
+        name=name,
+        legendgroup=name,
+        showlegend=name not in {trace.name for trace in figure.data},
+        customdata=[name] * len(rows),
+        hovertext=style.times(rows, measure),
+        text=[f"n = {n} of {c} processes" for n, c in zip(rows.n, rows.children, strict=True)],
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )
+
+
+# --- equal states ----------------------------------------------------------------------------------------------------
+
+_WAYS = ("markers, read", "read loop", "MADV_POPULATE_READ")
+
+
+def plot_equality(data: Dataset) -> go.Figure:
+    """Draw, per backing and way of populating, the share of pages in the state of markers that were read."""
+    rows = summaries.df_equality(data)
+    rows = rows.assign(share=rows.equal_pages / rows.pages * 100)
+    backings = [name for name in BACKINGS if (rows.backing == name).any()]
+    names = [f"{BACKINGS[b].short}: {way}" for b in backings for way in _WAYS]
+    said = {
+        f"{BACKINGS[r.backing].short}: {r.way}": (float(r.share), r.states, int(r.pages))
+        for r in summaries.records(rows)
+    }
+    known = [name for name in names if name in said]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[said[name][0] for name in known],
+        y=known,
+        orientation="h",
+        marker={"color": style.BLUE, "line": {"color": style.BLUE, "width": 1}},
+        text=[said[name][1] for name in known],
+        textposition=["inside" if said[name][0] > 50 else "outside" for name in known],
+        insidetextanchor="start",
+        customdata=known,
+        hovertext=[f"{said[name][0]:.4g} % of {said[name][2]:,} pages" for name in known],
+        hovertemplate=style.HOVER,
+        cliponaxis=False,
+    )
+    caption = (
+        "Share of base pages whose pagemap flags and PAGEMAP_SCAN categories are those that markers have after a read; "
+        "the states found stand on the bars. Counted page by page in one process."
+    )
+    style.styled(figure, caption, [data.origin()], (150 + 34 * max(3, len(known)), 640), {"x": "%"})
+    figure.update_xaxes(
+        title_text="of the pages are in the same state, %", range=[0, 130], tickvals=[0, 25, 50, 75, 100]
+    )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(showlegend=False)
+    if not known:
+        style.say(figure, f"{data.id} holds no comparison of states")
+    return figure

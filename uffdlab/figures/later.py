@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""Later faults: what a touch costs after each preparation, how single touches are spread, what threads pay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+
+# preparation, delivery → colour, symbol and name; the order is that of the rows, from the top
+_LOOKS = {
+    ("fresh", "plain"): (style.GREY, "triangle-up", "nothing there"),
+    ("fresh, THP", "plain"): (style.GREY, "triangle-right", "nothing there, THP on"),
+    ("tables", "plain"): (style.GREEN, "square", "empty page tables there"),
+    ("discarded_whole", "plain"): (style.GREY, "triangle-down", "discarded, in one call"),
+    ("discarded_pieces", "plain"): (style.GREEN, "square-x", "discarded, 1 MiB a call"),
+    ("zeropage", "plain"): (style.VERMILLION, "circle", "zeropage, not protected"),
+    ("zeropage", "async"): (style.VERMILLION, "circle-x", "zeropage, async"),
+    ("zeropage", "event"): (style.VERMILLION, "circle-cross", "zeropage, event"),
+    ("huge_zeropage", "plain"): (style.ORANGE, "hexagon", "huge zeropage, not protected"),
+    ("huge_zeropage", "async"): (style.ORANGE, "hexagon2", "huge zeropage, async"),
+    ("huge_zeropage", "event"): (style.ORANGE, "hexagram", "huge zeropage, event"),
+    ("markers", "async"): (style.BLUE, "diamond", "marker, async"),
+    ("markers", "event"): (style.BLUE, "diamond-x", "marker, event"),
+    ("written", "async"): (style.PURPLE, "pentagon", "page, async"),
+    ("written", "event"): (style.PURPLE, "star-triangle-up", "page, event"),
+    ("missing_wp", "event"): (style.SKY, "cross", "MISSING|WP, event"),
+}
+_STRIDES = {4: "every page", 2048: "one per 2 MiB", 1048576: "one per 1 GiB"}
+_TOUCHES = ("first read", "first write")
+
+
+def plot_later_faults(data: Dataset) -> go.Figure:
+    """Draw the time of a first read and a first write after each preparation; a slider sets how far apart they are."""
+    rows = summaries.df_faults(data)
+    rows = rows[(rows.threads == 1) & (rows.backing != "shmem")].copy()
+    rows.loc[(rows.backing == "anon_thp") & (rows.preparation == "fresh"), "preparation"] = "fresh, THP"
+    strides = [stride for stride in _STRIDES if (rows.stride_kib == stride).any()]
+    known = list(zip(rows.preparation, rows.delivery, strict=True))
+    looks = [key for key in _LOOKS if key in known]
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
+    shown_at: list[int] = []
+    for stride in strides:
+        for column, touch in enumerate(_TOUCHES, start=1):
+            chosen = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
+            _add_points(figure, chosen, looks, column, visible=stride == strides[0])
+            shown_at.append(stride)
+    caption = (
+        "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
+        "resolved by a handler thread on another CPU, an async fault by the kernel. Both axes logarithmic."
+    )
+    style.styled(figure, caption, [data.origin()], (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
+    figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
+    names = [_LOOKS[key][2] for key in looks]
+    places = [-row for row in range(len(looks))]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
+    steps = [_visible([at == stride for at in shown_at], _STRIDES[stride]) for stride in strides]
+    figure.update_layout(sliders=style.slider(steps, "touched: "), showlegend=False)
+    if not strides:
+        style.say(figure, f"{data.id} holds no later faults")
+    return figure
+
+
+def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, visible: bool) -> None:
+    keys = list(zip(rows.preparation, rows.delivery, strict=True))
+    said = [f"{f:.3g} faults, {i:.2g} IPIs, {e:.2g} events a touch" for f, i, e in _counts(rows)]
+    figure.add_scatter(
+        x=rows.ns_per_touch.tolist(),
+        y=[-looks.index(key) for key in keys],
+        error_x=style.interval(rows, "ns_per_touch"),
+        mode="markers",
+        marker={"color": [_LOOKS[key][0] for key in keys], "symbol": [_LOOKS[key][1] for key in keys]}
+        | {"size": 11, "line": {"color": "rgba(255,255,255,0.9)", "width": 1}},
+        visible=visible,
+        customdata=[_LOOKS[key][2] for key in keys],
+        hovertext=style.times(rows, "ns_per_touch"),
+        text=[f"{a}<br>{b}" for a, b in zip(said, _n(rows), strict=True)],
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )
+
+
+def _counts(rows: pd.DataFrame) -> Any:
+    return zip(rows.faults_per_touch, rows.ipis_per_touch.fillna(float("nan")), rows.events_per_touch, strict=True)
+
+
+def _n(rows: pd.DataFrame) -> list[str]:
+    return [f"n = {n} of {children} processes" for n, children in zip(rows.n, rows.children, strict=True)]
+
+
+def _visible(shown: list[bool], label: str) -> dict[str, Any]:
+    return {"method": "restyle", "args": [{"visible": shown}], "label": label}
+
+
+# --- how single touches are spread -----------------------------------------------------------------------------------
+
+_DASHES = {"plain": "solid", "async": "dash", "event": "dot"}
+_SPREAD = [key for key in _LOOKS if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
+
+
+def plot_latencies(data: Dataset, touch: str = "first write") -> go.Figure:
+    """Draw which share of touches took longer than a time, by preparation; a slider sets how far apart they are."""
+    figure = go.Figure()
+    shown_at: list[int] = []
+    for stride in _STRIDES:
+        spread = summaries.df_latencies(data, stride, touch)
+        spread = spread[spread.backing == "anon"]
+        for key in _SPREAD:
+            rows = spread[(spread.preparation == key[0]) & (spread.delivery == key[1])]
+            if len(rows):
+                _add_spread(figure, rows, key, visible=not shown_at or stride == shown_at[0])
+                shown_at.append(stride)
+    caption = (
+        f"Single {touch}s of anonymous memory, one thread, warm samples of all processes together. A line that lies "
+        "further right is slower; how it ends there is its tail. Bins of a quarter octave; both axes logarithmic."
+    )
+    style.styled(figure, caption, [data.origin()], (520, 640), {"x": "ns", "y": "share"})
+    figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
+    ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
+    figure.update_yaxes(type="log", title_text="share of touches that took longer", range=[-4, 0.1], **ticks)
+    strides = list(dict.fromkeys(shown_at))
+    steps = [_visible([at == stride for at in shown_at], _STRIDES[stride]) for stride in strides]
+    figure.update_layout(sliders=style.slider(steps, "touched: "))
+    if not shown_at:
+        style.say(figure, f"{data.id} holds no latencies of single touches")
+    return figure
+
+
+def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str], *, visible: bool) -> None:
+    colour, symbol, name = _LOOKS[key]
+    timed = int(rows.timed.iloc[0])
+    figure.add_scatter(
+        x=[float(ns) for ns in rows.from_ns],
+        y=rows.slower.tolist(),
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5, "shape": "hv", "dash": _DASHES[key[1]]},
+        marker={"color": colour, "symbol": symbol, "size": 7},
+        name=name,
+        visible=visible,
+        customdata=[name] * len(rows),
+        hovertext=[
+            f"{share:.3%} took {ns:,} ns or longer" for share, ns in zip(rows.slower, rows.from_ns, strict=True)
+        ],
+        text=[f"n = {timed:,} touches timed"] * len(rows),
+        hovertemplate=style.HOVER,
+    )
+
+
+# --- what threads pay ------------------------------------------------------------------------------------------------
+
+_THREADED = [
+    ("fresh", "plain"),
+    ("tables", "plain"),
+    ("zeropage", "plain"),
+    ("zeropage", "async"),
+    ("markers", "async"),
+]
+_CROWDS = {
+    (1, False): ("1 thread", "circle"),
+    (2, False): ("2 threads, a half each", "square"),
+    (2, True): ("2 threads under the same tables", "diamond"),
+}
+
+
+def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
+    """Draw what a first write costs one thread and two, and how many interrupts it sends."""
+    rows = summaries.df_faults(data)
+    rows = rows[(rows.backing == "anon") & (rows.stride_kib == 4) & (rows.touch == touch)]
+    titles = ("time of a touch", "interrupts per touch")
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    colours = (style.BLUE, style.VERMILLION, style.ORANGE)
+    for colour, (crowd, (label, symbol)) in zip(colours, _CROWDS.items(), strict=True):
+        chosen = rows[(rows.threads == crowd[0]) & (rows.together == crowd[1])]
+        keys = list(zip(chosen.preparation, chosen.delivery, strict=True))
+        chosen = chosen[[key in _THREADED for key in keys]]
+        for column, measure in ((1, "ns_per_touch"), (2, "ipis_per_touch")):
+            _add_crowd(figure, chosen[chosen[measure].notna()], measure, column, (colour, symbol, label))
+    caption = (
+        f"Each {touch} of a page of anonymous memory; pinned threads, warm samples, median over processes with 95 % "
+        "interval. Interrupts are TLB shootdowns of the whole machine (the TLB line of /proc/interrupts)."
+    )
+    style.styled(figure, caption, [data.origin()], (430, 680), {"x": "ns", "x2": "interrupts per touch"})
+    times = style.reach((trace for trace in figure.data if trace.xaxis == "x"), "x")
+    figure.update_xaxes(**style.time_axis("per touch and thread", values=times), col=1)
+    figure.update_xaxes(title_text="TLB shootdown interrupts per touch", rangemode="tozero", col=2)
+    names = [_LOOKS[key][2] for key in _THREADED]
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
+    figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
+    if rows.empty:
+        style.say(figure, f"{data.id} holds no {touch}s by threads")
+    return figure
+
+
+def _add_crowd(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int, look: tuple[str, str, str]) -> None:
+    colour, symbol, label = look
+    keys = list(zip(rows.preparation, rows.delivery, strict=True))
+    is_time = measure == "ns_per_touch"
+    figure.add_scatter(
+        x=rows[measure].tolist(),
+        y=[-_THREADED.index(key) for key in keys],
+        error_x=style.interval(rows, measure),
+        mode="markers",
+        marker=style.marker(colour, symbol, 9),
+        name=label,
+        legendgroup=label,
+        showlegend=column == 1,
+        customdata=[f"{_LOOKS[key][2]}, {label}" for key in keys],
+        hovertext=style.times(rows, measure) if is_time else [f"{one:.3g} interrupts" for one in rows[measure]],
+        text=_n(rows),
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Tables between the figures of a notebook, beyond those of its first two: one function each, a dataset in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab import summaries
+from uffdlab.backing import BACKINGS
+from uffdlab.datasets import Dataset
+from uffdlab.notebook import Table, shown
+from uffdlab.stats import child_medians, ratio_interval
+from uffdlab.units import format_ns, format_size
+
+_STRIDES = {2048: "one per 2 MiB", 4: "every page", 1048576: "one per 1 GiB"}
+
+
+def _interval(row: Any, column: str) -> str:
+    value, low, high = (getattr(row, f"{column}{end}") for end in ("", "_low", "_high"))
+    if pd.isna(value):
+        return "not measured"
+    return format_ns(value) + ("" if pd.isna(low) or pd.isna(high) else f" ({format_ns(low)} to {format_ns(high)})")
+
+
+def least_work(data: Dataset) -> Table:
+    """Return the least work of a first touch per 2 MiB beside what was counted of it."""
+    rows = []
+    for one in summaries.records(summaries.df_work(data)):
+        rows.append(
+            {
+                "touch": one.touch,
+                "page table holds": f"{one.preparation} ({one.delivery})",
+                "least: faults": one.least_faults,
+                "zeroed": f"{one.least_zeroed_kib} KiB",
+                "entries": one.entries,
+                "replaces a translation": "yes" if one.replaces else "no",
+                "counted: faults": _count(one.faults_per_touch),
+                "grown": "not measured" if pd.isna(one.grown_kib) else f"{one.grown_kib:.3g} KiB",
+                "time": _interval(one, "ns_per_touch"),
+            }
+        )
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _count(value: float) -> str:
+    return "not measured" if pd.isna(value) else f"{value:.3g}"
+
+
+def with_tables(data: Dataset) -> Table:
+    """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
+    rows = summaries.per_touch(data)
+    rows = rows[(rows.backing == "anon") & ~rows.cold & ~rows.together & (rows.delivery == "plain")]
+    shown_rows = []
+    for stride, where in _STRIDES.items():
+        for touch in ("first read", "first write"):
+            for threads in (1, 2):
+                cell = rows[(rows.stride_kib == stride) & (rows.touch == touch) & (rows.threads == threads)]
+                ratio = _ratio(cell, "tables", "fresh")
+                if ratio:
+                    shown_rows.append({"touched": where, "touch": touch, "threads": threads, "with / without": ratio})
+    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+
+
+def after_discards(data: Dataset) -> Table:
+    """Return the time of a first touch after a discard by pieces over that after one call, and the tables it grew."""
+    rows = summaries.per_touch(data)
+    rows = rows[(rows.backing == "anon") & ~rows.cold & (rows.threads == 1)]
+    shown_rows = []
+    for stride, where in _STRIDES.items():
+        for touch in ("first read", "first write"):
+            cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
+            ratio = _ratio(cell, "discarded_pieces", "discarded_whole")
+            if ratio:
+                grown = {p: cell[cell.preparation == p].table_growth_kib.median() for p in _DISCARDS}
+                tables = {f"tables grown, {name}": format_size(float(grown[p]) * 1024) for p, name in _DISCARDS.items()}
+                shown_rows.append({"touched": where, "touch": touch, "pieces / one call": ratio} | tables)
+    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+
+
+_DISCARDS = {"discarded_pieces": "pieces", "discarded_whole": "one call"}
+
+
+def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
+    """Return the ratio of the medians of two preparations in words; None unless both were measured."""
+    above, below = (
+        child_medians(list(part.ns_per_touch), list(part.block))
+        for part in (rows[rows.preparation == top], rows[rows.preparation == bottom])
+    )
+    return shown(ratio_interval(above, below)) if above and below else None
+
+
+def read_faults(data: Dataset) -> Table:
+    """Return faults and time of a first read, a second read and the write after them, every page touched."""
+    frame = summaries.df_faults(data)
+    frame = frame[(frame.backing == "anon") & (frame.stride_kib == 4) & (frame.threads == 1)]
+    rows = []
+    for (preparation, delivery), group in frame.groupby(["preparation", "delivery"], sort=False):
+        passes = {one.touch: one for one in summaries.records(group)}
+        if "first read" in passes:
+            row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
+            for touch in ("first read", "second read", "write after reads"):
+                row[touch] = format_ns(passes[touch].ns_per_touch)
+                row[f"faults, {touch}"] = _count(passes[touch].faults_per_touch)
+            rows.append(row)
+    return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
+
+
+def accounts(data: Dataset) -> Table:
+    """Return what each way of protecting an empty range leaves in it, by backing."""
+    frame = summaries.df_zeropages(data)
+    rows = []
+    for one in summaries.records(frame[frame.step == "protected"]):
+        rows.append(
+            {
+                "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
+                "design": one.design,
+                "range": format_size(one.size_kib * 1024),
+                "real memory": format_size(one.filled_kib * 1024),
+                "maps a zeropage": _size(one.zeropages_kib),
+                "by huge entries": _size(one.huge_kib),
+                "page tables": format_size(one.table_growth_kib * 1024),
+                "a write is": "reported" if one.reported else "lost",
+            }
+        )
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _size(kib: float) -> str:
+    return "not measured" if pd.isna(kib) else format_size(kib * 1024)
+
+
+def without_huge_zeropage(data: Dataset) -> Table:
+    """Return the time to prepare and protect with THP on, with the huge zeropage and without it."""
+    frame = summaries.df_zeropages(data)
+    frame = frame[(frame.backing == "anon_thp") & (frame.step == "protected")]
+    rows = []
+    for one in summaries.records(frame):
+        times = {"prepare": _interval(one, "prepare_ns"), "protect": _interval(one, "protect_ns")}
+        found = {"real memory": format_size(one.filled_kib * 1024)}
+        rows.append({"design": one.design, "huge zeropage": one.huge_zeropage} | times | found)
+    return Table(pd.DataFrame(rows or [{"design": "not measured"}]), index=False)
+
+
+def attempts(published: Dataset) -> Table:
+    """Return who tried to forbid zeropages, and what became of it."""
+    columns = ["date", "architecture", "what", "outcome", "source"]
+    return Table(published.table("attempts")[columns].fillna(""), index=False)
