@@ -93,7 +93,7 @@ _DECADES = {10**power: f"{10 ** (power % 3)} {_UNITS[power // 3]}" for power in 
 def time_axis(title: str, every: int = 1, values: Iterable[float] = ()) -> dict[str, Any]:
     """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many.
 
-    With ``values`` the axis reaches as far as they do; where that is little more than a decade, 2 and 5 are labelled too.
+    With ``values`` the axis reaches as far as they do; where that is little more than a decade, 2 and 5 are labelled.
     """
     reached = log_range(values)
     names = _DECADES
