@@ -106,7 +106,7 @@ def test_a_machine_that_tells_nothing(tmp_path):
 
 
 def test_the_keys_are_those_of_provenance_less_the_campaign_s_own(tmp_path):
-    campaign = {"suite", "started_utc", "duration_s"}
+    campaign = {"suite", "started_utc", "duration_s", "resumed"}
     assert list(facts.collect(root=tmp_path)) == [key for key in provenance.KEYS if key not in campaign]
 
 

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from uffdlab.backing import MIB
 from uffdlab.host import memory
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs
+from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.runner import Block
 
 pytestmark = pytest.mark.uffd
 
@@ -113,7 +116,8 @@ def assert_whole(home: Path, resumed: int, blocks: int = BLOCKS) -> None:
 
 
 def test_children_killed_at_random_moments_lose_no_finished_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    undisturbed = runner.run([block()])
+    spec = asdict(ProtectSpec("anon", "preread", 32 * MIB, repeats=30))  # half of its life it measures
+    undisturbed = runner.run([Block(0, "protect", spec)])
     life_s = undisturbed.tables["outcomes"][0]["duration_ms"] / 1000
     moments = random.Random(20230216)
     started: list[int] = []
@@ -126,7 +130,7 @@ def test_children_killed_at_random_moments_lose_no_finished_sample(monkeypatch: 
 
     with monkeypatch.context() as patched:
         patched.setattr(runner, "_started", doomed)
-        rows = runner.run([block(number) for number in range(KILLS)])
+        rows = runner.run([Block(number, "protect", spec) for number in range(KILLS)])
     ended = Counter(outcomes(rows))
     assert set(ended) <= {"ok", "killed"}
     assert ended["killed"] >= KILLS // 5, ended
@@ -241,6 +245,8 @@ def test_a_campaign_killed_again_and_again_measures_every_block_once(child_code:
     refusal = sentence(uffdlab_run(*MEASURE, cwd=home, env=environment()))
     assert f"{done} of {blocks} blocks are kept in" in refusal
     assert len(results(home)) == done, "a campaign begun anew overwrites nothing"
+    refusal = sentence(uffdlab_run(*RESUME, "--seed=6", cwd=home, env=environment()))
+    assert refusal == "the campaign was begun with --seed 5: leave --seed out to go on with it"
     for _ in range(kills - 1):
         done = measure_until_killed(home, *RESUME, after_s=moments.uniform(0, 0.2))
         assert done < blocks
