@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""Every way the claims about later faults, the zeropage and equal states can come out, on datasets made up for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_later import dataset, filled, populated, same, touched
+
+from uffdlab import claims, datasets
+from uffdlab.claims import zeropages
+
+Rows = list[dict[str, Any]]
+
+
+def judge(tmp_path: Path, id_: str, **tables: Rows) -> claims.Verdict:
+    return claims.verdict(id_, dataset(tmp_path / "d", **tables))
+
+
+# --- prealloc-speeds-faults ------------------------------------------------------------------------------------------
+
+
+def prealloc(ratio: dict[int, float], children: int = 9, threads: tuple[int, ...] = (1, 2)) -> Rows:
+    """Return first touches with and without tables; ``ratio`` by stride in KiB."""
+    return [
+        row
+        for stride, factor in ratio.items()
+        for touch in ("first read", "first write")
+        for n in threads
+        for preparation, ns in (("tables", 1000 * factor), ("fresh", 1000))
+        for row in touched(preparation, "plain", touch, ns, stride_kib=stride, threads=n, children=children)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [
+        ({2048: 0.5, 4: 0.6}, "holds"),
+        ({2048: 0.5, 4: 1.0}, "holds if"),
+        ({2048: 0.9, 4: 1.0}, "does not hold"),
+        ({2048: 0.8, 4: 1.0}, "not decided"),
+        ({2048: 0.5}, "not decided"),
+    ],
+)
+def test_tables_in_place_speed_up_faults(tmp_path: Path, ratio: dict[int, float], verdict: str) -> None:
+    assert judge(tmp_path, "prealloc-speeds-faults", faults=prealloc(ratio)).verdict == verdict
+
+
+def test_the_cases_in_which_tables_help_are_named(tmp_path: Path) -> None:
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 1.0}))
+    assert "first read, one per 2 MiB, 1 thread;" in (found.condition or "")
+    assert "every page" not in (found.condition or "")
+    assert found.effect == pytest.approx(0.5, rel=0.01)
+
+
+def test_one_thread_alone_does_not_decide_about_locks(tmp_path: Path) -> None:
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.5}, threads=(1,)))
+    assert found.verdict == "not decided"
+    assert "2 threads" in found.because
+
+
+def test_too_few_children_do_not_decide_about_tables(tmp_path: Path) -> None:
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.6}, children=6))
+    assert found.verdict == "not decided"
+
+
+# --- reads-need-no-fault ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zeropage", "marker", "children", "verdict"),
+    [
+        (0, 1000, 9, "holds"),
+        (2, 1003, 9, "holds"),
+        (0, 500, 9, "holds if"),
+        (1000, 1000, 9, "does not hold"),
+        (0, 1000, 5, "not decided"),
+        (0, None, 9, "not decided"),
+    ],
+)
+def test_reads_of_a_mapped_zeropage_do_not_fault(
+    tmp_path: Path, zeropage: int, marker: int | None, children: int, verdict: str
+) -> None:
+    rows = touched("zeropage", "plain", "first read", 5, minor_faults=zeropage, children=children)
+    if marker is not None:
+        rows += touched("markers", "async", "first read", 900, minor_faults=marker, children=children)
+    assert judge(tmp_path, "reads-need-no-fault", faults=rows).verdict == verdict
+
+
+# --- zeropage-cow-shootdown ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zeropage", "marker", "verdict"),
+    [
+        (990, 1, "holds"),
+        (100, 1, "does not hold"),
+        (990, 400, "does not hold"),
+        (500, 1, "not decided"),
+        (990, 50, "not decided"),
+        (None, 1, "not decided"),
+    ],
+)
+def test_a_filled_zeropage_interrupts_the_other_thread(
+    tmp_path: Path, zeropage: int | None, marker: int, verdict: str
+) -> None:
+    rows = touched("markers", "async", "first write", 2000, tlb_ipis=marker, threads=2)
+    rows += touched("zeropage", "plain", "first write", 9000, tlb_ipis=zeropage, threads=2)
+    assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == verdict
+
+
+def test_interrupts_of_one_thread_decide_nothing(tmp_path: Path) -> None:
+    rows = touched("markers", "async", "first write", 2000) + touched("zeropage", "plain", "first write", 9000)
+    assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == "not decided"
+
+
+# --- table-fill-slower -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fill_ns", "verdict"), [(5000, "holds"), (500, "does not hold"), (1250, "not decided")])
+def test_filling_entries_is_slower_than_huge_zeropages(tmp_path: Path, fill_ns: int, verdict: str) -> None:
+    rows = populated("pte_marker", 0, fill_ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
+    assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == verdict
+
+
+def test_filling_entries_is_not_compared_across_sizes(tmp_path: Path) -> None:
+    rows = populated("pte_marker", 0, 5000, "anon_thp")
+    rows += [row | {"size_kib": 4 << 20} for row in populated("populate_read", 900, 100, "anon_thp")]
+    assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == "not decided"
+
+
+# --- forbidden-zeropage ----------------------------------------------------------------------------------------------
+
+
+def relatives(markers: float, populate: float, reported: bool = True, of: int = 99, children: int = 9) -> Rows:
+    return [
+        row
+        for backing, huge in zeropages.RELATIVES[:of]
+        for design, share in (("pte_marker", markers), ("populate_read", populate))
+        for row in filled(backing, design, share, huge, reported=reported, children=children)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        (relatives(0, 1), "holds if"),
+        (relatives(0, 0), "does not hold"),
+        (relatives(0.5, 1), "does not hold"),
+        (relatives(0, 1, reported=False), "does not hold"),
+        (relatives(0, 1, of=5), "not decided"),
+        (relatives(0, 1, children=5), "not decided"),
+    ],
+)
+def test_markers_work_where_there_is_no_zeropage(tmp_path: Path, rows: Rows, verdict: str) -> None:
+    assert judge(tmp_path, "forbidden-zeropage", zeropages=rows).verdict == verdict
+
+
+def test_only_the_backings_that_behave_so_are_named(tmp_path: Path) -> None:
+    rows = relatives(0, 1)
+    for row in rows:
+        row["rss_growth_kib"] = 0 if row["backing"] == "shmem" else row["rss_growth_kib"]
+    found = judge(tmp_path, "forbidden-zeropage", zeropages=rows)
+    assert found.verdict == "holds if"
+    assert "shmem" not in found.because
+    assert "anonymous, THP on, no huge zeropage" in found.because
+
+
+def test_huge_pages_count_as_filled(tmp_path: Path) -> None:
+    rows = relatives(0, 0)
+    for row in rows:
+        row["hugetlb_growth_kib"] = 65536 if row["design"] == "populate_read" else 0
+    assert judge(tmp_path, "forbidden-zeropage", zeropages=rows).verdict == "holds if"
+
+
+# --- zeropage-other-contexts -----------------------------------------------------------------------------------------
+
+
+def attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, str]) -> claims.Verdict:
+    fields = [
+        {"name": name, "type": "string"} for name in ("date", "author", "architecture", "what", "outcome", "source")
+    ]
+    made = [{"architecture": a, "outcome": o, "what": "a thing", "source": "a mail", "author": "A"} for a, o in rows]
+    table = datasets.Table("attempts", fields, made)
+    datasets.write(tmp_path / "published", id="published", title="x", tables=[table], provenance={}, kind="published")
+    monkeypatch.setattr(datasets, "locate", lambda name: tmp_path / "published")
+    return judge(tmp_path, "zeropage-other-contexts", faults=[])
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([("x86", "merged"), ("s390", "merged")], "holds"),
+        ([("x86", "posted"), ("s390", "merged")], "holds if"),
+        ([("s390", "merged")], "does not hold"),
+    ],
+)
+def test_other_contexts_are_counted_from_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], verdict: str
+) -> None:
+    assert attempts(tmp_path, monkeypatch, *rows).verdict == verdict
+
+
+# --- no-huge-zeropage-needed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("off_ns", "reported", "verdict"),
+    [
+        (100_000, True, "holds"),
+        (200_000, True, "does not hold"),
+        (50_000, True, "does not hold"),
+        (125_000, True, "not decided"),
+        (100_000, False, "does not hold"),
+        (None, True, "not decided"),
+    ],
+)
+def test_the_huge_zeropage_is_not_needed(tmp_path: Path, off_ns: int | None, reported: bool, verdict: str) -> None:
+    rows = filled("anon_thp", "pte_marker", 0, "on")
+    if off_ns:
+        off = filled("anon_thp", "pte_marker", 0, "off", reported=reported)
+        rows += [row | {"protect_ns": off_ns + 100 * i} for i, row in enumerate(off)]
+    assert judge(tmp_path, "no-huge-zeropage-needed", zeropages=rows).verdict == verdict
+
+
+# --- userspace-has-choice, patch-equals-populate ---------------------------------------------------------------------
+
+
+def equal(anon: int, thp: int) -> Rows:
+    ways = ("markers, read", "read loop", "MADV_POPULATE_READ")
+    return [same(b, way, 4096 if way == ways[0] else n) for b, n in (("anon", anon), ("anon_thp", thp)) for way in ways]
+
+
+@pytest.mark.parametrize(
+    ("anon", "thp", "verdict"),
+    [(4096, 4096, "holds"), (4096, 0, "holds if"), (4095, 4096, "does not hold")],
+)
+def test_user_space_has_the_choice(tmp_path: Path, anon: int, thp: int, verdict: str) -> None:
+    assert judge(tmp_path, "userspace-has-choice", equality=equal(anon, thp)).verdict == verdict
+
+
+def test_states_of_one_way_only_do_not_decide(tmp_path: Path) -> None:
+    rows = [row for row in equal(4096, 4096) if row["way"] != "read loop"]
+    assert judge(tmp_path, "userspace-has-choice", equality=rows).verdict == "not decided"
+
+
+@pytest.mark.parametrize(
+    ("pages", "loop_ns", "verdict"),
+    [
+        (4096, 2000, "holds if"),
+        (4096, 1000, "does not hold"),
+        (4095, 2000, "does not hold"),
+        (4096, 1253, "not decided"),
+        (4096, None, "not decided"),
+    ],
+)
+def test_populating_equals_the_patch(tmp_path: Path, pages: int, loop_ns: int | None, verdict: str) -> None:
+    samples = populated("populate_read", 1000, 100) + (populated("preread", loop_ns, 100) if loop_ns else [])
+    assert judge(tmp_path, "patch-equals-populate", equality=equal(pages, 0), samples=samples).verdict == verdict

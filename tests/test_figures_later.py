@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Frames, figures and tables of later faults, accounts, resolves and equal states say what their rows say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from synthetic_later import dataset, filled, latencies, populated, protocol, resolved, same, touched
+
+from uffdlab import figures, notebook, summaries, tables
+from uffdlab.datasets import Dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    faults: list[dict[str, Any]] = []
+    for stride in (4, 2048):
+        for threads in (1, 2):
+            for touch in ("first read", "first write", "second read", "write after reads"):
+                at = {"stride_kib": stride, "threads": threads}
+                faults += touched("fresh", "plain", touch, 1000, **at)
+                faults += touched("tables", "plain", touch, 600, **at)
+                faults += touched("discarded_whole", "plain", touch, 1000, **at, table_growth_kib=128)
+                faults += touched("discarded_pieces", "plain", touch, 500, **at)
+    shot = touched("zeropage", "plain", "first write", 9000, threads=2, tlb_ipis=970)
+    timed = [row for row in faults if row["touch"] == "first write" and row["threads"] == 1]
+    return dataset(
+        tmp_path_factory.mktemp("d") / "d",
+        faults=faults + shot,
+        fault_latencies=latencies(timed, (512, 90), (1024, 9), (4096, 1)),
+        zeropages=filled("shmem", "populate_read", 1) + filled("shmem", "pte_marker", 0)
+        + filled("anon_thp", "pte_marker", 0, "off"),
+        resolves=resolved("zeropage", 4, 4, "first", 800) + resolved("zeropage", 2048, 2048, "first", 51200)
+        + resolved("huge_page", 4, 2048, "first", 5000) + resolved("huge_page", 4, 2048, "second", 1000),
+        equality=[same("anon", "markers, read", 4096), same("anon", "read loop", 1024)],
+        samples=populated("preread", 900, 100)
+        + [row | {"populated": 0.5, "cluster_pages": 1024} for row in populated("preread", 500, 100)],
+        published_runs=protocol("madvise", "PRE-READ", 1, 3_000_000) + protocol("always", "PRE-READ", 1, 30_000),
+    )  # fmt: skip
+
+
+FIGURES = (
+    "plot_later_faults", "plot_latencies", "plot_threads", "plot_zeropages", "plot_resolve", "plot_equality",
+    "plot_populated",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_names_its_origin_and_its_units(data: Dataset, name: str) -> None:
+    figure: go.Figure = getattr(figures, name)(data)
+    assert "made-up · Linux 6.18.0-test" in figure.layout.meta["origin"]
+    assert figure.layout.meta["caption"]
+    assert any(len(trace.x) for trace in figure.data)
+    for trace in figure.data:
+        assert len(trace.x) == len(trace.y) == len(trace.customdata) == len(trace.hovertext)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_nothing_says_so(tmp_path: Path, name: str) -> None:
+    tables_ = ("samples", "faults", "fault_latencies", "zeropages", "resolves", "equality")
+    figure: go.Figure = getattr(figures, name)(dataset(tmp_path / "d", **{table: [] for table in tables_}))
+    assert any("made-up holds no" in note.text for note in figure.layout.annotations)
+    assert not figure.layout.sliders
+
+
+def test_times_are_of_a_touch_and_medians_of_children(data: Dataset) -> None:
+    rows = summaries.df_faults(data)
+    [row] = rows[(rows.preparation == "tables") & (rows.touch == "first read") & (rows.stride_kib == 4)
+                 & (rows.threads == 1)].to_dict("records")  # fmt: skip
+    assert (row["ns_per_touch"], row["n"], row["children"]) == (604, 9, 9)
+    assert row["ns_per_touch_low"] < 604 < row["ns_per_touch_high"]
+
+
+def test_a_share_slower_starts_at_all_and_ends_at_the_slowest(data: Dataset) -> None:
+    rows = summaries.df_latencies(data, 4, "first write")
+    rows = rows[rows.preparation == "fresh"]
+    assert list(rows.slower) == [1.0, pytest.approx(0.1), pytest.approx(0.01)]
+    assert set(rows.timed) == {900}
+
+
+def test_a_stride_slider_shows_what_was_touched_at_each_stride(data: Dataset) -> None:
+    [slider] = figures.plot_later_faults(data).layout.sliders
+    assert [step.label for step in slider.steps] == ["every page", "one per 2 MiB"]
+    first, second = (step.args[0]["visible"] for step in slider.steps)
+    assert all(a != b for a, b in zip(first, second, strict=True))
+
+
+def test_interrupts_are_drawn_per_touch(data: Dataset) -> None:
+    figure = figures.plot_threads(data)
+    drawn = {name: x for trace in figure.data if trace.xaxis == "x2"
+             for name, x in zip(trace.customdata, trace.x, strict=True)}  # fmt: skip
+    assert drawn["zeropage, not protected, 2 threads, a half each"] == pytest.approx(0.97)
+
+
+def test_real_memory_is_drawn_as_a_share_of_the_range(data: Dataset) -> None:
+    drawn = {
+        name: x for trace in figures.plot_zeropages(data).data if trace.visible
+        for name, x in zip(trace.customdata, trace.x, strict=True)
+    }  # fmt: skip
+    assert drawn["shmem: MADV_POPULATE_READ, then protect"] == 100
+    assert drawn["shmem: PTE markers"] == 0
+
+
+def test_a_batch_is_priced_by_the_page(data: Dataset) -> None:
+    rows = summaries.df_resolves(data).set_index(["state", "piece_kib", "pass"])
+    assert rows.loc[("zeropage", 4, "first"), "ns_per_page"] == pytest.approx(800, abs=1)
+    assert rows.loc[("zeropage", 2048, "first"), "ns_per_page"] == pytest.approx(100, abs=1)
+    assert rows.loc[("huge_page", 4, "second"), "ns_per_call"] == pytest.approx(1000, abs=1)
+
+
+def test_the_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> None:
+    figure = figures.plot_published(notebook.load_published(), data)
+    runs = [trace for trace in figure.data if "protocol" in trace.name]
+    assert [list(trace.x) for trace in runs] == [[3_000_004], [30_004]]
+    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "64 GiB"]
+    moved = [x for trace, x in zip(figure.data, step.args[0]["x"], strict=True) if "protocol" in trace.name]
+    assert moved == [[], []]
+
+
+def test_tables_of_a_notebook_show_ratios_counts_and_bounds(data: Dataset) -> None:
+    assert "0.602 (" in repr(tables.with_tables(data))
+    assert "0.502 (" in repr(tables.after_discards(data))
+    assert "128 KiB" in repr(tables.after_discards(data))
+    least = tables.least_work(data).frame.set_index(["touch", "page table holds"])
+    assert least.loc[("first write", "fresh (plain)"), "zeroed"] == "8 KiB"
+    assert least.loc[("first write", "markers (async)"), "time"] == "not measured"
+    assert "shmem" in repr(tables.accounts(data))
+    assert "off" in repr(tables.without_huge_zeropage(data))
+    assert "fresh (plain)" in repr(tables.read_faults(data))
+
+
+def test_the_attempts_are_listed_with_their_sources() -> None:
+    listed = tables.attempts(notebook.load_published()).frame
+    assert {"merged", "posted"} == set(listed.outcome)
+    assert listed.source.str.len().gt(0).all()
