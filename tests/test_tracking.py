@@ -205,6 +205,7 @@ def test_the_frame_divides_by_pages_by_size_and_by_the_scan(tmp_path: Path) -> N
     assert (events.collect_per_gib_ns, scan.collect_per_gib_ns) == (32_000_000, 4_000_000)
     assert (events.page_ratio, events.collect_ratio) == (pytest.approx(8), pytest.approx(8))
     assert (events.page_ratio_low, scan.n) == (pytest.approx(8), 7)
+    assert scan[["page_ratio", "collect_ratio"]].isna().all(), "nothing is compared with itself"
     assert untracked[["collect_per_gib_ns", "collect_ratio"]].isna().all()
     assert clean.loc["async_scan"].collect_per_gib_ns == 800_000
     assert clean.loc["async_scan"][["per_page_ns", "page_ratio"]].isna().all(), "no page costs nothing"

@@ -33,8 +33,8 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
 
     ``collect_per_gib_ns``: the scan, or protecting again after events, per GiB of range. ``per_page_ns``: writing and
     collecting, per dirty page (missing where none was written). ``page_ratio`` and ``collect_ratio`` divide them by
-    those of ``async_scan`` in the same configuration. ``wrong_pages`` sums pages missed and pages reported wrongly, in
-    all samples; missing where nothing is reported.
+    those of ``async_scan`` in the same configuration (missing for itself). ``wrong_pages`` sums pages missed and pages
+    reported wrongly, in all samples; missing where nothing is reported.
     """
     samples = data.require("tracking", _NEEDED).copy()
     samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
@@ -43,7 +43,9 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     for key, group in samples.groupby(_POINT):
         methods = {str(method): one for method, one in group.groupby("method")}
         base = _children(methods["async_scan"]) if "async_scan" in methods else {}
-        rows += [dict(zip(_POINT, key, strict=True)) | _row(name, one, base) for name, one in methods.items()]
+        for name, one in methods.items():
+            beside = {} if name == "async_scan" else base
+            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, one, beside))
     columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
 
