@@ -32,7 +32,7 @@ def dataset(out: Path, **tables: list[dict[str, Any]]) -> datasets.Dataset:
 
 
 def touched(preparation: str, delivery: str, touch: str, ns: float, **more: Any) -> list[dict[str, Any]]:
-    """Return a warm row of each of nine children, 1000 touches of ``ns`` to ``ns + 8`` each, unless ``more`` says so."""
+    """Return a warm row of each of nine children: 1000 touches of ``ns`` to ``ns + 8``, unless ``more`` says so."""
     rows = []
     for i in range(more.pop("children", CHILDREN)):
         row: dict[str, Any] = {"block": next(_CHILDREN), "sample": 1, "cold": False, "backing": "anon"}

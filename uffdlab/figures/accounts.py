@@ -60,7 +60,6 @@ def plot_zeropages(data: Dataset) -> go.Figure:
 
 def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], step: str) -> None:
     colour, symbol, label, lift = _FILLS[design]
-    rows = rows[[case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]]
     places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     figure.add_scatter(
         x=rows.filled_kib.tolist(),

@@ -53,7 +53,7 @@ def plot_later_faults(data: Dataset) -> go.Figure:
             shown_at.append(stride)
     caption = (
         "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
-        "resolved by a handler thread on another CPU, an async fault by the kernel. Both axes logarithmic."
+        "resolved by a handler thread on the same CPU, an async fault by the kernel. Both axes logarithmic."
     )
     style.styled(figure, caption, [data.origin()], (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
     figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
@@ -178,8 +178,8 @@ def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
     colours = (style.BLUE, style.VERMILLION, style.ORANGE)
     for colour, (crowd, (label, symbol)) in zip(colours, _CROWDS.items(), strict=True):
         chosen = rows[(rows.threads == crowd[0]) & (rows.together == crowd[1])]
-        keys = list(zip(chosen.preparation, chosen.delivery, strict=True))
-        chosen = chosen[[key in _THREADED for key in keys]]
+        wanted = [key in _THREADED for key in zip(chosen.preparation, chosen.delivery, strict=True)]
+        chosen = chosen[pd.Series(wanted, index=chosen.index, dtype=bool)]
         for column, measure in ((1, "ns_per_touch"), (2, "ipis_per_touch")):
             _add_crowd(figure, chosen[chosen[measure].notna()], measure, column, (colour, symbol, label))
     caption = (

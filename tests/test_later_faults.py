@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""Probes of what happens after protecting, against a real kernel: faults, events, tables and memory, exactly."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from uffdlab.backing import GIB, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.host import features, settings
+from uffdlab.probes import equality, faults, published, resolve, zeropages
+from uffdlab.probes.equality import EqualitySpec
+from uffdlab.probes.faults import FaultsSpec
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.options import spec_of
+from uffdlab.probes.published import PublishedSpec
+from uffdlab.probes.resolve import ResolveSpec
+from uffdlab.probes.zeropages import ZeropagesSpec
+
+SIZE = 4 * MIB
+PAGES = SIZE // (4 * KIB)
+SOME_FAULTS = 24  # of thread stacks and of Python meanwhile
+
+
+@pytest.fixture
+def _huge_zeropage() -> None:
+    for name, wanted in (("thp_enabled", ("always", "madvise")), ("thp_use_zero_page", ("1",))):
+        if settings.current(name) not in wanted:
+            pytest.skip(f"{name} is {settings.current(name)}: reads map no huge zeropage")
+
+
+def _needs(*names: str) -> None:
+    offered = features.query()
+    missing = [name for name in names if not offered.has(name)]
+    if missing:
+        pytest.skip(f"this kernel does not offer {', '.join(missing)}")
+
+
+def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
+    rows = [row for table, row in faults.run(FaultsSpec(*spec, **{"size_bytes": SIZE, **more})) if table == "faults"]
+    return {row["touch"]: row for row in rows}
+
+
+# --- what specs refuse -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: FaultsSpec(preparation="magic"), "unknown preparation 'magic': choose one of fresh, tables"),
+        (lambda: FaultsSpec(delivery="mail"), "unknown delivery 'mail'"),
+        (lambda: FaultsSpec(access="execute"), "unknown access 'execute'"),
+        (lambda: FaultsSpec(backing="hugetlb_2m_private"), "unknown backing"),
+        (lambda: FaultsSpec(delivery="event"), "after fresh a touch is delivered plain only"),
+        (lambda: FaultsSpec("shmem", "zeropage"), "zeropage is prepared on anon only"),
+        (lambda: FaultsSpec(stride_bytes=8192), "stride 8192 B: choose 4KiB, 2MiB or 1GiB"),
+        (lambda: FaultsSpec(size_bytes=0), "gives 1 threads no whole strides each"),
+        (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "no whole strides each"),
+        (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "17 threads: choose 1 to 16"),
+        (lambda: FaultsSpec(threads=0), "0 threads: choose 1 to 16"),
+        (lambda: FaultsSpec(repeats=0), "repeats is 0"),
+        (lambda: ZeropagesSpec(design="async"), "unknown design 'async'"),
+        (lambda: ZeropagesSpec(huge_zeropage="maybe"), "unknown huge_zeropage 'maybe'"),
+        (lambda: ZeropagesSpec("hugetlb_1g_private"), "not a positive multiple of 1048576 KiB"),
+        (lambda: ResolveSpec(state="cloud"), "unknown state 'cloud'"),
+        (lambda: ResolveSpec(piece_bytes=100), "whole pages of 4 KiB"),
+        (lambda: ResolveSpec(piece_bytes=2 * MIB, stride_bytes=MIB), "a piece fits its stride"),
+        (lambda: EqualitySpec("hugetlb_2m_private"), "unknown backing"),
+        (lambda: EqualitySpec(size_bytes=4096), "not a positive multiple of 2048 KiB"),
+        (lambda: PublishedSpec(thp="sometimes"), "unknown thp 'sometimes'"),
+        (lambda: PublishedSpec(size_bytes=-1), "not a positive multiple"),
+    ],
+)
+def test_a_spec_says_what_is_wrong_with_it(make: Any, said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        make()
+    assert said in str(caught.value)
+
+
+def test_words_become_a_spec_and_what_is_not_given_keeps_its_default() -> None:
+    spec = spec_of("faults", {"preparation": "tables", "stride": "2MiB", "size": "1GiB", "together": "false"}, 7)
+    assert FaultsSpec(**spec) == FaultsSpec("anon", "tables", size_bytes=GIB, stride_bytes=2 * MIB, repeats=9)
+    assert spec_of("protect", {}, 7)["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"colour": "blue"}, "probe faults takes no 'colour': it takes backing, preparation, delivery"),
+        ({"together": "perhaps"}, "together 'perhaps' is neither true nor false"),
+        ({"threads": "two"}, "--threads 'two' is not a whole number"),
+    ],
+)
+def test_words_that_fit_no_field_are_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        spec_of("faults", given, 1)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "needs"),
+    [
+        (FaultsSpec(size_bytes=64 * MIB), Needs(64 * KIB + 128 + 4)),
+        (FaultsSpec("anon", "tables", size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 131072 + 4)),
+        (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 64 * 4 + 4)),
+        (FaultsSpec(size_bytes=64 * MIB, threads=2), Needs(64 * KIB + 128 + 4, cpus=2)),
+        (
+            ZeropagesSpec("anon_thp", huge_zeropage="off"),
+            Needs(64 * KIB + 128, {}, True, 1, {"thp_use_zero_page": "0"}),
+        ),
+        (ZeropagesSpec("hugetlb_2m_shared"), Needs(0, {2048: 32})),
+        (ResolveSpec("huge_page"), Needs(64 * KIB + 128, thp=True)),
+        (ResolveSpec("marker"), Needs(128)),
+    ],
+)
+def test_needs_name_memory_huge_pages_cpus_and_settings(spec: Any, needs: Needs) -> None:
+    assert spec.needs() == needs
+
+
+def test_more_cpus_than_there_are_is_said() -> None:
+    assert "CPUs to pin threads to" in str(Needs(cpus=1 + os.cpu_count()).missing())  # type: ignore[operator]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def _close(counted: int, wanted: int) -> bool:
+    return wanted <= counted <= wanted + SOME_FAULTS
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(
+    ("preparation", "delivery", "first_reads", "writes_after"),
+    [
+        ("fresh", "plain", PAGES, PAGES),
+        ("tables", "plain", PAGES, PAGES),
+        ("zeropage", "plain", 0, PAGES),
+        ("markers", "async", PAGES, PAGES),
+        ("discarded_whole", "plain", PAGES, PAGES),
+        ("written", "plain", 0, 0),
+    ],
+)
+def test_which_reads_and_writes_fault(preparation: str, delivery: str, first_reads: int, writes_after: int) -> None:
+    if delivery == "async":
+        _needs("WP_UNPOPULATED", "WP_ASYNC")
+    elif preparation == "tables":
+        _needs("WP_UNPOPULATED")
+    rows = passes("anon", preparation, delivery, "read")
+    assert _close(rows["first read"]["minor_faults"], first_reads)
+    assert _close(rows["second read"]["minor_faults"], 0)
+    assert _close(rows["write after reads"]["minor_faults"], writes_after)
+    assert all(row["touches"] == PAGES and row["busy_ns"] > 0 for row in rows.values())
+
+
+@pytest.mark.uffd
+def test_tables_in_place_are_not_made_again() -> None:
+    _needs("WP_UNPOPULATED")
+    with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in ("tables", "fresh"))
+    assert without["first write"]["table_growth_kib"] >= 32 * 4
+    assert with_["first write"]["table_growth_kib"] <= 16
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(
+    ("preparation", "access", "touch", "wp", "missing"),
+    [
+        ("markers", "write", "first write", PAGES, 0),
+        ("markers", "read", "first read", 0, 0),
+        ("zeropage", "write", "first write", PAGES, 0),
+        ("written", "write", "first write", PAGES, 0),
+        ("missing_wp", "write", "first write", 0, PAGES),
+        ("missing_wp", "read", "first read", 0, PAGES),
+        ("missing_wp", "read", "write after reads", PAGES, 0),
+    ],
+)
+def test_which_touches_are_events(preparation: str, access: str, touch: str, wp: int, missing: int) -> None:
+    if preparation == "markers":
+        _needs("WP_UNPOPULATED")
+    row = passes("anon", preparation, "event", access)[touch]
+    assert (row["wp_events"], row["missing_events"], row["failed_events"]) == (wp, missing, 0)
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("together", [False, True])
+def test_two_threads_touch_every_page_once(together: bool) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU only")
+    row = passes("anon", "fresh", threads=2, together=together)["first write"]
+    assert row["touches"] == PAGES
+    assert _close(row["minor_faults"], PAGES) or row["minor_faults"] > PAGES, "a race for a table may fault twice"
+    assert row["rss_growth_kib"] >= SIZE // KIB - 512
+    assert row["busy_ns"] > 0
+
+
+@pytest.mark.uffd
+def test_latencies_are_of_warm_samples_and_of_some_touches() -> None:
+    rows = [r for t, r in faults.run(FaultsSpec(size_bytes=SIZE, repeats=2)) if t == "fault_latencies"]
+    first = [row for row in rows if row["touch"] == "first write"]
+    assert {row["sample"] for row in rows} == {1}
+    assert sum(row["count"] for row in first) == PAGES // faults.SAMPLE_EVERY[faults.PAGE]
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(
+    ("run", "spec", "table", "fields"),
+    [
+        (faults.run, FaultsSpec(size_bytes=SIZE), "faults", faults.FIELDS),
+        (faults.run, FaultsSpec(size_bytes=SIZE), "fault_latencies", faults.LATENCY_FIELDS),
+        (zeropages.run, ZeropagesSpec(size_bytes=SIZE), "zeropages", zeropages.FIELDS),
+        (resolve.run, ResolveSpec(size_bytes=SIZE), "resolves", resolve.FIELDS),
+        (equality.run, EqualitySpec("shmem", SIZE), "equality", equality.FIELDS),
+        (published.run, PublishedSpec(2 * MIB), "published_runs", published.FIELDS),
+    ],
+)
+def test_rows_have_the_declared_columns(run: Any, spec: Any, table: str, fields: list[dict[str, Any]]) -> None:
+    _needs("WP_UNPOPULATED")
+    rows = [row for name, row in run(spec) if name == table]
+    assert rows
+    assert all({"block", *row} == {field["name"] for field in fields} for row in rows)
+
+
+# --- what filling maps -----------------------------------------------------------------------------------------------
+
+
+def steps(spec: ZeropagesSpec) -> dict[str, dict[str, Any]]:
+    return {row["step"]: row for _, row in zeropages.run(spec)}
+
+
+@pytest.mark.uffd
+def test_resolving_a_huge_zeropage_by_4_kib_splits_it_and_by_2_mib_fills_it(_huge_zeropage: None) -> None:  # noqa: PT019
+    found = steps(ZeropagesSpec("anon_thp", size_bytes=SIZE))
+    before, small, whole = (found[step] for step in zeropages.STEPS)
+    if before["zeropages"] is None:
+        pytest.skip("this kernel has no PAGEMAP_SCAN")
+    assert (before["zeropages"], before["huge_pages"]) == (PAGES, PAGES)
+    assert (small["zeropages"], small["huge_pages"]) == (PAGES - 2, 0)
+    assert (whole["zeropages"], whole["huge_pages"]) == (0, PAGES)
+    assert whole["rss_growth_kib"] - before["rss_growth_kib"] >= SIZE // KIB - 512
+    assert (before["reported"], small["reported"], whole["reported"]) == (True, True, False)
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("design", zeropages.FILLS)
+def test_shmem_has_no_zeropage(design: str) -> None:
+    _needs("WP_UNPOPULATED")
+    row = steps(ZeropagesSpec("shmem", design, size_bytes=SIZE))["protected"]
+    assert row["zeropages"] in (0, None)
+    filled = 0 if design == "pte_marker" else SIZE // KIB
+    assert row["rss_growth_kib"] == pytest.approx(filled, abs=512)
+    assert row["reported"]
+
+
+# --- resolving, equal states, the published protocol -----------------------------------------------------------------
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("state", "huge"), [("zeropage", 0), ("huge_zeropage", PAGES), ("huge_page", PAGES)])
+def test_the_first_piece_of_a_huge_page_splits_it(state: str, huge: int, _huge_zeropage: None) -> None:  # noqa: PT019
+    rows = [row for _, row in resolve.run(ResolveSpec(state, SIZE, stride_bytes=2 * MIB))]
+    assert [row["pass"] for row in rows] == ["first", "second"]
+    assert [row["calls"] for row in rows] == [2, 2]
+    assert [row["huge_before_pages"] for row in rows] in ([huge, 0], [None, None])
+    assert [row["huge_after_pages"] for row in rows] in ([0, 0], [None, None])
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("piece", "calls"), [(4 * KIB, PAGES), (64 * KIB, PAGES // 16), (SIZE, 1)])
+def test_a_batch_is_one_call(piece: int, calls: int) -> None:
+    _needs("WP_UNPOPULATED")
+    (row,) = [row for _, row in resolve.run(ResolveSpec("marker", SIZE, piece, piece))]
+    assert (row["calls"], row["pass"]) == (calls, "first")
+
+
+@pytest.mark.uffd
+def test_populating_small_pages_ends_in_the_state_of_markers_that_were_read() -> None:
+    _needs("WP_UNPOPULATED")
+    rows = [row for _, row in equality.run(EqualitySpec("anon", SIZE))]
+    assert {row["way"] for row in rows} == set(equality.WAYS)
+    assert all(row["pages"] == row["equal_pages"] == PAGES for row in rows)
+    assert {row["state"] for row in rows} == {"present+uffd_wp / PRESENT+PFNZERO"}
+
+
+@pytest.mark.uffd
+def test_populating_huge_pages_does_not(_huge_zeropage: None) -> None:  # noqa: PT019
+    _needs("WP_UNPOPULATED")
+    rows = [row for _, row in equality.run(EqualitySpec("anon_thp", SIZE))]
+    assert {row["way"]: row["equal_pages"] for row in rows} == {
+        "markers, read": PAGES,
+        "read loop": 0,
+        "MADV_POPULATE_READ": 0,
+    }
+
+
+@pytest.mark.uffd
+def test_the_published_protocol_unmaps_nothing_between_its_modes() -> None:
+    _needs("WP_UNPOPULATED")
+    rows = [row for _, row in published.run(PublishedSpec(SIZE, thp=settings.current("thp_enabled") or "madvise"))]
+    assert [row["mode"] for row in rows] == list(published.MODES)
+    assert [row["order"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["total_ns"] > 0 for row in rows)
+    assert rows[0]["table_growth_kib"] == 0, "the default touches nothing"
