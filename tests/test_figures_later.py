@@ -36,8 +36,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         resolves=resolved("zeropage", 4, 4, "first", 800) + resolved("zeropage", 2048, 2048, "first", 51200)
         + resolved("huge_page", 4, 2048, "first", 5000) + resolved("huge_page", 4, 2048, "second", 1000),
         equality=[same("anon", "markers, read", 4096), same("anon", "read loop", 1024)],
-        samples=populated("preread", 900, 100)
-        + [row | {"populated": 0.5, "cluster_pages": 1024} for row in populated("preread", 500, 100)],
+        samples=[
+            row | {"size_kib": 1 << 18, "populated": share, "cluster_pages": run}
+            for share, run in ((0.0, 1), (0.5, 1024))
+            for row in populated("preread", 900, 100)
+        ],
         published_runs=protocol("madvise", "PRE-READ", 1, 3_000_000) + protocol("always", "PRE-READ", 1, 30_000),
     )  # fmt: skip
 

@@ -72,6 +72,14 @@ def test_the_cost_of_an_entry_is_the_slope_without_the_constant(tmp_path: Path) 
     assert (cost["ns_per_entry_low"], cost["ns_per_entry_high"]) == (pytest.approx(8), pytest.approx(8))
 
 
+def test_a_prediction_is_checked_on_sizes_it_was_not_drawn_from(tmp_path: Path) -> None:
+    rows = marker_times(8, (1, 16))
+    rows += [row | {"size_kib": 4 << 20, "protect_ns": 2 * (1000 + 8 * (4 << 18))} for row in marker_times(8, (4,))]
+    [checked] = summaries.df_prediction_check(dataset(tmp_path / "d", rows)).to_dict("records")
+    assert (checked["backing"], checked["size_kib"]) == ("anon", 4 << 20)
+    assert checked["error"] == pytest.approx(-0.5)
+
+
 def test_one_size_gives_no_cost(tmp_path: Path) -> None:
     assert summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8, (4,)))).empty
 

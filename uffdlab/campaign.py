@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from uffdlab.journal import Journal
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.runner import Block, Rows
+from uffdlab.probes.suites import SUITES
 from uffdlab.units import format_size
 
 Say = Callable[[str], None]
@@ -108,6 +109,27 @@ def measure(
     if impossible:
         raise UffdlabError(impossible)
     left = list(blocks) if journal is None else journal.left()
+    with ExitStack() as stack:
+        stack.enter_context(_in_force(suite, allow_host_changes))
+        return _measured(blocks, left, suite, seed, allow_host_changes, say, progress, journal)
+
+
+def _in_force(suite: str | None, allow: bool) -> AbstractContextManager[object]:
+    """Return a block in which the host settings of a suite are in force."""
+    wanted = SUITES[suite].settings if suite in SUITES else {}
+    return settings.changed(wanted, allow=allow) if wanted else nullcontext()
+
+
+def _measured(
+    blocks: Sequence[Block],
+    left: Sequence[Block],
+    suite: str | None,
+    seed: int,
+    allow_host_changes: bool,
+    say: Say,
+    progress: Callable[[Block], None],
+    journal: Journal | None,
+) -> Campaign:
     known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
     if journal is not None:
         journal.check_host(known)

@@ -143,6 +143,21 @@ def without_huge_zeropage(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows or [{"design": "not measured"}]), index=False)
 
 
+def prediction_check(costs: Dataset) -> Table:
+    """Return how far the predictions lie from what was measured at sizes they were not drawn from."""
+    rows = [
+        {
+            "backing": BACKINGS[one.backing].short,
+            "size": format_size(one.size_kib * 1024),
+            "measured": format_ns(one.measured_ns),
+            "predicted": format_ns(one.predicted_ns),
+            "error": f"{one.error:+.0%}",
+        }
+        for one in summaries.records(summaries.df_prediction_check(costs))
+    ]
+    return Table(pd.DataFrame(rows or [{"backing": "no size between two others was measured"}]), index=False)
+
+
 def attempts(published: Dataset) -> Table:
     """Return who tried to forbid zeropages, and what became of it."""
     columns = ["date", "architecture", "what", "outcome", "source"]

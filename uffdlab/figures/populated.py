@@ -15,7 +15,7 @@ from uffdlab.units import format_size
 _DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 
 
-def plot_populated(data: Dataset, backing: str = "anon", size_kib: int = 1 << 20) -> go.Figure:
+def plot_populated(data: Dataset, backing: str = "anon", size_kib: int = 1 << 18) -> go.Figure:
     """Draw the time to prepare and protect against the fraction written beforehand; one panel per pattern."""
     points = summaries.df_protect(data)
     points = points[(points.n > 0) & (points.backing == backing) & (points.size_kib == size_kib)]

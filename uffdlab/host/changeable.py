@@ -40,6 +40,12 @@ def _pool(size_kib: int, title: str) -> Setting:
 
 _THP = "sys/kernel/mm/transparent_hugepage"
 
+
+def _by_size(size_kib: int, title: str) -> Setting:
+    path = f"{_THP}/hugepages-{size_kib}kB/enabled"
+    return Setting(f"mthp_{size_kib}", path, title, "choice", ("always", "inherit", "madvise", "never"))
+
+
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -52,6 +58,8 @@ SETTINGS: dict[str, Setting] = {
             "choice",
             ("always", "madvise", "never"),
         ),
+        _by_size(64, "huge pages of 64 KiB (mTHP)"),
+        _by_size(2048, "huge pages of 2 MiB"),
         Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
     )
 }

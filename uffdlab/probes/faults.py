@@ -47,7 +47,7 @@ PREPARATIONS: dict[str, Preparation] = {
     for one in (
         Preparation("fresh", "nothing", ("plain",), ("anon", "anon_thp", "shmem")),
         Preparation("tables", "page tables whose markers were cleared again", ("plain",)),
-        Preparation("markers", "a marker in every PTE", ("async", "event")),
+        Preparation("markers", "a marker in every PTE", ("async", "event"), ("anon", "anon_thp", "shmem")),
         Preparation("zeropage", "the zeropage, read in", DELIVERIES, ("anon",)),
         Preparation("huge_zeropage", "the huge zeropage, read in", DELIVERIES, ("anon_thp",)),
         Preparation("written", "pages written before", DELIVERIES),

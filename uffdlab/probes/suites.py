@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
@@ -41,11 +41,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Suite:
-    """How much is measured, probe by probe."""
+    """How much is measured, probe by probe, and the host settings that are in force meanwhile."""
 
     name: str
     title: str
     work: tuple[Work, ...]
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def _points(
@@ -78,6 +79,7 @@ _ROUNDS = 7
 
 
 _EMPTY = (0.0,)
+_FRACTIONS = (0.05, 0.25, 0.5, 0.75)
 
 
 def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], threads: int = 1) -> tuple[Any, ...]:
@@ -229,8 +231,8 @@ SUITES: dict[str, Suite] = {
                     (
                         *_points(_ORDINARY, DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
                         *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
-                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.05, 0.25, 0.75], warm=1),
-                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.05, 0.25, 0.5, 0.75], warm=1, cluster=1024),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
                         *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
@@ -253,6 +255,33 @@ SUITES: dict[str, Suite] = {
                 Work("tracking", _TRACKED, rounds=_ROUNDS),
                 Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
             ),
+        ),
+        Suite(
+            "mthp",
+            "memory in huge pages of 64 KiB instead of 2 MiB (anon_thp) beside small ones; wants --allow-host-changes",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work(
+                    "faults",
+                    _faults(
+                        64 * MIB,
+                        PAGE,
+                        *((b, "fresh", "plain", "read write") for b in ("anon", "anon_thp")),
+                        *((b, "markers", "async", "read write") for b in ("anon", "anon_thp")),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("zeropages", tuple(ZeropagesSpec("anon_thp", d, repeats=2) for d in FILLS), rounds=_ROUNDS),
+                Work("equality", (EqualitySpec("anon"), EqualitySpec("anon_thp"))),
+            ),
+            settings={"mthp_64": "madvise", "mthp_2048": "never"},
         ),
     )
 }

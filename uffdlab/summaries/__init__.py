@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
-from .entries import df_entry_costs, df_marker_times, predict_protect_ns
+from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
@@ -29,6 +29,7 @@ __all__ = [
     "df_latencies",
     "df_marker_times",
     "df_occupancy",
+    "df_prediction_check",
     "df_protect",
     "df_published",
     "df_published_runs",

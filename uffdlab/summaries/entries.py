@@ -51,6 +51,23 @@ def df_entry_costs(costs: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def df_prediction_check(costs: Dataset) -> pd.DataFrame:
+    """Return what the costs predict for the sizes between the smallest and the largest, which they were not drawn from.
+
+    Columns: ``backing``, ``size_kib``, ``measured_ns``, ``predicted_ns``, ``error`` (predicted / measured - 1).
+    """
+    measured = df_marker_times(costs)
+    rows = []
+    for cost in df_entry_costs(costs).itertuples():
+        sizes = measured[measured.backing == cost.backing]
+        between = sizes[(sizes.size_kib > sizes.size_kib.min()) & (sizes.size_kib < sizes.size_kib.max())]
+        for one in between.itertuples():
+            predicted, _, _ = predict_protect_ns(cost, float(one.size_kib))
+            row = {"backing": cost.backing, "size_kib": one.size_kib, "measured_ns": one.protect_ns}
+            rows.append(row | {"predicted_ns": predicted, "error": predicted / float(one.protect_ns) - 1})
+    return pd.DataFrame(rows, columns=["backing", "size_kib", "measured_ns", "predicted_ns", "error"])
+
+
 def predict_protect_ns(cost: Any, size_kib: float) -> tuple[float, float, float]:
     """Return (value, low, high) in ns of protecting an empty range of that size, from a row of ``df_entry_costs``.
 
