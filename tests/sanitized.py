@@ -16,7 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "sanitized"
-TESTS = ("test_native.py", "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py")
+TESTS = (
+    "test_native.py", "test_occupancy.py", "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py",
+    "test_later_faults.py",
+)  # fmt: skip
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"
 COMPILER = "gcc"
 

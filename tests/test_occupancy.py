@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -26,13 +28,14 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory
 from uffdlab.host import settings as host_settings
-from uffdlab.occupancy import Granularity, Occupancy, mappings, process, scanning
+from uffdlab.occupancy import Granularity, Occupancy, process, scanning
 from uffdlab.probes.holder import Content, held
 from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
 
 PAGE = 4 * KIB
 PER_UNIT = 2 * MIB // PAGE
 SIZE = 64 * MIB
+SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 pytestmark = built
@@ -45,13 +48,15 @@ def method(request: pytest.FixtureRequest) -> str:
             pytest.skip("this kernel has no PAGEMAP_SCAN")
     if request.param == "pagemap" and os.geteuid() != 0:
         pytest.skip("only root may see which page is the zeropage")
+    if request.param == "pagemap" and SANITIZED:
+        pytest.skip("the sanitizer maps 14 TiB: too many entries to read")
     name: str = request.param
     return name
 
 
 def the_one(pid: int, size: int, method: str | None = None) -> Occupancy:
-    """Return the process's only mapping of that size or more."""
-    (one,) = occupancy.scan(pid, size, method).mappings
+    """Return the process's only mapping of that size."""
+    (one,) = [one for one in occupancy.scan(pid, size, method).mappings if one.mapping.length == size]
     return one
 
 
@@ -207,14 +212,15 @@ def modelled(states: list[str], first: int, per_unit: int) -> tuple[dict[str, in
 
 @contextmanager
 def clipped(first: int) -> Iterator[Range]:
-    """Map 8 MiB of which the first pages are unmapped again: what is left begins within a unit."""
+    """Map 8 MiB of which the first pages are a mapping of their own: the other one begins within a unit."""
     with mapped(BACKINGS["anon"], 8 * MIB) as range_:
         if first:
-            native.probe()[1].ul_unmap(range_.address, first * PAGE)
+            start, length = ctypes.c_void_p(range_.address), ctypes.c_size_t(first * PAGE)
+            assert ctypes.CDLL(None).madvise(start, length, mmap.MADV_DONTFORK) == 0
         yield range_
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 700),
     st.lists(st.tuples(st.sampled_from([READ, WRITE]), st.integers(0, 2047), st.integers(1, 1100)), max_size=5),
@@ -238,7 +244,7 @@ def test_units_are_what_their_pages_are(first: int, touches: list[tuple[int, int
 def _methods() -> list[str]:
     """Return the methods that tell everything here."""
     best = occupancy.scan(os.getpid(), 1 << 40).method
-    return list(dict.fromkeys([best, *(["pagemap"] if os.geteuid() == 0 else [])]))
+    return list(dict.fromkeys([best, *(["pagemap"] if os.geteuid() == 0 and not SANITIZED else [])]))
 
 
 # Entries of a pagemap that this machine may not have: without swap there is nothing swapped.
@@ -257,7 +263,7 @@ ENTRIES = {
 }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(list(ENTRIES)), st.integers(1, 900)), min_size=1, max_size=12),
     st.integers(0, 1000),
@@ -269,7 +275,7 @@ def test_every_entry_of_a_pagemap_is_understood(
     directory = tmp_path_factory.mktemp("pagemap")
     (directory / "pagemap").write_bytes(bytes(first * 8) + struct.pack(f"<{len(entries)}Q", *entries))
     (directory / "kpageflags").write_bytes(struct.pack("<10Q", *[0] * 9, 1 << 24))
-    ffi, lib = native.probe()
+    _, lib = native.probe()
     account = lib.ul_occupancy_new(2 * MIB, GIB)
     with (directory / "pagemap").open("rb") as pagemap, (directory / "kpageflags").open("rb") as flags:
         end = (first + len(entries)) * PAGE
@@ -290,7 +296,6 @@ def test_every_entry_of_a_pagemap_is_understood(
     assert [run & 3 for run in runs for _ in range(run >> 2)] == [_kept(state) for state in states]
     assert frames_hidden == (HIDDEN in entries)
     assert cut == -errno.ESRCH, "a pagemap that ends is a process that ended"
-    assert ffi.NULL is not None
 
 
 def _kept(state: str) -> int:
@@ -319,7 +324,7 @@ def test_a_look_faults_nothing_in(method: str) -> None:
         before = settled(pid)
         found = occupancy.scan(pid, method=method, keep_runs=True)
         after = process.counters(pid)
-    one = max(found.mappings, key=lambda one: one.mapping.length)
+    (one,) = [one for one in found.mappings if one.mapping.length == 8 * GIB]
     assert one.granularities[0].whole["present"] == 256 * MIB // PAGE
     assert before == after, "VmPTE, RSS, minor faults"
     assert before.minor_faults is not None
@@ -331,7 +336,8 @@ def test_holes_are_skipped_and_not_read() -> None:
         found = occupancy.scan(pid, GIB)
     if found.method != "PAGEMAP_SCAN":
         pytest.skip("this kernel has no PAGEMAP_SCAN")
-    assert found.mappings[0].calls == 8, "per 16 GiB one scan, and one read to see that the process is still there"
+    (one,) = [one for one in found.mappings if one.mapping.length == 64 * GIB]
+    assert one.calls == 8, "per 16 GiB one scan, and one read to see that the process is still there"
 
 
 def test_more_stretches_than_one_call_returns_are_counted_once(method: str) -> None:
@@ -444,12 +450,21 @@ def test_a_process_that_executes_another_program_at_once_is_no_kernel_thread(
             occupancy.scan(pid, 64 * KIB, method)
 
 
+def _map_over(address: int, length: int) -> None:
+    """Map fresh private memory over a range: a hole there could be filled by any allocation meanwhile."""
+    map_ = ctypes.CDLL(None).mmap
+    map_.restype = ctypes.c_void_p
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10  # MAP_FIXED
+    where = (ctypes.c_void_p(address), ctypes.c_size_t(length))
+    assert map_(*where, mmap.PROT_READ, flags, -1, ctypes.c_long(0)) == address
+
+
 def test_what_is_unmapped_and_mapped_meanwhile_is_said(after_first_read: Any) -> None:
     with mapped(BACKINGS["shmem"], SIZE) as range_:
         more: list[mmap.mmap] = []
 
         def change() -> None:
-            native.probe()[1].ul_unmap(range_.address + MIB, MIB)
+            _map_over(range_.address + MIB, MIB)
             more.append(mmap.mmap(-1, SIZE + MIB))
 
         after_first_read(change)
@@ -457,16 +472,19 @@ def test_what_is_unmapped_and_mapped_meanwhile_is_said(after_first_read: Any) ->
         more.pop().close()
     (one,) = [one for one in found.mappings if one.mapping.start == range_.address]
     assert one.changed
-    assert any(note.startswith("1 mapping(s) were unmapped or mapped anew meanwhile") for note in found.notes)
-    assert "1 large mapping(s) came meanwhile and are not in this" in found.notes
+    assert re.search(r"\b[1-9]\d* mapping\(s\) were unmapped or mapped anew meanwhile", " ".join(found.notes))
+    assert re.search(r"\b[1-9]\d* large mapping\(s\) came meanwhile and are not in this", " ".join(found.notes))
     assert "changed meanwhile" in occupancy.text(found)
 
 
 def test_a_mapping_that_is_split_is_still_the_same(after_first_read: Any) -> None:
-    with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory_:
-        after_first_read(lambda: memory_.madvise(mmap.MADV_DONTFORK, MIB, MIB))
-        found = occupancy.scan(os.getpid(), SIZE)
-    assert not any(one.changed for one in found.mappings)
+    with mapped(BACKINGS["shmem"], SIZE) as range_:
+        where = (ctypes.c_void_p(range_.address + MIB), ctypes.c_size_t(MIB))
+        after_first_read(lambda: ctypes.CDLL(None).madvise(*where, mmap.MADV_DONTFORK))
+        one = of_mapping(range_.address, SIZE)
+        after = [m.mapping for m in occupancy.scan(os.getpid(), MIB).mappings]
+    assert not one.changed
+    assert [m.length for m in after if range_.address <= m.start < range_.address + SIZE] == [MIB, MIB, SIZE - 2 * MIB]
 
 
 def test_a_process_that_forks_meanwhile_is_said(after_first_read: Any) -> None:
@@ -479,95 +497,3 @@ def test_a_process_that_forks_meanwhile_is_said(after_first_read: Any) -> None:
     if found.before.children is None:
         pytest.skip("this kernel does not tell the children of a process")
     assert "the process started 1 other process(es) meanwhile: they are not in this" in found.notes
-
-
-# --- what cannot be looked at ----------------------------------------------------------------------------------------
-
-
-def test_there_may_be_no_such_process() -> None:
-    with subprocess.Popen(["true"]) as ended:
-        pass
-    with pytest.raises(UffdlabError, match=f"there is no process {ended.pid}: it has ended, or /proc hides it"):
-        occupancy.scan(ended.pid)
-
-
-def test_a_kernel_thread_has_no_mappings() -> None:
-    if process.process_id("2") and not _is_kernel_thread(2):
-        pytest.skip("process 2 is no kernel thread here")
-    with pytest.raises(UffdlabError, match="process 2 is a kernel thread: it has no mappings of its own"):
-        occupancy.scan(2)
-
-
-def _is_kernel_thread(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text() == "kthreadd\n"
-    except OSError:
-        return False
-
-
-def test_a_process_that_ended_and_was_not_waited_for_has_no_memory() -> None:
-    with subprocess.Popen(["true"]) as child:
-        wait_until(lambda: not alive(child.pid), "it has ended")
-        with pytest.raises(UffdlabError, match=f"process {child.pid} has ended and only waits for its parent"):
-            occupancy.scan(child.pid)
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1.5", "1_0", "٣", " 1", "9" * 5000])
-def test_what_is_no_process_id_is_refused(text: str) -> None:
-    with pytest.raises(UffdlabError, match=r"is not a process ID: write a whole number above 0") as caught:
-        process.process_id(text)
-    assert len(str(caught.value)) < 200
-
-
-def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(UffdlabError, match="unknown method 'smaps': choose one of PAGEMAP_SCAN, pagemap"):
-        occupancy.scan(os.getpid(), method="smaps")
-
-
-def test_a_process_without_large_mappings_is_said() -> None:
-    found = occupancy.scan(os.getpid(), 1 << 46)
-    assert found.mappings == ()
-    assert "no anonymous, shmem or hugetlb mapping of at least" in found.notes[0]
-    with pytest.raises(UffdlabError, match="there is nothing to write into a bitmap"):
-        occupancy.bitmap_of(found)
-
-
-# --- lines of /proc/PID/maps -----------------------------------------------------------------------------------------
-
-KNOWN = {"0:1": ("shmem", PAGE), "0:15": ("hugetlb", 2 * MIB), "0:25": ("shmem", PAGE)}
-
-
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        ("7f00-8000 rw-p 00000000 00:00 0 ", "anon"),
-        ("7f00-8000 rw-p 00000000 00:00 0                          [heap]", "anon"),
-        ("7f00-8000 rw-p 00000000 00:00 0                          [anon:a name]", "anon"),
-        ("7f00-8000 ---p 00000000 00:00 0 ", "anon"),
-        ("7f00-8000 r--p 00000000 00:00 0                          [vvar]", None),
-        ("7f00-8000 r-xp 00000000 00:00 0                          [vdso]", None),
-        ("7f00-8000 rw-s 00000000 00:01 1042                       /memfd:x y (deleted)", "shmem"),
-        ("7f00-8000 rw-s 00000000 00:01 7                          /dev/zero (deleted)", "shmem"),
-        ("7f00-8000 rw-p 00000000 00:0f 7                          /anon_hugepage (deleted)", "hugetlb"),
-        ("7f00-8000 rw-s 00000000 00:19 7                          /dev/shm/anything", "shmem"),
-        ("7f00-8000 rw-p 00000000 fe:00 7                          /usr/lib/[heap]", None),
-        ("7f00-8000 rw-s 00000000 00:20 7                          anon_inode:[perf_event]", None),
-        ("no line at all", None),
-    ],
-)
-def test_a_line_of_maps_is_understood(line: str, kind: str | None) -> None:
-    found = mappings.parse(f"{line}\n", KNOWN)
-    assert [one.kind for one in found] == ([kind] if kind else [])
-    assert all((one.start, one.end) == (0x7F00, 0x8000) for one in found)
-
-
-def test_mounts_of_memory_are_found_in_mountinfo() -> None:
-    mountinfo = (
-        "25 24 0:919 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684092k\n"
-        "26 24 0:920 / /dev/huge rw shared:3 - hugetlbfs hugetlbfs rw,pagesize=1024M\n"
-        "27 24 8:1 / / rw - ext4 /dev/sda rw\nnonsense\n"
-    )
-    found = mappings.devices(mountinfo)
-    assert found["0:919"] == ("shmem", os.sysconf("SC_PAGE_SIZE"))
-    assert found["0:920"] == ("hugetlb", GIB)
-    assert "8:1" not in found

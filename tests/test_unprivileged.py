@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -167,3 +168,27 @@ def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
     refusal = sentence(done)
     assert "going on without huge pages of 2 MiB" in done.stderr
     assert "nothing can be measured: needs 512 free huge pages" in refusal
+
+
+def test_a_process_of_somebody_else_is_not_looked_at(nobody: Nobody) -> None:
+    refusal = sentence(nobody.run("scan", str(os.getpid())))
+    assert refusal.startswith(
+        f"process {os.getpid()} may not be looked at by this user, because it belongs to somebody"
+    )
+
+
+def test_ones_own_process_needs_no_privilege(nobody: Nobody) -> None:
+    done = nobody.run("scan", "--self", "--min-size=64KiB", "--bitmap=mine")
+    assert done.returncode == 0, done.stderr
+    assert "?" not in done.stdout.split("\n\n")[0]
+    assert (nobody.home / "mine").exists()
+
+
+def test_what_only_root_may_see_is_unknown_and_not_zero(nobody: Nobody) -> None:
+    done = nobody.run("scan", "--self", "--min-size=64KiB", "--method=pagemap", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {one["granularities"][0]["counts"]["zeropage"] for one in found["mappings"]} == {None}
+    assert found["totals"]["granularities"][0]["shares"]["untouched_or_zeropage"] is None
+    assert found["totals"]["huge_kib"] is None
+    assert any("zeropages are not told apart" in note for note in found["notes"])

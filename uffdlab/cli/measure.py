@@ -14,6 +14,7 @@ from uffdlab.cli.common import INTERRUPTED, command, say
 from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
+_MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
@@ -259,9 +260,11 @@ def _print_json(measured: Any) -> None:
 
 
 def _print_point(measured: Any) -> None:
-    for name in ("samples", "states"):
+    for name in ("samples", "states", "occupancy"):
         rows = measured.rows.tables.get(name, [])
         if rows:
             import pandas as pd
 
-            print(pd.DataFrame(rows).drop(columns="block").T.to_string(header=False))
+            frame = pd.DataFrame(rows).drop(columns="block")
+            wide = len(rows) > _MANY_COLUMNS
+            print(frame.to_string(index=False) if wide else frame.T.to_string(header=False))
