@@ -73,6 +73,11 @@ def load_published() -> Dataset:
     return datasets.load(datasets.locate("published"))
 
 
+def load_mthp() -> Dataset:
+    """Return the dataset measured with huge pages of 64 KiB."""
+    return datasets.load(datasets.locate("mthp"))
+
+
 def published_table(published: Dataset) -> Table:
     """Return the published table as the thread printed it: one row per source, µs for 10 GiB."""
     table = summaries.df_published(published)

@@ -158,6 +158,26 @@ def prediction_check(costs: Dataset) -> Table:
     return Table(pd.DataFrame(rows or [{"backing": "no size between two others was measured"}]), index=False)
 
 
+def page_sizes(data: Dataset, mthp: Dataset) -> Table:
+    """Return first touches of every page, and protecting 1 GiB by markers, in pages of 4 KiB, 64 KiB and 2 MiB."""
+    cases = (("4 KiB", data, "anon"), ("64 KiB (mTHP)", mthp, "anon_thp"), ("2 MiB (THP)", data, "anon_thp"))
+    rows = []
+    for size, measured, backing in cases:
+        faults = summaries.df_faults(measured)
+        faults = faults[(faults.backing == backing) & (faults.preparation == "fresh") & (faults.stride_kib == 4)]
+        points = summaries.df_warm(measured)
+        points = points[(points.backing == backing) & (points.size_kib == 1 << 20) & (points.populated == 0)]
+        row = {"pages": size}
+        for touch in ("first read", "first write"):
+            for one in summaries.records(faults[(faults.touch == touch) & (faults.threads == 1)]):
+                row[touch] = _interval(one, "ns_per_touch")
+                row[f"faults, {touch}"] = _count(one.faults_per_touch)
+        for one in summaries.records(points[points.design.isin(["pte_marker", "populate_read"])]):
+            row[f"{one.design}, 1 GiB"] = _interval(one, "total_ns")
+        rows.append(row)
+    return Table(pd.DataFrame(rows), index=False)
+
+
 def attempts(published: Dataset) -> Table:
     """Return who tried to forbid zeropages, and what became of it."""
     columns = ["date", "architecture", "what", "outcome", "source"]
