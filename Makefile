@@ -9,7 +9,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
-	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; 15 min)"
+	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; over half an hour)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make lint       formatting, lint and types only"
 
