@@ -433,6 +433,7 @@ def test_a_process_that_executes_another_program_is_no_longer_the_one(after_firs
         found = occupancy.scan(pid, 64 * KIB, method)
     assert len(found.mappings) == 1
     assert not found.complete
+    assert not found.mappings[0].changed
 
 
 def test_a_process_that_executes_another_program_at_once_is_no_kernel_thread(

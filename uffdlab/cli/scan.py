@@ -16,7 +16,7 @@ from uffdlab.errors import UffdlabError
 
 _EXAMPLES = """examples:
   uffdlab scan 4242
-  uffdlab scan --cmd 'python -c "x = bytes(1 << 30); input()"' --after 2
+  uffdlab scan --cmd 'python -c "import time; x = bytes(1<<30); time.sleep(9)"'
   uffdlab scan 4242 --bitmap guest.bitmap --json"""
 
 

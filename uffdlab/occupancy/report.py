@@ -18,7 +18,10 @@ _WIDTHS = (11, 10, 9, 8, 9, 8, 10)
 
 
 def as_dict(scan: Scan) -> dict[str, Any]:
-    """Return the scan as plain JSON types; sizes in KiB, times in ns, shares 0 to 1; None is unknown."""
+    """Return the scan as plain JSON types; sizes in KiB, times in ns, shares 0 to 1; None is unknown.
+
+    ``process`` is what the kernel counted when the look began.
+    """
     return {
         "mappings": [_mapping(one) for one in scan.mappings],
         "totals": {
@@ -30,8 +33,8 @@ def as_dict(scan: Scan) -> dict[str, Any]:
             "granularities": [_granularity(one) for one in totals(scan.mappings)],
         },
         "process": {
-            "vm_pte_kib": scan.after.vm_pte_kib if scan.after.vm_pte_kib is not None else scan.before.vm_pte_kib,
-            "vm_rss_kib": scan.after.vm_rss_kib if scan.after.vm_rss_kib is not None else scan.before.vm_rss_kib,
+            "vm_pte_kib": scan.before.vm_pte_kib,
+            "vm_rss_kib": scan.before.vm_rss_kib,
             "hugetlb_kib": scan.before.hugetlb_kib,
             "vm_swap_kib": scan.before.vm_swap_kib,
         },
@@ -143,10 +146,9 @@ def _percent(share: float | None, any_units: bool) -> str:
 
 
 def _closing(scan: Scan) -> Iterator[str]:
-    tables, resident = scan.after.vm_pte_kib, scan.after.vm_rss_kib
     parts = [
-        f"page tables {_size(tables if tables is not None else scan.before.vm_pte_kib)}",
-        f"RSS {_size(resident if resident is not None else scan.before.vm_rss_kib)}",
+        f"page tables {_size(scan.before.vm_pte_kib)}",
+        f"RSS {_size(scan.before.vm_rss_kib)}",
         f"read by {scan.method} in {format_ns(scan.scan_ns)}",
         f"Linux {platform.release()}",
     ]

@@ -30,7 +30,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uffdlab import native
@@ -249,26 +249,17 @@ def _finished(
     complete: bool,
 ) -> Scan:
     """Look at the process again, and say what became of it meanwhile."""
-    now = mappings.parse(process.maps_or_nothing(walk.pid), mappings.read_devices(walk.pid))
-    gone = not now
-    marked = tuple(one if gone or mappings.still_mapped(one.mapping, now) else _changed(one) for one in seen)
     after = process.counters(walk.pid)
-    notes = [*_notes_of_what_was_seen(walk, marked, min_bytes), *_notes_of_change(before, after, marked)]
-    starts = {one.start for one in found}
-    new = sum(one.start not in starts and one.length >= min_bytes for one in now)
-    if new:
-        notes.append(f"{new} large mapping(s) came meanwhile and are not in this")
-    if not complete:
+    notes = list(_notes_of_what_was_seen(walk, seen, min_bytes))
+    if complete:
+        now = mappings.parse(process.maps_or_nothing(walk.pid), mappings.read_devices(walk.pid))
+        seen = [replace(one, changed=bool(now) and not mappings.still_mapped(one.mapping, now)) for one in seen]
+        notes += _notes_of_change(before, after, seen)
+        notes += _notes_of_new(found, now, min_bytes)
+    else:
         notes.append("the process ended or executed another program meanwhile: only what was read before is told")
-    elif gone:
-        notes.append("the process ended right after everything had been read")
-    scan_ns = sum(one.scan_ns for one in marked)
-    return Scan(marked, walk.method, before, after, scan_ns, min_bytes, complete, tuple(notes))
-
-
-def _changed(one: Occupancy) -> Occupancy:
-    values = {name: getattr(one, name) for name in Occupancy.__dataclass_fields__}
-    return Occupancy(**values | {"changed": True})
+    scan_ns = sum(one.scan_ns for one in seen)
+    return Scan(tuple(seen), walk.method, before, after, scan_ns, min_bytes, complete, tuple(notes))
 
 
 def _notes_of_what_was_seen(walk: _Walk, seen: Sequence[Occupancy], min_bytes: int) -> Iterator[str]:
@@ -283,6 +274,15 @@ def _notes_of_what_was_seen(walk: _Walk, seen: Sequence[Occupancy], min_bytes: i
         yield "zeropages are not told apart and count as present: only root may see which page is the zeropage"
     if walk.check_markers and any(one.granularities[0].whole["marked"] for one in seen) and os.geteuid() != 0:
         yield "pages swapped while protected may count as marked: only root may see which is which"
+
+
+def _notes_of_new(found: Sequence[mappings.Mapping], now: Sequence[mappings.Mapping], min_bytes: int) -> Iterator[str]:
+    starts = {one.start for one in found}
+    new = sum(one.start not in starts and one.length >= min_bytes for one in now)
+    if new:
+        yield f"{new} large mapping(s) came meanwhile and are not in this"
+    if not now:
+        yield "the process ended right after everything had been read"
 
 
 def _notes_of_change(before: process.Counters, after: process.Counters, seen: Sequence[Occupancy]) -> Iterator[str]:
