@@ -21,7 +21,7 @@ DRIFT = 0.05  # of the time: an interval wholly beyond it is a drift
 LOAD_PER_CORE = 0.5
 CHILDREN = 7  # what the interval of a ratio needs
 
-_POINT = ["backing", "design", "size_kib", "populated"]
+_POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _NEEDED = {*_POINT, "block", "cold", "prepare_ns", "protect_ns"}
 
 

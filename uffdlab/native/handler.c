@@ -20,7 +20,7 @@ struct ul_handler {
 	pthread_t thread;
 	int fd, stop_fd;
 	uint64_t page_bytes, deadline_ns;
-	void *zeros;			/* page_bytes that read as zero */
+	void *zeros;			/* page_bytes that read as zero, mapped for the first hole */
 	uint64_t seen_addr;		/* where seen[0] begins */
 	uint8_t *seen;			/* a byte for every page that raised an event, or NULL */
 	struct ul_handler_stats stats;
@@ -40,13 +40,18 @@ static int wake(int fd, uint64_t addr, uint64_t len)
  * mapped in advance, because a fault while copying to hugetlb makes the kernel take a
  * second huge page.
  */
-static int fill_hole(const struct ul_handler *h, uint64_t page, int written)
+static int fill_hole(struct ul_handler *h, uint64_t page, int written)
 {
 	struct ul_uffdio_copy copy = {
-		.dst = page, .src = (uint64_t)(uintptr_t)h->zeros, .len = h->page_bytes,
-		.mode = written ? 0 : UL_COPY_MODE_WP,
+		.dst = page, .len = h->page_bytes, .mode = written ? 0 : UL_COPY_MODE_WP,
 	};
 
+	if (h->zeros == MAP_FAILED)
+		h->zeros = mmap(NULL, h->page_bytes, PROT_READ,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);
+	if (h->zeros == MAP_FAILED)
+		return -errno;
+	copy.src = (uint64_t)(uintptr_t)h->zeros;
 	if (!ioctl(h->fd, UL_UFFDIO_COPY, &copy))
 		return 0;
 	/* Another thread filled it: wake, let it retry. */
@@ -142,21 +147,16 @@ struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t
 	h->seen_addr = addr;
 	h->seen = seen;
 	h->deadline_ns = ul_now_ns() + timeout_ns;
-	h->zeros = mmap(NULL, page_bytes, PROT_READ,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);
-	if (h->zeros == MAP_FAILED)
-		goto free_handler;
+	h->zeros = MAP_FAILED;
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (h->stop_fd < 0)
-		goto unmap_zeros;
+		goto free_handler;
 	if (pthread_create(&h->thread, NULL, handle, h))
 		goto close_stop;
 	return h;
 
 close_stop:
 	close(h->stop_fd);
-unmap_zeros:
-	munmap(h->zeros, page_bytes);
 free_handler:
 	free(h);
 	return NULL;
@@ -175,7 +175,8 @@ int ul_handler_stop(struct ul_handler *h, struct ul_handler_stats *stats)
 		return ret;	/* the thread may still run: leak rather than free under it */
 	*stats = h->stats;
 	close(h->stop_fd);
-	munmap(h->zeros, h->page_bytes);
+	if (h->zeros != MAP_FAILED)
+		munmap(h->zeros, h->page_bytes);
 	free(h);
 	return 0;
 }

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from uffdlab.host import memory, settings
-
 RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 
 
@@ -26,6 +24,9 @@ class Needs:
 
     def missing(self) -> str | None:
         """Return one sentence on what this host has not got, or None when it suffices."""
+        # Imported here: a child is told to measure, not whether it can, and should not wait for what it does not use.
+        from uffdlab.host import memory, settings
+
         for size_kib, count in self.hugepages.items():
             pool = memory.hugepages(size_kib)
             if pool is None:

@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The probes by name: what a block names, a child runs and a dataset's tables describe."""
+"""The probes by name: what a block names, a child runs and a dataset's tables describe.
+
+A probe's module is imported when it is asked for: a child measures with one of them and should not wait for the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
-from uffdlab.probes import (
-    atomicity,
-    equality,
-    faults,
-    occupancy,
-    protect,
-    published,
-    resolve,
-    semantics,
-    tracking,
-    zeropages,
-)  # fmt: skip
 from uffdlab.probes.needs import Needs
 
 
@@ -39,28 +31,49 @@ class Probe:
     tables: dict[str, list[dict[str, Any]]]
 
 
-PROBES: dict[str, Probe] = {
-    probe.name: probe
-    for probe in (
-        Probe(
-            "protect",
-            protect.ProtectSpec,
-            protect.run,
-            {"samples": protect.FIELDS, "latencies": protect.LATENCY_FIELDS},
-        ),
-        Probe("semantics", semantics.SemanticsSpec, semantics.run, {"states": semantics.FIELDS}),
-        Probe("published", published.PublishedSpec, published.run, {"published_runs": published.FIELDS}),
-        Probe(
-            "faults",
-            faults.FaultsSpec,
-            faults.run,
-            {"faults": faults.FIELDS, "fault_latencies": faults.LATENCY_FIELDS},
-        ),
-        Probe("zeropages", zeropages.ZeropagesSpec, zeropages.run, {"zeropages": zeropages.FIELDS}),
-        Probe("resolve", resolve.ResolveSpec, resolve.run, {"resolves": resolve.FIELDS}),
-        Probe("equality", equality.EqualitySpec, equality.run, {"equality": equality.FIELDS}),
-        Probe("atomicity", atomicity.AtomicitySpec, atomicity.run, {"races": atomicity.FIELDS}),
-        Probe("tracking", tracking.TrackingSpec, tracking.run, {"tracking": tracking.FIELDS}),
-        Probe("occupancy", occupancy.OccupancySpec, occupancy.run, {"occupancy": occupancy.FIELDS}),
-    )
+# Module, which is the probe's name → its spec class, and which of its lists describes which table.
+_MODULES: dict[str, tuple[str, dict[str, str]]] = {
+    "protect": ("ProtectSpec", {"samples": "FIELDS", "latencies": "LATENCY_FIELDS"}),
+    "semantics": ("SemanticsSpec", {"states": "FIELDS"}),
+    "published": ("PublishedSpec", {"published_runs": "FIELDS"}),
+    "faults": ("FaultsSpec", {"faults": "FIELDS", "fault_latencies": "LATENCY_FIELDS"}),
+    "zeropages": ("ZeropagesSpec", {"zeropages": "FIELDS"}),
+    "resolve": ("ResolveSpec", {"resolves": "FIELDS"}),
+    "equality": ("EqualitySpec", {"equality": "FIELDS"}),
+    "atomicity": ("AtomicitySpec", {"races": "FIELDS"}),
+    "tracking": ("TrackingSpec", {"tracking": "FIELDS"}),
+    "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
+
+
+class _Probes(MutableMapping[str, Probe]):
+    """All probes; each is loaded the first time it is looked up."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Probe] = {}
+
+    def __getitem__(self, name: str) -> Probe:
+        if name not in self._loaded:
+            spec, tables = _MODULES[name]
+            module = import_module(f"uffdlab.probes.{name}")
+            fields = {table: getattr(module, attribute) for table, attribute in tables.items()}
+            self._loaded[name] = Probe(name, getattr(module, spec), module.run, fields)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, probe: Probe) -> None:
+        self._loaded[name] = probe
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+PROBES: MutableMapping[str, Probe] = _Probes()

@@ -131,6 +131,15 @@ _LATER_FAULTS = (
         ("anon", "missing_wp", "event", "read write"),
         ("anon", "discarded_whole", "plain", "read write"),
         ("anon", "discarded_pieces", "plain", "read write"),
+        ("anon_thp", "fresh", "plain", "read"),
+        ("anon_thp", "huge_zeropage", "plain", "read"),
+    ),
+    *_faults(
+        1 * GIB,  # a write fills 2 MiB here
+        2 * MIB,
+        ("anon_thp", "fresh", "plain", "write"),
+        ("anon_thp", "huge_zeropage", "plain", "write"),
+        ("anon_thp", "huge_zeropage", "async", "write"),
     ),
     *_faults(
         64 * GIB,
@@ -138,6 +147,12 @@ _LATER_FAULTS = (
         ("anon", "fresh", "plain", "read write"),
         ("anon", "tables", "plain", "read write"),
         ("anon", "markers", "async", "read write"),
+        ("anon", "markers", "event", "write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "missing_wp", "event", "read write"),
+        ("anon", "discarded_whole", "plain", "read write"),
+        ("anon", "discarded_pieces", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
     ),
     *_faults(
         64 * MIB,
@@ -161,7 +176,7 @@ _ACCOUNTS = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
-    *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in FILLS),
+    *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in ("populate_read", "pte_marker")),
 )
 _RESOLVES = (
     *(
@@ -229,8 +244,10 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
-                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(("anon", "shmem"), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(("anon_thp",), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
                         *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
@@ -238,7 +255,13 @@ SUITES: dict[str, Suite] = {
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
                         *_points(_HUGETLB_1G, DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
-                        *_points(("anon", "anon_thp", "shmem"), _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=1),
+                        *_points(
+                            ("anon", "anon_thp", "shmem"),
+                            _SPARSE_DESIGNS,
+                            [16 * GIB, 64 * GIB, 256 * GIB],
+                            _EMPTY,
+                            warm=1,
+                        ),
                         *_points(
                             _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=1
                         ),
