@@ -131,14 +131,12 @@ _LATER_FAULTS = (
         ("anon", "missing_wp", "event", "read write"),
         ("anon", "discarded_whole", "plain", "read write"),
         ("anon", "discarded_pieces", "plain", "read write"),
-        ("anon_thp", "fresh", "plain", "read"),
-        ("anon_thp", "huge_zeropage", "plain", "read"),
     ),
     *_faults(
-        1 * GIB,  # a write fills 2 MiB here
+        GIB // 2,  # a write fills 2 MiB here
         2 * MIB,
-        ("anon_thp", "fresh", "plain", "write"),
-        ("anon_thp", "huge_zeropage", "plain", "write"),
+        ("anon_thp", "fresh", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
         ("anon_thp", "huge_zeropage", "async", "write"),
     ),
     *_faults(
