@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "summaries": {"backing", "datasets", "stats"},
     "claims": {"backing", "datasets", "stats", "units", "errors"},
     "figures": {"backing", "summaries", "datasets", "units"},
-    "notebook": {"claims", "summaries", "datasets", "stats", "units"},
+    "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "backing", "datasets", "stats", "units"},
     "report": {"datasets", "errors"},
     "cli": {

@@ -34,6 +34,12 @@ def test_what_it_needs_is_said_before_it_starts() -> None:
     assert said == ["1 blocks; needs 4 KiB of memory"]
 
 
+def test_needs_are_said_with_the_settings_that_will_change() -> None:
+    specs = [{"huge_zeropage": state, "backing": "anon_thp"} for state in ("on", "off", "on")]
+    blocks = [Block(number, "zeropages", spec) for number, spec in enumerate(specs)]
+    assert campaign.needs_text(blocks).endswith("of memory and thp_use_zero_page at 0 and 1")
+
+
 def test_needs_are_said_with_huge_pages() -> None:
     assert campaign.needs_text([hugetlb_block()]) == "0 B of memory and 2 huge pages of 2 MiB"
 

@@ -125,6 +125,20 @@ def test_filling_entries_is_slower_than_huge_zeropages(tmp_path: Path, fill_ns: 
     assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == verdict
 
 
+def test_a_size_below_a_gib_is_said(tmp_path: Path) -> None:
+    rows = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
+    found = judge(tmp_path, "table-fill-slower", samples=[row | {"size_kib": 1 << 18} for row in rows])
+    assert found.because.endswith("at 256 MiB")
+
+
+def test_rows_of_different_sizes_are_never_pooled(tmp_path: Path) -> None:
+    rows = prealloc({2048: 0.5, 4: 0.6})
+    small = [row | {"size_kib": 400, "busy_ns": row["busy_ns"] * 3} for row in rows if row["preparation"] == "tables"]
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=rows + small)
+    assert found.verdict == "holds"
+    assert found.effect == pytest.approx(0.5, rel=0.01)
+
+
 def test_filling_entries_is_not_compared_across_sizes(tmp_path: Path) -> None:
     rows = populated("pte_marker", 0, 5000, "anon_thp")
     rows += [row | {"size_kib": 4 << 20} for row in populated("populate_read", 900, 100, "anon_thp")]
@@ -150,6 +164,7 @@ def relatives(markers: float, populate: float, reported: bool = True, of: int = 
         (relatives(0, 0), "does not hold"),
         (relatives(0.5, 1), "does not hold"),
         (relatives(0, 1, reported=False), "does not hold"),
+        ([*relatives(0, 1)[:-1], relatives(0, 1)[0] | {"reported": False}], "does not hold"),
         (relatives(0, 1, of=5), "not decided"),
         (relatives(0, 1, children=5), "not decided"),
     ],
@@ -165,6 +180,8 @@ def test_only_the_backings_that_behave_so_are_named(tmp_path: Path) -> None:
     found = judge(tmp_path, "forbidden-zeropage", zeropages=rows)
     assert found.verdict == "holds if"
     assert "shmem" not in found.because
+    assert found.limits is not None
+    assert "not so, or not decided, on shmem" in found.limits
     assert "anonymous, THP on, no huge zeropage" in found.because
 
 
@@ -238,7 +255,14 @@ def equal(anon: int, thp: int) -> Rows:
     [(4096, 4096, "holds"), (4096, 0, "holds if"), (4095, 4096, "does not hold")],
 )
 def test_user_space_has_the_choice(tmp_path: Path, anon: int, thp: int, verdict: str) -> None:
-    assert judge(tmp_path, "userspace-has-choice", equality=equal(anon, thp)).verdict == verdict
+    samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
+    found = judge(tmp_path, "userspace-has-choice", equality=equal(anon, thp), samples=samples)
+    assert found.verdict == verdict
+    assert "2 (" in found.because
+
+
+def test_a_choice_whose_cost_is_not_known_is_not_decided(tmp_path: Path) -> None:
+    assert judge(tmp_path, "userspace-has-choice", equality=equal(4096, 4096)).verdict == "not decided"
 
 
 def test_states_of_one_way_only_do_not_decide(tmp_path: Path) -> None:

@@ -113,6 +113,26 @@ def test_a_file_is_not_a_place_for_a_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.uffd
+@pytest.mark.uffd
+@pytest.mark.parametrize(
+    ("probe", "options", "said"),
+    [
+        ("faults", ("--size=2MiB",), "first write"),
+        ("zeropages", ("--size=2MiB",), "protected"),
+        ("resolve", ("--size=2MiB",), "resolve_ns"),
+        ("equality", ("--size=2MiB",), "MADV_POPULATE_READ"),
+        ("published", ("--size=2MiB",), "WP-UNPOPULATE"),
+        ("tracking", ("--size=2MiB",), "scan_ns"),
+        ("atomicity", ("--size=1MiB", "--set=interleaving=deterministic"), "lost"),
+    ],
+)
+def test_every_probe_prints_what_it_measured(probe: str, options: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = uffdlab_run(
+        "measure", probe, *options, *(() if probe in ("equality", "published") else ("--repeats=1",)), cwd=tmp_path
+    )
+    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+
+
 def test_a_long_name_is_no_reason_to_lose_what_was_measured(tmp_path: Path) -> None:
     out = tmp_path / ("long-" * 40)
     done = uffdlab_run(*POINT, "--out", out, cwd=tmp_path)

@@ -69,6 +69,36 @@ def test_a_figure_of_nothing_says_so(tmp_path: Path, name: str) -> None:
     assert not figure.layout.sliders
 
 
+@pytest.mark.parametrize("name", [*FIGURES, "plot_atomicity", "plot_tracking", "plot_occupancy"])
+def test_a_campaign_without_the_probe_says_so_too(tmp_path: Path, name: str) -> None:
+    figure: go.Figure = getattr(figures, name)(dataset(tmp_path / "d", samples=[]))
+    assert any("made-up holds no" in note.text for note in figure.layout.annotations)
+
+
+@pytest.mark.parametrize("name", ["plot_later_faults", "plot_zeropages"])
+def test_this_machine_is_drawn_over_it_and_named(data: Dataset, name: str) -> None:
+    figure: go.Figure = getattr(figures, name)(data, data)
+    mine = [trace for trace in figure.data if trace.name == "this machine"]
+    assert any(len(trace.x) for trace in mine)
+    assert "this machine" in figure.layout.meta["origin"]
+
+
+def test_every_case_a_probe_allows_can_be_drawn(tmp_path: Path) -> None:
+    faults = touched("written", "plain", "first write", 5) + touched("fresh", "plain", "first write", 9)
+    faults += touched("markers", "async", "first write", 7) + touched("unregistered", "plain", "first write", 8)
+    thp = [row | {"backing": "anon_thp"} for row in faults if row["preparation"] != "written"]
+    made = dataset(tmp_path / "d", faults=faults + thp, zeropages=filled("anon_thp", "pte_marker", 0, "as found"))
+    drawn = [x for trace in figures.plot_later_faults(made).data for x in trace.customdata]
+    assert len(set(drawn)) == 7, "none is drawn as another"
+    assert any(len(trace.x) for trace in figures.plot_zeropages(made).data)
+
+
+def test_a_tail_is_that_of_each_process(data: Dataset) -> None:
+    rows = summaries.df_tails(data)
+    [row] = rows[(rows.preparation == "fresh") & (rows.stride_kib == 4)].to_dict("records")
+    assert (row["tail_ns"], row["children"]) == (1024, 9), "90 at 512, 9 at 1024 and 1 at 4096: the 99th is at 1024"
+
+
 def test_times_are_of_a_touch_and_medians_of_children(data: Dataset) -> None:
     rows = summaries.df_faults(data)
     [row] = rows[(rows.preparation == "tables") & (rows.touch == "first read") & (rows.stride_kib == 4)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,28 @@ def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
     assert row["outcome"] == "skipped"
     assert "--allow-host-changes" in row["reason"]
     assert settings.current(ZERO) == now
+
+
+@pytest.mark.usefixtures("_changeable")
+def test_a_setting_that_somebody_changed_meanwhile_costs_no_finished_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runner._run_child
+
+    def disturbed(result: runner.Result) -> None:
+        real(result)
+        settings._write(
+            settings.SETTINGS[ZERO], str((result.block.spec["huge_zeropage"] == "off" and 1) or 0), Path("/")
+        )
+
+    before = settings.current(ZERO)
+    monkeypatch.setattr(runner, "_run_child", disturbed)
+    other = [block for block in _blocks() if (block.spec["huge_zeropage"] == "on") != (before == "1")]
+    try:
+        rows = runner.run(other, allow_host_changes=True)
+    finally:
+        settings._write(settings.SETTINGS[ZERO], before or "1", Path("/"))
+    (outcome,) = rows.tables["outcomes"]
+    assert outcome["outcome"] == "ok"
+    assert len(rows.tables["zeropages"]) == 3
 
 
 def test_the_published_protocol_names_the_thp_state_it_wants() -> None:

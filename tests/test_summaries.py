@@ -80,6 +80,16 @@ def test_a_prediction_is_checked_on_sizes_it_was_not_drawn_from(tmp_path: Path) 
     assert checked["error"] == pytest.approx(-0.5)
 
 
+def test_an_end_that_is_not_known_is_not_zero(tmp_path: Path) -> None:
+    few = marker_times(8)
+    rows = few[:3] + few[7:10]
+    [cost] = list(summaries.records(summaries.df_entry_costs(dataset(tmp_path / "d", rows))))
+    value, low, high = summaries.predict_protect_ns(cost, 64 << 20)
+    assert value > 0
+    assert pd.isna(low)
+    assert pd.isna(high)
+
+
 def test_one_size_gives_no_cost(tmp_path: Path) -> None:
     assert summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8, (4,)))).empty
 

@@ -84,7 +84,8 @@ def needs_text(blocks: Sequence[Block]) -> str:
         f"{count} huge page{'s' * (count > 1)} of {format_size(size * 1024)}"
         for size, count in sorted(needs.hugepages.items())
     ]
-    return " and ".join([f"{format_size(needs.memory_kib * 1024)} of memory", *pools])
+    changes = [f"{name} at {value}" for name, value in sorted(needs.settings.items())]
+    return " and ".join([f"{format_size(needs.memory_kib * 1024)} of memory", *pools, *changes])
 
 
 def measure(

@@ -13,6 +13,7 @@ import pandas as pd
 from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate, child_medians, ratio_interval
 from uffdlab.units import format_ns, format_ratio, format_size
 
@@ -73,9 +74,12 @@ def load_published() -> Dataset:
     return datasets.load(datasets.locate("published"))
 
 
-def load_mthp() -> Dataset:
-    """Return the dataset measured with huge pages of 64 KiB."""
-    return datasets.load(datasets.locate("mthp"))
+def load_mthp() -> Dataset | None:
+    """Return the dataset measured with huge pages of 64 KiB; None where it is not at hand."""
+    try:
+        return datasets.load(datasets.locate("mthp"))
+    except UffdlabError:
+        return None
 
 
 def published_table(published: Dataset) -> Table:
@@ -198,13 +202,14 @@ def entry_costs(costs: Dataset) -> Table:
     """Return what one marked entry costs at each level, with its interval, and how much of it a GiB needs."""
     rows = []
     for cost in summaries.records(summaries.df_entry_costs(costs)):
-        low, high = format_ns(cost.ns_per_entry_low), format_ns(cost.ns_per_entry_high)
+        low, high = cost.ns_per_entry_low, cost.ns_per_entry_high
+        between = "" if pd.isna(low) or pd.isna(high) else f" ({format_ns(low)} to {format_ns(high)})"
         rows.append(
             {
                 "backing": cost.backing,
                 "one entry covers": format_size(cost.entry_kib * 1024),
                 "entries per GiB": round(1048576 / cost.entry_kib),
-                "to mark one": f"{format_ns(cost.ns_per_entry)} ({low} to {high})",
+                "to mark one": f"{format_ns(cost.ns_per_entry)}{between}",
                 "tables per GiB": format_size(cost.table_kib * 1024 / (cost.size_kib / 1048576)),
             }
         )

@@ -51,15 +51,18 @@ def _count(value: float) -> str:
 def with_tables(data: Dataset) -> Table:
     """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
     rows = summaries.per_touch(data)
-    rows = rows[(rows.backing == "anon") & ~rows.cold & ~rows.together & (rows.delivery == "plain")]
+    rows = rows[(rows.backing == "anon") & ~rows.cold & (rows.delivery == "plain")]
     shown_rows = []
     for stride, where in _STRIDES.items():
         for touch in ("first read", "first write"):
             for threads in (1, 2):
                 cell = rows[(rows.stride_kib == stride) & (rows.touch == touch) & (rows.threads == threads)]
-                ratio = _ratio(cell, "tables", "fresh")
-                if ratio:
-                    shown_rows.append({"touched": where, "touch": touch, "threads": threads, "with / without": ratio})
+                for together in (False, True):
+                    ratio = _ratio(cell[cell.together == together], "tables", "fresh")
+                    if ratio:
+                        crowd = f"{threads}, in turns" if together else str(threads)
+                        row = {"touched": where, "touch": touch, "threads": crowd, "with / without": ratio}
+                        shown_rows.append(row)
     return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
 
 
@@ -91,6 +94,21 @@ def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
     return shown(ratio_interval(above, below)) if above and below else None
 
 
+def tails(data: Dataset) -> Table:
+    """Return the time within which 99 % of the first writes of a process stayed, by preparation and stride."""
+    rows = [
+        {
+            "page table holds": f"{one.preparation} ({one.delivery})",
+            "touched": _STRIDES[one.stride_kib],
+            "99 % stayed within": _interval(one, "tail_ns"),
+            "processes": one.children,
+        }
+        for one in summaries.records(summaries.df_tails(data))
+        if one.backing == "anon"
+    ]
+    return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
+
+
 def read_faults(data: Dataset) -> Table:
     """Return faults and time of a first read, a second read and the write after them, every page touched."""
     frame = summaries.df_faults(data)
@@ -101,7 +119,7 @@ def read_faults(data: Dataset) -> Table:
         if "first read" in passes:
             row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
             for touch in ("first read", "second read", "write after reads"):
-                row[touch] = format_ns(passes[touch].ns_per_touch)
+                row[touch] = _interval(passes[touch], "ns_per_touch")
                 row[f"faults, {touch}"] = _count(passes[touch].faults_per_touch)
             rows.append(row)
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
@@ -117,7 +135,7 @@ def accounts(data: Dataset) -> Table:
                 "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
                 "design": one.design,
                 "range": format_size(one.size_kib * 1024),
-                "real memory": format_size(one.filled_kib * 1024),
+                "real memory": _amount(one, "filled_kib"),
                 "maps a zeropage": _size(one.zeropages_kib),
                 "by huge entries": _size(one.huge_kib),
                 "page tables": format_size(one.table_growth_kib * 1024),
@@ -125,6 +143,12 @@ def accounts(data: Dataset) -> Table:
             }
         )
     return Table(pd.DataFrame(rows), index=False)
+
+
+def _amount(row: Any, column: str) -> str:
+    """Return an amount of memory, with its interval where the ends differ."""
+    value, low, high = (format_size(getattr(row, f"{column}{end}") * 1024) for end in ("", "_low", "_high"))
+    return value if low == high or "nan" in low else f"{value} ({low} to {high})"
 
 
 def _size(kib: float) -> str:
@@ -158,13 +182,19 @@ def prediction_check(costs: Dataset) -> Table:
     return Table(pd.DataFrame(rows or [{"backing": "no size between two others was measured"}]), index=False)
 
 
-def page_sizes(data: Dataset, mthp: Dataset) -> Table:
-    """Return first touches of every page, and protecting 1 GiB by markers, in pages of 4 KiB, 64 KiB and 2 MiB."""
-    cases = (("4 KiB", data, "anon"), ("64 KiB (mTHP)", mthp, "anon_thp"), ("2 MiB (THP)", data, "anon_thp"))
+def page_sizes(data: Dataset, mthp: Dataset | None) -> Table:
+    """Return first touches of every page, and protecting 1 GiB by markers, in pages of 4 KiB, 64 KiB and 2 MiB.
+
+    Without the dataset of 64 KiB pages, those rows are left out.
+    """
+    cases = [("4 KiB", data, "anon", "fresh"), ("2 MiB (THP)", data, "anon_thp", "fresh")]
+    if mthp:
+        registered = ("64 KiB (mTHP), registered", mthp, "anon_thp", "fresh")
+        cases[1:1] = [("64 KiB (mTHP), not registered", mthp, "anon_thp", "unregistered"), registered]
     rows = []
-    for size, measured, backing in cases:
+    for size, measured, backing, preparation in cases:
         faults = summaries.df_faults(measured)
-        faults = faults[(faults.backing == backing) & (faults.preparation == "fresh") & (faults.stride_kib == 4)]
+        faults = faults[(faults.backing == backing) & (faults.preparation == preparation) & (faults.stride_kib == 4)]
         points = summaries.df_warm(measured)
         points = points[(points.backing == backing) & (points.size_kib == 1 << 20) & (points.populated == 0)]
         row = {"pages": size}
@@ -172,6 +202,7 @@ def page_sizes(data: Dataset, mthp: Dataset) -> Table:
             for one in summaries.records(faults[(faults.touch == touch) & (faults.threads == 1)]):
                 row[touch] = _interval(one, "ns_per_touch")
                 row[f"faults, {touch}"] = _count(one.faults_per_touch)
+        points = points if preparation == "fresh" else points[:0]
         for one in summaries.records(points[points.design.isin(["pte_marker", "populate_read"])]):
             row[f"{one.design}, 1 GiB"] = _interval(one, "total_ns")
         rows.append(row)
@@ -180,5 +211,5 @@ def page_sizes(data: Dataset, mthp: Dataset) -> Table:
 
 def attempts(published: Dataset) -> Table:
     """Return who tried to forbid zeropages, and what became of it."""
-    columns = ["date", "architecture", "what", "outcome", "source"]
+    columns = ["date", "author", "architecture", "what", "outcome", "source"]
     return Table(published.table("attempts")[columns].fillna(""), index=False)

@@ -31,15 +31,18 @@ def _evidence(data: Dataset) -> tuple[str, ...]:
     )
 
 
+def _states(data: Dataset, backing: str) -> str:
+    """Return in which states pages were found after populating."""
+    rows = warm(data, "equality", backing=backing)
+    assert rows is not None
+    return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state)))
+
+
 def _costs(data: Dataset) -> Estimate | None:
     """Return read loop / MADV_POPULATE_READ, untouched anonymous memory, THP off, at the largest common size."""
     loop = warm(data, "samples", backing="anon", design="preread", populated=0)
     call = warm(data, "samples", backing="anon", design="populate_read", populated=0)
-    sizes = set(loop.size_kib) & set(call.size_kib) if loop is not None and call is not None else set()
-    if loop is None or call is None or not sizes:
-        return None
-    at = max(sizes)
-    return ratio_of(loop[loop.size_kib == at], call[call.size_kib == at], "prepare_ns", "size_kib")
+    return ratio_of(loop, call, "prepare_ns", "size_kib")
 
 
 def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
@@ -48,17 +51,16 @@ def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
     ratio = _costs(data)
-    cost = f"; the read loop takes {said(ratio)} times as long as MADV_POPULATE_READ" if ratio else ""
+    if ratio is None:
+        return claim.undecided(data, "the two ways of populating were not timed at one size")
+    cost = f"; the read loop takes {said(ratio)} times as long as MADV_POPULATE_READ"
     if not all(small.values()):
         because = f"with THP off not every page ends in that state{cost}"
         return claim.ruled(data, "does not hold", because, _evidence(data))
     if all(huge.values()):
         because = f"every page ends in that state, with THP off and on{cost}"
         return claim.ruled(data, "holds", because, _evidence(data))
-    because = (
-        f"with THP off every page ends in that state; with THP on one huge zeropage stands where the patch would have "
-        f"filled 512 entries{cost}"
-    )
+    because = f"with THP off every page ends in that state; with THP on pages are {_states(data, 'anon_thp')}{cost}"
     limits = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
     return claim.ruled(data, "holds if", because, _evidence(data), condition=THP_OFF, limits=limits)
 

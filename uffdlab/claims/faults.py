@@ -6,10 +6,11 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import median_of, ratio_of, said, warm
+from uffdlab.claims.rows import at_common_size, median_of, ratio_of, said, warm
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
+from uffdlab.units import format_size
 
 SPEEDS_UP = 0.8  # time with tables / without must lie below this
 NO_FAULT, A_FAULT = 0.01, 0.99  # faults per read: none, and one
@@ -132,15 +133,14 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
 def table_fill_slower(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether filling every PTE takes longer than populating with huge zeropages and protecting those."""
     marked = warm(data, "samples", backing="anon_thp", design="pte_marker", populated=0)
-    populated = warm(data, "samples", backing="anon_thp", design="populate_read", populated=0)
-    sizes = set(marked.size_kib) & set(populated.size_kib) if marked is not None and populated is not None else set()
-    if marked is None or populated is None or not sizes:
+    both = at_common_size(marked, warm(data, "samples", backing="anon_thp", design="populate_read", populated=0))
+    if both is None:
         return claim.undecided(data, "protecting by markers and by populating was not measured with THP on at one size")
-    top, bottom = (rows[rows.size_kib == max(sizes)] for rows in (marked, populated))
-    top, bottom = (rows.assign(total_ns=rows.prepare_ns + rows.protect_ns) for rows in (top, bottom))
+    top, bottom = (rows.assign(total_ns=rows.prepare_ns + rows.protect_ns) for rows in both)
     found = ratio_of(top, bottom, "total_ns", "size_kib")
     assert found is not None
-    because = f"filling PTEs / (populate-read + protect) with THP on is {said(found)} at {max(sizes) >> 20} GiB"
+    size = format_size(float(top.size_kib.iloc[0]) * 1024)
+    because = f"filling PTEs / (populate-read + protect) with THP on is {said(found)} at {size}"
     if not (found.above(FILL_SLOWER) or found.below(FILL_SLOWER)):
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
     return claim.ruled(

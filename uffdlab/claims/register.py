@@ -45,7 +45,8 @@ CLAIMS: tuple[Claim, ...] = (
         "DH 2",
         "markers work where the zeropage is forbidden, a zeropage design does not",
         "on a kernel that forbids it markers fill below 0.01 of the range and report a write, and populating fills "
-        "above 0.99; weaker, on a stock kernel: the same on memory in which a read of a hole maps a real page",
+        "above 0.99; weaker, on a stock kernel: the same on memory in which a read of a hole maps a real page, and "
+        "a lost write on any of it denies the claim",
         "02_forbidden_zeropage",
         "what a read of empty memory maps in each backing, and on a kernel that forbids the zeropage",
         zeropages.forbidden_zeropage,

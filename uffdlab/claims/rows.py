@@ -26,6 +26,13 @@ def warm(data: Dataset, table: str, **wanted: Any) -> pd.DataFrame | None:
     return rows if len(rows) else None
 
 
+def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
+    """Return the rows of each table at the largest ``size_kib`` that all of them have; None where there is none."""
+    known = [rows for rows in tables if rows is not None]
+    common = set.intersection(*(set(rows.size_kib) for rows in known)) if known and len(known) == len(tables) else set()
+    return [rows[rows.size_kib == max(common)] for rows in known] if common else None
+
+
 def children(rows: pd.DataFrame, column: str, per: str | None = None) -> list[float]:
     """Return one median per child of a column, divided by another one if named; rows without a value are left out."""
     values = rows[column] / rows[per] if per else rows[column]
@@ -40,10 +47,12 @@ def median_of(rows: pd.DataFrame | None, column: str, per: str | None = None) ->
 
 
 def ratio_of(top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, per: str) -> Estimate | None:
-    """Return the ratio of two medians over children, each ``column / per``; None without values on both sides."""
-    if top is None or bottom is None:
-        return None
-    return ratio_interval(children(top, column, per), children(bottom, column, per))
+    """Return the ratio of two medians over children, each ``column / per``, at their largest common size.
+
+    None where they have no size in common.
+    """
+    both = at_common_size(top, bottom)
+    return ratio_interval(*(children(rows, column, per) for rows in both)) if both else None  # type: ignore[arg-type]
 
 
 def said(estimate: Estimate) -> str:

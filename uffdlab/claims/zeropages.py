@@ -66,11 +66,18 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
         f"{'report' if m.reported else 'lose'} a write; MADV_POPULATE_READ fills {said(p.share)}"
         for name, (m, p) in known.items()
     )
-    if not so and len(not_so) == len(known):
+    losing = [name for name, (markers, _) in known.items() if not markers.reported]
+    if losing:
+        return claim.ruled(data, "does not hold", f"markers lose a write on {'; '.join(losing)}", evidence)
+    if len(not_so) == len(known):
         because = "nowhere do markers protect without filling while populating fills the range"
         return claim.ruled(data, "does not hold", because, evidence)
     if not so:
         return claim.undecided(data, "the intervals do not tell", f"at least six processes of {claim.needs}")
+    others = [name for name in known if name not in so]
+    limits = "relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp"
+    if others:
+        limits += f"; not so, or not decided, on {'; '.join(others)}"
     least = min((known[name][1].share for name in so), key=lambda one: one.value)
     return claim.ruled(
         data,
@@ -81,7 +88,7 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
         quantity="least share of the range that populating fills",
         effect=least,
         condition="memory whose zeropage is forbidden behaves as memory that has none: no such kernel was measured",
-        limits="relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp",
+        limits=limits,
     )
 
 
@@ -126,5 +133,8 @@ def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
         verdict = "does not hold"
     else:
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    limits += (
+        ", and neither ever maps the huge zeropage: no difference is expected, and one would point at the experiment"
+    )
     quantity = "protect without the huge zeropage / with it, THP on"
     return claim.ruled(data, verdict, because, evidence, effect=found, quantity=quantity, limits=limits)

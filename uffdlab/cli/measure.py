@@ -24,8 +24,8 @@ _MEASURE_EXAMPLES = """examples:
 
 _POINT_OPTIONS = {
     "backing": "kind of memory (default: anon)",
-    "design": "protect: how (default: pte_marker)",
-    "size": "length of the range (default: 1GiB)",
+    "design": "protect, zeropages: how it is prepared",
+    "size": "length of the range, such as 1GiB",
     "populated": "protect: fraction written before, 0..1 (default: 0)",
     "repeats": "samples, the first one cold (default: 9)",
     "features": "semantics: feature set (default: none)",
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
         parser.add_argument(f"--{name}", metavar=name.upper(), help=help_)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the probe")
     parser.add_argument("--seed", metavar="N", help="order of a suite's blocks (default: drawn, recorded)")
-    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools meanwhile")
+    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, switch THP")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
 
 
@@ -260,9 +260,8 @@ def _print_json(measured: Any) -> None:
 
 
 def _print_point(measured: Any) -> None:
-    for name in ("samples", "states", "occupancy"):
-        rows = measured.rows.tables.get(name, [])
-        if rows:
+    for name, rows in measured.rows.tables.items():
+        if rows and name != "outcomes" and "latencies" not in name:
             import pandas as pd
 
             frame = pd.DataFrame(rows).drop(columns="block")

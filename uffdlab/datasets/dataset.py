@@ -51,6 +51,18 @@ class Dataset:
             )
         return frame
 
+    def rows(self, table: str, columns: Mapping[str, str] | Sequence[str]) -> pd.DataFrame:
+        """Return one table with at least these columns (name → pandas type), or no rows where there is no such table.
+
+        A campaign need not have run every probe. Raises UffdlabError naming the columns that a table there is lacks.
+        """
+        if table in self.tables:
+            return self.require(table, list(columns))
+        import pandas as pd
+
+        kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "object")
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
     def origin(self) -> str:
         """Return the line that stands beneath every figure drawn from this dataset."""
         return origin_line(self.id, self.kind, self.provenance, self.merged_from)

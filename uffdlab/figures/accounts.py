@@ -20,6 +20,7 @@ _FILLS = {
     "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
     "pte_marker": (style.BLUE, "diamond", "PTE markers", -0.2),
 }
+_HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
 _STEPS = {
     "protected": "protected",
     "resolved 4 KiB, written": "4 KiB of each 2 MiB resolved and written",
@@ -27,24 +28,38 @@ _STEPS = {
 }
 
 
-def plot_zeropages(data: Dataset) -> go.Figure:
-    """Draw how much of an empty range is filled with real memory; a slider goes from protecting to the resolves."""
+def _shares(data: Dataset) -> pd.DataFrame:
+    """Return the accounts with what is filled as a percentage of the range."""
     rows = summaries.df_zeropages(data).copy()
     for column in ("filled_kib", "filled_kib_low", "filled_kib_high"):
-        rows[column] = rows[column] / rows.size_kib * 100
-    cases = [(b, h) for b in BACKINGS for h in ("on", "off") if ((rows.backing == b) & (rows.huge_zeropage == h)).any()]
+        rows[column] = rows[column] / rows.size_kib.astype(float) * 100
+    return rows
+
+
+def plot_zeropages(data: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw how much of an empty range is filled with real memory; a slider goes from protecting to the resolves."""
+    rows, mine = _shares(data), _shares(here) if here else None
+    found = set(zip(rows.backing, rows.huge_zeropage, strict=True))
+    cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in found]
     figure = go.Figure()
     shown_at: list[str] = []
     for step in _STEPS:
         for design in _FILLS:
             _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases, step)
             shown_at.append(step)
+            if mine is not None:
+                chosen = mine[(mine.step == step) & (mine.design == design)]
+                # What is found there is this machine's default: it stands beside the same on the reference.
+                chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
+                _add_filled(figure, chosen, design, cases, step, here=True)
+                shown_at.append(step)
     caption = (
         "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
         "Zeropages count as nothing. Warm samples, median over processes."
     )
-    style.styled(figure, caption, [data.origin()], (200 + 42 * max(3, len(cases)), 640), {"x": "%"})
-    names = [BACKINGS[b].short + (",<br>no huge zeropage" if h == "off" else "") for b, h in cases]
+    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
+    style.styled(figure, caption, origins, (200 + 42 * max(3, len(cases)), 640), {"x": "%"})
+    names = [BACKINGS[b].short + _HUGE_ZEROPAGE[h] for b, h in cases]
     figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
     places = [-row for row in range(len(cases))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
@@ -58,8 +73,14 @@ def plot_zeropages(data: Dataset) -> go.Figure:
     return figure
 
 
-def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], step: str) -> None:
+def _add_filled(
+    figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], step: str, *, here: bool = False
+) -> None:
     colour, symbol, label, lift = _FILLS[design]
+    drawn = [case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
+    rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
+    if here:
+        colour, symbol, label, lift = style.HERE_COLOUR, style.HERE_SYMBOL, f"this machine: {label}", lift + 0.08
     places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     figure.add_scatter(
         x=rows.filled_kib.tolist(),
@@ -67,7 +88,9 @@ def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[
         error_x=style.interval(rows, "filled_kib"),
         mode="markers",
         marker=style.marker(colour, symbol, 10),
-        name=label,
+        name="this machine" if here else label,
+        legendgroup="this machine" if here else label,
+        showlegend=not here or design == "preread",
         visible=step == "protected",
         customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
         hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],

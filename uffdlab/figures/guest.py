@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -74,7 +75,8 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
 def _prediction(cost: Any, gib: int) -> dict[str, Any]:
     value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
     said = [style.time_said(value, low, high)]
-    return {"x": [gib], "y": [value], "up": [high - value], "down": [value - low], "said": said}
+    up, down = (0.0 if math.isnan(end) else end for end in (high - value, value - low))
+    return {"x": [gib], "y": [value], "up": [up], "down": [down], "said": said}
 
 
 def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:

@@ -28,6 +28,10 @@ _LOOKS = {
     ("huge_zeropage", "event"): (style.ORANGE, "hexagram", "huge zeropage, event"),
     ("markers", "async"): (style.BLUE, "diamond", "marker, async"),
     ("markers", "event"): (style.BLUE, "diamond-x", "marker, event"),
+    ("markers, THP", "async"): (style.BLUE, "diamond-wide", "marker, async, THP on"),
+    ("unregistered", "plain"): (style.GREY, "triangle-left", "nothing there, not registered"),
+    ("unregistered, THP", "plain"): (style.GREY, "triangle-ne", "the same, THP on"),
+    ("written", "plain"): (style.PURPLE, "pentagon-open-dot", "page, not protected"),
     ("written", "async"): (style.PURPLE, "pentagon", "page, async"),
     ("written", "event"): (style.PURPLE, "star-triangle-up", "page, event"),
     ("missing_wp", "event"): (style.SKY, "cross", "MISSING|WP, event"),
@@ -36,11 +40,17 @@ _STRIDES = {4: "every page", 2048: "one per 2 MiB", 1048576: "one per 1 GiB"}
 _TOUCHES = ("first read", "first write")
 
 
-def plot_later_faults(data: Dataset) -> go.Figure:
-    """Draw the time of a first read and a first write after each preparation; a slider sets how far apart they are."""
+def _drawable(data: Dataset) -> pd.DataFrame:
+    """Return what one thread took on anonymous memory; a preparation under THP is a case of its own."""
     rows = summaries.df_faults(data)
     rows = rows[(rows.threads == 1) & (rows.backing != "shmem")].copy()
-    rows.loc[(rows.backing == "anon_thp") & (rows.preparation == "fresh"), "preparation"] = "fresh, THP"
+    rows.loc[(rows.backing == "anon_thp") & (rows.preparation != "huge_zeropage"), "preparation"] += ", THP"
+    return rows
+
+
+def plot_later_faults(data: Dataset, here: Dataset | None = None) -> go.Figure:
+    """Draw the time of a first read and a first write after each preparation; a slider sets how far apart they are."""
+    rows, mine = _drawable(data), _drawable(here) if here else None
     strides = [stride for stride in _STRIDES if (rows.stride_kib == stride).any()]
     known = list(zip(rows.preparation, rows.delivery, strict=True))
     looks = [key for key in _LOOKS if key in known]
@@ -51,11 +61,16 @@ def plot_later_faults(data: Dataset) -> go.Figure:
             chosen = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
             _add_points(figure, chosen, looks, column, visible=stride == strides[0])
             shown_at.append(stride)
+            if mine is not None:
+                chosen = mine[(mine.stride_kib == stride) & (mine.touch == touch)]
+                _add_points(figure, chosen, looks, column, visible=stride == strides[0], here=True)
+                shown_at.append(stride)
     caption = (
         "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
         "resolved by a handler thread on the same CPU, an async fault by the kernel. Both axes logarithmic."
     )
-    style.styled(figure, caption, [data.origin()], (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
+    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
+    style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
     figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
     names = [_LOOKS[key][2] for key in looks]
     places = [-row for row in range(len(looks))]
@@ -67,16 +82,27 @@ def plot_later_faults(data: Dataset) -> go.Figure:
     return figure
 
 
-def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, visible: bool) -> None:
+def _add_points(
+    figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, visible: bool, here: bool = False
+) -> None:
+    drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
+    rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
+    colours = [style.HERE_COLOUR if here else _LOOKS[key][0] for key in keys]
+    symbols = [style.HERE_SYMBOL if here else _LOOKS[key][1] for key in keys]
     said = [f"{f:.3g} faults, {i:.2g} IPIs, {e:.2g} events a touch" for f, i, e in _counts(rows)]
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
-        y=[-looks.index(key) for key in keys],
+        y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
         error_x=style.interval(rows, "ns_per_touch"),
         mode="markers",
-        marker={"color": [_LOOKS[key][0] for key in keys], "symbol": [_LOOKS[key][1] for key in keys]}
-        | {"size": 11, "line": {"color": "rgba(255,255,255,0.9)", "width": 1}},
+        marker={
+            "color": colours,
+            "symbol": symbols,
+            "size": 11,
+            "line": {"color": "rgba(255,255,255,0.9)", "width": 1},
+        },
+        name="this machine" if here else "measured",
         visible=visible,
         customdata=[_LOOKS[key][2] for key in keys],
         hovertext=style.times(rows, "ns_per_touch"),

@@ -57,13 +57,13 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
-    runs = summaries.df_published_runs(data) if "published_runs" in data.tables else None
+    runs = summaries.df_published_runs(data)
     traces: list[Callable[[int], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
             traces.append(partial(_published_at, rows))
-        if backing and runs is not None:
+        if backing and len(runs):
             _add_measured(figure, _PROTOCOL, column)
             traces.append(partial(_protocol_at, runs[runs.thp.isin(states)]))
         for whose, name in ((data, "measured"), (here, "this machine")):

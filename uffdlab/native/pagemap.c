@@ -65,7 +65,7 @@ int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *stat
 
 /*
  * The same for every base page of a range: pagemap bits without the PFN, which only root sees, and categories.
- * Holes are in no region that PAGEMAP_SCAN returns when nothing is asked of it, so they keep what is set here.
+ * A page in no region that PAGEMAP_SCAN returns has none.
  */
 int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories)
 {
@@ -98,7 +98,7 @@ int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *cat
 	return ret ? ret : got < 0 ? got : 0;
 }
 
-/* Base pages in the range that carry the category. */
+/* Base pages in the range that carry every category asked for. */
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages)
 {
 	const uint64_t base = (uint64_t)sysconf(_SC_PAGESIZE);

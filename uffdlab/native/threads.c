@@ -17,6 +17,7 @@ struct toucher {
 	pthread_t thread;
 	const struct ul_touching *job;
 	const int *gate;
+	int *ready;
 	int index, ret;
 	uint64_t touches, begin_ns, end_ns;
 	uint64_t bins[UL_BINS];
@@ -45,10 +46,12 @@ static void share_of(const struct toucher *me, uint64_t *first, uint64_t *step, 
 	*first = job->addr + (uint64_t)me->index * (job->together ? job->stride : each * job->stride);
 }
 
-/* Spun on, so that all threads begin within a few hundred ns of one another. */
-static int pass_gate(const int *gate)
+/* Opened when every thread runs where it is to run; spun on, so that they begin together. */
+static int pass_gate(const int *gate, int *ready)
 {
 	int state;
+
+	__atomic_add_fetch(ready, 1, __ATOMIC_SEQ_CST);
 
 	while ((state = __atomic_load_n(gate, __ATOMIC_ACQUIRE)) == GATE_SHUT)
 		sched_yield();
@@ -64,7 +67,7 @@ static void *work(void *arg)
 	share_of(me, &first, &step, &count);
 	me->touches = count;
 	me->ret = job->pinned ? pin(job->cpus[me->index]) : 0;
-	if (!pass_gate(me->gate))
+	if (!pass_gate(me->gate, me->ready))
 		return NULL;
 	me->begin_ns = ul_now_ns();
 	if (!me->ret && count)
@@ -94,7 +97,7 @@ static void collect(const struct toucher *all, int threads, struct ul_touched *s
 int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum)
 {
 	struct toucher all[UL_THREADS];
-	int gate = GATE_SHUT, started = 0, ret = 0;
+	int gate = GATE_SHUT, ready = 0, started = 0, ret = 0;
 
 	if (!job->stride || job->threads < 1 || job->threads > UL_THREADS)
 		return -EINVAL;
@@ -102,11 +105,14 @@ int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum)
 	for (; started < job->threads; started++) {
 		all[started].job = job;
 		all[started].gate = &gate;
+		all[started].ready = &ready;
 		all[started].index = started;
 		ret = -pthread_create(&all[started].thread, NULL, work, &all[started]);
 		if (ret)
 			break;
 	}
+	while (!ret && __atomic_load_n(&ready, __ATOMIC_SEQ_CST) < job->threads)
+		sched_yield();
 	__atomic_store_n(&gate, ret ? GATE_OFF : GATE_OPEN, __ATOMIC_RELEASE);
 	for (int i = 0; i < started; i++) {
 		pthread_join(all[i].thread, NULL);

@@ -37,7 +37,6 @@ class Preparation:
     """What stands in the page table before the first touch, and how a touch may then be delivered."""
 
     name: str
-    title: str
     deliveries: tuple[str, ...]
     backings: tuple[str, ...] = ("anon", "shmem")
 
@@ -45,15 +44,16 @@ class Preparation:
 PREPARATIONS: dict[str, Preparation] = {
     one.name: one
     for one in (
-        Preparation("fresh", "nothing", ("plain",), ("anon", "anon_thp", "shmem")),
-        Preparation("tables", "page tables whose markers were cleared again", ("plain",)),
-        Preparation("markers", "a marker in every PTE", ("async", "event"), ("anon", "anon_thp", "shmem")),
-        Preparation("zeropage", "the zeropage, read in", DELIVERIES, ("anon",)),
-        Preparation("huge_zeropage", "the huge zeropage, read in", DELIVERIES, ("anon_thp",)),
-        Preparation("written", "pages written before", DELIVERIES),
-        Preparation("missing_wp", "nothing; registered MISSING|WP", ("event",)),
-        Preparation("discarded_whole", "nothing, after a discard in one call", ("plain",), ("anon",)),
-        Preparation("discarded_pieces", "nothing, after discards of 1 MiB each", ("plain",), ("anon",)),
+        Preparation("fresh", ("plain",), ("anon", "anon_thp", "shmem")),
+        Preparation("unregistered", ("plain",), ("anon", "anon_thp")),  # as fresh, and no userfaultfd sees it
+        Preparation("tables", ("plain",)),  # whose markers were cleared again
+        Preparation("markers", ("async", "event"), ("anon", "anon_thp", "shmem")),
+        Preparation("zeropage", DELIVERIES, ("anon",)),
+        Preparation("huge_zeropage", DELIVERIES, ("anon_thp",)),
+        Preparation("written", DELIVERIES),
+        Preparation("missing_wp", ("event",)),  # nothing there, registered MISSING|WP
+        Preparation("discarded_whole", ("plain",), ("anon",)),
+        Preparation("discarded_pieces", ("plain",), ("anon",)),  # of 1 MiB: empty tables stay
     )
 }
 # What is done after the preparation, in this order.
@@ -114,8 +114,12 @@ class FaultsSpec:
         page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
         everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
         tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
+        huge = self.preparation == "huge_zeropage"
         return Needs(
-            memory_kib=self.touches * page_kib + tables * 4 + 4, thp=self.backing == "anon_thp", cpus=self.threads
+            memory_kib=self.touches * page_kib + tables * 4 + 4,
+            thp=self.backing == "anon_thp",
+            cpus=self.threads,
+            settings={"thp_use_zero_page": "1"} if huge else {},
         )
 
 
@@ -177,7 +181,8 @@ def _key(spec: FaultsSpec) -> dict[str, Any]:
 
 def _sample(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any], dict[int, int]]]:
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(_features(spec)) as uffd:
-        uffd.register(memory, missing=spec.preparation == "missing_wp")
+        if spec.preparation != "unregistered":
+            uffd.register(memory, missing=spec.preparation == "missing_wp")
         _prepare(spec, memory, uffd)
         for touch, how in PASSES[spec.access]:
             before = counters()
@@ -195,6 +200,7 @@ def _features(spec: FaultsSpec) -> tuple[str, ...]:
 def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
     if spec.preparation in ("zeropage", "huge_zeropage"):
         memory.touch(READ, spec.stride_bytes)
+        _check_zeropages(spec, memory)
     elif spec.preparation in ("written", "discarded_whole", "discarded_pieces"):
         memory.touch(WRITE, spec.stride_bytes)
     if spec.preparation.startswith("discarded"):
@@ -204,6 +210,15 @@ def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
         uffd.protect(memory, on=False)
     elif spec.delivery != "plain" and spec.preparation != "missing_wp":
         uffd.protect(memory)
+
+
+def _check_zeropages(spec: FaultsSpec, memory: Range) -> None:
+    """Refuse to measure a zeropage that is none: read without one, memory gets pages of its own."""
+    wanted = spec.touches * (512 if spec.preparation == "huge_zeropage" and spec.stride_bytes > PAGE else 1)
+    if memory.zeropages() not in (wanted, None):
+        raise UffdlabError(
+            f"reading mapped {memory.zeropages()} of {wanted} pages to a zeropage: is there memory free?"
+        )
 
 
 def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int) -> tuple[Touched, Events]:

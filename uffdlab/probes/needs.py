@@ -54,10 +54,14 @@ class Needs:
 
 
 def peak(needs: Iterable[Needs]) -> Needs:
-    """Return what blocks that run one after another need together."""
+    """Return what blocks that run one after another need together; a setting is "0 and 1" where they want both."""
     memory, pools, thp, cpus = 0, dict[int, int](), False, 1
+    settings: dict[str, str] = {}
     for one in needs:
+        for name, value in one.settings.items():
+            known = settings.get(name, "").split(" and ") if name in settings else []
+            settings[name] = " and ".join(sorted({*known, value}))
         memory, thp, cpus = max(memory, one.memory_kib), thp or one.thp, max(cpus, one.cpus)
         for size_kib, count in one.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus)
+    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings)

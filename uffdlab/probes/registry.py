@@ -69,9 +69,6 @@ class _Probes(MutableMapping[str, Probe]):
     def __iter__(self) -> Iterator[str]:
         return iter(_MODULES)
 
-    def __contains__(self, name: object) -> bool:
-        return name in _MODULES
-
     def __len__(self) -> int:
         return len(_MODULES)
 

@@ -53,8 +53,9 @@ class ResolveSpec:
 
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak."""
+        settings = {"thp_use_zero_page": "1"} if self.state == "huge_zeropage" else {}
         filled = self.size_bytes // KIB if self.state in ("page", "huge_page") else 0
-        return Needs(filled + self.size_bytes // PMD * 4, thp=STATES[self.state] == "anon_thp")
+        return Needs(filled + self.size_bytes // PMD * 4, thp=STATES[self.state] == "anon_thp", settings=settings)
 
 
 FIELDS: list[Field] = [
@@ -83,11 +84,21 @@ def run(spec: ResolveSpec) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "resolves", {"sample": index, "cold": index == 0} | key | row
 
 
+def _check_state(spec: ResolveSpec, memory: Range) -> None:
+    """Refuse to measure another state than the one asked for."""
+    pages = spec.size_bytes // PAGE
+    counted = {"zeropages": memory.zeropages(), "huge pages": memory.huge_pages()}
+    wanted = {"zeropages": pages * ("zeropage" in spec.state), "huge pages": pages * spec.state.startswith("huge")}
+    if None not in counted.values() and counted != wanted:
+        raise UffdlabError(f"{spec.state}: found {counted} instead of {wanted} (base pages): free some memory")
+
+
 def _sample(spec: ResolveSpec) -> Iterator[dict[str, Any]]:
     features = ("WP_UNPOPULATED",) if spec.state == "marker" else ()
     with mapped(BACKINGS[STATES[spec.state]], spec.size_bytes) as memory, opened(features) as uffd:
         if spec.state != "marker":
             memory.touch(WRITE if spec.state in ("page", "huge_page") else READ)
+        _check_state(spec, memory)
         uffd.register(memory, missing=False)
         uffd.protect(memory)
         for name, offset in (("first", 0), ("second", spec.piece_bytes)):

@@ -166,18 +166,22 @@ def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _run_one(result: Result, allow_host_changes: bool) -> None:
-    needs = result.block.needs()
-    with contextlib.ExitStack() as stack:
-        try:
-            if needs.settings:
-                stack.enter_context(settings.changed(needs.settings, allow=allow_host_changes))
-        except UffdlabError as error:
+    wanted = result.block.needs().settings
+    try:
+        with settings.changed(wanted, allow=allow_host_changes) if wanted else contextlib.nullcontext():
+            _run_if_possible(result)
+    except UffdlabError as error:  # a setting that could not be changed, or not be put back
+        if result.outcome is None:
             result.outcome, result.reason = "skipped", str(error)
-            return
-        lacking = needs.missing()
-        if lacking:
-            result.outcome, result.reason = "skipped", lacking
-            return
+        else:
+            result.reason = f"{result.reason}; {error}" if result.reason else str(error)
+
+
+def _run_if_possible(result: Result) -> None:
+    lacking = result.block.needs().missing()
+    if lacking:
+        result.outcome, result.reason = "skipped", lacking
+    else:
         _run_child(result)
 
 

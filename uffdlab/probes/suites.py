@@ -79,7 +79,7 @@ _ROUNDS = 7
 
 
 _EMPTY = (0.0,)
-_FRACTIONS = (0.05, 0.25, 0.5, 0.75)
+_FRACTIONS = (0.05, 0.25, 0.5)
 
 
 def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], threads: int = 1) -> tuple[Any, ...]:
@@ -88,7 +88,7 @@ def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], 
         FaultsSpec(backing, preparation, delivery, access, size, stride, threads, together, repeats=2)
         for backing, preparation, delivery, accesses in configurations
         for access in accesses.split()
-        for together in ((False, True) if threads > 1 and stride == PAGE else (False,))
+        for together in ((False, True) if threads > 1 else (False,))
     )
 
 
@@ -170,6 +170,13 @@ _LATER_FAULTS = (
         threads=2,
     ),
 )
+_QUICK_FAULTS = _faults(
+    16 * MIB,
+    PAGE,
+    ("anon", "fresh", "plain", "read write"),
+    ("anon", "zeropage", "plain", "write"),
+    ("anon", "markers", "async", "read write"),
+)
 _ACCOUNTS = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
@@ -230,6 +237,8 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+                Work("faults", _QUICK_FAULTS, rounds=_ROUNDS),
+                Work("zeropages", tuple(ZeropagesSpec(b, d, size_bytes=16 * MIB) for b in _ORDINARY for d in FILLS)),
                 Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
                 Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
                 Work("occupancy", (OccupancySpec("anon_uniform", 256 * MIB), OccupancySpec(INTERPRETER))),
@@ -251,7 +260,7 @@ SUITES: dict[str, Suite] = {
                         *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
-                        *_points(_HUGETLB_1G, DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
                         *_points(
                             ("anon", "anon_thp", "shmem"),
@@ -295,6 +304,7 @@ SUITES: dict[str, Suite] = {
                         64 * MIB,
                         PAGE,
                         *((b, "fresh", "plain", "read write") for b in ("anon", "anon_thp")),
+                        *((b, "unregistered", "plain", "read write") for b in ("anon", "anon_thp")),
                         *((b, "markers", "async", "read write") for b in ("anon", "anon_thp")),
                     ),
                     rounds=_ROUNDS,

@@ -184,16 +184,17 @@ class Range:
 
     def huge_pages(self) -> int | None:
         """Count base pages that a huge entry maps, the huge zeropage included; None where PAGEMAP_SCAN is missing."""
-        return self._count("UL_PAGE_IS_HUGE")
+        return self._count("UL_PAGE_IS_HUGE", "UL_PAGE_IS_PRESENT")  # hugetlb is HUGE where nothing is mapped, too
 
     def present_pages(self) -> int | None:
         """Count base pages that are present, zeropages included; None where PAGEMAP_SCAN is missing."""
         return self._count("UL_PAGE_IS_PRESENT")
 
-    def _count(self, category: str) -> int | None:
+    def _count(self, *categories: str) -> int | None:
         ffi, lib = native.probe()
         pages = ffi.new("uint64_t *")
-        result = lib.ul_count_pages(self.address, self.length, getattr(lib, category), pages)
+        mask = sum(getattr(lib, category) for category in categories)
+        result = lib.ul_count_pages(self.address, self.length, mask, pages)
         return None if result < 0 else int(pages[0])
 
 

@@ -82,7 +82,7 @@ FIELDS: list[Field] = [
     integer("hugetlb_growth_kib", "KiB", "growth of HugetlbPages since then", required=False),
     integer("table_growth_kib", "KiB", "growth of VmPTE since then"),
     integer("minor_faults", None, "minor faults since then"),
-    boolean("reported", "whether a write to a page that was not resolved raised an event"),
+    boolean("reported", "whether a write to the last page of the range, after all that, raised an event"),
 ]
 
 

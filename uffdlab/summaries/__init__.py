@@ -10,7 +10,7 @@ from __future__ import annotations
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
-from .faults import df_faults, df_latencies, df_resolves, per_touch
+from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
 from .records import records
@@ -36,6 +36,7 @@ __all__ = [
     "df_reported",
     "df_resolves",
     "df_states",
+    "df_tails",
     "df_tracking",
     "df_warm",
     "df_work",

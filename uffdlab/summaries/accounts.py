@@ -9,6 +9,16 @@ from uffdlab.datasets import Dataset
 from uffdlab.summaries.medians import df_medians
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
+_ZEROPAGES = (
+    dict.fromkeys(
+        ("block", "size_kib", "prepare_ns", "protect_ns", "zeropages", "huge_pages", "rss_growth_kib"), "Int64"
+    )
+    | dict.fromkeys(("hugetlb_growth_kib", "table_growth_kib"), "Int64")
+    | dict.fromkeys(("backing", "design", "huge_zeropage", "step"), "string")
+    | dict.fromkeys(("cold", "reported"), "boolean")
+)
+_EQUALITY = dict.fromkeys(("pages", "equal_pages"), "Int64") | dict.fromkeys(("backing", "way", "state"), "string")
+_RUNS = dict.fromkeys(("block", "size_kib", "total_ns"), "Int64") | dict.fromkeys(("thp", "mode"), "string")
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 
@@ -19,7 +29,7 @@ def df_zeropages(data: Dataset) -> pd.DataFrame:
     ``huge_kib`` the part mapped by huge entries; ``reported`` whether a write to a protected page raised an event in
     every sample.
     """
-    rows = data.table("zeropages").copy()
+    rows = data.rows("zeropages", _ZEROPAGES).copy()
     rows["filled_kib"] = rows.rss_growth_kib + rows.hugetlb_growth_kib.fillna(0)
     rows["zeropages_kib"] = rows.zeropages * 4
     rows["huge_kib"] = rows.huge_pages * 4
@@ -32,7 +42,7 @@ def df_equality(data: Dataset) -> pd.DataFrame:
 
     ``states`` names the states found after it.
     """
-    rows = data.table("equality")
+    rows = data.rows("equality", _EQUALITY)
     grouped = rows.groupby(["backing", "way"], as_index=False)
     found = grouped.agg(pages=("pages", "sum"), equal_pages=("equal_pages", "sum"))
     said = rows.groupby(["backing", "way"]).state.agg(lambda states: "; ".join(sorted(set(states))))
@@ -45,5 +55,5 @@ def df_published_runs(data: Dataset) -> pd.DataFrame:
     Columns: ``thp``, ``mode``, ``size_kib``, ``total_ns`` with ``_low`` and ``_high``, ``n`` runs. Every run is one
     sample of a fresh process, so none is warm.
     """
-    rows = data.table("published_runs").assign(cold=False)
+    rows = data.rows("published_runs", _RUNS).assign(cold=False)
     return df_medians(rows, ["thp", "mode", "size_kib"], ["total_ns"]).drop(columns="cold")

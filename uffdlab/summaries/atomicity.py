@@ -32,7 +32,7 @@ def df_atomicity(data: Dataset) -> pd.DataFrame:
     only bound there is when none is lost. ``child_per_million`` is the median over child processes of their rates with
     the order-statistic interval: losses of one race share its timing, so a child is the unit of repetition.
     """
-    races = data.require("races", [*_POINT, "block", *_COUNTED])
+    races = data.rows("races", [*_POINT, "block", *_COUNTED])
     rows = [_point(key, group) for key, group in races.groupby(_POINT)]
     columns = [*_POINT, "trials", "children", *_COUNTED, *_RATES]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_RATES, "float64"))

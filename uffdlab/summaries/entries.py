@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -71,9 +72,13 @@ def df_prediction_check(costs: Dataset) -> pd.DataFrame:
 def predict_protect_ns(cost: Any, size_kib: float) -> tuple[float, float, float]:
     """Return (value, low, high) in ns of protecting an empty range of that size, from a row of ``df_entry_costs``.
 
-    Linear in the number of entries from the largest measured point; never below zero.
+    Linear in the number of entries from the largest measured point; never below zero. An end that is not known is NaN.
     """
     more = (size_kib - cost.size_kib) / cost.entry_kib
     slopes = (cost.ns_per_entry_low * more, cost.ns_per_entry_high * more)
     low, high = cost.protect_ns_low + min(slopes), cost.protect_ns_high + max(slopes)
-    return max(0.0, cost.protect_ns + cost.ns_per_entry * more), max(0.0, low), max(0.0, high)
+    return _not_below_zero(cost.protect_ns + cost.ns_per_entry * more), _not_below_zero(low), _not_below_zero(high)
+
+
+def _not_below_zero(ns: float) -> float:
+    return ns if isnan(ns) else max(0.0, ns)

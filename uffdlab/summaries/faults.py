@@ -8,7 +8,20 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.summaries.medians import df_medians
 
-_KEYS = ["backing", "preparation", "delivery", "touch", "stride_kib", "threads", "together"]
+_KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
+_COUNTS = ("touches", "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib", "tlb_ipis")
+_EVENTS = ("wp_events", "missing_events")
+_FAULTS = (
+    dict.fromkeys(("block", "sample", "size_kib", "stride_kib", "threads", *_COUNTS, *_EVENTS), "Int64")
+    | dict.fromkeys(("cold", "together"), "boolean")
+    | dict.fromkeys(("backing", "preparation", "delivery", "touch"), "string")
+)
+_LATENCIES = dict.fromkeys(("block", "sample", "from_ns", "below_ns", "count"), "Int64") | {"touch": "string"}
+_RESOLVES = (
+    dict.fromkeys(("block", "piece_kib", "stride_kib", "calls", "resolve_ns"), "Int64")
+    | dict.fromkeys(("state", "pass"), "string")
+    | {"cold": "boolean"}
+)
 _MEASURES = ["ns_per_touch", "faults_per_touch", "ipis_per_touch", "events_per_touch", "table_growth_kib"]
 
 
@@ -23,7 +36,7 @@ def df_faults(data: Dataset) -> pd.DataFrame:
 
 def per_touch(data: Dataset) -> pd.DataFrame:
     """Return the table ``faults`` with its counts divided by the touches of each row."""
-    rows = data.require("faults", [*_KEYS, "block", "cold", "touches", "busy_ns", "minor_faults"]).copy()
+    rows = data.rows("faults", _FAULTS).copy()
     rows["ns_per_touch"] = rows.busy_ns / rows.touches
     rows["faults_per_touch"] = rows.minor_faults / rows.touches
     rows["ipis_per_touch"] = rows.tlb_ipis / rows.touches
@@ -37,11 +50,11 @@ def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -
     Columns: ``backing``, ``preparation``, ``delivery``, ``from_ns`` (lower edge of the bin), ``slower`` (share of the
     touches in this bin or above, 1 at the first) and ``timed`` (touches timed in all).
     """
-    faults = data.table("faults")
+    faults = data.rows("faults", _FAULTS)
     wanted = (faults.stride_kib == stride_kib) & (faults.threads == threads) & (faults.touch == touch)
     keys = ["backing", "preparation", "delivery"]
     which = faults[wanted][["block", "sample", "touch", *keys]]
-    bins = data.table("fault_latencies").merge(which, on=["block", "sample", "touch"])
+    bins = data.rows("fault_latencies", _LATENCIES).merge(which, on=["block", "sample", "touch"])
     counted = bins.groupby([*keys, "from_ns"])["count"].sum().reset_index()
     counted["timed"] = counted.groupby(keys)["count"].transform("sum")
     above = counted.iloc[::-1].groupby(keys)["count"].cumsum()
@@ -49,9 +62,30 @@ def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -
     return counted.sort_values([*keys, "from_ns"])
 
 
+def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> pd.DataFrame:
+    """Return, per preparation and stride, the time within which ``share`` of the single touches of a process stayed.
+
+    Columns: ``backing``, ``preparation``, ``delivery``, ``stride_kib``, ``tail_ns`` with ``_low`` and ``_high`` (median
+    over processes of the lower edge of the bin that holds it), ``n``, ``children``. One thread.
+    """
+    keys = ["backing", "preparation", "delivery", "stride_kib"]
+    faults = data.rows("faults", _FAULTS)
+    faults = faults[(faults.threads == 1) & (faults.touch == touch)]
+    which = faults[["block", "sample", "touch", *keys]]
+    bins = data.rows("fault_latencies", _LATENCIES).merge(which, on=["block", "sample", "touch"])
+    rows = []
+    for (block, *key), group in bins.groupby(["block", *keys]):
+        group = group.sort_values("from_ns")
+        within = group["count"].cumsum() >= share * group["count"].sum()
+        row = dict(zip(keys, key, strict=True)) | {"block": block, "cold": False}
+        rows.append(row | {"tail_ns": float(group.from_ns[within].iloc[0])})
+    columns = [*keys, "block", "cold", "tail_ns"]
+    return df_medians(pd.DataFrame(rows, columns=columns).astype({"cold": "bool"}), keys, ["tail_ns"])
+
+
 def df_resolves(data: Dataset) -> pd.DataFrame:
     """Return ns per ioctl and per 4 KiB un-protected, by state, piece and stride, first and second pass."""
-    rows = data.table("resolves").copy()
+    rows = data.rows("resolves", _RESOLVES).copy()
     rows["ns_per_call"] = rows.resolve_ns / rows.calls
     rows["ns_per_page"] = rows.resolve_ns / (rows.calls * rows.piece_kib / 4)
     return df_medians(rows, ["state", "piece_kib", "stride_kib", "pass"], ["ns_per_call", "ns_per_page"])

@@ -34,9 +34,9 @@ def df_medians(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]
     """
     rows = []
     for key, group in frame.groupby(list(keys), sort=True):
-        warm = group[~group.cold] if (~group.cold).any() else group
+        warm = group[~group.cold.astype(bool)] if not group.cold.all() else group
         row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
-        cold = group[group.cold][measures[0]]
+        cold = group[group.cold.astype(bool)][measures[0]]
         row["cold"] = float(cold.median()) if len(cold) else None
         for measure in measures:
             known = warm[warm[measure].notna()]

@@ -20,7 +20,7 @@ def df_occupancy(data: Dataset) -> pd.DataFrame:
     such unit, or where the share of a mapping is unknown. ``units`` and ``size_kib`` are the process's, ``scan_ns`` the
     time to look at it and ``calls`` the system calls; ``n`` is the number of looks.
     """
-    rows = data.require("occupancy", _COLUMNS)
+    rows = data.rows("occupancy", _COLUMNS)
     looks = [dict(zip(_LOOK, key, strict=True)) | _look(group) for key, group in rows.groupby(_LOOK)]
     kept = ["size_kib", "units", *_SHARES, "scan_ns", "calls"]
     frame = pd.DataFrame(looks, columns=[*_LOOK, *kept])

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval, ratio_interval
+from uffdlab.stats import median_interval, ratio_interval
+from uffdlab.summaries import medians
 
 _POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
 _GIB_KIB = 1 << 20
@@ -36,7 +37,7 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     those of ``async_scan`` in the same configuration (missing for itself). ``wrong_pages`` sums pages missed and pages
     reported wrongly, in all samples; missing where nothing is reported.
     """
-    samples = data.require("tracking", _NEEDED).copy()
+    samples = data.rows("tracking", _NEEDED).copy()
     samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
     samples["wrong"] = (samples.missed_pages + samples.spurious_pages).astype("float64")
     rows: list[dict[str, Any]] = []
@@ -56,8 +57,8 @@ def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict
     row["wrong_pages"] = None if group.wrong.isna().all() else int(group.wrong.sum())
     for measure, ratio in (("collect_per_gib_ns", "collect_ratio"), ("per_page_ns", "page_ratio")):
         values, below = children[measure], base.get(measure, [])
-        row |= _columns(measure, median_interval(values) if values else None)
-        row |= _columns(ratio, ratio_interval(values, below) if values and below else None)
+        row |= medians.columns(measure, median_interval(values) if values else None)
+        row |= medians.columns(ratio, ratio_interval(values, below) if values and below else None)
     return row
 
 
@@ -71,9 +72,3 @@ def _children(group: pd.DataFrame) -> dict[str, list[float]]:
     }
     by_child = {name: values.groupby(warm.block).median().dropna() for name, values in measures.items()}
     return {name: [float(value) for value in values] for name, values in by_child.items()}
-
-
-def _columns(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    if estimate is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
