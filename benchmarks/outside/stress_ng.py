@@ -10,8 +10,8 @@ UFFDIO_ZEROPAGE the write faults once more, in the kernel alone.
 Ours is the package's handler thread (poll, read, one ioctl) and the time of the touching loop, per page of fresh
 memory:
 
-``missing, write``  MISSING, resolved with UFFDIO_ZEROPAGE, after which the write faults once more in the kernel
-``missing, read``   MISSING, resolved with UFFDIO_ZEROPAGE: nothing more
+``missing, write``  MISSING, resolved with UFFDIO_COPY of zeros, writable
+``missing, read``   MISSING, resolved with UFFDIO_COPY of zeros, protected in the same step
 ``marker, write``   WP_UNPOPULATED, protected while empty; a write-protect event, resolved by un-protecting
 
 Each round runs stress-ng and the three, in an order drawn anew, each in processes of its own; once where the scheduler
