@@ -173,9 +173,9 @@ _LATER_FAULTS = (
 _QUICK_FAULTS = _faults(
     16 * MIB,
     PAGE,
-    ("anon", "fresh", "plain", "read write"),
+    ("anon", "fresh", "plain", "read"),
     ("anon", "zeropage", "plain", "write"),
-    ("anon", "markers", "async", "read write"),
+    ("anon", "markers", "async", "write"),
 )
 _ACCOUNTS = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
@@ -230,9 +230,10 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
-                        *_points(("anon", "shmem"), ("unprotected", "preread", "pte_marker"), [GIB], _EMPTY, warm=1),
-                        *_points(_HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [GIB, 16 * GIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(("anon",), ("unprotected", "preread", "pte_marker"), [GIB], _EMPTY, warm=1),
+                        *_points(("shmem",), _SPARSE_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M[:1] + _HUGETLB_1G[:1], _SPARSE_DESIGNS, [GIB, 16 * GIB], _EMPTY, warm=1),
                     ),
                     rounds=_ROUNDS,
                 ),
