@@ -159,7 +159,7 @@ def _totals(rows: pd.DataFrame) -> list[float]:
 def cold(data: Dataset) -> Table:
     """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
     rows = []
-    for point in summaries.records(summaries.df_largest(data, "anon")):
+    for point in summaries.records(summaries.df_largest(summaries.df_warm(data), "anon")):
         if pd.isna(point.cold_ns):
             continue
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}

@@ -14,6 +14,7 @@ from uffdlab.notebook import Table, shown
 from uffdlab.stats import child_medians, ratio_interval
 from uffdlab.units import format_ns, format_size
 
+_PASSES = ("first read", "second read", "write after reads")
 _STRIDES = {2048: "one per 2 MiB", 4: "every page", 1048576: "one per 1 GiB"}
 
 
@@ -28,16 +29,14 @@ def least_work(data: Dataset) -> Table:
     """Return the least work of a first touch per 2 MiB beside what was counted of it."""
     rows = []
     for one in summaries.records(summaries.df_work(data)):
+        least = f"{one.least_faults} faults, {one.least_zeroed_kib} KiB zeroed, {one.entries} entries written"
+        counted = f"{_count(one.faults_per_touch)} faults, {_count(one.grown_kib)} KiB grown"
         rows.append(
             {
                 "touch": one.touch,
                 "page table holds": f"{one.preparation} ({one.delivery})",
-                "least: faults": one.least_faults,
-                "zeroed": f"{one.least_zeroed_kib} KiB",
-                "entries": one.entries,
-                "replaces a translation": "yes" if one.replaces else "no",
-                "counted: faults": _count(one.faults_per_touch),
-                "grown": "not measured" if pd.isna(one.grown_kib) else f"{one.grown_kib:.3g} KiB",
+                "least": least + (", a translation replaced" if one.replaces else ""),
+                "counted": "not measured" if pd.isna(one.faults_per_touch) else counted,
                 "time": _interval(one, "ns_per_touch"),
             }
         )
@@ -104,9 +103,12 @@ def tails(data: Dataset) -> Table:
             "processes": one.children,
         }
         for one in summaries.records(summaries.df_tails(data))
-        if one.backing == "anon"
+        if one.backing == "anon" and one.stride_kib < 1048576 and one.preparation in _TAILS
     ]
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
+
+
+_TAILS = ("fresh", "tables", "zeropage", "markers", "missing_wp")
 
 
 def read_faults(data: Dataset) -> Table:
@@ -118,9 +120,10 @@ def read_faults(data: Dataset) -> Table:
         passes = {one.touch: one for one in summaries.records(group)}
         if "first read" in passes:
             row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
-            for touch in ("first read", "second read", "write after reads"):
-                row[touch] = _interval(passes[touch], "ns_per_touch")
-                row[f"faults, {touch}"] = _count(passes[touch].faults_per_touch)
+            row["first read"] = _interval(passes["first read"], "ns_per_touch")
+            for touch in ("second read", "write after reads"):
+                row[touch] = format_ns(passes[touch].ns_per_touch)
+            row["faults of each"] = ", ".join(_count(passes[touch].faults_per_touch) for touch in _PASSES)
             rows.append(row)
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
 

@@ -126,7 +126,7 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
         evidence,
         quantity="interrupts per first write to a filled zeropage",
         effect=zeropage,
-        limits="two threads; an interrupt of a virtual machine costs more than on bare metal, their number is the same",
+        limits="two threads on CPUs that are told of a changed translation by interrupts; some broadcast it instead",
     )
 
 

@@ -71,7 +71,7 @@ def plot_later_faults(data: Dataset, here: Dataset | None = None) -> go.Figure:
     )
     origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
-    figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
+    figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=style.reach(figure.data, "x")))
     names = [_LOOKS[key][2] for key in looks]
     places = [-row for row in range(len(looks))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])

@@ -58,6 +58,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     )
     table = summaries.df_published(published)
     runs = summaries.df_published_runs(data)
+    points = {name: summaries.df_warm(whose) for name, whose in (("measured", data), ("this machine", here)) if whose}
     traces: list[Callable[[int], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
@@ -69,7 +70,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
         for whose, name in ((data, "measured"), (here, "this machine")):
             if backing and whose:
                 _add_measured(figure, name, column)
-                traces.append(partial(_measured_at, whose, backing, _LOOKS[name]))
+                traces.append(partial(_measured_at, points[name], backing, _LOOKS[name]))
     for trace, at in zip(figure.data, traces, strict=True):
         trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB).items()})
     caption = (
@@ -134,8 +135,8 @@ def _protocol_at(runs: pd.DataFrame, gib: int) -> _Moved:
     }
 
 
-def _measured_at(data: Dataset, backing: str, look: tuple[str, str, float], gib: int) -> _Moved:
-    rows = summaries.df_at_size(data, backing, gib << 20)
+def _measured_at(points: pd.DataFrame, backing: str, look: tuple[str, str, float], gib: int) -> _Moved:
+    rows = summaries.df_at_size(points, backing, gib << 20)
     rows = rows[rows.design.isin(_MODES)]
     bars = style.interval(rows, "total_ns")
     _, symbol, lift = look

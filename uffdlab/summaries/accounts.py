@@ -6,7 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.summaries.medians import df_medians
+from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
 _ZEROPAGES = (
@@ -22,6 +22,7 @@ _RUNS = dict.fromkeys(("block", "size_kib", "total_ns"), "Int64") | dict.fromkey
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 
+@once
 def df_zeropages(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, design, huge zeropage and step: what the range then holds, medians of warm samples.
 

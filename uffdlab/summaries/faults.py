@@ -6,7 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.summaries.medians import df_medians
+from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
 _COUNTS = ("touches", "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib", "tlb_ipis")
@@ -25,6 +25,7 @@ _RESOLVES = (
 _MEASURES = ["ns_per_touch", "faults_per_touch", "ipis_per_touch", "events_per_touch", "table_growth_kib"]
 
 
+@once
 def df_faults(data: Dataset) -> pd.DataFrame:
     """Return one row per configuration and pass: medians of the warm samples, per touch.
 

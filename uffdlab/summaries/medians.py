@@ -3,14 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
+from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, child_medians, median_interval
 
 Columns = dict[str, float | None]
+Summary = Callable[[Dataset], pd.DataFrame]
+
+
+def once(summary: Summary) -> Summary:
+    """Return a summary that is computed once per dataset: a page asks for the same medians in many places."""
+    known: WeakKeyDictionary[Dataset, pd.DataFrame] = WeakKeyDictionary()
+
+    @wraps(summary)
+    def remembered(data: Dataset) -> pd.DataFrame:
+        if data not in known:
+            known[data] = summary(data)
+        return known[data].copy()
+
+    return remembered
 
 
 def estimate(rows: pd.DataFrame, column: str) -> Estimate | None:

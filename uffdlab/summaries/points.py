@@ -20,6 +20,7 @@ _MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")]
 _SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
 
 
+@medians.once
 def df_protect(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, design, size, populated fraction and its clustering: medians of the warm samples.
 
@@ -60,9 +61,8 @@ def df_published(published: Dataset) -> pd.DataFrame:
     return table
 
 
-def df_largest(data: Dataset, backing: str) -> pd.DataFrame:
-    """Return the row of ``df_protect`` of each design at its largest size of untouched memory."""
-    points = df_warm(data)
+def df_largest(points: pd.DataFrame, backing: str) -> pd.DataFrame:
+    """Return, of the rows of ``df_warm``, that of each design at its largest size of untouched memory."""
     points = points[(points.backing == backing) & (points.populated == 0)]
     return points.loc[points.groupby("design").size_kib.idxmax()]
 
@@ -76,15 +76,14 @@ def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
     return 1.0 if design in SIZE_INDEPENDENT else to_kib / from_kib
 
 
-def df_at_size(data: Dataset, backing: str, size_kib: float) -> pd.DataFrame:
-    """Return one row per design for untouched memory of that size: measured there, or else restated.
+def df_at_size(points: pd.DataFrame, backing: str, size_kib: float) -> pd.DataFrame:
+    """Return, from the rows of ``df_warm``, one per design for untouched memory of that size: measured or restated.
 
     ``measured`` says which. What was not measured at that size is ``df_largest`` in proportion to the size, save for
     designs that cost the same at any.
     """
-    points = df_warm(data)
     there = points[(points.backing == backing) & (points.populated == 0) & (points.size_kib == size_kib)]
-    rest = df_largest(data, backing)
+    rest = df_largest(points, backing)
     rest = rest[~rest.design.isin(there.design)].copy()
     factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rest.design, rest.size_kib, strict=True)]
     for column in ("total_ns", "total_ns_low", "total_ns_high"):
