@@ -202,7 +202,7 @@ def test_the_saved_data_names_units_and_samples(tab: Any) -> None:
     units = {(row["x_unit"], row["y_unit"]) for row in _saved(tab, "figure-3")[1]}
     assert units == {("GiB", "ns")}
     row = next(row for row in _saved(tab, "figure-2")[1] if row["x_unit"] == "ns")
-    assert (row["label"], row["note"]) == ("anonymous 4 KiB", "n = 8, measured at 1 GiB")
+    assert (row["label"], row["note"]) == ("anonymous 4 KiB", "n = 8 of 8 processes, measured at 1 GiB")
     assert float(row["x_minus"]) > 0
 
 

@@ -286,7 +286,7 @@ BEFORE_THE_FIRST_BLOCK = f"""
     campaign._refuse_if_hopeless = lambda blocks: {PRESS}
 """
 AS_THE_FIRST_STARTS = f"""
-    runner._run_one = lambda result: {PRESS}
+    runner._run_one = lambda result, allow: {PRESS}
 """
 WITHIN_A_BLOCK = f"""
     def take(line, result, real=runner._take):
