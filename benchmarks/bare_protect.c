@@ -2,7 +2,8 @@
 /*
  * The least a program can do to time one UFFDIO_WRITEPROTECT over untouched
  * memory with markers: no Python, no counters, nothing of the package.
- * Usage: bare_protect BYTES SAMPLES; prints one time in ns per line.
+ * Usage: bare_protect BYTES; for each line it reads, takes one sample and
+ * prints its time in ns.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -67,9 +68,13 @@ static uint64_t sample(uint64_t len)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3)
+	char line[16];
+
+	if (argc != 2)
 		return 2;
-	for (int i = atoi(argv[2]); i > 0; i--)
+	while (fgets(line, sizeof(line), stdin)) {
 		printf("%llu\n", (unsigned long long)sample(strtoull(argv[1], NULL, 10)));
+		fflush(stdout);
+	}
 	return 0;
 }
