@@ -66,6 +66,18 @@ def test_too_few_children_do_not_decide_about_tables(tmp_path: Path) -> None:
     assert found.verdict == "not decided"
 
 
+def in_turns(rows: Rows) -> Rows:
+    """Return the same rows, as if each child had measured both sides in turns, and the slowest were 20 times slower."""
+    return [row | {"block": n % 9, "busy_ns": row["busy_ns"] * (1 + 19 * (n % 9) // 8)} for n, row in enumerate(rows)]
+
+
+def test_children_that_differ_widely_decide_when_each_measured_both_sides(tmp_path: Path) -> None:
+    rows = in_turns(prealloc({2048: 0.5, 4: 0.6}))
+    apart = [row | {"block": n} for n, row in enumerate(rows)]
+    assert judge(tmp_path / "in turns", "prealloc-speeds-faults", faults=rows).verdict == "holds"
+    assert judge(tmp_path / "apart", "prealloc-speeds-faults", faults=apart).verdict == "not decided"
+
+
 # --- reads-need-no-fault ---------------------------------------------------------------------------------------------
 
 

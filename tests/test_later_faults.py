@@ -65,6 +65,9 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "17 threads: choose 1 to 16"),
         (lambda: FaultsSpec(threads=0), "0 threads: choose 1 to 16"),
         (lambda: FaultsSpec(repeats=0), "repeats is 0"),
+        (lambda: FaultsSpec(beside="magic"), "unknown preparation beside it 'magic'"),
+        (lambda: FaultsSpec(beside="fresh"), "fresh beside itself: name another preparation"),
+        (lambda: FaultsSpec(beside="markers"), "after markers a touch is delivered async or event only"),
         (lambda: ZeropagesSpec(design="async"), "unknown design 'async'"),
         (lambda: ZeropagesSpec(huge_zeropage="maybe"), "unknown huge_zeropage 'maybe'"),
         (lambda: ZeropagesSpec("hugetlb_1g_private"), "not a positive multiple of 1048576 KiB"),
@@ -110,6 +113,7 @@ def test_words_that_fit_no_field_are_refused(given: dict[str, str], said: str) -
         (FaultsSpec("anon", "tables", size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 131072 + 4)),
         (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 64 * 4 + 4)),
         (FaultsSpec(size_bytes=64 * MIB, threads=2), Needs(64 * KIB + 128 + 4, cpus=2)),
+        (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB, beside="tables"), Needs(64 * 4 + 131072 + 4)),
         (
             ZeropagesSpec("anon_thp", huge_zeropage="off"),
             Needs(64 * KIB + 128, {}, True, 1, {"thp_use_zero_page": "0"}),
@@ -228,6 +232,17 @@ def test_latencies_are_of_warm_samples_and_of_some_touches() -> None:
     first = [row for row in rows if row["touch"] == "first write"]
     assert {row["sample"] for row in rows} == {1}
     assert sum(row["count"] for row in first) == PAGES // faults.SAMPLE_EVERY[faults.PAGE]
+
+
+@pytest.mark.uffd
+def test_two_preparations_take_turns_in_one_process() -> None:
+    _needs("WP_UNPOPULATED")
+    spec = FaultsSpec("anon", "tables", size_bytes=SIZE, repeats=3, beside="fresh")
+    rows = [row for table, row in faults.run(spec) if table == "faults" and row["touch"] == "first write"]
+    assert [row["preparation"] for row in rows] == ["tables", "fresh", "fresh", "tables", "tables", "fresh"]
+    assert [row["sample"] for row in rows] == list(range(6)), "each sample has a number of its own in the process"
+    assert [row["cold"] for row in rows] == [True, True, False, False, False, False]
+    assert all((row["table_growth_kib"] > 0) == (row["preparation"] == "fresh") for row in rows)
 
 
 @pytest.mark.uffd

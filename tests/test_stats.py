@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uffdlab.stats import median_interval, proportion_interval, ratio_interval
+from uffdlab.stats import median_interval, proportion_interval, ratio_interval, ratio_of_children
 
 FINITE = st.floats(-1e12, 1e12)
 POSITIVE = st.floats(1e-6, 1e12)
@@ -88,6 +88,25 @@ def test_a_ratio_lies_within_its_interval(top: list[float], bottom: list[float])
 def test_a_ratio_needs_something_positive_below_the_line(bottom: list[float]) -> None:
     with pytest.raises(ValueError, match="positive"):
         ratio_interval([1.0] * 9, bottom)
+
+
+@given(st.dictionaries(st.integers(0, 30), st.tuples(POSITIVE, POSITIVE), min_size=6), POSITIVE)
+def test_children_that_measured_both_sides_give_a_quotient_each(
+    both: dict[int, tuple[float, float]], by: float
+) -> None:
+    top = {child: pair[0] for child, pair in both.items()}
+    exact = ratio_of_children({child: value * by for child, value in top.items()}, top)
+    assert exact.value == pytest.approx(by)
+    assert exact.low == pytest.approx(by), "what differs between children cancels"
+    assert exact.high == pytest.approx(by)
+    found = ratio_of_children(top | {99: 1e9}, {child: pair[1] for child, pair in both.items()} | {98: 1e-9})
+    assert found == median_interval([a / b for a, b in both.values()]), "a child of one side only says nothing"
+
+
+def test_sides_without_a_child_in_common_are_independent() -> None:
+    top, bottom = [2.0 + i for i in range(9)], [1.0 + i for i in range(8)]
+    found = ratio_of_children(dict(enumerate(top)), dict(enumerate(bottom, start=100)))
+    assert found == ratio_interval(top, bottom)
 
 
 def at_most(hits: int, trials: int, rate: float) -> Fraction:

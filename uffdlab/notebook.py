@@ -14,7 +14,7 @@ from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.stats import Estimate, child_medians, ratio_interval
+from uffdlab.stats import Estimate, child_medians, ratio_of_children
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -145,14 +145,14 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate]]]
         if common:
             at = max(common)
             total = {d: _totals(warm[(warm.design == d) & (warm.size_kib == at)]) for d in _RANKED}
-            yield thp, float(at), {d: ratio_interval(total[d], total["pte_marker"]) for d in _RANKED[:2]}
+            yield thp, float(at), {d: ratio_of_children(total[d], total["pte_marker"]) for d in _RANKED[:2]}
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
 _NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
-def _totals(rows: pd.DataFrame) -> list[float]:
+def _totals(rows: pd.DataFrame) -> dict[int, float]:
     return child_medians(list(rows.prepare_ns + rows.protect_ns), list(rows.block))
 
 

@@ -10,7 +10,7 @@ The interval of a proportion is that of Clopper and Pearson: the binomial invert
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, exp, lgamma, log, log1p
 from statistics import median
@@ -76,8 +76,8 @@ def ratio_interval(top: Sequence[float], bottom: Sequence[float], confidence: fl
     return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
 
 
-def child_medians(samples: Sequence[float], children: Sequence[int]) -> list[float]:
-    """Return one median per child process, in the order of the children; ``children`` names that of each sample.
+def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int, float]:
+    """Return the median of each child process by its number, in their order; ``children`` names that of each sample.
 
     Samples of one process share its memory and its place on the machine, so they resemble one another more than those
     of two processes: what repeats independently is the child, and only medians of children may enter an interval.
@@ -85,7 +85,19 @@ def child_medians(samples: Sequence[float], children: Sequence[int]) -> list[flo
     by_child: dict[int, list[float]] = {}
     for sample, child in zip(samples, children, strict=True):
         by_child.setdefault(child, []).append(float(sample))
-    return [median(by_child[child]) for child in sorted(by_child)]
+    return {child: median(by_child[child]) for child in sorted(by_child)}
+
+
+def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate:
+    """Return the ratio of two quantities from their medians by child.
+
+    Children that measured both, in turns, give a quotient each, and the ratio is the median of those: what a process
+    does to its samples is in both and cancels. Where there are none, the two sides are independent.
+    """
+    both = [child for child in top if child in bottom]
+    if both:
+        return median_interval([top[child] / bottom[child] for child in both])
+    return ratio_interval(list(top.values()), list(bottom.values()))
 
 
 def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:

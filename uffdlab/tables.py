@@ -11,7 +11,7 @@ from uffdlab import summaries
 from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table, shown
-from uffdlab.stats import child_medians, ratio_interval
+from uffdlab.stats import child_medians, ratio_of_children
 from uffdlab.units import format_ns, format_size
 
 _PASSES = ("first read", "second read", "write after reads")
@@ -90,7 +90,7 @@ def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
         child_medians(list(part.ns_per_touch), list(part.block))
         for part in (rows[rows.preparation == top], rows[rows.preparation == bottom])
     )
-    return shown(ratio_interval(above, below)) if above and below else None
+    return shown(ratio_of_children(above, below)) if above and below else None
 
 
 def tails(data: Dataset) -> Table:
@@ -166,7 +166,8 @@ def without_huge_zeropage(data: Dataset) -> Table:
     for one in summaries.records(frame):
         times = {"prepare": _interval(one, "prepare_ns"), "protect": _interval(one, "protect_ns")}
         found = {"real memory": format_size(one.filled_kib * 1024)}
-        rows.append({"design": one.design, "huge zeropage": one.huge_zeropage} | times | found)
+        case = {"design": one.design, "range": format_size(one.size_kib * 1024), "huge zeropage": one.huge_zeropage}
+        rows.append(case | times | found)
     return Table(pd.DataFrame(rows or [{"design": "not measured"}]), index=False)
 
 

@@ -12,7 +12,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.rows import interval, said
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
+from uffdlab.stats import Estimate, child_medians, median_interval, ratio_of_children
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
@@ -137,7 +137,7 @@ def _saving(data: Dataset, backing: str) -> _Saving | None:
     if len(known) < len(time) or filled.empty:
         return None
     grown = (filled.rss_growth_kib + filled.hugetlb_growth_kib.fillna(0)) / filled.size_kib
-    return _Saving(known, median_interval(child_medians(list(grown), list(filled.block))))
+    return _Saving(known, median_interval(list(child_medians(list(grown), list(filled.block)).values())))
 
 
 def _time(rows: Any) -> Estimate | None:
@@ -148,7 +148,7 @@ def _time(rows: Any) -> Estimate | None:
         return None
     with_, without = with_[with_.size_kib == size], without[without.size_kib == size]
     top = child_medians(list(with_.prepare_ns + with_.protect_ns), list(with_.block))
-    return ratio_interval(top, child_medians(list(without.protect_ns), list(without.block)))
+    return ratio_of_children(top, child_medians(list(without.protect_ns), list(without.block)))
 
 
 def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
+from uffdlab.stats import Estimate, child_medians, median_interval, ratio_of_children
 from uffdlab.units import format_ratio
 
 
@@ -33,7 +33,7 @@ def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
     return [rows[rows.size_kib == max(common)] for rows in known] if common else None
 
 
-def children(rows: pd.DataFrame, column: str, per: str | None = None) -> list[float]:
+def children(rows: pd.DataFrame, column: str, per: str | None = None) -> dict[int, float]:
     """Return one median per child of a column, divided by another one if named; rows without a value are left out."""
     values = rows[column] / rows[per] if per else rows[column]
     known = values.notna()
@@ -42,17 +42,21 @@ def children(rows: pd.DataFrame, column: str, per: str | None = None) -> list[fl
 
 def median_of(rows: pd.DataFrame | None, column: str, per: str | None = None) -> Estimate | None:
     """Return the median over children with its interval; None without values."""
-    values = children(rows, column, per) if rows is not None else []
-    return median_interval(values) if values else None
+    values = children(rows, column, per) if rows is not None else {}
+    return median_interval(list(values.values())) if values else None
 
 
 def ratio_of(top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, per: str) -> Estimate | None:
-    """Return the ratio of two medians over children, each ``column / per``, at their largest common size.
+    """Return the ratio of two quantities, each ``column / per``, at their largest common size.
 
-    None where they have no size in common.
+    Of children that measured both in turns, where there are any; else of two sets of children (see
+    :func:`uffdlab.stats.ratio_of_children`). None where they have no size in common.
     """
     both = at_common_size(top, bottom)
-    return ratio_interval(*(children(rows, column, per) for rows in both)) if both else None  # type: ignore[arg-type]
+    if both is None:
+        return None
+    above, below = (children(rows, column, per) for rows in both)
+    return ratio_of_children(above, below)
 
 
 def said(estimate: Estimate) -> str:

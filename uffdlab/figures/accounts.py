@@ -29,8 +29,10 @@ _STEPS = {
 
 
 def _shares(data: Dataset) -> pd.DataFrame:
-    """Return the accounts with what is filled as a percentage of the range."""
-    rows = summaries.df_zeropages(data).copy()
+    """Return the accounts of the smallest range of each case, with what is filled as a percentage of it."""
+    rows = summaries.df_zeropages(data)
+    case = rows.groupby(["backing", "design", "huge_zeropage", "step"])
+    rows = rows[rows.size_kib == case.size_kib.transform("min")].copy()
     for column in ("filled_kib", "filled_kib_low", "filled_kib_high"):
         rows[column] = rows[column] / rows.size_kib.astype(float) * 100
     return rows

@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.latency import bin_rows
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.placement import on_one_cpu
 from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
 
@@ -66,7 +66,10 @@ TOUCHES = tuple(name for passes in PASSES.values() for name, _ in passes)
 
 @dataclass(frozen=True)
 class FaultsSpec:
-    """One configuration: sizes in bytes; ``together`` lets several threads fault under the same PTE tables."""
+    """One configuration: sizes in bytes; ``together`` lets several threads fault under the same PTE tables.
+
+    ``beside`` names a second preparation that takes turns with the first in the same process, or nothing.
+    """
 
     backing: str = "anon"
     preparation: str = "fresh"
@@ -77,22 +80,26 @@ class FaultsSpec:
     threads: int = 1
     together: bool = False
     repeats: int = 1
+    beside: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
         for what, value, known in (
             ("preparation", self.preparation, tuple(PREPARATIONS)),
+            ("preparation beside it", self.beside or self.preparation, tuple(PREPARATIONS)),
             ("delivery", self.delivery, DELIVERIES),
             ("access", self.access, tuple(PASSES)),
             ("backing", self.backing, ("anon", "anon_thp", "shmem")),
         ):
             if value not in known:
                 raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
-        one = PREPARATIONS[self.preparation]
-        if self.delivery not in one.deliveries:
-            raise UffdlabError(f"after {one.name} a touch is delivered {' or '.join(one.deliveries)} only")
-        if self.backing not in one.backings:
-            raise UffdlabError(f"{one.name} is prepared on {' or '.join(one.backings)} only")
+        if self.beside == self.preparation:
+            raise UffdlabError(f"{self.beside} beside itself: name another preparation")
+        for one in (PREPARATIONS[name] for name in (self.preparation, self.beside) if name):
+            if self.delivery not in one.deliveries:
+                raise UffdlabError(f"after {one.name} a touch is delivered {' or '.join(one.deliveries)} only")
+            if self.backing not in one.backings:
+                raise UffdlabError(f"{one.name} is prepared on {' or '.join(one.backings)} only")
         if self.stride_bytes not in STRIDES:
             raise UffdlabError(f"stride {self.stride_bytes} B: choose 4KiB, 2MiB or 1GiB")
         if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * max(1, self.threads)):
@@ -109,8 +116,17 @@ class FaultsSpec:
         """Return how many touches a pass makes."""
         return self.size_bytes // self.stride_bytes
 
+    def turns(self, index: int) -> list[FaultsSpec]:
+        """Return what is measured in turn ``index``: the spec and what is beside it, each first every other turn."""
+        if not self.beside:
+            return [self]
+        both = [replace(self, beside=""), replace(self, preparation=self.beside, beside="")]
+        return both[:: -1 if index % 2 else 1]
+
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak, and the CPUs its threads are pinned to."""
+        if self.beside:
+            return peak(one.needs() for one in self.turns(0))
         page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
         everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
         tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
@@ -126,7 +142,7 @@ class FaultsSpec:
 FIELDS: list[Field] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0"),
-    boolean("cold", "first sample of its child process"),
+    boolean("cold", "first sample of its preparation in its child process"),
     one_of("backing", ("anon", "anon_thp", "shmem"), "kind of memory"),
     one_of("preparation", PREPARATIONS, "what stood in the page table before the first touch"),
     one_of("delivery", DELIVERIES, "plain: not protected; async: resolved by the kernel; event: by a handler thread"),
@@ -159,12 +175,15 @@ LATENCY_FIELDS: list[Field] = [
 
 def run(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)``: one ``faults`` row per pass, and the ``fault_latencies`` of warm samples."""
+    sample = 0
     for index in range(spec.repeats):
-        for touch, row, bins in _sample(spec):
-            yield "faults", {"sample": index, "cold": index == 0} | _key(spec) | {"touch": touch} | row
-            if index or spec.repeats == 1:
-                key = {"sample": index, "touch": touch}
-                yield from (("fault_latencies", key | one) for one in bin_rows(bins))
+        for one in spec.turns(index):
+            for touch, row, bins in _sample(one):
+                yield "faults", {"sample": sample, "cold": index == 0} | _key(one) | {"touch": touch} | row
+                if index or spec.repeats == 1:
+                    key = {"sample": sample, "touch": touch}
+                    yield from (("fault_latencies", key | bin_) for bin_ in bin_rows(bins))
+            sample += 1
 
 
 def _key(spec: FaultsSpec) -> dict[str, Any]:

@@ -76,6 +76,8 @@ _POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 _SPARSE_DESIGNS = ("unprotected", "pte_marker")
 # A child is the unit of repetition (its samples resemble one another), and a ratio's interval needs seven of them.
 _ROUNDS = 7
+# With fifteen, the interval of a median leaves the three lowest and the three highest out.
+_MORE_ROUNDS = 15
 
 
 _EMPTY = (0.0,)
@@ -88,22 +90,40 @@ def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], 
         FaultsSpec(backing, preparation, delivery, access, size, stride, threads, together, repeats=2)
         for backing, preparation, delivery, accesses in configurations
         for access in accesses.split()
-        for together in ((False, True) if threads > 1 else (False,))
+        for together in _apart_and_together(threads)
     )
 
 
+def _in_turns(preparation: str, beside: str, *ranges: tuple[int, int, int]) -> tuple[FaultsSpec, ...]:
+    """Return specs that take two preparations in turns, from ``(size, stride, threads)``."""
+    return tuple(
+        FaultsSpec("anon", preparation, "plain", access, size, stride, threads, together, repeats=4, beside=beside)
+        for size, stride, threads in ranges
+        for access in ("read", "write")
+        for together in _apart_and_together(threads)
+    )
+
+
+def _apart_and_together(threads: int) -> tuple[bool, ...]:
+    return (False, True) if threads > 1 else (False,)
+
+
+_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD = (64 * MIB, PAGE), (4 * GIB, 2 * MIB), (64 * GIB, GIB)
+_WITH_TABLES = _in_turns(
+    "tables", "fresh", *((*at, threads) for at in (_EVERY_PAGE, _ONE_PER_PMD) for threads in (1, 2))
+)
+_FEWER_IN_TURNS = (
+    *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
+    *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
+)
 _LATER_FAULTS = (
     *_faults(
         64 * MIB,
         PAGE,
-        ("anon", "fresh", "plain", "read write"),
-        ("anon", "tables", "plain", "read write"),
         ("anon", "markers", "async", "read write"),
         ("anon", "zeropage", "plain", "read write"),
         ("anon", "zeropage", "async", "write"),
         ("anon", "written", "async", "write"),
-        ("anon", "discarded_whole", "plain", "read write"),
-        ("anon", "discarded_pieces", "plain", "read write"),
         ("anon_thp", "fresh", "plain", "read write"),
         ("anon_thp", "huge_zeropage", "plain", "read write"),
         ("anon_thp", "huge_zeropage", "async", "write"),
@@ -123,14 +143,10 @@ _LATER_FAULTS = (
     *_faults(
         4 * GIB,
         2 * MIB,
-        ("anon", "fresh", "plain", "read write"),
-        ("anon", "tables", "plain", "read write"),
         ("anon", "markers", "async", "read write"),
         ("anon", "markers", "event", "write"),
         ("anon", "zeropage", "plain", "read write"),
         ("anon", "missing_wp", "event", "read write"),
-        ("anon", "discarded_whole", "plain", "read write"),
-        ("anon", "discarded_pieces", "plain", "read write"),
     ),
     *_faults(
         GIB // 2,  # a write fills 2 MiB here
@@ -142,31 +158,18 @@ _LATER_FAULTS = (
     *_faults(
         64 * GIB,
         GIB,
-        ("anon", "fresh", "plain", "read write"),
-        ("anon", "tables", "plain", "read write"),
         ("anon", "markers", "async", "read write"),
         ("anon", "markers", "event", "write"),
         ("anon", "zeropage", "plain", "read write"),
         ("anon", "missing_wp", "event", "read write"),
-        ("anon", "discarded_whole", "plain", "read write"),
-        ("anon", "discarded_pieces", "plain", "read write"),
         ("anon_thp", "huge_zeropage", "plain", "read write"),
     ),
     *_faults(
         64 * MIB,
         PAGE,
-        ("anon", "fresh", "plain", "read write"),
-        ("anon", "tables", "plain", "read write"),
         ("anon", "markers", "async", "read write"),
         ("anon", "zeropage", "plain", "write"),
         ("anon", "zeropage", "async", "write"),
-        threads=2,
-    ),
-    *_faults(
-        4 * GIB,
-        2 * MIB,
-        ("anon", "fresh", "plain", "read write"),
-        ("anon", "tables", "plain", "read write"),
         threads=2,
     ),
 )
@@ -180,6 +183,8 @@ _QUICK_FAULTS = _faults(
 _ACCOUNTS = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
+    # Their ratio matters, and below 1 GiB processes differ by more than it does.
+    *(ZeropagesSpec("anon_thp", "pte_marker", state, GIB, repeats=3) for state in ("on", "off")),
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
     *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in ("populate_read", "pte_marker")),
 )
@@ -254,8 +259,9 @@ SUITES: dict[str, Suite] = {
                     (
                         *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
                         *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
-                        *_points(("anon", "shmem"), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
-                        *_points(("anon_thp",), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0], warm=1),
+                        *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
                         *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
@@ -263,13 +269,9 @@ SUITES: dict[str, Suite] = {
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
-                        *_points(
-                            ("anon", "anon_thp", "shmem"),
-                            _SPARSE_DESIGNS,
-                            [16 * GIB, 64 * GIB, 256 * GIB],
-                            _EMPTY,
-                            warm=1,
-                        ),
+                        *_points(_ORDINARY, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=1),
+                        # Markers are PTEs with THP on as well: the line of anon goes on for both.
+                        *_points(("anon", "shmem"), _SPARSE_DESIGNS, [256 * GIB], _EMPTY, warm=1),
                         *_points(
                             _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=1
                         ),
@@ -278,6 +280,8 @@ SUITES: dict[str, Suite] = {
                 ),
                 Work("semantics", _ALL_STATES),
                 Work("faults", _LATER_FAULTS, rounds=_ROUNDS),
+                Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
+                Work("faults", _WITH_TABLES, rounds=_MORE_ROUNDS),
                 Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),

@@ -33,7 +33,7 @@ def once(summary: Summary) -> Summary:
 def estimate(rows: pd.DataFrame, column: str) -> Estimate | None:
     """Return the median over children (``block``) of a column; None without rows."""
     children = child_medians(list(rows[column]), list(rows.block))
-    return median_interval(children) if children else None
+    return median_interval(list(children.values())) if children else None
 
 
 def columns(name: str, found: Estimate | None) -> Columns:
