@@ -48,6 +48,8 @@ RSS_LAG_KIB = 1 * KIB  # kernels before 6.17 tell RSS to within some pages per C
         ({"cluster_pages": 0}, "runs of 0 pages do not fit a range of 512"),
         ({"cluster_pages": 513}, "runs of 513 pages do not fit a range of 512"),
         ({"repeats": 0}, "repeats is 0: at least one sample is needed"),
+        ({"beside": "magic"}, "unknown design 'magic'"),
+        ({"beside": "pte_marker"}, "pte_marker beside itself: name another design"),
     ],
 )
 def test_a_protect_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
@@ -71,6 +73,7 @@ def test_a_semantics_spec_says_what_is_wrong_with_it(wrong: tuple[str, str, str]
     [
         # a zeropage costs no memory, its table does
         (ProtectSpec("anon", "preread", GIB), Needs(2048)),
+        (ProtectSpec("shmem", "pte_marker", 2 * MIB, beside="preread"), Needs(2 * KIB + 4)),
         (ProtectSpec("anon", "pte_marker", GIB, populated=0.5), Needs(2048 + 512 * KIB)),
         # under THP a write fills 2 MiB, but never more than the range
         (ProtectSpec("anon_thp", "pte_marker", GIB, populated=1 / 262144), Needs(2048 + 2 * KIB, thp=True)),
@@ -132,6 +135,16 @@ def _huge_zeropage(request: pytest.FixtureRequest) -> None:
     for name, wanted in (("thp_enabled", ("always", "madvise")), ("thp_use_zero_page", ("1",))):
         if settings.current(name) not in wanted:
             pytest.skip(f"{name} is {settings.current(name)}: reads map no huge zeropage")
+
+
+@pytest.mark.uffd
+def test_two_designs_take_turns_in_one_process() -> None:
+    spec = ProtectSpec("anon", "unprotected", SIZE, repeats=2, beside="preread")
+    rows = [row for table, row in protect.run(spec) if table == "samples"]
+    assert [row["design"] for row in rows] == ["unprotected", "preread", "preread", "unprotected"]
+    assert [row["sample"] for row in rows] == [0, 1, 2, 3]
+    assert [row["cold"] for row in rows] == [True, True, False, False]
+    assert [row["prepare_ns"] > 0 for row in rows] == [False, True, True, False]
 
 
 @pytest.mark.uffd

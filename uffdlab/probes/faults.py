@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
@@ -21,6 +21,7 @@ from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.latency import bin_rows
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.placement import on_one_cpu
+from uffdlab.probes.turns import in_turns
 from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
 
 HANDLER_TIMEOUT_S = 60.0
@@ -116,17 +117,10 @@ class FaultsSpec:
         """Return how many touches a pass makes."""
         return self.size_bytes // self.stride_bytes
 
-    def turns(self, index: int) -> list[FaultsSpec]:
-        """Return what is measured in turn ``index``: the spec and what is beside it, each first every other turn."""
-        if not self.beside:
-            return [self]
-        both = [replace(self, beside=""), replace(self, preparation=self.beside, beside="")]
-        return both[:: -1 if index % 2 else 1]
-
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak, and the CPUs its threads are pinned to."""
         if self.beside:
-            return peak(one.needs() for one in self.turns(0))
+            return peak(one.needs() for one in in_turns(self, "preparation", 0))
         page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
         everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
         tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
@@ -177,7 +171,7 @@ def run(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)``: one ``faults`` row per pass, and the ``fault_latencies`` of warm samples."""
     sample = 0
     for index in range(spec.repeats):
-        for one in spec.turns(index):
+        for one in in_turns(spec, "preparation", index):
             for touch, row, bins in _sample(one):
                 yield "faults", {"sample": sample, "cold": index == 0} | _key(one) | {"touch": touch} | row
                 if index or spec.repeats == 1:

@@ -17,7 +17,8 @@ from uffdlab.design import DESIGNS, Design
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.latency import bin_rows
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.needs import Needs, peak
+from uffdlab.probes.turns import in_turns
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
 
 # One touch in 61 is timed on its own: beside a fault per touch the clock costs well under 1 %. Where a huge page serves
@@ -29,7 +30,8 @@ ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for t
 @dataclass(frozen=True)
 class ProtectSpec:
     """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand, in runs of
-    ``cluster_pages``.
+    ``cluster_pages``. ``beside`` names a second design that takes turns with the first in the same process, or nothing:
+    processes differ by more than some ratios of designs.
     """
 
     backing: str = "anon"
@@ -39,13 +41,17 @@ class ProtectSpec:
     cluster_pages: int = 1
     repeats: int = 1
     seed: int = 0
+    beside: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
         if self.backing not in BACKINGS:
             raise UffdlabError(f"unknown backing {self.backing!r}: choose one of {', '.join(BACKINGS)}")
-        if self.design not in DESIGNS:
-            raise UffdlabError(f"unknown design {self.design!r}: choose one of {', '.join(DESIGNS)}")
+        for design in (self.design, self.beside or self.design):
+            if design not in DESIGNS:
+                raise UffdlabError(f"unknown design {design!r}: choose one of {', '.join(DESIGNS)}")
+        if self.beside == self.design:
+            raise UffdlabError(f"{self.beside} beside itself: name another design")
         _check_size(self.size_bytes, BACKINGS[self.backing])
         if not 0 <= self.populated <= 1:
             raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
@@ -67,6 +73,8 @@ class ProtectSpec:
 
     def needs(self) -> Needs:
         """Return the memory and huge pages one sample holds at its peak."""
+        if self.beside:
+            return peak(one.needs() for one in in_turns(self, "design", 0))
         backing, design = BACKINGS[self.backing], DESIGNS[self.design]
         prepares = design.prepare != "nothing"
         fills_real_pages = prepares and backing.name not in ("anon", "anon_thp")
@@ -107,7 +115,7 @@ FIELDS: list[dict[str, Any]] = [
     *KEY_FIELDS,
     fraction("populated", "fraction of pages written beforehand, in runs chosen uniformly by seed"),
     integer("cluster_pages", None, "pages in each of those runs"),
-    boolean("cold", "first sample of its child process"),
+    boolean("cold", "first sample of its design in its child process"),
     integer("prepare_ns", "ns", "preparation: read loop or MADV_POPULATE_READ; 0 for designs without one"),
     integer("register_ns", "ns", "UFFDIO_REGISTER of the range"),
     integer("protect_ns", "ns", "one UFFDIO_WRITEPROTECT of the range"),
@@ -135,18 +143,21 @@ LATENCY_FIELDS: list[dict[str, Any]] = [
 
 def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)`` for every sample of the spec; tables are ``samples`` and ``latencies``."""
+    sample = 0
     for index in range(spec.repeats):
-        row, bins = _sample(spec, index)
-        key = {
-            "sample": index,
-            "backing": spec.backing,
-            "design": spec.design,
-            "size_kib": spec.size_bytes // KIB,
-        }
-        written = {"populated": spec.populated_pages / spec.pages, "cluster_pages": spec.cluster_pages}
-        yield "samples", key | written | {"cold": index == 0} | row
-        for bin_ in bin_rows(bins):
-            yield "latencies", key | {"operation": "first read"} | bin_
+        for one in in_turns(spec, "design", index):
+            row, bins = _sample(one, index)
+            key = {
+                "sample": sample,
+                "backing": one.backing,
+                "design": one.design,
+                "size_kib": one.size_bytes // KIB,
+            }
+            written = {"populated": one.populated_pages / one.pages, "cluster_pages": one.cluster_pages}
+            yield "samples", key | written | {"cold": index == 0} | row
+            for bin_ in bin_rows(bins):
+                yield "latencies", key | {"operation": "first read"} | bin_
+            sample += 1
 
 
 def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:

@@ -59,9 +59,9 @@ def _points(
     cluster: int = 1,
 ) -> tuple[ProtectSpec, ...]:
     return tuple(
-        ProtectSpec(b, d, s, p, cluster, repeats=1 + warm)
+        ProtectSpec(b, d, s, p, cluster, repeats=1 + warm, beside=beside)
         for b in backings
-        for d in designs
+        for d, _, beside in (design.partition(" beside ") for design in designs)
         for s in sizes
         for p in populated
     )
@@ -72,6 +72,9 @@ _HUGETLB_2M = ("hugetlb_2m_private", "hugetlb_2m_shared")
 _HUGETLB_1G = ("hugetlb_1g_private", "hugetlb_1g_shared")
 # Where memory was written before, registering for more events makes no difference to what is protected.
 _POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
+# The same, with the two whose ratio a claim is about in turns in one process.
+_POPULATE_IN_TURNS = ("unprotected", "preread beside populate_read", "pte_marker")
+_FILL_IN_TURNS = ("unprotected", "preread", "pte_marker beside populate_read")
 # Nothing is populated by these, so their range may be far larger than memory: tables and markers only.
 _SPARSE_DESIGNS = ("unprotected", "pte_marker")
 # A child is the unit of repetition (its samples resemble one another), and a ratio's interval needs seven of them.
@@ -183,10 +186,12 @@ _QUICK_FAULTS = _faults(
 _ACCOUNTS = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
-    # Their ratio matters, and below 1 GiB processes differ by more than it does.
-    *(ZeropagesSpec("anon_thp", "pte_marker", state, GIB, repeats=3) for state in ("on", "off")),
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
     *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in ("populate_read", "pte_marker")),
+)
+# Their ratio matters, and below 1 GiB processes differ by more than it does.
+_WITHOUT_HUGE_ZEROPAGE = tuple(
+    ZeropagesSpec("anon_thp", "pte_marker", state, GIB, repeats=3) for state in ("on", "off")
 )
 _RESOLVES = (
     *(
@@ -258,13 +263,14 @@ SUITES: dict[str, Suite] = {
                     "protect",
                     (
                         *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
-                        *_points(_ORDINARY, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
+                        *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
+                        *_points(("shmem",), _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
                         *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0], warm=1),
                         *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
-                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [4 * GIB, 10 * GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
@@ -283,6 +289,7 @@ SUITES: dict[str, Suite] = {
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
                 Work("faults", _WITH_TABLES, rounds=_MORE_ROUNDS),
                 Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
+                Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS),
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
