@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uffdlab.stats import median_interval, proportion_interval, ratio_interval, ratio_of_children
+from uffdlab.stats import adjoining, median_interval, proportion_interval, ratio_interval, ratio_of_children
 
 FINITE = st.floats(-1e12, 1e12)
 POSITIVE = st.floats(1e-6, 1e12)
@@ -107,6 +107,23 @@ def test_sides_without_a_child_in_common_are_independent() -> None:
     top, bottom = [2.0 + i for i in range(9)], [1.0 + i for i in range(8)]
     found = ratio_of_children(dict(enumerate(top)), dict(enumerate(bottom, start=100)))
     assert found == ratio_interval(top, bottom)
+
+
+@given(st.lists(st.sampled_from("tb-"), max_size=40))
+def test_children_that_ran_one_after_the_other_are_a_pair(sides: list[str]) -> None:
+    top = {n: float(n + 1) for n, side in enumerate(sides) if side == "t"}
+    bottom = {n: float(n + 1) for n, side in enumerate(sides) if side == "b"}
+    above, below = adjoining(top, bottom)
+    assert above.keys() == below.keys()
+    used = [*above.values(), *below.values()]
+    assert len(set(used)) == len(used), "no child is used twice"
+    assert all(abs(above[pair] - below[pair]) == 1 for pair in above)
+    assert all(top[int(one) - 1] == one for one in above.values())
+
+
+def test_a_pair_is_looked_for_from_the_first_child_on() -> None:
+    assert adjoining({1: 10.0, 3: 30.0}, {2: 20.0, 4: 40.0}) == ({1: 10.0, 3: 30.0}, {1: 20.0, 3: 40.0})
+    assert adjoining({2: 10.0}, {1: 20.0, 4: 40.0}) == ({1: 10.0}, {1: 20.0})
 
 
 def at_most(hits: int, trials: int, rate: float) -> Fraction:

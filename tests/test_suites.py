@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_there_are_enough_children_for_the_interval_of_a_ratio(suite: str) -> No
 def test_blocks_are_numbered_in_the_order_they_run(suite: str) -> None:
     blocks = plan(suite, list(PROBES), 3)
     assert [block.number for block in blocks] == list(range(len(blocks)))
+
+
+def test_what_adjoins_runs_without_anything_between_and_in_either_order() -> None:
+    compared = {"backing": "anon_thp", "design": "pte_marker", "size_bytes": 1 << 30}
+    blocks = [block.spec for block in plan("full", ["zeropages"], 3)]
+    states = [one["huge_zeropage"] if compared.items() <= one.items() else "" for one in blocks]
+    runs = ["".join(run) for is_one, run in groupby(states, key=bool) if is_one for run in [list(run)]]
+    assert all(len(run.replace("off", "x").replace("on", "x")) % 2 == 0 for run in runs)
+    assert {"onoff", "offon"} <= set(runs)
 
 
 def test_visits_of_a_configuration_populate_different_pages() -> None:

@@ -100,6 +100,23 @@ def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float]) -> 
     return ratio_interval(list(top.values()), list(bottom.values()))
 
 
+def adjoining(top: Mapping[int, float], bottom: Mapping[int, float]) -> tuple[dict[int, float], dict[int, float]]:
+    """Return what children of adjoining numbers measured, one side each, as if it had been one child: they ran one
+    right after the other, and what the machine did to the one it did to the other. No child is used twice.
+    """
+    above, below = dict[int, float](), dict[int, float]()
+    numbers = iter(sorted({*top, *bottom}))
+    last = next(numbers, None)
+    for number in numbers:
+        if last is not None and number == last + 1 and (last in top) != (number in top):
+            up, down = (last, number) if last in top else (number, last)
+            above[last], below[last] = top[up], bottom[down]
+            last = None
+        else:
+            last = number
+    return above, below
+
+
 def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
     """Return hits / trials with the exact (Clopper–Pearson) interval, half of the error on either side.
 

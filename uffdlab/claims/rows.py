@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval, ratio_of_children
+from uffdlab.stats import Estimate, adjoining, child_medians, median_interval, ratio_of_children
 from uffdlab.units import format_ratio
 
 
@@ -46,17 +46,23 @@ def median_of(rows: pd.DataFrame | None, column: str, per: str | None = None) ->
     return median_interval(list(values.values())) if values else None
 
 
-def ratio_of(top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, per: str) -> Estimate | None:
+def ratio_of(
+    top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, per: str, *, neighbours: bool = False
+) -> Estimate | None:
     """Return the ratio of two quantities, each ``column / per``, at their largest common size.
 
-    Of children that measured both in turns, where there are any; else of two sets of children (see
-    :func:`uffdlab.stats.ratio_of_children`). None where they have no size in common.
+    Of children that measured both in turns, where there are any; with ``neighbours`` of children that ran one right
+    after the other; else of two sets of children (see :func:`uffdlab.stats.ratio_of_children`). None where they have no
+    size in common.
     """
     both = at_common_size(top, bottom)
     if both is None:
         return None
     above, below = (children(rows, column, per) for rows in both)
-    return ratio_of_children(above, below)
+    beside = adjoining(above, below) if neighbours else ({}, {})
+    # A campaign that did not mean them to adjoin has a few that do by chance.
+    meant = 2 * len(beside[0]) >= min(len(above), len(below))
+    return ratio_of_children(*beside) if neighbours and meant else ratio_of_children(above, below)
 
 
 def said(estimate: Estimate) -> str:

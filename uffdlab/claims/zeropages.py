@@ -118,7 +118,7 @@ def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
         warm(data, "zeropages", backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state)
         for state in ("on", "off")
     )
-    found = ratio_of(without, with_, "protect_ns", "size_kib")
+    found = ratio_of(without, with_, "protect_ns", "size_kib", neighbours=True)
     if found is None or with_ is None or without is None:
         return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
     because = f"time to protect without the huge zeropage / with it: {said(found)}"

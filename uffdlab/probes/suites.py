@@ -32,11 +32,16 @@ from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 
 @dataclass(frozen=True)
 class Work:
-    """What a suite asks of one probe: each spec is one child process a round, in each of ``rounds`` rounds."""
+    """What a suite asks of one probe: each spec is one child process a round, in each of ``rounds`` rounds.
+
+    With ``adjoining`` the specs run one right after the other, in an order drawn anew: for a ratio of what no process
+    can take in turns, such as two host settings.
+    """
 
     probe: str
     specs: tuple[Any, ...]
     rounds: int = 1
+    adjoining: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,10 @@ _EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD = (64 * MIB, PAGE), (4 * GIB, 2 * MIB), 
 _WITH_TABLES = _in_turns(
     "tables", "fresh", *((*at, threads) for at in (_EVERY_PAGE, _ONE_PER_PMD) for threads in (1, 2))
 )
+# Whether one thread's write interrupts the other depends on when the host lets both run.
+_INTERRUPTED = _faults(
+    *_EVERY_PAGE, ("anon", "zeropage", "plain", "write"), ("anon", "markers", "async", "write"), threads=2
+)
 _FEWER_IN_TURNS = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
@@ -170,8 +179,7 @@ _LATER_FAULTS = (
     *_faults(
         64 * MIB,
         PAGE,
-        ("anon", "markers", "async", "read write"),
-        ("anon", "zeropage", "plain", "write"),
+        ("anon", "markers", "async", "read"),
         ("anon", "zeropage", "async", "write"),
         threads=2,
     ),
@@ -287,9 +295,9 @@ SUITES: dict[str, Suite] = {
                 Work("semantics", _ALL_STATES),
                 Work("faults", _LATER_FAULTS, rounds=_ROUNDS),
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
-                Work("faults", _WITH_TABLES, rounds=_MORE_ROUNDS),
+                Work("faults", (*_WITH_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
                 Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
-                Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS),
+                Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
@@ -348,9 +356,19 @@ def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
 def _visits(suite: Suite, only: Collection[str], rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
     work = [one for one in suite.work if one.probe in only]
     for round_ in range(max((one.rounds for one in work), default=0)):
-        visits = [(one.probe, _seeded(spec, rng)) for one in work if round_ < one.rounds for spec in one.specs]
+        visits = [unit for one in work if round_ < one.rounds for unit in _units(one, rng)]
         rng.shuffle(visits)
-        yield from visits
+        for unit in visits:
+            yield from unit
+
+
+def _units(work: Work, rng: random.Random) -> list[list[tuple[str, dict[str, Any]]]]:
+    """Return what runs without anything between: each spec on its own, or all of them."""
+    visits = [(work.probe, _seeded(spec, rng)) for spec in work.specs]
+    if not work.adjoining:
+        return [[visit] for visit in visits]
+    rng.shuffle(visits)
+    return [visits]
 
 
 def _seeded(spec: Any, rng: random.Random) -> dict[str, Any]:
