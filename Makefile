@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help report test lab lab-full notebooks sanitize lint constraints clean
+.PHONY: help report test lab lab-full notebooks sanitize wasm lint constraints clean
 help:
 	@echo "make report     measure here what may be measured, render every notebook into build/report/"
 	@echo "make test       run the tests"
@@ -11,6 +11,7 @@ help:
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
 	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; over half an hour)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
+	@echo "make wasm       compile the simulator for pages again (clang and lld)"
 	@echo "make lint       formatting, lint and types only"
 
 # The same versions on every machine: constraints.txt holds build tools and packages alike.
@@ -45,6 +46,14 @@ notebooks: $(VENV)/installed-tests
 
 sanitize: $(VENV)/installed-tests
 	$(BIN)/python tests/sanitized.py
+
+# The same sources as the extension, without a library; what is committed is tested against the extension.
+WASM_SOURCES := $(wildcard uffdlab/native/sim*.c)
+WASM_EXPORTS = $(shell sed -n '/^\(enum\|struct\|\/\)/d; s/^[a-z0-9_ ]*[ *]\(ul_[a-z_]*\).*/-Wl,--export=\1/p' uffdlab/native/sim.cdef.h)
+wasm:
+	clang --target=wasm32 -std=gnu11 -O2 -ffreestanding -fno-builtin -mbulk-memory -ffp-contract=off -nostdlib \
+	    -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all -Wl,--export=__heap_base $(WASM_EXPORTS) \
+	    -o uffdlab/native/sim.wasm $(WASM_SOURCES)
 
 lint: $(VENV)/installed-tests
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy

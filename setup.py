@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Adds what pyproject.toml cannot say: the C extension, on Linux only, and optional."""
+"""Adds what pyproject.toml cannot say: two C extensions, both optional; the probes on Linux only."""
 
 import sys
 
 from setuptools import setup
 
-setup(cffi_modules=["uffdlab/native/build_probe.py:ffibuilder"] if sys.platform == "linux" else [])
+PROBE = ["uffdlab/native/build_probe.py:ffibuilder"] if sys.platform == "linux" else []
+setup(cffi_modules=[*PROBE, "uffdlab/native/build_sim.py:ffibuilder"])

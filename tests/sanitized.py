@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "sanitized"
 TESTS = (
     "test_native.py", "test_occupancy.py", "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py",
-    "test_later_faults.py",
+    "test_later_faults.py", "test_sim_exact.py",
 )  # fmt: skip
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"
 COMPILER = "gcc"
@@ -34,9 +34,10 @@ def main(options: Sequence[str]) -> int:
     compile_ = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace", "--force"]
     built = {"CC": COMPILER, "CFLAGS": FLAGS, "LDFLAGS": FLAGS, "LDSHARED": f"{COMPILER} -shared"}
     subprocess.run(compile_, cwd=COPY, env=os.environ | built, check=True)
-    (extension,) = (COPY / "uffdlab" / "native").glob("_probe*.so")
-    if b"__asan_init" not in extension.read_bytes():
-        print(f"{extension} was built without the sanitizers", file=sys.stderr)
+    extensions = [found for name in ("_probe", "_sim") for found in (COPY / "uffdlab" / "native").glob(f"{name}*.so")]
+    plain = [one for one in extensions if b"__asan_init" not in one.read_bytes()]
+    if plain or len(extensions) != 2:
+        print(f"built without the sanitizers, or not at all: {plain or extensions}", file=sys.stderr)
         return 2
     run = {
         "LD_PRELOAD": library,  # the interpreter itself is not instrumented

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""All the C: everything that touches a registered page, handles an event or reads a clock.
+"""All the C: what touches a registered page, handles an event or reads a clock; and the simulator's core.
 
 The extension ``_probe`` is optional: a machine without a compiler, or without Linux, reads notebooks and data all
-the same. Ask :func:`why_missing` before offering to measure; :func:`probe` raises the same sentence.
+the same. Ask :func:`why_missing` before offering to measure; :func:`probe` raises the same sentence. So is ``_sim``,
+whose code is shipped compiled to WebAssembly as well.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import sys
 from typing import Any
 
@@ -24,6 +26,20 @@ def probe() -> tuple[Any, Any]:
     except ImportError as error:
         raise UffdlabError(_explain(error)) from error
     return module.ffi, module.lib
+
+
+def simulator() -> tuple[Any, Any]:
+    """Return ``(ffi, lib)`` of the simulator's core. Raises UffdlabError when the extension is not there."""
+    try:
+        module = importlib.import_module("uffdlab.native._sim")
+    except ImportError as error:
+        raise UffdlabError(f"the extension uffdlab.native._sim is not there: {error}") from error
+    return module.ffi, module.lib
+
+
+def simulator_wasm() -> bytes:
+    """Return the same core compiled to WebAssembly, as a page carries it."""
+    return (importlib.resources.files(__name__) / "sim.wasm").read_bytes()
 
 
 def why_missing() -> str | None:

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: MIT
+"""The simulator's core against page tables kept the obvious way, and what must hold whatever is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from naive_tables import Naive
+
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import DESIGNS, Design, Memory, Range
+
+PMD, PUD = 512, 512 * 512
+FIELDS: dict[str, list[Any]] = {
+    "leaf": ["pte", "pte", "pte", "pmd", "pud"],
+    "prefault": ["nothing", "nothing", "read loop", "populate read"],
+    "empty": ["stays", "marker", "marker", "zeropage"],
+    "level": ["pte", "pmd", "pud"],
+    "spread": ["next", "next", "last", "huge page"],
+    "resolve": ["pte", "pmd"],
+    **{name: [False, False, False, True] for name in ("remembers", "missing", "survives")},
+    **{name: [False, True] for name in ("asynchronous", "thp", "huge_zeropage", "deposit", "pt_reclaim")},
+    "zeropage": [True, True, False],
+}
+
+
+@st.composite
+def designs(draw: st.DrawFn) -> Design:
+    """Draw a record; what contradicts itself is thrown away."""
+    try:
+        return Design("drawn", "", **{name: draw(st.sampled_from(values)) for name, values in FIELDS.items()})
+    except UffdlabError:
+        assume(False)
+        raise
+
+
+OPERATIONS = ("touch", "touch", "touch", "touch_all", "prefault", "protect", "unprotect", "discard", "save", "scan")
+Steps = list[tuple[str, float, float, bool]]
+steps = st.lists(
+    st.tuples(st.sampled_from(OPERATIONS), st.floats(0, 0.999), st.floats(0, 1), st.booleans()), min_size=1, max_size=12
+)
+
+
+def apply(one: Range | Naive, step: tuple[str, float, float, bool], pages: int, leaf: int) -> Any:
+    """Do one step on either; the part it is done to is given in fractions of the range."""
+    name, first_, count_, flag = step
+    units = pages // leaf
+    first = int(first_ * units)
+    count = 1 + int(count_ * (units - first - 1))
+    first, count = first * leaf, count * leaf
+    if name == "touch":
+        at = first if isinstance(one, Range) else one.first + first
+        return one.touch(at, write=flag)
+    if name == "touch_all":
+        return one.touch_all(first, count, write=flag)
+    if name == "prefault":
+        return one.prefault()
+    if name == "save":
+        return one.save(first, count, skip_holes=flag)
+    if name == "scan":
+        return {kind: n for kind, n in one.scan(first, count).items() if n}
+    return getattr(one, name)(first, count)
+
+
+def counted(memory: Range) -> dict[str, float]:
+    return {name: count for name, count in memory.ledger().items() if count}
+
+
+def compare(design: Design, start: int, pages: int, done: Steps, others: int = 1) -> Range:
+    leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
+    start, pages = start // leaf * leaf, max(leaf, pages // leaf * leaf)
+    exact = Range(design, pages * 4096, touches=4096, start_bytes=start * 4096, other_cpus=others)
+    naive = Naive(design, start, pages, others)
+    for step in done:
+        assert apply(exact, step, pages, leaf) == apply(naive, step, pages, leaf), step
+        assert counted(exact) == naive.counted(), step
+    for page in {0, pages - 1, pages // 2, pages // 3}:
+        found = exact.entry(page)
+        level, kind, protected = naive.find(start + page)
+        assert (found.level, found.kind, found.protected) == (("pte", "pmd", "pud")[level], kind, protected)
+        assert found.owed == (start + page in naive.owed)
+    return exact
+
+
+STARTS = st.sampled_from([0, 1, PMD - 1, PMD, PUD - PMD - 3, PUD - PMD, PUD, 512 * PUD - PMD - 1, 512 * PUD - PMD])
+slow = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+
+
+@settings(slow, max_examples=300)
+@given(designs(), STARTS, st.integers(1, 4 * PMD), steps)
+def test_small_ranges_count_what_plain_tables_count(design: Design, start: int, pages: int, done: Steps) -> None:
+    assume(design.leaf == "pte")
+    compare(design, start, pages, done)
+
+
+BIG = tuple(name for name in OPERATIONS if name not in ("touch_all", "prefault", "save"))
+
+
+@settings(slow, max_examples=25)
+@given(
+    designs(),
+    st.sampled_from([0, PUD - PMD, 511 * PUD]),
+    st.sampled_from([PUD, PUD + PMD, 2 * PUD]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(BIG), st.sampled_from([0.0, 0.0, 0.3]), st.sampled_from([0.0, 0.5, 1.0]), st.booleans()
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_whole_entries_of_every_level_count_what_plain_tables_count(
+    design: Design, start: int, pages: int, done: Steps
+) -> None:
+    compare(design, start, pages, done)
+
+
+# --- what must hold --------------------------------------------------------------------------------------------------
+
+PROMISING = [name for name in DESIGNS if name != "unprotected"]
+
+
+def _span(design: Design) -> int:
+    return {"pte": 8 << 20, "pmd": 64 << 20, "pud": 4 << 30}[design.leaf]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(PROMISING), st.floats(0, 1), st.integers(0, 500), st.integers(0, 1 << 32))
+def test_a_design_that_promises_loses_no_write(name: str, populated: float, reads: int, seed: int) -> None:
+    memory = Range(DESIGNS[name], _span(DESIGNS[name]), touches=4096)
+    memory.populate(populated if DESIGNS[name].leaf == "pte" else 0.0, seed=seed)
+    memory.prefault()
+    memory.protect()
+    memory.start_phase()
+    memory.touch_many(reads, write=False, seed=seed)
+    memory.touch_many(500, write=True, seed=seed + 1)
+    ledger = memory.ledger()
+    assert ledger["lost_writes"] == 0
+    assert ledger["events_wp"] + ledger["events_missing"] > 0
+
+
+def test_what_is_not_protected_loses_the_first_write_to_each_page_and_no_other() -> None:
+    memory = Range(DESIGNS["unprotected"], 8 << 20, touches=4096)
+    memory.protect()
+    for _ in range(2):
+        memory.touch_all(write=True)
+    assert memory.ledger()["lost_writes"] == memory.pages
+
+
+def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
+    told = {}
+    for name in ("protect_on_fault", "pte_marker"):
+        memory = Range(DESIGNS[name], 8 << 20, touches=4096)
+        memory.protect()
+        memory.touch(5, write=True)
+        memory.discard(4, 4)
+        memory.start_phase()
+        memory.touch(5, write=True)
+        told[name] = memory.ledger()
+    assert told["protect_on_fault"]["false_events"] == told["protect_on_fault"]["events_wp"] == 1
+    assert told["pte_marker"]["events_wp"] == told["pte_marker"]["lost_writes"] == 0
+
+
+@settings(slow, max_examples=100)
+@given(designs(), st.floats(0, 1), st.integers(0, 1 << 32))
+def test_protecting_twice_changes_nothing_more(design: Design, populated: float, seed: int) -> None:
+    memory = Range(design, _span(design), touches=4096)
+    memory.populate(populated if design.leaf == "pte" else 0.0, seed=seed)
+    memory.protect()
+    before = [memory.entry(page) for page in range(0, memory.pages, max(1, memory.pages // 64))]
+    tables = memory.memory().tables_kib
+    memory.start_phase()
+    memory.protect()
+    assert [memory.entry(page) for page in range(0, memory.pages, max(1, memory.pages // 64))] == before
+    assert memory.memory().tables_kib == tables
+    changed = {name for name, n in memory.ledger().items() if n}
+    assert not {name for name in changed if name.startswith(("markers_", "protected_", "tables_", "zeropages"))}
+
+
+@settings(slow, max_examples=60)
+@given(designs(), steps, st.booleans())
+def test_unmapping_leaves_nothing(design: Design, done: Steps, far: bool) -> None:
+    pages = _span(design) // 4096
+    leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
+    memory = Range(design, pages * 4096, touches=4096, start_bytes=(511 << 30) if far else 0)
+    for step in done:
+        apply(memory, step, pages, leaf)
+        assert memory.memory().tables_kib >= 0
+    memory.teardown()
+    left = memory.memory()
+    assert (left.tables_kib, left.pages_kib) == (0, 0)
+    assert {memory.entry(page).kind for page in range(0, pages, max(1, pages // 32))} == {"empty"}
+
+
+@settings(slow, max_examples=60)
+@given(designs(), st.permutations(range(6)))
+def test_touches_of_different_2_mib_may_come_in_any_order(design: Design, order: list[int]) -> None:
+    assume(design.leaf == "pte" and design.level != "pud")
+    ledgers = []
+    for places in (range(6), order):
+        memory = Range(design, 16 << 20, touches=64)
+        memory.protect()
+        for place in places:
+            memory.touch(place * PMD + 7, write=place % 2 == 0)
+        ledgers.append((memory.ledger(), memory.memory()))
+    assert ledgers[0] == ledgers[1]
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    memory = Range(DESIGNS["pmd_marker"], 1 << 30, touches=64)
+    memory.protect()
+    other = memory.copy()
+    other.touch(9, write=True)
+    assert memory.entry(9).kind == "marker"
+    assert other.entry(9).kind == "page"
+    assert memory.ledger()["writes"] == 0
+
+
+def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
+    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page")
+    memory = Range(mine, 1 << 30, touches=64)
+    memory.protect()
+    memory.touch(1000, write=True)
+    assert memory.entry(1000).level == "pmd"
+    assert memory.memory() == Memory(4 + 4, 8, 2048, 2048)  # a PMD table, a deposit, and the page
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"level": "pte", "leaf": "pmd"}, "below the level of its pages"),
+        ({"empty": "zeropage", "zeropage": False}, "maps the zeropage, which is forbidden"),
+        ({"empty": "zeropage", "level": "pud"}, "no zeropage of 1 GiB"),
+        ({"empty": "zeropage", "level": "pmd"}, "switch thp and huge_zeropage on"),
+        ({"spread": "last"}, "only markers spread"),
+        ({"empty": "marker", "spread": "last"}, "have nothing to spread to"),
+        ({"empty": "marker", "remembers": True}, "needs nothing in empty entries"),
+        ({"missing": True, "prefault": "read loop"}, "leaves nothing missing"),
+        ({"missing": True, "asynchronous": True}, "filled by a handler"),
+        ({"survives": True, "thp": True}, "not modelled as thp"),
+        ({"leaf": "pmd", "level": "pmd", "thp": True}, "neither transparent huge pages nor a zeropage"),
+        ({"level": "p4d"}, "level is 'p4d', not one of pte, pmd, pud"),
+        ({"thp": "yes"}, "thp is 'yes', neither True nor False"),
+        ({"colour": "blue"}, "a design has no field 'colour'"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        DESIGNS["unprotected"].but(**changes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: Range(DESIGNS["pte_marker"], 0), "span 0 B: a range needs a positive size"),
+        (lambda: Range(DESIGNS["pte_marker"], 17 << 40), "goes up to 16 TiB"),
+        (lambda: Range(DESIGNS["pte_marker"], 4097), "not a multiple of pte_marker's 4 KiB page"),
+        (lambda: Range(DESIGNS["hugetlb_1g"], 2 << 20), "not a multiple of hugetlb_1g's 1 GiB page"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, start_bytes=1 << 47), "no page of a user address space"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, other_cpus=-1), "-1 other CPUs"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).protect(0, 2), "pages 0 to 2 are not within a range of 1"),
+        (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20).protect(0, 3), "cut a hugetlb page of 512 pages"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).populate(1.5), "populated 1.5 is no fraction"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"ab", 1), "the range needs 1: they differ"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).save(skip_holes=True, piece_pages=2), "1 or 512 pages"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).become(DESIGNS["hugetlb_2m"]), "cannot become memory of pmd"),
+    ],
+)
+def test_what_cannot_be_done_is_said(ask: Any, said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        ask()
+    assert said in str(caught.value)
+
+
+def test_a_state_that_outgrows_what_was_set_aside_says_so() -> None:
+    memory = Range(DESIGNS["pte_marker"], 1 << 40, touches=0)
+    with pytest.raises(UffdlabError, match="say beforehand how many touches there will be"):
+        memory.touch_stride(1 << 18, write=True)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Expected values in closed form against many exact runs, and the extension against WebAssembly."""
+
+from __future__ import annotations
+
+import struct
+from statistics import fmean, stdev
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_sim_exact import STARTS, apply, designs, steps
+
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import DESIGNS, Design, Range, Workload, engine, events, expect, run, shape_ledger
+from uffdlab.sim.core import Extension, WebAssembly
+
+RUNS = 40
+SIGMAS = 6.0
+slow = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+# What happens once in a thousand runs happens in none of forty, and is expected all the same.
+RARE, RARE_SHARE = 0.1, 1e-2
+
+
+def _agree(exact: list[float], expected: float, what: str) -> None:
+    error = stdev(exact) / len(exact) ** 0.5
+    assert abs(fmean(exact) - expected) <= SIGMAS * error + RARE + RARE_SHARE * abs(expected), (
+        f"{what}: {fmean(exact)} ± {error} in {len(exact)} runs, {expected} expected"
+    )
+
+
+@settings(slow, max_examples=40)
+@given(
+    designs(),
+    st.sampled_from([2 << 20, 16 << 20, 96 << 20]),
+    # Such that a 2 MiB is neither nearly always empty nor nearly never.
+    st.sampled_from([(0.0, 1), (1.0, 1), (0.001, 1), (0.02, 8), (0.3, 512), (0.6, 1024)]),
+    st.integers(0, 600),
+    st.integers(0, 600),
+)
+def test_exact_runs_average_to_what_is_expected(
+    design: Design, span: int, written: tuple[float, int], reads: int, writes: int
+) -> None:
+    populated, cluster = written
+    if design.leaf != "pte":
+        span = {"pmd": 96 << 20, "pud": 2 << 30}[design.leaf]
+        cluster = max(cluster, {"pmd": 512, "pud": 512 * 512}[design.leaf])
+    cluster = min(cluster, span // 4096)
+    work = Workload(span, populated, cluster, reads, writes, other_cpus=1)
+    expected = expect(design, work)
+    runs = [run(design, Workload(span, populated, cluster, reads, writes, other_cpus=1, seed=s)) for s in range(RUNS)]
+    for name in events():
+        _agree([one.protect[name] for one in runs], expected.protect[name], f"protect {name}")
+        _agree([one.touches[name] for one in runs], expected.touches[name], f"touches {name}")
+    for moment in range(3):
+        _agree([one.tables_kib[moment] for one in runs], expected.tables_kib[moment], f"tables {moment}")
+        _agree([one.pages_kib[moment] for one in runs], expected.pages_kib[moment], f"pages {moment}")
+
+
+def test_without_chance_the_two_engines_are_equal() -> None:
+    for design in DESIGNS.values():
+        work = Workload(64 << 30)
+        assert run(design, work).protect == expect(design, work).protect, design.name
+
+
+@settings(slow, max_examples=100)
+@given(designs(), st.integers(1, 2000), st.integers(0, 200))
+def test_shapes_add_up_to_the_ledger_of_the_touches(design: Design, writes: int, reads: int) -> None:
+    span = {"pte": 8 << 20, "pmd": 64 << 20, "pud": 2 << 30}[design.leaf]
+    result = run(design, Workload(span, reads=reads, writes=writes))
+    for name in events():
+        summed = sum(n * shape_ledger(design, code)[name] for code, n in result.shapes.items())
+        assert summed == result.touches[name], name
+
+
+# --- WebAssembly -----------------------------------------------------------------------------------------------------
+
+
+def wasm() -> WebAssembly:
+    pytest.importorskip("wasmtime")
+    return WebAssembly()
+
+
+@settings(slow, max_examples=60)
+@given(designs(), STARTS, st.integers(1, 2048), steps, st.floats(0, 1), st.integers(0, 1 << 63))
+def test_the_page_counts_what_the_extension_counts(
+    design: Design, start: int, pages: int, done: list[tuple[str, float, float, bool]], populated: float, seed: int
+) -> None:
+    leaf = {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
+    start, pages = start // leaf * leaf, max(leaf, pages // leaf * leaf)
+    both = [
+        Range(design, pages * 4096, touches=4096, start_bytes=start * 4096, other_cpus=2, engine=one)
+        for one in (Extension(), wasm())
+    ]
+    for memory in both:
+        memory.populate(populated if leaf == 1 else 0, 1 + seed % 7 if pages > 7 else 1, seed)
+        for step in done:
+            apply(memory, step, pages, leaf)
+        memory.touch_many(200, "zipf", write=True, seed=seed)
+        memory.touch_many(200, "clustered", write=False, cluster=max(1, pages // 3), seed=seed)
+    assert both[0].ledger() == both[1].ledger()
+    assert both[0].shapes() == both[1].shapes()
+    assert both[0].memory() == both[1].memory()
+
+
+@settings(slow, max_examples=200)
+@given(
+    designs(),
+    st.integers(1, 1 << 14),
+    st.floats(0, 1),
+    st.integers(0, 18),
+    st.integers(0, 1 << 40),
+    st.integers(0, 1 << 40),
+)
+def test_the_page_expects_what_the_extension_expects_to_the_bit(
+    design: Design, units: int, populated: float, power: int, reads: int, writes: int
+) -> None:
+    span = units * {"pte": 2 << 20, "pmd": 2 << 20, "pud": 1 << 30}[design.leaf]
+    cluster = 1 << min(power, (span // 4096).bit_length() - 1)
+    work = Workload(min(span, 16 << 40), populated, cluster, reads, writes)
+    one, other = (expect(design, work, at) for at in (Extension(), wasm()))
+    assert (one.protect, one.touches, one.shapes) == (other.protect, other.touches, other.shapes)
+    assert (one.tables_kib, one.pages_kib) == (other.tables_kib, other.pages_kib)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"span_bytes": 0}, "span 0 B is not a positive multiple of 4 KiB"),
+        ({"span_bytes": 4097}, "span 4097 B is not a positive multiple"),
+        ({"populated": -0.1}, "populated -0.1 is no fraction"),
+        ({"populated": float("nan")}, "populated nan is no fraction"),
+        ({"writes": -1}, "-1 writes cannot be made"),
+        ({"walk": "drunken"}, "unknown walk 'drunken': choose one of sequential, uniform"),
+        ({"cluster_pages": 0}, "clusters of 0 pages do not fit"),
+    ],
+)
+def test_a_workload_says_what_is_wrong_with_it(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        Workload(**wrong)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (Workload(32 << 40), "span 32 TiB: the simulator goes up to 16 TiB"),
+        (Workload(1 << 20), "whole 2 MiB, and 1 MiB is not"),
+        (Workload(1 << 30, cluster_pages=3), "clusters of a power of two"),
+        (Workload(1 << 30, walk="zipf"), "uniform touches, not of zipf ones"),
+    ],
+)
+def test_what_cannot_be_expected_is_said(work: Workload, said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        expect(DESIGNS["pte_marker"], work)
+    assert said in str(caught.value)
+
+
+def test_a_state_that_would_not_fit_is_said_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "free_bytes", lambda: 1 << 30)
+    with pytest.raises(UffdlabError, match=r"may need 4\.\d+ GiB of memory, and 1 GiB are there"):
+        run(DESIGNS["pte_marker"], Workload(16 << 40, writes=1 << 32))
+
+
+def test_touches_that_would_take_hours_are_refused() -> None:
+    with pytest.raises(UffdlabError, match="would take more than an hour: ask for expected values"):
+        run(DESIGNS["pte_marker"], Workload(1 << 30, writes=1 << 50))
+
+
+def _said(page: WebAssembly, function: str, *args: float) -> str | None:
+    address = page.call(function, *args)
+    return page.text(address) if address else None
+
+
+def test_a_page_says_what_is_wrong_as_well() -> None:
+    page = wasm()
+    good, huge = DESIGNS["pte_marker"].packed(), DESIGNS["hugetlb_2m"].packed()
+    with page.lent(good) as design, page.lent(huge) as large:
+        assert _said(page, "ul_design_problem", design) is None
+        assert "the span is 0" in str(_said(page, "ul_range_problem", design, 0, 0))
+        assert "more than 16 TiB" in str(_said(page, "ul_range_problem", design, 0, (1 << 32) + 1))
+        assert "within a hugetlb page" in str(_said(page, "ul_range_problem", large, 0, 5))
+        assert "beyond the address space" in str(_said(page, "ul_range_problem", design, 1 << 35, 1))
+        for work, said in (
+            ((float("nan"), 1, 0.0, 0.0, 0, 0), "the populated fraction is none"),
+            ((1.5, 1, 0.0, 0.0, 0, 0), "the populated fraction is none"),
+            ((0.5, 3, 0.0, 0.0, 0, 0), "clusters of a power of two"),
+            ((0.5, 1, -1.0, 0.0, 0, 0), "reads and writes are counts"),
+            ((0.5, 1, 0.0, float("inf"), 0, 0), "reads and writes are counts"),
+        ):
+            with page.lent(struct.pack("<dQddii", *work)) as asked:
+                assert said in str(_said(page, "ul_work_problem", design, 512, asked))
+    for vector in ([float("nan")] * len(events()), [-1.0] * len(events())):
+        with page.lent(struct.pack(f"<{len(vector)}d", *vector)) as costs:
+            assert "one for every event" in str(_said(page, "ul_costs_problem", costs))

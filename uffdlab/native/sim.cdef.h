@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* The simulator's face: what Python (through cffi) and a page (through WASM) call. Plain integers and doubles only. */
+
+/* What was counted. A touch is one read or write of a 4 KiB page; it may take several faults, or none. */
+enum ul_event {
+	UL_READS, /* touches, faulting or not */
+	UL_WRITES,
+	UL_TRAPS, /* exceptions the processor took; populating by a system call takes none */
+	UL_FAULT_EMPTY, /* completed faults, by what stood in the entry */
+	UL_FAULT_MARKER,
+	UL_FAULT_PROTECTED,
+	UL_FAULT_ZEROPAGE, /* a write to an unprotected zeropage */
+	UL_TABLES_PTE, /* tables allocated, deposited ones included */
+	UL_TABLES_PMD,
+	UL_TABLES_PUD,
+	UL_FREED_PTE, /* tables freed */
+	UL_FREED_PMD,
+	UL_FREED_PUD,
+	UL_DEPOSITS, /* PTE tables laid by for a huge entry */
+	UL_MARKERS_PTE, /* markers set */
+	UL_MARKERS_PMD,
+	UL_MARKERS_PUD,
+	UL_MARKERS_CLEARED,
+	UL_SPREAD_PMD, /* a marker replaced by a table of markers */
+	UL_SPREAD_PUD,
+	UL_PROTECTED_ZERO, /* zeropages that became protected */
+	UL_PROTECTED_PTE, /* pages that did, and huge entries of either kind */
+	UL_PROTECTED_PMD,
+	UL_PROTECTED_PUD,
+	UL_RESOLVED_ZERO, /* zeropages that lost their protection */
+	UL_RESOLVED_PTE, /* pages, and huge entries of either kind */
+	UL_RESOLVED_PMD,
+	UL_RESOLVED_PUD,
+	UL_VISITED_PTE, /* entries that a range operation looked at */
+	UL_VISITED_PMD,
+	UL_VISITED_PUD,
+	UL_POPULATED, /* present entries that a populating call went through */
+	UL_ZEROPAGES, /* entries that came to map a zeropage */
+	UL_HUGE_ZEROPAGES,
+	UL_PAGES, /* pages allocated and zeroed: 4 KiB, 2 MiB, 1 GiB */
+	UL_HUGE_PAGES,
+	UL_GIGANTIC_PAGES,
+	UL_PAGES_COPIED, /* 4 KiB pages that an ioctl filled for a missing one */
+	UL_PAGES_FREED, /* in units of 4 KiB */
+	UL_SPLIT_ZEROPAGES, /* huge entries replaced by a table of small ones */
+	UL_SPLIT_PAGES,
+	UL_PROTECTS, /* ioctls that protect */
+	UL_RESOLVES, /* ioctls that resolve, or fill what is missing */
+	UL_CALLS, /* madvise() calls, scans */
+	UL_EVENTS_WP, /* what a handler is told */
+	UL_EVENTS_MISSING,
+	UL_LOST, /* writes that nobody was told of, to entries protected since their last discard */
+	UL_FALSE, /* events for entries discarded or resolved since they were protected */
+	UL_FLUSHES, /* translations that other CPUs may hold taken away */
+	UL_IPIS, /* flushes, for each other CPU that runs the process */
+	UL_LOCK_MMAP, /* lock acquisitions: a model */
+	UL_LOCK_VMA,
+	UL_LOCK_PAGE_TABLE, /* page_table_lock of the mm: PUD and PMD tables are installed under it */
+	UL_LOCK_PMD, /* split lock of a PMD table: PTE tables are installed under it */
+	UL_LOCK_PTE, /* split lock of a PTE table */
+	UL_EVENTS /* how many there are */
+};
+
+enum ul_level { UL_PTE, UL_PMD, UL_PUD, UL_LEVELS };
+enum ul_prefault { UL_NO_PREFAULT, UL_READ_LOOP, UL_POPULATE_READ };
+enum ul_empty { UL_EMPTY_STAYS, UL_EMPTY_MARKED, UL_EMPTY_ZEROPAGE };
+enum ul_spread { UL_SPREAD_NEXT, UL_SPREAD_LAST, UL_SPREAD_HUGE };
+enum ul_walk { UL_SEQUENTIAL, UL_UNIFORM, UL_ZIPF, UL_CLUSTERED };
+enum ul_error { UL_OK = 0, UL_NO_ROOM = -1, UL_BAD = -2 };
+
+/* A way of write-protecting, as data. All fields are 32-bit so that a page can write them one after another. */
+struct ul_design {
+	int32_t leaf; /* ul_level of the memory's pages: PTE, or PMD and PUD for hugetlb */
+	int32_t prefault; /* ul_prefault: what user space does first */
+	int32_t empty; /* ul_empty: what protecting puts into an empty entry */
+	int32_t level; /* ul_level: the highest at which it does so */
+	int32_t spread; /* ul_spread: what a touch under a marker above the leaf does */
+	int32_t remembers; /* the VMA remembers the protection: an empty entry is protected by it */
+	int32_t missing; /* registered for missing pages as well: the handler fills them */
+	int32_t async; /* the kernel resolves protection faults and tells nobody */
+	int32_t thp; /* faults may map huge pages */
+	int32_t zeropage; /* reads may map the zeropage */
+	int32_t huge_zeropage; /* and the huge one */
+	int32_t deposit; /* a huge entry lays a PTE table by */
+	int32_t pt_reclaim; /* a discard frees the PTE tables it empties as a whole */
+	int32_t survives; /* markers survive a discard, as on shmem and hugetlb */
+	int32_t resolve; /* ul_level that a handler resolves at: PTE, or PMD where the entry is huge */
+};
+
+/* Random work on a range, for the expected-value engine: cluster a power of two up to 2^18 pages. */
+struct ul_random {
+	double populated; /* each cluster is written beforehand with this probability */
+	uint64_t cluster; /* pages */
+	double reads; /* touches spread uniformly, reads first, then writes */
+	double writes;
+	int32_t other_cpus;
+	int32_t reserved;
+};
+
+struct ul_sim;
+
+const char *ul_event_name(int32_t event);
+/* The sentence that says what is wrong with a design, a range under it, random work on that, or a vector of costs. */
+const char *ul_design_problem(const struct ul_design *design);
+const char *ul_range_problem(const struct ul_design *design, uint64_t start_page, uint64_t pages);
+const char *ul_work_problem(const struct ul_design *design, uint64_t pages, const struct ul_random *work);
+const char *ul_costs_problem(const double *costs);
+
+/* Bytes that a range needs for so many operations on parts of it and touches, wherever they fall; 0 if out of limits. */
+uint64_t ul_sim_bytes(uint64_t start_page, uint64_t pages, uint64_t touches);
+/* Lays an empty range into memory of the caller, zeroed, 8-byte aligned. Copying that memory copies the state. */
+int32_t ul_sim_init(struct ul_sim *sim, uint64_t bytes, uint64_t start_page, uint64_t pages, int32_t other_cpus);
+uint64_t ul_sim_used(const struct ul_sim *sim);
+
+/* Operations on pages first..first+count of the range; each returns ul_error. */
+int32_t ul_set_design(struct ul_sim *sim, const struct ul_design *design);
+int32_t ul_populate(struct ul_sim *sim, double fraction, uint64_t cluster, uint64_t seed);
+/* The same with so many clusters exactly, drawn from all. */
+int32_t ul_populate_exactly(struct ul_sim *sim, uint64_t clusters, uint64_t cluster, uint64_t seed);
+int32_t ul_populate_bits(struct ul_sim *sim, const uint8_t *bits, uint64_t count, uint64_t pages_per_bit);
+int32_t ul_prefault(struct ul_sim *sim, uint64_t first, uint64_t count);
+int32_t ul_protect(struct ul_sim *sim, uint64_t first, uint64_t count);
+int32_t ul_unprotect(struct ul_sim *sim, uint64_t first, uint64_t count);
+int32_t ul_discard(struct ul_sim *sim, uint64_t first, uint64_t count);
+int32_t ul_touch(struct ul_sim *sim, uint64_t page, int32_t write);
+int32_t ul_touch_range(struct ul_sim *sim, uint64_t first, uint64_t count, int32_t write);
+int32_t ul_touch_stride(struct ul_sim *sim, uint64_t stride, int32_t write);
+int32_t ul_touch_many(struct ul_sim *sim, int32_t walk, uint64_t count, uint64_t cluster, uint64_t seed, int32_t write);
+/* Reads pages and resolves them, so many by one ioctl (1 or 512), as a snapshot's saver does; may skip what is empty. */
+int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes);
+/* Looks at every entry. Fills states[4]: pages empty, marked, zeropage, page. */
+int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *states);
+int32_t ul_teardown(struct ul_sim *sim);
+
+/* What came of it. Ledgers have UL_EVENTS numbers. */
+void ul_ledger(struct ul_sim *sim, uint64_t *ledger);
+void ul_ledger_reset(struct ul_sim *sim); /* a new phase: counts start at zero, the state stays */
+void ul_memory(const struct ul_sim *sim, uint64_t *memory); /* tables, most tables, pages, most pages (of 4 KiB) */
+int32_t ul_state(const struct ul_sim *sim, uint64_t page); /* level << 8 | kind << 2 | protected << 1 | owed */
+/* Touches differ by shape: how many there were of each, and what one of a shape counts. */
+uint32_t ul_shapes(void);
+void ul_shape_counts(const struct ul_sim *sim, uint64_t *counts);
+void ul_shape_ledger(const struct ul_design *design, int32_t other_cpus, uint32_t shape, uint64_t *ledger);
+
+/* Sum of counts times costs, in the order of the events. */
+double ul_price(const double *ledger, const double *costs);
+/* Expected ledgers of protecting (prefault included) and of the touches after it, and expected tables and pages. */
+int32_t ul_expect(const struct ul_design *design, uint64_t pages, const struct ul_random *work, double *protect,
+		  double *touches, double *shape_counts, double *memory);
+/*
+ * The same for many kinds of work, priced by many vectors of costs. For each of `works`: tables and pages that came on
+ * top, then for each vector the price of protecting and the price of the touches: 2 + 2 * vectors numbers.
+ */
+int32_t ul_sweep(const struct ul_design *design, uint64_t pages, const struct ul_random *works, uint64_t count,
+		 const double *costs, uint64_t vectors, double *priced);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* What looks at a whole range: saving it for a snapshot, scanning it, taking it down. */
+#include "sim_state.h"
+
+/* --- saving ------------------------------------------------------------------------------------------------------- */
+
+/* What happens to a slot that is saved as a whole: read, and resolved in pieces. */
+static void save_uniform(struct ul_sim *sim, uint32_t *slot, int level, uint64_t page, uint64_t piece)
+{
+	uint64_t leaf = pages_of(sim->design.leaf), count = pages_of(level) / (piece > leaf ? piece : leaf), locks;
+	int huge;
+
+	touch_range(sim, page, page + pages_of(level), 0);
+	huge = level - DEPTH(*slot) == UL_PMD && sim->design.leaf == UL_PTE;
+	if (huge && piece < PMD_PAGES) {
+		split_huge(sim, KIND(*slot), entries(level - UL_PMD));
+		sim->ledger[UL_FLUSHES] += entries(level - UL_PMD);
+		sim->ledger[UL_IPIS] += entries(level - UL_PMD) * (uint64_t)sim->other_cpus;
+		*slot = UNIFORM(*slot & ENTRY, level);
+	}
+	locks = sim->ledger[UL_LOCK_PTE];
+	*slot = unprotect_slot(sim, *slot, level);
+	sim->ledger[UL_LOCK_PTE] = locks + (level > DEPTH(*slot) ? 0 : count);
+	sim->ledger[UL_RESOLVES] += count;
+	sim->ledger[UL_LOCK_MMAP] += count;
+}
+
+static int is_hole(uint32_t entry)
+{
+	return KIND(entry) == EMPTY || KIND(entry) == MARKER;
+}
+
+static int save_entry(struct ul_sim *sim, uint64_t page, uint64_t end, int skip_holes)
+{
+	int32_t state = ul_state(sim, page - sim->start);
+	int error;
+
+	if (skip_holes && is_hole((uint32_t)state))
+		return UL_OK;
+	if (!(state & (int32_t)(PROTECTED | OWED)))
+		return UL_OK; /* saved already, by the handler of an event or by a pass before */
+	error = touch(sim, page, 0);
+	if (error)
+		return error;
+	sim->ledger[UL_RESOLVES] += 1;
+	sim->ledger[UL_LOCK_MMAP] += 1;
+	return walk_range(sim, UNPROTECT, (struct part){ page, end });
+}
+
+int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes)
+{
+	uint64_t page = sim->start + first, end = page + count, leaf = pages_of(sim->design.leaf);
+
+	if (!aligned(sim, first, count) || (piece != 1 && piece != PMD_PAGES))
+		return UL_BAD;
+	while (page < end) {
+		struct part part = { page, end };
+		uint32_t *slot = pud_entry(sim, page);
+		int level = UL_PUD, error;
+
+		if (*slot & WRITTEN_OUT && !(*slot & BOOKS_ONLY)) {
+			slot = &pmd_entries(sim, *slot)[page / PMD_PAGES % PTRS];
+			level = UL_PMD;
+		}
+		part = below(part, page / pages_of(level) * pages_of(level), level);
+		if (!(*slot & WRITTEN_OUT) && is_whole(part, level)) {
+			int saved = !(*slot & (PROTECTED | OWED)) || (skip_holes && is_hole(*slot));
+
+			if (!saved)
+				save_uniform(sim, slot, level, page, piece);
+			page = part.end;
+			continue;
+		}
+		error = save_entry(sim, page, page + leaf, skip_holes);
+		if (error)
+			return error;
+		page += leaf;
+	}
+	return UL_OK;
+}
+
+/* --- scanning ----------------------------------------------------------------------------------------------------- */
+
+static void scan_slot(struct ul_sim *sim, uint32_t slot, int level, struct part part, uint64_t *states)
+{
+	uint64_t step = pages_of(level - 1);
+
+	if (!(slot & WRITTEN_OUT) || slot & BOOKS_ONLY) {
+		int found = slot & BOOKS_ONLY ? level : level - DEPTH(slot);
+		uint64_t first = part.first / pages_of(found), last = (part.end - 1) / pages_of(found);
+
+		sim->ledger[UL_VISITED_PTE + found] += last - first + 1;
+		states[slot & BOOKS_ONLY ? EMPTY : KIND(slot)] += part.end - part.first;
+		return;
+	}
+	for (uint64_t page = part.first / step * step; page < part.end; page += step) {
+		if (level == UL_PUD) {
+			scan_slot(sim, pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD, below(part, page, UL_PMD),
+				  states);
+			continue;
+		}
+		states[KIND(pte_entries(sim, slot)[page % PTRS])] += 1;
+		sim->ledger[UL_VISITED_PTE] += 1;
+	}
+}
+
+static void scan_part(struct ul_sim *sim, struct part part, uint64_t *states)
+{
+	for (int kind = 0; kind < 4; kind++)
+		states[kind] = 0;
+	for (uint64_t page = part.first / PUD_PAGES * PUD_PAGES; page < part.end; page += PUD_PAGES)
+		scan_slot(sim, *pud_entry(sim, page), UL_PUD, below(part, page, UL_PUD), states);
+}
+
+/* How many entries of any level a part has. */
+uint64_t count_entries(struct ul_sim *sim, struct part part)
+{
+	uint64_t visited[UL_LEVELS], states[4], count = 0;
+
+	for (int level = UL_PTE; level < UL_LEVELS; level++)
+		visited[level] = sim->ledger[UL_VISITED_PTE + level];
+	scan_part(sim, part, states);
+	for (int level = UL_PTE; level < UL_LEVELS; level++) {
+		count += sim->ledger[UL_VISITED_PTE + level] - visited[level];
+		sim->ledger[UL_VISITED_PTE + level] = visited[level];
+	}
+	return count;
+}
+
+int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *states)
+{
+	struct part part = { sim->start + first, sim->start + first + count };
+
+	if (!aligned(sim, first, count))
+		return UL_BAD;
+	sim->ledger[UL_CALLS] += 1;
+	sim->ledger[UL_LOCK_MMAP] += 1;
+	scan_part(sim, part, states);
+	return UL_OK;
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+
+/* Unmap: every page goes, every marker, and every table that the range brought. */
+int32_t ul_teardown(struct ul_sim *sim)
+{
+	struct ul_design design = sim->design;
+	uint64_t made = sim->pud_tables & ~sim->first_pud_tables, tables[UL_LEVELS] = { 0 };
+	int error;
+
+	sim->design.survives = 0;
+	sim->design.pt_reclaim = 0;
+	error = operate(sim, DISCARD, 0, sim->end - sim->start);
+	sim->design = design;
+	if (error)
+		return error;
+	for (; made; made &= made - 1)
+		tables[UL_PUD]++;
+	for (uint32_t i = 0; i < sim->puds; i++) {
+		uint32_t *pud = &pud_entries(sim)[i];
+		int real = *pud & WRITTEN_OUT && !(*pud & BOOKS_ONLY);
+
+		for (uint32_t j = 0; real && j < PTRS; j++) {
+			uint32_t pmd = pmd_entries(sim, *pud)[j];
+
+			tables[UL_PTE] += pmd & WRITTEN_OUT ? !(pmd & BOOKS_ONLY) : (uint32_t)DEPTH(pmd);
+		}
+		tables[UL_PMD] += real || (!(*pud & WRITTEN_OUT) && DEPTH(*pud));
+		tables[UL_PTE] += !(*pud & WRITTEN_OUT) && DEPTH(*pud) == UL_PUD ? PTRS : 0;
+		drop(sim, UL_PMD, *pud);
+		*pud = EMPTY;
+	}
+	for (int level = UL_PTE; level < UL_LEVELS; level++)
+		free_tables(sim, level, tables[level]);
+	sim->pud_tables = sim->first_pud_tables;
+	sim->armed = 0;
+	return UL_OK;
+}

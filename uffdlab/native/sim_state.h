@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a range is held. An entry that holds the same all the way down is one
+ * number: what stands in its lowest entries, and how many levels of tables lie
+ * between. Only where touches made a difference is a table written out, so
+ * that memory and time follow what was touched and not the span.
+ *
+ * Everything lies in one block of memory and refers to itself by numbers, so
+ * that copying the block copies the state.
+ */
+#ifndef UFFDLAB_SIM_STATE_H
+#define UFFDLAB_SIM_STATE_H
+
+#include "sim_shape.h"
+
+#define PMD_PAGES 512ull
+#define PUD_PAGES (512ull * 512)
+#define PGD_PAGES (512ull * 512 * 512)
+
+/* What an entry of a PUD or PMD table holds; an entry of a PTE table has only the four bits of sim_shape.h. */
+#define ENTRY 15u
+#define DEPTH_SHIFT 4
+#define DEPTH(slot) ((int)((slot) >> DEPTH_SHIFT & 3u))
+#define UNIFORM(entry, depth) ((entry) | (uint32_t)(depth) << DEPTH_SHIFT)
+#define WRITTEN_OUT (1u << 31) /* the slot numbers a table */
+/*
+ * The table is in our books only: the entry is empty, and some of its pages
+ * are OWED while others are not.
+ */
+#define BOOKS_ONLY (1u << 30)
+#define NUMBER(slot) ((slot) & (BOOKS_ONLY - 1))
+
+#define UNIT_BYTES 512u
+#define PTE_UNITS 1u
+#define PMD_UNITS 4u
+#define PATH_UNITS (PTE_UNITS + PMD_UNITS) /* what one page written out on its own takes */
+
+struct ul_sim {
+	struct ul_design design;
+	int32_t other_cpus;
+	int32_t armed; /* protected once: what a VMA that remembers knows */
+	int32_t flushing; /* the current operation took a translation away */
+	uint64_t start, end; /* pages, end exclusive */
+	uint64_t pud_tables; /* bit n: PUD table n above the start is there */
+	uint64_t first_pud_tables; /* the same before anything was done */
+	uint64_t tables, most_tables, pages, most_pages;
+	uint32_t puds, units, used;
+	uint32_t free[2]; /* written-out tables not in use, by level of their entries */
+	uint32_t padding;
+	uint64_t ledger[UL_EVENTS]; /* less the touches that are not in it yet */
+	uint64_t shapes[SHAPES];    /* touches of this phase */
+	uint64_t fresh[SHAPES];	    /* those of them that the ledger has not got yet */
+	struct growth {
+		uint32_t known, tables, pages;
+	} growth[SHAPES]; /* by one touch, under this design */
+	/* then the PUD entries, then units */
+};
+
+static inline uint64_t pages_of(int level)
+{
+	return entries(level);
+}
+
+static inline uint32_t *pud_entries(struct ul_sim *sim)
+{
+	return (uint32_t *)(sim + 1);
+}
+
+static inline uint64_t pud_bytes(uint32_t puds)
+{
+	return ((uint64_t)puds * sizeof(uint32_t) + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
+}
+
+static inline uint8_t *unit(struct ul_sim *sim, uint32_t number)
+{
+	return (uint8_t *)pud_entries(sim) + pud_bytes(sim->puds) + (uint64_t)number * UNIT_BYTES;
+}
+
+static inline uint32_t *pmd_entries(struct ul_sim *sim, uint32_t slot)
+{
+	return (uint32_t *)(void *)unit(sim, NUMBER(slot));
+}
+
+static inline uint8_t *pte_entries(struct ul_sim *sim, uint32_t slot)
+{
+	return unit(sim, NUMBER(slot));
+}
+
+/* Whether a path of tables can still be written out. */
+static inline int has_room(const struct ul_sim *sim)
+{
+	return (uint64_t)sim->used + PATH_UNITS <= sim->units || (sim->free[UL_PTE] && sim->free[UL_PMD]);
+}
+
+/* Pages of an operation, end exclusive. */
+struct part {
+	uint64_t first, end;
+};
+
+/* What an operation covers of the entry of a level that begins at a page. */
+static inline struct part below(struct part part, uint64_t page, int level)
+{
+	uint64_t end = page + pages_of(level);
+
+	return (struct part){ part.first > page ? part.first : page, part.end < end ? part.end : end };
+}
+
+static inline int is_whole(struct part part, int level)
+{
+	return part.end - part.first == pages_of(level);
+}
+
+static inline uint32_t *pud_entry(struct ul_sim *sim, uint64_t page)
+{
+	return &pud_entries(sim)[page / PUD_PAGES - sim->start / PUD_PAGES];
+}
+
+enum operation { PROTECT, UNPROTECT, DISCARD };
+
+void settle_ledger(struct ul_sim *sim);
+uint32_t write_out(struct ul_sim *sim, int level, uint32_t child);
+void drop(struct ul_sim *sim, int level, uint32_t slot);
+void count_tables(struct ul_sim *sim, int level, uint64_t count);
+void free_tables(struct ul_sim *sim, int level, uint64_t count);
+void count_pages(struct ul_sim *sim, uint64_t count);
+int make_pud_table(struct ul_sim *sim, uint64_t page);
+int touch(struct ul_sim *sim, uint64_t page, int write);
+int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write);
+int in_range(const struct ul_sim *sim, uint64_t first, uint64_t count);
+uint64_t count_entries(struct ul_sim *sim, struct part part);
+int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count);
+int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count);
+int walk_range(struct ul_sim *sim, enum operation op, struct part part);
+uint32_t unprotect_slot(struct ul_sim *sim, uint32_t slot, int level);
+void split_huge(struct ul_sim *sim, enum kind kind, uint64_t count);
+
+#endif

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Page tables for kernels that do not exist: what a design would count, exactly; what it would cost, with an interval.
+
+A :class:`Design` is a record; :func:`run` counts what it makes of a :class:`Workload`; :func:`expect` says the same on
+average, at once; a vector of costs turns counts into time.
+"""
+
+from __future__ import annotations
+
+from .costs import PREFIX as COSTS_PREFIX
+from .costs import Costs, costs_of, df_checks, df_counts, load_costs
+from .designs import DESIGNS, Design, named
+from .engine import Entry, Memory, Range
+from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
+from .replay import advice, ranked, recommend, replay, replays
+from .snapshot import Snapshot, tell
+from .sweeps import df_decision, df_latency, df_stop_time, df_touched, df_waterfall
+from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
+
+__all__ = [
+    "COSTS_PREFIX",
+    "DESIGNS",
+    "Costs",
+    "Design",
+    "Entry",
+    "Ledger",
+    "Memory",
+    "Range",
+    "Result",
+    "Shape",
+    "Snapshot",
+    "Workload",
+    "advice",
+    "costs_of",
+    "df_checks",
+    "df_counts",
+    "df_decision",
+    "df_latency",
+    "df_stop_time",
+    "df_touched",
+    "df_waterfall",
+    "events",
+    "expect",
+    "faults",
+    "filled_kib",
+    "load_costs",
+    "named",
+    "price",
+    "ranked",
+    "recommend",
+    "replay",
+    "replays",
+    "run",
+    "shape_ledger",
+    "sweep",
+    "table_growth_kib",
+    "tell",
+]

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""The simulator's C core, as an extension or as WebAssembly: the same numbers either way.
+
+Both are spoken to in addresses and plain numbers, so that everything above this module is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+
+
+class Core(Protocol):
+    """What the two have in common. An address is an integer; memory taken is zeroed, and lives as long as the core."""
+
+    name: str
+
+    def call(self, function: str, *args: float) -> Any:
+        """Call a function of ``sim.cdef.h`` with numbers and addresses."""
+
+    def take(self, size: int) -> int:
+        """Return the address of zeroed memory. Raises UffdlabError where there is not so much."""
+
+    def give(self, address: int) -> None:
+        """Take memory back."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes."""
+
+    def write(self, address: int, content: bytes) -> None:
+        """Store bytes."""
+
+    def text(self, address: int) -> str:
+        """Return the text that a C string holds."""
+
+    def lent(self, content: bytes) -> Any:
+        """Return a context in which the bytes have an address."""
+
+
+class Extension:
+    """The core as cffi built it."""
+
+    name = "extension"
+
+    def __init__(self) -> None:
+        """Load it. Raises UffdlabError where it was not built."""
+        self._ffi, self._lib = native.simulator()
+        self._held: dict[int, mmap.mmap] = {}
+
+    def call(self, function: str, *args: float) -> Any:
+        """Call a function of ``sim.cdef.h`` with numbers and addresses."""
+        found = getattr(self._lib, function)
+        kinds = self._ffi.typeof(found).args
+        cast = [
+            self._ffi.cast(kind, arg) if kind.kind == "pointer" else arg for kind, arg in zip(kinds, args, strict=True)
+        ]
+        answer = found(*cast)
+        return int(self._ffi.cast("uintptr_t", answer)) if isinstance(answer, self._ffi.CData) else answer
+
+    def take(self, size: int) -> int:
+        """Return the address of zeroed memory, of which the system gives only what is used."""
+        try:
+            held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0))
+        except (OSError, OverflowError) as error:
+            raise UffdlabError(
+                f"the simulator needs {size} B of address space, which there are not: {error}"
+            ) from error
+        address = int(self._ffi.cast("uintptr_t", self._ffi.from_buffer(held)))
+        self._held[address] = held
+        return address
+
+    def give(self, address: int) -> None:
+        """Take memory back."""
+        self._held.pop(address, None)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes."""
+        return bytes(self._ffi.buffer(self._ffi.cast("char *", address), size))
+
+    def write(self, address: int, content: bytes) -> None:
+        """Store bytes."""
+        self._ffi.memmove(self._ffi.cast("char *", address), content, len(content))
+
+    def text(self, address: int) -> str:
+        """Return the text that a C string holds."""
+        return bytes(self._ffi.string(self._ffi.cast("char *", address))).decode()
+
+    @contextmanager
+    def lent(self, content: bytes) -> Iterator[int]:
+        """Return a context in which the bytes have an address."""
+        held = self._ffi.new("char[]", bytes(content))
+        yield int(self._ffi.cast("uintptr_t", held))
+
+
+class WebAssembly:
+    """The core as ``sim.wasm``, run by wasmtime. Memory is linear: what is given back is used again from the top."""
+
+    name = "wasm"
+
+    def __init__(self) -> None:
+        """Load it. Raises ImportError where wasmtime is missing."""
+        wasmtime = import_module("wasmtime")
+        self._store = wasmtime.Store()
+        module = wasmtime.Module(self._store.engine, native.simulator_wasm())
+        self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        self._memory = self._exports["memory"]
+        self._top = int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
+        self._taken: list[tuple[int, int]] = []
+
+    def call(self, function: str, *args: float) -> Any:
+        """Call a function of ``sim.cdef.h`` with numbers and addresses."""
+        found = self._exports[function]
+        kinds = found.type(self._store).params
+        return found(self._store, *(_fitting(str(kind), arg) for kind, arg in zip(kinds, args, strict=True)))
+
+    def take(self, size: int) -> int:
+        """Return the address of zeroed memory."""
+        address, end = self._top, self._top + (size + 15 & ~15)
+        missing = end - self._memory.data_len(self._store)
+        if missing > 0:
+            try:
+                self._memory.grow(self._store, -(-missing // 65536))
+            except Exception as error:  # wasmtime's own, of no fixed class
+                raise UffdlabError(
+                    f"the simulator needs {size} B, more than the 4 GiB that WebAssembly has: install a C compiler, "
+                    "repeat 'pip install -e .', and it has the memory of the machine"
+                ) from error
+        self._taken.append((address, end))
+        self._top = end
+        self.write(address, bytes(end - address) if end - address < 1 << 20 else b"")
+        if end - address >= 1 << 20:
+            for at in range(address, end, 1 << 20):
+                self.write(at, bytes(min(1 << 20, end - at)))
+        return address
+
+    def give(self, address: int) -> None:
+        """Take memory back: the last that was taken is free again."""
+        self._taken = [one for one in self._taken if one[0] != address]
+        self._top = max(
+            (end for _, end in self._taken), default=int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
+        )
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes."""
+        return bytes(self._memory.read(self._store, address, address + size))
+
+    def write(self, address: int, content: bytes) -> None:
+        """Store bytes."""
+        self._memory.write(self._store, content, address)
+
+    def text(self, address: int) -> str:
+        """Return the text that a C string holds."""
+        found = bytearray()
+        while (byte := self.read(address + len(found), 1)) != b"\0":
+            found += byte
+        return found.decode()
+
+    @contextmanager
+    def lent(self, content: bytes) -> Iterator[int]:
+        """Return a context in which the bytes have an address."""
+        address = self.take(max(1, len(content)))
+        try:
+            self.write(address, content)
+            yield address
+        finally:
+            self.give(address)
+
+
+def _fitting(kind: str, arg: float) -> float:
+    """Return an argument as WebAssembly takes it: 64-bit numbers signed."""
+    if kind == "f64":
+        return float(arg)
+    bits = 64 if kind == "i64" else 32
+    number = int(arg) & (1 << bits) - 1
+    return number - (1 << bits) if number >> bits - 1 else number
+
+
+@cache
+def core() -> Core:
+    """Return the extension, or WebAssembly where no compiler was there at install.
+
+    Raises UffdlabError, saying what to install, where there is neither.
+    """
+    with contextlib.suppress(UffdlabError):
+        return Extension()
+    try:
+        return WebAssembly()
+    except ImportError as error:
+        raise UffdlabError(
+            f"the simulator was not built, and its WebAssembly has nothing to run it ({error}): install gcc (or clang) "
+            "and repeat 'pip install -e .', or install wasmtime"
+        ) from error
+
+
+@cache
+def why_no_core() -> str | None:
+    """Return one sentence on why nothing can be simulated here, or None when there is a core."""
+    try:
+        core()
+    except UffdlabError as error:
+        return str(error)
+    return None

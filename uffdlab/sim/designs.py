@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Ways of write-protecting, as data: the core interprets a record, so a design that no kernel has is one line away.
+
+>>> from uffdlab.sim import DESIGNS
+>>> mine = DESIGNS["pmd_marker"].but(spread="huge page", name="mine", about="a touch fills the whole 2 MiB")
+>>> mine.level, mine.spread
+('pmd', 'huge page')
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from uffdlab.errors import UffdlabError
+from uffdlab.sim.core import Core, core, why_no_core
+
+Level = Literal["pte", "pmd", "pud"]
+Prefault = Literal["nothing", "read loop", "populate read"]
+Empty = Literal["stays", "marker", "zeropage"]
+Spread = Literal["next", "last", "huge page"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What protecting puts into an empty entry, and what a touch does to it. Fields are those of ``struct ul_design``.
+
+    ``leaf``: level of the memory's own pages (pmd and pud: hugetlb of 2 MiB and 1 GiB). ``prefault``: what user space
+    does before it protects. ``empty``: what an empty entry gets, at ``level`` at the highest. ``spread``: what a touch
+    under a marker above the pages does: fill the next table with markers, all tables down to the last, or answer with a
+    huge page. ``remembers``: the VMA remembers, and empty entries stay. ``missing``: registered for missing pages too.
+    ``asynchronous``: the kernel resolves, and tells nobody. ``thp``, ``zeropage``, ``huge_zeropage``: what faults map.
+    ``deposit``: a huge entry lays a PTE table by. ``pt_reclaim``: a discard frees the PTE tables it empties whole.
+    ``survives``: markers survive a discard (shmem, hugetlb). ``resolve``: what a handler resolves of a huge entry.
+    """
+
+    name: str
+    about: str
+    leaf: Level = "pte"
+    prefault: Prefault = "nothing"
+    empty: Empty = "stays"
+    level: Level = "pte"
+    spread: Spread = "next"
+    remembers: bool = False
+    missing: bool = False
+    asynchronous: bool = False
+    thp: bool = False
+    zeropage: bool = True
+    huge_zeropage: bool = True
+    deposit: bool = True
+    pt_reclaim: bool = True
+    survives: bool = False
+    resolve: Level = "pte"
+
+    def __post_init__(self) -> None:
+        """Refuse a record that contradicts itself, with the sentence that the core has for it."""
+        for name, known in _WORDS.items():
+            if getattr(self, name) not in known:
+                raise UffdlabError(
+                    f"design {self.name!r}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}"
+                )
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise UffdlabError(f"design {self.name!r}: {name} is {getattr(self, name)!r}, neither True nor False")
+        # Without a core nothing can be run, and records may still be read.
+        problem = problem_of(core(), self.packed()) if why_no_core() is None else None
+        if problem:
+            raise UffdlabError(f"design {self.name!r}: {problem}")
+
+    def but(self, **changes: Any) -> Design:
+        """Return the design with some fields changed. Raises UffdlabError on a field there is not."""
+        known = {field.name for field in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise UffdlabError(f"a design has no field {name!r}: it has {', '.join(sorted(known))}")
+        return replace(self, **changes)
+
+    def packed(self) -> bytes:
+        """Return the record as ``struct ul_design``: 32-bit integers in the order of the fields."""
+        values = [getattr(self, field.name) for field in fields(self)[2:]]
+        numbers = [
+            _WORDS[field.name].index(value) if field.name in _WORDS else int(value)
+            for field, value in zip(fields(self)[2:], values, strict=True)
+        ]
+        return struct.pack(f"<{len(numbers)}i", *numbers)
+
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "leaf": get_args(Level),
+    "prefault": get_args(Prefault),
+    "empty": get_args(Empty),
+    "level": get_args(Level),
+    "spread": get_args(Spread),
+    "resolve": get_args(Level)[:2],
+}
+_FLAGS = tuple(field.name for field in fields(Design)[2:] if field.name not in _WORDS)
+
+
+def problem_of(engine: Core, packed: bytes) -> str | None:
+    """Return what the core finds wrong with a packed design, or None."""
+    with engine.lent(packed) as design:
+        address = engine.call("ul_design_problem", design)
+    return engine.text(address) if address else None
+
+
+DESIGNS: dict[str, Design] = {
+    design.name: design
+    for design in (
+        Design("unprotected", "nothing for empty entries: anonymous memory's default, and a write to them is lost"),
+        Design("preread", "user space reads a byte of each page, then protects: QEMU today", prefault="read loop"),
+        Design(
+            "populate_read", "MADV_POPULATE_READ, then protect: proposed for QEMU", prefault="populate read"
+        ),
+        Design(
+            "wp_zeropage", "one pass that maps protected zeropages, never the huge one: the patch", empty="zeropage"
+        ),
+        Design("pte_marker", "a marker in every PTE: merged in Linux 6.4", empty="marker"),
+        Design("pmd_marker", "one marker for each empty 2 MiB", empty="marker", level="pmd"),
+        Design("pud_marker", "one marker for each empty 1 GiB", empty="marker", level="pud"),
+        Design("protect_on_fault", "nothing in the tables: the VMA remembers the protection", remembers=True),
+        Design("missing_wp", "registered for missing pages too: a handler fills them, on any kernel", missing=True),
+        Design(
+            "hugetlb_2m", "hugetlb of 2 MiB: its markers are real PMD entries", "pmd", empty="marker", level="pmd",
+            survives=True,
+        ),
+        Design(
+            "hugetlb_1g", "hugetlb of 1 GiB: its markers are real PUD entries", "pud", empty="marker", level="pud",
+            survives=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def named(name: str) -> Design:
+    """Return a design by name. Raises UffdlabError with the names there are."""
+    if name not in DESIGNS:
+        raise UffdlabError(f"unknown design {name!r}: choose one of {', '.join(DESIGNS)}")
+    return DESIGNS[name]

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""What is done to memory, as data: how much of it is populated, and what reads and writes it after protecting.
+
+>>> from uffdlab.sim import DESIGNS, Workload, run
+>>> result = run(DESIGNS["pmd_marker"], Workload(span_bytes=1 << 30, writes=1000))
+>>> result.protect["markers_pmd"], result.touches["events_wp"]
+(512, 1000)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import ledger as ledgers
+from uffdlab.sim.core import Core, core
+from uffdlab.sim.designs import Design
+from uffdlab.sim.engine import LEVELS, MOST_TOUCHES, PAGE_BYTES, Range, Walk, check_fraction, check_span
+from uffdlab.sim.ledger import Ledger
+from uffdlab.units import format_size
+
+_RANDOM = struct.Struct("<dQddii")
+_MOST_CLUSTER = 1 << 18  # pages: 1 GiB
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A range populated in clusters, protected as a whole, then read and written by touches that are drawn.
+
+    ``populated``: each cluster of ``cluster_pages`` is written beforehand with this probability. ``reads``, then
+    ``writes``: touches after protecting, in the order of ``walk``. ``other_cpus`` run the process as well.
+    """
+
+    span_bytes: int = 1 << 30
+    populated: float = 0.0
+    cluster_pages: int = 1
+    reads: int = 0
+    writes: int = 0
+    walk: Walk = "uniform"
+    walk_cluster: int = 1
+    other_cpus: int = 0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, in one sentence."""
+        if self.span_bytes <= 0 or self.span_bytes % PAGE_BYTES:
+            raise UffdlabError(f"span {self.span_bytes} B is not a positive multiple of 4 KiB")
+        check_fraction("populated", self.populated)
+        for name in ("reads", "writes"):
+            if not 0 <= getattr(self, name) < 1 << 62:
+                raise UffdlabError(f"{getattr(self, name)} {name} cannot be made: choose 0 or more")
+        if self.walk not in get_args(Walk):
+            raise UffdlabError(f"unknown walk {self.walk!r}: choose one of {', '.join(get_args(Walk))}")
+        if not 1 <= self.cluster_pages <= self.pages or not 1 <= self.walk_cluster <= self.pages:
+            raise UffdlabError(f"clusters of {self.cluster_pages} pages do not fit a range of {self.pages}")
+
+    @property
+    def pages(self) -> int:
+        """Return how many pages of 4 KiB the range has."""
+        return self.span_bytes // PAGE_BYTES
+
+    def packed(self) -> bytes:
+        """Return the work as ``struct ul_random``, for expected values."""
+        return _RANDOM.pack(self.populated, self.cluster_pages, self.reads, self.writes, self.other_cpus, 0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a design made of a workload: ledgers of protecting (prefault included) and of the touches after it.
+
+    ``shapes`` is how many touches there were of each shape (see :func:`shape_ledger`), memory in KiB before protecting,
+    after it, and after the touches. ``exact`` is False for expected values.
+    """
+
+    design: Design
+    workload: Workload
+    exact: bool
+    protect: Ledger
+    touches: Ledger
+    shapes: dict[int, float] = field(repr=False)
+    tables_kib: tuple[float, float, float] = (0, 0, 0)
+    pages_kib: tuple[float, float, float] = (0, 0, 0)
+
+    @property
+    def total(self) -> Ledger:
+        """Return both phases together."""
+        return ledgers.total([self.protect, self.touches])
+
+
+def run(design: Design, workload: Workload, engine: Core | None = None) -> Result:
+    """Run a workload page by page. Raises UffdlabError where its state would need more memory than there is."""
+    work = workload
+    if work.reads + work.writes > MOST_TOUCHES:
+        touches = work.reads + work.writes
+        raise UffdlabError(f"{touches:.3g} touches would take more than an hour: ask for expected values instead")
+    memory = populated_range(design, work, work.reads + work.writes, engine)
+    before = memory.memory()
+    memory.start_phase()
+    memory.prefault()
+    memory.protect()
+    protect, middle = memory.ledger(), memory.memory()
+    memory.start_phase()
+    for count, write in ((work.reads, False), (work.writes, True)):
+        memory.touch_many(count, work.walk, write=write, cluster=work.walk_cluster, seed=work.seed + 1 + write)
+    after = memory.memory()
+    return Result(
+        design,
+        work,
+        True,
+        protect,
+        memory.ledger(),
+        memory.shapes(),
+        (before.tables_kib, middle.tables_kib, after.tables_kib),
+        (before.pages_kib, middle.pages_kib, after.pages_kib),
+    )
+
+
+def populated_range(design: Design, work: Workload, touches: int, engine: Core | None = None) -> Range:
+    """Return the range of a workload, populated, with memory set aside for so many touches."""
+    if 0 < work.populated < 1:
+        clusters = work.populated * work.pages / work.cluster_pages
+        touches += int(clusters + 8 * clusters**0.5 + 8)
+    memory = Range(design, work.span_bytes, touches=touches, other_cpus=work.other_cpus, engine=engine)
+    memory.populate(work.populated, work.cluster_pages, work.seed)
+    return memory
+
+
+def expect(design: Design, workload: Workload, engine: Core | None = None) -> Result:
+    """Return expected values in closed form: uniform touches, clusters a power of two up to 1 GiB, whole 2 MiB."""
+    at, work = engine or core(), workload
+    _check_expected(design, work)
+    names = ledgers.events()
+    count = at.call("ul_shapes")
+    sizes = [8 * len(names), 8 * len(names), 8 * count, 48]
+    with at.lent(design.packed()) as packed, at.lent(work.packed()) as random, at.lent(bytes(sum(sizes))) as answers:
+        places = [answers + sum(sizes[:i]) for i in range(len(sizes))]
+        if at.call("ul_expect", packed, work.pages, random, *places):
+            raise UffdlabError(f"BUG: expected values of {work} were refused")
+        protect, touches = (ledgers.unpack(at, place, exact=False) for place in places[:2])
+        shapes = struct.unpack(f"<{count}d", at.read(places[2], sizes[2]))
+        memory = [4 * one for one in struct.unpack("<6d", at.read(places[3], 48))]
+    found = {code: n for code, n in enumerate(shapes) if n}
+    return Result(
+        design, work, False, protect, touches, found,
+        (memory[0], memory[2], memory[4]), (memory[1], memory[3], memory[5]),
+    )  # fmt: skip
+
+
+def sweep(
+    design: Design, workloads: Sequence[Workload], vectors: Sequence[Mapping[str, float]], engine: Core | None = None
+) -> list[tuple[float, ...]]:
+    """Return for each workload, all of one span: KiB of tables and of pages that came on top, then the price of
+    protecting and of the touches by each vector of costs. Ten thousand workloads take a fraction of a second.
+    """
+    if not workloads:
+        return []
+    at, pages = engine or core(), workloads[0].pages
+    for work in workloads:
+        if work.pages != pages:
+            raise UffdlabError("a sweep is of workloads of one span: make one for each")
+        _check_expected(design, work)
+    width = 2 + 2 * len(vectors)
+    size = 8 * width * len(workloads)
+    asked, costs = b"".join(work.packed() for work in workloads), b"".join(map(ledgers.pack, vectors))
+    with (
+        at.lent(design.packed()) as packed,
+        at.lent(asked) as random,
+        at.lent(costs) as priced,
+        at.lent(bytes(size)) as out,
+    ):
+        if at.call("ul_sweep", packed, pages, random, len(workloads), priced, len(vectors), out):
+            raise UffdlabError("BUG: a sweep of checked workloads was refused")
+        found = struct.iter_unpack(f"<{width}d", at.read(out, size))
+        return [(4 * tables, 4 * filled, *prices) for tables, filled, *prices in found]
+
+
+def _check_expected(design: Design, work: Workload) -> None:
+    check_span(work.span_bytes, design)
+    if work.walk != "uniform":
+        raise UffdlabError(f"expected values are of uniform touches, not of {work.walk} ones: run it instead")
+    if work.pages % 512:
+        raise UffdlabError(
+            f"expected values are of whole 2 MiB, and {format_size(work.span_bytes)} is not: run it instead"
+        )
+    if work.cluster_pages & (work.cluster_pages - 1) or work.cluster_pages > _MOST_CLUSTER:
+        raise UffdlabError(
+            f"expected values are of clusters of a power of two up to {_MOST_CLUSTER} pages, not {work.cluster_pages}"
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a touch found and where, and where it left its page."""
+
+    write: bool
+    kind: str
+    protected: bool
+    owed: bool
+    found: str
+    left: str
+
+    @classmethod
+    def of(cls, code: int) -> Shape:
+        """Return what a shape's number says."""
+        kind = ("empty", "marker", "zeropage", "page")[code >> 1 & 3]
+        return cls(bool(code & 1), kind, bool(code & 8), bool(code & 16), LEVELS[code >> 5 & 3], LEVELS[code >> 7 & 3])
+
+
+def shape_ledger(design: Design, code: int, other_cpus: int = 0, engine: Core | None = None) -> Ledger:
+    """Return what one touch of a shape counts."""
+    at = engine or core()
+    with at.lent(design.packed()) as packed, at.lent(bytes(8 * len(ledgers.events()))) as address:
+        at.call("ul_shape_ledger", packed, other_cpus, code, address)
+        return ledgers.unpack(at, address, exact=True)
