@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import atomicity, equality, faults, hugetlb, zeropages
+from uffdlab.claims import atomicity, equality, faults, hugetlb, spreading, zeropages
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -149,6 +149,7 @@ CLAIMS: tuple[Claim, ...] = (
         "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is the condition",
         "03_pmd_pud_markers",
         "a calibrated prediction of spreading faults",
+        spreading.spread_cost_later,
     ),
     Claim(
         "userspace-has-choice",

@@ -13,7 +13,8 @@ A dataset is one directory of plain files, readable without this package::
 ``name``         id of the dataset: lower-case letters, digits, ``.``, ``_``, ``-``; at most 100 characters
 ``title``        one line for people
 ``created``      UTC day it was written, ``YYYY-MM-DDT00:00:00Z``: a day, because a second says nothing more
-``uffdlab``      ``{"format_version": 1, "kind": "measured" | "published", "seal": "sha256:…"}``; the seal is
+``uffdlab``      ``{"format_version": 1, "kind": "measured" | "published" | "calibrated",
+                 "seal": "sha256:…"}``; the seal is
                  the SHA-256 of this object without the seal (JSON, sorted keys, no spaces), so that an
                  edited kernel release or unit is noticed just like an edited sample
 ``provenance``   facts about the machine, each on the allow-list of ``uffdlab.provenance``; null or absent

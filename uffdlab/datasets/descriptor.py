@@ -20,7 +20,7 @@ from .rows import Fingerprint
 
 FILE_NAME = "datapackage.json"
 FORMAT_VERSION = 1
-KINDS = ("measured", "published")
+KINDS = ("measured", "published", "calibrated")
 MAX_DESCRIPTOR = 4 << 20  # bytes
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")

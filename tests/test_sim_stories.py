@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""Snapshots, replays, recommendations and costs: the simulator as somebody uses it."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running import sentence, uffdlab_run
+
+from uffdlab import claims, datasets, sim
+from uffdlab.bitmap import Bitmap, Mapping
+from uffdlab.claims import spreading
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, tell
+from uffdlab.sim.fitting import fit
+from uffdlab.sim.measured import Phase
+
+GIB = 1 << 30
+
+
+def costs(**some: float) -> Costs:
+    return Costs("made-up", "ns", dict.fromkeys(events(), 0.0) | some)
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------------
+
+
+def test_a_saver_that_reads_everything_faults_each_marker_once_and_one_that_skips_holes_none() -> None:
+    memory = Workload(64 << 20, populated=0.25, seed=3)
+    everything = tell(DESIGNS["pte_marker"], Snapshot(memory, "reads everything"))
+    skipping = tell(DESIGNS["pte_marker"], Snapshot(memory, "skips holes"))
+    assert everything.running["faults_marker"] == everything.stop["markers_pte"]
+    assert skipping.running["faults_marker"] == 0
+    assert everything.moments[-1].saved_kib == 64 << 10
+    assert skipping.moments[-1].saved_kib == skipping.stop["protected_pte"] * 4
+
+
+@pytest.mark.parametrize("name", [name for name in DESIGNS if not name.startswith("hugetlb") and name != "unprotected"])
+def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
+    story = tell(DESIGNS[name], Snapshot(Workload(32 << 20, 0.3), guest_writes_per_s=50_000, bytes_per_s=1e8))
+    assert story.running["lost_writes"] == 0
+    assert story.running["events_wp"] + story.running["events_missing"] > 0
+    passed = [moment.passed for moment in story.moments]
+    assert passed == sorted(passed)
+    assert passed[-1] == 1
+
+
+def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_that_remembers() -> None:
+    snapshot = Snapshot(
+        Workload(64 << 20, 1.0), guest_writes_per_s=30_000, bytes_per_s=5e7, reports_per_s=20, report_pages=512
+    )
+    told = {name: tell(DESIGNS[name], snapshot).running for name in ("pte_marker", "protect_on_fault")}
+    assert all(one["pages_freed"] > 0 and one["lost_writes"] == 0 for one in told.values())
+    assert told["pte_marker"]["false_events"] == 0
+    assert told["protect_on_fault"]["false_events"] > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"saver": "sleeps"}, "unknown saver 'sleeps'"),
+        ({"reports_per_s": -1}, "reports of 512 pages a second cannot be made"),
+        ({"guest_writes_per_s": -1}, "-1 writes a second"),
+        ({"bytes_per_s": 0}, "0 B/s is no bandwidth"),
+    ],
+)
+def test_a_snapshot_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        Snapshot(Workload(), **wrong)
+    assert said in str(caught.value)
+
+
+# --- replaying -------------------------------------------------------------------------------------------------------
+
+
+def recorded(kind: str = "anon", page_bytes: int = 4096) -> Bitmap:
+    """Return 64 MiB: a quarter present, a quarter zeropages, the rest untouched."""
+    runs = array("Q", [4096 << 2 | 2, 4096 << 2 | 1, 8192 << 2 | 0])
+    return Bitmap(4096, 4096, True, (Mapping(kind, 0, 64 << 20, page_bytes, False, True, runs),))
+
+
+def test_a_replay_marks_what_was_untouched_and_protects_what_was_there() -> None:
+    found = sim.replay(recorded(), DESIGNS["pte_marker"])
+    assert found.protect["markers_pte"] == 8192
+    assert (found.protect["protected_pte"], found.protect["protected_zero"]) == (4096, 4096)
+    assert found.added_tables_kib == 16 * 4
+    assert found.added_pages_kib == 0
+
+
+def test_shmem_and_hugetlb_follow_their_own_rules() -> None:
+    shmem = sim.replay(recorded("shmem"), DESIGNS["preread"])
+    assert shmem.added_pages_kib == 32 << 10, "reading a hole of shmem fills it"
+    huge = sim.replay(recorded("hugetlb", 2 << 20), DESIGNS["pte_marker"])
+    assert huge.protect["markers_pmd"] == 16
+
+
+def test_the_cheapest_design_comes_first_and_is_said() -> None:
+    ranked = sim.recommend(recorded(), "stop time", costs(markers_pte=1, traps=100, faults_empty=100))
+    values = [one.cost.value for one in ranked]
+    assert values == sorted(values)
+    said = sim.advice(ranked, "stop time")
+    assert said.startswith("stop time: missing_wp (0 ns)")
+    assert "of designs no kernel has, " in said
+    with pytest.raises(UffdlabError, match="unknown objective 'beauty'"):
+        sim.recommend(recorded(), "beauty", costs())  # type: ignore[arg-type]
+
+
+# --- costs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_vector_that_lacks_an_event_is_refused() -> None:
+    with pytest.raises(UffdlabError, match="costs 'thin' lack reads, "):
+        Costs("thin", "ns", {})
+    with pytest.raises(UffdlabError, match="traps costs -1"):
+        costs(traps=-1)
+
+
+def test_a_vector_in_another_unit_is_refused() -> None:
+    with pytest.raises(UffdlabError, match="costs 'made-up' are in ns, not in instructions"):
+        costs().in_unit("instructions")
+
+
+def test_a_price_is_what_the_events_cost_and_its_interval_holds_the_error_of_predictions() -> None:
+    ledger = dict.fromkeys(events(), 0) | {"traps": 10, "pages": 2}
+    known = costs(traps=100, pages=1000)
+    sure = replace(known, draws=(known.vector,) * 20, p95_error=0.5)
+    assert known.price(ledger).value == 3000
+    assert not known.price(ledger).known
+    found = sure.price(ledger)
+    assert (found.low, found.high) == (2000, 4500)
+    assert sure.ratio(ledger, ledger).value == 1
+
+
+def test_costs_are_recovered_from_times_that_they_made() -> None:
+    true = dict.fromkeys(events(), 0.0) | {"traps": 300.0, "faults_empty": 200.0, "pages": 400.0, "tables_pte": 600.0}
+    found = []
+    for stride in (1, 2, 16, 512, 4096):
+        for write in (False, True):
+            memory = sim.Range(DESIGNS["unprotected"], GIB, touches=1 << 19)
+            memory.touch_stride(stride, write=write)
+            ledger = memory.ledger()
+            ns = sum(ledger[name] * true[name] for name in events())
+            found.append(Phase(f"{stride} {write}", ledger, (ns,) * 7, (), False, {}))
+    fitted = fit(found, draws=3)
+    touch = fitted.costs["traps"] + fitted.costs["faults_empty"] + fitted.costs["reads"]
+    assert touch == pytest.approx(500, rel=0.01), "a trap and a fault always come together: their sum is known"
+    assert fitted.costs["pages"] + fitted.costs["writes"] - fitted.costs["reads"] == pytest.approx(400, rel=0.01)
+    assert fitted.costs["tables_pte"] == pytest.approx(600, rel=0.01)
+    assert "counted together with" in " ".join(fitted.status.values())
+    assert fitted.status["markers_pud"] == "not in the data"
+    assert np.isfinite(fitted.condition)
+
+
+@pytest.fixture(scope="module")
+def committed() -> datasets.Dataset:
+    return datasets.load(datasets.locate("costs-"))
+
+
+def test_the_committed_costs_come_with_both_validations(committed: datasets.Dataset) -> None:
+    found = sim.costs_of(committed)
+    assert found.unit == "ns"
+    assert len(found.draws) == 200
+    assert 0 < found.median_error < found.p95_error < 2
+    checks = sim.df_checks(committed)
+    assert {"fitted", "unseen"} == set(checks.part)
+
+
+def test_the_ledger_equals_what_the_kernel_did(committed: datasets.Dataset) -> None:
+    """Exactly, but for what the process does besides: a handler's stack (a fault), and the table above a range, which it
+    may share with its neighbours or, where it is not aligned, need twice.
+    """
+    counts = sim.df_counts(committed)
+    assert len(counts) > 400
+    off = counts.counted.astype(float) - counts.predicted.astype(float)
+    lowest = counts.what.map({"faults": 0, "tables_kib": -4, "filled_kib": 0})
+    highest = counts.what.map({"faults": 1, "tables_kib": 8, "filled_kib": 0})
+    wrong = counts[(off < lowest) | (off > highest)]
+    assert wrong.empty, wrong.to_string()
+    assert counts.equal.mean() > 0.9
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def asked(*arguments: str, cwd: Path) -> str:
+    done = uffdlab_run("sim", *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_designs_are_listed(tmp_path: Path) -> None:
+    listed = asked("--list", cwd=tmp_path)
+    assert all(name in listed for name in DESIGNS)
+
+
+def test_a_run_is_told_to_machines(tmp_path: Path) -> None:
+    run = ["--design", "pmd_marker", "--span", "4GiB", "--populated", "0.3", "--cluster", "64", "--writes", "1e4"]
+    told = json.loads(asked(*run, "--json", cwd=tmp_path))
+    assert told["phases"]["touches"]["ledger"]["writes"] == 10_000
+    assert told["exact"] is True
+    protect = told["phases"]["protect"]
+    assert protect["low"] < protect["ns"] < protect["high"]
+    assert json.loads(asked(*run, "--expected", "--json", cwd=tmp_path))["exact"] is False
+
+
+def test_a_run_is_told_to_people(tmp_path: Path) -> None:
+    told = asked("--design", "pmd_marker", "--set", "spread=huge page", "--writes", "1000", cwd=tmp_path)
+    assert "huge_pages" in told
+    assert "on configurations it was not fitted on, predictions were off by" in told
+
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name in {blocked}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+RUN = ("--design", "pud_marker", "--span", "4GiB", "--writes", "1000", "--json")
+
+
+def test_without_a_compiler_the_same_numbers_come_from_webassembly(tmp_path: Path, child_code: Any) -> None:
+    pytest.importorskip("wasmtime")
+    built = asked(*RUN, cwd=tmp_path)
+    child_code(BLOCK.format(blocked=("uffdlab.native._sim",)))
+    assert asked(*RUN, cwd=tmp_path) == built
+
+
+def test_with_neither_it_is_said_what_to_install(tmp_path: Path, child_code: Any) -> None:
+    child_code(BLOCK.format(blocked=("uffdlab.native._sim", "wasmtime")))
+    said = sentence(uffdlab_run("sim", *RUN, cwd=tmp_path))
+    assert "the simulator was not built, and its WebAssembly has nothing to run it" in said
+    assert "pte_marker" in asked("--list", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a --design"),
+        (["--design", "magic"], "unknown design 'magic': choose one of unprotected, preread"),
+        (["--design", "pte_marker", "--span", "0"], "span 0 B"),
+        (["--design", "pte_marker", "--span", "32TiB"], "goes up to 16 TiB"),
+        (["--design", "pte_marker", "--populated", "2"], "populated 2.0 is no fraction"),
+        (["--design", "pte_marker", "--populated", "nan"], "populated nan is no fraction"),
+        (["--design", "pte_marker", "--writes", "many"], "--writes 'many' is not a number"),
+        (["--design", "pte_marker", "--writes", "1.5"], "--writes '1.5' is not a whole number"),
+        (["--design", "pte_marker", "--set", "level"], "--set 'level' is not FIELD=VALUE"),
+        (["--design", "pte_marker", "--set", "level=p4d"], "level is 'p4d', not one of pte, pmd, pud"),
+        (["--design", "pte_marker", "--costs", "published"], "has no table 'costs'"),
+        (["--calibrate", "published"], "name a new directory with --out"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in sentence(uffdlab_run("sim", *arguments, cwd=tmp_path))
+
+
+def test_calibrating_what_has_no_times_is_refused(tmp_path: Path) -> None:
+    refused = sentence(uffdlab_run("sim", "--calibrate", "published", "--out", tmp_path / "x", cwd=tmp_path))
+    assert "no times that costs could be fitted on" in refused
+    assert not (tmp_path / "x").exists()
+
+
+# --- the claim -------------------------------------------------------------------------------------------------------
+
+EVENT = {"traps": 500.0, "faults_marker": 500.0, "events_wp": 5000.0}
+SURE = {"tables_pte": 500.0}
+
+
+@pytest.mark.parametrize(
+    ("some", "error", "verdict"),
+    [
+        # Spreading is dear in the fault, and what is spread costs as much as what was marked at once.
+        (EVENT | SURE | {"markers_pte": 20.0}, 0.1, "holds if"),
+        # One marker per 2 MiB costs more than all that it spares: then all work is more as well.
+        (EVENT | SURE | {"markers_pte": 20.0, "markers_pmd": 50_000.0}, 0.1, "holds"),
+        # What an event costs hides the spreading.
+        (EVENT | {"markers_pte": 0.1}, 0.1, "does not hold"),
+        (EVENT | SURE | {"markers_pte": 20.0}, 3.0, "not decided"),
+    ],
+)
+def test_spreading_is_decided_by_what_events_cost(some: dict[str, float], error: float, verdict: str) -> None:
+    known = costs(**some)
+    sure = replace(known, draws=(known.vector,) * 20, p95_error=error)
+    found = spreading.decided(sure, datasets.load(datasets.locate("published")), claims.find("spread-cost-later"))
+    assert found.verdict == verdict
+
+
+def test_where_the_work_breaks_even() -> None:
+    # PTE: 512 markers and a table for each 2 MiB at once. PMD: one marker, and the same 512 and a table when written.
+    known = costs(markers_pte=1.0, markers_pmd=1.0, tables_pte=0.0)
+    assert spreading.break_even(known) == pytest.approx(511 / 512)
+    assert spreading.break_even(costs(markers_pte=1.0)) == pytest.approx(1)
+    assert spreading.break_even(costs(traps=1.0)) is None
+
+
+def test_a_scan_ends_with_the_design_that_suits_the_process(tmp_path: Path) -> None:
+    done = uffdlab_run("scan", "--self", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    advice = json.loads(done.stdout)["advice"]
+    assert [line.split(":")[0] for line in advice[:-1]] == ["stop time", "total work", "memory"]
+    assert "predictions were off by" in advice[-1]

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""From a campaign to costs: fit, try on what was not fitted, write all of it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from uffdlab import datasets
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+from uffdlab.sim.costs import HIGH, LOW
+from uffdlab.sim.fitting import Fit, fit
+from uffdlab.sim.ledger import events, faults, filled_kib, price, table_growth_kib
+from uffdlab.sim.measured import Phase, phases
+
+UNIT = "ns"
+Rows = list[dict[str, Any]]
+
+
+def _text(name: str, description: str, known: Sequence[str] = ()) -> dict[str, Any]:
+    constraints = {"required": True} | ({"enum": list(known)} if known else {})
+    return {"name": name, "type": "string", "description": description, "constraints": constraints}
+
+
+def _number(name: str, description: str, unit: str | None = None) -> dict[str, Any]:
+    field = {"name": name, "type": "number", "description": description}
+    return field | ({"unit": unit} if unit else {})
+
+
+_FIELDS = {
+    "costs": [
+        _text("event", "what is counted"),
+        _text("unit", "unit of the costs"),
+        _number("warm", "cost once the process has used its memory"),
+        _number("warm_low", "lower end of 95 % of the draws"),
+        _number("warm_high", "upper end of 95 % of the draws"),
+        _number("cold", "cost in the first sample of a process"),
+        _text("status", "fitted, or why it has no cost of its own"),
+    ],
+    "draws": [
+        {"name": "draw", "type": "integer", "description": "number of the bootstrap draw over child processes"},
+        _text("event", "what is counted"),
+        _number("warm", "cost in this draw"),
+    ],
+    "checks": [
+        _text("phase", "what was timed"),
+        _text("part", "whether costs were fitted on it", ("fitted", "unseen")),
+        _number("measured_ns", "median over processes, warm samples", "ns"),
+        _number("predicted_ns", "ledger times costs", "ns"),
+        {"name": "processes", "type": "integer", "description": "how many"},
+    ],
+    "counts": [
+        _text("phase", "what was counted"),
+        _text("what", "what the kernel was seen to do", ("faults", "tables_kib", "filled_kib")),
+        _number("counted", "by the kernel, median over samples"),
+        _number("predicted", "by the ledger"),
+    ],
+    "fits": [
+        _text("temperature", "which samples", ("warm", "cold")),
+        _number("condition", "condition number of the fitted matrix, its columns scaled to length 1"),
+        {"name": "phases", "type": "integer", "description": "phases that were fitted"},
+    ],
+}
+_SAYS = {"faults": faults, "tables_kib": table_growth_kib, "filled_kib": filled_kib}
+
+
+def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
+    """Fit costs on a campaign and write them, with draws and both validations, as a dataset.
+
+    Raises UffdlabError on a campaign whose times the simulator has no operations for.
+    """
+    found = phases(data)
+    if not any(one.warm_ns for one in found if not one.unseen):
+        raise UffdlabError(f"dataset {data.id!r} has no times that costs could be fitted on: measure --suite full")
+    warm, cold = fit(found), fit(found, cold=True, draws=0)
+    rows: dict[str, Rows] = {
+        "costs": list(_cost_rows(warm, cold)),
+        "draws": list(_draw_rows(warm)),
+        "checks": list(_check_rows(found, warm)),
+        "counts": list(_count_rows(found)),
+        "fits": [
+            {"temperature": name, "condition": one.condition, "phases": one.phases}
+            for name, one in (("warm", warm), ("cold", cold))
+        ],
+    }
+    return datasets.write(
+        out,
+        id=id_,
+        title=f"what events cost, calibrated on {data.id}",
+        tables=[datasets.Table(name, _FIELDS[name], rows[name]) for name in _FIELDS],
+        provenance=data.provenance,
+        kind="calibrated",
+        sources=[{"title": f"dataset {data.id}"}],
+    )
+
+
+def _cost_rows(warm: Fit, cold: Fit) -> Iterator[dict[str, Any]]:
+    for name in events():
+        drawn = sorted(draw[name] for draw in warm.draws)
+        ends = {"warm_low": drawn[int(LOW * len(drawn))], "warm_high": drawn[int(HIGH * len(drawn))]}
+        row: dict[str, Any] = {"event": name, "unit": UNIT, "warm": warm.costs[name], "cold": cold.costs[name]}
+        yield row | ends | {"status": warm.status[name]}
+
+
+def _draw_rows(warm: Fit) -> Iterator[dict[str, Any]]:
+    fitted = [name for name, status in warm.status.items() if status == "fitted"]
+    for number, draw in enumerate(warm.draws):
+        for name in fitted:
+            yield {"draw": number, "event": name, "warm": float(f"{draw[name]:.5g}")}
+
+
+def _check_rows(found: Sequence[Phase], warm: Fit) -> Iterator[dict[str, Any]]:
+    for one in found:
+        if one.warm_ns:
+            part = "unseen" if one.unseen else "fitted"
+            times = {"measured_ns": median(one.warm_ns), "predicted_ns": price(one.ledger, warm.costs)}
+            yield {"phase": one.name, "part": part} | times | {"processes": len(one.warm_ns)}
+
+
+def _count_rows(found: Sequence[Phase]) -> Iterator[dict[str, Any]]:
+    for one in found:
+        for what, value in one.counted.items():
+            yield {"phase": one.name, "what": what, "counted": value, "predicted": _SAYS[what](one.ledger)}

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Vectors of costs: what an event takes, how sure that is, and how far predictions have lain from measurements.
+
+They are a dataset like any other, made by :func:`uffdlab.sim.calibrate`. Tables: ``costs`` (one row per event),
+``draws`` (other vectors that the data allows), ``checks`` (times predicted and measured), ``counts`` (ledgers beside
+what the kernel was seen to do) and ``fits``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from uffdlab import datasets
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+from uffdlab.sim.core import core
+from uffdlab.sim.ledger import Ledger, events, pack, price
+from uffdlab.stats import Estimate
+
+PREFIX = "costs-"
+LOW, HIGH = 0.025, 0.975
+COLUMNS = {
+    "costs": ("event", "unit", "warm", "cold", "status"),
+    "draws": ("draw", "event", "warm"),
+    "checks": ("phase", "part", "measured_ns", "predicted_ns", "processes"),
+    "counts": ("phase", "what", "counted", "predicted"),
+}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What each event costs, in one unit; ``draws`` are other vectors that the data allows.
+
+    ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
+    fitted on: the larger of the two over the smaller, less 1. The first widens every interval.
+    """
+
+    id: str
+    unit: str
+    vector: dict[str, float]
+    draws: tuple[dict[str, float], ...] = field(default=(), repr=False)
+    status: dict[str, str] = field(default_factory=dict, repr=False)
+    median_error: float = 0.0
+    p95_error: float = 0.0
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a vector that lacks an event, or has a cost below nothing."""
+        for vector in (self.vector, *self.draws):
+            lacking = [name for name in events() if name not in vector]
+            if lacking:
+                raise UffdlabError(f"costs {self.id!r} lack {', '.join(lacking)}: calibrate them again")
+            wrong = [name for name in events() if not 0 <= vector[name] < float("inf")]
+            if wrong:
+                raise UffdlabError(f"costs {self.id!r}: {wrong[0]} costs {vector[wrong[0]]}, which is no cost")
+
+    def price(self, ledger: Mapping[str, float]) -> Estimate:
+        """Return what a ledger costs, with the interval of the draws, widened by the error of unseen predictions."""
+        return self.spread([price(ledger, self.vector), *self._drawn(ledger)])
+
+    def ratio(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> Estimate:
+        """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels."""
+        drawn = (a / b for a, b in zip(self._drawn(top), self._drawn(bottom), strict=True))
+        return self.spread([price(top, self.vector) / price(bottom, self.vector), *drawn])
+
+    def spread(self, values: Sequence[float]) -> Estimate:
+        """Return the interval of a quantity that was computed with the vector, and then with each draw."""
+        value, prices = values[0], sorted(values[1:])
+        if not prices:
+            return Estimate(value, None, None, 0)
+        low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
+        widened = 1 + self.p95_error
+        return Estimate(value, min(low, value) / widened, max(high, value) * widened, len(prices))
+
+    def _drawn(self, ledger: Mapping[str, float]) -> Iterator[float]:
+        with core().lent(pack(ledger)) as counted:
+            for draw in self.draws:
+                with core().lent(pack(draw)) as vector:
+                    yield float(core().call("ul_price", counted, vector))
+
+    def dearest(self, ledger: Ledger, most: int = 8) -> list[tuple[str, float, float]]:
+        """Return the events that a ledger's price mainly consists of, with their counts and prices."""
+        parts = [(name, ledger[name], ledger[name] * self.vector[name]) for name in events()]
+        return sorted((one for one in parts if one[2]), key=lambda one: -one[2])[:most]
+
+    def in_unit(self, unit: str) -> Costs:
+        """Return the costs. Raises UffdlabError where they are in another unit."""
+        if self.unit != unit:
+            raise UffdlabError(f"costs {self.id!r} are in {self.unit}, not in {unit}: choose costs in {unit}")
+        return self
+
+    def words(self) -> str:
+        """Return the line that stands under every prediction."""
+        return (
+            f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
+            f"{self.median_error:.0%} (median) and {self.p95_error:.0%} (95th percentile)"
+        )
+
+
+def load_costs(wanted: Path | str | None = None) -> Costs:
+    """Return the costs that a dataset holds: a path, an id, the beginning of one; or the committed ones."""
+    return costs_of(datasets.load(datasets.locate(wanted or PREFIX)))
+
+
+def costs_of(data: Dataset) -> Costs:
+    """Return the costs of a loaded dataset. Raises UffdlabError where it holds none, or they are not of one unit."""
+    rows = data.require("costs", COLUMNS["costs"])
+    units = sorted(set(rows.unit))
+    if len(units) != 1:
+        raise UffdlabError(f"costs {data.id!r} are in {' and '.join(units)}: one vector has one unit")
+    vector = {str(event): float(cost) for event, cost in zip(rows.event, rows.warm, strict=True) if not pd.isna(cost)}
+    status = dict(zip(rows.event, rows.status, strict=True))
+    fixed = {name: cost for name, cost in vector.items() if status[name] != "fitted"}
+    drawn = data.rows("draws", COLUMNS["draws"]).groupby("draw")
+    draws = (fixed | dict(zip(group.event, map(float, group.warm), strict=True)) for _, group in drawn)
+    checks = df_checks(data)
+    errors = checks[checks.part == "unseen"].factor - 1
+    median, p95 = (float(errors.quantile(at)) if len(errors) else float("inf") for at in (0.5, 0.95))
+    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, data.origin())
+
+
+def df_checks(data: Dataset) -> pd.DataFrame:
+    """Return times predicted and measured: one row per phase, with ``ratio`` (predicted / measured) and ``factor``, the
+    larger of the two over the smaller.
+    """
+    rows = data.rows("checks", COLUMNS["checks"]).copy()
+    rows["ratio"] = rows.predicted_ns.astype(float) / rows.measured_ns.astype(float)
+    rows["factor"] = rows.ratio.where(rows.ratio >= 1, 1 / rows.ratio)
+    return rows
+
+
+def df_counts(data: Dataset) -> pd.DataFrame:
+    """Return ledgers beside what the kernel was seen to do, with ``equal``: whether they are the same."""
+    rows = data.rows("counts", COLUMNS["counts"]).copy()
+    rows["equal"] = rows.counted == rows.predicted
+    return rows

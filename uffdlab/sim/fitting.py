@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""From times and ledgers to the cost of an event: least squares that are never negative, relative to each time.
+
+Costs are fitted on some configurations and tried on others. What the data cannot tell apart is said to be so: an event
+that is always counted together with others has no cost of its own, and stands at 0 with their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import qr
+from scipy.optimize import nnls
+
+from uffdlab.sim.ledger import Ledger, events
+from uffdlab.sim.measured import Phase
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+DRAWS = 200
+# Locks, lost writes and the like take no time of their own: what they stand for is counted elsewhere.
+UNTIMED = frozenset(
+    ("lost_writes", "false_events", "ipis", "lock_mmap", "lock_vma", "lock_page_table", "lock_pmd", "lock_pte")
+)
+# A fault and the zeropage it maps always come together with a fault and the page it maps, less the page: one of the
+# four has to be the origin, and mapping what exists already is nearest to nothing.
+ORIGIN = "zeropages"
+# A touch that finds its page costs what it costs, read or write: only beside faults are writes counted here.
+LIKE_A_READ = "writes"
+_SMALL = 1e-9
+_ROUNDS, _NEAR, _FAR = 20, 0.1, 50.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Costs in ns by event, what bootstrap draws make of them, and how well the data tells events apart.
+
+    ``status`` says of each event: fitted; origin; untimed; counted with others (named); or not in the data.
+    ``condition`` is that of the fitted matrix, its columns scaled to length 1.
+    """
+
+    costs: dict[str, float]
+    draws: tuple[dict[str, float], ...]
+    status: dict[str, str]
+    condition: float
+    phases: int
+
+
+def fit(phases: Sequence[Phase], *, cold: bool = False, draws: int = DRAWS, seed: int = 1) -> Fit:
+    """Fit costs on the configurations that are not kept unseen; warm samples, or cold ones."""
+    seen = [phase for phase in phases if not phase.unseen and _times(phase, cold)]
+    if not seen:
+        raise ValueError("no phase to fit costs on")
+    status = {name: "untimed" for name in events() if name in UNTIMED} | {ORIGIN: "origin", LIKE_A_READ: "as a read"}
+    counted = [name for name in events() if name not in status]
+    counts = np.array([[_count(phase.ledger, name) for name in counted] for phase in seen], dtype=np.float64)
+    times = np.array([float(np.median(_times(phase, cold))) for phase in seen])
+    chosen, together = _separable(counts / times[:, None], counted)
+    status |= together
+    matrix = counts[:, [counted.index(name) for name in chosen]]
+    rng = np.random.default_rng(seed)
+    resampled = (_resampled(seen, cold, rng) for _ in range(draws))
+    vectors = [_costs(matrix, chosen, times)] + [_costs(matrix, chosen, one) for one in resampled]
+    scaled = matrix / times[:, None]
+    scaled = scaled / np.linalg.norm(scaled, axis=0)
+    status |= dict.fromkeys(chosen, "fitted")
+    return Fit(vectors[0], tuple(vectors[1:]), status, float(np.linalg.cond(scaled)), len(seen))
+
+
+def _count(ledger: Ledger, name: str) -> float:
+    return ledger[name] + (ledger[LIKE_A_READ] if name == "reads" else 0)
+
+
+def _times(phase: Phase, cold: bool) -> tuple[float, ...]:
+    return phase.cold_ns if cold else phase.warm_ns
+
+
+def _resampled(phases: Sequence[Phase], cold: bool, rng: np.random.Generator) -> Vector:
+    """Return the median time of each phase over child processes drawn with replacement."""
+    drawn = (rng.choice(_times(phase, cold), len(_times(phase, cold))) for phase in phases)
+    return np.array([float(np.median(one)) for one in drawn])
+
+
+def _costs(matrix: Matrix, names: Sequence[str], times: Vector) -> dict[str, float]:
+    """Return the costs that make the ratios of predicted to measured times lie nearest to 1.
+
+    Least squares relative to the measured time would rather predict a tenth than the double; so each round is relative
+    to the geometric mean of the time and of what the round before predicted, and ratios far off count for less.
+    """
+    weights = 1 / times
+    found = np.zeros(len(names))
+    for _ in range(_ROUNDS):
+        scaled = matrix * weights[:, None]
+        norms = np.linalg.norm(scaled, axis=0)
+        norms[norms == 0] = 1
+        found, _ = nnls(scaled / norms, times * weights, maxiter=50 * len(names))
+        found = found / norms
+        predicted = np.maximum(matrix @ found, times / _FAR)
+        off = np.abs(np.log(predicted / times))
+        weights = 1 / np.sqrt(predicted * times) / np.sqrt(_NEAR + off)
+    costs = dict.fromkeys(events(), 0.0) | dict(zip(names, map(float, found), strict=True))
+    return costs | {LIKE_A_READ: costs["reads"]}
+
+
+def _separable(matrix: Matrix, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the events whose costs the data tells apart, and for the others with what they are counted together."""
+    norms = np.linalg.norm(matrix, axis=0)
+    status = {name: "not in the data" for name, norm in zip(names, norms, strict=True) if norm == 0}
+    there = [name for name in names if name not in status]
+    scaled = matrix[:, [names.index(name) for name in there]] / norms[norms > 0]
+    _, r, order = qr(scaled, mode="economic", pivoting=True)
+    size = np.abs(np.diag(r))
+    rank = int((size > _SMALL * size[0]).sum())
+    kept, left = list(order[:rank]), list(order[rank:])
+    if left:
+        combined = np.linalg.lstsq(scaled[:, kept], scaled[:, left], rcond=None)[0]
+        for column, index in enumerate(left):
+            mixed = [there[kept[row]] for row in range(rank) if abs(combined[row, column]) > 1e-6]
+            status[there[index]] = f"counted together with {', '.join(sorted(mixed))}"
+    return sorted((there[index] for index in kept), key=names.index), status

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What a campaign measured, each beside the ledger that the simulator has for it: the same operations, counted.
+
+A time is of one phase of one probe; which phase, and how the probe got there, is what this module knows. Memory of one
+process, one thread, 4 KiB pages or huge ones, hugetlb: shmem fills a page cache and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.engine import PAGE_BYTES, Range
+from uffdlab.sim.ledger import Ledger
+from uffdlab.stats import child_medians
+
+PIECE_PAGES = 256  # a discard by pieces of 1 MiB
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase that was timed: one median per child process (ns), warm and cold, and what it counts.
+
+    ``counted`` is what the kernel was seen to do of what the ledger says: the least of the warm samples, because what
+    else a process does meanwhile only adds. ``unseen`` marks configurations that no cost is fitted on: other sizes,
+    fractions and strides.
+    """
+
+    name: str
+    ledger: Ledger = field(repr=False)
+    warm_ns: tuple[float, ...] = field(repr=False)
+    cold_ns: tuple[float, ...] = field(repr=False)
+    unseen: bool
+    counted: dict[str, float] = field(repr=False)
+
+
+def phases(data: Dataset) -> list[Phase]:
+    """Return every phase of a campaign that the simulator has operations for."""
+    found = (*_protected(data), *_faulted(data), *_resolved(data))
+    return [one for one in found if _asks_the_kernel(one.ledger)]
+
+
+def _asks_the_kernel(ledger: Ledger) -> bool:
+    """Whether a phase is more than touches that find their page: those take as long as caches and translations let."""
+    return any(ledger[name] for name in ("traps", "protects", "resolves", "calls"))
+
+
+# --- probe protect ---------------------------------------------------------------------------------------------------
+
+_MEMORY: dict[str, dict[str, Any]] = {
+    "anon": {},
+    "anon_thp": {"thp": True},
+    "hugetlb_2m_private": {"leaf": "pmd", "empty": "marker", "level": "pmd", "survives": True},
+    "hugetlb_1g_private": {"leaf": "pud", "empty": "marker", "level": "pud", "survives": True},
+}
+_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
+_SEEN_KIB = {1 << 20, 16 << 20, 256 << 20}  # 1, 16 and 256 GiB
+_SEEN_POPULATED = {0.0, 0.5, 1.0}
+_SAMPLE_COLUMNS = ("block", "cold", "backing", "design", "size_kib", "populated", "cluster_pages")
+
+
+def design_on(backing: str, design: str) -> Design:
+    """Return the simulator's design for a probe's design on a backing."""
+    return DESIGNS[design].but(**_MEMORY[backing])
+
+
+def _protected(data: Dataset) -> Iterator[Phase]:
+    rows = data.rows("samples", (*_SAMPLE_COLUMNS, "prepare_ns", "protect_ns"))
+    rows = rows[rows.backing.isin(list(_MEMORY)) & rows.design.isin(_DESIGNS)]
+    for key, group in rows.groupby(["backing", "design", "size_kib", "populated", "cluster_pages"]):
+        backing, design, size_kib, populated, cluster = _values(key)
+        prefault, protect = _protect_ledgers(backing, design, int(size_kib), float(populated), int(cluster))
+        seen = size_kib in _SEEN_KIB and populated in _SEEN_POPULATED
+        title = f"{backing} {design} {int(size_kib)} KiB, {populated:.3g} written in {cluster}s"
+        if prefault:
+            grown = {"faults": "prepare_minor_faults"}
+            yield _phase(f"prepare {title}", group, "prepare_ns", prefault, not seen, grown)
+        both = {"tables_kib": "table_growth_kib", "filled_kib": "rss_growth_kib"} if not prefault else {}
+        yield _phase(f"protect {title}", group, "protect_ns", protect, not seen, both)
+
+
+@cache
+def _protect_ledgers(
+    backing: str, name: str, size_kib: int, populated: float, cluster: int
+) -> tuple[Ledger | None, Ledger]:
+    design = design_on(backing, name)
+    pages = size_kib * 1024 // PAGE_BYTES
+    # The probe counts clusters in pages of the memory, the simulator in pages of 4 KiB.
+    cluster *= {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
+    memory = Range(design, size_kib * 1024, touches=0 if populated in (0, 1) else pages)
+    memory.populate_exactly(round(populated * pages / cluster), cluster)
+    memory.start_phase()
+    prefault = None
+    if design.prefault != "nothing":
+        memory.prefault()
+        prefault = memory.ledger()
+        memory.start_phase()
+    memory.protect()
+    return prefault, memory.ledger()
+
+
+# --- probe faults ----------------------------------------------------------------------------------------------------
+
+_UNSEEN_STRIDE_KIB = 2048
+_FAULT_COLUMNS = ("block", "cold", "backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads")
+_PASSES = {"read": ("first read", "second read", "write after reads"), "write": ("first write", "second write")}
+
+
+def _faulted(data: Dataset) -> Iterator[Phase]:
+    rows = data.rows("faults", (*_FAULT_COLUMNS, "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib"))
+    rows = rows[(rows.threads == 1) & rows.backing.isin(["anon", "anon_thp"])]
+    for key, group in rows.groupby(["backing", "preparation", "delivery", "size_kib", "stride_kib"]):
+        backing, preparation, delivery, size_kib, stride_kib = _values(key)
+        for access, names in _PASSES.items():
+            ledgers = _fault_ledgers(backing, preparation, delivery, access, int(size_kib), int(stride_kib))
+            for touch, ledger in zip(names, ledgers, strict=True):
+                passed = group[group.touch == touch]
+                if len(passed):
+                    name = f"{touch} {backing} {preparation} ({delivery}), one per {stride_kib} KiB"
+                    grown = {"faults": "minor_faults", "tables_kib": "table_growth_kib", "filled_kib": "rss_growth_kib"}
+                    yield _phase(name, passed, "busy_ns", ledger, stride_kib == _UNSEEN_STRIDE_KIB, grown)
+
+
+@cache
+def _fault_ledgers(
+    backing: str, preparation: str, delivery: str, access: str, size_kib: int, stride_kib: int
+) -> list[Ledger]:
+    base = DESIGNS["pte_marker" if preparation in ("markers", "tables") else "unprotected"]
+    design = base.but(thp=backing == "anon_thp", missing=preparation == "missing_wp", asynchronous=delivery == "async")
+    pages, stride = size_kib * 1024 // PAGE_BYTES, stride_kib * 1024 // PAGE_BYTES
+    memory = Range(design, size_kib * 1024, touches=pages // stride + 16)
+    _prepare(memory, preparation, stride)
+    if preparation == "tables":
+        memory.protect()
+        memory.unprotect()
+    elif delivery != "plain" and preparation != "missing_wp":
+        memory.protect()
+    found = []
+    for touch in _PASSES[access]:
+        memory.start_phase()
+        memory.touch_stride(stride, write="write" in touch)
+        found.append(memory.ledger())
+    return found
+
+
+def _prepare(memory: Range, preparation: str, stride: int) -> None:
+    if preparation in ("zeropage", "huge_zeropage"):
+        memory.touch_stride(stride, write=False)
+    elif preparation in ("written", "discarded_whole", "discarded_pieces"):
+        memory.touch_stride(stride, write=True)
+    if preparation == "discarded_whole":
+        memory.discard()
+    elif preparation == "discarded_pieces":
+        for first in range(0, memory.pages, PIECE_PAGES):
+            memory.discard(first, PIECE_PAGES)
+
+
+# --- probe resolve ---------------------------------------------------------------------------------------------------
+
+_RESOLVE_COLUMNS = ("block", "cold", "state", "size_kib", "piece_kib", "stride_kib", "pass", "calls", "resolve_ns")
+_UNSEEN_PIECE_KIB = 64
+
+
+def _resolved(data: Dataset) -> Iterator[Phase]:
+    rows = data.rows("resolves", (*_RESOLVE_COLUMNS, "table_growth_kib"))
+    for key, group in rows.groupby(["state", "size_kib", "piece_kib", "stride_kib"]):
+        state, size_kib, piece_kib, stride_kib = _values(key)
+        ledgers = _resolve_ledgers(state, int(size_kib), int(piece_kib), int(stride_kib))
+        for name, ledger in ledgers.items():
+            passed = group[group["pass"] == name]
+            if len(passed):
+                title = f"resolve {state}, {name} {piece_kib} KiB of each {stride_kib} KiB"
+                grown = {"tables_kib": "table_growth_kib"}
+                yield _phase(title, passed, "resolve_ns", ledger, piece_kib == _UNSEEN_PIECE_KIB, grown)
+
+
+@cache
+def _resolve_ledgers(state: str, size_kib: int, piece_kib: int, stride_kib: int) -> dict[str, Ledger]:
+    design = DESIGNS["pte_marker" if state == "marker" else "unprotected"].but(thp=state.startswith("huge"))
+    piece, stride, pages = piece_kib // 4, stride_kib // 4, size_kib // 4
+    memory = Range(design, size_kib * 1024, touches=2 * (pages // stride) + 16)
+    if state != "marker":
+        memory.touch_all(write=state in ("page", "huge_page"))
+    memory.protect()
+    found = {}
+    for name, offset in (("first", 0), ("second", piece)):
+        if offset + piece <= stride:
+            memory.start_phase()
+            for first in range(offset, pages - piece + 1, stride):
+                memory.unprotect(first, piece)
+            found[name] = memory.ledger()
+    return found
+
+
+def _values(key: Any) -> tuple[Any, ...]:
+    """Return the values of a group, whose types a checker cannot know."""
+    return tuple(key)
+
+
+# --- medians ---------------------------------------------------------------------------------------------------------
+
+
+def _phase(name: str, rows: pd.DataFrame, column: str, ledger: Ledger, unseen: bool, grown: dict[str, str]) -> Phase:
+    rows = rows[rows[column].notna()]
+    warm, cold = rows[~rows.cold.astype(bool)], rows[rows.cold.astype(bool)]
+    counted = {what: float(warm[name_].min()) for what, name_ in grown.items() if warm[name_].notna().any()}
+    return Phase(name, ledger, _children(warm, column), _children(cold, column), unseen, counted)
+
+
+def _children(rows: pd.DataFrame, column: str) -> tuple[float, ...]:
+    values: Sequence[float] = [float(one) for one in rows[column]]
+    return tuple(child_medians(values, [int(one) for one in rows.block]).values())

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""Recorded memory of a process under a design, and which design suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from uffdlab.bitmap import Bitmap, Mapping
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import ledger as ledgers
+from uffdlab.sim.costs import Costs, load_costs
+from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.engine import PAGE_BYTES, Range
+from uffdlab.sim.ledger import Ledger
+from uffdlab.stats import Estimate
+from uffdlab.units import format_ns, format_size
+
+Objective = Literal["stop time", "total work", "memory"]
+# What a stock kernel offers, and reports every write.
+TODAY = ("preread", "populate_read", "pte_marker", "missing_wp")
+IMAGINED = ("wp_zeropage", "pmd_marker", "pud_marker", "protect_on_fault")
+_HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What protecting a recorded process counted, and what saving it once did; memory afterwards, in KiB."""
+
+    design: Design
+    protect: Ledger
+    save: Ledger
+    added_tables_kib: int
+    added_pages_kib: int
+
+
+def replay(bitmap: Bitmap, design: Design, *, skip_holes: bool = True) -> Replayed:
+    """Populate each recorded mapping as it was, protect it under a design, and save it once.
+
+    A mapping of hugetlb or shmem follows its own rules (see :func:`on`). Raises UffdlabError on a bitmap of other pages
+    than 4 KiB.
+    """
+    if bitmap.page_bytes != PAGE_BYTES:
+        raise UffdlabError(f"the bitmap is of pages of {bitmap.page_bytes} B, the simulator's are of {PAGE_BYTES} B")
+    protects, saves, tables, pages = [], [], 0, 0
+    for mapping in bitmap.mappings:
+        memory = _recorded(mapping, bitmap.granularity_bytes, design)
+        before = memory.memory()
+        memory.start_phase()
+        memory.prefault()
+        memory.protect()
+        protects.append(memory.ledger())
+        memory.start_phase()
+        memory.save(skip_holes=skip_holes)
+        memory.unprotect()
+        saves.append(memory.ledger())
+        after = memory.memory()
+        tables += after.most_tables_kib - before.tables_kib
+        pages += after.most_pages_kib - before.pages_kib
+    return Replayed(design, ledgers.total(protects), ledgers.total(saves), tables, pages)
+
+
+def on(design: Design, mapping: Mapping) -> Design:
+    """Return what a design is on a mapping: hugetlb marks huge entries whatever is asked, shmem marks every hole."""
+    if mapping.kind == "hugetlb":
+        if mapping.page_bytes not in _HUGETLB:
+            raise UffdlabError(f"hugetlb pages of {mapping.page_bytes} B are not simulated, only of 2 MiB and 1 GiB")
+        return DESIGNS[_HUGETLB[mapping.page_bytes]].but(prefault=design.prefault)
+    if mapping.kind == "shmem":
+        holes = design.but(empty="marker") if design.empty == "stays" and not _needs_empty(design) else design
+        return holes.but(zeropage=holes.empty == "zeropage", survives=True)
+    return design
+
+
+def _needs_empty(design: Design) -> bool:
+    return design.remembers or design.missing
+
+
+def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range:
+    unit = granularity_bytes // PAGE_BYTES
+    touched = sum(count for state, _, count in mapping.stretches() if state in (1, 2))
+    memory = Range(on(design, mapping), mapping.length_bytes, touches=touched * unit, start_bytes=mapping.offset_bytes)
+    for state, first, count in mapping.stretches():
+        if state in (1, 2):
+            memory.touch_all(first * unit, count * unit, write=state == 2)
+    return memory
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A design for a recorded process: what it costs by the objective, and whether a stock kernel has it."""
+
+    replayed: Replayed
+    cost: Estimate
+    today: bool
+
+
+def replays(bitmap: Bitmap, designs: Sequence[str] = (*TODAY, *IMAGINED)) -> list[Replayed]:
+    """Return a replay under each design."""
+    return [replay(bitmap, DESIGNS[name]) for name in designs]
+
+
+def ranked(found: Sequence[Replayed], objective: Objective, costs: Costs) -> list[Ranked]:
+    """Return replays, the best first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB that
+    come on top (*memory*).
+    """
+    if objective not in get_args(Objective):
+        raise UffdlabError(f"unknown objective {objective!r}: choose one of {', '.join(get_args(Objective))}")
+    judged = [Ranked(one, _cost(one, objective, costs), one.design.name in TODAY) for one in found]
+    return sorted(judged, key=lambda one: one.cost.value)
+
+
+def recommend(
+    bitmap: Bitmap,
+    objective: Objective = "stop time",
+    costs: Costs | None = None,
+    designs: Sequence[str] = (*TODAY, *IMAGINED),
+) -> list[Ranked]:
+    """Return designs for a recorded process, the best first (see :func:`ranked`); by the committed costs, or others."""
+    return ranked(replays(bitmap, designs), objective, costs or load_costs())
+
+
+def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
+    if objective == "memory":
+        value = float(found.added_tables_kib + found.added_pages_kib)
+        return Estimate(value, value, value, 1)
+    return costs.price(found.protect if objective == "stop time" else ledgers.total([found.protect, found.save]))
+
+
+def advice(ranked: Sequence[Ranked], objective: str) -> str:
+    """Return which design to take today, and what a kernel that does not exist would make of it, in a sentence."""
+    today = [one for one in ranked if one.today]
+    best, rest = today[0], today[1:]
+    text = f"{objective}: {best.replayed.design.name} {_said(best.cost, objective)}"
+    if rest:
+        second = rest[0]
+        clear = best.cost.high is not None and second.cost.low is not None and best.cost.high < second.cost.low
+        text += f", {'ahead of' if clear else 'not clearly ahead of'} {second.replayed.design.name} "
+        text += _said(second.cost, objective)
+    imagined = next((one for one in ranked if not one.today), None)
+    if imagined:
+        text += f"; of designs no kernel has, {imagined.replayed.design.name} {_said(imagined.cost, objective)}"
+    return text
+
+
+def _said(cost: Estimate, objective: str) -> str:
+    if objective == "memory":
+        return f"({format_size(cost.value * 1024)})"
+    spread = "" if cost.low is None or cost.high is None else f", {format_ns(cost.low)} to {format_ns(cost.high)}"
+    return f"({format_ns(cost.value)}{spread})"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""A background snapshot: stop, protect, run on while a saver reads, resolves and writes out, finish.
+
+The saver goes through the range in order. Before it has come to a page, a guest's write to it is an event, whose
+handler saves that page and lets it go. What the saver does with holes is its choice, and both are told apart: reading
+everything faults each marker once, so work moves and none is saved; skipping holes (PAGEMAP_SCAN) leaves them alone.
+Meanwhile the guest may report pages free, which the host discards.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import ledger as ledgers
+from uffdlab.sim.core import Core
+from uffdlab.sim.designs import Design
+from uffdlab.sim.engine import LEVELS, PAGE_BYTES, Range
+from uffdlab.sim.ledger import Ledger
+from uffdlab.sim.workloads import Workload, populated_range
+
+Saver = Literal["reads everything", "skips holes"]
+STEPS = 64
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A guest, its saver and the device it writes to. ``memory.writes`` and ``memory.reads`` are not used: the guest
+    writes ``guest_writes_per_s`` pages a second while ``bytes_per_s`` go out, and reports ``reports_per_s`` times a
+    second ``report_pages`` free ones.
+    """
+
+    memory: Workload
+    saver: Saver = "reads everything"
+    guest_writes_per_s: float = 0.0
+    bytes_per_s: float = 1e9
+    piece_pages: int = 1
+    reports_per_s: float = 0.0
+    report_pages: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, in one sentence."""
+        if self.saver not in get_args(Saver):
+            raise UffdlabError(f"unknown saver {self.saver!r}: choose one of {', '.join(get_args(Saver))}")
+        if not 0 <= self.guest_writes_per_s < 1e12:
+            raise UffdlabError(f"{self.guest_writes_per_s} writes a second cannot be made")
+        if not 0 <= self.reports_per_s < 1e12 or not 1 <= self.report_pages <= self.memory.pages:
+            raise UffdlabError(f"{self.reports_per_s} reports of {self.report_pages} pages a second cannot be made")
+        if not 0 < self.bytes_per_s < 1e15:
+            raise UffdlabError(f"{self.bytes_per_s} B/s is no bandwidth: choose more than 0")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What had happened when the saver had come so far."""
+
+    passed: float  # share of the range
+    elapsed_s: float  # at the device's bandwidth
+    saved_kib: int
+    events: float
+    tables_kib: int
+    pages_kib: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a snapshot counted while the guest stood still, while it ran, and at the end; and memory over time."""
+
+    design: Design
+    snapshot: Snapshot
+    stop: Ledger
+    running: Ledger
+    finish: Ledger
+    moments: tuple[Moment, ...]
+
+    @property
+    def total(self) -> Ledger:
+        """Return all of it together."""
+        return ledgers.total([self.stop, self.running, self.finish])
+
+
+def tell(design: Design, snapshot: Snapshot, engine: Core | None = None) -> Story:
+    """Run a snapshot, page by page. Raises UffdlabError where its state would need more memory than there is."""
+    work = snapshot.memory
+    longest_s = work.span_bytes / snapshot.bytes_per_s
+    writes = int((snapshot.guest_writes_per_s + 2 * snapshot.reports_per_s) * longest_s) + 4 * STEPS
+    memory = populated_range(design, work, writes, engine)
+    memory.start_phase()
+    memory.prefault()
+    memory.protect()
+    stop, before = memory.ledger(), memory.memory()
+    memory.start_phase()
+    moments = [Moment(0.0, 0.0, 0, 0, before.tables_kib, before.pages_kib)]
+    moments += _run(memory, snapshot)
+    running = memory.ledger()
+    memory.start_phase()
+    memory.unprotect()
+    return Story(design, snapshot, stop, running, memory.ledger(), tuple(moments))
+
+
+class _Rate:
+    """What happens so often a second, in whole numbers."""
+
+    def __init__(self, per_s: float) -> None:
+        self.per_s, self.owed = per_s, 0.0
+
+    def due(self, seconds: float) -> int:
+        """Return how often it happens in the seconds that follow."""
+        self.owed += self.per_s * seconds
+        whole = int(self.owed)
+        self.owed -= whole
+        return whole
+
+
+def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
+    unit = 512 ** max(1, LEVELS.index(memory.design.leaf))
+    step = -(-memory.pages // STEPS // unit) * unit or unit
+    saved, elapsed, moments = 0, 0.0, []
+    writes, reports = _Rate(snapshot.guest_writes_per_s), _Rate(snapshot.reports_per_s)
+    chance = random.Random(snapshot.memory.seed)
+    for number, first in enumerate(range(0, memory.pages, step)):
+        count = min(step, memory.pages - first)
+        states = memory.scan(first, count)
+        pages = count if snapshot.saver == "reads everything" else states["zeropage"] + states["page"]
+        memory.save(first, count, skip_holes=snapshot.saver == "skips holes", piece_pages=snapshot.piece_pages)
+        saved += pages
+        took = pages * PAGE_BYTES / snapshot.bytes_per_s
+        elapsed += took
+        for _ in range(reports.due(took)):
+            free = chance.randrange(memory.pages // snapshot.report_pages)
+            memory.discard(free * snapshot.report_pages, snapshot.report_pages)
+        memory.touch_many(writes.due(took), "uniform", write=True, seed=snapshot.memory.seed + 7 + number)
+        now, counted = memory.memory(), memory.ledger()
+        events = counted["events_wp"] + counted["events_missing"]
+        share = (first + count) / memory.pages
+        moments.append(Moment(share, elapsed, saved * 4, events, now.tables_kib, now.pages_kib))
+    return moments
