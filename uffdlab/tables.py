@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from uffdlab import summaries
+from uffdlab import sim, summaries
 from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table, shown
@@ -211,6 +211,66 @@ def page_sizes(data: Dataset, mthp: Dataset | None) -> Table:
             row[f"{one.design}, 1 GiB"] = _interval(one, "total_ns")
         rows.append(row)
     return Table(pd.DataFrame(rows), index=False)
+
+
+def validation(costs: Dataset) -> Table:
+    """Return how far predictions lie from what was measured, and how often ledgers equal what the kernel did."""
+    checks, counts = sim.df_checks(costs), sim.df_counts(costs)
+    rows = []
+    for part, title in (("fitted", "times that costs were fitted on"), ("unseen", "times of other configurations")):
+        errors = checks[checks.part == part].factor - 1
+        off = f"off by {errors.median():.1%} (median), {errors.quantile(0.95):.1%} (95th percentile)"
+        rows.append({"compared": title, "how many": len(errors), "result": off})
+    for what, title in (
+        ("faults", "faults counted"),
+        ("tables_kib", "page tables grown"),
+        ("filled_kib", "memory filled"),
+    ):
+        there = counts[counts.what == what]
+        rows.append({"compared": title, "how many": len(there), "result": f"{there.equal.mean():.0%} equal"})
+    return Table(pd.DataFrame(rows), index=False)
+
+
+# What stands in the page table → design that leads there, and how its writes are delivered.
+_LOCKED = {
+    "fresh": ("unprotected", "plain"),
+    "tables": ("pte_marker", "plain"),
+    "zeropage": ("preread", "plain"),
+    "markers": ("pte_marker", "async"),
+}
+_LOCKS = {"VMA": "lock_vma", "page_table_lock": "lock_page_table", "PMD table": "lock_pmd", "PTE table": "lock_pte"}
+_THREADS = {(1, False): "1 thread", (2, False): "2 threads, halves", (2, True): "2, in turns"}
+
+
+def locks(data: Dataset) -> Table:
+    """Return the locks that a first write in each 2 MiB takes (a model), beside times measured with 1 thread and 2."""
+    faults = summaries.df_faults(data)
+    faults = faults[(faults.backing == "anon") & (faults.touch == "first write") & (faults.stride_kib == 2048)]
+    rows = []
+    for preparation, (design, delivery) in _LOCKED.items():
+        ledger = _first_writes(preparation, sim.DESIGNS[design].but(asynchronous=delivery == "async"))
+        row = {"page table holds": preparation}
+        row |= {f"{title} (model)": f"{ledger[event] / ledger['writes']:.3g}" for title, event in _LOCKS.items()}
+        there = faults[(faults.preparation == preparation) & (faults.delivery == delivery)]
+        for (threads, together), title in _THREADS.items():
+            found = there[(there.threads == threads) & (there.together == together)]
+            one = next(summaries.records(found), None)
+            row[title] = "not measured" if one is None else _interval(one, "ns_per_touch")
+        rows.append(row)
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _first_writes(preparation: str, design: sim.Design) -> sim.Ledger:
+    """Return the ledger of one write in each 2 MiB of 4 GiB, after a preparation."""
+    memory = sim.Range(design, 1 << 32, touches=4096)
+    memory.prefault()
+    if preparation in ("tables", "markers"):
+        memory.protect()
+    if preparation == "tables":
+        memory.unprotect()
+    memory.start_phase()
+    memory.touch_stride(512, write=True)
+    return memory.ledger()
 
 
 def attempts(published: Dataset) -> Table:

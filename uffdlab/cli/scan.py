@@ -9,10 +9,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uffdlab.cli.common import command, say
 from uffdlab.errors import UffdlabError
+
+if TYPE_CHECKING:
+    from uffdlab.bitmap import Bitmap
 
 _EXAMPLES = """examples:
   uffdlab scan 4242
@@ -48,12 +51,34 @@ def _scan(asked: argparse.Namespace) -> int:
     if asked.bitmap:
         _check_file(asked.bitmap)
     with _target(asked) as pid:
-        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=bool(asked.bitmap))
+        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True)
     if asked.bitmap:
         bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
-    print(json.dumps(occupancy.as_dict(found), indent=1) if asked.json else occupancy.text(found))
+    advice = _advice(occupancy.bitmap_of(found)) if found.mappings else []
+    if asked.json:
+        print(json.dumps(occupancy.as_dict(found) | {"advice": advice}, indent=1))
+        return 0
+    print(occupancy.text(found))
+    if advice:
+        print("\nto write-protect it as it is now (predicted):", *advice, sep="\n  ")
     return 0
+
+
+def _advice(recorded: Bitmap) -> list[str]:
+    """Return which design suits the memory, by each objective; or why there is no answer."""
+    from typing import get_args
+
+    from uffdlab import sim
+    from uffdlab.sim.replay import Objective
+
+    try:
+        costs = sim.load_costs()
+        replayed = sim.replays(recorded)
+        said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in get_args(Objective)]
+    except UffdlabError as error:
+        return [f"no advice: {error}"]
+    return [*said, costs.words()]
 
 
 def _check_file(path: Path) -> None:

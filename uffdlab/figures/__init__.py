@@ -13,12 +13,14 @@ from .guest import plot_guest
 from .later import plot_latencies, plot_later_faults, plot_threads
 from .occupancy import plot_occupancy
 from .populated import plot_populated
+from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
 from .published import plot_published
 from .skip import plot_skip
 from .tracking import plot_tracking
 
 __all__ = [
     "plot_atomicity",
+    "plot_decision",
     "plot_equality",
     "plot_guest",
     "plot_latencies",
@@ -28,7 +30,11 @@ __all__ = [
     "plot_published",
     "plot_resolve",
     "plot_skip",
+    "plot_spreading",
+    "plot_stop_time",
     "plot_threads",
+    "plot_touched",
     "plot_tracking",
+    "plot_waterfall",
     "plot_zeropages",
 ]

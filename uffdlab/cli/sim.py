@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""``uffdlab sim``: what a design would count and cost, for kernels that have it and for those that do not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uffdlab.cli.common import command
+from uffdlab.errors import UffdlabError
+
+if TYPE_CHECKING:
+    from uffdlab.sim import Costs, Design, Result
+
+_EXAMPLES = """examples:
+  uffdlab sim --list
+  uffdlab sim --design pmd_marker --span 1TiB --populated 0.3 --cluster 64 --writes 1e6
+  uffdlab sim --design pmd_marker --set spread='huge page' --span 4GiB --writes 1000
+  uffdlab sim --calibrate reference --out data/costs-mine"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "sim",
+        _sim,
+        "say what a way of write-protecting would count and cost, without a kernel that has it",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--list", action="store_true", help="the designs there are")
+    parser.add_argument("--design", metavar="NAME", help="which design")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of it")
+    parser.add_argument("--span", default="1GiB", metavar="SIZE", help="length of the range, up to 16TiB")
+    parser.add_argument("--populated", default="0", metavar="FRACTION", help="written before protecting")
+    parser.add_argument("--cluster", default="1", metavar="PAGES", help="written so many in a row")
+    parser.add_argument("--reads", default="0", metavar="N", help="touches after protecting: reads first")
+    parser.add_argument("--writes", default="0", metavar="N", help="then writes")
+    parser.add_argument("--walk", default="uniform", help="uniform, zipf, sequential or clustered")
+    parser.add_argument("--other-cpus", default="0", metavar="N", help="CPUs that run the process as well")
+    parser.add_argument("--seed", default="1", metavar="N", help="of what is drawn")
+    parser.add_argument("--expected", action="store_true", help="expected values, at once, instead of one exact run")
+    parser.add_argument("--costs", metavar="DATASET", help="costs to price it with (default: the committed ones)")
+    parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign, and write them to --out")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="with --calibrate: new directory")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _sim(asked: argparse.Namespace) -> int:
+    from uffdlab import sim
+
+    if asked.list:
+        return _list(asked.json)
+    if asked.calibrate:
+        return _calibrate(asked)
+    if not asked.design:
+        raise UffdlabError("name a --design, or see them with --list")
+    design = _design(asked)
+    workload = sim.Workload(**_workload(asked))
+    costs = sim.load_costs(asked.costs)
+    result = (sim.expect if asked.expected else sim.run)(design, workload)
+    print(json.dumps(_as_dict(result, costs), indent=1) if asked.json else _text(result, costs))
+    return 0
+
+
+def _list(as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from uffdlab.sim import DESIGNS
+
+    if as_json:
+        print(json.dumps([asdict(one) for one in DESIGNS.values()], indent=1))
+        return 0
+    for one in DESIGNS.values():
+        print(f"{one.name:<17} {one.about}")
+    return 0
+
+
+def _calibrate(asked: argparse.Namespace) -> int:
+    from uffdlab import datasets, sim
+    from uffdlab.sim.calibrate import calibrate
+
+    if asked.out is None:
+        raise UffdlabError("--calibrate writes a dataset: name a new directory with --out")
+    made = calibrate(datasets.load(datasets.locate(asked.calibrate)), asked.out, asked.out.resolve().name)
+    print(sim.costs_of(made).words())
+    return 0
+
+
+def _design(asked: argparse.Namespace) -> Design:
+    from uffdlab.sim import named
+
+    changes: dict[str, Any] = {}
+    for one in asked.set:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise UffdlabError(f"--set {one!r} is not FIELD=VALUE, such as spread=last")
+        changes[name] = {"true": True, "false": False}.get(value, value)
+    return named(asked.design).but(**changes)
+
+
+def _workload(asked: argparse.Namespace) -> dict[str, Any]:
+    from uffdlab.units import parse_size
+
+    counts = {
+        "cluster_pages": "cluster",
+        "reads": "reads",
+        "writes": "writes",
+        "other_cpus": "other_cpus",
+        "seed": "seed",
+    }
+    numbers = {field: _whole(option, getattr(asked, option)) for field, option in counts.items()}
+    populated = _number("populated", asked.populated)
+    return {"span_bytes": parse_size(asked.span), "populated": populated, "walk": asked.walk} | numbers
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UffdlabError(f"--{option} {text[:40]!r} is not a number") from None
+
+
+def _whole(option: str, text: str) -> int:
+    """Return a count; ``1e6`` is one."""
+    value = _number(option, text)
+    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
+        raise UffdlabError(f"--{option.replace('_', '-')} {text[:40]!r} is not a whole number")
+    return int(value)
+
+
+def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    phases = {}
+    for name, ledger in (("protect", result.protect), ("touches", result.touches)):
+        priced = costs.price(ledger)
+        counted = {event: count for event, count in ledger.items() if count}
+        phases[name] = {"ledger": counted, costs.unit: priced.value, "low": priced.low, "high": priced.high}
+    return {
+        "design": asdict(result.design),
+        "workload": asdict(result.workload),
+        "exact": result.exact,
+        "phases": phases,
+        "tables_kib": result.tables_kib,
+        "pages_kib": result.pages_kib,
+        "costs": {"id": costs.id, "unit": costs.unit, "median_error": costs.median_error, "p95_error": costs.p95_error},
+    }
+
+
+def _text(result: Result, costs: Costs) -> str:
+    from uffdlab.units import format_ns, format_size
+
+    lines = [f"{result.design.name}: {result.design.about}"]
+    for name, ledger in (("protect", result.protect), ("touches", result.touches)):
+        priced = costs.price(ledger)
+        spread = (
+            ""
+            if priced.low is None or priced.high is None
+            else f" ({format_ns(priced.low)} to {format_ns(priced.high)})"
+        )
+        lines += ["", f"{name}: {format_ns(priced.value)}{spread}"]
+        for event, count, cost in costs.dearest(ledger):
+            lines.append(f"  {event:<18} {count:>16,.6g} {format_ns(cost):>10}")
+        named = [event for event, _, _ in costs.dearest(ledger)]
+        for event in ("events_wp", "events_missing", "lost_writes", "false_events"):
+            if ledger[event] and event not in named:
+                lines.append(f"  {event:<18} {ledger[event]:>16,.6g}")
+    memory = []
+    for what, sizes in (("tables", result.tables_kib), ("pages", result.pages_kib)):
+        before, protected, after = (format_size(one * 1024) for one in sizes)
+        memory.append(f"{what}: {before} before, {protected} protected, {after} after the touches")
+    lines += ["", *memory]
+    return "\n".join([*lines, "", costs.words()])

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""What designs would cost: hollow markers with bands, since none of it was measured; measured points are filled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import sim, summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.sim import Costs, Workload
+from uffdlab.units import format_ns, format_size
+
+LOOKS = {
+    "unprotected": (style.GREY, "triangle-up", "nothing"),
+    "preread": (style.VERMILLION, "circle", "read loop"),
+    "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ"),
+    "wp_zeropage": (style.SKY, "hexagon", "zeropages (the patch)"),
+    "pte_marker": (style.BLUE, "diamond", "PTE markers"),
+    "pmd_marker": (style.GREEN, "triangle-down", "PMD markers"),
+    "pud_marker": (style.PURPLE, "pentagon", "PUD markers"),
+    "protect_on_fault": (style.GREY, "star-diamond", "protect on fault"),
+    "missing_wp": (style.PURPLE, "cross", "MISSING|WP"),
+}
+_DASHES = dict(
+    zip(LOOKS, ("dot", "solid", "dash", "dashdot", "solid", "dash", "dot", "longdash", "longdashdot"), strict=True)
+)
+_OTHER = (style.GREY, "x", "")
+
+
+def look_of(design: str) -> tuple[str, str, str]:
+    """Return colour, symbol and name of a design; one that a reader composed is grey, and called what it is called."""
+    colour, symbol, name = LOOKS.get(design, _OTHER)
+    return colour, symbol, name or design
+
+
+def _origins(costs: Costs) -> list[str]:
+    return [f"predicted: {costs.words()}", costs.origin]
+
+
+def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, said: list[str], **where: Any) -> None:
+    colour, symbol, name = look_of(design)
+    xs, highs, lows = rows[x].tolist(), rows.cost_high.tolist(), rows.cost_low.tolist()
+    figure.add_scatter(
+        x=xs + xs[::-1],
+        y=highs + lows[::-1],
+        fill="toself",
+        mode="lines",
+        line={"width": 0, "color": colour},
+        opacity=0.15,
+        hoverinfo="skip",
+        legendgroup=name,
+        showlegend=False,
+        **where,
+    )
+    figure.add_scatter(
+        x=xs,
+        y=rows.cost.tolist(),
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5, "dash": _DASHES.get(design, "dot")},
+        marker=style.marker(colour, f"{symbol}-open", 9),
+        name=f"{name} (predicted)",
+        legendgroup=name,
+        customdata=[name] * len(rows),
+        hovertext=style.times(rows, "cost"),
+        text=said,
+        hovertemplate=style.HOVER,
+        **where,
+    )
+
+
+def plot_stop_time(
+    costs: Costs, data: Dataset | None = None, designs: sim.sweeps.Designs = sim.sweeps.ANONYMOUS
+) -> go.Figure:
+    """Draw the time to protect empty memory against its size, predicted; measured points of the same beside it."""
+    figure = go.Figure()
+    frame = sim.df_stop_time(costs, designs)
+    for design, rows in frame.groupby("design", sort=False):
+        tables = [f"{format_size(kib * 1024)} of page tables" for kib in rows.tables_kib]
+        _add_predicted(figure, rows, "gib", str(design), tables)
+    origins = _origins(costs)
+    if data is not None:
+        _add_measured(figure, data, frame)
+        origins.append(f"measured: {data.origin()}")
+    caption = (
+        "Anonymous memory that nobody has touched, THP off: pre-faulting (where the design does) and one "
+        "UFFDIO_WRITEPROTECT. Hollow: predicted; the band holds what the data allows and the error of predictions. "
+        "Both axes logarithmic."
+    )
+    style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
+    figure.update_xaxes(**style.size_axis("size of the range"))
+    figure.update_yaxes(**style.time_axis("to prepare and protect", every=2, values=style.reach(figure.data, "y")))
+    return figure
+
+
+def _add_measured(figure: go.Figure, data: Dataset, frame: pd.DataFrame) -> None:
+    points = summaries.df_warm(data)
+    points = points[(points.backing == "anon") & (points.populated == 0)]
+    for design in frame.design.unique():
+        rows = points[points.design == design]
+        if rows.empty:
+            continue
+        colour, symbol, name = look_of(design)
+        figure.add_scatter(
+            x=(rows.size_kib / (1 << 20)).tolist(),
+            y=rows.total_ns.tolist(),
+            error_y=style.interval(rows, "total_ns"),
+            mode="markers",
+            marker=style.marker(colour, symbol, 9),
+            name=f"{name} (measured)",
+            legendgroup=name,
+            customdata=[name] * len(rows),
+            hovertext=style.times(rows, "total_ns"),
+            text=style.origin(rows),
+            hovertemplate=style.HOVER,
+        )
+
+
+def plot_touched(
+    costs: Costs, designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
+) -> go.Figure:
+    """Draw all work, and page tables, against the share of an empty GiB's 2 MiB of which one page is written."""
+    frame = sim.df_touched(costs, designs)
+    titles = ("all work: protecting and writing", "page tables")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
+    for design, rows in frame.groupby("design", sort=False):
+        shares = [f"{touched:.0%} of all 2 MiB written in" for touched in rows.touched]
+        _add_predicted(figure, rows.assign(percent=rows.touched * 100), "percent", str(design), shares, row=1, col=1)
+        colour, symbol, name = look_of(str(design))
+        figure.add_scatter(
+            x=(rows.touched * 100).tolist(),
+            y=rows.tables_kib.tolist(),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5, "dash": _DASHES.get(str(design), "dot")},
+            marker=style.marker(colour, f"{symbol}-open", 9),
+            legendgroup=name,
+            showlegend=False,
+            customdata=[name] * len(rows),
+            hovertext=[format_size(kib * 1024) for kib in rows.tables_kib],
+            text=shares,
+            hovertemplate=style.HOVER,
+            row=1,
+            col=2,
+        )
+    caption = (
+        "1 GiB of empty anonymous memory, protected as a whole; then one page is written in so many of its 2 MiB. "
+        "Where two lines cross on the left is the break-even. Tables are counted, not priced: they are exact."
+    )
+    style.styled(figure, caption, _origins(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
+    figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
+    top = max(style.reach(figure.data[:-1], "y"))
+    ticks = [top * part / 4 for part in range(5)]
+    figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(one) for one in ticks], rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="KiB", rangemode="tozero", row=1, col=2)
+    figure.update_layout(legend={"y": 1.12}, margin={"t": 96})
+    return figure
+
+
+def plot_spreading(
+    costs: Costs,
+    workload: Workload,
+    designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker"),
+) -> go.Figure:
+    """Draw which share of the writes after protecting take longer than a time, by design."""
+    figure = go.Figure()
+    for design, rows in sim.df_latency(costs, designs, workload).groupby("design", sort=False):
+        colour, symbol, name = look_of(str(design))
+        figure.add_scatter(
+            x=rows.cost.tolist(),
+            y=rows.slower.tolist(),
+            error_x=style.interval(rows, "cost"),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5, "shape": "vh", "dash": _DASHES.get(str(design), "dot")},
+            marker=style.marker(colour, f"{symbol}-open", 9),
+            name=f"{name} (predicted)",
+            customdata=[name] * len(rows),
+            hovertext=style.times(rows, "cost"),
+            text=[
+                f"{one.share:.3%} of the writes: a {one.kind} found at the {one.found} level"
+                for one in summaries.records(rows)
+            ],
+            hovertemplate=style.HOVER,
+        )
+    caption = (
+        f"{workload.writes:,} writes spread over {format_size(workload.span_bytes)}, {workload.populated:.0%} "
+        "populated. Each step is one shape of write; the further right, the slower. A step low on the left axis is a "
+        "tail. Both axes logarithmic."
+    )
+    style.styled(figure, caption, _origins(costs), (480, 640), {"x": "ns", "y": "share"})
+    figure.update_xaxes(**style.time_axis("time of one write", values=style.reach(figure.data, "x")))
+    ticks = {
+        "tickvals": [1, 0.1, 0.01, 0.001, 1e-4, 1e-5],
+        "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"],
+    }
+    figure.update_yaxes(type="log", title_text="of the writes take as long or longer", **ticks)
+    return figure
+
+
+_WATERFALL = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY, style.GREY)
+_PATTERNS = ("", "/", "\\", "x", "-", "|", ".")
+_MOST = 7
+
+
+def plot_waterfall(
+    costs: Costs,
+    workload: Workload,
+    designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker"),
+) -> go.Figure:
+    """Draw of which events the whole work of each design consists."""
+    frame = sim.df_waterfall(costs, designs, workload)
+    dearest = list(frame.groupby("event").cost.sum().sort_values(ascending=False).index)
+    names = [design.name for design in sim.sweeps.chosen(designs)]
+    figure = go.Figure()
+    for number, event in enumerate([*dearest[: _MOST - 1], "everything else"]):
+        rows = (
+            frame[~frame.event.isin(dearest[: _MOST - 1])]
+            if event == "everything else"
+            else frame[frame.event == event]
+        )
+        sums = rows.groupby("design")[["count", "cost"]].sum().reindex(names).fillna(0)
+        figure.add_bar(
+            y=[look_of(name)[2] for name in names],
+            x=sums.cost.tolist(),
+            orientation="h",
+            name=event.replace("_", " "),
+            marker={"color": _WATERFALL[number], "pattern": {"shape": _PATTERNS[number], "fgcolor": "white"}},
+            customdata=[event.replace("_", " ")] * len(names),
+            hovertext=[format_ns(cost) for cost in sums.cost],
+            text=[f"counted {count:,.0f} times" for count in sums["count"]],
+            textposition="none",
+            hovertemplate=style.HOVER,
+        )
+    caption = (
+        f"{format_size(workload.span_bytes)}, {workload.populated:.0%} populated: protecting, {workload.reads:,} reads "
+        f"and {workload.writes:,} writes. A part is a count times the cost of one; the bar is all work, predicted."
+    )
+    style.styled(figure, caption, _origins(costs), (180 + 60 * len(names), 660), {"x": "ns"})
+    top = max(frame.groupby("design").cost.sum())
+    ticks = [top * part / 4 for part in range(5)]
+    figure.update_xaxes(title_text="all work", tickvals=ticks, ticktext=[format_ns(one) for one in ticks])
+    figure.update_layout(barmode="stack", legend={"y": 1.1}, margin={"t": 90})
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def plot_decision(
+    costs: Costs,
+    objective: str = "total work",
+    base: Workload | None = None,
+    designs: sim.sweeps.Designs = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
+) -> go.Figure:
+    """Draw which design is cheapest, by populated fraction and clustering; hatched where the intervals overlap."""
+    frame = sim.df_decision(costs, objective, designs, base)
+    figure = go.Figure()
+    for design in [one.name for one in sim.sweeps.chosen(designs)]:
+        for clear in (True, False):
+            rows = frame[(frame.best == design) & (frame.clear == clear)]
+            colour, symbol, name = look_of(design)
+            figure.add_scatter(
+                x=(rows.populated * 100).tolist(),
+                y=[str(pages) for pages in rows.cluster_pages],
+                mode="markers",
+                marker={
+                    "symbol": symbol if clear else f"{symbol}-open",
+                    "color": colour,
+                    "size": 15,
+                    "line": {"color": colour, "width": 2},
+                },
+                name=name,
+                legendgroup=name,
+                showlegend=clear or (not ((frame.best == design) & frame.clear).any() and len(rows) > 0),
+                customdata=[f"{name} is cheapest"] * len(rows),
+                hovertext=[
+                    f"{ratio:.2f} times as much for {look_of(second)[2]}"
+                    for ratio, second in zip(rows.ratio, rows.second, strict=True)
+                ],
+                text=["clearly" if clear else "but the intervals overlap"] * len(rows),
+                hovertemplate=style.HOVER,
+            )
+    base = base or sim.sweeps.DECIDED
+    caption = (
+        f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
+        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them."
+    )
+    style.styled(figure, caption, _origins(costs), (520, 640), {"x": "%", "y": "pages"})
+    figure.update_xaxes(title_text="populated, %", range=[-6, 106])
+    figure.update_yaxes(
+        title_text="pages written in a row",
+        type="category",
+        categoryorder="array",
+        categoryarray=[str(1 << p) for p in range(0, 19, 2)],
+    )
+    return figure
