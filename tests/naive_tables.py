@@ -12,6 +12,7 @@ from typing import Any
 SPAN = (1, 512, 512 * 512, 512**3)  # pages that an entry of a PTE, PMD, PUD table spans; a PUD table itself
 LEVEL = {"pte": 0, "pmd": 1, "pud": 2}
 NAME = ("pte", "pmd", "pud")
+FILLED = ("filled_zero", "filled_huge_zero")
 ZEROPAGE, PAGE = ("zeropages", "huge_zeropages"), ("pages", "huge_pages", "gigantic_pages")
 
 
@@ -273,7 +274,7 @@ class Naive:
             while self.find(at)[0] > to:
                 self.lower(self.find(at)[0], at)
             self.put(to, at, self.d.empty, True)
-            self.ledger[f"markers_{NAME[to]}" if self.d.empty == "marker" else ZEROPAGE[to]] += 1
+            self.ledger[f"markers_{NAME[to]}" if self.d.empty == "marker" else FILLED[to]] += 1
             if self.d.empty == "zeropage" and to == 1:
                 self.deposit()
 

@@ -172,8 +172,8 @@ def test_the_committed_costs_come_with_both_validations(committed: datasets.Data
 
 
 def test_the_ledger_equals_what_the_kernel_did(committed: datasets.Dataset) -> None:
-    """Exactly, but for what the process does besides: a handler's stack (a fault), and the table above a range, which it
-    may share with its neighbours or, where it is not aligned, need twice.
+    """Exactly, but for what the process does besides: a handler's stack (a fault), and the table above a range, which
+    it may share with its neighbours or, where it is not aligned, need twice.
     """
     counts = sim.df_counts(committed)
     assert len(counts) > 400

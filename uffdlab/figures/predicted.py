@@ -153,7 +153,7 @@ def plot_touched(
     style.styled(figure, caption, _origins(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
     figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
     top = max(style.reach(figure.data[:-1], "y"))
-    ticks = [top * part / 4 for part in range(5)]
+    ticks = style.round_ticks(top)
     figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(one) for one in ticks], rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="KiB", rangemode="tozero", row=1, col=2)
     figure.update_layout(legend={"y": 1.12}, margin={"t": 96})
@@ -227,7 +227,7 @@ def plot_waterfall(
             x=sums.cost.tolist(),
             orientation="h",
             name=event.replace("_", " "),
-            marker={"color": _WATERFALL[number], "pattern": {"shape": _PATTERNS[number], "fgcolor": "white"}},
+            marker={"color": _WATERFALL[number], "pattern": {"shape": _PATTERNS[number], "fillmode": "overlay"}},
             customdata=[event.replace("_", " ")] * len(names),
             hovertext=[format_ns(cost) for cost in sums.cost],
             text=[f"counted {count:,.0f} times" for count in sums["count"]],
@@ -240,7 +240,7 @@ def plot_waterfall(
     )
     style.styled(figure, caption, _origins(costs), (180 + 60 * len(names), 660), {"x": "ns"})
     top = max(frame.groupby("design").cost.sum())
-    ticks = [top * part / 4 for part in range(5)]
+    ticks = style.round_ticks(top)
     figure.update_xaxes(title_text="all work", tickvals=ticks, ticktext=[format_ns(one) for one in ticks])
     figure.update_layout(barmode="stack", legend={"y": 1.1}, margin={"t": 90})
     figure.update_yaxes(autorange="reversed")
@@ -262,7 +262,7 @@ def plot_decision(
             colour, symbol, name = look_of(design)
             figure.add_scatter(
                 x=(rows.populated * 100).tolist(),
-                y=[str(pages) for pages in rows.cluster_pages],
+                y=[format_size(pages * 4096) for pages in rows.cluster_pages],
                 mode="markers",
                 marker={
                     "symbol": symbol if clear else f"{symbol}-open",
@@ -286,12 +286,12 @@ def plot_decision(
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
         "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them."
     )
-    style.styled(figure, caption, _origins(costs), (520, 640), {"x": "%", "y": "pages"})
+    style.styled(figure, caption, _origins(costs), (520, 640), {"x": "%", "y": "B"})
     figure.update_xaxes(title_text="populated, %", range=[-6, 106])
     figure.update_yaxes(
-        title_text="pages written in a row",
+        title_text="written in a row",
         type="category",
         categoryorder="array",
-        categoryarray=[str(1 << p) for p in range(0, 19, 2)],
+        categoryarray=[format_size(4096 << power) for power in range(0, 19, 2)],
     )
     return figure

@@ -105,6 +105,13 @@ def time_axis(title: str, every: int = 1, values: Iterable[float] = ()) -> dict[
     return {"type": "log", "title_text": title, "minor": minor} | ticks | ({"range": reached} if reached else {})
 
 
+def round_ticks(top: float) -> list[float]:
+    """Return ticks of a linear axis from 0 to beyond ``top``, 1, 2 or 5 times a power of ten apart."""
+    power = 10.0 ** math.floor(math.log10(top))
+    step = power * next(part for part in (0.2, 0.5, 1) if top / (power * part) <= 7)
+    return [number * step for number in range(int(top / step) + 2)]
+
+
 def size_axis(title: str) -> dict[str, Any]:
     """Return a logarithmic axis for values in GiB, ticks at powers of four."""
     gib = [4**power for power in range(-2, 7)]

@@ -35,8 +35,10 @@ enum ul_event {
 	UL_VISITED_PMD,
 	UL_VISITED_PUD,
 	UL_POPULATED, /* present entries that a populating call went through */
-	UL_ZEROPAGES, /* entries that came to map a zeropage */
+	UL_ZEROPAGES, /* entries that a fault made map a zeropage */
 	UL_HUGE_ZEROPAGES,
+	UL_FILLED_ZERO, /* entries that protecting made map one */
+	UL_FILLED_HUGE_ZERO,
 	UL_PAGES, /* pages allocated and zeroed: 4 KiB, 2 MiB, 1 GiB */
 	UL_HUGE_PAGES,
 	UL_GIGANTIC_PAGES,

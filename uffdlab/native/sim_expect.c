@@ -141,7 +141,7 @@ static void protect_empty(struct expect *e, struct class *c)
 		e->ledger[UL_MARKERS_PTE + to] += c->count;
 		return;
 	}
-	e->ledger[to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += c->count;
+	e->ledger[to == UL_PMD ? UL_FILLED_HUGE_ZERO : UL_FILLED_ZERO] += c->count;
 	if (to == UL_PMD && d->deposit) {
 		e->ledger[UL_TABLES_PTE] += c->count;
 		e->ledger[UL_LOCK_PMD] += c->count;

@@ -47,7 +47,7 @@ static uint32_t protect_empty(struct ul_sim *sim, uint32_t slot, int level, uint
 		sim->ledger[UL_MARKERS_PTE + to] += count;
 		return UNIFORM(MARKER | PROTECTED | OWED, level - to);
 	}
-	sim->ledger[to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += count;
+	sim->ledger[to == UL_PMD ? UL_FILLED_HUGE_ZERO : UL_FILLED_ZERO] += count;
 	if (to == UL_PMD && d->deposit) {
 		count_tables(sim, UL_PTE, count);
 		sim->ledger[UL_DEPOSITS] += count;

@@ -116,7 +116,9 @@ def costs_of(data: Dataset) -> Costs:
     status = dict(zip(rows.event, rows.status, strict=True))
     fixed = {name: cost for name, cost in vector.items() if status[name] != "fitted"}
     drawn = data.rows("draws", COLUMNS["draws"]).groupby("draw")
-    draws = (fixed | dict(zip(group.event, map(float, group.warm), strict=True)) for _, group in drawn)
+    draws = [fixed | dict(zip(group.event, map(float, group.warm), strict=True)) for _, group in drawn]
+    like = {name: what.removeprefix("as ") for name, what in status.items() if what.startswith("as ")}
+    draws = [draw | {name: draw[other] for name, other in like.items()} for draw in draws]
     checks = df_checks(data)
     errors = checks[checks.part == "unseen"].factor - 1
     median, p95 = (float(errors.quantile(at)) if len(errors) else float("inf") for at in (0.5, 0.95))

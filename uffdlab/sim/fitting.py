@@ -28,8 +28,9 @@ UNTIMED = frozenset(
 # A fault and the zeropage it maps always come together with a fault and the page it maps, less the page: one of the
 # four has to be the origin, and mapping what exists already is nearest to nothing.
 ORIGIN = "zeropages"
-# A touch that finds its page costs what it costs, read or write: only beside faults are writes counted here.
-LIKE_A_READ = "writes"
+# No data has these apart. A touch that finds its page costs the same, read or write; and an entry is an entry, whether
+# a marker is written into it or, as no kernel does, a zeropage.
+AS = {"writes": "reads", "filled_zero": "markers_pte", "filled_huge_zero": "markers_pmd"}
 _SMALL = 1e-9
 _ROUNDS, _NEAR, _FAR = 20, 0.1, 50.0
 
@@ -54,7 +55,8 @@ def fit(phases: Sequence[Phase], *, cold: bool = False, draws: int = DRAWS, seed
     seen = [phase for phase in phases if not phase.unseen and _times(phase, cold)]
     if not seen:
         raise ValueError("no phase to fit costs on")
-    status = {name: "untimed" for name in events() if name in UNTIMED} | {ORIGIN: "origin", LIKE_A_READ: "as a read"}
+    status = {name: "untimed" for name in events() if name in UNTIMED} | {ORIGIN: "origin"}
+    status |= {name: f"as {other}" for name, other in AS.items()}
     counted = [name for name in events() if name not in status]
     counts = np.array([[_count(phase.ledger, name) for name in counted] for phase in seen], dtype=np.float64)
     times = np.array([float(np.median(_times(phase, cold))) for phase in seen])
@@ -71,7 +73,7 @@ def fit(phases: Sequence[Phase], *, cold: bool = False, draws: int = DRAWS, seed
 
 
 def _count(ledger: Ledger, name: str) -> float:
-    return ledger[name] + (ledger[LIKE_A_READ] if name == "reads" else 0)
+    return ledger[name] + sum(ledger[like] for like, other in AS.items() if other == name)
 
 
 def _times(phase: Phase, cold: bool) -> tuple[float, ...]:
@@ -102,7 +104,7 @@ def _costs(matrix: Matrix, names: Sequence[str], times: Vector) -> dict[str, flo
         off = np.abs(np.log(predicted / times))
         weights = 1 / np.sqrt(predicted * times) / np.sqrt(_NEAR + off)
     costs = dict.fromkeys(events(), 0.0) | dict(zip(names, map(float, found), strict=True))
-    return costs | {LIKE_A_READ: costs["reads"]}
+    return costs | {name: costs[other] for name, other in AS.items()}
 
 
 def _separable(matrix: Matrix, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -17,7 +17,7 @@ from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, named
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.latency import bars
-from uffdlab.sim.workloads import Workload, expect, sweep
+from uffdlab.sim.workloads import Shape, Workload, expect, sweep
 
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
@@ -66,11 +66,12 @@ def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, st
 def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
     """Return how many writes of a workload cost how much, by design: ``cost`` with its interval, ``share``, ``slower``.
 
-    ``slower`` is the share of writes that cost as much or more; ``found`` the level at which the entry was found.
+    Writes that find their page ask nothing of the kernel, and are left out. ``slower`` is the share of the others that
+    cost as much or more; ``found`` the level at which the entry was found.
     """
     rows = []
     for design in chosen(designs):
-        found = bars(expect(design, workload), costs, lambda shape: shape.write)
+        found = bars(expect(design, workload), costs, _faulting)
         everything, slower = sum(one.count for one in found), 1.0
         for one in found:
             share = one.count / everything
@@ -79,6 +80,10 @@ def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFra
             rows.append(words | cost | {"share": share, "slower": slower})
             slower -= share
     return pd.DataFrame(rows)
+
+
+def _faulting(shape: Shape) -> bool:
+    return shape.write and (shape.kind != "page" or shape.protected)
 
 
 def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
