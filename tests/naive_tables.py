@@ -84,6 +84,7 @@ class Naive:
             self.ledger[f"markers_{NAME[to]}"] += SPAN[level] // SPAN[to]
         else:
             self.ledger["split_zeropages" if kind == "zeropage" else "split_pages"] += 1
+            self.flush()
             if self.d.deposit:
                 self.tables[0].add(number)  # the deposit, counted when it was laid by
             else:
@@ -152,7 +153,7 @@ class Naive:
         if missing:
             self.ledger["events_missing"] += 1
             self.ledger["pages_copied"] += to == 0
-            self.resolving_ioctl()
+            self.ledger.update(resolves=1, lock_vma=1, lock_pte=1)
         elif write and remembered:
             self.event("events_wp", page)
         elif write and kind == "empty" and owed:
@@ -179,7 +180,6 @@ class Naive:
             self.trap()
             if level == 1 and self.leaf == 0 and (self.d.asynchronous or self.d.resolve == "pte"):
                 self.lower(1, page)
-                self.flush()
                 level = 0
             self.ledger["faults_protected"] += 1
             self.ledger[self.named("resolved", level, kind)] += 1
@@ -224,9 +224,9 @@ class Naive:
             cut = start < page or start + size > end
             if cut and self.lowers(call, kind):
                 self.lower(level, page)
-                self.flushing |= kind in ("zeropage", "page")
                 continue
-            self.ledger[f"visited_{NAME[level]}"] += 1
+            fills = call == "protect" and kind == "empty" and self.d.empty != "stays"
+            self.ledger[f"visited_{NAME[level]}"] += not fills
             if level == 0 and page // 512 not in tables:
                 tables.add(page // 512)
                 self.ledger["lock_pte"] += 1
@@ -258,7 +258,7 @@ class Naive:
             elif kind in ("zeropage", "page") and not protected:
                 self.put(level, page, kind, True)
                 self.ledger[self.named("protected", level, kind)] += 1
-                self.flushing = True
+                self.flushing |= kind == "page"
             if kind != "marker" or end - page == SPAN[level]:
                 self.owed.update(range(page, end))
         self.ends()
@@ -274,6 +274,8 @@ class Naive:
             while self.find(at)[0] > to:
                 self.lower(self.find(at)[0], at)
             self.put(to, at, self.d.empty, True)
+            self.ledger[f"visited_{NAME[to]}"] += 1
+            self.ledger["lock_pte"] += to == 0 < level and at % 512 == 0
             self.ledger[f"markers_{NAME[to]}" if self.d.empty == "marker" else FILLED[to]] += 1
             if self.d.empty == "zeropage" and to == 1:
                 self.deposit()
@@ -292,7 +294,7 @@ class Naive:
         self.ends()
 
     def discard(self, first: int, count: int) -> None:
-        self.ledger.update(calls=1, lock_mmap=1)
+        self.ledger.update(calls=1, lock_vma=1)
         for level, page, kind, protected, end in self.part(first, count, "discard"):
             if kind in ("zeropage", "page"):
                 self.flushing = True
@@ -308,13 +310,14 @@ class Naive:
                 del self.entries[level, page // SPAN[level]]
             self.ledger["markers_cleared"] += kind == "marker"
             self.owed.difference_update(range(page, end))
-        if self.d.pt_reclaim and not self.d.survives:
+        if self.d.pt_reclaim:
             self.reclaim(self.first + first, self.first + first + count)
         self.ends()
 
     def reclaim(self, first: int, end: int) -> None:
         for number in range(-(-first // 512), end // 512):
-            if number in self.tables[0]:
+            left = any((0, page) in self.entries for page in range(number * 512, number * 512 + 512))
+            if number in self.tables[0] and not left:
                 self.tables[0].discard(number)
                 self.ledger["freed_pte"] += 1
 
@@ -323,17 +326,23 @@ class Naive:
     def counted(self) -> dict[str, int]:
         return {name: count for name, count in self.ledger.items() if count}
 
-    def save(self, first: int, count: int, skip_holes: bool) -> None:
-        """Read what is still owed or protected, page by page, and resolve it by an ioctl each."""
-        leaf = SPAN[self.leaf]
-        for page in range(self.first + first, self.first + first + count, leaf):
-            _, kind, protected = self.find(page)
-            if (skip_holes and kind in ("empty", "marker")) or not (protected or page in self.owed):
-                continue
-            self.touch(page, False)
-            armed = self.armed
-            self.unprotect(page - self.first, leaf)
-            self.armed = armed
+    def save(self, first: int, count: int, skip_holes: bool, piece: int = 1) -> None:
+        """Read what is still owed or protected, and resolve it piece by piece, by an ioctl for each that had any."""
+        leaf, piece = SPAN[self.leaf], max(piece, SPAN[self.leaf])
+        page, end = self.first + first, self.first + first + count
+        while page < end:
+            until, owed = min(end, (page // piece + 1) * piece), False
+            for at in range(page, until, leaf):
+                _, kind, protected = self.find(at)
+                if (skip_holes and kind in ("empty", "marker")) or not (protected or at in self.owed):
+                    continue
+                owed = True
+                self.touch(at, False)
+            if owed:
+                armed = self.armed
+                self.unprotect(page - self.first, until - page)
+                self.armed = armed
+            page = until
 
     def scan(self, first: int, count: int) -> Counter[str]:
         self.ledger.update(calls=1, lock_mmap=1)

@@ -59,7 +59,12 @@ def apply(one: Range | Naive, step: tuple[str, float, float, bool], pages: int, 
     if name == "prefault":
         return one.prefault()
     if name == "save":
-        return one.save(first, count, skip_holes=flag)
+        piece = 512 if first_ < 0.3 else 1
+        return (
+            one.save(first, count, flag, piece)
+            if isinstance(one, Naive)
+            else one.save(first, count, skip_holes=flag, piece_pages=piece)
+        )
     if name == "scan":
         return {kind: n for kind, n in one.scan(first, count).items() if n}
     return getattr(one, name)(first, count)
@@ -240,6 +245,7 @@ def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
         ({"empty": "marker", "remembers": True}, "needs nothing in empty entries"),
         ({"missing": True, "prefault": "read loop"}, "leaves nothing missing"),
         ({"missing": True, "asynchronous": True}, "filled by a handler"),
+        ({"missing": True, "empty": "marker"}, "is not missing any more"),
         ({"survives": True, "thp": True}, "not modelled as thp"),
         ({"leaf": "pmd", "level": "pmd", "thp": True}, "neither transparent huge pages nor a zeropage"),
         ({"level": "p4d"}, "level is 'p4d', not one of pte, pmd, pud"),
@@ -264,6 +270,11 @@ def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], sa
         (lambda: Range(DESIGNS["pte_marker"], 4096, other_cpus=-1), "-1 other CPUs"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).protect(0, 2), "pages 0 to 2 are not within a range of 1"),
         (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20).protect(0, 3), "cut a hugetlb page of 512 pages"),
+        (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20).protect(0, 1), "cut a hugetlb page of 512 pages"),
+        (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20, start_bytes=4096), "start 4096 B is not a multiple"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, touches=-1), "-1 touches cannot be made"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"a", 0), "bits of 0 pages do not fit"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).touch(1, write=True), "page 1 is not within a range of 1"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).populate(1.5), "populated 1.5 is no fraction"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"ab", 1), "the range needs 1: they differ"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).save(skip_holes=True, piece_pages=2), "1 or 512 pages"),
@@ -274,6 +285,46 @@ def test_what_cannot_be_done_is_said(ask: Any, said: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         ask()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["unprotected", "protect_on_fault", "missing_wp", "pte_marker"])
+def test_parts_that_cut_every_table_never_write_past_what_was_set_aside(name: str) -> None:
+    memory = Range(DESIGNS[name], 1 << 30, touches=0)
+    if name != "unprotected":
+        memory.protect()
+    with pytest.raises(UffdlabError, match="outgrew"):
+        _cut_every_table(memory)
+
+
+def _cut_every_table(memory: Range) -> None:
+    for pmd in range(PMD):
+        memory.protect(pmd * PMD + 1, 1)
+        memory.discard(pmd * PMD + 3, 1)
+        memory.unprotect(pmd * PMD + 5, 1)
+
+
+def test_a_stride_beyond_the_range_is_one_touch() -> None:
+    memory = Range(DESIGNS["pte_marker"], 1 << 30, touches=9, start_bytes=1 << 30)
+    memory.touch_stride((1 << 64) - 1, write=True)
+    assert memory.ledger()["writes"] == 1
+
+
+def test_every_operation_is_set_aside_for() -> None:
+    memory = Range(DESIGNS["pte_marker"].but(level="pud"), 1 << 40, touches=500)
+    memory.protect()
+    for number in range(500):
+        memory.discard(number * (1 << 19) + 5, 1 << 18)
+
+
+def test_zeropages_that_become_protected_interrupt_nobody() -> None:
+    memory = Range(DESIGNS["preread"], 8 << 20, other_cpus=3)
+    memory.prefault()
+    memory.protect()
+    assert memory.ledger()["ipis"] == 0
+    memory.touch_all(write=True)
+    memory.start_phase()
+    memory.protect()
+    assert memory.ledger()["ipis"] == 3
 
 
 def test_a_state_that_outgrows_what_was_set_aside_says_so() -> None:

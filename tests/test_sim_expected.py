@@ -134,6 +134,8 @@ def test_the_page_expects_what_the_extension_expects_to_the_bit(
         ({"populated": -0.1}, "populated -0.1 is no fraction"),
         ({"populated": float("nan")}, "populated nan is no fraction"),
         ({"writes": -1}, "-1 writes cannot be made"),
+        ({"writes": 1.5}, "1.5 writes cannot be made: choose a whole number"),
+        ({"other_cpus": -1}, "-1 other CPUs"),
         ({"walk": "drunken"}, "unknown walk 'drunken': choose one of sequential, uniform"),
         ({"cluster_pages": 0}, "clusters of 0 pages do not fit"),
     ],

@@ -300,6 +300,8 @@ def test_where_the_work_breaks_even() -> None:
     assert spreading.break_even(known) == pytest.approx(511 / 512)
     assert spreading.break_even(costs(markers_pte=1.0)) == pytest.approx(1)
     assert spreading.break_even(costs(traps=1.0)) is None
+    assert spreading.break_even(costs(markers_pmd=1.0)) is None, "as dear at the start, and never dearer later"
+    assert spreading.break_even(costs(markers_pmd=1.0, spread_pmd=1.0)) == 0
 
 
 def test_a_scan_ends_with_the_design_that_suits_the_process(tmp_path: Path) -> None:

@@ -40,12 +40,15 @@ def _first_write(design: str) -> sim.Ledger:
 def break_even(costs: sim.Costs) -> float | None:
     """Return which share of all 2 MiB has to be written before a PMD marker has cost as much as PTE markers.
 
-    None if it never does: work grows in proportion to what is written, so one comparison at the end decides.
+    0 if it is dearer from the start, None if it never is: work grows in proportion to what is written, so that one
+    comparison at the end decides.
     """
     start = [costs.price(_written(name, 0)).value for name in ("pmd_marker", "pte_marker")]
     end = [costs.price(_written(name, 1)).value for name in ("pmd_marker", "pte_marker")]
     saved, lost = start[1] - start[0], (end[0] - start[0]) - (end[1] - start[1])
-    return saved / lost if lost >= saved > 0 else None
+    if saved <= 0:
+        return 0.0 if lost > 0 else None
+    return saved / lost if lost >= saved else None
 
 
 def spread_cost_later(data: Dataset, claim: Claim) -> Verdict:
@@ -71,7 +74,11 @@ def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:
         "evidence": (f"costs: {because}", f"costs: {at}"),
         "effect": tail,
         "quantity": "a write that spreads / one that need not",
-        "limits": f"a prediction: no kernel has PMD markers for ordinary memory; {costs.words()}",
+        "limits": (
+            "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
+            "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie lower; "
+            f"a PMD marker is priced as hugetlb's; {costs.words()}"
+        ),
     }
     if tail.below(DEARER):
         return claim.ruled(calibrated, "does not hold", because, **more)

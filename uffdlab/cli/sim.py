@@ -174,4 +174,6 @@ def _text(result: Result, costs: Costs) -> str:
         before, protected, after = (format_size(one * 1024) for one in sizes)
         memory.append(f"{what}: {before} before, {protected} protected, {after} after the touches")
     lines += ["", *memory]
+    free = costs.unpriced(result.total)
+    lines += ["", f"counted without a cost, for want of data: {', '.join(free)}"] if free else []
     return "\n".join([*lines, "", costs.words()])

@@ -89,7 +89,7 @@ def plot_stop_time(
     caption = (
         "Anonymous memory that nobody has touched, THP off: pre-faulting (where the design does) and one "
         "UFFDIO_WRITEPROTECT. Hollow: predicted; the band holds what the data allows and the error of predictions. "
-        "Both axes logarithmic."
+        "Costs were fitted on points of 1, 16 and 256 GiB, among others. Both axes logarithmic."
     )
     style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
     figure.update_xaxes(**style.size_axis("size of the range"))

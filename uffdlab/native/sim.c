@@ -117,6 +117,7 @@ uint64_t ul_sim_bytes(uint64_t start_page, uint64_t pages, uint64_t touches)
 	puds = puds_of(start_page, pages);
 	pmds = pages / PMD_PAGES + 2;
 	units = 1 + EDGE_UNITS;
+	touches = touches < MOST_PAGES ? 2 * touches : 2 * MOST_PAGES; /* an operation has two ends */
 	units += (touches < pmds ? touches : pmds) * PTE_UNITS;
 	units += (touches < puds ? touches : puds) * PMD_UNITS;
 	return sizeof(struct ul_sim) + pud_bytes((uint32_t)puds) + units * UNIT_BYTES;
@@ -152,6 +153,9 @@ uint64_t ul_sim_used(const struct ul_sim *sim)
 int32_t ul_set_design(struct ul_sim *sim, const struct ul_design *design)
 {
 	if (ul_design_problem(design))
+		return UL_BAD;
+	/* Tables were laid by, or not, for what is mapped already. */
+	if (sim->design.deposit != design->deposit && (sim->tables || sim->pages))
 		return UL_BAD;
 	settle_ledger(sim);
 	sim->design = *design;

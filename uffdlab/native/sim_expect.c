@@ -128,14 +128,18 @@ static void protect_empty(struct expect *e, struct class *c)
 	int to = c->level < d->level ? c->level : d->level;
 
 	if (d->empty == UL_EMPTY_STAYS) {
+		e->ledger[UL_VISITED_PTE + c->level] += c->count;
 		c->entry |= d->remembers ? OWED | PROTECTED : OWED;
 		return;
 	}
 	if (d->empty == UL_EMPTY_ZEROPAGE && to < UL_PMD)
 		to = UL_PTE;
 	make_tables(e, c, to);
+	if (to == UL_PTE)
+		e->ledger[UL_LOCK_PTE] += c->level > UL_PTE ? c->count * units(c, UL_PMD) : 0;
 	c->count *= units(c, to);
 	c->level = to;
+	e->ledger[UL_VISITED_PTE + to] += c->count;
 	c->entry = PROTECTED | OWED | (d->empty == UL_EMPTY_MARKED ? MARKER : ZERO);
 	if (d->empty == UL_EMPTY_MARKED) {
 		e->ledger[UL_MARKERS_PTE + to] += c->count;
@@ -161,13 +165,12 @@ static void cut(struct expect *e, struct class *c)
 
 static void protect(struct expect *e, struct class *c)
 {
-	if (KIND(c->entry) == EMPTY)
-		cut(e, c);
-	e->ledger[UL_VISITED_PTE + c->level] += c->count;
 	if (KIND(c->entry) == EMPTY) {
+		cut(e, c);
 		protect_empty(e, c);
 		return;
 	}
+	e->ledger[UL_VISITED_PTE + c->level] += c->count;
 	if (c->level == UL_PMD)
 		e->ledger[UL_LOCK_PMD] += c->count;
 	if (KIND(c->entry) == ZERO && c->level == UL_PTE)
@@ -289,17 +292,20 @@ static double pages_in(const double *l)
 }
 
 /* PUD tables: all but the last, which is there, come with the first thing below them. */
-static void pud_tables(struct expect *e)
+static void pud_tables(struct expect *e, double *memory)
 {
 	const struct ul_design *d = e->d;
-	double absent = (double)(((uint64_t)e->pages - 1) >> 27), share = (double)(1ull << 27) / e->pages;
-	double touched = e->work->reads + e->work->writes;
+	double below = (double)(1ull << 27), touched = e->work->reads + e->work->writes;
+	double absent = (double)(((uint64_t)e->pages - 1) >> 27);
+	double populated = absent * (1 - power(1 - e->work->populated, clusters_in(below, e->work)));
 	int now = d->empty != UL_EMPTY_STAYS || d->prefault != UL_NO_PREFAULT;
 
-	if (e->work->populated > 0 || absent == 0)
+	if (absent == 0)
 		return;
+	memory[0] += populated;
+	absent -= populated;
 	if (!now)
-		absent *= 1 - power(1 - share, touched);
+		absent *= 1 - power(1 - below / e->pages, touched);
 	e->ledger = now ? e->protect : e->touches;
 	e->ledger[UL_TABLES_PUD] += absent;
 	e->ledger[UL_LOCK_PAGE_TABLE] += absent;
@@ -355,11 +361,13 @@ int32_t ul_expect(const struct ul_design *d, uint64_t pages, const struct ul_ran
 	}
 	protect_ledger[UL_PROTECTS] += 1;
 	protect_ledger[UL_LOCK_MMAP] += 1;
-	/* One flush if anything was there. */
-	there = d->prefault != UL_NO_PREFAULT ? 1 : 1 - power(1 - work->populated, clusters_in((double)pages, work));
+	/* One flush if a page was there, or was read in for want of a zeropage. */
+	there = 1 - power(1 - work->populated, clusters_in((double)pages, work));
+	if (d->prefault != UL_NO_PREFAULT && !mapping_zeropage(d, d->thp ? UL_PMD : UL_PTE))
+		there = 1;
 	protect_ledger[UL_FLUSHES] += there;
 	protect_ledger[UL_IPIS] += there * work->other_cpus;
-	pud_tables(&e);
+	pud_tables(&e, memory);
 	e.ledger = touch_ledger;
 	add_hits(&e, 0, work->reads);
 	add_hits(&e, 1, work->writes);

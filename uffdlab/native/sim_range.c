@@ -31,17 +31,21 @@ static void count_visits(struct ul_sim *sim, uint32_t slot, int level)
 		sim->ledger[UL_LOCK_PMD] += count;
 }
 
+/* What the tables that were made hold is gone over like what was there. */
 static uint32_t protect_empty(struct ul_sim *sim, uint32_t slot, int level, uint64_t page)
 {
 	const struct ul_design *d = &sim->design;
 	int from = level - DEPTH(slot), to = from < d->level ? from : d->level;
 	uint64_t count;
 
-	if (d->empty == UL_EMPTY_STAYS)
+	if (d->empty == UL_EMPTY_STAYS) {
+		count_visits(sim, slot, level);
 		return slot | OWED;
+	}
 	if (d->empty == UL_EMPTY_ZEROPAGE && to < UL_PMD)
 		to = UL_PTE;
 	make_tables(sim, page, level, from, to);
+	count_visits(sim, UNIFORM(EMPTY, level - to), level);
 	count = entries(level - to);
 	if (d->empty == UL_EMPTY_MARKED) {
 		sim->ledger[UL_MARKERS_PTE + to] += count;
@@ -64,13 +68,14 @@ static uint32_t protect_slot(struct ul_sim *sim, uint32_t slot, int level, uint6
 {
 	int found = level - DEPTH(slot);
 
-	count_visits(sim, slot, level);
 	if (KIND(slot) == EMPTY)
 		return protect_empty(sim, slot, level, page);
+	count_visits(sim, slot, level);
 	if (KIND(slot) != MARKER && !(slot & PROTECTED)) {
 		sim->ledger[is_zeropage(slot, found) ? UL_PROTECTED_ZERO : UL_PROTECTED_PTE + found] +=
 			entries(level - found);
-		sim->flushing = 1;
+		/* A zeropage was read-only before: the processor's view of it does not change. */
+		sim->flushing |= KIND(slot) == PAGE;
 	}
 	return slot | PROTECTED | OWED;
 }
@@ -108,15 +113,15 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 		if (found == UL_PMD && d->leaf == UL_PTE && d->deposit)
 			free_tables(sim, UL_PTE, count);
 	}
-	if (d->survives)
-		return slot & PROTECTED ? UNIFORM(MARKER | PROTECTED | (slot & OWED), depth) : UNIFORM(slot & OWED, depth);
+	if (d->survives && slot & PROTECTED)
+		return UNIFORM(MARKER | PROTECTED | (slot & OWED), depth);
 	if (kind == MARKER)
 		sim->ledger[UL_MARKERS_CLEARED] += count;
 	if (d->pt_reclaim && found == UL_PTE && depth) {
 		free_tables(sim, UL_PTE, entries(depth - 1));
 		depth--;
 	}
-	return UNIFORM(EMPTY, depth);
+	return UNIFORM(EMPTY | (d->survives ? slot & OWED : 0), depth);
 }
 
 static uint32_t change(struct ul_sim *sim, enum operation op, uint32_t slot, int level, uint64_t page)
@@ -138,7 +143,8 @@ void split_huge(struct ul_sim *sim, enum kind kind, uint64_t count)
 	sim->ledger[kind == ZERO ? UL_SPLIT_ZEROPAGES : UL_SPLIT_PAGES] += count;
 	if (!sim->design.deposit)
 		count_tables(sim, UL_PTE, count);
-	sim->flushing = 1;
+	sim->ledger[UL_FLUSHES] += count;
+	sim->ledger[UL_IPIS] += count * (uint64_t)sim->other_cpus;
 }
 
 /* What the table below a marker holds once it has spread. */
@@ -200,40 +206,48 @@ static void walk_ptes(struct ul_sim *sim, enum operation op, uint8_t *entry, str
 	sim->ledger[UL_LOCK_PTE] += 1;
 }
 
-static void walk_books(struct ul_sim *sim, enum operation op, uint32_t slot, int level, struct part part);
+static int walk_books(struct ul_sim *sim, enum operation op, uint32_t slot, int level, struct part part);
 
 /* An empty entry of the kernel's of which our books tell pages apart: change what the part covers of it. */
-static void walk_books_entry(struct ul_sim *sim, enum operation op, uint32_t *slot, int level, struct part part)
+static int walk_books_entry(struct ul_sim *sim, enum operation op, uint32_t *slot, int level, struct part part)
 {
 	uint32_t owed = op == PROTECT ? OWED : 0;
 
 	if (op == DISCARD && sim->design.survives)
-		return;
+		return UL_OK;
 	if (is_whole(part, level)) {
 		drop(sim, level - 1, *slot);
 		*slot = UNIFORM(EMPTY | owed, 0);
-		return;
+		return UL_OK;
 	}
 	if (!(*slot & WRITTEN_OUT)) {
 		if ((*slot & OWED) == owed)
-			return;
+			return UL_OK;
+		if (!has_room(sim))
+			return UL_NO_ROOM;
 		*slot = write_out(sim, level - 1, *slot & ENTRY) | BOOKS_ONLY;
 	}
-	walk_books(sim, op, *slot, level, part);
+	return walk_books(sim, op, *slot, level, part);
 }
 
-static void walk_books(struct ul_sim *sim, enum operation op, uint32_t slot, int level, struct part part)
+static int walk_books(struct ul_sim *sim, enum operation op, uint32_t slot, int level, struct part part)
 {
 	uint32_t owed = op == PROTECT ? OWED : 0;
 	uint64_t step = pages_of(level - 1);
 
 	for (uint64_t page = part.first / step * step; page < part.end; page += step) {
-		if (level == UL_PMD)
+		int error;
+
+		if (level == UL_PMD) {
 			pte_entries(sim, slot)[page % PTRS] = (uint8_t)(EMPTY | owed);
-		else
-			walk_books_entry(sim, op, &pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD,
+			continue;
+		}
+		error = walk_books_entry(sim, op, &pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD,
 					 below(part, page, UL_PMD));
+		if (error)
+			return error;
 	}
+	return UL_OK;
 }
 
 /* Make the kernel's table of one that was in the books only; those below stay there. */
@@ -259,8 +273,7 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 	if (*slot & BOOKS_ONLY && *slot & WRITTEN_OUT) {
 		if (!marks) {
 			sim->ledger[UL_VISITED_PTE + level] += 1;
-			walk_books_entry(sim, op, slot, level, part);
-			return UL_OK;
+			return walk_books_entry(sim, op, slot, level, part);
 		}
 		if (is_whole(part, level))
 			walk_books_entry(sim, op, slot, level, part);
@@ -281,8 +294,7 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 		*slot = cut(sim, op, *slot, level, page);
 		if (*slot & BOOKS_ONLY) {
 			sim->ledger[UL_VISITED_PTE + level] += 1;
-			walk_books(sim, op, *slot, level, part);
-			return UL_OK;
+			return walk_books(sim, op, *slot, level, part);
 		}
 	}
 	if (level == UL_PMD) {
@@ -290,8 +302,12 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 		if (op == DISCARD && sim->design.pt_reclaim && is_whole(part, UL_PMD) &&
 		    all_empty(pte_entries(sim, *slot))) {
 			free_tables(sim, UL_PTE, 1);
-			drop(sim, UL_PTE, *slot);
-			*slot = EMPTY;
+			/* On shmem what is owed outlives the table. */
+			*slot |= BOOKS_ONLY;
+			if (!sim->design.survives) {
+				drop(sim, UL_PTE, *slot);
+				*slot = EMPTY;
+			}
 		}
 		return UL_OK;
 	}
@@ -338,14 +354,15 @@ int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t 
 
 	if (!aligned(sim, first, count))
 		return UL_BAD;
-	sim->ledger[UL_LOCK_MMAP] += 1;
+	sim->ledger[op == DISCARD ? UL_LOCK_VMA : UL_LOCK_MMAP] += 1;
 	sim->ledger[op == DISCARD ? UL_CALLS : op == PROTECT ? UL_PROTECTS : UL_RESOLVES] += 1;
 	return walk_range(sim, op, (struct part){ page, page + count });
 }
 
 int32_t ul_protect(struct ul_sim *sim, uint64_t first, uint64_t count)
 {
-	sim->armed = 1;
+	if (aligned(sim, first, count))
+		sim->armed = 1;
 	return operate(sim, PROTECT, first, count);
 }
 

@@ -14,8 +14,6 @@ static void save_uniform(struct ul_sim *sim, uint32_t *slot, int level, uint64_t
 	huge = level - DEPTH(*slot) == UL_PMD && sim->design.leaf == UL_PTE;
 	if (huge && piece < PMD_PAGES) {
 		split_huge(sim, KIND(*slot), entries(level - UL_PMD));
-		sim->ledger[UL_FLUSHES] += entries(level - UL_PMD);
-		sim->ledger[UL_IPIS] += entries(level - UL_PMD) * (uint64_t)sim->other_cpus;
 		*slot = UNIFORM(*slot & ENTRY, level);
 	}
 	locks = sim->ledger[UL_LOCK_PTE];
@@ -30,21 +28,34 @@ static int is_hole(uint32_t entry)
 	return KIND(entry) == EMPTY || KIND(entry) == MARKER;
 }
 
-static int save_entry(struct ul_sim *sim, uint64_t page, uint64_t end, int skip_holes)
+/* Read what is owed of a piece, and resolve it by one ioctl if there was anything. */
+static int save_piece(struct ul_sim *sim, struct part piece, int skip_holes)
 {
-	int32_t state = ul_state(sim, page - sim->start);
-	int error;
+	int owed = 0;
 
-	if (skip_holes && is_hole((uint32_t)state))
+	for (uint64_t page = piece.first; page < piece.end; page += pages_of(sim->design.leaf)) {
+		int32_t state = ul_state(sim, page - sim->start);
+		int error;
+
+		if (skip_holes && is_hole((uint32_t)state))
+			continue;
+		if (!(state & (int32_t)(PROTECTED | OWED)))
+			continue; /* saved already, by the handler of an event or by a pass before */
+		owed = 1;
+		error = touch(sim, page, 0);
+		if (error)
+			return error;
+	}
+	if (!owed)
 		return UL_OK;
-	if (!(state & (int32_t)(PROTECTED | OWED)))
-		return UL_OK; /* saved already, by the handler of an event or by a pass before */
-	error = touch(sim, page, 0);
-	if (error)
-		return error;
 	sim->ledger[UL_RESOLVES] += 1;
 	sim->ledger[UL_LOCK_MMAP] += 1;
-	return walk_range(sim, UNPROTECT, (struct part){ page, end });
+	return walk_range(sim, UNPROTECT, piece);
+}
+
+static int level_of(uint64_t pages)
+{
+	return pages == 1 ? UL_PTE : pages == PMD_PAGES ? UL_PMD : UL_PUD;
 }
 
 int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes)
@@ -53,6 +64,8 @@ int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t pie
 
 	if (!aligned(sim, first, count) || (piece != 1 && piece != PMD_PAGES))
 		return UL_BAD;
+	if (piece < leaf)
+		piece = leaf;
 	while (page < end) {
 		struct part part = { page, end };
 		uint32_t *slot = pud_entry(sim, page);
@@ -71,10 +84,11 @@ int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t pie
 			page = part.end;
 			continue;
 		}
-		error = save_entry(sim, page, page + leaf, skip_holes);
+		part = below((struct part){ page, end }, page / piece * piece, level_of(piece));
+		error = save_piece(sim, part, skip_holes);
 		if (error)
 			return error;
-		page += leaf;
+		page = part.end;
 	}
 	return UL_OK;
 }

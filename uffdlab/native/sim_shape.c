@@ -112,6 +112,8 @@ const char *ul_design_problem(const struct ul_design *d)
 		return "a VMA that remembers needs nothing in empty entries: let them stay empty";
 	if (d->missing && d->prefault != UL_NO_PREFAULT)
 		return "pre-faulting leaves nothing missing: choose one of the two";
+	if (d->missing && d->empty != UL_EMPTY_STAYS)
+		return "what is marked or filled is not missing any more: let empty entries stay";
 	if (d->missing && (d->async || d->remembers))
 		return "missing pages are filled by a handler: neither async nor a VMA that remembers goes with that";
 	if (d->survives && d->thp)
@@ -303,7 +305,9 @@ static void touch_empty(const struct ul_design *d, const struct shape *s, uint64
 	if (d->missing) {
 		l[UL_EVENTS_MISSING] += 1;
 		l[UL_PAGES_COPIED] += s->to == UL_PTE;
-		ioctl_resolves(l);
+		l[UL_RESOLVES] += 1;
+		l[UL_LOCK_VMA] += 1;
+		l[UL_LOCK_PTE] += 1;
 		map_page(d, s->to, l);
 		return;
 	}

@@ -86,10 +86,10 @@ static inline uint8_t *pte_entries(struct ul_sim *sim, uint32_t slot)
 	return unit(sim, NUMBER(slot));
 }
 
-/* Whether a path of tables can still be written out. */
+/* Whether two paths of tables can still be written out: a part has two ends. */
 static inline int has_room(const struct ul_sim *sim)
 {
-	return (uint64_t)sim->used + PATH_UNITS <= sim->units || (sim->free[UL_PTE] && sim->free[UL_PMD]);
+	return (uint64_t)sim->used + 2 * PATH_UNITS <= sim->units;
 }
 
 /* Pages of an operation, end exclusive. */

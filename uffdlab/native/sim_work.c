@@ -206,6 +206,8 @@ int32_t ul_touch_stride(struct ul_sim *sim, uint64_t stride, int32_t write)
 
 		if (error)
 			return error;
+		if (stride >= sim->end - page)
+			break;
 	}
 	return UL_OK;
 }

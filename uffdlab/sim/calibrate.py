@@ -55,7 +55,7 @@ _FIELDS = {
     "counts": [
         _text("phase", "what was counted"),
         _text("what", "what the kernel was seen to do", ("faults", "tables_kib", "filled_kib")),
-        _number("counted", "by the kernel, median over samples"),
+        _number("counted", "by the kernel, the least of the warm samples: what else a process does only adds"),
         _number("predicted", "by the ledger"),
     ],
     "fits": [

@@ -36,7 +36,8 @@ class Costs:
     """What each event costs, in one unit; ``draws`` are other vectors that the data allows.
 
     ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
-    fitted on: the larger of the two over the smaller, less 1. The first widens every interval.
+    fitted on: the larger of the two over the smaller, less 1; ``fitted_p95_error`` says the same of what was fitted. The
+    larger of these 95th percentiles widens every interval.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Costs:
     status: dict[str, str] = field(default_factory=dict, repr=False)
     median_error: float = 0.0
     p95_error: float = 0.0
+    fitted_p95_error: float = 0.0
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class Costs:
         if not prices:
             return Estimate(value, None, None, 0)
         low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
-        widened = 1 + self.p95_error
+        widened = 1 + max(self.p95_error, self.fitted_p95_error)
         return Estimate(value, min(low, value) / widened, max(high, value) * widened, len(prices))
 
     def _drawn(self, ledger: Mapping[str, float]) -> Iterator[float]:
@@ -87,6 +89,10 @@ class Costs:
         parts = [(name, ledger[name], ledger[name] * self.vector[name]) for name in events()]
         return sorted((one for one in parts if one[2]), key=lambda one: -one[2])[:most]
 
+    def unpriced(self, ledger: Ledger) -> list[str]:
+        """Return the events of a ledger that take time and have no cost, since the data holds none of them."""
+        return [name for name in events() if ledger[name] and self.status.get(name) == "not in the data"]
+
     def in_unit(self, unit: str) -> Costs:
         """Return the costs. Raises UffdlabError where they are in another unit."""
         if self.unit != unit:
@@ -97,7 +103,8 @@ class Costs:
         """Return the line that stands under every prediction."""
         return (
             f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
-            f"{self.median_error:.0%} (median) and {self.p95_error:.0%} (95th percentile)"
+            f"{self.median_error:.0%} (median) and {self.p95_error:.0%} (95th percentile; fitted ones "
+            f"{self.fitted_p95_error:.0%})"
         )
 
 
@@ -120,9 +127,10 @@ def costs_of(data: Dataset) -> Costs:
     like = {name: what.removeprefix("as ") for name, what in status.items() if what.startswith("as ")}
     draws = [draw | {name: draw[other] for name, other in like.items()} for draw in draws]
     checks = df_checks(data)
-    errors = checks[checks.part == "unseen"].factor - 1
-    median, p95 = (float(errors.quantile(at)) if len(errors) else float("inf") for at in (0.5, 0.95))
-    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, data.origin())
+    unseen, fitted = (checks[checks.part == part].factor - 1 for part in ("unseen", "fitted"))
+    median, p95 = (float(unseen.quantile(at)) if len(unseen) else float("inf") for at in (0.5, 0.95))
+    fitted_p95 = float(fitted.quantile(0.95)) if len(fitted) else float("inf")
+    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, fitted_p95, data.origin())
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:

@@ -121,12 +121,12 @@ DESIGNS: dict[str, Design] = {
         Design("protect_on_fault", "nothing in the tables: the VMA remembers the protection", remembers=True),
         Design("missing_wp", "registered for missing pages too: a handler fills them, on any kernel", missing=True),
         Design(
-            "hugetlb_2m", "hugetlb of 2 MiB: its markers are real PMD entries", "pmd", empty="marker", level="pmd",
-            survives=True,
+            "hugetlb_2m", "hugetlb of 2 MiB, mapped shared: its markers are real PMD entries", "pmd",
+            empty="marker", level="pmd", survives=True,
         ),
         Design(
-            "hugetlb_1g", "hugetlb of 1 GiB: its markers are real PUD entries", "pud", empty="marker", level="pud",
-            survives=True,
+            "hugetlb_1g", "hugetlb of 1 GiB, mapped shared: its markers are real PUD entries", "pud",
+            empty="marker", level="pud", survives=True,
         ),
     )
 }  # fmt: skip

@@ -67,8 +67,12 @@ class Range:
         check_span(span_bytes, design)
         if start_bytes % PAGE_BYTES or not 0 <= start_bytes < 1 << 47:
             raise UffdlabError(f"start {start_bytes} B is no page of a user address space")
-        if not 0 <= other_cpus <= 1 << 16:
-            raise UffdlabError(f"{other_cpus} other CPUs: choose 0 to 65536")
+        check_other_cpus(other_cpus)
+        leaf = PAGE_BYTES * 512 ** LEVELS.index(design.leaf)
+        if start_bytes % leaf:
+            raise UffdlabError(f"start {start_bytes} B is not a multiple of {design.name}'s {format_size(leaf)} page")
+        if touches < 0:
+            raise UffdlabError(f"{touches} touches cannot be made: choose 0 or more")
         self.design, self.pages, self.other_cpus = design, span_bytes // PAGE_BYTES, other_cpus
         start = start_bytes // PAGE_BYTES
         size = self._core.call("ul_sim_bytes", start, self.pages, min(touches, 1 << 40))
@@ -93,6 +97,10 @@ class Range:
         """Go on under another design, with what stands in the tables. Raises UffdlabError on another leaf level."""
         if design.leaf != self.design.leaf:
             raise UffdlabError(f"memory of {self.design.leaf} pages cannot become memory of {design.leaf} pages")
+        if design.deposit != self.design.deposit and any(vars(self.memory()).values()):
+            raise UffdlabError(
+                "what is mapped already had tables laid by for it, or not: deposit cannot change any more"
+            )
         self.design = design
         with self._core.lent(design.packed()) as packed:
             self._do("ul_set_design", packed)
@@ -123,6 +131,8 @@ class Range:
 
     def populate_bits(self, bits: bytes, pages_per_bit: int) -> None:
         """Write what a bitmap says, least significant bit of the first byte first."""
+        if not 1 <= pages_per_bit <= self.pages:
+            raise UffdlabError(f"bits of {pages_per_bit} pages do not fit a range of {self.pages}")
         count = -(-self.pages // pages_per_bit)
         if len(bits) != -(-count // 8):
             raise UffdlabError(
@@ -149,7 +159,7 @@ class Range:
 
     def touch(self, page: int, *, write: bool) -> None:
         """Read or write one page."""
-        self._check_part(page, 1)
+        self._check_page(page)
         self._do("ul_touch", page, int(write))
 
     def touch_all(self, first: int = 0, count: int | None = None, *, write: bool) -> None:
@@ -215,7 +225,7 @@ class Range:
 
     def entry(self, page: int) -> Entry:
         """Return what stands in a page's entry."""
-        self._check_part(page, 1)
+        self._check_page(page)
         state = self._core.call("ul_state", self._address, page)
         return Entry(KINDS[state & 3], LEVELS[state >> 8], bool(state & 4), bool(state & 8))
 
@@ -233,8 +243,12 @@ class Range:
         leaf = 512 ** LEVELS.index(self.design.leaf)
         if not (0 <= first < self.pages and 0 < count <= self.pages - first):
             raise UffdlabError(f"pages {first} to {first + count} are not within a range of {self.pages}")
-        if leaf > 1 and count > 1 and (first % leaf or count % leaf):
+        if first % leaf or count % leaf:
             raise UffdlabError(f"pages {first} to {first + count} cut a hugetlb page of {leaf} pages")
+
+    def _check_page(self, page: int) -> None:
+        if not 0 <= page < self.pages:
+            raise UffdlabError(f"page {page} is not within a range of {self.pages}")
 
     def _do(self, function: str, *args: Any) -> None:
         answer = self._core.call(function, self._address, *args)
@@ -262,6 +276,12 @@ def check_fraction(name: str, value: float) -> None:
     """Raise UffdlabError unless a fraction is one."""
     if not 0 <= value <= 1:  # false for NaN as well
         raise UffdlabError(f"{name} {value} is no fraction: choose 0 to 1")
+
+
+def check_other_cpus(count: int) -> None:
+    """Raise UffdlabError unless so many other CPUs can run a process."""
+    if not 0 <= count <= 1 << 16:
+        raise UffdlabError(f"{count} other CPUs: choose 0 to 65536")
 
 
 def _check_cluster(cluster: int, pages: int) -> None:

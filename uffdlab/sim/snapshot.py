@@ -44,6 +44,8 @@ class Snapshot:
         """Refuse what cannot be run, in one sentence."""
         if self.saver not in get_args(Saver):
             raise UffdlabError(f"unknown saver {self.saver!r}: choose one of {', '.join(get_args(Saver))}")
+        if self.piece_pages not in (1, 512):
+            raise UffdlabError(f"a saver resolves 1 or 512 pages by an ioctl, not {self.piece_pages}")
         if not 0 <= self.guest_writes_per_s < 1e12:
             raise UffdlabError(f"{self.guest_writes_per_s} writes a second cannot be made")
         if not 0 <= self.reports_per_s < 1e12 or not 1 <= self.report_pages <= self.memory.pages:
@@ -100,6 +102,15 @@ def tell(design: Design, snapshot: Snapshot, engine: Core | None = None) -> Stor
     return Story(design, snapshot, stop, running, memory.ledger(), tuple(moments))
 
 
+def _told(ledger: Ledger) -> int:
+    return int(ledger["events_wp"] + ledger["events_missing"])
+
+
+def _saved(ledger: Ledger, snapshot: Snapshot) -> int:
+    """Return how many pages the saver's own ioctls resolved."""
+    return int(ledger["resolves"] - _told(ledger)) * snapshot.piece_pages
+
+
 class _Rate:
     """What happens so often a second, in whole numbers."""
 
@@ -117,14 +128,15 @@ class _Rate:
 def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
     unit = 512 ** max(1, LEVELS.index(memory.design.leaf))
     step = -(-memory.pages // STEPS // unit) * unit or unit
-    saved, elapsed, moments = 0, 0.0, []
+    saved, told, elapsed, moments = 0, 0, 0.0, []
     writes, reports = _Rate(snapshot.guest_writes_per_s), _Rate(snapshot.reports_per_s)
     chance = random.Random(snapshot.memory.seed)
     for number, first in enumerate(range(0, memory.pages, step)):
         count = min(step, memory.pages - first)
-        states = memory.scan(first, count)
-        pages = count if snapshot.saver == "reads everything" else states["zeropage"] + states["page"]
+        before = memory.ledger()
         memory.save(first, count, skip_holes=snapshot.saver == "skips holes", piece_pages=snapshot.piece_pages)
+        # What handlers of events saved went out as well.
+        pages = _saved(memory.ledger(), snapshot) - _saved(before, snapshot) + told
         saved += pages
         took = pages * PAGE_BYTES / snapshot.bytes_per_s
         elapsed += took
@@ -133,7 +145,8 @@ def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
             memory.discard(free * snapshot.report_pages, snapshot.report_pages)
         memory.touch_many(writes.due(took), "uniform", write=True, seed=snapshot.memory.seed + 7 + number)
         now, counted = memory.memory(), memory.ledger()
-        events = counted["events_wp"] + counted["events_missing"]
+        told = _told(counted) - _told(before)
+        events = _told(counted)
         share = (first + count) / memory.pages
         moments.append(Moment(share, elapsed, saved * 4, events, now.tables_kib, now.pages_kib))
     return moments

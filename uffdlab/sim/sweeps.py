@@ -115,6 +115,8 @@ def df_decision(
         for power in range(0, 19, 2)
         for step in range(steps)
     ]
+    if len(designs) < 2:
+        raise UffdlabError("a decision is between two designs or more")
     vectors = (costs.vector, *costs.draws)
     swept = {design.name: sweep(design, works, vectors) for design in chosen(designs)}
     rows = []
@@ -122,8 +124,10 @@ def df_decision(
         judged = {name: _judged(found[number], objective) for name, found in swept.items()}
         best, second, *_ = sorted(judged, key=lambda name: judged[name][0])
         row = {"populated": work.populated, "cluster_pages": work.cluster_pages, "best": best, "second": second}
-        ratio = costs.spread([a / b for a, b in zip(judged[second], judged[best], strict=True)])
-        rows.append(row | {"cost": judged[best][0], "ratio": ratio.value, "clear": ratio.above(1)})
+        ratios = [a / b for a, b in zip(judged[second], judged[best], strict=True)]
+        # Memory is counted, and counts are exact.
+        clear = ratios[0] > 1 if objective == "memory" else costs.spread(ratios).above(1)
+        rows.append(row | {"cost": judged[best][0], "ratio": ratios[0], "clear": clear})
     return pd.DataFrame(rows)
 
 

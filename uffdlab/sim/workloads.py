@@ -18,7 +18,16 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
 from uffdlab.sim.designs import Design
-from uffdlab.sim.engine import LEVELS, MOST_TOUCHES, PAGE_BYTES, Range, Walk, check_fraction, check_span
+from uffdlab.sim.engine import (
+    LEVELS,
+    MOST_TOUCHES,
+    PAGE_BYTES,
+    Range,
+    Walk,
+    check_fraction,
+    check_other_cpus,
+    check_span,
+)
 from uffdlab.sim.ledger import Ledger
 from uffdlab.units import format_size
 
@@ -49,9 +58,12 @@ class Workload:
         if self.span_bytes <= 0 or self.span_bytes % PAGE_BYTES:
             raise UffdlabError(f"span {self.span_bytes} B is not a positive multiple of 4 KiB")
         check_fraction("populated", self.populated)
+        check_other_cpus(self.other_cpus)
         for name in ("reads", "writes"):
-            if not 0 <= getattr(self, name) < 1 << 62:
-                raise UffdlabError(f"{getattr(self, name)} {name} cannot be made: choose 0 or more")
+            count = getattr(self, name)
+            if count != int(count) or not 0 <= count < 1 << 62:
+                raise UffdlabError(f"{count} {name} cannot be made: choose a whole number, 0 or more")
+            object.__setattr__(self, name, int(count))  # 1e6 is a whole number too
         if self.walk not in get_args(Walk):
             raise UffdlabError(f"unknown walk {self.walk!r}: choose one of {', '.join(get_args(Walk))}")
         if not 1 <= self.cluster_pages <= self.pages or not 1 <= self.walk_cluster <= self.pages:
