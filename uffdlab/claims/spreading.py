@@ -76,8 +76,8 @@ def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:
         "quantity": "a write that spreads / one that need not",
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
-            "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie lower; "
-            f"a PMD marker is priced as hugetlb's; {costs.words()}"
+            "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie "
+            f"lower; a PMD marker is priced as hugetlb's; {costs.words()}"
         ),
     }
     if tail.below(DEARER):

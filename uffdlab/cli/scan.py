@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import json
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,30 +56,50 @@ def _scan(asked: argparse.Namespace) -> int:
     if asked.bitmap:
         bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
-    advice = _advice(occupancy.bitmap_of(found)) if found.mappings else []
     if asked.json:
-        print(json.dumps(occupancy.as_dict(found) | {"advice": advice}, indent=1))
+        print(json.dumps(occupancy.as_dict(found) | {"advice": _advice(occupancy.bitmap_of(found))}, indent=1))
         return 0
     print(occupancy.text(found))
-    if advice:
-        print("\nto write-protect it as it is now (predicted):", *advice, sep="\n  ")
+    if found.mappings:
+        print("\n".join(["", *_advice_lines(occupancy.bitmap_of(found))]))
     return 0
 
 
-def _advice(recorded: Bitmap) -> list[str]:
-    """Return which design suits the memory, by each objective; or why there is no answer."""
-    from typing import get_args
-
+def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
+    """Return the designs ranked by each objective; none where there are no costs, or the memory cannot be replayed."""
     from uffdlab import sim
-    from uffdlab.sim.replay import Objective
 
     try:
-        costs = sim.load_costs()
-        replayed = sim.replays(recorded)
-        said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in get_args(Objective)]
+        costs, replayed = sim.load_costs(), sim.replays(recorded) if recorded.mappings else []
     except UffdlabError as error:
-        return [f"no advice: {error}"]
-    return [*said, costs.words()]
+        say(f"no advice on designs: {error}")
+        return []
+    return [
+        {
+            "objective": objective,
+            "unit": "KiB" if objective == "memory" else costs.unit,
+            "designs": [
+                {"design": one.replayed.design.name, "today": one.today, "value": one.cost.value}
+                | {"low": one.cost.low, "high": one.cost.high}
+                for one in sim.ranked(replayed, objective, costs)
+            ],
+        }
+        for objective in sim.OBJECTIVES
+    ]
+
+
+def _advice_lines(recorded: Bitmap) -> list[str]:
+    """Return the same as sentences, to be mailed."""
+    from uffdlab import sim
+
+    try:
+        costs, replayed = sim.load_costs(), sim.replays(recorded)
+    except UffdlabError as error:
+        return [f"no advice on designs: {error}"]
+    said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
+    head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
+    lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
+    return [textwrap.fill(head, 80), *lines, textwrap.fill(costs.words(), 80)]
 
 
 def _check_file(path: Path) -> None:

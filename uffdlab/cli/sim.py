@@ -40,6 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--reads", default="0", metavar="N", help="touches after protecting: reads first")
     parser.add_argument("--writes", default="0", metavar="N", help="then writes")
     parser.add_argument("--walk", default="uniform", help="uniform, zipf, sequential or clustered")
+    parser.add_argument("--walk-cluster", default="1", metavar="PAGES", help="clustered: touch so many in a row")
     parser.add_argument("--other-cpus", default="0", metavar="N", help="CPUs that run the process as well")
     parser.add_argument("--seed", default="1", metavar="N", help="of what is drawn")
     parser.add_argument("--expected", action="store_true", help="expected values, at once, instead of one exact run")
@@ -99,7 +100,10 @@ def _design(asked: argparse.Namespace) -> Design:
         if not equals:
             raise UffdlabError(f"--set {one!r} is not FIELD=VALUE, such as spread=last")
         changes[name] = {"true": True, "false": False}.get(value, value)
-    return named(asked.design).but(**changes)
+    design = named(asked.design)
+    if not changes:
+        return design
+    return design.but(**changes).but(name=f"{design.name} with {', '.join(asked.set)}", about="composed")
 
 
 def _workload(asked: argparse.Namespace) -> dict[str, Any]:
@@ -108,6 +112,7 @@ def _workload(asked: argparse.Namespace) -> dict[str, Any]:
     counts = {
         "cluster_pages": "cluster",
         "reads": "reads",
+        "walk_cluster": "walk_cluster",
         "writes": "writes",
         "other_cpus": "other_cpus",
         "seed": "seed",
@@ -151,11 +156,17 @@ def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
     }
 
 
+def _counted(count: float) -> str:
+    return f"{count:,.0f}" if count == int(count) else f"{count:,.1f}"
+
+
 def _text(result: Result, costs: Costs) -> str:
     from uffdlab.units import format_ns, format_size
 
     lines = [f"{result.design.name}: {result.design.about}"]
     for name, ledger in (("protect", result.protect), ("touches", result.touches)):
+        if not any(ledger.values()):
+            continue
         priced = costs.price(ledger)
         spread = (
             ""
@@ -164,11 +175,13 @@ def _text(result: Result, costs: Costs) -> str:
         )
         lines += ["", f"{name}: {format_ns(priced.value)}{spread}"]
         for event, count, cost in costs.dearest(ledger):
-            lines.append(f"  {event:<18} {count:>16,.6g} {format_ns(cost):>10}")
+            lines.append(f"  {event:<18} {_counted(count):>16} {format_ns(cost):>10}")
         named = [event for event, _, _ in costs.dearest(ledger)]
         for event in ("events_wp", "events_missing", "lost_writes", "false_events"):
             if ledger[event] and event not in named:
-                lines.append(f"  {event:<18} {ledger[event]:>16,.6g}")
+                lines.append(f"  {event:<18} {_counted(ledger[event]):>16}")
+        left = sum(1 for event, count in ledger.items() if count and costs.vector[event]) - len(named)
+        lines += [f"  and {left} more event(s): --json has them all"] if left > 0 else []
     memory = []
     for what, sizes in (("tables", result.tables_kib), ("pages", result.pages_kib)):
         before, protected, after = (format_size(one * 1024) for one in sizes)

@@ -12,7 +12,7 @@ from .costs import Costs, costs_of, df_checks, df_counts, load_costs
 from .designs import DESIGNS, Design, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
-from .replay import advice, ranked, recommend, replay, replays
+from .replay import OBJECTIVES, advice, ranked, recommend, replay, replays
 from .snapshot import Snapshot, tell
 from .sweeps import df_decision, df_latency, df_stop_time, df_touched, df_waterfall
 from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
@@ -20,6 +20,7 @@ from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
 __all__ = [
     "COSTS_PREFIX",
     "DESIGNS",
+    "OBJECTIVES",
     "Costs",
     "Design",
     "Entry",

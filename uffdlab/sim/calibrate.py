@@ -72,9 +72,12 @@ def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
 
     Raises UffdlabError on a campaign whose times the simulator has no operations for.
     """
+    datasets.check_out(out)
     found = phases(data)
-    if not any(one.warm_ns for one in found if not one.unseen):
-        raise UffdlabError(f"dataset {data.id!r} has no times that costs could be fitted on: measure --suite full")
+    if {one.unseen for one in found if one.warm_ns} != {False, True}:
+        raise UffdlabError(
+            f"dataset {data.id!r} has no times that costs could be fitted on and tried on: measure --suite full"
+        )
     warm, cold = fit(found), fit(found, cold=True, draws=0)
     rows: dict[str, Rows] = {
         "costs": list(_cost_rows(warm, cold)),

@@ -36,8 +36,8 @@ class Costs:
     """What each event costs, in one unit; ``draws`` are other vectors that the data allows.
 
     ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
-    fitted on: the larger of the two over the smaller, less 1; ``fitted_p95_error`` says the same of what was fitted. The
-    larger of these 95th percentiles widens every interval.
+    fitted on: the larger of the two over the smaller, less 1. The first widens every interval. ``fitted_p95_error`` is
+    the same of what was fitted.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Costs:
         if not prices:
             return Estimate(value, None, None, 0)
         low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
-        widened = 1 + max(self.p95_error, self.fitted_p95_error)
+        widened = 1 + self.p95_error
         return Estimate(value, min(low, value) / widened, max(high, value) * widened, len(prices))
 
     def _drawn(self, ledger: Mapping[str, float]) -> Iterator[float]:
@@ -125,6 +125,8 @@ def costs_of(data: Dataset) -> Costs:
     drawn = data.rows("draws", COLUMNS["draws"]).groupby("draw")
     draws = [fixed | dict(zip(group.event, map(float, group.warm), strict=True)) for _, group in drawn]
     like = {name: what.removeprefix("as ") for name, what in status.items() if what.startswith("as ")}
+    if not set(like.values()) <= vector.keys():
+        raise UffdlabError(f"costs {data.id!r} are of another version of the simulator: calibrate them again")
     draws = [draw | {name: draw[other] for name, other in like.items()} for draw in draws]
     checks = df_checks(data)
     unseen, fitted = (checks[checks.part == part].factor - 1 for part in ("unseen", "fitted"))

@@ -137,3 +137,8 @@ def named(name: str) -> Design:
     if name not in DESIGNS:
         raise UffdlabError(f"unknown design {name!r}: choose one of {', '.join(DESIGNS)}")
     return DESIGNS[name]
+
+
+def record_of(design: Design | str) -> Design:
+    """Return a design that is given as a record or by its name."""
+    return named(design) if isinstance(design, str) else design

@@ -98,9 +98,7 @@ class Range:
         if design.leaf != self.design.leaf:
             raise UffdlabError(f"memory of {self.design.leaf} pages cannot become memory of {design.leaf} pages")
         if design.deposit != self.design.deposit and any(vars(self.memory()).values()):
-            raise UffdlabError(
-                "what is mapped already had tables laid by for it, or not: deposit cannot change any more"
-            )
+            raise UffdlabError("deposit cannot change: tables were laid by, or not, for what is mapped already")
         self.design = design
         with self._core.lent(design.packed()) as packed:
             self._do("ul_set_design", packed)

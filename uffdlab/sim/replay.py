@@ -18,6 +18,7 @@ from uffdlab.stats import Estimate
 from uffdlab.units import format_ns, format_size
 
 Objective = Literal["stop time", "total work", "memory"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 # What a stock kernel offers, and reports every write.
 TODAY = ("preread", "populate_read", "pte_marker", "missing_wp")
 IMAGINED = ("wp_zeropage", "pmd_marker", "pud_marker", "protect_on_fault")
@@ -128,19 +129,25 @@ def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
     return costs.price(found.protect if objective == "stop time" else ledgers.total([found.protect, found.save]))
 
 
-def advice(ranked: Sequence[Ranked], objective: str) -> str:
+def advice(found: Sequence[Ranked], objective: Objective) -> str:
     """Return which design to take today, and what a kernel that does not exist would make of it, in a sentence."""
-    today = [one for one in ranked if one.today]
-    best, rest = today[0], today[1:]
-    text = f"{objective}: {best.replayed.design.name} {_said(best.cost, objective)}"
-    if rest:
-        second = rest[0]
-        clear = best.cost.high is not None and second.cost.low is not None and best.cost.high < second.cost.low
-        text += f", {'ahead of' if clear else 'not clearly ahead of'} {second.replayed.design.name} "
-        text += _said(second.cost, objective)
-    imagined = next((one for one in ranked if not one.today), None)
-    if imagined:
+    today = [one for one in found if one.today]
+    best = today[0]
+    equal = [one.replayed.design.name for one in today if one.cost == best.cost]
+    if len(equal) > 1:
+        text = f"{objective}: nothing to choose between {', '.join(equal)} {_said(best.cost, objective)}"
+    else:
+        text = f"{objective}: {equal[0]} {_said(best.cost, objective)}"
+        clear = len(today) > 1 and best.cost.high is not None and best.cost.below(today[1].cost.low or 0)
+        if len(today) > 1:
+            next_ = today[1]
+            text += f"; {'then' if clear else 'not told apart from'} {next_.replayed.design.name} "
+            text += _said(next_.cost, objective)
+    imagined = next((one for one in found if not one.today), None)
+    if imagined and imagined.cost.value < best.cost.value:
         text += f"; of designs no kernel has, {imagined.replayed.design.name} {_said(imagined.cost, objective)}"
+    elif imagined:
+        text += "; no design that was only thought of would be better"
     return text
 
 

@@ -17,7 +17,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core
 from uffdlab.sim.designs import Design
-from uffdlab.sim.engine import LEVELS, PAGE_BYTES, Range
+from uffdlab.sim.engine import LEVELS, MOST_TOUCHES, PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import Workload, populated_range
 
@@ -52,6 +52,9 @@ class Snapshot:
             raise UffdlabError(f"{self.reports_per_s} reports of {self.report_pages} pages a second cannot be made")
         if not 0 < self.bytes_per_s < 1e15:
             raise UffdlabError(f"{self.bytes_per_s} B/s is no bandwidth: choose more than 0")
+        longest_s = self.memory.span_bytes / self.bytes_per_s
+        if (self.guest_writes_per_s + self.reports_per_s) * longest_s > MOST_TOUCHES:
+            raise UffdlabError(f"{longest_s:.3g} s of so many writes would take more than an hour to count: write less")
 
 
 @dataclass(frozen=True)

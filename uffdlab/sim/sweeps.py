@@ -14,7 +14,7 @@ import pandas as pd
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import Design, named
+from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.latency import bars
 from uffdlab.sim.workloads import Shape, Workload, expect, sweep
@@ -27,7 +27,7 @@ DECIDED = Workload(16 * GIB, writes=2_000)
 
 def chosen(designs: Designs) -> list[Design]:
     """Return designs, those named by their names."""
-    return [named(one) if isinstance(one, str) else one for one in designs]
+    return [record_of(one) for one in designs]
 
 
 def df_stop_time(
@@ -72,6 +72,8 @@ def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFra
     rows = []
     for design in chosen(designs):
         found = bars(expect(design, workload), costs, _faulting)
+        if not found:
+            raise UffdlabError(f"no write of this workload asks the kernel anything under {design.name}: write more")
         everything, slower = sum(one.count for one in found), 1.0
         for one in found:
             share = one.count / everything
@@ -113,10 +115,11 @@ def df_decision(
     works = [
         replace(base, populated=step / (steps - 1), cluster_pages=1 << power)
         for power in range(0, 19, 2)
+        if 1 << power <= base.pages
         for step in range(steps)
     ]
-    if len(designs) < 2:
-        raise UffdlabError("a decision is between two designs or more")
+    if len(designs) < 2 or steps < 2:
+        raise UffdlabError("a decision is between two designs or more, at two fractions or more")
     vectors = (costs.vector, *costs.draws)
     swept = {design.name: sweep(design, works, vectors) for design in chosen(designs)}
     rows = []

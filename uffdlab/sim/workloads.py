@@ -17,7 +17,7 @@ from typing import get_args
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
-from uffdlab.sim.designs import Design
+from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import (
     LEVELS,
     MOST_TOUCHES,
@@ -102,9 +102,9 @@ class Result:
         return ledgers.total([self.protect, self.touches])
 
 
-def run(design: Design, workload: Workload, engine: Core | None = None) -> Result:
+def run(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
     """Run a workload page by page. Raises UffdlabError where its state would need more memory than there is."""
-    work = workload
+    work, design = workload, record_of(design)
     if work.reads + work.writes > MOST_TOUCHES:
         touches = work.reads + work.writes
         raise UffdlabError(f"{touches:.3g} touches would take more than an hour: ask for expected values instead")
@@ -140,9 +140,9 @@ def populated_range(design: Design, work: Workload, touches: int, engine: Core |
     return memory
 
 
-def expect(design: Design, workload: Workload, engine: Core | None = None) -> Result:
+def expect(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
     """Return expected values in closed form: uniform touches, clusters a power of two up to 1 GiB, whole 2 MiB."""
-    at, work = engine or core(), workload
+    at, work, design = engine or core(), workload, record_of(design)
     _check_expected(design, work)
     names = ledgers.events()
     count = at.call("ul_shapes")
