@@ -230,6 +230,9 @@ def test_the_text_table_fits_a_mail(tmp_path: Path) -> None:
 
 
 def test_the_markdown_table_lists_what_is_decided_and_counts_the_rest(tmp_path: Path) -> None:
-    text = claims.markdown_table(claims.verdicts(dataset(tmp_path / "d", states=hugetlb(True, True))))
+    found = claims.verdicts(dataset(tmp_path / "d", states=hugetlb(True, True)))
+    text = claims.markdown_table(found)
     assert "| `hugetlb-needs-feature` | DH 1 |" in text
-    assert "18 more claims are not decided yet" in text
+    open_ = sum(one.verdict == "not decided" for one in found)
+    assert 18 <= open_ <= 19, "what the committed costs decide is one of them"
+    assert f"{open_} more claims are not decided yet" in text
