@@ -29,19 +29,22 @@ def _agree(exact: list[float], expected: float, what: str) -> None:
     )
 
 
-@settings(slow, max_examples=40)
+# The same examples every time: forty runs are a sample, and a sample may be an odd one.
+@settings(slow, max_examples=40, derandomize=True)
 @given(
     designs(),
     st.sampled_from([2 << 20, 16 << 20, 96 << 20]),
     # Such that a 2 MiB is neither nearly always empty nor nearly never.
     st.sampled_from([(0.0, 1), (1.0, 1), (0.001, 1), (0.02, 8), (0.3, 512), (0.6, 1024)]),
-    st.integers(0, 600),
-    st.integers(0, 600),
+    st.sampled_from([0, 1, 4]),
+    st.sampled_from([0, 1, 4]),
 )
 def test_exact_runs_average_to_what_is_expected(
     design: Design, span: int, written: tuple[float, int], reads: int, writes: int
 ) -> None:
     populated, cluster = written
+    # So many for each 2 MiB that it is neither nearly always touched nor nearly never.
+    reads, writes = (number * max(1, span // (4 << 20)) for number in (reads, writes))
     if design.leaf != "pte":
         span = {"pmd": 96 << 20, "pud": 2 << 30}[design.leaf]
         cluster = max(cluster, {"pmd": 512, "pud": 512 * 512}[design.leaf])
