@@ -197,15 +197,14 @@ class Naive:
         self.settled(level, page, False)
 
     def touch_all(self, first: int, count: int, write: bool) -> None:
-        for page in range(self.first + first, self.first + first + count):
+        for page in range(self.first + first, self.first + first + count, SPAN[self.leaf]):
             self.touch(page, write)
 
     def prefault(self) -> None:
         if self.d.prefault == "nothing":
             return
         kept = Counter({name: self.ledger[name] for name in ("traps", "reads", "lock_vma")})
-        for page in range(self.first, self.end, SPAN[self.leaf]):
-            self.touch(page, False)
+        self.touch_all(0, self.end - self.first, False)
         if self.d.prefault == "populate read":
             self.ledger["populated"] += len({self.found_at(page) for page in range(self.first, self.end)})
             for name in ("traps", "reads", "lock_vma"):

@@ -101,6 +101,15 @@ def test_small_ranges_count_what_plain_tables_count(design: Design, start: int, 
     compare(design, start, pages, done)
 
 
+@settings(slow, max_examples=80)
+@given(designs(), st.sampled_from([0, PMD, 511 * PUD]), st.integers(1, 8), steps)
+def test_huge_pages_of_hugetlb_count_what_plain_tables_count(
+    design: Design, start: int, pages: int, done: Steps
+) -> None:
+    assume(design.leaf != "pte")
+    compare(design, start, pages * {"pmd": PMD, "pud": PUD}[design.leaf], done)
+
+
 BIG = tuple(name for name in OPERATIONS if name not in ("touch_all", "prefault", "save"))
 
 
@@ -314,6 +323,7 @@ def test_every_operation_is_set_aside_for() -> None:
     memory.protect()
     for number in range(500):
         memory.discard(number * (1 << 19) + 5, 1 << 18)
+    assert memory.ledger()["calls"] == 500
 
 
 def test_zeropages_that_become_protected_interrupt_nobody() -> None:

@@ -51,6 +51,15 @@ def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
     assert passed[-1] == 1
 
 
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "unprotected"])
+@pytest.mark.parametrize("writes", [0, 40_000])
+def test_everything_is_saved_once(name: str, writes: float) -> None:
+    span = {"pte": 64 << 20, "pmd": 128 << 20, "pud": 4 << 30}[DESIGNS[name].leaf]
+    story = tell(DESIGNS[name], Snapshot(Workload(span, 1.0), guest_writes_per_s=writes, bytes_per_s=span * 2))
+    left = story.moments[-1].saved_kib - (span >> 10)
+    assert left == 0, "a page that a handler saved is not read again, and none is left out"
+
+
 def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_that_remembers() -> None:
     snapshot = Snapshot(
         Workload(64 << 20, 1.0), guest_writes_per_s=30_000, bytes_per_s=5e7, reports_per_s=20, report_pages=512

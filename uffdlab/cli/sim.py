@@ -163,6 +163,7 @@ def _counted(count: float) -> str:
 def _text(result: Result, costs: Costs) -> str:
     from uffdlab.units import format_ns, format_size
 
+    costs = costs.in_unit("ns")
     lines = [f"{result.design.name}: {result.design.about}"]
     for name, ledger in (("protect", result.protect), ("touches", result.touches)):
         if not any(ledger.values()):

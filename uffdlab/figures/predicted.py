@@ -39,7 +39,7 @@ def look_of(design: str) -> tuple[str, str, str]:
 
 
 def _origins(costs: Costs) -> list[str]:
-    return [f"predicted: {costs.words()}", costs.origin]
+    return [f"predicted: {costs.in_unit('ns').words()}", costs.origin]
 
 
 def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, said: list[str], **where: Any) -> None:
@@ -284,7 +284,8 @@ def plot_decision(
     base = base or sim.sweeps.DECIDED
     caption = (
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
-        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them."
+        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. Of those "
+        "within 0.1 % of one another the first of the legend stands for all."
     )
     style.styled(figure, caption, _origins(costs), (520, 640), {"x": "%", "y": "B"})
     figure.update_xaxes(title_text="populated, %", range=[-6, 106])

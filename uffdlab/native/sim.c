@@ -392,11 +392,12 @@ static void touch_uniform(struct ul_sim *sim, uint32_t *slot, int level, uint64_
 	struct outcome o = decide(&sim->design, entry, found, write, 1);
 	struct shape shape = { .write = write, .entry = entry, .to = o.to };
 	int last = KIND(entry) == MARKER && sim->design.spread == UL_SPREAD_LAST;
+	uint64_t pages = entries(level - sim->design.leaf);
 	uint64_t above = 0; /* touches that found the entry further up */
 
 	if (o.hit) {
 		shape.from = found;
-		add_touches(sim, shape, pages_of(level));
+		add_touches(sim, shape, pages);
 		return;
 	}
 	for (int from = found; from >= o.to; from--) {
@@ -415,9 +416,9 @@ static void touch_uniform(struct ul_sim *sim, uint32_t *slot, int level, uint64_
 		}
 		add_touches(sim, shape, touches);
 	}
-	/* The other pages of a huge one find it there. */
+	/* Of a huge page of THP, which a program cannot see, the other 4 KiB are touched too. */
 	shape = (struct shape){ .write = write, .entry = o.next, .from = o.to, .to = o.to };
-	add_touches(sim, shape, pages_of(level) - above);
+	add_touches(sim, shape, pages - above);
 	*slot = UNIFORM(o.next, level - o.to);
 }
 
@@ -449,9 +450,10 @@ int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write)
 			page += pages_of(level);
 			continue;
 		}
-		error = touch(sim, page++, write);
+		error = touch(sim, page, write);
 		if (error)
 			return error;
+		page += pages_of(sim->design.leaf);
 	}
 	return UL_OK;
 }

@@ -100,7 +100,7 @@ static void prefault(struct expect *e, struct class *c)
 		add(e, shape, c->count * units(c, from) - above);
 		above = c->count * units(c, from);
 	}
-	/* The loop reads one byte of each page: of a huge page of THP, which it cannot see, one of each 4 KiB. */
+	/* One byte of each page; of a huge page of THP, which a program cannot see, one of each 4 KiB. */
 	shape = (struct shape){ .entry = o.next, .from = o.to, .to = o.to };
 	add(e, shape, pages / (double)entries(e->d->leaf) - above);
 	if (o.hit)

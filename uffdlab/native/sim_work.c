@@ -136,22 +136,6 @@ int32_t ul_populate_bits(struct ul_sim *sim, const uint8_t *bits, uint64_t count
 
 /* --- pre-faulting ------------------------------------------------------------------------------------------------- */
 
-/* One byte of each page, whatever its size. */
-static int read_pages(struct ul_sim *sim, uint64_t page, uint64_t end)
-{
-	uint64_t step = pages_of(sim->design.leaf);
-
-	if (step == 1)
-		return touch_range(sim, page, end, 0);
-	for (; page < end; page += step) {
-		int error = touch(sim, page, 0);
-
-		if (error)
-			return error;
-	}
-	return UL_OK;
-}
-
 /* Populating by a system call faults like reading does, without the processor's exceptions. */
 static int populate_read(struct ul_sim *sim, uint64_t page, uint64_t end)
 {
@@ -164,7 +148,7 @@ static int populate_read(struct ul_sim *sim, uint64_t page, uint64_t end)
 	vma_locks = sim->ledger[UL_LOCK_VMA];
 	for (uint32_t i = 0; i < SHAPES; i++)
 		shapes[i] = sim->shapes[i];
-	error = read_pages(sim, page, end);
+	error = touch_range(sim, page, end, 0);
 	settle_ledger(sim);
 	for (uint32_t i = 0; i < SHAPES; i++)
 		sim->shapes[i] = shapes[i];
@@ -185,7 +169,7 @@ int32_t ul_prefault(struct ul_sim *sim, uint64_t first, uint64_t count)
 		return UL_BAD;
 	switch (sim->design.prefault) {
 	case UL_READ_LOOP:
-		return read_pages(sim, page, page + count);
+		return touch_range(sim, page, page + count, 0);
 	case UL_POPULATE_READ:
 		return populate_read(sim, page, page + count);
 	default:
@@ -199,7 +183,7 @@ int32_t ul_touch_stride(struct ul_sim *sim, uint64_t stride, int32_t write)
 {
 	if (!stride)
 		return UL_BAD;
-	if (stride == 1)
+	if (stride == pages_of(sim->design.leaf))
 		return touch_range(sim, sim->start, sim->end, !!write);
 	for (uint64_t page = sim->start; page < sim->end; page += stride) {
 		int error = touch(sim, page, !!write);

@@ -74,7 +74,7 @@ def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
     """
     datasets.check_out(out)
     found = phases(data)
-    if {one.unseen for one in found if one.warm_ns} != {False, True}:
+    if {one.unseen for one in found if one.warm_ns and one.cold_ns} != {False, True}:
         raise UffdlabError(
             f"dataset {data.id!r} has no times that costs could be fitted on and tried on: measure --suite full"
         )

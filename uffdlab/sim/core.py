@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from uffdlab import native
 from uffdlab.errors import UffdlabError
 
+_ZEROED_AT_ONCE = 1 << 20  # bytes
+
 
 class Core(Protocol):
     """What the two have in common. An address is an integer; memory taken is zeroed, and lives as long as the core."""
@@ -112,7 +114,8 @@ class WebAssembly:
         module = wasmtime.Module(self._store.engine, native.simulator_wasm())
         self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._memory = self._exports["memory"]
-        self._top = int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
+        self._base = int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
+        self._top = self._base
         self._taken: list[tuple[int, int]] = []
 
     def call(self, function: str, *args: float) -> Any:
@@ -135,18 +138,14 @@ class WebAssembly:
                 ) from error
         self._taken.append((address, end))
         self._top = end
-        self.write(address, bytes(end - address) if end - address < 1 << 20 else b"")
-        if end - address >= 1 << 20:
-            for at in range(address, end, 1 << 20):
-                self.write(at, bytes(min(1 << 20, end - at)))
+        for at in range(address, end, _ZEROED_AT_ONCE):
+            self.write(at, bytes(min(_ZEROED_AT_ONCE, end - at)))
         return address
 
     def give(self, address: int) -> None:
         """Take memory back: the last that was taken is free again."""
         self._taken = [one for one in self._taken if one[0] != address]
-        self._top = max(
-            (end for _, end in self._taken), default=int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
-        )
+        self._top = max((end for _, end in self._taken), default=self._base)
 
     def read(self, address: int, size: int) -> bytes:
         """Return bytes."""

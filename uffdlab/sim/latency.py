@@ -22,7 +22,7 @@ class Bar:
     cost: Estimate
 
 
-def bars(result: Result, costs: Costs, wanted: Wanted = lambda shape: True) -> list[Bar]:
+def bars(result: Result, costs: Costs, wanted: Wanted) -> list[Bar]:
     """Return the touches of a result by shape, cheapest first; only shapes that are wanted."""
     found = []
     for code, count in result.shapes.items():
@@ -31,13 +31,3 @@ def bars(result: Result, costs: Costs, wanted: Wanted = lambda shape: True) -> l
             ledger = shape_ledger(result.design, code, result.workload.other_cpus)
             found.append(Bar(shape, count, costs.price(ledger)))
     return sorted(found, key=lambda bar: bar.cost.value)
-
-
-def quantile(found: list[Bar], share: float) -> Estimate | None:
-    """Return the cost within which that share of the touches stays; None without touches."""
-    left = share * sum(bar.count for bar in found)
-    for bar in found:
-        left -= bar.count
-        if left <= 0:
-            return bar.cost
-    return found[-1].cost if found else None

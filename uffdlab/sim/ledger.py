@@ -60,8 +60,7 @@ def filled_kib(ledger: Ledger) -> float:
     return 4 * (pages - ledger["pages_freed"])
 
 
-def price(ledger: Mapping[str, float], costs: Mapping[str, float], engine: Core | None = None) -> float:
+def price(ledger: Mapping[str, float], costs: Mapping[str, float]) -> float:
     """Return the sum of counts times costs, added up by the core in the order of the events."""
-    at = engine or core()
-    with at.lent(pack(ledger)) as counted, at.lent(pack(costs)) as vector:
-        return float(at.call("ul_price", counted, vector))
+    with core().lent(pack(ledger)) as counted, core().lent(pack(costs)) as vector:
+        return float(core().call("ul_price", counted, vector))

@@ -109,11 +109,6 @@ def _told(ledger: Ledger) -> int:
     return int(ledger["events_wp"] + ledger["events_missing"])
 
 
-def _saved(ledger: Ledger, snapshot: Snapshot) -> int:
-    """Return how many pages the saver's own ioctls resolved."""
-    return int(ledger["resolves"] - _told(ledger)) * snapshot.piece_pages
-
-
 class _Rate:
     """What happens so often a second, in whole numbers."""
 
@@ -129,17 +124,19 @@ class _Rate:
 
 
 def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
-    unit = 512 ** max(1, LEVELS.index(memory.design.leaf))
+    leaf = 512 ** LEVELS.index(memory.design.leaf)
+    unit = max(512, leaf)
     step = -(-memory.pages // STEPS // unit) * unit or unit
-    saved, told, elapsed, moments = 0, 0, 0.0, []
+    saved, handled, elapsed, moments = 0, 0, 0.0, []
     writes, reports = _Rate(snapshot.guest_writes_per_s), _Rate(snapshot.reports_per_s)
     chance = random.Random(snapshot.memory.seed)
     for number, first in enumerate(range(0, memory.pages, step)):
         count = min(step, memory.pages - first)
         before = memory.ledger()
         memory.save(first, count, skip_holes=snapshot.saver == "skips holes", piece_pages=snapshot.piece_pages)
-        # What handlers of events saved went out as well.
-        pages = _saved(memory.ledger(), snapshot) - _saved(before, snapshot) + told
+        after = memory.ledger()
+        # The saver reads each page it saves once; what a handler saved since the last step went out as well.
+        pages = int(after["reads"] - before["reads"]) * leaf + handled * leaf
         saved += pages
         took = pages * PAGE_BYTES / snapshot.bytes_per_s
         elapsed += took
@@ -148,8 +145,7 @@ def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
             memory.discard(free * snapshot.report_pages, snapshot.report_pages)
         memory.touch_many(writes.due(took), "uniform", write=True, seed=snapshot.memory.seed + 7 + number)
         now, counted = memory.memory(), memory.ledger()
-        told = _told(counted) - _told(before)
-        events = _told(counted)
+        events, handled = _told(counted), _told(counted) - _told(after)
         share = (first + count) / memory.pages
         moments.append(Moment(share, elapsed, saved * 4, events, now.tables_kib, now.pages_kib))
     return moments

@@ -22,6 +22,7 @@ from uffdlab.sim.workloads import Shape, Workload, expect, sweep
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 GIB = 1 << 30
+TIE = 1e-3
 DECIDED = Workload(16 * GIB, writes=2_000)
 
 
@@ -108,8 +109,9 @@ def df_decision(
 ) -> pd.DataFrame:
     """Return the cheapest design by populated fraction and clustering.
 
-    Columns: ``best``, its ``cost``, the ``second``, the ``ratio`` of the two, and ``clear``: whether the whole interval
-    of that ratio lies above 1. ``base`` has the span and the later touches.
+    Columns: ``best``, its ``cost``, ``ties`` (those within 0.1 % of it, the first of which it is), the ``second`` (the
+    cheapest of the others), the ``ratio`` of the two, and ``clear``: whether the whole interval of that ratio lies
+    above 1. ``base`` has the span and the later touches.
     """
     base = base or DECIDED
     works = [
@@ -125,12 +127,15 @@ def df_decision(
     rows = []
     for number, work in enumerate(works):
         judged = {name: _judged(found[number], objective) for name, found in swept.items()}
-        best, second, *_ = sorted(judged, key=lambda name: judged[name][0])
+        least = min(value for value, *_ in judged.values())
+        ties = [name for name in judged if judged[name][0] <= least * (1 + TIE)]
+        others = sorted((name for name in judged if name not in ties), key=lambda name: judged[name][0])
+        best, second = ties[0], (others or ties[1:])[0]
         row = {"populated": work.populated, "cluster_pages": work.cluster_pages, "best": best, "second": second}
         ratios = [a / b for a, b in zip(judged[second], judged[best], strict=True)]
         # Memory is counted, and counts are exact.
-        clear = ratios[0] > 1 if objective == "memory" else costs.spread(ratios).above(1)
-        rows.append(row | {"cost": judged[best][0], "ratio": ratios[0], "clear": clear})
+        clear = bool(others) and (objective == "memory" or costs.spread(ratios).above(1))
+        rows.append(row | {"ties": ", ".join(ties), "cost": judged[best][0], "ratio": ratios[0], "clear": clear})
     return pd.DataFrame(rows)
 
 
