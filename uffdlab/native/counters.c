@@ -102,7 +102,7 @@ int ul_pt_reclaim(void)
 	if (!ret)
 		ret = ul_counters(&full);
 	if (!ret)
-		ret = ul_discard(addr, len, len);
+		ret = ul_discard(addr, len, len, &ns);
 	if (!ret)
 		ret = ul_counters(&after);
 	ul_unmap(addr, len);

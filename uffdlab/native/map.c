@@ -88,14 +88,16 @@ int ul_unmap(uint64_t addr, uint64_t len)
 }
 
 /* MADV_DONTNEED in calls of `piece` bytes: CONFIG_PT_RECLAIM frees a PTE table only when one call covers it. */
-int ul_discard(uint64_t addr, uint64_t len, uint64_t piece)
+int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns)
 {
-	if (!piece)
-		return -EINVAL;
-	for (uint64_t at = 0; at < len; at += piece)
+	uint64_t start = ul_now_ns();
+	int ret = piece ? 0 : -EINVAL;
+
+	for (uint64_t at = 0; at < len && !ret; at += piece)
 		if (madvise((void *)(uintptr_t)(addr + at), len - at < piece ? len - at : piece, MADV_DONTNEED))
-			return -errno;
-	return 0;
+			ret = -errno;
+	*ns = ul_now_ns() - start;
+	return ret;
 }
 
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)

@@ -42,7 +42,7 @@ enum {
 };
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr);
 int ul_unmap(uint64_t addr, uint64_t len);
-int ul_discard(uint64_t addr, uint64_t len, uint64_t piece);
+int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
 
 /* touch.c: a fault the kernel answers with SIGBUS ends the touching with -EFAULT */

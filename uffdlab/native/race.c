@@ -60,11 +60,11 @@ static void *discard_pages(void *arg)
 {
 	struct ul_race *race = arg;
 	const struct ul_race_plan *plan = &race->plan;
-	uint64_t seed = plan->seed;
+	uint64_t seed = plan->seed, ns;
 
 	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
 		uint64_t page = ul_next_random(&seed) % plan->pages;
-		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes, plan->page_bytes);
+		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes, plan->page_bytes, &ns);
 
 		if (ret) {
 			__atomic_store_n(&race->stats.discard_error, -ret, __ATOMIC_SEQ_CST);

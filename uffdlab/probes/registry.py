@@ -39,6 +39,7 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
     "faults": ("FaultsSpec", {"faults": "FIELDS", "fault_latencies": "LATENCY_FIELDS"}),
     "zeropages": ("ZeropagesSpec", {"zeropages": "FIELDS"}),
     "resolve": ("ResolveSpec", {"resolves": "FIELDS"}),
+    "entries": ("EntriesSpec", {"entries": "FIELDS"}),
     "equality": ("EqualitySpec", {"equality": "FIELDS"}),
     "atomicity": ("AtomicitySpec", {"races": "FIELDS"}),
     "tracking": ("TrackingSpec", {"tracking": "FIELDS"}),

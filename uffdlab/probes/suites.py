@@ -16,6 +16,7 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
+from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
 from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
@@ -210,6 +211,31 @@ _RESOLVES = (
     *(ResolveSpec(state, GIB, PAGE, 2 * MIB, repeats=2) for state in ("zeropage", "huge_zeropage", "huge_page")),
     *(ResolveSpec(state, GIB, 2 * MIB, 2 * MIB, repeats=2) for state in ("huge_zeropage", "huge_page")),
 )
+# Sizes twice or more: costs are fitted on one and tried on the other.
+_ENTRIES = (
+    *(EntriesSpec("anon", "empty", True, size, repeats=3) for size in (64 * MIB, 256 * MIB, GIB)),
+    *(EntriesSpec("anon", c, False, size, repeats=3) for c in ("read", "written") for size in (64 * MIB, 256 * MIB)),
+    *(
+        EntriesSpec("anon", c, markers, size, 2 * MIB, repeats=3)
+        for c in ("read", "written")
+        for markers in (False, True)
+        for size in (256 * MIB, GIB)
+    ),
+    *(EntriesSpec("anon_thp", c, False, s, repeats=3) for c in ("read", "written") for s in (256 * MIB, GIB)),
+    *(
+        EntriesSpec("hugetlb_2m_private", size_bytes=size, stride_bytes=2 * MIB, repeats=3)
+        for size in (16 * GIB, 64 * GIB)
+    ),
+    *(
+        EntriesSpec("hugetlb_1g_private", size_bytes=size, stride_bytes=GIB, repeats=3)
+        for size in (64 * GIB, 512 * GIB)
+    ),
+    *(
+        EntriesSpec("hugetlb_2m_private", "written", size_bytes=size, stride_bytes=2 * MIB, repeats=3)
+        for size in (256 * MIB, GIB)
+    ),
+    EntriesSpec("hugetlb_1g_private", "written", size_bytes=GIB, stride_bytes=GIB, repeats=3),
+)
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
 # Without a loss, seven children of so many trials bound the rate below one per million: 3.69 / (7 * 34 * 16384).
 _ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 34, 2
@@ -299,6 +325,7 @@ SUITES: dict[str, Suite] = {
                 Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
+                Work("entries", _ENTRIES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
                 Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),

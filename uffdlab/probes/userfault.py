@@ -151,10 +151,12 @@ class Range:
         check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
         return int(ns[0])
 
-    def discard(self, piece_bytes: int | None = None) -> None:
-        """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``."""
-        _, lib = native.probe()
-        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length))
+    def discard(self, piece_bytes: int | None = None) -> int:
+        """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``. Returns ns."""
+        ffi, lib = native.probe()
+        ns = ffi.new("uint64_t *")
+        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length, ns))
+        return int(ns[0])
 
     def state(self, offset: int) -> PageState:
         """Ask the kernel about the page at ``offset`` without touching it."""

@@ -42,7 +42,7 @@ class Phase:
 
 def phases(data: Dataset) -> list[Phase]:
     """Return every phase of a campaign that the simulator has operations for."""
-    found = (*_protected(data), *_faulted(data), *_resolved(data))
+    found = (*_protected(data), *_faulted(data), *_resolved(data), *_operated(data))
     return [one for one in found if _asks_the_kernel(one.ledger)]
 
 
@@ -195,6 +195,48 @@ def _resolve_ledgers(state: str, size_kib: int, piece_kib: int, stride_kib: int)
             for first in range(offset, pages - piece + 1, stride):
                 memory.unprotect(first, piece)
             found[name] = memory.ledger()
+    return found
+
+
+# --- probe entries ---------------------------------------------------------------------------------------------------
+
+_ENTRY_COLUMNS = ("block", "cold", "backing", "content", "markers", "size_kib", "stride_kib", "operation")
+_ENTRY_MEASURES = ("took_ns", "table_growth_kib", "rss_growth_kib")
+_UNSEEN_ENTRIES_KIB = {256 << 10, 16 << 20}
+
+
+def _operated(data: Dataset) -> Iterator[Phase]:
+    rows = data.rows("entries", (*_ENTRY_COLUMNS, *_ENTRY_MEASURES))
+    grown = {"tables_kib": "table_growth_kib", "filled_kib": "rss_growth_kib"}
+    for key, group in rows.groupby(["backing", "content", "markers", "size_kib", "stride_kib"]):
+        backing, content, markers, size_kib, stride_kib = _values(key)
+        held = f"{content}{' and markers' if markers else ''}, one per {stride_kib} KiB of {size_kib}"
+        ledgers = _operation_ledgers(backing, content, bool(markers), int(size_kib), int(stride_kib))
+        for operation, ledger in ledgers.items():
+            passed = group[group.operation == operation]
+            unseen = size_kib in _UNSEEN_ENTRIES_KIB
+            yield _phase(f"{operation} {backing} {held}", passed, "took_ns", ledger, unseen, grown)
+
+
+@cache
+def _operation_ledgers(backing: str, content: str, markers: bool, size_kib: int, stride_kib: int) -> dict[str, Ledger]:
+    design = design_on(backing, "pte_marker" if markers else "unprotected")
+    stride, pages = stride_kib // 4, size_kib // 4
+    memory = Range(design, size_kib * 1024, touches=0 if content == "empty" else pages // stride + 16)
+    if content != "empty":
+        memory.touch_stride(stride, write=content == "written")
+    operations = {
+        "protect": memory.protect,
+        "protect again": memory.protect,
+        "unprotect": memory.unprotect,
+        "protect once more": memory.protect,
+        "discard": memory.discard,
+    }
+    found = {}
+    for name, operate in operations.items():
+        memory.start_phase()
+        operate()
+        found[name] = memory.ledger()
     return found
 
 
