@@ -13,6 +13,14 @@ SPAN = (1, 512, 512 * 512, 512**3)  # pages that an entry of a PTE, PMD, PUD tab
 LEVEL = {"pte": 0, "pmd": 1, "pud": 2}
 NAME = ("pte", "pmd", "pud")
 FILLED = ("filled_zero", "filled_huge_zero")
+ZAPPED = {
+    (0, 0, "zeropage"): "zapped_zero",
+    (0, 1, "zeropage"): "zapped_huge_zero",
+    (0, 0, "page"): "zapped_pages",
+    (0, 1, "page"): "zapped_huge_pages",
+    (1, 1, "page"): "zapped_pmd",
+    (2, 2, "page"): "zapped_pud",
+}
 ZEROPAGE, PAGE = ("zeropages", "huge_zeropages"), ("pages", "huge_pages", "gigantic_pages")
 
 
@@ -225,7 +233,10 @@ class Naive:
                 self.lower(level, page)
                 continue
             fills = call == "protect" and kind == "empty" and self.d.empty != "stays"
-            self.ledger[f"visited_{NAME[level]}"] += not fills
+            passes = kind == "empty" and (level > 0 or call == "discard" or fills)
+            zaps = call == "discard" and not (kind == "marker" and self.d.survives)
+            self.ledger[f"visited_{NAME[level]}"] += not (passes or zaps)
+            self.ledger["asked_pte"] += call == "protect" and kind == "empty" and level == 0
             if level == 0 and page // 512 not in tables:
                 tables.add(page // 512)
                 self.ledger["lock_pte"] += 1
@@ -254,10 +265,10 @@ class Naive:
         for level, page, kind, protected, end in self.part(first, count, "protect"):
             if kind == "empty" and self.d.empty != "stays":
                 self.fill(level, page)
-            elif kind in ("zeropage", "page") and not protected:
+            elif kind in ("zeropage", "page"):
                 self.put(level, page, kind, True)
                 self.ledger[self.named("protected", level, kind)] += 1
-                self.flushing |= kind == "page"
+                self.flushing |= kind == "page" and not protected
             if kind != "marker" or end - page == SPAN[level]:
                 self.owed.update(range(page, end))
         self.ends()
@@ -274,6 +285,7 @@ class Naive:
                 self.lower(self.find(at)[0], at)
             self.put(to, at, self.d.empty, True)
             self.ledger[f"visited_{NAME[to]}"] += 1
+            self.ledger["asked_pte"] += to == 0 < level
             self.ledger["lock_pte"] += to == 0 < level and at % 512 == 0
             self.ledger[f"markers_{NAME[to]}" if self.d.empty == "marker" else FILLED[to]] += 1
             if self.d.empty == "zeropage" and to == 1:
@@ -282,11 +294,11 @@ class Naive:
     def unprotect(self, first: int, count: int) -> None:
         self.armed &= not (first == 0 and count == self.end - self.first)
         self.ledger.update(resolves=1, lock_mmap=1)
-        for level, page, kind, protected, end in self.part(first, count, "unprotect"):
+        for level, page, kind, _, end in self.part(first, count, "unprotect"):
             if kind == "marker":
                 del self.entries[level, page // SPAN[level]]
                 self.ledger["markers_cleared"] += 1
-            elif protected:
+            elif kind != "empty":
                 self.put(level, page, kind, False)
                 self.ledger[self.named("resolved", level, kind)] += 1
             self.owed.difference_update(range(page, end))
@@ -297,17 +309,19 @@ class Naive:
         for level, page, kind, protected, end in self.part(first, count, "discard"):
             if kind in ("zeropage", "page"):
                 self.flushing = True
+                self.ledger[ZAPPED[self.leaf, level, kind]] += 1
                 self.ledger["pages_freed"] += SPAN[level] * (kind == "page")
                 self.ledger["freed_pte"] += level == 1 and self.leaf == 0 and self.d.deposit
             if self.d.survives:
                 if protected:
                     self.put(level, page, "marker", True)
+                    self.ledger[f"markers_{NAME[level]}"] += kind != "marker"
                 elif kind != "empty":
                     del self.entries[level, page // SPAN[level]]
                 continue
             if kind != "empty":
                 del self.entries[level, page // SPAN[level]]
-            self.ledger["markers_cleared"] += kind == "marker"
+            self.ledger["zapped_markers"] += kind == "marker"
             self.owed.difference_update(range(page, end))
         if self.d.pt_reclaim:
             self.reclaim(self.first + first, self.first + first + count)

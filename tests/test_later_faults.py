@@ -11,7 +11,8 @@ import pytest
 from uffdlab.backing import GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import features, settings
-from uffdlab.probes import equality, faults, published, resolve, zeropages
+from uffdlab.probes import entries, equality, faults, published, resolve, zeropages
+from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import EqualitySpec
 from uffdlab.probes.faults import FaultsSpec
 from uffdlab.probes.needs import Needs
@@ -73,6 +74,15 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: ZeropagesSpec("hugetlb_1g_private"), "not a positive multiple of 1048576 KiB"),
         (lambda: ResolveSpec(state="cloud"), "unknown state 'cloud'"),
         (lambda: ResolveSpec(piece_bytes=100), "whole pages of 4 KiB"),
+        (lambda: EntriesSpec("shmem"), "unknown backing 'shmem'"),
+        (lambda: EntriesSpec(content="cloud"), "unknown content 'cloud'"),
+        (lambda: EntriesSpec("anon_thp", size_bytes=MIB), "not a positive multiple of anon_thp's 2048 KiB"),
+        (lambda: EntriesSpec(stride_bytes=100), "not a whole number of anon's 4 KiB pages"),
+        (
+            lambda: EntriesSpec("hugetlb_2m_private", "read", stride_bytes=2 * MIB),
+            "hugetlb has no zeropage, so that reading fills",
+        ),
+        (lambda: EntriesSpec(repeats=0), "at least one sample"),
         (lambda: ResolveSpec(piece_bytes=2 * MIB, stride_bytes=MIB), "a piece fits its stride"),
         (lambda: EqualitySpec("hugetlb_2m_private"), "unknown backing"),
         (lambda: EqualitySpec(size_bytes=4096), "not a positive multiple of 2048 KiB"),
@@ -122,6 +132,10 @@ def test_words_that_fit_no_field_are_refused(given: dict[str, str], said: str) -
         (ResolveSpec("huge_zeropage"), Needs(128, thp=True, settings={"thp_use_zero_page": "1"})),
         (ResolveSpec("huge_page"), Needs(64 * KIB + 128, thp=True)),
         (ResolveSpec("marker"), Needs(128)),
+        (EntriesSpec(), Needs(128)),
+        (EntriesSpec(content="written", stride_bytes=2 * MIB), Needs(32 * 4 + 128)),
+        (EntriesSpec("hugetlb_2m_private", "written", size_bytes=4 * MIB, stride_bytes=2 * MIB), Needs(0, {2048: 2})),
+        (EntriesSpec("anon_thp", "written"), Needs(64 * KIB + 128, thp=True, settings={"thp_use_zero_page": "1"})),
     ],
 )
 def test_needs_name_memory_huge_pages_cpus_and_settings(spec: Any, needs: Needs) -> None:
@@ -253,6 +267,7 @@ def test_two_preparations_take_turns_in_one_process() -> None:
         (faults.run, FaultsSpec(size_bytes=SIZE), "fault_latencies", faults.LATENCY_FIELDS),
         (zeropages.run, ZeropagesSpec(size_bytes=SIZE), "zeropages", zeropages.FIELDS),
         (resolve.run, ResolveSpec(size_bytes=SIZE), "resolves", resolve.FIELDS),
+        (entries.run, EntriesSpec(size_bytes=SIZE), "entries", entries.FIELDS),
         (equality.run, EqualitySpec("shmem", SIZE), "equality", equality.FIELDS),
         (published.run, PublishedSpec(2 * MIB), "published_runs", published.FIELDS),
     ],
@@ -306,6 +321,29 @@ def test_the_first_piece_of_a_huge_page_splits_it(state: str, huge: int, _huge_z
     assert [row["calls"] for row in rows] == [2, 2]
     assert [row["huge_before_pages"] for row in rows] in ([huge, 0], [None, None])
     assert [row["huge_after_pages"] for row in rows] in ([0, 0], [None, None])
+
+
+def operated(**spec: Any) -> dict[str, dict[str, Any]]:
+    _needs("WP_UNPOPULATED")
+    return {row["operation"]: row for _, row in entries.run(EntriesSpec(size_bytes=SIZE, **spec))}
+
+
+@pytest.mark.uffd
+def test_operations_on_markers_make_their_tables_once() -> None:
+    found = operated()
+    assert list(found) == list(entries.OPERATIONS)
+    assert found["protect"]["table_growth_kib"] >= 4 * SIZE // (2 * MIB)
+    assert [found[name]["table_growth_kib"] for name in list(found)[1:-1]] == [0, 0, 0]
+    assert found["discard"]["table_growth_kib"] <= 0
+    assert all(row["took_ns"] > 0 and row["rss_growth_kib"] == 0 for row in found.values())
+
+
+@pytest.mark.uffd
+def test_a_discard_gives_written_pages_back() -> None:
+    found = operated(content="written", markers=False)
+    # The kernel counts RSS in batches of a page table.
+    assert found["discard"]["rss_growth_kib"] == pytest.approx(-SIZE // KIB, abs=512)
+    assert [found[name]["table_growth_kib"] for name in list(found)[:-1]] == [0, 0, 0, 0]
 
 
 @pytest.mark.uffd

@@ -191,7 +191,8 @@ def test_protecting_twice_changes_nothing_more(design: Design, populated: float,
     assert [memory.entry(page) for page in range(0, memory.pages, max(1, memory.pages // 64))] == before
     assert memory.memory().tables_kib == tables
     changed = {name for name, n in memory.ledger().items() if n}
-    assert not {name for name in changed if name.startswith(("markers_", "protected_", "tables_", "zeropages"))}
+    # Present entries are rewritten as they stand, as the kernel does it; no translation has to go for that.
+    assert not {name for name in changed if name.startswith(("markers_", "tables_", "zeropages", "flushes", "filled"))}
 
 
 @settings(slow, max_examples=60)

@@ -74,6 +74,11 @@ def load_published() -> Dataset:
     return datasets.load(datasets.locate("published"))
 
 
+def load_calibrated() -> Dataset:
+    """Return the costs that predictions are priced with, as a dataset: with what they were tried on."""
+    return datasets.load(datasets.locate("costs-"))
+
+
 def load_mthp() -> Dataset | None:
     """Return the dataset measured with huge pages of 64 KiB; None where it is not at hand."""
     try:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import atomicity, equality, faults, hugetlb, spreading, zeropages
+from uffdlab.claims import atomicity, equality, faults, hugetlb, markers, spreading, zeropages
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -112,7 +112,8 @@ CLAIMS: tuple[Claim, ...] = (
         "protect at least 10 x faster and at least 10 x less table memory at 0 % populated: proxy hugetlb 2 MiB, "
         "prediction and prototype, each named",
         "03_pmd_pud_markers",
-        "the calibrated prediction and the prototype beside the hugetlb 2 MiB proxy",
+        "a prototype of PMD markers, beside the calibrated prediction and the hugetlb 2 MiB proxy",
+        markers.pmd_marker_wins,
     ),
     Claim(
         "pud-marker-wins",
@@ -120,7 +121,8 @@ CLAIMS: tuple[Claim, ...] = (
         "the same at the PUD level",
         "the same factors against PMD level: hugetlb 1 GiB, prediction, prototype if any",
         "03_pmd_pud_markers",
-        "the calibrated prediction beside the hugetlb 1 GiB proxy",
+        "a prototype of PUD markers, beside the calibrated prediction and the hugetlb 1 GiB proxy",
+        markers.pud_marker_wins,
     ),
     Claim(
         "prealloc-speeds-faults",
@@ -145,8 +147,9 @@ CLAIMS: tuple[Claim, ...] = (
         "spread-cost-later",
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
-        "p99 of spreading faults / PTE-marker faults above 1.25 with its whole interval, and total work of the high "
-        "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is the condition",
+        "p99 of spreading faults / PTE-marker faults above 1.25 with its whole interval: a read, a write that the "
+        "kernel resolves, one that a handler is told of (some of the three: holds if); and total work of the high "
+        "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is a condition",
         "03_pmd_pud_markers",
         "a calibrated prediction of spreading faults",
         spreading.spread_cost_later,

@@ -31,9 +31,11 @@ def add(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--list", action="store_true", help="the designs there are")
+    parser.add_argument("--list", action="store_true", help="the designs there are, and their fields")
     parser.add_argument("--design", metavar="NAME", help="which design")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of it")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of it; --list has them"
+    )
     parser.add_argument("--span", default="1GiB", metavar="SIZE", help="length of the range, up to 16TiB")
     parser.add_argument("--populated", default="0", metavar="FRACTION", help="written before protecting")
     parser.add_argument("--cluster", default="1", metavar="PAGES", help="written so many in a row")
@@ -71,12 +73,16 @@ def _list(as_json: bool) -> int:
     from dataclasses import asdict
 
     from uffdlab.sim import DESIGNS
+    from uffdlab.sim.designs import choices
 
     if as_json:
         print(json.dumps([asdict(one) for one in DESIGNS.values()], indent=1))
         return 0
     for one in DESIGNS.values():
         print(f"{one.name:<17} {one.about}")
+    print("\nfields for --set, and what they may be:")
+    for name, values in choices().items():
+        print(f"{name:<17} {', '.join(values)}")
     return 0
 
 
@@ -144,7 +150,8 @@ def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
     for name, ledger in (("protect", result.protect), ("touches", result.touches)):
         priced = costs.price(ledger)
         counted = {event: count for event, count in ledger.items() if count}
-        phases[name] = {"ledger": counted, costs.unit: priced.value, "low": priced.low, "high": priced.high}
+        ends = {f"{costs.unit}_low": priced.low, f"{costs.unit}_high": priced.high}
+        phases[name] = {"ledger": counted, costs.unit: priced.value} | ends
     return {
         "design": asdict(result.design),
         "workload": asdict(result.workload),

@@ -7,10 +7,10 @@ band, published a cross, unavailable a sentence.
 
 from __future__ import annotations
 
-from .accounts import plot_equality, plot_resolve, plot_zeropages
+from .accounts import MOMENTS, plot_equality, plot_resolve, plot_zeropages
 from .atomicity import plot_atomicity
 from .guest import plot_guest
-from .later import plot_latencies, plot_later_faults, plot_threads
+from .later import APART, plot_latencies, plot_later_faults, plot_threads
 from .occupancy import plot_occupancy
 from .populated import plot_populated
 from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
@@ -19,6 +19,8 @@ from .skip import plot_skip
 from .tracking import plot_tracking
 
 __all__ = [
+    "APART",
+    "MOMENTS",
     "plot_atomicity",
     "plot_decision",
     "plot_equality",

@@ -38,14 +38,20 @@ def _shares(data: Dataset) -> pd.DataFrame:
     return rows
 
 
-def plot_zeropages(data: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw how much of an empty range is filled with real memory; a slider goes from protecting to the resolves."""
+MOMENTS = tuple(_STEPS.values())
+
+
+def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str | None = None) -> go.Figure:
+    """Draw how much of an empty range is filled with real memory at one of the ``MOMENTS``.
+
+    Without ``when`` a slider goes from protecting to the resolves.
+    """
     rows, mine = _shares(data), _shares(here) if here else None
     found = set(zip(rows.backing, rows.huge_zeropage, strict=True))
     cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in found]
     figure = go.Figure()
     shown_at: list[str] = []
-    for step in _STEPS:
+    for step in (step for step, label in _STEPS.items() if when in (None, label)):
         for design in _FILLS:
             _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases, step)
             shown_at.append(step)
@@ -55,6 +61,8 @@ def plot_zeropages(data: Dataset, here: Dataset | None = None) -> go.Figure:
                 chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
                 _add_filled(figure, chosen, design, cases, step, here=True)
                 shown_at.append(step)
+    if when is not None:
+        figure.update_traces(visible=True)
     caption = (
         "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
         "Zeropages count as nothing. Warm samples, median over processes."
@@ -69,7 +77,7 @@ def plot_zeropages(data: Dataset, here: Dataset | None = None) -> go.Figure:
         {"method": "restyle", "args": [{"visible": [at == step for at in shown_at]}], "label": label}
         for step, label in _STEPS.items()
     ]
-    figure.update_layout(sliders=style.slider(steps, "when: ") if cases else [])
+    figure.update_layout(sliders=style.slider(steps, "when: ") if cases and when is None else [])
     if not cases:
         style.say(figure, f"{data.id} holds no account of zeropages")
     return figure

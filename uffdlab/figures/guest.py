@@ -18,8 +18,11 @@ _GUEST_GIB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 _GUEST_START = _GUEST_GIB.index(1024)  # beyond what was measured, so that a reader sees a prediction first
 
 
-def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw the time to protect an empty range against its size; a slider sets a guest's RAM and predicts for it."""
+def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: float | None = None) -> go.Figure:
+    """Draw the time to protect an empty range against its size, and predict it for a guest of ``gib`` of RAM.
+
+    Without ``gib`` a slider sets it.
+    """
     figure = go.Figure()
     for backing, rows in summaries.df_marker_times(data).groupby("backing"):
         _add_marker_times(figure, rows, str(backing), None)
@@ -29,8 +32,8 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None) -> go
     measured = len(figure.data)
     entry_costs = summaries.df_entry_costs(costs)
     for cost in summaries.records(entry_costs):
-        _add_prediction(figure, cost, _GUEST_GIB[_GUEST_START])
-    steps = [_guest_step(entry_costs, gib, measured) for gib in _GUEST_GIB]
+        _add_prediction(figure, cost, _GUEST_GIB[_GUEST_START] if gib is None else gib)
+    steps = [_guest_step(entry_costs, step, measured) for step in _GUEST_GIB if gib is None]
     caption = (
         "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that the slider "
         "sets, linear in the entries from the largest measured size. Both axes logarithmic."
@@ -72,14 +75,14 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
     )
 
 
-def _prediction(cost: Any, gib: int) -> dict[str, Any]:
+def _prediction(cost: Any, gib: float) -> dict[str, Any]:
     value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
     said = [style.time_said(value, low, high)]
     up, down = (0.0 if math.isnan(end) else end for end in (high - value, value - low))
     return {"x": [gib], "y": [value], "up": [up], "down": [down], "said": said}
 
 
-def _add_prediction(figure: go.Figure, cost: Any, gib: int) -> None:
+def _add_prediction(figure: go.Figure, cost: Any, gib: float) -> None:
     colour, symbol, name = style.BACKING_LOOK[cost.backing]
     at = _prediction(cost, gib)
     bars = {"type": "data", "symmetric": False, "array": at["up"], "arrayminus": at["down"], "width": 9}
@@ -108,4 +111,4 @@ def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, An
         "hovertext": [one["said"] for one in at],
     }
     traces = list(range(first, first + len(at)))
-    return {"method": "restyle", "args": [moved, traces], "label": format_size(gib << 30)}
+    return {"method": "restyle", "args": [moved, traces], "label": format_size(gib * 2**30)}

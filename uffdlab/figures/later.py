@@ -38,6 +38,7 @@ _LOOKS = {
 }
 _STRIDES = {4: "every page", 2048: "one per 2 MiB", 1048576: "one per 1 GiB"}
 _TOUCHES = ("first read", "first write")
+APART = tuple(_STRIDES.values())
 
 
 def _drawable(data: Dataset) -> pd.DataFrame:
@@ -131,11 +132,13 @@ _DASHES = {"plain": "solid", "async": "dash", "event": "dot"}
 _SPREAD = [key for key in _LOOKS if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
 
 
-def plot_latencies(data: Dataset, touch: str = "first write") -> go.Figure:
-    """Draw which share of touches took longer than a time, by preparation; a slider sets how far apart they are."""
+def plot_latencies(data: Dataset, touch: str = "first write", apart: str | None = None) -> go.Figure:
+    """Draw which share of touches took longer than a time, by preparation; ``apart`` says how far they are from one
+    another (one of ``APART``). Without it a slider does.
+    """
     figure = go.Figure()
     shown_at: list[int] = []
-    for stride in _STRIDES:
+    for stride in (stride for stride, label in _STRIDES.items() if apart in (None, label)):
         spread = summaries.df_latencies(data, stride, touch)
         spread = spread[spread.backing == "anon"]
         for key in _SPREAD:

@@ -38,6 +38,11 @@ def look_of(design: str) -> tuple[str, str, str]:
     return colour, symbol, name or design
 
 
+def dash_of(design: str) -> str:
+    """Return how the line of a design is dashed."""
+    return _DASHES.get(design, "dot")
+
+
 def _origins(costs: Costs) -> list[str]:
     return [f"predicted: {costs.in_unit('ns').words()}", costs.origin]
 
@@ -61,7 +66,7 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, s
         x=xs,
         y=rows.cost.tolist(),
         mode="lines+markers",
-        line={"color": colour, "width": 1.5, "dash": _DASHES.get(design, "dot")},
+        line={"color": colour, "width": 1.5, "dash": dash_of(design)},
         marker=style.marker(colour, f"{symbol}-open", 9),
         name=f"{name} (predicted)",
         legendgroup=name,
@@ -135,7 +140,7 @@ def plot_touched(
             x=(rows.touched * 100).tolist(),
             y=rows.tables_kib.tolist(),
             mode="lines+markers",
-            line={"color": colour, "width": 1.5, "dash": _DASHES.get(str(design), "dot")},
+            line={"color": colour, "width": 1.5, "dash": dash_of(str(design))},
             marker=style.marker(colour, f"{symbol}-open", 9),
             legendgroup=name,
             showlegend=False,
@@ -174,7 +179,7 @@ def plot_spreading(
             y=rows.slower.tolist(),
             error_x=style.interval(rows, "cost"),
             mode="lines+markers",
-            line={"color": colour, "width": 1.5, "shape": "vh", "dash": _DASHES.get(str(design), "dot")},
+            line={"color": colour, "width": 1.5, "shape": "vh", "dash": dash_of(str(design))},
             marker=style.marker(colour, f"{symbol}-open", 9),
             name=f"{name} (predicted)",
             customdata=[name] * len(rows),
@@ -281,7 +286,7 @@ def plot_decision(
                 text=["clearly" if clear else "but the intervals overlap"] * len(rows),
                 hovertemplate=style.HOVER,
             )
-    base = base or sim.sweeps.DECIDED
+    base = base or sim.decision.BASE
     caption = (
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
         "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. Of those "

@@ -50,8 +50,13 @@ _TOTALS_GIB = [1, 4, 10, 64, 256, 1024]
 _Moved = dict[str, Any]  # what the slider sets of one trace, by plotly's names
 
 
-def plot_published(published: Dataset, data: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw the thread's table beside what was measured: time to prepare and protect untouched memory, by THP state."""
+def plot_published(
+    published: Dataset, data: Dataset, here: Dataset | None = None, gib: float | None = None
+) -> go.Figure:
+    """Draw the thread's table beside what was measured: time to prepare and protect untouched memory, by THP state.
+
+    For ``gib`` of memory; without it a slider sets the size.
+    """
     titles = [title for title, _, _ in _PANELS]
     figure = make_subplots(
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
@@ -59,7 +64,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     table = summaries.df_published(published)
     runs = summaries.df_published_runs(data)
     points = {name: summaries.df_warm(whose) for name, whose in (("measured", data), ("this machine", here)) if whose}
-    traces: list[Callable[[int], _Moved]] = []  # what each trace shows at a size
+    traces: list[Callable[[float], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
@@ -72,7 +77,7 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
                 _add_measured(figure, name, column)
                 traces.append(partial(_measured_at, points[name], backing, _LOOKS[name]))
     for trace, at in zip(figure.data, traces, strict=True):
-        trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB).items()})
+        trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB if gib is None else gib).items()})
     caption = (
         "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
         "measured at the size that the slider sets, median with 95 % interval. Squares: the program's own protocol, "
@@ -81,11 +86,11 @@ def plot_published(published: Dataset, data: Dataset, here: Dataset | None = Non
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
-    drawn = [x for gib in _TOTALS_GIB for at in traces for x in _reach(at(gib))]
+    drawn = [x for one in _TOTALS_GIB for at in traces for x in _reach(at(one))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
     names = [style.DESIGN_LOOK[mode][2] for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
-    steps = [_step([at(gib) for at in traces], gib) for gib in _TOTALS_GIB]
+    steps = [_step([at(one) for at in traces], one) for one in _TOTALS_GIB if gib is None]
     slider = style.slider(steps, "untouched memory to protect: ", _TOTALS_GIB.index(_TABLE_GIB))
     figure.update_layout(sliders=slider, legend={"y": 1.1}, margin={"t": 74})
     return figure
@@ -106,7 +111,7 @@ def _reach(moved: _Moved) -> list[float]:
     return [end for x, up, down in bars for end in (x - down, x + up)]
 
 
-def _published_at(rows: pd.DataFrame, gib: int) -> _Moved:
+def _published_at(rows: pd.DataFrame, gib: float) -> _Moved:
     grown = [summaries.growth_with_size(design, _TABLE_GIB, gib) for design in rows.design]
     times = [float(ns) * by for ns, by in zip(rows.total_ns, grown, strict=True)]
     said = [f"{us:,} µs for {_TABLE_GIB} GiB" for us in rows.protect_us]
@@ -116,9 +121,9 @@ def _published_at(rows: pd.DataFrame, gib: int) -> _Moved:
     return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": said} | where | bars | look
 
 
-def _protocol_at(runs: pd.DataFrame, gib: int) -> _Moved:
+def _protocol_at(runs: pd.DataFrame, gib: float) -> _Moved:
     """Return the published protocol as it ran here: at its own size only, since it is one to be repeated as it was."""
-    rows = runs[runs.size_kib == gib << 20]
+    rows = runs[runs.size_kib == round(gib * 2**20)]
     bars = style.interval(rows, "total_ns")
     _, symbol, lift = _LOOKS[_PROTOCOL]
     designs = [_MODE_DESIGNS[mode] for mode in rows["mode"]]
@@ -135,8 +140,8 @@ def _protocol_at(runs: pd.DataFrame, gib: int) -> _Moved:
     }
 
 
-def _measured_at(points: pd.DataFrame, backing: str, look: tuple[str, str, float], gib: int) -> _Moved:
-    rows = summaries.df_at_size(points, backing, gib << 20)
+def _measured_at(points: pd.DataFrame, backing: str, look: tuple[str, str, float], gib: float) -> _Moved:
+    rows = summaries.df_at_size(points, backing, round(gib * 2**20))
     rows = rows[rows.design.isin(_MODES)]
     bars = style.interval(rows, "total_ns")
     _, symbol, lift = look

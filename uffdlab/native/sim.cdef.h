@@ -20,20 +20,21 @@ enum ul_event {
 	UL_MARKERS_PTE, /* markers set */
 	UL_MARKERS_PMD,
 	UL_MARKERS_PUD,
-	UL_MARKERS_CLEARED,
+	UL_MARKERS_CLEARED, /* by un-protecting */
 	UL_SPREAD_PMD, /* a marker replaced by a table of markers */
 	UL_SPREAD_PUD,
-	UL_PROTECTED_ZERO, /* zeropages that became protected */
-	UL_PROTECTED_PTE, /* pages that did, and huge entries of either kind */
+	UL_PROTECTED_ZERO, /* zeropages that protecting rewrote, as the kernel does even where they were protected */
+	UL_PROTECTED_PTE, /* pages, and huge entries of either kind */
 	UL_PROTECTED_PMD,
 	UL_PROTECTED_PUD,
-	UL_RESOLVED_ZERO, /* zeropages that lost their protection */
+	UL_RESOLVED_ZERO, /* zeropages that un-protecting rewrote */
 	UL_RESOLVED_PTE, /* pages, and huge entries of either kind */
 	UL_RESOLVED_PMD,
 	UL_RESOLVED_PUD,
-	UL_VISITED_PTE, /* entries that a range operation looked at */
+	UL_VISITED_PTE, /* entries that a range operation looked at; empty ones only here; none that a discard zaps */
 	UL_VISITED_PMD,
 	UL_VISITED_PUD,
+	UL_ASKED_PTE, /* empty PTEs of which protecting asked whether they get a marker */
 	UL_POPULATED, /* present entries that a populating call went through */
 	UL_ZEROPAGES, /* entries that a fault made map a zeropage */
 	UL_HUGE_ZEROPAGES,
@@ -44,6 +45,13 @@ enum ul_event {
 	UL_GIGANTIC_PAGES,
 	UL_PAGES_COPIED, /* 4 KiB pages that an ioctl filled for a missing one */
 	UL_PAGES_FREED, /* in units of 4 KiB */
+	UL_ZAPPED_MARKERS, /* entries that a discard took away: markers of any level */
+	UL_ZAPPED_ZERO, /* zeropages */
+	UL_ZAPPED_HUGE_ZERO,
+	UL_ZAPPED_PAGES, /* pages */
+	UL_ZAPPED_HUGE_PAGES, /* of THP: they go back to the buddy allocator */
+	UL_ZAPPED_PMD, /* of hugetlb: they go back to its pool */
+	UL_ZAPPED_PUD,
 	UL_SPLIT_ZEROPAGES, /* huge entries replaced by a table of small ones */
 	UL_SPLIT_PAGES,
 	UL_PROTECTS, /* ioctls that protect */
@@ -138,7 +146,7 @@ int32_t ul_teardown(struct ul_sim *sim);
 void ul_ledger(struct ul_sim *sim, uint64_t *ledger);
 void ul_ledger_reset(struct ul_sim *sim); /* a new phase: counts start at zero, the state stays */
 void ul_memory(const struct ul_sim *sim, uint64_t *memory); /* tables, most tables, pages, most pages (of 4 KiB) */
-int32_t ul_state(const struct ul_sim *sim, uint64_t page); /* level << 8 | kind << 2 | protected << 1 | owed */
+int32_t ul_state(const struct ul_sim *sim, uint64_t page); /* level << 8 | owed << 3 | protected << 2 | kind */
 /* Touches differ by shape: how many there were of each, and what one of a shape counts. */
 uint32_t ul_shapes(void);
 void ul_shape_counts(const struct ul_sim *sim, uint64_t *counts);

@@ -128,7 +128,10 @@ static void protect_empty(struct expect *e, struct class *c)
 	int to = c->level < d->level ? c->level : d->level;
 
 	if (d->empty == UL_EMPTY_STAYS) {
-		e->ledger[UL_VISITED_PTE + c->level] += c->count;
+		if (c->level == UL_PTE) {
+			e->ledger[UL_VISITED_PTE] += c->count;
+			e->ledger[UL_ASKED_PTE] += c->count;
+		}
 		c->entry |= d->remembers ? OWED | PROTECTED : OWED;
 		return;
 	}
@@ -140,6 +143,8 @@ static void protect_empty(struct expect *e, struct class *c)
 	c->count *= units(c, to);
 	c->level = to;
 	e->ledger[UL_VISITED_PTE + to] += c->count;
+	if (to == UL_PTE)
+		e->ledger[UL_ASKED_PTE] += c->count;
 	c->entry = PROTECTED | OWED | (d->empty == UL_EMPTY_MARKED ? MARKER : ZERO);
 	if (d->empty == UL_EMPTY_MARKED) {
 		e->ledger[UL_MARKERS_PTE + to] += c->count;

@@ -18,17 +18,34 @@ static void make_tables(struct ul_sim *sim, uint64_t page, int level, int from, 
 		count_tables(sim, table, entries(level - 1 - table));
 }
 
-/* Look at every entry below a slot, under the lock of its table; nothing is locked to see that one is empty. */
-static void count_visits(struct ul_sim *sim, uint32_t slot, int level)
+/* The locks of the tables below a slot; nothing is locked to see that an entry above them is empty. */
+static void count_locks(struct ul_sim *sim, uint32_t slot, int level)
 {
 	int found = level - DEPTH(slot);
-	uint64_t count = entries(level - found);
 
-	sim->ledger[UL_VISITED_PTE + found] += count;
 	if (found == UL_PTE && level > UL_PTE)
 		sim->ledger[UL_LOCK_PTE] += entries(level - 1);
 	if (found == UL_PMD && KIND(slot) != EMPTY && KIND(slot) != MARKER)
-		sim->ledger[UL_LOCK_PMD] += count;
+		sim->ledger[UL_LOCK_PMD] += entries(level - found);
+}
+
+/* Look at every entry below a slot; above the last level an empty one is passed at once. */
+static void count_visits(struct ul_sim *sim, uint32_t slot, int level)
+{
+	int found = level - DEPTH(slot);
+
+	count_locks(sim, slot, level);
+	if (KIND(slot) != EMPTY || found == UL_PTE)
+		sim->ledger[UL_VISITED_PTE + found] += entries(DEPTH(slot));
+}
+
+static enum ul_event zapped(const struct ul_sim *sim, uint32_t slot, int found)
+{
+	if (sim->design.leaf > UL_PTE)
+		return found == UL_PMD ? UL_ZAPPED_PMD : UL_ZAPPED_PUD;
+	if (KIND(slot) == ZERO)
+		return found == UL_PTE ? UL_ZAPPED_ZERO : UL_ZAPPED_HUGE_ZERO;
+	return found == UL_PTE ? UL_ZAPPED_PAGES : UL_ZAPPED_HUGE_PAGES;
 }
 
 /* What the tables that were made hold is gone over like what was there. */
@@ -40,13 +57,17 @@ static uint32_t protect_empty(struct ul_sim *sim, uint32_t slot, int level, uint
 
 	if (d->empty == UL_EMPTY_STAYS) {
 		count_visits(sim, slot, level);
+		if (from == UL_PTE)
+			sim->ledger[UL_ASKED_PTE] += entries(level);
 		return slot | OWED;
 	}
 	if (d->empty == UL_EMPTY_ZEROPAGE && to < UL_PMD)
 		to = UL_PTE;
 	make_tables(sim, page, level, from, to);
-	count_visits(sim, UNIFORM(EMPTY, level - to), level);
+	count_visits(sim, UNIFORM(MARKER, level - to), level);
 	count = entries(level - to);
+	if (to == UL_PTE)
+		sim->ledger[UL_ASKED_PTE] += count;
 	if (d->empty == UL_EMPTY_MARKED) {
 		sim->ledger[UL_MARKERS_PTE + to] += count;
 		return UNIFORM(MARKER | PROTECTED | OWED, level - to);
@@ -71,11 +92,11 @@ static uint32_t protect_slot(struct ul_sim *sim, uint32_t slot, int level, uint6
 	if (KIND(slot) == EMPTY)
 		return protect_empty(sim, slot, level, page);
 	count_visits(sim, slot, level);
-	if (KIND(slot) != MARKER && !(slot & PROTECTED)) {
+	if (KIND(slot) != MARKER) {
 		sim->ledger[is_zeropage(slot, found) ? UL_PROTECTED_ZERO : UL_PROTECTED_PTE + found] +=
 			entries(level - found);
 		/* A zeropage was read-only before: the processor's view of it does not change. */
-		sim->flushing |= KIND(slot) == PAGE;
+		sim->flushing |= KIND(slot) == PAGE && !(slot & PROTECTED);
 	}
 	return slot | PROTECTED | OWED;
 }
@@ -90,7 +111,7 @@ uint32_t unprotect_slot(struct ul_sim *sim, uint32_t slot, int level)
 		sim->ledger[UL_MARKERS_CLEARED] += count;
 		return UNIFORM(EMPTY, DEPTH(slot));
 	}
-	if (slot & PROTECTED)
+	if (KIND(slot) != EMPTY)
 		sim->ledger[is_zeropage(slot, found) ? UL_RESOLVED_ZERO : UL_RESOLVED_PTE + found] += count;
 	return slot & ~(PROTECTED | OWED);
 }
@@ -103,9 +124,10 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 	uint64_t count = entries(depth);
 	enum kind kind = KIND(slot);
 
-	count_visits(sim, slot, level);
+	count_locks(sim, slot, level);
 	if (kind == ZERO || kind == PAGE) {
 		sim->flushing = 1;
+		sim->ledger[zapped(sim, slot, found)] += count;
 		if (kind == PAGE) {
 			sim->ledger[UL_PAGES_FREED] += count * pages_of(found);
 			sim->pages -= count * pages_of(found);
@@ -113,10 +135,12 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 		if (found == UL_PMD && d->leaf == UL_PTE && d->deposit)
 			free_tables(sim, UL_PTE, count);
 	}
-	if (d->survives && slot & PROTECTED)
+	if (d->survives && slot & PROTECTED) {
+		sim->ledger[(kind == MARKER ? UL_VISITED_PTE : UL_MARKERS_PTE) + found] += count;
 		return UNIFORM(MARKER | PROTECTED | (slot & OWED), depth);
+	}
 	if (kind == MARKER)
-		sim->ledger[UL_MARKERS_CLEARED] += count;
+		sim->ledger[UL_ZAPPED_MARKERS] += count;
 	if (d->pt_reclaim && found == UL_PTE && depth) {
 		free_tables(sim, UL_PTE, entries(depth - 1));
 		depth--;
@@ -271,10 +295,8 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 	int marks = op == PROTECT && sim->design.empty != UL_EMPTY_STAYS;
 
 	if (*slot & BOOKS_ONLY && *slot & WRITTEN_OUT) {
-		if (!marks) {
-			sim->ledger[UL_VISITED_PTE + level] += 1;
+		if (!marks)
 			return walk_books_entry(sim, op, slot, level, part);
-		}
 		if (is_whole(part, level))
 			walk_books_entry(sim, op, slot, level, part);
 		else
@@ -286,16 +308,14 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 			return UL_OK;
 		}
 		if (leaves_alone(sim, op, *slot)) {
-			sim->ledger[UL_VISITED_PTE + level] += 1;
+			sim->ledger[UL_VISITED_PTE + level] += KIND(*slot) != EMPTY;
 			return UL_OK;
 		}
 		if (!has_room(sim))
 			return UL_NO_ROOM;
 		*slot = cut(sim, op, *slot, level, page);
-		if (*slot & BOOKS_ONLY) {
-			sim->ledger[UL_VISITED_PTE + level] += 1;
+		if (*slot & BOOKS_ONLY)
 			return walk_books(sim, op, *slot, level, part);
-		}
 	}
 	if (level == UL_PMD) {
 		walk_ptes(sim, op, pte_entries(sim, *slot), part);

@@ -102,9 +102,11 @@ static void scan_slot(struct ul_sim *sim, uint32_t slot, int level, struct part 
 	if (!(slot & WRITTEN_OUT) || slot & BOOKS_ONLY) {
 		int found = slot & BOOKS_ONLY ? level : level - DEPTH(slot);
 		uint64_t first = part.first / pages_of(found), last = (part.end - 1) / pages_of(found);
+		uint32_t kind = slot & BOOKS_ONLY ? EMPTY : KIND(slot);
 
-		sim->ledger[UL_VISITED_PTE + found] += last - first + 1;
-		states[slot & BOOKS_ONLY ? EMPTY : KIND(slot)] += part.end - part.first;
+		if (kind != EMPTY || found == UL_PTE)
+			sim->ledger[UL_VISITED_PTE + found] += last - first + 1;
+		states[kind] += part.end - part.first;
 		return;
 	}
 	for (uint64_t page = part.first / step * step; page < part.end; page += step) {

@@ -8,13 +8,14 @@ average, at once; a vector of costs turns counts into time.
 from __future__ import annotations
 
 from .costs import PREFIX as COSTS_PREFIX
-from .costs import Costs, costs_of, df_checks, df_counts, load_costs
+from .costs import Costs, costs_of, df_checks, df_counts, df_ratios, load_costs
+from .decision import df_decision
 from .designs import DESIGNS, Design, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
 from .replay import OBJECTIVES, advice, ranked, recommend, replay, replays
 from .snapshot import Snapshot, tell
-from .sweeps import df_decision, df_latency, df_stop_time, df_touched, df_waterfall
+from .sweeps import df_latency, df_stop_time, df_touched, df_waterfall
 from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "df_counts",
     "df_decision",
     "df_latency",
+    "df_ratios",
     "df_stop_time",
     "df_touched",
     "df_waterfall",

@@ -8,13 +8,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.sim.costs import HIGH, LOW
+from uffdlab.sim.costs import HIGH, LOW, Costs
 from uffdlab.sim.fitting import Fit, fit
 from uffdlab.sim.ledger import events, faults, filled_kib, price, table_growth_kib
 from uffdlab.sim.measured import Phase, phases
+from uffdlab.stats import ratio_interval
 
 UNIT = "ns"
 Rows = list[dict[str, Any]]
@@ -58,12 +62,23 @@ _FIELDS = {
         _number("counted", "by the kernel, the least of the warm samples: what else a process does only adds"),
         _number("predicted", "by the ledger"),
     ],
+    "ratios": [
+        _text("top", "a phase that no cost was fitted on"),
+        _text("bottom", "the one of them whose events it shares most of, and not nearly all"),
+        _number("measured", "median over processes, top over bottom"),
+        _number("measured_low", "lower end of its 95 % interval"),
+        _number("measured_high", "upper end of its 95 % interval"),
+        _number("predicted", "ratio of the prices"),
+        _number("low", "lower end of the predicted interval"),
+        _number("high", "upper end of the predicted interval"),
+    ],
     "fits": [
         _text("temperature", "which samples", ("warm", "cold")),
         _number("condition", "condition number of the fitted matrix, its columns scaled to length 1"),
         {"name": "phases", "type": "integer", "description": "phases that were fitted"},
     ],
 }
+_ALIKE = 0.2  # of two that are nearer, the ratio is 1, and what is measured of it is noise
 _SAYS = {"faults": faults, "tables_kib": table_growth_kib, "filled_kib": filled_kib}
 
 
@@ -84,11 +99,14 @@ def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
         "draws": list(_draw_rows(warm)),
         "checks": list(_check_rows(found, warm)),
         "counts": list(_count_rows(found)),
+        "ratios": [],
         "fits": [
             {"temperature": name, "condition": one.condition, "phases": one.phases}
             for name, one in (("warm", warm), ("cold", cold))
         ],
     }
+    off = pd.DataFrame(rows["checks"])
+    rows["ratios"] = list(_ratio_rows(found, _costs(id_, warm, off[off.part == "unseen"])))
     return datasets.write(
         out,
         id=id_,
@@ -121,6 +139,25 @@ def _check_rows(found: Sequence[Phase], warm: Fit) -> Iterator[dict[str, Any]]:
             part = "unseen" if one.unseen else "fitted"
             times = {"measured_ns": median(one.warm_ns), "predicted_ns": price(one.ledger, warm.costs)}
             yield {"phase": one.name, "part": part} | times | {"processes": len(one.warm_ns)}
+
+
+def _costs(id_: str, warm: Fit, unseen: pd.DataFrame) -> Costs:
+    off = np.abs(np.log(unseen.predicted_ns / unseen.measured_ns))
+    return Costs(id_, UNIT, warm.costs, warm.draws, warm.status, p95_error=float(np.expm1(np.quantile(off, 0.95))))
+
+
+def _ratio_rows(found: Sequence[Phase], costs: Costs) -> Iterator[dict[str, Any]]:
+    """Yield each unseen phase over the one that shares most of its events: does the interval of the ratio hold?"""
+    unseen = [one for one in found if one.unseen and one.warm_ns]
+    for top in unseen:
+        apart = {one.name: costs.apart(top.ledger, one.ledger) for one in unseen}
+        bottom = min((one for one in unseen if apart[one.name] > _ALIKE), key=lambda one: apart[one.name])
+        ratio = costs.ratio(top.ledger, bottom.ledger)
+        if ratio.low is not None and ratio.high is not None:
+            names = {"top": top.name, "bottom": bottom.name}
+            measured = ratio_interval(top.warm_ns, bottom.warm_ns)
+            ends = {"measured": measured.value, "measured_low": measured.low, "measured_high": measured.high}
+            yield names | ends | {"predicted": ratio.value, "low": ratio.low, "high": ratio.high}
 
 
 def _count_rows(found: Sequence[Phase]) -> Iterator[dict[str, Any]]:

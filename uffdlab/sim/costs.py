@@ -2,14 +2,15 @@
 """Vectors of costs: what an event takes, how sure that is, and how far predictions have lain from measurements.
 
 They are a dataset like any other, made by :func:`uffdlab.sim.calibrate`. Tables: ``costs`` (one row per event),
-``draws`` (other vectors that the data allows), ``checks`` (times predicted and measured), ``counts`` (ledgers beside
-what the kernel was seen to do) and ``fits``.
+``draws`` (other vectors that the data allows), ``checks`` (times predicted and measured), ``ratios`` (of two of
+them), ``counts`` (ledgers beside what the kernel was seen to do) and ``fits``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import hypot
 from pathlib import Path
 
 import pandas as pd
@@ -23,11 +24,13 @@ from uffdlab.stats import Estimate
 
 PREFIX = "costs-"
 LOW, HIGH = 0.025, 0.975
+_AROUND = {"tables_kib": 4, "faults": 1}
 COLUMNS = {
     "costs": ("event", "unit", "warm", "cold", "status"),
     "draws": ("draw", "event", "warm"),
     "checks": ("phase", "part", "measured_ns", "predicted_ns", "processes"),
     "counts": ("phase", "what", "counted", "predicted"),
+    "ratios": ("top", "bottom", "measured", "measured_low", "measured_high", "predicted", "low", "high"),
 }
 
 
@@ -37,7 +40,7 @@ class Costs:
 
     ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
     fitted on: the larger of the two over the smaller, less 1. The first widens every interval. ``fitted_p95_error`` is
-    the same of what was fitted.
+    the same of what was fitted. ``cold`` is the vector of the first use in a process, where there is one.
     """
 
     id: str
@@ -49,10 +52,11 @@ class Costs:
     p95_error: float = 0.0
     fitted_p95_error: float = 0.0
     origin: str = ""
+    cold: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a vector that lacks an event, or has a cost below nothing."""
-        for vector in (self.vector, *self.draws):
+        for vector in (self.vector, *self.draws, *([self.cold] if self.cold else [])):
             lacking = [name for name in events() if name not in vector]
             if lacking:
                 raise UffdlabError(f"costs {self.id!r} lack {', '.join(lacking)}: calibrate them again")
@@ -65,17 +69,34 @@ class Costs:
         return self.spread([price(ledger, self.vector), *self._drawn(ledger)])
 
     def ratio(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> Estimate:
-        """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels."""
-        drawn = (a / b for a, b in zip(self._drawn(top), self._drawn(bottom), strict=True))
-        return self.spread([price(top, self.vector) / price(bottom, self.vector), *drawn])
+        """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels.
 
-    def spread(self, values: Sequence[float]) -> Estimate:
-        """Return the interval of a quantity that was computed with the vector, and then with each draw."""
+        So does the error of predicting it: only what one ledger has beyond the other is off on its own.
+        """
+        drawn = (a / b for a, b in zip(self._drawn(top), self._drawn(bottom), strict=True))
+        value = price(top, self.vector) / price(bottom, self.vector)
+        return self.spread([value, *drawn], self.apart(top, bottom))
+
+    def apart(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> float:
+        """Return by how much the logarithm of a ratio is off where each price is off by 1, to first order.
+
+        What is shared, what only the top has and what only the bottom has are each off independently. From 0 (the same
+        ledger) to the square root of 2 (nothing is shared).
+        """
+        shared = price({name: min(top[name], bottom[name]) for name in events()}, self.vector)
+        over, under = price(top, self.vector), price(bottom, self.vector)
+        return hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under)
+
+    def spread(self, values: Sequence[float], weight: float = 1) -> Estimate:
+        """Return the interval of a quantity that was computed with the vector, and then with each draw.
+
+        It is widened by the error of unseen predictions, to the power of ``weight``.
+        """
         value, prices = values[0], sorted(values[1:])
         if not prices:
             return Estimate(value, None, None, 0)
         low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
-        widened = 1 + self.p95_error
+        widened = (1 + self.p95_error) ** weight
         return Estimate(value, min(low, value) / widened, max(high, value) * widened, len(prices))
 
     def _drawn(self, ledger: Mapping[str, float]) -> Iterator[float]:
@@ -92,6 +113,10 @@ class Costs:
     def unpriced(self, ledger: Ledger) -> list[str]:
         """Return the events of a ledger that take time and have no cost, since the data holds none of them."""
         return [name for name in events() if ledger[name] and self.status.get(name) == "not in the data"]
+
+    def as_cold(self) -> Costs:
+        """Return the costs of the first use in a process, of which there are no draws and so no intervals."""
+        return replace(self, vector=self.cold, draws=())
 
     def in_unit(self, unit: str) -> Costs:
         """Return the costs. Raises UffdlabError where they are in another unit."""
@@ -132,7 +157,8 @@ def costs_of(data: Dataset) -> Costs:
     unseen, fitted = (checks[checks.part == part].factor - 1 for part in ("unseen", "fitted"))
     median, p95 = (float(unseen.quantile(at)) if len(unseen) else float("inf") for at in (0.5, 0.95))
     fitted_p95 = float(fitted.quantile(0.95)) if len(fitted) else float("inf")
-    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, fitted_p95, data.origin())
+    cold = {str(event): float(cost) for event, cost in zip(rows.event, rows.cold, strict=True) if not pd.isna(cost)}
+    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, fitted_p95, data.origin(), cold)
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:
@@ -145,8 +171,26 @@ def df_checks(data: Dataset) -> pd.DataFrame:
     return rows
 
 
+def df_ratios(data: Dataset) -> pd.DataFrame:
+    """Return ratios of two times, predicted and measured.
+
+    ``inside``: the predicted interval holds what was measured; ``meet``: it and the measured interval have something in
+    common (an interval that is not known meets nothing).
+    """
+    rows = data.rows("ratios", COLUMNS["ratios"]).copy()
+    rows["inside"] = rows.measured.between(rows.low, rows.high)
+    rows["meet"] = (rows.measured_low <= rows.high) & (rows.measured_high >= rows.low)
+    return rows
+
+
 def df_counts(data: Dataset) -> pd.DataFrame:
-    """Return ledgers beside what the kernel was seen to do, with ``equal``: whether they are the same."""
+    """Return ledgers beside what the kernel was seen to do, with ``equal``: whether they are the same.
+
+    ``explained``: they are, but for what the memory around a range decides and not the design: one table at an end of
+    it, which neighbours have already or which a range that begins within a table needs besides; and the one page that
+    a handler copies missing pages from, which it touches the first time.
+    """
     rows = data.rows("counts", COLUMNS["counts"]).copy()
     rows["equal"] = rows.counted == rows.predicted
+    rows["explained"] = (rows.counted - rows.predicted).abs() <= rows.what.map(_AROUND).fillna(0)
     return rows

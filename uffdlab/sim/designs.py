@@ -97,6 +97,11 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _FLAGS = tuple(field.name for field in fields(Design)[2:] if field.name not in _WORDS)
 
 
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return the fields of a design in their order, and in words what each may be."""
+    return {field.name: _WORDS.get(field.name, ("false", "true")) for field in fields(Design)[2:]}
+
+
 def problem_of(engine: Core, packed: bytes) -> str | None:
     """Return what the core finds wrong with a packed design, or None."""
     with engine.lent(packed) as design:

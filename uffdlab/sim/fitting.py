@@ -21,9 +21,13 @@ Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 DRAWS = 200
-# Locks, lost writes and the like take no time of their own: what they stand for is counted elsewhere.
+# Locks, lost writes and the like take no time of their own: what they stand for is counted elsewhere; freed pages with
+# the entries that were zapped.
 UNTIMED = frozenset(
-    ("lost_writes", "false_events", "ipis", "lock_mmap", "lock_vma", "lock_page_table", "lock_pmd", "lock_pte")
+    (
+        *("lost_writes", "false_events", "pages_freed", "ipis"),
+        *("lock_mmap", "lock_vma", "lock_page_table", "lock_pmd", "lock_pte"),
+    )
 )
 # A fault and the zeropage it maps always come together with a fault and the page it maps, less the page: one of the
 # four has to be the origin, and mapping what exists already is nearest to nothing.

@@ -207,9 +207,10 @@ _UNSEEN_ENTRIES_KIB = {256 << 10, 16 << 20}
 
 def _operated(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("entries", (*_ENTRY_COLUMNS, *_ENTRY_MEASURES))
-    grown = {"tables_kib": "table_growth_kib", "filled_kib": "rss_growth_kib"}
     for key, group in rows.groupby(["backing", "content", "markers", "size_kib", "stride_kib"]):
         backing, content, markers, size_kib, stride_kib = _values(key)
+        # RSS has no pages of hugetlb in it.
+        grown = {"tables_kib": "table_growth_kib"} | ({} if "hugetlb" in backing else {"filled_kib": "rss_growth_kib"})
         held = f"{content}{' and markers' if markers else ''}, one per {stride_kib} KiB of {size_kib}"
         ledgers = _operation_ledgers(backing, content, bool(markers), int(size_kib), int(stride_kib))
         for operation, ledger in ledgers.items():

@@ -7,7 +7,6 @@ Every ``df_*`` takes a vector of costs and designs (records, or names of them); 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -17,13 +16,11 @@ from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.latency import bars
-from uffdlab.sim.workloads import Shape, Workload, expect, sweep
+from uffdlab.sim.workloads import Shape, Workload, expect
 
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 GIB = 1 << 30
-TIE = 1e-3
-DECIDED = Workload(16 * GIB, writes=2_000)
 
 
 def chosen(designs: Designs) -> list[Design]:
@@ -72,7 +69,7 @@ def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFra
     """
     rows = []
     for design in chosen(designs):
-        found = bars(expect(design, workload), costs, _faulting)
+        found = bars(expect(design, workload), costs, faulting)
         if not found:
             raise UffdlabError(f"no write of this workload asks the kernel anything under {design.name}: write more")
         everything, slower = sum(one.count for one in found), 1.0
@@ -85,7 +82,8 @@ def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _faulting(shape: Shape) -> bool:
+def faulting(shape: Shape) -> bool:
+    """Whether touches of a shape are writes that ask something of the kernel."""
     return shape.write and (shape.kind != "page" or shape.protected)
 
 
@@ -98,57 +96,6 @@ def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataF
             for event, count, cost in costs.dearest(ledger, most=len(ledger)):
                 rows.append({"design": design.name, "phase": phase, "event": event, "count": count, "cost": cost})
     return pd.DataFrame(rows)
-
-
-def df_decision(
-    costs: Costs,
-    objective: str = "total work",
-    designs: Designs = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
-    base: Workload | None = None,
-    steps: int = 9,
-) -> pd.DataFrame:
-    """Return the cheapest design by populated fraction and clustering.
-
-    Columns: ``best``, its ``cost``, ``ties`` (those within 0.1 % of it, the first of which it is), the ``second`` (the
-    cheapest of the others), the ``ratio`` of the two, and ``clear``: whether the whole interval of that ratio lies
-    above 1. ``base`` has the span and the later touches.
-    """
-    base = base or DECIDED
-    works = [
-        replace(base, populated=step / (steps - 1), cluster_pages=1 << power)
-        for power in range(0, 19, 2)
-        if 1 << power <= base.pages
-        for step in range(steps)
-    ]
-    if len(designs) < 2 or steps < 2:
-        raise UffdlabError("a decision is between two designs or more, at two fractions or more")
-    vectors = (costs.vector, *costs.draws)
-    swept = {design.name: sweep(design, works, vectors) for design in chosen(designs)}
-    rows = []
-    for number, work in enumerate(works):
-        judged = {name: _judged(found[number], objective) for name, found in swept.items()}
-        least = min(value for value, *_ in judged.values())
-        ties = [name for name in judged if judged[name][0] <= least * (1 + TIE)]
-        others = sorted((name for name in judged if name not in ties), key=lambda name: judged[name][0])
-        best, second = ties[0], (others or ties[1:])[0]
-        row = {"populated": work.populated, "cluster_pages": work.cluster_pages, "best": best, "second": second}
-        ratios = [a / b for a, b in zip(judged[second], judged[best], strict=True)]
-        # Memory is counted, and counts are exact.
-        clear = bool(others) and (objective == "memory" or costs.spread(ratios).above(1))
-        rows.append(row | {"ties": ", ".join(ties), "cost": judged[best][0], "ratio": ratios[0], "clear": clear})
-    return pd.DataFrame(rows)
-
-
-def _judged(priced: Sequence[float], objective: str) -> list[float]:
-    """Return what a design is judged by, once for each vector of costs."""
-    tables, filled, *prices = priced
-    if objective == "memory":
-        return [max(tables + filled, 1.0)] * (len(prices) // 2)
-    if objective not in ("stop time", "total work"):
-        raise UffdlabError(f"unknown objective {objective!r}: choose one of stop time, total work, memory")
-    return [
-        stop + (touches if objective == "total work" else 0) for stop, touches in zip(*[iter(prices)] * 2, strict=True)
-    ]
 
 
 def _priced(costs: Costs, ledger: ledgers.Ledger) -> dict[str, float | None]:

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Markers one level higher: hugetlb, where a kernel has them, as proxy; and what the simulator says of ordinary memory.
+
+No kernel has either design for anonymous memory, so that what both agree on holds if a kernel does as they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from uffdlab import sim
+from uffdlab.claims.claim import Claim
+from uffdlab.claims.rows import at_common_size, ratio_of, said, warm
+from uffdlab.claims.verdict import Verdict
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+from uffdlab.sim import Costs, Range
+from uffdlab.stats import Estimate
+from uffdlab.units import format_size
+
+FACTOR = 10.0
+_SPAN_BYTES = 256 << 30  # of the prediction
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What is compared: rows and designs of the lower level over those of the higher one."""
+
+    below: tuple[str, str]  # backing, design
+    above: tuple[str, str]
+    imagined: tuple[str, str]  # designs of the simulator
+    title: str
+    proxy: str
+
+
+_PMD = _Level(
+    ("anon", "pte_marker"),
+    ("hugetlb_2m_private", "unprotected"),
+    ("pte_marker", "pmd_marker"),
+    "PTE markers / PMD markers",
+    "hugetlb 2 MiB",
+)
+_PUD = _Level(
+    ("hugetlb_2m_private", "unprotected"),
+    ("hugetlb_1g_private", "unprotected"),
+    ("pmd_marker", "pud_marker"),
+    "PMD markers / PUD markers",
+    "hugetlb 1 GiB",
+)
+
+
+def pmd_marker_wins(data: Dataset, claim: Claim) -> Verdict:
+    """Decide, from a proxy and a prediction, whether PMD markers serve empty ranges ten times better."""
+    return _with_committed_costs(data, claim, _PMD)
+
+
+def pud_marker_wins(data: Dataset, claim: Claim) -> Verdict:
+    """Decide the same of PUD markers against PMD markers."""
+    return _with_committed_costs(data, claim, _PUD)
+
+
+def _with_committed_costs(data: Dataset, claim: Claim, level: _Level) -> Verdict:
+    try:
+        costs = sim.load_costs()
+    except UffdlabError as error:
+        return claim.undecided(data, str(error))
+    return decided(data, costs, claim, level)
+
+
+def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict:
+    """Decide by time and by tables, each of the proxy and of the prediction."""
+    measured = _measured(data, level)
+    if measured is None:
+        return claim.undecided(data, f"empty anonymous memory and {level.proxy} were not measured at one size")
+    time, tables, size = measured
+    predicted, counted = _predicted(costs, level)
+    because = (
+        f"{level.title}, to protect: {said(time)} by proxy ({level.proxy}, {size}), {said(predicted)} predicted; "
+        f"page tables: {_times(*tables)} by proxy, {_times(*counted)} counted"
+    )
+    more: dict[str, Any] = {
+        "evidence": (f"samples: {because}", f"costs: {costs.id}"),
+        "effect": predicted,
+        "quantity": f"{level.title}, time to protect, predicted",
+        "limits": (
+            "a proxy and a prediction, and no prototype: no kernel marks anonymous memory above the last level. "
+            f"hugetlb walks its own way, and no table below it is ever needed; {costs.words()}"
+        ),
+    }
+    if time.below(FACTOR) or predicted.below(FACTOR):
+        return claim.ruled(data, "does not hold", because, **more)
+    if not (time.above(FACTOR) and predicted.above(FACTOR)):
+        return claim.undecided(data, because, "costs with narrower intervals, or more rounds of probe protect")
+    if not (_factor(*tables) >= FACTOR and _factor(*counted) >= FACTOR):
+        return claim.ruled(data, "does not hold", because, **more)
+    condition = f"a kernel sets such markers for what the proxy and the prediction say: {claim.needs}"
+    return claim.ruled(data, "holds if", because, condition=condition, **more)
+
+
+def _measured(data: Dataset, level: _Level) -> tuple[Estimate, tuple[float, float], str] | None:
+    """Return the ratio of times, the tables (KiB) of both, and the size; None where there is no common one."""
+    lower, higher = (
+        warm(data, "samples", backing=backing, design=design, populated=0)
+        for backing, design in (level.below, level.above)
+    )
+    both = at_common_size(lower, higher)
+    if both is None:
+        return None
+    ratio = ratio_of(both[0], both[1], "protect_ns", "size_kib")
+    assert ratio is not None
+    tables = (_median(both, 0), _median(both, 1))
+    return ratio, tables, format_size(float(both[0].size_kib.iloc[0]) * 1024)
+
+
+def _median(both: Sequence[pd.DataFrame], which: int) -> float:
+    return float(both[which].table_growth_kib.median())
+
+
+def _predicted(costs: Costs, level: _Level) -> tuple[Estimate, tuple[float, float]]:
+    ledgers = []
+    for name in level.imagined:
+        memory = Range(sim.DESIGNS[name], _SPAN_BYTES)
+        memory.protect()
+        ledgers.append(memory.ledger())
+    tables = (sim.table_growth_kib(ledgers[0]), sim.table_growth_kib(ledgers[1]))
+    return costs.ratio(*ledgers), tables
+
+
+def _factor(below_kib: float, above_kib: float) -> float:
+    return below_kib / above_kib if above_kib else float("inf")
+
+
+def _times(below_kib: float, above_kib: float) -> str:
+    pair = f"{format_size(below_kib * 1024)} against {format_size(above_kib * 1024)}"
+    return f"{pair} ({_factor(below_kib, above_kib):,.0f} times)" if above_kib else f"{pair}, none at all"
