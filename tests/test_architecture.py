@@ -47,7 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "figures": {"backing", "summaries", "datasets", "sim", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "units"},
-    "report": {"datasets", "errors"},
+    "widgets": {"native", "figures", "sim", "datasets", "units", "errors"},
+    "report": {"native", "widgets", "datasets", "errors"},
     "cli": {
         "bitmap",
         "campaign",

@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--this-machine", type=Path, metavar="DIR", help="a dataset to draw over it, labelled")
     parser.add_argument("--measure", action="store_true", help="measure the quick suite here first and draw it over")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
+    parser.add_argument("--single", action="store_true", help="all notebooks in one file, for a mail")
     parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
 
 
@@ -50,7 +51,7 @@ def _render(asked: argparse.Namespace) -> int:
     header = render.header(data, overlay, notices)
     # A page names datasets, not places on this machine.
     shown = {"data": data.id, "costs": costs.id, "this_machine": overlay.id if overlay else None}
-    pages = render.render(notebooks, asked.out, parameters=parameters, header=header, shown=shown)
+    pages = render.render(notebooks, asked.out, parameters=parameters, header=header, shown=shown, single=asked.single)
     for page in pages.pages:
         print(page)
     print(f"open {pages.index}")

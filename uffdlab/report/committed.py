@@ -23,6 +23,7 @@ from uffdlab.report import browser
 from uffdlab.report.execute import execute, read
 from uffdlab.report.page import PLOTLY, Header, to_html
 from uffdlab.report.render import notebooks_in
+from uffdlab.report.widgets import VIEW
 
 ACCEPT = "make notebooks"
 LARGEST_PICTURE = 60_000  # bytes
@@ -115,16 +116,23 @@ def _text(output: Any) -> str:
 
 def _figures(notebook: Any) -> list[Any]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [output for output in outputs if PLOTLY in output.get("data", {})]
+    return [output for output in outputs if any(kind in output.get("data", {}) for kind in (PLOTLY, VIEW))]
 
 
 def _replace_figures(notebook: Any, path: Path) -> None:
-    """Put a picture of each figure in the place of its data; the caption is what a reader without pictures gets."""
+    """Put a picture of each figure and widget in the place of its data."""
     figures = _figures(notebook)
     page = to_html(notebook, Header("", "", "", "", ""))
     for output, picture in zip(figures, _pictures(page, path) if figures else [], strict=True):
-        caption = (output.data[PLOTLY]["layout"].get("meta") or {}).get("caption", "a figure")
+        caption = _caption(output)
         output.data = nbformat.from_dict({"text/plain": caption, "image/png": base64.b64encode(picture).decode()})
+
+
+def _caption(output: Any) -> str:
+    """Return what a reader without pictures gets."""
+    if VIEW in output.data:
+        return str(output.data.get("text/plain", "a widget")).split("(", 1)[0] + ": a widget, live in a notebook"
+    return str((output.data[PLOTLY]["layout"].get("meta") or {}).get("caption", "a figure"))
 
 
 def _pictures(page: str, path: Path) -> list[bytes]:

@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from uffdlab.errors import UffdlabError
+from uffdlab.widgets.explore import BAKING
 
 TIMEOUT_S = 300
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -105,7 +106,11 @@ def _run(notebook: Any, path: Path) -> None:
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
     # Only the figure itself, not a copy of plotly.js beside each.
-    environment = os.environ | {"PLOTLY_RENDERER": "plotly_mimetype", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment = os.environ | {
+        "PLOTLY_RENDERER": "plotly_mimetype",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        BAKING: "1",
+    }
     try:
         client.execute(env=environment)
     except CellExecutionError as error:

@@ -7,7 +7,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,9 @@ from jinja2 import Environment, StrictUndefined
 from nbconvert.filters.highlight import Highlight2HTML
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from uffdlab import __version__
+from uffdlab import __version__, native
+from uffdlab.report.widgets import VIEW, Widgets
+from uffdlab.widgets import base as widgets
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _HEADING = re.compile(r'<h([1-3]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>.*?</a></h\1>', re.S)
@@ -51,11 +53,18 @@ class Link:
 
 @dataclass
 class _Page:
-    """What the template fills in, gathered cell by cell."""
+    """What the template fills in, gathered cell by cell. ``part`` stands before every anchor: that of a notebook among
+    others in one page.
+    """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
-    contents: list[dict[str, str]] = field(default_factory=list)
+    contents: list[dict[str, Any]] = field(default_factory=list)
+    widgets: Widgets = field(default_factory=Widgets)
     figures: int = 0
+    part: str = ""
+
+    def anchor(self, name: str) -> str:
+        return f"{self.part}-{name}" if self.part else name
 
 
 def title(notebook: Any) -> str:
@@ -78,19 +87,47 @@ def abstract(notebook: Any) -> str:
 def to_html(notebook: Any, header: Header, *, previous: Link | None = None, following: Link | None = None) -> str:
     """Return the page of an executed notebook: the same bytes for the same outputs."""
     page = _Page()
+    _add_notebook(page, notebook)
+    return _filled(page, title(notebook), header, previous=previous, following=following, single=False)
+
+
+def to_single_html(notebooks: Mapping[str, Any], header: Header) -> str:
+    """Return all executed notebooks, by their names without ending, in one page."""
+    page = _Page()
+    for name, notebook in notebooks.items():
+        page.part = name
+        page.contents.append({"anchor": name, "text": title(notebook), "part": True})
+        page.blocks.append({"kind": "part", "anchor": name})
+        _add_notebook(page, notebook)
+    return _filled(page, "The thread, in one page", header, previous=None, following=None, single=True)
+
+
+def _add_notebook(page: _Page, notebook: Any) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             _add_prose(page, cell.source)
         elif cell.cell_type == "code":
-            _add_code(page, cell)
+            _add_code(page, notebook, cell)
+
+
+def _filled(
+    page: _Page, heading: str, header: Header, *, previous: Link | None, following: Link | None, single: bool
+) -> str:
+    shown = page.widgets
     text: str = _template("page.html.j2").render(
-        title=title(notebook),
+        title=heading,
         header=header,
         blocks=page.blocks,
         contents=page.contents,
         previous=previous,
         following=following,
-        plotly=_plotly() if page.figures else None,
+        single=single,
+        plotly=_plotly() if page.figures or shown.models else None,
+        wasm=_wasm() if shown.models else None,
+        widgets=in_script(shown.as_json()) if shown.models else None,
+        widgets_css=shown.css,
+        host=_asset("host.js"),
+        csv=widgets.asset("csv.js"),
         **_shared(),
     )
     return _printable(text)
@@ -115,15 +152,21 @@ def _printable(page: str) -> str:
 
 
 def _add_prose(page: _Page, source: str) -> None:
-    body = _markdown(source)
+    body = _markdown(source, page.part)
     for level, anchor, text in _HEADING.findall(body):
         if level == "2":
-            page.contents.append({"anchor": anchor, "text": html.unescape(_TAG.sub("", text))})
-    page.blocks.append({"kind": "prose", "html": _HEADING.sub(r'<h\1 id="\2">\3</h\1>', body)})
+            named = {"anchor": page.anchor(anchor), "text": html.unescape(_TAG.sub("", text))}
+            page.contents.append(named | {"part": False})
+    body = _HEADING.sub(lambda found: f'<h{found[1]} id="{page.anchor(found[2])}">{found[3]}</h{found[1]}>', body)
+    page.blocks.append({"kind": "prose", "html": body})
 
 
-def _markdown(source: str) -> str:
+def _markdown(source: str, part: str = "") -> str:
     body: str = markdown2html_mistune(source)
+    if part:  # the other notebooks are in the same page
+        body = re.sub(r'href="#([^"]+)"', rf'href="#{part}-\1"', body)
+        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb#([^"]+)"', r'href="#\1-\2"', body)
+        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb"', r'href="#\1"', body)
     body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb', r'href="\1.html', body)
     return _scrolling(body)
 
@@ -134,14 +177,14 @@ def _scrolling(body: str) -> str:
     return body.replace("</table>", "</table></div>")
 
 
-def _add_code(page: _Page, cell: Any) -> None:
+def _add_code(page: _Page, notebook: Any, cell: Any) -> None:
     highlighted: str = Highlight2HTML(pygments_lexer="python3")(cell.source)
     page.blocks.append({"kind": "code", "html": highlighted})
     for output in cell.get("outputs", []):
-        page.blocks.extend(_output(page, output))
+        page.blocks.extend(_output(page, notebook, output))
 
 
-def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
+def _output(page: _Page, notebook: Any, output: Any) -> Iterator[dict[str, Any]]:
     if output.output_type == "stream":
         yield {"kind": output.name, "text": _ANSI.sub("", output.text)}
         return
@@ -149,14 +192,15 @@ def _output(page: _Page, output: Any) -> Iterator[dict[str, Any]]:
     if PLOTLY in data:
         page.figures += 1
         yield _figure(page.figures, data[PLOTLY])
+    elif VIEW in data:
+        name = page.widgets.add(notebook, output)
+        yield {"kind": "widget", "id": name} if name else {"kind": "live"}
     elif "text/html" in data:
         yield {"kind": "html", "html": _scrolling(data["text/html"])}
     elif "text/markdown" in data:
         yield {"kind": "prose", "html": _markdown(data["text/markdown"])}
     elif "image/png" in data:
         yield {"kind": "image", "data": data["image/png"].replace("\n", "")}
-    elif "application/vnd.jupyter.widget-view+json" in data:
-        yield {"kind": "live"}
     elif "text/plain" in data:
         yield {"kind": "text", "text": _ANSI.sub("", data["text/plain"])}
 
@@ -197,8 +241,12 @@ def _asset(name: str) -> str:
 
 @cache
 def _plotly() -> str:
-    packed = (files("uffdlab.report") / "assets" / "plotly-cartesian.min.js.gz").read_bytes()
-    return base64.b64encode(packed).decode("ascii")
+    return base64.b64encode(widgets.plotly_gz()).decode("ascii")
+
+
+@cache
+def _wasm() -> str:
+    return base64.b64encode(native.simulator_wasm()).decode("ascii")
 
 
 @cache

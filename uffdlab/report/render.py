@@ -14,8 +14,9 @@ from typing import Any
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.report.execute import execute
-from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html
+from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html, to_single_html
 
+SINGLE = "uffdlab.html"
 MARKER = ".uffdlab-report"  # in a directory that render made, and so may replace
 
 
@@ -57,15 +58,21 @@ def render(
     parameters: Mapping[str, Any],
     header: Header,
     shown: Mapping[str, Any] | None = None,
+    single: bool = False,
 ) -> Rendered:
     """Execute every notebook with the parameters and write its page, and an index, into ``out``.
 
-    ``out`` appears whole or not at all; one that an earlier render made is replaced. Raises UffdlabError when ``out``
-    holds anything else, cannot be written, or a notebook fails.
+    With ``single`` all notebooks are one page, which is all there is. ``out`` appears whole or not at all; one that an
+    earlier render made is replaced. Raises UffdlabError when ``out`` holds anything else, cannot be written, or a
+    notebook fails.
     """
     paths = notebooks_in(notebooks)
     check_out(out)
     executed = [execute(path, parameters, shown) for path in paths]
+    if single:
+        whole = to_single_html(dict(zip((path.stem for path in paths), executed, strict=True)), header)
+        _write(out, {SINGLE: whole, MARKER: ""})
+        return Rendered((out / SINGLE,), out / SINGLE)
     links = [Link(f"{path.stem}.html", title(one)) for path, one in zip(paths, executed, strict=True)]
     pages = {}
     for place, (link, one) in enumerate(zip(links, executed, strict=True)):

@@ -5,6 +5,7 @@
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
+  const DRAWN = ".plot.js-plotly-plot"; // a widget sees to its own
   let Plotly = null;
 
   // --- theme: the system's until the reader chooses; not remembered, since a file has no place to remember in
@@ -15,7 +16,7 @@
     const dark = !printing.matches && (chosen === null ? system.matches : chosen);
     root.dataset.theme = dark ? "dark" : "light";
     byId("theme").textContent = dark ? "Light theme" : "Dark theme";
-    each(".js-plotly-plot", (plot) => Plotly.relayout(plot, colours(plot.layout)));
+    each(DRAWN, (plot) => Plotly.relayout(plot, colours(plot.layout)));
   };
   byId("theme").addEventListener("click", () => {
     chosen = root.dataset.theme !== "dark";
@@ -78,7 +79,9 @@
       script.src = URL.createObjectURL(source);
       document.head.append(script);
     });
+    performance.mark("uffdlab-plotly");
     Plotly = window.Plotly;
+    return Plotly;
   };
 
   // A narrow page gets a figure that scrolls inside itself instead of one squeezed beyond reading.
@@ -121,8 +124,8 @@
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
     else place.removeAttribute("tabindex");
   };
-  window.addEventListener("resize", () => each(".js-plotly-plot", fit));
-  printing.addEventListener("change", () => { setTheme(); each(".js-plotly-plot", fit); });
+  window.addEventListener("resize", () => each(DRAWN, fit));
+  printing.addEventListener("change", () => { setTheme(); each(DRAWN, fit); });
 
   const failed = (place, error) => {
     const note = document.createElement("p");
@@ -135,59 +138,33 @@
 
   const drawAll = async () => {
     const places = [...document.querySelectorAll(".plot")];
-    if (places.length) {
+    if (byId("plotly")) {
+      globalThis.uffdlabPlotly = loadPlotly();
       try {
-        await loadPlotly();
+        await globalThis.uffdlabPlotly;
       } catch (error) {
         places.forEach((place) => failed(place, error));
-        return;
       }
     }
-    for (const place of places) {
+    for (const place of Plotly ? places : []) {
       try {
         await draw(place);
       } catch (error) {
         failed(place, error);
       }
     }
+    if (typeof uffdlabWidgets !== "undefined") await uffdlabWidgets.showAll();
+    if (!Plotly && places.length) return;
     performance.mark("uffdlab-drawn");
     root.dataset.drawn = "true";
   };
 
   // --- data: what the figure draws now, after whatever was moved
-  const cell = (value) => {
-    const text = value === undefined || value === null ? "" : String(value);
-    // A leading = + - @ would be a formula to a spreadsheet.
-    const safe = /^[=+@]|^-(?![\d.])/.test(text) ? `'${text}` : text;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  const TYPES = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
-  // Python packs the arrays of numpy.
-  const list = (values) => {
-    if (!values || !values.bdata) return values || [];
-    return Array.from(new TYPES[values.dtype](Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0)).buffer));
-  };
-  const csv = (traces, units = {}) => {
-    const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note"]];
-    traces.filter((trace) => trace.visible !== false && trace.visible !== "legendonly").forEach((trace) => {
-      const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
-      const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar && bar[end])));
-      const at = (values, i) => (typeof values === "string" ? values : values[i]);
-      for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
-        rows.push([trace.name, at(labels, i), xs[i], ...bars[0].map((end) => end[i]), units[trace.xaxis || "x"],
-          ys[i], ...bars[1].map((end) => end[i]), units[trace.yaxis || "y"], at(notes, i)]);
-      }
-    });
-    return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
-  };
-  each(".csv", (button) => button.addEventListener("click", () => {
+  each(".csv[data-figure]", (button) => button.addEventListener("click", () => {
     const place = byId(button.dataset.figure);
     const { data, layout: { meta } } = place.data ? place : figureOf(place);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv(data, meta && meta.units)], { type: "text/csv" }));
-    link.download = `${document.title.split(" · ")[0].replace(/[^A-Za-z0-9]+/g, "-").toLowerCase()}-${place.id}.csv`;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    const page = document.title.split(" · ")[0].replace(/[^A-Za-z0-9]+/g, "-").toLowerCase();
+    uffdlabCsv.save(data, meta && meta.units, `${page}-${place.id}`);
   }));
 
   setTheme();

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""How fast pages and their widgets are: sizes, time to the first complete drawing, slider to redraw, WASM per step.
+
+    python benchmarks/widgets.py            # a report that is there already: build/report, build/single
+
+Run by hand on an idle machine; results are recorded in ``results/widgets.csv`` and in README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from uffdlab.report import browser
+
+RESULTS = Path(__file__).parent / "results" / "widgets.csv"
+DRAWS, MOVES = 7, 60
+GOALS = {"page_mb": 2.0, "single_mb": 6.0, "first_draw_ms": 1500.0, "redraw_ms": 50.0, "wasm_ms": 10.0}
+
+_MOVES = """async ([name, moves]) => {
+    const model = uffdlabWidgets.modelOf(name);
+    const state = model.get("state");
+    const times = [];
+    for (let i = 0; i < moves; i += 1) {
+        const before = performance.getEntriesByName("uffdlab-moved").length;
+        const start = performance.now();
+        model.set("state", { ...state, writes: 1000 + 997 * i, populated: (i % 20) / 20 });
+        model.save_changes();
+        while (performance.getEntriesByName("uffdlab-moved").length === before) {
+            await new Promise((next) => setTimeout(next));
+        }
+        times.push(performance.now() - start);
+    }
+    return times;
+}"""
+
+_EXPLORER = """() => typeof uffdlabWidgets === "undefined" ? null : [...document.querySelectorAll(".widget")].map(
+    (one) => one.dataset.model).find((name) => Array.isArray(uffdlabWidgets.modelOf(name).get("costs")))"""
+_COMPUTED = "() => performance.getEntriesByName('uffdlab-computed').slice(-60).map((one) => one.duration)"
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__.split("\\n", maxsplit=1)[0])
+    asked.add_argument("--report", type=Path, default=Path("build/report"))
+    asked.add_argument("--single", type=Path, default=Path("build/single/uffdlab.html"))
+    given = asked.parse_args()
+    rows = []
+    with browser.launched() as chromium:
+        for file in sorted(given.report.glob("[0-9]*.html")):
+            rows += list(_page(chromium, file, "page_mb"))
+        if given.single.exists():
+            rows += list(_page(chromium, given.single, "single_mb"))
+    for row in rows:
+        print(f"{row['page']:<28} {row['measure']:<14} {row['value']:>9.3f}   goal {row['goal']:g}   {row['met']}")
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+    return 0
+
+
+def _row(page: str, measure: str, value: float, n: int) -> dict[str, Any]:
+    met = "met" if value <= GOALS[measure] else "not met"
+    return {"date": date.today().isoformat(), "page": page, "measure": measure, "value": round(value, 3), "n": n,
+            "goal": GOALS[measure], "met": met}  # fmt: skip
+
+
+def _page(chromium: Any, file: Path, size: str) -> Any:
+    yield _row(file.name, size, file.stat().st_size / 1e6, 1)
+    drawn = []
+    for _ in range(DRAWS):
+        context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
+        tab = context.new_page()
+        tab.goto(file.as_uri())
+        tab.wait_for_selector("html[data-drawn]", timeout=60_000)
+        drawn.append(tab.evaluate("performance.getEntriesByName('uffdlab-drawn')[0].startTime"))
+        context.close()
+    if size == "page_mb":
+        yield _row(file.name, "first_draw_ms", median(drawn), DRAWS)
+    context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(file.as_uri())
+    tab.wait_for_selector("html[data-drawn]", timeout=60_000)
+    found = tab.evaluate(_EXPLORER)
+    if found:
+        times = tab.evaluate(_MOVES, [found, MOVES])
+        yield _row(file.name, "redraw_ms", median(times), MOVES)
+        computed = tab.evaluate(
+            "() => performance.getEntriesByName('uffdlab-computed').slice(-60).map((one) => one.duration)"
+        )
+        yield _row(file.name, "wasm_ms", median(computed), len(computed))
+    context.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

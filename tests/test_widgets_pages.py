@@ -1,0 +1,524 @@
+# SPDX-License-Identifier: MIT
+"""Widgets in a page that has no kernel and no network: what they compute equals Python, and everybody can move them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import plotly.graph_objects as go
+import pytest
+from making import HEADER, code, notebook, opened, parameters, save
+
+from uffdlab import sim
+from uffdlab.report.execute import execute
+from uffdlab.report.page import to_html
+from uffdlab.sim.decision import OBJECTIVES
+from uffdlab.sim.latency import bars
+from uffdlab.widgets import DesignExplorer, PageTableView
+
+pytestmark = pytest.mark.browser
+
+SEEDED = 20
+DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]
+EXPLORE = """import plotly.graph_objects as go
+from uffdlab.widgets import Slider, explore
+def curve(power, side):
+    return go.Figure(go.Scatter(x=[1, 2, 3], y=[x ** power * (1 if side == "up" else -1) for x in (1, 2, 3)]))
+explore(curve, {"power": Slider(1, 5, grid=5), "side": ["up", "down"]})"""
+
+
+def curve(power: float, side: str) -> go.Figure:
+    return go.Figure(go.Scatter(x=[1, 2, 3], y=[x**power * (1 if side == "up" else -1) for x in (1, 2, 3)]))
+
+
+def _written(directory: Path, *sources: str) -> Path:
+    path = save(directory / "01_widgets.ipynb", "# Widgets\n\nAll of them.", parameters(), *map(code, sources))
+    file = directory / "page.html"
+    file.write_text(to_html(execute(path, {}), HEADER), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page with the three widgets."""
+    return _written(
+        tmp_path_factory.mktemp("widgets"),
+        EXPLORE,
+        f"from uffdlab.widgets import DesignExplorer, PageTableView\nDesignExplorer({DESIGNS})",
+        'PageTableView("pmd_marker", steps=[("protect", 0), ("write", 0)])',
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, file: Path) -> Iterator[Any]:
+    with opened(browser, file) as tab:
+        yield tab
+
+
+EXPLORER, DESIGN, TABLES = "widget-1", "widget-2", "widget-3"
+
+
+@pytest.fixture
+def tab(shared: Any) -> Iterator[Any]:
+    """Yield the page; what a test moves is moved back."""
+    before = {name: shared.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", name) for name in _NAMES}
+    yield shared
+    shared.emulate_media(media="screen", color_scheme="light", forced_colors="none")
+    shared.set_viewport_size({"width": 1280, "height": 900})
+    for name, state in before.items():
+        moved(shared, name, state)
+
+
+_NAMES = (EXPLORER, DESIGN, TABLES)
+
+
+def moved(tab: Any, name: str, state: dict[str, Any]) -> None:
+    """Set a widget's state as a control would, and wait until it is drawn."""
+    tab.evaluate(
+        """async ([name, state]) => {
+            const model = uffdlabWidgets.modelOf(name);
+            model.set("state", state);
+            model.save_changes();
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60))));
+        }""",
+        [name, state],
+    )
+
+
+def plotted(tab: Any, name: str, which: int = 0) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tab.evaluate(
+        """([name, which]) => document.querySelectorAll(`[data-model=${name}] .js-plotly-plot`)[which].data.map(
+             ({name, x, y, base, customdata, error_x, xaxis, marker}) => ({
+                name, x, y, base, customdata, xaxis: xaxis || "x",
+                pattern: marker && marker.pattern && marker.pattern.shape,
+                up: error_x && error_x.array, down: error_x && error_x.arrayminus}))""",
+        [name, which],
+    )
+    return found
+
+
+# --- what is computed equals Python ----------------------------------------------------------------------------------
+
+
+def _random_state(seed: int, state: dict[str, Any]) -> dict[str, Any]:
+    rng = random.Random(seed)
+    named = rng.sample([name for name, one in sim.DESIGNS.items() if one.leaf == "pte"], rng.randint(2, 4))
+    span = (1 << rng.randint(21, 44)) * rng.choice([1, 3]) // rng.choice([1, 2])
+    span = min(max(span // (2 << 20) * (2 << 20), 2 << 20), 16 << 40)
+    cluster = 1 << rng.randint(0, min(18, (span // 4096).bit_length() - 1))
+    return state | {
+        "designs": named + [""] * (4 - len(named)),
+        "span": span,
+        "populated": rng.choice([0.0, 1.0, rng.random()]),
+        "cluster": cluster,
+        "reads": rng.choice([0, rng.randint(1, 10**6)]),
+        "writes": rng.choice([0, rng.randint(1, 10**8)]),
+        "costs": rng.choice(["warm", "warm", "cold"]),
+        "objective": rng.choice(OBJECTIVES[:4]),
+    }
+
+
+def test_designs_are_drawn_as_python_prices_them(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    start = explorer.state
+    for seed in range(SEEDED):
+        explorer.state = _random_state(seed, start)
+        moved(tab, DESIGN, explorer.state)
+        drawn = plotted(tab, DESIGN)
+        frame = explorer.frame()
+        for axis, column in (("x", "stop_ns"), ("x2", "work_ns"), ("x3", "tables_kib")):
+            points = [one for one in drawn if one["xaxis"] == axis]
+            assert [one["x"] for one in points] == [[value] for value in frame[column]], (seed, column)
+            if column != "tables_kib" and explorer.state["costs"] == "warm":
+                ends = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
+                bars = [([high - value], [value - low]) for value, low, high in ends]
+                assert [(one["up"], one["down"]) for one in points] == bars, (seed, column)
+        _latencies_are_equal(explorer, [one for one in drawn if one["xaxis"] == "x4"])
+        parts = [one for one in drawn if one["xaxis"] == "x5"]
+        for number, design in enumerate(explorer.chosen()):
+            total = sim.expect(design, explorer.workload()).total
+            priced = sum(count * explorer._costs().vector[event] for event, count in total.items())
+            assert sum(part["x"][number] for part in parts) == pytest.approx(priced, rel=1e-12)
+
+
+def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:
+    work, costs = explorer.workload(), explorer._costs()
+    asking = [one for one in explorer.chosen() if bars(sim.expect(one, work), costs, sim.sweeps.faulting)]
+    lines = [line for line in lines if line["x"]]
+    assert len(lines) == len(asking)
+    for line, design in zip(lines, asking, strict=True):
+        frame = sim.df_latency(costs, [design], work)
+        assert line["x"] == list(frame.cost)
+        assert line["y"] == list(frame.slower)
+
+
+def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    start = explorer.state
+    for seed in range(6):
+        explorer.state = _random_state(100 + seed, start) | {
+            "tab": "map",
+            "x": "populated",
+            "y": ("writes", "span")[seed % 2],
+        }
+        moved(tab, DESIGN, explorer.state)
+        drawn = plotted(tab, DESIGN, 1)
+        titles = {one["name"]: one for one in drawn}
+        frame = explorer.decision()
+        cells = {
+            (cell[1], cell[3]): (name, shape == "")
+            for name, trace in titles.items()
+            if trace["customdata"]
+            for cell, shape in zip(trace["customdata"], trace["pattern"], strict=True)
+        }
+        names = {record["name"]: f"{record['glyph']} {record['title']}" for record in explorer.designs}
+        x, y = (
+            {"span": "span_bytes", "cluster": "cluster_pages"}.get(name, name)
+            for name in (explorer.state["x"], explorer.state["y"])
+        )
+        expected = {(row[x], row[y]): (names[row["best"]], row["clear"]) for row in frame.to_dict("records")}
+        assert cells == expected, seed
+
+
+def test_page_tables_are_drawn_as_python_has_them(tab: Any) -> None:
+    known = [name for name, one in sim.DESIGNS.items() if one.leaf != "pud"]
+    for seed in range(SEEDED):
+        rng = random.Random(seed)
+        view = PageTableView(rng.choice(known))
+        for _ in range(rng.randint(0, 7)):
+            view.do(rng.choice(("protect", "read", "write", "fill", "discard", "unprotect")), page=rng.randrange(2048))
+        moved(tab, TABLES, view.state)
+        pmds, ptes = view.entries()
+        drawn = tab.evaluate(
+            """name => [...document.querySelectorAll(`[data-model=${name}] .ul-table:not(.ul-pud) svg`)].map(
+                 (drawing) => [...drawing.querySelectorAll("rect[class]:not(.cursor):not(pattern rect)")].map(
+                   (cell) => cell.getAttribute("class")))""",
+            TABLES,
+        )
+        assert drawn[0] == [_cell(one, "pmd") for one in pmds], seed
+        below = any(one.level == "pte" for one in ptes)
+        assert drawn[1] == ([_cell(one, "pte") for one in ptes] if below else ["absent"] * 512), seed
+        counted = tab.locator(f"[data-model={TABLES}] .ul-numbers tbody tr").evaluate_all(
+            """rows => Object.fromEntries(rows.map(
+                 ({cells}) => [cells[0].textContent.replaceAll(" ", "_"), cells[1].textContent]))"""
+        )
+        ledger = view.ledger()
+        assert {name: int(text.replace(",", "")) for name, text in counted.items()} == {
+            name: ledger[name] for name in counted
+        }
+
+
+def _cell(entry: Any, level: str) -> str:
+    if entry.level == level:
+        return f"{entry.kind}{' protected' if entry.protected else ''}"
+    return "table" if (level, entry.level) == ("pmd", "pte") else "absent"
+
+
+def test_a_function_is_drawn_as_python_draws_it(tab: Any) -> None:
+    for power in (1, 2, 3, 4, 5):
+        for side in ("up", "down"):
+            moved(tab, EXPLORER, {"power": power, "side": side})
+            assert plotted(tab, EXPLORER)[0]["y"] == list(curve(power, side).data[0].y)
+
+
+# --- every control does something ------------------------------------------------------------------------------------
+
+
+def _drawn(tab: Any, name: str) -> str:
+    """Return everything that a widget shows: figures, cells, sentences, numbers."""
+    return str(
+        tab.evaluate(
+            """name => { const root = document.querySelector(`[data-model=${name}]`);
+                 const plots = [...root.querySelectorAll(".js-plotly-plot")].filter((one) => one.offsetParent);
+                 const arrays = ({data}) => data.map(({x, y, base, customdata}) => [x, y, base, customdata]);
+                 const cells = [...root.querySelectorAll(".ul-table svg rect")];
+                 const looks = cells.map((one) => `${one.getAttribute("class")} ${one.getAttribute("x")} ${one.getAttribute("y")}`);
+                 return JSON.stringify([plots.map(arrays), looks]); }""",
+            name,
+        )
+    )
+
+
+def _settled(tab: Any) -> None:
+    tab.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 80))))"
+    )
+
+
+def _changes(tab: Any, name: str, before: str, what: str) -> None:
+    """Wait until a widget draws something else."""
+    for _ in range(40):
+        if _drawn(tab, name) != before:
+            return
+        _settled(tab)
+    pytest.fail(f"{what} changed nothing that is drawn")
+
+
+@pytest.mark.parametrize("name", [EXPLORER, DESIGN, TABLES])
+@pytest.mark.parametrize("how", ["keyboard", "mouse"])
+def test_every_slider_changes_what_is_drawn(tab: Any, name: str, how: str) -> None:
+    sliders = tab.locator(f"[data-model={name}] input[type=range]:visible")
+    assert sliders.count() > 0
+    start = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", name)
+    if name == DESIGN:
+        start |= {"populated": 0.01, "reads": 1000}
+    for number in range(sliders.count()):
+        moved(tab, name, start)
+        slider = sliders.nth(number)
+        before = _drawn(tab, name)
+        if how == "keyboard":
+            slider.focus()
+            tab.keyboard.press(
+                "Home"
+                if slider.evaluate("one => one.valueAsNumber > (Number(one.min) + Number(one.max)) / 2")
+                else "End"
+            )
+        else:
+            box = slider.bounding_box()
+            slider.click(position={"x": box["width"] * 0.2, "y": box["height"] / 2})
+        _changes(tab, name, before, str(slider.get_attribute("id")))
+
+
+def test_every_weight_and_axis_of_the_map_changes_it(tab: Any) -> None:
+    state = DesignExplorer(DESIGNS).state
+    state |= {"tab": "map", "objective": "mix", "weights": dict.fromkeys(state["weights"], 0)}
+    for what in ("stop time", "total work", "memory of tables and pages", "slowest 1 % of later writes"):
+        # With all weights 0 the first design stands for all: one that the weight does not favour.
+        named = DESIGNS[::-1] if what.startswith("slowest") else DESIGNS
+        moved(tab, DESIGN, state | {"designs": named})
+        before = _drawn(tab, DESIGN)
+        tab.get_by_label(f"Weight of {what}", exact=True).focus()
+        tab.keyboard.press("End")
+        _changes(tab, DESIGN, before, str(what))
+    moved(tab, DESIGN, state | {"objective": "stop time"})
+    for label, value in (("Across", "cluster"), ("Upwards", "span"), ("Cheapest by", "tail latency")):
+        before = _drawn(tab, DESIGN)
+        tab.get_by_label(label, exact=True).select_option(value)
+        _changes(tab, DESIGN, before, str(label))
+
+
+def test_every_choice_of_a_design_changes_the_comparison(tab: Any) -> None:
+    tab.locator(f"[data-model={DESIGN}] .ul-compose summary").click()
+    changes = {"Design 1": "missing_wp", "Design 4": "", "Costs": "cold"}
+    composed = {
+        "What a touch under a marker does": "last",
+        "At which level at the highest": "pud",
+        "What user space does first": "populate read",
+        "The kernel resolves, and tells nobody": "true",
+    }
+    for label, value in (changes | composed).items():
+        before = _drawn(tab, DESIGN)
+        tab.get_by_label(label, exact=True).select_option(value)
+        _changes(tab, DESIGN, before, str(label))
+    tab.locator(f"[data-model={DESIGN}] .ul-compose summary").click()
+
+
+def test_a_composed_design_that_contradicts_itself_is_said(tab: Any) -> None:
+    state = DesignExplorer(DESIGNS).state
+    moved(
+        tab,
+        DESIGN,
+        state
+        | {
+            "designs": ["composed", "pte_marker", "", ""],
+            "composed": state["composed"] | {"empty": "stays", "remembers": "true", "missing": "true"},
+        },
+    )
+    assert "contradicts itself" in tab.locator(f"[data-model={DESIGN}] [role=alert]").inner_text()
+
+
+def test_every_step_changes_the_tables_or_the_counters(tab: Any) -> None:
+    view = PageTableView("pmd_marker")
+    moved(tab, TABLES, view.state)
+    for label in (
+        "Protect all",
+        "Read the page",
+        "Write the page",
+        "Write all of the 2 MiB",
+        "Discard the 2 MiB",
+        "Un-protect all",
+        "Undo",
+        "Begin again",
+    ):
+        before = tab.locator(f"[data-model={TABLES}]").inner_text()
+        tab.get_by_role("button", name=label, exact=True).press("Enter")
+        _settled(tab)
+        assert tab.locator(f"[data-model={TABLES}]").inner_text() != before, label
+
+
+def test_a_click_in_the_map_goes_to_the_comparison(tab: Any) -> None:
+    moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"tab": "map"})
+    plot = tab.locator(f"[data-model={DESIGN}] .js-plotly-plot:visible")
+    where = plot.locator(".nsewdrag").first
+    box = where.bounding_box()
+    at = {"x": box["width"] * 0.52, "y": box["height"] * 0.3}
+    where.hover(position=at)
+    tab.wait_for_timeout(300)
+    where.click(position=at)
+    _settled(tab)
+    state = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
+    assert state["tab"] == "compare"
+    assert (state["populated"], state["writes"]) != (0, 1000)
+
+
+def test_the_sentence_names_the_one_that_stops_first(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    frame = explorer.frame()
+    titles = {record["name"]: record["title"] for record in explorer.designs}
+    quickest = titles[frame.design[frame.stop_ns.idxmin()]]
+    assert f"Stop time: least with {quickest}" in said
+    assert "Break-even" in said or "stays least" in said
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copied_view_restores_itself_in_another_page_and_in_python(browser: Any, tab: Any, file: Path) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    moved(tab, DESIGN, explorer.state | {"span": 1 << 42, "populated": 0.3, "tab": "map"})
+    text = tab.get_by_label("This view as text").nth(1).input_value()
+    explorer.view = text
+    assert (explorer.state["span"], explorer.state["tab"]) == (1 << 42, "map")
+    with opened(browser, file) as other:
+        other.locator(f"[data-model={DESIGN}] .ul-view summary").click()
+        other.get_by_label("A view to restore").nth(1).fill(explorer.view)
+        other.get_by_role("button", name="Restore").click()
+        assert other.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN) == explorer.state
+        assert other.locator("[role=tab][aria-selected=true]").inner_text() == "Decision map"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("nonsense", "this is no view of uffdlab"),
+        ("uffdlab:explore:e30", "a view of another widget (explore)"),
+        ("uffdlab:designs:%%%", "this view is damaged"),
+        ("uffdlab:designs:e30", "this view has no size of the range that is possible"),
+    ],
+)
+def test_a_text_that_is_no_view_is_refused_with_a_sentence(tab: Any, text: str, sentence: str) -> None:
+    before = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
+    view = tab.locator(f"[data-model={DESIGN}] .ul-view")
+    view.locator("summary").click()
+    view.get_by_label("A view to restore").fill(text)
+    view.get_by_role("button", name="Restore").click()
+    assert sentence in view.locator("[role=status]").inner_text()
+    assert tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN) == before
+    view.locator("summary").click()
+
+
+# --- data, print, narrow screens, themes -----------------------------------------------------------------------------
+
+
+def test_the_data_of_what_is_drawn_can_be_had(tab: Any) -> None:
+    moved(tab, EXPLORER, {"power": 3, "side": "up"})
+    with tab.expect_download() as download:
+        tab.locator(f"[data-model={EXPLORER}] .csv").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[6] for line in lines[1:]] == ["1", "8", "27"]
+    with tab.expect_download() as download:
+        tab.locator(f"[data-model={TABLES}] .csv").click()
+    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == 1 + 2 * 512
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_scrolls_sideways_on_a_telephone(browser: Any, file: Path, dark: bool) -> None:
+    with opened(browser, file, width=360, dark=dark) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"tab": "map"})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_figure_follows_the_theme(tab: Any) -> None:
+    ink = f"() => getComputedStyle(document.querySelector('[data-model={DESIGN}] .xtick text')).fill"
+    before = tab.evaluate(ink)
+    tab.click("#theme")
+    _settled(tab)
+    assert tab.evaluate(ink) != before
+    tab.click("#theme")
+    _settled(tab)
+
+
+def test_printing_gives_the_figure_without_its_controls(tab: Any) -> None:
+    tab.emulate_media(media="print")
+    assert not tab.locator(f"[data-model={DESIGN}] input[type=range]").first.is_visible()
+    assert tab.locator(f"[data-model={DESIGN}] .main-svg").first.is_visible()
+    assert tab.locator(f"[data-model={DESIGN}] output").first.is_visible()
+
+
+def test_every_control_has_a_name_and_a_focus_that_is_seen(tab: Any) -> None:
+    nameless = tab.evaluate(
+        """() => [...document.querySelectorAll(".widget :is(input, select, button)")].filter((one) =>
+             !(one.labels && one.labels.length) && !one.getAttribute("aria-label") && !one.textContent.trim()).map(
+               (one) => one.outerHTML)"""
+    )
+    assert nameless == []
+    tab.locator(f"[data-model={DESIGN}] input[type=range]").first.focus()
+    tab.keyboard.press("Tab")
+    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert outline != "0px"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(browser: Any, file: Path, dark: bool) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(offline=True, bypass_csp=True, color_scheme="dark" if dark else "light")
+    try:
+        tab = context.new_page()
+        tab.goto(file.as_uri())
+        tab.wait_for_selector("html[data-drawn]")
+        found = Axe().run(tab).response["violations"]
+        serious = [
+            (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+    finally:
+        context.close()
+
+
+# --- hostile and broken things ---------------------------------------------------------------------------------------
+
+
+def test_hostile_texts_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
+    hostile = '</script><script>document.title = "taken"</script>\\x00\\u2028"\'<!--'
+    source = (
+        "import plotly.graph_objects as go\nfrom uffdlab.widgets import explore\n"
+        f'bad = """{hostile}"""\n'
+        'def drawn(word): return go.Figure(go.Scatter(x=[1], y=[1], name=bad, text=["x" * 100_000]))\n'
+        'explore(drawn, {"word": [bad, "good"]}, title=bad)'
+    )
+    with opened(browser, _written(tmp_path, source)) as tab:
+        assert tab.title() != "taken"
+        assert tab.locator("option").first.inner_text().startswith("</script><script>")
+        assert plotted(tab, EXPLORER)[0]["name"].startswith("</script>")
+
+
+def test_what_the_page_cannot_show_says_so(tmp_path: Path) -> None:
+    source = "import ipywidgets\nipywidgets.IntSlider()"
+    assert "This output is a widget that needs the live notebook." in _written(tmp_path, source).read_text()
+
+
+def test_boxes_and_words_around_widgets_are_laid_out(browser: Any, tmp_path: Path) -> None:
+    source = (
+        "import ipywidgets, plotly.graph_objects as go\nfrom uffdlab.widgets import explore\n"
+        "one = explore(lambda word: go.Figure(go.Scatter(x=[1], y=[len(word)])), {'word': ['a', 'bb']})\n"
+        "ipywidgets.VBox([ipywidgets.Label('5 < 6'), ipywidgets.HTML('<b>bold</b>'), ipywidgets.HBox([one])])"
+    )
+    with opened(browser, _written(tmp_path, source)) as tab:
+        assert tab.locator(".widget .vbox, .widget.vbox").count() == 1
+        assert "5 < 6" in tab.locator(".widget").inner_text()
+        assert tab.locator(".widget b").inner_text() == "bold"
+        assert tab.locator(".js-plotly-plot").count() == 1
+
+
+def test_the_same_notebook_gives_the_same_page(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "01_widgets.ipynb"
+    nbformat.write(notebook("# A\n\nB.", parameters(), code(EXPLORE)), path)
+    pages = [to_html(execute(path, {}), HEADER) for _ in range(2)]
+    assert pages[0] == pages[1]

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// What a notebook's front end is to a widget, as far as a page without a kernel can be it: models, and where they show.
+"use strict";
+const uffdlabWidgets = (() => {
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const stored = document.getElementById("widgets");
+  const { models = {}, modules = {} } = stored ? JSON.parse(stored.textContent) : {};
+  const imported = new Map();
+  const made = new Map();
+
+  // Each module once, however many widgets are made of it.
+  const moduleOf = (name) => {
+    if (!imported.has(name)) imported.set(name, import(URL.createObjectURL(new Blob([modules[name]], { type: "text/javascript" }))));
+    return imported.get(name);
+  };
+
+  const library = { get: (name) => new DataView(bytes(document.getElementById(name).textContent).buffer) };
+
+  class Model {
+    constructor({ state, buffers }) {
+      this.state = structuredClone(state);
+      (buffers || []).forEach(({ path, data }) => { this.state[path[0]] = new DataView(bytes(data).buffer); });
+      this.heard = new Map();
+      this.changed = new Set();
+      this.widget_manager = { get_model: async (id) => (id === "library" ? library : modelOf(id)) };
+    }
+
+    get(name) { return this.state[name]; }
+
+    set(name, value) {
+      if (JSON.stringify(this.state[name]) === JSON.stringify(value)) return;
+      this.state[name] = value;
+      this.changed.add(name);
+    }
+
+    // Nobody is there to be told but the widget itself.
+    save_changes() {
+      const names = [...this.changed];
+      this.changed.clear();
+      names.forEach((name) => (this.heard.get(`change:${name}`) || []).forEach((act) => act(this, this.state[name])));
+    }
+
+    on(name, act) { this.heard.set(name, [...(this.heard.get(name) || []), act]); }
+
+    off(name) { this.heard.delete(name); }
+
+    send() {}
+  }
+
+  const modelOf = (id) => {
+    if (!made.has(id)) made.set(id, new Model(models[id]));
+    return made.get(id);
+  };
+
+  const show = async (id, place) => {
+    const { name, module, state } = models[id];
+    if (module) {
+      const { default: widget } = await moduleOf(module);
+      const model = modelOf(id);
+      await widget.initialize?.({ model });
+      await widget.render({ model, el: place });
+      return;
+    }
+    if (name === "HTMLModel" || name === "LabelModel") {
+      // What is shown as HTML is what the notebook's author wrote as HTML; a label is text.
+      if (name === "HTMLModel") place.innerHTML = state.value;
+      else place.textContent = state.value;
+      return;
+    }
+    place.classList.add(name === "HBoxModel" ? "hbox" : "vbox");
+    for (const child of state.children) {
+      const inner = document.createElement("div");
+      place.append(inner);
+      await show(child, inner);
+    }
+  };
+
+  const showAll = async () => {
+    for (const place of document.querySelectorAll(".widget[data-model]")) {
+      try {
+        await show(place.dataset.model, place);
+      } catch (error) {
+        const note = document.createElement("p");
+        note.className = "failed";
+        note.textContent = `This widget could not be shown: ${error.message}.`;
+        place.replaceChildren(note);
+      }
+    }
+  };
+  return { showAll, modelOf };
+})();

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// What the widgets have in common: controls that a keyboard and a screen reader reach, plotly, themes, views as text.
+
+// --- elements
+
+const make = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  Object.entries(attributes).forEach(([name, value]) => {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  });
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+};
+// Modules of several widgets stand in one page.
+const newId = () => {
+  globalThis.uffdlabIds = (globalThis.uffdlabIds || 0) + 1;
+  return `uffdlab-${globalThis.uffdlabIds}`;
+};
+
+// A slider over numbers: `show` puts a value into words, `act` is told of each move.
+const slider = ({ label, min, max, step, value, show, act }) => {
+  const id = newId();
+  const input = make("input", { type: "range", id, min, max, step, autocomplete: "off" });
+  const output = make("output", { for: id });
+  // The words are of the value itself, which the steps of the input may not meet.
+  const set = (now) => {
+    input.value = now;
+    const words = show(now);
+    output.textContent = words;
+    input.setAttribute("aria-valuetext", words);
+  };
+  input.addEventListener("input", () => { set(input.valueAsNumber); act(input.valueAsNumber); });
+  set(value);
+  const ends = [min, max].map((end) => make("span", { class: "end", "aria-hidden": "true" }, show(Number(end))));
+  return { element: make("div", { class: "control" }, make("label", { for: id }, label), ends[0], input, ends[1], output), set, input };
+};
+
+const choice = ({ label, values, value, act }) => {
+  const id = newId();
+  const select = make("select", { id, autocomplete: "off" }, ...values.map(([key, words]) => make("option", { value: key }, words)));
+  select.addEventListener("input", () => act(select.value));
+  const set = (now) => { select.value = now; };
+  set(value);
+  return { element: make("div", { class: "choice" }, make("label", { for: id }, label), select), set, select };
+};
+
+// --- units, as the Python side has them
+
+const digits = (value, count) => String(Number(value.toPrecision(count)));
+const formatNs = (ns) => {
+  const [factor, unit] = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]].find(([least]) => Math.abs(ns) >= least) || [1, "ns"];
+  return `${digits(ns / factor, 3)} ${unit}`;
+};
+const formatSize = (bytes) => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let [value, at] = [bytes, 0];
+  while (Math.abs(value) >= 1024 && at < 4) { value /= 1024; at += 1; }
+  return `${digits(value, 4)} ${units[at]}`;
+};
+const formatCount = (value) => (value < 1e6 ? Math.round(value).toLocaleString("en") : value.toExponential(2).replace("e+", "e"));
+const formatRatio = (value) => (Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : digits(value, 3));
+const formatPercent = (value) => `${digits(value * 100, 3)} %`;
+
+// --- plotly: the page's own, or else the copy that the kernel has sent once for all widgets
+
+const fromGzip = async (bytes) => {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+};
+const startScript = async (source) => {
+  // A loader of modules on the page would catch what is meant for everybody.
+  const { define } = globalThis;
+  globalThis.define = undefined;
+  try {
+    await new Promise((resolve, reject) => {
+      const script = make("script", { src: URL.createObjectURL(new Blob([source], { type: "text/javascript" })) });
+      script.onload = resolve;
+      script.onerror = () => reject(new Error("the drawing library could not be started"));
+      document.head.append(script);
+    });
+  } finally {
+    if (define) globalThis.define = define;
+  }
+};
+const held = async (model, name) => {
+  const library = await model.widget_manager.get_model(model.get("library").replace("IPY_MODEL_", ""));
+  const view = library.get(name);
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+};
+const plotly = (model) => {
+  globalThis.uffdlabPlotly ??= (async () => {
+    await startScript(await fromGzip(await held(model, "plotly")));
+    return globalThis.Plotly;
+  })();
+  return globalThis.uffdlabPlotly;
+};
+
+// --- drawing
+
+const COLOURS = ["--ul-ink", "--ul-grid", "--ul-paper", "--ul-line"];
+const put = (object, path, value) => {
+  const keys = path.split(".");
+  const last = keys.pop();
+  const inner = keys.reduce((at, key) => (at[key] = { ...at[key] }), object);
+  if (inner[last] === undefined) inner[last] = value;
+};
+// The colours of the theme come last, so that a figure never has to know which one is on.
+const themed = (layout, element) => {
+  const style = getComputedStyle(element);
+  const [ink, grid, paper, line] = COLOURS.map((name) => style.getPropertyValue(name).trim());
+  const clear = "rgba(0,0,0,0)";
+  const result = { paper_bgcolor: clear, plot_bgcolor: clear, ...layout };
+  put(result, "font.color", ink);
+  put(result, "hoverlabel.bgcolor", paper);
+  put(result, "hoverlabel.font.color", ink);
+  put(result, "hoverlabel.bordercolor", line);
+  Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
+    result[key] = { ...layout[key], gridcolor: grid, linecolor: grid };
+  });
+  return result;
+};
+
+// A place for a figure; `make` is asked for {data, layout} at the width there is, again whenever theme or width change.
+class Drawing {
+  constructor(model, build, name) {
+    this.model = model;
+    this.build = build;
+    this.place = make("div", { class: "ul-plot" });
+    this.caption = make("figcaption");
+    this.said = make("span");
+    this.origin = make("small");
+    const save = make("button", { type: "button", class: "csv", onclick: () => this.save(name) }, "Data (CSV)");
+    this.caption.append(this.said, " ", this.origin, save);
+    this.element = make("figure", {}, this.place, this.caption);
+    this.width = 0;
+  }
+
+  async start() {
+    this.plotly = await plotly(this.model);
+    await this.draw();
+    new ResizeObserver(() => {
+      if (this.place.clientWidth && this.place.clientWidth !== this.width) this.draw();
+    }).observe(this.element);
+    const again = new MutationObserver(() => this.draw());
+    again.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    again.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
+  }
+
+  async draw() {
+    if (!this.plotly || this.element.closest("[hidden]")) return;
+    this.width = this.place.clientWidth;
+    const figure = this.build(this.width || 700);
+    if (!figure) return;
+    this.figure = figure;
+    const least = (figure.layout.meta && figure.layout.meta.min_width) || 0;
+    const layout = { ...themed(figure.layout, this.place), width: Math.max(this.width || 700, least) };
+    await this.plotly.react(this.place, figure.data, layout, { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    if (this.place.scrollWidth > this.place.clientWidth) this.place.tabIndex = 0;
+    else this.place.removeAttribute("tabindex");
+    const { caption = "", origin = "" } = figure.layout.meta || {};
+    this.said.textContent = caption;
+    this.origin.textContent = origin;
+  }
+
+  save(name) {
+    if (this.figure) uffdlabCsv.save(this.figure.data, (this.figure.layout.meta || {}).units, name);
+  }
+}
+
+// --- views as text: everything that was moved, in a string that another reader's page or notebook understands
+
+const viewText = (kind, state) => {
+  const bytes = new TextEncoder().encode(JSON.stringify(state));
+  const packed = btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return `uffdlab:${kind}:${packed}`;
+};
+const viewOf = (kind, text) => {
+  const [site, found, packed] = text.trim().split(":");
+  if (site !== "uffdlab" || !packed) throw new Error("this is no view of uffdlab: paste a text that begins with uffdlab:");
+  if (found !== kind) throw new Error(`this is a view of another widget (${found}): paste it there`);
+  let state;
+  try {
+    const bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+    state = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new Error("this view is damaged: copy the whole text again");
+  }
+  if (typeof state !== "object" || state === null || Array.isArray(state)) throw new Error("this view is damaged: copy the whole text again");
+  return state;
+};
+
+// `problem` says what is wrong with a state, or nothing.
+const sharing = (model, kind, problem) => {
+  const shown = make("input", { type: "text", readonly: true, "aria-label": "This view as text" });
+  const given = make("input", { type: "text", "aria-label": "A view to restore", placeholder: "uffdlab:…", autocomplete: "off", spellcheck: "false" });
+  const said = make("span", { class: "said", role: "status" });
+  const refresh = () => { shown.value = viewText(kind, model.get("state")); };
+  const copy = async () => {
+    shown.select();
+    try {
+      await navigator.clipboard.writeText(shown.value);
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with the keyboard.";
+    }
+  };
+  const restore = () => {
+    try {
+      const state = viewOf(kind, given.value);
+      const wrong = problem(state);
+      if (wrong) throw new Error(wrong);
+      model.set("state", state);
+      model.save_changes();
+      said.textContent = "Restored.";
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  };
+  model.on("change:state", refresh);
+  refresh();
+  return make("details", { class: "ul-view" }, make("summary", {}, "Copy or restore this view"),
+    make("div", {}, shown, make("button", { type: "button", onclick: copy }, "Copy this view")),
+    make("div", {}, given, make("button", { type: "button", onclick: restore }, "Restore")), said);
+};
+
+const change = (model, changes) => {
+  model.set("state", { ...model.get("state"), ...changes });
+  model.save_changes();
+};

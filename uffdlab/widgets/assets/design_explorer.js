@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: MIT
+// Designs side by side, computed here in the page: every move of a control runs the simulator again.
+
+const MIB = 2 ** 20;
+const MOST_TOUCHES = 1e9;
+const SLOTS = 4;
+const TIE = 1e-3;
+const GRID = 15;
+
+// --- what can be moved
+
+const PARAMETERS = {
+  span: { label: "Size of the range", min: 21, max: 44, step: 0.25, to: (v) => Math.log2(v), from: (x) => Math.round(2 ** x / (2 * MIB)) * 2 * MIB, show: formatSize, axis: "size of the range" },
+  populated: { label: "Populated beforehand", min: 0, max: 1, step: 0.005, to: (v) => v, from: (x) => x, show: formatPercent, axis: "populated" },
+  cluster: { label: "Written in a row", min: 0, max: 18, step: 1, to: (v) => Math.log2(v), from: (x) => 2 ** x, show: (v) => formatSize(4096 * v), axis: "written in a row" },
+  reads: { label: "Reads afterwards", min: 0, max: 30, step: 0.25, to: (v) => Math.log2(v + 1), from: (x) => Math.round(2 ** x) - 1, show: formatCount, axis: "reads afterwards" },
+  writes: { label: "Writes afterwards", min: 0, max: 30, step: 0.25, to: (v) => Math.log2(v + 1), from: (x) => Math.round(2 ** x) - 1, show: formatCount, axis: "writes afterwards" },
+};
+const OBJECTIVES = {
+  "stop time": "stop time", "total work": "total work", memory: "memory of tables and pages", "tail latency": "slowest 1 % of later writes", mix: "a weighted mix",
+};
+const MIXED = ["stop time", "total work", "memory", "tail latency"];
+
+// --- what comes of it
+
+// As uffdlab.sim.Costs.spread has it: ends of 95 % of the draws, widened by the error of unseen predictions.
+const spread = (costs, value, drawn, weight = 1) => {
+  if (!drawn.length) return { value, low: null, high: null };
+  const sorted = Float64Array.from(drawn).sort();
+  const end = (at) => sorted[Math.min(sorted.length - 1, Math.floor(at * sorted.length))];
+  const widened = weight === 1 ? 1 + costs.p95_error : (1 + costs.p95_error) ** weight;
+  return { value, low: Math.min(end(costs.low), value) / widened, high: Math.max(end(costs.high), value) * widened };
+};
+
+class Pricing {
+  constructor(sim, model) {
+    this.sim = sim;
+    this.costs = model.get("costs").map((costs) => ({ ...costs, at: sim.vector(costs.vector), drawn: [] }));
+    const packed = model.get("draws");
+    const all = new Float64Array(packed.buffer.slice(packed.byteOffset, packed.byteOffset + packed.byteLength));
+    const width = sim.events.length;
+    const drawn = [];
+    for (let i = 0; i < all.length; i += width) drawn.push(sim.vector(all.subarray(i, i + width)));
+    this.costs.forEach((costs) => { if (costs.drawn_from) costs.draws = drawn; else costs.draws = []; });
+    this.shapePrices = new Map();
+  }
+
+  of(costs, ledger) {
+    return spread(costs, this.sim.price(ledger, costs.at), costs.draws.map((one) => this.sim.price(ledger, one)));
+  }
+
+  // To first order, how far a ratio is off where each price is: as uffdlab.sim.Costs.apart.
+  ratio(costs, top, bottom) {
+    const price = (ledger) => this.sim.price(ledger, costs.at);
+    const [over, under, shared] = [price(top), price(bottom), price(top.map((count, i) => Math.min(count, bottom[i])))];
+    const apart = Math.hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under);
+    const drawn = costs.draws.map((one) => this.sim.price(top, one) / this.sim.price(bottom, one));
+    return spread(costs, over / under, drawn, apart);
+  }
+
+  // Touches of a shape are alike, whatever the work: their price is looked up.
+  shape(costs, design, code) {
+    const key = `${costs.name}|${design.key}|${code}`;
+    if (!this.shapePrices.has(key)) this.shapePrices.set(key, this.of(costs, this.sim.shapeLedger(design.at, code)));
+    return this.shapePrices.get(key);
+  }
+}
+
+// A write that finds its page asks nothing of the kernel: as uffdlab.sim.sweeps has it.
+const asks = (code) => (code & 1) !== 0 && ((code >> 1 & 3) !== 3 || (code & 8) !== 0);
+const LEVEL = ["PTE", "PMD", "PUD"];
+const KIND = ["an empty entry", "a marker", "a zeropage", "a protected page"];
+
+const latencies = (pricing, costs, design, counts) => {
+  const found = [];
+  counts.forEach((count, code) => { if (count > 0 && asks(code)) found.push({ code, count, cost: pricing.shape(costs, design, code) }); });
+  found.sort((a, b) => a.cost.value - b.cost.value);
+  const everything = found.reduce((sum, one) => sum + one.count, 0);
+  let slower = 1;
+  return found.map((one) => {
+    const share = one.count / everything;
+    const row = { ...one, share, slower };
+    slower -= share;
+    return row;
+  });
+};
+// The slowest 1 %: the first shape of which so few are slower.
+const tail = (rows) => {
+  const last = [...rows].reverse().find((row) => row.slower >= 0.01);
+  return last ? last.cost : null;
+};
+
+const added = (memory) => 4 * ((memory[4] - memory[0]) + (memory[5] - memory[1]));
+
+const judge = (pricing, costs, design, state) => {
+  const found = pricing.sim.expect(design.at, state.span / 4096, state);
+  const total = found.protect.map((count, i) => count + found.touches[i]);
+  const writes = latencies(pricing, costs, design, found.counts);
+  return {
+    design, ...found, total, writes,
+    stop: pricing.of(costs, found.protect), work: pricing.of(costs, total), tail: tail(writes),
+    tables: 4 * found.memory[4], pages: 4 * found.memory[5], added: added(found.memory),
+  };
+};
+
+// --- designs
+
+const chosen = (sim, model, cache, state) => {
+  const named = Object.fromEntries(model.get("designs").map((one) => [one.name, one]));
+  return [...new Set(state.designs.filter(Boolean))].map((name) => {
+    const record = name === "composed" ? { name, title: "composed", colour: "#777777", symbol: "x", dash: "dot", glyph: "✕", packed: composed(model, state) } : named[name];
+    const key = record.packed.join(",");
+    if (!cache.has(key)) cache.set(key, sim.design(record.packed));
+    return { ...record, key, at: cache.get(key) };
+  });
+};
+const composed = (model, state) => model.get("fields").map(({ name, values }) => values.indexOf(state.composed[name]));
+
+// --- the figure
+
+const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
+const PATTERNS = ["", "/", "\\", "x", "-", "|", "."];
+const MOST = 7;
+
+const timeTicks = (lowest, highest) => {
+  const [from, to] = [Math.floor(Math.log10(Math.max(lowest, 1e-3))), Math.ceil(Math.log10(Math.max(highest, 1)))];
+  const every = Math.max(1, Math.ceil((to - from) / 4));
+  const values = [];
+  for (let power = from; power <= to; power += every) values.push(10 ** power);
+  return { type: "log", tickvals: values, ticktext: values.map(formatNs), range: [Math.log10(lowest) - 0.3, Math.log10(highest) + 0.3] };
+};
+const roundTicks = (top, show) => {
+  if (!(top > 0)) return { range: [0, 1], tickvals: [0], ticktext: [show(0)] };
+  const power = 10 ** Math.floor(Math.log10(top));
+  const step = power * [0.25, 0.5, 1].find((part) => top / (power * part) <= 4.5) || power;
+  const values = [];
+  for (let at = 0; at <= top * 1.05; at += step) values.push(at);
+  return { range: [0, top * 1.08], tickvals: values, ticktext: values.map(show) };
+};
+const sizeTicks = (topKib) => {
+  if (!(topKib > 0)) return { range: [0, 1], tickvals: [0], ticktext: ["0 B"] };
+  const power = 2 ** Math.floor(Math.log2(topKib));
+  const values = [0, power / 2, power].concat(topKib > 1.4 * power ? [1.5 * power] : []);
+  return { range: [0, topKib * 1.1], tickvals: values, ticktext: values.map((kib) => formatSize(kib * 1024)) };
+};
+
+const said = (cost) => formatNs(cost.value) + (cost.low === null ? "" : ` (${formatNs(cost.low)} to ${formatNs(cost.high)})`);
+const HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}<extra></extra>";
+
+const point = (one, value, low, high, words, axes) => ({
+  type: "scatter", mode: "markers", x: [value], y: [one.design.title], ...axes, name: `${one.design.title} (predicted)`, showlegend: false,
+  customdata: [one.design.title], hovertext: [words], text: ["predicted"], hovertemplate: HOVER,
+  marker: { color: one.design.colour, symbol: `${one.design.symbol}-open`, size: 11, line: { color: one.design.colour, width: 2 } },
+  ...(low === null ? {} : {
+    error_x: { type: "data", symmetric: false, array: [high - value], arrayminus: [value - low], thickness: 9, width: 0, color: `${one.design.colour}40` },
+  }),
+});
+
+const reached = (judged, of) => judged.flatMap((one) => [of(one)]).filter(Boolean).flatMap((cost) => [cost.low ?? cost.value, cost.high ?? cost.value]);
+
+const waterfall = (sim, costs, judged) => {
+  const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
+  const sums = sim.zeros.map((_, i) => priced.reduce((sum, one) => sum + one[i], 0));
+  const dearest = sims(sums).slice(0, MOST - 1);
+  const rest = sims(sums).slice(MOST - 1);
+  const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
+  if (rest.length) parts.push(["everything else", rest]);
+  return parts.map(([name, events], number) => ({
+    type: "bar", orientation: "h", name,
+    x: priced.map((one) => events.reduce((sum, event) => sum + one[event], 0)),
+    y: judged.map((one) => one.design.title), xaxis: "x5", yaxis: "y5",
+    marker: { color: WATERFALL[number], pattern: { shape: PATTERNS[number], fillmode: "overlay" } },
+    customdata: judged.map(() => name), hovertemplate: HOVER, textposition: "none",
+    hovertext: priced.map((one) => formatNs(events.reduce((sum, event) => sum + one[event], 0))),
+    text: judged.map((one) => `counted ${formatCount(events.reduce((sum, event) => sum + one.total[event], 0))} times`),
+  }));
+};
+const sims = (sums) => sums.map((_, i) => i).filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a] || a - b);
+
+const compareFigure = (sim, costs, judged, state, width) => {
+  const data = [];
+  judged.forEach((one) => {
+    data.push(point(one, one.stop.value, one.stop.low, one.stop.high, said(one.stop), { xaxis: "x", yaxis: "y" }));
+    data.push(point(one, one.work.value, one.work.low, one.work.high, said(one.work), { xaxis: "x2", yaxis: "y2" }));
+    data.push({ ...point(one, one.tables, null, null, formatSize(one.tables * 1024), { xaxis: "x3", yaxis: "y3" }), text: ["counted, not priced: exact on average"] });
+  });
+  judged.forEach((one) => data.push({
+    type: "scatter", mode: "lines+markers", name: one.design.title, xaxis: "x4", yaxis: "y4", showlegend: false,
+    x: one.writes.map((row) => row.cost.value), y: one.writes.map((row) => row.slower),
+    line: { color: one.design.colour, width: 1.5, shape: "vh", dash: one.design.dash },
+    marker: { color: one.design.colour, symbol: `${one.design.symbol}-open`, size: 9, line: { color: one.design.colour, width: 2 } },
+    ...(costs.draws.length ? { error_x: { type: "data", symmetric: false, thickness: 5, width: 0, color: `${one.design.colour}40`,
+      array: one.writes.map((row) => row.cost.high - row.cost.value), arrayminus: one.writes.map((row) => row.cost.value - row.cost.low) } } : {}),
+    customdata: one.writes.map(() => one.design.title), hovertext: one.writes.map((row) => said(row.cost)),
+    text: one.writes.map((row) => `${digits(100 * row.share, 3)} % of these writes: they find ${KIND[row.code >> 1 & 3]} at the ${LEVEL[row.code >> 5 & 3]} level`),
+    hovertemplate: HOVER,
+  }));
+  data.push(...waterfall(sim, costs, judged));
+  const narrow = width < 640;
+  const rows = judged.length;
+  const titles = judged.map((one) => one.design.title);
+  const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), automargin: true, range: [-0.6, rows - 0.4] };
+  const at = narrow
+    ? [[[0, 1], [0.86, 0.98]], [[0, 1], [0.67, 0.79]], [[0, 1], [0.48, 0.6]], [[0, 1], [0.24, 0.4]], [[0, 1], [0, 0.13]]]
+    : [[[0, 0.3], [0.64, 0.95]], [[0.35, 0.65], [0.64, 0.95]], [[0.7, 1], [0.64, 0.95]], [[0, 0.44], [0, 0.44]], [[0.56, 1], [0, 0.44]]];
+  const heads = ["stop time", "all work", "page tables afterwards", "later writes", "of what all work consists"];
+  const side = (number) => (narrow || number === 0 || number === 4 ? {} : { showticklabels: false });
+  const totals = judged.map((one) => one.work.value);
+  const slow = reached(judged, (one) => one.writes.length && { value: one.writes[0].cost.value, low: null, high: null })
+    .concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
+  const layout = {
+    height: narrow ? 1240 : 620, margin: { l: 10, r: 16, t: 30, b: narrow ? 150 : 100 }, barmode: "stack", bargap: 0.4, hoverlabel: { align: "left" },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
+    legend: { orientation: "h", x: 0, y: narrow ? -0.05 : -0.16, yanchor: "top", xanchor: "left", font: { size: 12 } },
+    annotations: heads.map((text, i) => ({ text: `<b>${text}</b>`, x: at[i][0][0], y: at[i][1][1] + 0.005, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false })),
+    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "ns", y4: "share of the writes that ask the kernel" } },
+  };
+  const times = [reached(judged, (one) => one.stop), reached(judged, (one) => one.work)];
+  const axes = [
+    timeTicks(Math.min(...times[0]), Math.max(...times[0])),
+    timeTicks(Math.min(...times[1]), Math.max(...times[1])),
+    sizeTicks(Math.max(...judged.map((one) => one.tables))),
+    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow)) : { visible: false }), title: { text: "time of one write", font: { size: 13 } } },
+    roundTicks(Math.max(...totals), formatNs),
+  ];
+  axes.forEach((axis, i) => {
+    const n = i ? i + 1 : "";
+    layout[`xaxis${n}`] = { ...axis, domain: at[i][0], anchor: `y${n}`, zeroline: false, ticks: "", automargin: true };
+    layout[`yaxis${n}`] = i === 3
+      ? { type: "log", domain: at[i][1], anchor: `x${n}`, title: { text: "take as long or longer", font: { size: 13 } }, tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5], ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"], zeroline: false, automargin: true }
+      : { ...category, ...side(i), domain: at[i][1], anchor: `x${n}`, zeroline: false };
+  });
+  if (!slow.length) layout.yaxis4.visible = false;
+  if (!slow.length) layout.annotations[3].text = "<b>later writes</b>: none that asks the kernel";
+  return { data, layout };
+};
+
+// --- who wins
+
+const best = (judged, of) => judged.filter((one) => of(one) !== null && of(one) !== undefined).sort((a, b) => of(a) - of(b));
+const verdictOf = (pricing, costs, judged, state) => {
+  const stop = best(judged, (one) => one.stop.value);
+  const work = best(judged, (one) => one.work.value);
+  const [first, second] = stop;
+  if (!second) return "Choose a second design to compare with.";
+  const by = (a, b, phase) => {
+    const ratio = pricing.ratio(costs, b[phase], a[phase]);
+    const band = ratio.low === null ? "" : ` (${formatRatio(ratio.low)} to ${formatRatio(ratio.high)})`;
+    const clear = ratio.low !== null && ratio.low > 1;
+    return { clear, text: `${formatRatio(ratio.value)} times as long with ${b.design.title}${band}` };
+  };
+  const tie = (a, b, of) => of(b) <= of(a) * (1 + TIE);
+  const told = (a, b, phase, what) => {
+    const found = by(a, b, phase);
+    return `${what}: least with ${a.design.title}${found.clear ? "" : ", though nothing is decided"}; ${found.text}.`;
+  };
+  const parts = [];
+  parts.push(tie(first, second, (one) => one.stop.value) ? `Stop time: the same with ${first.design.title} and ${second.design.title}.` : told(first, second, "protect", "Stop time"));
+  parts.push(tie(work[0], work[1], (one) => one.work.value) ? `All work: the same with ${work[0].design.title} and ${work[1].design.title}.` : told(work[0], work[1], "total", "All work"));
+  parts.push(breakEven(pricing, costs, first.design, judged, state));
+  return parts.join(" ");
+};
+
+// Which later writes make the quickest to stop lose what it had saved: by halving, since work only grows with writes.
+const breakEven = (pricing, costs, quickest, judged, state) => {
+  const work = (design, writes) => {
+    const found = pricing.sim.expect(design.at, state.span / 4096, { ...state, writes });
+    return pricing.sim.price(found.protect.map((count, i) => count + found.touches[i]), costs.at);
+  };
+  const found = judged.filter((one) => one.design !== quickest).map(({ design }) => {
+    const behind = (x) => work(quickest, 2 ** x) - work(design, 2 ** x) > 0;
+    if (behind(0) || !behind(30)) return null;
+    let [low, high] = [0, 30];
+    for (let i = 0; i < 24; i += 1) {
+      const middle = (low + high) / 2;
+      if (behind(middle)) high = middle; else low = middle;
+    }
+    return [high, design];
+  }).filter(Boolean).sort((a, b) => a[0] - b[0])[0];
+  if (!found) return `However much is written afterwards, all work stays least with ${quickest.title}.`;
+  return `Break-even: from ${formatCount(2 ** found[0])} later writes on, all work is more with ${quickest.title} than with ${found[1].title}.`;
+};
+
+// --- the map
+
+// As DesignExplorer.decision() in Python has them.
+const steps = (parameter, state) => {
+  const { min, max, from } = PARAMETERS[parameter];
+  const whole = parameter === "cluster";
+  const most = whole ? Math.min(max, Math.floor(Math.log2(state.span / 4096))) : max;
+  const count = whole ? Math.min(GRID, most + 1) : GRID;
+  const at = Array.from({ length: count }, (_, i) => min + ((most - min) * i) / (count - 1));
+  return at.map((one) => from(whole ? Math.round(one) : one));
+};
+
+const scoreOf = (one, objective, weights, least) => {
+  const value = { "stop time": one.stop.value, "total work": one.work.value, memory: Math.max(one.added, 1), "tail latency": one.tail ? one.tail.value : 1 };
+  if (objective !== "mix") return value[objective];
+  return MIXED.reduce((sum, name) => sum + weights[name] * Math.log(value[name] / least[name]), 0);
+};
+
+// One cell: the cheapest, the next, and whether the whole interval of their ratio lies above 1.
+const cellOf = (pricing, costs, designs, state, where) => {
+  const work = { ...state, ...where };
+  if (work.cluster * 4096 > work.span) return null;
+  const found = designs.map((design) => {
+    const out = pricing.sim.expect(design.at, work.span / 4096, work);
+    const total = out.protect.map((count, i) => count + out.touches[i]);
+    const price = (ledger) => ({ value: pricing.sim.price(ledger, costs.at) });
+    return {
+      design, ...out, total, stop: price(out.protect), work: price(total),
+      tail: state.objective === "tail latency" || state.objective === "mix" ? tail(latencies(pricing, costs, design, out.counts)) : null,
+      added: added(out.memory),
+    };
+  });
+  const least = Object.fromEntries(MIXED.map((name) => [name, Math.min(...found.map((one) => scoreOf(one, name)))]));
+  const score = (one) => scoreOf(one, state.objective, state.weights, least);
+  const lowest = Math.min(...found.map(score));
+  const tied = state.objective === "mix" ? (one) => score(one) <= lowest + Math.log1p(TIE) : (one) => score(one) <= lowest * (1 + TIE);
+  const ties = found.filter(tied);
+  const others = found.filter((one) => !ties.includes(one)).sort((a, b) => score(a) - score(b));
+  const [first, second] = [ties[0], others[0] || ties[1]];
+  let clear = others.length > 0;
+  if (clear && state.objective !== "memory") {
+    const phase = { "stop time": "protect", "total work": "total" }[state.objective];
+    if (phase) clear = (pricing.ratio(costs, second[phase], first[phase]).low ?? 0) > 1;
+    else if (state.objective === "tail latency") clear = Boolean(first.tail && second.tail && first.tail.high !== null && first.tail.high < second.tail.low);
+    else clear = false; // a mix of scores has no interval of its own
+  }
+  const ratio = state.objective === "mix" ? Math.exp(score(second) - score(first)) : score(second) / score(first);
+  return { first, second, ties, clear, ratio };
+};
+
+const mapFigure = (pricing, costs, designs, state, width) => {
+  const [xs, ys] = [steps(state.x, state), steps(state.y, state)];
+  const [px, py] = [PARAMETERS[state.x], PARAMETERS[state.y]];
+  const cells = new Map(designs.map((design) => [design.name, []]));
+  ys.forEach((y, j) => xs.forEach((x, i) => {
+    const cell = cellOf(pricing, costs, designs, state, { [state.x]: x, [state.y]: y });
+    if (cell) cells.get(cell.first.design.name).push({ ...cell, x, y, i, j });
+  }));
+  const data = designs.filter((design) => cells.get(design.name).length).map((design) => {
+    const own = cells.get(design.name);
+    return {
+      type: "bar", name: `${design.glyph} ${design.title}`, x: own.map((cell) => cell.i), y: own.map(() => 1), base: own.map((cell) => cell.j - 0.5), width: own.map(() => 1), offset: own.map(() => -0.5),
+      marker: { color: design.colour, line: { width: 0 }, pattern: { shape: own.map((cell) => (cell.clear ? "" : "/")), fillmode: "overlay", fgcolor: "#ffffff", size: 7 } },
+      customdata: own.map((cell) => [state.x, cell.x, state.y, cell.y]),
+      text: own.map(() => design.glyph), textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { size: 12, color: "#ffffff" },
+      hovertext: own.map((cell) => `<b>${design.title}</b> is cheapest${cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : ""}<br>`
+        + `${formatRatio(cell.ratio)} times as much for ${cell.second.design.title}${cell.clear ? "" : "<br>the intervals overlap"}<br>${px.axis}: ${px.show(cell.x)}, ${py.axis}: ${py.show(cell.y)}`),
+      hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: true,
+    };
+  });
+  const place = (parameter, values, value) => {
+    const { to } = PARAMETERS[parameter];
+    return ((to(value) - to(values[0])) / (to(values[values.length - 1]) - to(values[0]))) * (values.length - 1);
+  };
+  data.push({
+    type: "scatter", mode: "markers", name: "where the controls stand", x: [place(state.x, xs, state[state.x])], y: [place(state.y, ys, state[state.y])],
+    marker: { symbol: "cross", size: 15, color: "#ffffff", line: { width: 2.5, color: "#000000" } }, hoverinfo: "skip", cliponaxis: false,
+  });
+  const axis = (values, parameter, room) => {
+    const every = Math.max(1, Math.ceil(values.length / room));
+    const shown = values.map((value, i) => [i, parameter.show(value)]).filter(([i]) => i % every === 0);
+    return { title: { text: parameter.axis, font: { size: 13 } }, tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => text), range: [-0.5, values.length - 0.5], zeroline: false, showgrid: false, ticks: "", automargin: true };
+  };
+  return {
+    data,
+    layout: {
+      height: 520, margin: { l: 10, r: 16, t: 70, b: 48 }, barmode: "overlay", bargap: 0, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, hoverlabel: { align: "left" },
+      xaxis: axis(xs, px, width < 640 ? 4 : 8), yaxis: axis(ys, py, 8),
+    },
+  };
+};
+const mapCaption = (state) => `Colour and sign: the cheapest design by ${OBJECTIVES[state.objective]}. Hatched: ${state.objective === "mix"
+  ? "always, since a mix has no interval of its own" : "the interval of its ratio to the next reaches 1, so that nothing is decided"}. Of those within 0.1 % of one another the first chosen stands for all. A click takes a point to the comparison.`;
+
+// --- the widget
+
+const problemOf = (model) => (state) => {
+  const names = [...model.get("designs").map((one) => one.name), "composed", ""];
+  const bad = Object.entries(PARAMETERS).find(([name, { min, max, to }]) => typeof state[name] !== "number" || !(to(state[name]) >= min - 1e-9 && to(state[name]) <= max + 1e-9));
+  if (bad) return `this view has no ${bad[1].label.toLowerCase()} that is possible: copy it again`;
+  if (!Array.isArray(state.designs) || state.designs.length !== SLOTS || state.designs.some((name) => !names.includes(name))) return "this view names a design that is not known here: choose one from the lists";
+  if (!model.get("costs").some((one) => one.name === state.costs)) return "this view is priced by costs that are not here: choose others";
+  if (!state.composed || model.get("fields").some(({ name, values }) => !values.includes(state.composed[name]))) return "this view composes a design of fields that are not known here: copy it again";
+  if (!(state.x in PARAMETERS) || !(state.y in PARAMETERS) || state.x === state.y || !(state.objective in OBJECTIVES) || !["compare", "map"].includes(state.tab)) return "this view is of another version of the map: copy it again";
+  if (!state.weights || MIXED.some((name) => !(state.weights[name] >= 0 && state.weights[name] <= 1))) return "this view has weights outside 0 to 1: copy it again";
+  return null;
+};
+
+const render = async ({ model, el }) => {
+  el.classList.add("uffdlab-widget");
+  const sim = await simulator(model);
+  const pricing = new Pricing(sim, model);
+  const cache = new Map();
+  const state = () => model.get("state");
+  const costs = () => pricing.costs.find((one) => one.name === state().costs);
+  const sentence = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
+  const table = make("table", { class: "ul-numbers" });
+  const wrong = make("p", { class: "failed", role: "alert", hidden: true });
+  const designs = () => chosen(sim, model, cache, state());
+
+  const check = (wanted) => {
+    const bad = wanted.map((design) => sim.problem(design.at)).find(Boolean);
+    const cut = state().cluster * 4096 > state().span ? `clusters of ${formatSize(state().cluster * 4096)} do not fit a range of ${formatSize(state().span)}: choose a larger range` : null;
+    const few = wanted.length ? null : "no design is chosen: choose one";
+    const problem = few || (bad ? `the composed design contradicts itself: ${bad}` : cut);
+    wrong.hidden = !problem;
+    wrong.textContent = problem || "";
+    return problem;
+  };
+  const row = (cells, kind = "td") => make("tr", {}, ...cells.map((text, i) => make(i ? kind : "th", { scope: i ? (kind === "th" ? "col" : false) : (kind === "th" ? "col" : "row") }, text)));
+  const fill = (judged) => {
+    table.replaceChildren(make("caption", {}, "Predicted, with the interval of each"),
+      make("thead", {}, row(["design", "stop time", "all work", "page tables", "memory added", "slowest 1 % of writes"], "th")),
+      make("tbody", {}, ...judged.map((one) => row([one.design.title, said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024), one.tail ? said(one.tail) : "none asks the kernel"]))));
+  };
+  const compare = new Drawing(model, (width) => {
+    const wanted = designs();
+    if (check(wanted)) return null;
+    const start = performance.now();
+    const judged = wanted.map((design) => judge(pricing, costs(), design, state()));
+    performance.measure("uffdlab-computed", { start });
+    sentence.textContent = verdictOf(pricing, costs(), judged, state());
+    fill(judged);
+    const figure = compareFigure(sim, costs(), judged, state(), width);
+    Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words });
+    return figure;
+  }, "designs");
+  const map = new Drawing(model, (width) => {
+    const wanted = designs();
+    if (check(wanted)) return null;
+    if (wanted.length < 2) return null;
+    const figure = mapFigure(pricing, costs(), wanted, state(), width);
+    figure.layout.meta = { caption: mapCaption(state()), origin: costs().words, units: { x: "step", y: "step" } };
+    return figure;
+  }, "decision-map");
+
+  const controls = [];
+  const sync = () => controls.forEach((set) => set(state()));
+  const parameter = (name) => {
+    const { label, min, max, step, to, from, show } = PARAMETERS[name];
+    const made = slider({ label, min, max, step, value: to(state()[name]), show: (x) => show(from(x)), act: (x) => change(model, { [name]: from(x) }) });
+    controls.push((now) => {
+      made.set(to(now[name]));
+      // Where nothing is populated, or everything, no row is longer than another.
+      if (name === "cluster") made.input.disabled = now.populated === 0 || now.populated === 1;
+    });
+    return made.element;
+  };
+  const select = (label, values, read, write) => {
+    const made = choice({ label, values, value: read(state()), act: (value) => change(model, write(value)) });
+    controls.push((now) => made.set(read(now)));
+    return made.element;
+  };
+  const known = [...model.get("designs").map((one) => [one.name, one.title]), ["composed", "composed (below)"]];
+  const slot = (i) => select(`Design ${i + 1}`, i < 2 ? known : [["", "none"], ...known], (now) => now.designs[i],
+    (value) => ({ designs: state().designs.map((one, j) => (j === i ? value : one)) }));
+  const field = ({ name, label, values }) => select(label, values.map((one) => [one, one]), (now) => now.composed[name],
+    (value) => ({ composed: { ...state().composed, [name]: value }, ...(state().designs.includes("composed") ? {} : { designs: [...state().designs.slice(0, SLOTS - 1), "composed"] }) }));
+  const weight = (name) => {
+    const made = slider({ label: `Weight of ${OBJECTIVES[name]}`, min: 0, max: 1, step: 0.05, value: state().weights[name], show: (x) => digits(x, 2), act: (x) => change(model, { weights: { ...state().weights, [name]: x } }) });
+    controls.push((now) => made.set(now.weights[name]));
+    return made.element;
+  };
+  const axes = Object.entries(PARAMETERS).map(([name, { label }]) => [name, label]);
+  const axis = (label, own, other) => select(label, axes, (now) => now[own], (value) => (value === state()[other] ? { [own]: value, [other]: state()[own] } : { [own]: value }));
+  const mixed = make("div", { class: "ul-controls" }, ...MIXED.map(weight));
+  const mapControls = make("div", { class: "ul-choices" }, axis("Across", "x", "y"), axis("Upwards", "y", "x"),
+    select("Cheapest by", Object.entries(OBJECTIVES), (now) => now.objective, (objective) => ({ objective })));
+
+  // --- two tabs
+  const tabs = ["compare", "map"].map((name) => make("button", {
+    type: "button", role: "tab", id: newId(), onclick: () => change(model, { tab: name }),
+    onkeydown: (event) => {
+      if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+      const other = name === "compare" ? "map" : "compare";
+      change(model, { tab: other });
+      tabs[other === "map" ? 1 : 0].focus();
+    },
+  }, { compare: "Compare", map: "Decision map" }[name]));
+  const panels = [make("div", { role: "tabpanel", "aria-labelledby": tabs[0].id }, sentence, compare.element, make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table)),
+    make("div", { role: "tabpanel", "aria-labelledby": tabs[1].id }, mapControls, mixed, map.element)];
+  tabs.forEach((tab, i) => { panels[i].id = newId(); tab.setAttribute("aria-controls", panels[i].id); });
+  const showTab = () => ["compare", "map"].forEach((name, i) => {
+    const on = state().tab === name;
+    tabs[i].setAttribute("aria-selected", String(on));
+    tabs[i].tabIndex = on ? 0 : -1;
+    panels[i].hidden = !on;
+    mixed.hidden = state().objective !== "mix";
+  });
+  // Plotly gives a place its events with the first drawing.
+  const follow = () => {
+    if (!map.place.on || map.followed) return;
+    map.followed = true;
+    map.place.on("plotly_click", (event) => {
+      const [x, across, y, upwards] = event.points[0].customdata || [];
+      if (x) change(model, { [x]: across, [y]: upwards, tab: "compare" });
+    });
+  };
+  const redraw = async () => {
+    showTab();
+    await (state().tab === "map" ? map : compare).draw();
+    follow();
+  };
+  let waiting = false;
+  const soon = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(async () => { waiting = false; await redraw(); performance.mark("uffdlab-moved"); });
+  };
+  model.on("change:state", () => { sync(); soon(); });
+
+  el.append(
+    make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), select("Costs", pricing.costs.map((one) => [one.name, one.title]), (now) => now.costs, (value) => ({ costs: value }))),
+    make("details", { class: "ul-compose" }, make("summary", {}, "Compose a design"), make("div", { class: "ul-choices" }, ...model.get("fields").map(field))),
+    make("div", { class: "ul-controls" }, ...Object.keys(PARAMETERS).map(parameter)),
+    make("div", { role: "tablist", "aria-label": "Views" }, ...tabs), wrong, ...panels, sharing(model, "designs", problemOf(model)),
+  );
+  sync();
+  showTab();
+  await Promise.all([compare.start(), map.start()]);
+  follow();
+};
+
+export default { render };

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""What the widgets have in common: their module, the library they share, and a view as text."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+
+_SITE = "uffdlab"
+
+
+def asset(name: str) -> str:
+    """Return a text that is shipped with the widgets."""
+    return (files("uffdlab.widgets") / "assets" / name).read_text(encoding="utf-8")
+
+
+def plotly_gz() -> bytes:
+    """Return the drawing library (plotly.js, cartesian), gzipped."""
+    return (files("uffdlab.widgets") / "assets" / "plotly-cartesian.min.js.gz").read_bytes()
+
+
+@cache
+def module(*names: str) -> str:
+    """Return one ES module of several texts: what they share first, the one that exports last."""
+    return "\n".join(asset(name) for name in ("csv.js", "base.js", *names))
+
+
+class Library(ipywidgets.Widget):  # type: ignore[misc]
+    """What every widget draws and computes with, sent to a live notebook once: a page has its own."""
+
+    _model_name = traitlets.Unicode("WidgetModel").tag(sync=True)
+    _model_module = traitlets.Unicode("@jupyter-widgets/base").tag(sync=True)
+    _model_module_version = traitlets.Unicode("2.0.0").tag(sync=True)
+    _view_name = traitlets.Unicode(None, allow_none=True).tag(sync=True)
+    uffdlab_library = traitlets.Bool(True).tag(sync=True)
+    plotly = traitlets.Bytes().tag(sync=True)
+    wasm = traitlets.Bytes().tag(sync=True)
+
+
+_library: list[Library] = []
+
+
+def library() -> Library:
+    """Return the library of this kernel."""
+    if not _library or _library[0].comm is None:
+        _library[:] = [Library(plotly=plotly_gz(), wasm=native.simulator_wasm())]
+    return _library[0]
+
+
+class View(anywidget.AnyWidget):
+    """A widget whose ``state`` is everything a reader can move; :attr:`view` is the same as a text.
+
+    ``state`` can be read and set; what is no state of this widget is refused with UffdlabError.
+    """
+
+    kind = ""
+    _css = asset("widgets.css")
+    library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, **more: Any) -> None:
+        """Lend the widget the library."""
+        super().__init__(library=library(), **more)
+
+    def problem(self, state: dict[str, Any]) -> str | None:
+        """Return what is wrong with a state, or None."""
+        raise NotImplementedError
+
+    @traitlets.validate("state")
+    def _checked(self, proposal: Any) -> dict[str, Any]:
+        state: dict[str, Any] = proposal["value"]
+        problem = self.problem(state)
+        if problem:
+            raise UffdlabError(problem)
+        return state
+
+    def move(self, **changes: Any) -> None:
+        """Change some of the state, as a control would."""
+        unknown = [name for name in changes if name not in self.state]
+        if unknown:
+            raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(self.state)}")
+        self.state = self.state | changes
+
+    @property
+    def view(self) -> str:
+        """Return this view as a text that restores it in another reader's page or notebook."""
+        packed = base64.urlsafe_b64encode(json.dumps(self.state, ensure_ascii=False).encode()).decode().rstrip("=")
+        return f"{_SITE}:{self.kind}:{packed}"
+
+    @view.setter
+    def view(self, text: str) -> None:
+        site, _, rest = text.strip().partition(":")
+        kind, _, packed = rest.partition(":")
+        if site != _SITE or not packed:
+            raise UffdlabError(f"{text[:40]!r} is no view of uffdlab: paste a text that begins with {_SITE}:")
+        if kind != self.kind:
+            raise UffdlabError(f"this is a view of another widget ({kind[:40]}), not of {self.kind}: paste it there")
+        try:
+            state = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+        except (ValueError, binascii.Error) as error:
+            raise UffdlabError("this view is damaged: copy the whole text again") from error
+        if not isinstance(state, dict):
+            raise UffdlabError("this view is damaged: copy the whole text again")
+        self.state = state
+
+    def __repr__(self) -> str:
+        """Return what stands where no widget can be shown."""
+        return f"{type(self).__name__}({self.view})"

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""Designs side by side: what each would cost, and where one overtakes another. The simulator runs in the page."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import floor
+from typing import Any
+
+import pandas as pd
+import traitlets
+
+from uffdlab import sim
+from uffdlab.errors import UffdlabError
+from uffdlab.figures.predicted import dash_of, look_of
+from uffdlab.sim import Costs, Design, Workload
+from uffdlab.sim.costs import HIGH, LOW
+from uffdlab.sim.decision import MIXED, OBJECTIVES
+from uffdlab.sim.designs import choices, record_of
+from uffdlab.widgets.base import View, module
+
+SLOTS = 4
+MOST_TOUCHES = 1 << 30
+PARAMETERS = ("span", "populated", "cluster", "reads", "writes")
+_AXES = {"span": "span_bytes", "cluster": "cluster_pages"}  # as a workload calls them
+_GLYPHS = {
+    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "hexagon": "⬢",
+    "pentagon": "⬟", "star-diamond": "✦", "cross": "✚", "x": "✕",
+}  # fmt: skip
+# A reader composes these; the others follow from the memory that is protected.
+_COMPOSED = {
+    "empty": "What an empty entry gets",
+    "level": "At which level at the highest",
+    "spread": "What a touch under a marker does",
+    "prefault": "What user space does first",
+    "remembers": "The VMA remembers",
+    "asynchronous": "The kernel resolves, and tells nobody",
+    "thp": "Faults may map huge pages",
+    "zeropage": "Reads may map the zeropage",
+}
+_WORDS = {True: "true", False: "false"}
+
+
+class DesignExplorer(View):
+    """Two to four designs, and what is moved: ``state`` has ``designs`` (names, ``composed``, or "" for none),
+    ``composed`` (the fields of that one), ``span`` (bytes), ``populated``, ``cluster`` (pages), ``reads``, ``writes``,
+    ``costs``; and of the decision map ``x``, ``y``, ``objective``, ``weights``.
+
+    >>> explorer = DesignExplorer(["pte_marker", "pmd_marker"], span=16 << 30)
+    >>> explorer.move(writes=1000)
+    >>> [row.design for row in explorer.frame().itertuples()]
+    ['pte_marker', 'pmd_marker']
+    """
+
+    kind = "designs"
+    _esm = module("core.js", "design_explorer.js")
+    designs: Any = traitlets.List().tag(sync=True)
+    fields: Any = traitlets.List().tag(sync=True)
+    costs: Any = traitlets.List().tag(sync=True)
+    draws = traitlets.Bytes().tag(sync=True)
+    caption = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        designs: Sequence[Design | str] = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
+        *,
+        priced: Costs | None = None,
+        **moved: Any,
+    ) -> None:
+        """Show designs (records of a reader's own among them), priced by the committed costs or others, moved so."""
+        if not 1 <= len(designs) <= SLOTS:
+            raise UffdlabError(f"{len(designs)} designs: choose 1 to {SLOTS}")
+        own = [record_of(one) for one in designs]
+        if len({one.name for one in own}) != len(own):
+            raise UffdlabError("two of the designs have the same name: name them apart with .but(name=…)")
+        self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
+            one.name: one for one in own
+        }
+        self.priced = (priced or sim.load_costs()).in_unit("ns")
+        state = {
+            "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
+            "composed": _fields_of(sim.DESIGNS["pmd_marker"].but(spread="huge page", thp=True)),
+            "span": 16 << 30,
+            "populated": 0.0,
+            "cluster": 1,
+            "reads": 0,
+            "writes": 1000,
+            "costs": "warm",
+            "tab": "compare",
+            "x": "populated",
+            "y": "writes",
+            "objective": "total work",
+            "weights": dict.fromkeys(MIXED, 0.25),
+        }
+        unknown = [name for name in moved if name not in state]
+        if unknown:
+            raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(state)}")
+        names = sim.events()
+        super().__init__(
+            designs=[_as_sent(one) for one in self.records.values()],
+            fields=[
+                {"name": name, "label": _COMPOSED.get(name, name.replace("_", " ")), "values": list(values)}
+                for name, values in choices().items()
+            ],
+            costs=list(self._vectors()),
+            draws=b"".join(struct.pack(f"<{len(names)}d", *(d[name] for name in names)) for d in self.priced.draws),
+            caption="Hollow: predicted. The band beside a point is its interval: what the data allows of the costs, "
+            "widened by the error of predictions. Work is expected work: reads, then writes, spread evenly.",
+            state=state | moved,
+        )
+
+    def _vectors(self) -> Any:
+        costs, names = self.priced, sim.events()
+        shared = {"p95_error": costs.p95_error, "low": LOW, "high": HIGH, "words": f"{costs.words()} | {costs.origin}"}
+        warm = {"name": "warm", "title": "a process that has used its memory", "drawn_from": True}
+        yield warm | shared | {"vector": [costs.vector[name] for name in names]}
+        if costs.cold:
+            cold = {"name": "cold", "title": "the first use in a process (no interval)", "drawn_from": False}
+            yield cold | shared | {"vector": [costs.cold[name] for name in names]}
+
+    def problem(self, state: dict[str, Any]) -> str | None:
+        """Return what is wrong with a state, or None."""
+        named = state.get("designs")
+        if not isinstance(named, list) or len(named) != SLOTS or not any(named):
+            return f"designs is {named!r}: it names {SLOTS}, of which some may be empty texts"
+        unknown = [name for name in named if name not in ("", "composed") and name not in self.records]
+        if unknown:
+            return f"unknown design {unknown[0]!r}: choose one of {', '.join(self.records)}, composed"
+        if state["costs"] not in [one["name"] for one in self._vectors()]:
+            return f"there are no costs called {state['costs']!r} here: choose warm or cold"
+        objective, x, y, tab = (state[name] for name in ("objective", "x", "y", "tab"))
+        if objective not in OBJECTIVES:
+            return f"unknown objective {objective!r}: choose one of {', '.join(OBJECTIVES)}"
+        if x not in PARAMETERS or y not in PARAMETERS or x == y:
+            return f"a map has two of {', '.join(PARAMETERS)}, not {x!r} and {y!r}"
+        if tab not in ("compare", "map"):
+            return f"there is no tab {tab!r}: choose compare or map"
+        if sorted(state["weights"]) != sorted(MIXED) or not all(0 <= one <= 1 for one in state["weights"].values()):
+            return f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
+        try:
+            self._design("composed", state)
+        except UffdlabError as error:
+            return str(error)
+        return _wrong_number(state)
+
+    def _design(self, name: str, state: dict[str, Any]) -> Design:
+        if name != "composed":
+            return self.records[name]
+        values = {one: {"true": True, "false": False}.get(value, value) for one, value in state["composed"].items()}
+        return Design("composed", "composed by switches", **values)
+
+    def workload(self) -> Workload:
+        """Return what the controls stand for."""
+        state = self.state
+        return Workload(
+            int(state["span"]),
+            state["populated"],
+            int(state["cluster"]),
+            reads=int(state["reads"]),
+            writes=int(state["writes"]),
+        )
+
+    def chosen(self) -> list[Design]:
+        """Return the designs that are compared."""
+        return [self._design(name, self.state) for name in dict.fromkeys(self.state["designs"]) if name]
+
+    def _costs(self) -> Costs:
+        return self.priced if self.state["costs"] == "warm" else self.priced.as_cold()
+
+    def decision(self) -> pd.DataFrame:
+        """Return what the map draws (see :func:`uffdlab.sim.df_decision`), over the values that it draws it for."""
+        x, y = ((_AXES.get(name, name), steps(name, self.state)) for name in (self.state["x"], self.state["y"]))
+        return sim.df_decision(
+            self._costs(), self.state["objective"], self.chosen(), self.workload(), x, y, self.state["weights"]
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return what the comparison draws: one row per design, times with ``_low`` and ``_high``, memory in KiB."""
+        costs = self._costs()
+        rows = []
+        for design in self.chosen():
+            found = sim.expect(design, self.workload())
+            row: dict[str, Any] = {"design": design.name}
+            for column, ledger in (("stop", found.protect), ("work", found.total)):
+                cost = costs.price(ledger)
+                ends = {f"{column}_ns_low": cost.low, f"{column}_ns_high": cost.high}
+                row |= {f"{column}_ns": cost.value} | ends
+            rows.append(row | {"tables_kib": found.tables_kib[2], "pages_kib": found.pages_kib[2]})
+        return pd.DataFrame(rows)
+
+
+_REACH = {"span": (21, 44), "populated": (0, 1), "cluster": (0, 18), "reads": (0, 30), "writes": (0, 30)}
+_GRID = 15
+
+
+def steps(parameter: str, state: dict[str, Any]) -> list[float]:
+    """Return the values of a parameter that a map is drawn for."""
+    low, high = _REACH[parameter]
+    count = _GRID
+    if parameter == "cluster":
+        high = min(high, (int(state["span"]) // 4096).bit_length() - 1)
+        count = min(_GRID, high + 1)
+    at = [low + (high - low) * i / (count - 1) for i in range(count)]
+    if parameter == "populated":
+        return at
+    if parameter == "span":
+        return [floor(2**one / (2 << 20) + 0.5) * (2 << 20) for one in at]
+    if parameter == "cluster":
+        return [2 ** floor(one + 0.5) for one in at]
+    return [floor(2**one + 0.5) - 1 for one in at]
+
+
+def _wrong_number(state: dict[str, Any]) -> str | None:
+    for name in PARAMETERS:
+        value = state[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            return f"{name} is {value!r}, and has to be a number"
+    span, cluster = state["span"], state["cluster"]
+    if not 2 << 20 <= span <= 16 << 40 or span % (2 << 20):
+        return f"span {span:g} B is not a multiple of 2 MiB up to 16 TiB"
+    if not 0 <= state["populated"] <= 1:
+        return f"populated fraction {state['populated']:g} is outside 0..1"
+    if not 1 <= cluster <= 1 << 18 or int(cluster) & (int(cluster) - 1):
+        return f"clusters are of a power of two up to {1 << 18} pages, not {cluster:g}"
+    for name in ("reads", "writes"):
+        if not 0 <= state[name] <= MOST_TOUCHES or state[name] != int(state[name]):
+            return f"{state[name]:g} {name} cannot be made here: choose 0 to {MOST_TOUCHES:,}"
+    return None
+
+
+def _fields_of(design: Design) -> dict[str, str]:
+    values = asdict(design)
+    return {name: _WORDS.get(values[name], values[name]) for name in choices()}
+
+
+def _as_sent(design: Design) -> dict[str, Any]:
+    colour, symbol, title = look_of(design.name)
+    look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": _GLYPHS[symbol]}
+    packed = design.packed()
+    numbers = list(struct.unpack(f"<{len(packed) // 4}i", packed))
+    return {"name": design.name, "title": title, "packed": numbers} | look
