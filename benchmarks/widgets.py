@@ -29,7 +29,7 @@ _MOVES = """async ([name, moves]) => {
     for (let i = 0; i < moves; i += 1) {
         const before = performance.getEntriesByName("uffdlab-moved").length;
         const start = performance.now();
-        model.set("state", { ...state, writes: 1000 + 997 * i, populated: (i % 20) / 20 });
+        model.set("state", { ...state, writes: 2000 + 997 * i, populated: (i % 20) / 20 });
         model.save_changes();
         while (performance.getEntriesByName("uffdlab-moved").length === before) {
             await new Promise((next) => setTimeout(next));
@@ -78,7 +78,7 @@ def _page(chromium: Any, file: Path, size: str) -> Any:
     for _ in range(DRAWS):
         context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
         tab = context.new_page()
-        tab.goto(file.as_uri())
+        tab.goto(file.resolve().as_uri())
         tab.wait_for_selector("html[data-drawn]", timeout=60_000)
         drawn.append(tab.evaluate("performance.getEntriesByName('uffdlab-drawn')[0].startTime"))
         context.close()
@@ -86,7 +86,7 @@ def _page(chromium: Any, file: Path, size: str) -> Any:
         yield _row(file.name, "first_draw_ms", median(drawn), DRAWS)
     context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
     tab = context.new_page()
-    tab.goto(file.as_uri())
+    tab.goto(file.resolve().as_uri())
     tab.wait_for_selector("html[data-drawn]", timeout=60_000)
     found = tab.evaluate(_EXPLORER)
     if found:

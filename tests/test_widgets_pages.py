@@ -131,18 +131,16 @@ def test_designs_are_drawn_as_python_prices_them(tab: Any) -> None:
         drawn = plotted(tab, DESIGN)
         frame = explorer.frame()
         for axis, column in (("x", "stop_ns"), ("x2", "work_ns"), ("x3", "tables_kib")):
-            points = [one for one in drawn if one["xaxis"] == axis]
-            assert [one["x"] for one in points] == [[value] for value in frame[column]], (seed, column)
+            (points,) = (one for one in drawn if one["xaxis"] == axis)
+            assert points["x"] == list(frame[column]), (seed, column)
             if column != "tables_kib" and explorer.state["costs"] == "warm":
-                ends = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
-                bars = [([high - value], [value - low]) for value, low, high in ends]
-                assert [(one["up"], one["down"]) for one in points] == bars, (seed, column)
+                low, high = (list(frame[f"{column}_{end}"]) for end in ("low", "high"))
+                assert points["up"] == [end - value for end, value in zip(high, frame[column], strict=True)], seed
+                assert points["down"] == [value - end for end, value in zip(low, frame[column], strict=True)], seed
         _latencies_are_equal(explorer, [one for one in drawn if one["xaxis"] == "x4"])
         parts = [one for one in drawn if one["xaxis"] == "x5"]
-        for number, design in enumerate(explorer.chosen()):
-            total = sim.expect(design, explorer.workload()).total
-            priced = sum(count * explorer._costs().vector[event] for event, count in total.items())
-            assert sum(part["x"][number] for part in parts) == pytest.approx(priced, rel=1e-12)
+        for number in range(len(explorer.chosen())):
+            assert sum(part["x"][number] for part in parts) == pytest.approx(100, rel=1e-12)
 
 
 def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:

@@ -125,17 +125,10 @@ const MOST = 7;
 const timeTicks = (lowest, highest) => {
   const [from, to] = [Math.floor(Math.log10(Math.max(lowest, 1e-3))), Math.ceil(Math.log10(Math.max(highest, 1)))];
   const every = Math.max(1, Math.ceil((to - from) / 4));
+  const steps = to - from <= 2 ? [1, 2, 5] : [1];
   const values = [];
-  for (let power = from; power <= to; power += every) values.push(10 ** power);
+  for (let power = from; power <= to; power += every) steps.forEach((step) => values.push(step * 10 ** power));
   return { type: "log", tickvals: values, ticktext: values.map(formatNs), range: [Math.log10(lowest) - 0.3, Math.log10(highest) + 0.3] };
-};
-const roundTicks = (top, show) => {
-  if (!(top > 0)) return { range: [0, 1], tickvals: [0], ticktext: [show(0)] };
-  const power = 10 ** Math.floor(Math.log10(top));
-  const step = power * [0.25, 0.5, 1].find((part) => top / (power * part) <= 4.5) || power;
-  const values = [];
-  for (let at = 0; at <= top * 1.05; at += step) values.push(at);
-  return { range: [0, top * 1.08], tickvals: values, ticktext: values.map(show) };
 };
 const sizeTicks = (topKib) => {
   if (!(topKib > 0)) return { range: [0, 1], tickvals: [0], ticktext: ["0 B"] };
@@ -147,12 +140,20 @@ const sizeTicks = (topKib) => {
 const said = (cost) => formatNs(cost.value) + (cost.low === null ? "" : ` (${formatNs(cost.low)} to ${formatNs(cost.high)})`);
 const HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}<extra></extra>";
 
-const point = (one, value, low, high, words, axes) => ({
-  type: "scatter", mode: "markers", x: [value], y: [one.design.title], ...axes, name: `${one.design.title} (predicted)`, showlegend: false,
-  customdata: [one.design.title], hovertext: [words], text: ["predicted"], hovertemplate: HOVER,
-  marker: { color: one.design.colour, symbol: `${one.design.symbol}-open`, size: 11, line: { color: one.design.colour, width: 2 } },
-  ...(low === null ? {} : {
-    error_x: { type: "data", symmetric: false, array: [high - value], arrayminus: [value - low], thickness: 9, width: 0, color: `${one.design.colour}40` },
+// One trace for all designs: what a redraw takes follows the number of traces. The band is grey, the points are not.
+const points = (judged, cost, words, axes, note) => ({
+  type: "scatter", mode: "markers", ...axes, name: "predicted", showlegend: false,
+  x: judged.map((one) => cost(one).value), y: judged.map((one) => one.design.title),
+  customdata: judged.map((one) => one.design.title), hovertext: judged.map(words), text: judged.map(() => note), hovertemplate: HOVER,
+  marker: {
+    color: judged.map((one) => one.design.colour), symbol: judged.map((one) => `${one.design.symbol}-open`), size: 11,
+    line: { color: judged.map((one) => one.design.colour), width: 2 },
+  },
+  ...(judged.some((one) => cost(one).low === null) ? {} : {
+    error_x: {
+      type: "data", symmetric: false, thickness: 9, width: 0, color: "rgba(128,128,128,0.35)",
+      array: judged.map((one) => cost(one).high - cost(one).value), arrayminus: judged.map((one) => cost(one).value - cost(one).low),
+    },
   }),
 });
 
@@ -166,8 +167,8 @@ const waterfall = (sim, costs, judged) => {
   const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
   return parts.map(([name, events], number) => ({
-    type: "bar", orientation: "h", name,
-    x: priced.map((one) => events.reduce((sum, event) => sum + one[event], 0)),
+    type: "bar", orientation: "h", name, showlegend: false,
+    x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / judged[i].work.value),
     y: judged.map((one) => one.design.title), xaxis: "x5", yaxis: "y5",
     marker: { color: WATERFALL[number], pattern: { shape: PATTERNS[number], fillmode: "overlay" } },
     customdata: judged.map(() => name), hovertemplate: HOVER, textposition: "none",
@@ -177,13 +178,18 @@ const waterfall = (sim, costs, judged) => {
 };
 const sims = (sums) => sums.map((_, i) => i).filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a] || a - b);
 
+// What each colour and pattern of the bars stands for; plotly's own legend takes as long to draw as a panel.
+const eventLegend = (parts) => parts.map(({ name, marker }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${marker.color}`, "aria-hidden": "true" }), ` ${name}`));
+
 const compareFigure = (sim, costs, judged, state, width) => {
-  const data = [];
-  judged.forEach((one) => {
-    data.push(point(one, one.stop.value, one.stop.low, one.stop.high, said(one.stop), { xaxis: "x", yaxis: "y" }));
-    data.push(point(one, one.work.value, one.work.low, one.work.high, said(one.work), { xaxis: "x2", yaxis: "y2" }));
-    data.push({ ...point(one, one.tables, null, null, formatSize(one.tables * 1024), { xaxis: "x3", yaxis: "y3" }), text: ["counted, not priced: exact on average"] });
-  });
+  const narrow = width < 640;
+  // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
+  const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
+  const data = [
+    points(judged, (one) => one.stop, (one) => said(one.stop), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, (one) => one.work, (one) => said(one.work), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, (one) => ({ value: one.tables, low: null }), (one) => formatSize(one.tables * 1024), { xaxis: "x3", yaxis: third }, "counted, not priced: exact on average"),
+  ];
   judged.forEach((one) => data.push({
     type: "scatter", mode: "lines+markers", name: one.design.title, xaxis: "x4", yaxis: "y4", showlegend: false,
     x: one.writes.map((row) => row.cost.value), y: one.writes.map((row) => row.slower),
@@ -196,42 +202,41 @@ const compareFigure = (sim, costs, judged, state, width) => {
     hovertemplate: HOVER,
   }));
   data.push(...waterfall(sim, costs, judged));
-  const narrow = width < 640;
   const rows = judged.length;
   const titles = judged.map((one) => one.design.title);
-  const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), automargin: true, range: [-0.6, rows - 0.4] };
+  const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), range: [-0.6, rows - 0.4] };
   const at = narrow
-    ? [[[0, 1], [0.86, 0.98]], [[0, 1], [0.67, 0.79]], [[0, 1], [0.48, 0.6]], [[0, 1], [0.24, 0.4]], [[0, 1], [0, 0.13]]]
-    : [[[0, 0.3], [0.64, 0.95]], [[0.35, 0.65], [0.64, 0.95]], [[0.7, 1], [0.64, 0.95]], [[0, 0.44], [0, 0.44]], [[0.56, 1], [0, 0.44]]];
-  const heads = ["stop time", "all work", "page tables afterwards", "later writes", "of what all work consists"];
-  const side = (number) => (narrow || number === 0 || number === 4 ? {} : { showticklabels: false });
-  const totals = judged.map((one) => one.work.value);
+    ? [[[0, 1], [0.88, 1]], [[0, 1], [0.68, 0.8]], [[0, 1], [0.48, 0.6]], [[0, 1], [0.22, 0.4]], [[0, 1], [0, 0.13]]]
+    : [[[0, 0.3], [0.66, 1]], [[0.35, 0.65], [0.66, 1]], [[0.7, 1], [0.66, 1]], [[0, 0.4], [0, 0.46]], [[0.62, 1], [0, 0.46]]];
+  const heads = ["stop time", "all work", "page tables afterwards", "time of one later write", "what all work consists of"];
   const slow = reached(judged, (one) => one.writes.length && { value: one.writes[0].cost.value, low: null, high: null })
     .concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
   const layout = {
-    height: narrow ? 1240 : 620, margin: { l: 10, r: 16, t: 30, b: narrow ? 150 : 100 }, barmode: "stack", bargap: 0.4, hoverlabel: { align: "left" },
+    // Fixed, since margins that plotly finds by itself make it lay everything out several times.
+    height: narrow ? 1160 : 560, margin: { l: 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, barmode: "stack", bargap: 0.4, hoverlabel: { align: "left" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
-    legend: { orientation: "h", x: 0, y: narrow ? -0.05 : -0.16, yanchor: "top", xanchor: "left", font: { size: 12 } },
-    annotations: heads.map((text, i) => ({ text: `<b>${text}</b>`, x: at[i][0][0], y: at[i][1][1] + 0.005, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false })),
-    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "ns", y4: "share of the writes that ask the kernel" } },
+    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
   };
   const times = [reached(judged, (one) => one.stop), reached(judged, (one) => one.work)];
   const axes = [
     timeTicks(Math.min(...times[0]), Math.max(...times[0])),
     timeTicks(Math.min(...times[1]), Math.max(...times[1])),
     sizeTicks(Math.max(...judged.map((one) => one.tables))),
-    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow)) : { visible: false }), title: { text: "time of one write", font: { size: 13 } } },
-    roundTicks(Math.max(...totals), formatNs),
+    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow)) : { showticklabels: false, showgrid: false }) },
+    { range: [0, 100], tickvals: [0, 25, 50, 75, 100], ticktext: ["0 %", "25 %", "50 %", "75 %", "100 %"] },
   ];
   axes.forEach((axis, i) => {
     const n = i ? i + 1 : "";
-    layout[`xaxis${n}`] = { ...axis, domain: at[i][0], anchor: `y${n}`, zeroline: false, ticks: "", automargin: true };
+    layout[`xaxis${n}`] = { ...axis, title: { text: i === 3 && !slow.length ? "no later write asks the kernel" : heads[i], font: { size: 13 } }, domain: at[i][0], anchor: `y${n}`, zeroline: false, ticks: "", ticklabeloverflow: "allow" };
     layout[`yaxis${n}`] = i === 3
-      ? { type: "log", domain: at[i][1], anchor: `x${n}`, title: { text: "take as long or longer", font: { size: 13 } }, tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5], ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"], zeroline: false, automargin: true }
-      : { ...category, ...side(i), domain: at[i][1], anchor: `x${n}`, zeroline: false };
+      ? { type: "log", domain: at[i][1], anchor: `x${n}`, title: { text: "take as long or longer", font: { size: 13 } }, tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5], ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"], zeroline: false }
+      : { ...category, domain: at[i][1], anchor: `x${n}`, zeroline: false, ticklabeloverflow: "allow" };
+    if (!narrow && (i === 1 || i === 2)) {
+      delete layout[`yaxis${n}`];
+      layout[`xaxis${n}`].anchor = "y";
+    }
   });
   if (!slow.length) layout.yaxis4.visible = false;
-  if (!slow.length) layout.annotations[3].text = "<b>later writes</b>: none that asks the kernel";
   return { data, layout };
 };
 
@@ -399,6 +404,7 @@ const render = async ({ model, el }) => {
   const costs = () => pricing.costs.find((one) => one.name === state().costs);
   const sentence = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
   const table = make("table", { class: "ul-numbers" });
+  const events = make("ul", { class: "ul-legend", "aria-label": "Events that all work consists of" });
   const wrong = make("p", { class: "failed", role: "alert", hidden: true });
   const designs = () => chosen(sim, model, cache, state());
 
@@ -426,6 +432,7 @@ const render = async ({ model, el }) => {
     sentence.textContent = verdictOf(pricing, costs(), judged, state());
     fill(judged);
     const figure = compareFigure(sim, costs(), judged, state(), width);
+    events.replaceChildren(...eventLegend(figure.data.filter((one) => one.type === "bar")));
     Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words });
     return figure;
   }, "designs");
@@ -438,6 +445,7 @@ const render = async ({ model, el }) => {
     return figure;
   }, "decision-map");
 
+  compare.place.after(events);
   const controls = [];
   const sync = () => controls.forEach((set) => set(state()));
   const parameter = (name) => {
