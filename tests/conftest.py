@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from handmade import make
+from making import opened
 from running import environment
+from widget_pages import NAMES, THREE, moved, written
 
 from uffdlab import campaign
 from uffdlab.errors import UffdlabError
@@ -50,6 +52,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{REQUIRE} asks for {name}: {why}", pytrace=False)
         if why:
             pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def widgets_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page with the three widgets."""
+    return written(tmp_path_factory.mktemp("widgets"), *THREE)
+
+
+@pytest.fixture(scope="session")
+def widgets_page(browser: Any, widgets_file: Path) -> Iterator[Any]:
+    """Yield that page, open in a browser."""
+    with opened(browser, widgets_file) as tab:
+        yield tab
+
+
+@pytest.fixture
+def widgets_tab(widgets_page: Any) -> Iterator[Any]:
+    """Yield that page; what a test moves is moved back."""
+    before = {name: widgets_page.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", name) for name in NAMES}
+    yield widgets_page
+    widgets_page.emulate_media(media="screen", color_scheme="light")
+    widgets_page.set_viewport_size({"width": 1280, "height": 900})
+    for name, state in before.items():
+        moved(widgets_page, name, state)
 
 
 @pytest.fixture(scope="session")

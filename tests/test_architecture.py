@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "figures": {"backing", "summaries", "datasets", "sim", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "units"},
-    "widgets": {"native", "figures", "sim", "datasets", "units", "errors"},
+    "widgets": {"native", "figures", "sim", "units", "errors"},
     "report": {"native", "widgets", "datasets", "errors"},
     "cli": {
         "bitmap",

@@ -160,6 +160,7 @@ def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_p
     assert file.stat().st_size <= 2_000_000
     with opened(browser, file, width=360) as tab:
         assert tab.locator(".plot").count() == tab.locator(".plot:has(.main-svg)").count()
-        assert tab.locator(".failed").count() == 0
+        assert tab.locator(".failed:visible").count() == 0
+        assert tab.locator(".widget").count() == tab.locator(".widget:has(.main-svg, .ul-tables)").count()
         assert "needs the live notebook" not in tab.inner_text("main")
         assert tab.evaluate("document.documentElement.scrollWidth") == 360

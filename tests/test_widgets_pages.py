@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Widgets in a page that has no kernel and no network: what they compute equals Python, and everybody can move them."""
+"""Widgets in a page that has no kernel and no network: what they compute equals Python, what is moved moves."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import nbformat
-import plotly.graph_objects as go
 import pytest
-from making import HEADER, code, notebook, opened, parameters, save
+from widget_pages import DESIGN, DESIGNS, EXPLORER, TABLES, curve, moved, plotted, settled
 
 from uffdlab import sim
-from uffdlab.report.execute import execute
-from uffdlab.report.page import to_html
 from uffdlab.sim.decision import OBJECTIVES
 from uffdlab.sim.latency import bars
 from uffdlab.widgets import DesignExplorer, PageTableView
@@ -23,82 +17,11 @@ from uffdlab.widgets import DesignExplorer, PageTableView
 pytestmark = pytest.mark.browser
 
 SEEDED = 20
-DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]
-EXPLORE = """import plotly.graph_objects as go
-from uffdlab.widgets import Slider, explore
-def curve(power, side):
-    return go.Figure(go.Scatter(x=[1, 2, 3], y=[x ** power * (1 if side == "up" else -1) for x in (1, 2, 3)]))
-explore(curve, {"power": Slider(1, 5, grid=5), "side": ["up", "down"]})"""
-
-
-def curve(power: float, side: str) -> go.Figure:
-    return go.Figure(go.Scatter(x=[1, 2, 3], y=[x**power * (1 if side == "up" else -1) for x in (1, 2, 3)]))
-
-
-def _written(directory: Path, *sources: str) -> Path:
-    path = save(directory / "01_widgets.ipynb", "# Widgets\n\nAll of them.", parameters(), *map(code, sources))
-    file = directory / "page.html"
-    file.write_text(to_html(execute(path, {}), HEADER), encoding="utf-8")
-    return file
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a page with the three widgets."""
-    return _written(
-        tmp_path_factory.mktemp("widgets"),
-        EXPLORE,
-        f"from uffdlab.widgets import DesignExplorer, PageTableView\nDesignExplorer({DESIGNS})",
-        'PageTableView("pmd_marker", steps=[("protect", 0), ("write", 0)])',
-    )
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Any, file: Path) -> Iterator[Any]:
-    with opened(browser, file) as tab:
-        yield tab
-
-
-EXPLORER, DESIGN, TABLES = "widget-1", "widget-2", "widget-3"
 
 
 @pytest.fixture
-def tab(shared: Any) -> Iterator[Any]:
-    """Yield the page; what a test moves is moved back."""
-    before = {name: shared.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", name) for name in _NAMES}
-    yield shared
-    shared.emulate_media(media="screen", color_scheme="light", forced_colors="none")
-    shared.set_viewport_size({"width": 1280, "height": 900})
-    for name, state in before.items():
-        moved(shared, name, state)
-
-
-_NAMES = (EXPLORER, DESIGN, TABLES)
-
-
-def moved(tab: Any, name: str, state: dict[str, Any]) -> None:
-    """Set a widget's state as a control would, and wait until it is drawn."""
-    tab.evaluate(
-        """async ([name, state]) => {
-            const model = uffdlabWidgets.modelOf(name);
-            model.set("state", state);
-            model.save_changes();
-            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60))));
-        }""",
-        [name, state],
-    )
-
-
-def plotted(tab: Any, name: str, which: int = 0) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tab.evaluate(
-        """([name, which]) => document.querySelectorAll(`[data-model=${name}] .js-plotly-plot`)[which].data.map(
-             ({name, x, y, base, customdata, error_x, xaxis, marker}) => ({
-                name, x, y, base, customdata, xaxis: xaxis || "x",
-                pattern: marker && marker.pattern && marker.pattern.shape,
-                up: error_x && error_x.array, down: error_x && error_x.arrayminus}))""",
-        [name, which],
-    )
-    return found
+def tab(widgets_tab: Any) -> Any:
+    return widgets_tab
 
 
 # --- what is computed equals Python ----------------------------------------------------------------------------------
@@ -234,16 +157,10 @@ def _drawn(tab: Any, name: str) -> str:
                  const plots = [...root.querySelectorAll(".js-plotly-plot")].filter((one) => one.offsetParent);
                  const arrays = ({data}) => data.map(({x, y, base, customdata}) => [x, y, base, customdata]);
                  const cells = [...root.querySelectorAll(".ul-table svg rect")];
-                 const looks = cells.map((one) => `${one.getAttribute("class")} ${one.getAttribute("x")} ${one.getAttribute("y")}`);
+                 const looks = cells.map((one) => ["class", "x", "y"].map((name) => one.getAttribute(name)));
                  return JSON.stringify([plots.map(arrays), looks]); }""",
             name,
         )
-    )
-
-
-def _settled(tab: Any) -> None:
-    tab.evaluate(
-        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 80))))"
     )
 
 
@@ -252,7 +169,7 @@ def _changes(tab: Any, name: str, before: str, what: str) -> None:
     for _ in range(40):
         if _drawn(tab, name) != before:
             return
-        _settled(tab)
+        settled(tab)
     pytest.fail(f"{what} changed nothing that is drawn")
 
 
@@ -344,7 +261,7 @@ def test_every_step_changes_the_tables_or_the_counters(tab: Any) -> None:
     ):
         before = tab.locator(f"[data-model={TABLES}]").inner_text()
         tab.get_by_role("button", name=label, exact=True).press("Enter")
-        _settled(tab)
+        settled(tab)
         assert tab.locator(f"[data-model={TABLES}]").inner_text() != before, label
 
 
@@ -357,7 +274,7 @@ def test_a_click_in_the_map_goes_to_the_comparison(tab: Any) -> None:
     where.hover(position=at)
     tab.wait_for_timeout(300)
     where.click(position=at)
-    _settled(tab)
+    settled(tab)
     state = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
     assert state["tab"] == "compare"
     assert (state["populated"], state["writes"]) != (0, 1000)
@@ -371,152 +288,3 @@ def test_the_sentence_names_the_one_that_stops_first(tab: Any) -> None:
     quickest = titles[frame.design[frame.stop_ns.idxmin()]]
     assert f"Stop time: least with {quickest}" in said
     assert "Break-even" in said or "stays least" in said
-
-
-# --- views -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_copied_view_restores_itself_in_another_page_and_in_python(browser: Any, tab: Any, file: Path) -> None:
-    explorer = DesignExplorer(DESIGNS)
-    moved(tab, DESIGN, explorer.state | {"span": 1 << 42, "populated": 0.3, "tab": "map"})
-    text = tab.get_by_label("This view as text").nth(1).input_value()
-    explorer.view = text
-    assert (explorer.state["span"], explorer.state["tab"]) == (1 << 42, "map")
-    with opened(browser, file) as other:
-        other.locator(f"[data-model={DESIGN}] .ul-view summary").click()
-        other.get_by_label("A view to restore").nth(1).fill(explorer.view)
-        other.get_by_role("button", name="Restore").click()
-        assert other.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN) == explorer.state
-        assert other.locator("[role=tab][aria-selected=true]").inner_text() == "Decision map"
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("nonsense", "this is no view of uffdlab"),
-        ("uffdlab:explore:e30", "a view of another widget (explore)"),
-        ("uffdlab:designs:%%%", "this view is damaged"),
-        ("uffdlab:designs:e30", "this view has no size of the range that is possible"),
-    ],
-)
-def test_a_text_that_is_no_view_is_refused_with_a_sentence(tab: Any, text: str, sentence: str) -> None:
-    before = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
-    view = tab.locator(f"[data-model={DESIGN}] .ul-view")
-    view.locator("summary").click()
-    view.get_by_label("A view to restore").fill(text)
-    view.get_by_role("button", name="Restore").click()
-    assert sentence in view.locator("[role=status]").inner_text()
-    assert tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN) == before
-    view.locator("summary").click()
-
-
-# --- data, print, narrow screens, themes -----------------------------------------------------------------------------
-
-
-def test_the_data_of_what_is_drawn_can_be_had(tab: Any) -> None:
-    moved(tab, EXPLORER, {"power": 3, "side": "up"})
-    with tab.expect_download() as download:
-        tab.locator(f"[data-model={EXPLORER}] .csv").click()
-    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
-    assert [line.split(",")[6] for line in lines[1:]] == ["1", "8", "27"]
-    with tab.expect_download() as download:
-        tab.locator(f"[data-model={TABLES}] .csv").click()
-    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == 1 + 2 * 512
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_nothing_scrolls_sideways_on_a_telephone(browser: Any, file: Path, dark: bool) -> None:
-    with opened(browser, file, width=360, dark=dark) as tab:
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-        moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"tab": "map"})
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_a_figure_follows_the_theme(tab: Any) -> None:
-    ink = f"() => getComputedStyle(document.querySelector('[data-model={DESIGN}] .xtick text')).fill"
-    before = tab.evaluate(ink)
-    tab.click("#theme")
-    _settled(tab)
-    assert tab.evaluate(ink) != before
-    tab.click("#theme")
-    _settled(tab)
-
-
-def test_printing_gives_the_figure_without_its_controls(tab: Any) -> None:
-    tab.emulate_media(media="print")
-    assert not tab.locator(f"[data-model={DESIGN}] input[type=range]").first.is_visible()
-    assert tab.locator(f"[data-model={DESIGN}] .main-svg").first.is_visible()
-    assert tab.locator(f"[data-model={DESIGN}] output").first.is_visible()
-
-
-def test_every_control_has_a_name_and_a_focus_that_is_seen(tab: Any) -> None:
-    nameless = tab.evaluate(
-        """() => [...document.querySelectorAll(".widget :is(input, select, button)")].filter((one) =>
-             !(one.labels && one.labels.length) && !one.getAttribute("aria-label") && !one.textContent.trim()).map(
-               (one) => one.outerHTML)"""
-    )
-    assert nameless == []
-    tab.locator(f"[data-model={DESIGN}] input[type=range]").first.focus()
-    tab.keyboard.press("Tab")
-    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineWidth")
-    assert outline != "0px"
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_serious(browser: Any, file: Path, dark: bool) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    context = browser.new_context(offline=True, bypass_csp=True, color_scheme="dark" if dark else "light")
-    try:
-        tab = context.new_page()
-        tab.goto(file.as_uri())
-        tab.wait_for_selector("html[data-drawn]")
-        found = Axe().run(tab).response["violations"]
-        serious = [
-            (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
-    finally:
-        context.close()
-
-
-# --- hostile and broken things ---------------------------------------------------------------------------------------
-
-
-def test_hostile_texts_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
-    hostile = '</script><script>document.title = "taken"</script>\\x00\\u2028"\'<!--'
-    source = (
-        "import plotly.graph_objects as go\nfrom uffdlab.widgets import explore\n"
-        f'bad = """{hostile}"""\n'
-        'def drawn(word): return go.Figure(go.Scatter(x=[1], y=[1], name=bad, text=["x" * 100_000]))\n'
-        'explore(drawn, {"word": [bad, "good"]}, title=bad)'
-    )
-    with opened(browser, _written(tmp_path, source)) as tab:
-        assert tab.title() != "taken"
-        assert tab.locator("option").first.inner_text().startswith("</script><script>")
-        assert plotted(tab, EXPLORER)[0]["name"].startswith("</script>")
-
-
-def test_what_the_page_cannot_show_says_so(tmp_path: Path) -> None:
-    source = "import ipywidgets\nipywidgets.IntSlider()"
-    assert "This output is a widget that needs the live notebook." in _written(tmp_path, source).read_text()
-
-
-def test_boxes_and_words_around_widgets_are_laid_out(browser: Any, tmp_path: Path) -> None:
-    source = (
-        "import ipywidgets, plotly.graph_objects as go\nfrom uffdlab.widgets import explore\n"
-        "one = explore(lambda word: go.Figure(go.Scatter(x=[1], y=[len(word)])), {'word': ['a', 'bb']})\n"
-        "ipywidgets.VBox([ipywidgets.Label('5 < 6'), ipywidgets.HTML('<b>bold</b>'), ipywidgets.HBox([one])])"
-    )
-    with opened(browser, _written(tmp_path, source)) as tab:
-        assert tab.locator(".widget .vbox, .widget.vbox").count() == 1
-        assert "5 < 6" in tab.locator(".widget").inner_text()
-        assert tab.locator(".widget b").inner_text() == "bold"
-        assert tab.locator(".js-plotly-plot").count() == 1
-
-
-def test_the_same_notebook_gives_the_same_page(file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "01_widgets.ipynb"
-    nbformat.write(notebook("# A\n\nB.", parameters(), code(EXPLORE)), path)
-    pages = [to_html(execute(path, {}), HEADER) for _ in range(2)]
-    assert pages[0] == pages[1]

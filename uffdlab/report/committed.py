@@ -26,7 +26,7 @@ from uffdlab.report.render import notebooks_in
 from uffdlab.report.widgets import VIEW
 
 ACCEPT = "make notebooks"
-LARGEST_PICTURE = 60_000  # bytes
+LARGEST_PICTURE = 80_000  # bytes
 _WIDTH = 1000  # CSS pixels of the page; a figure is as wide as the text column
 _SCALES = (1.5, 1.25, 1.0, 0.75)
 _RESULT = "result"
@@ -151,8 +151,10 @@ def _photographed(chromium: Any, file: Path, scale: float) -> list[bytes]:
         page = context.new_page()
         page.goto(file.as_uri())
         page.wait_for_selector("html[data-drawn]")
-        page.add_style_tag(content=".drawing { background: #fff } .modebar-container { display: none }")
-        return [place.screenshot(animations="disabled") for place in page.query_selector_all(".drawing")]
+        page.add_style_tag(content=".drawing, .ul-plot { background: #fff } .modebar-container { display: none }")
+        # Of a widget what it draws: its controls are dead in a picture.
+        places = [place.query_selector(".ul-plot") or place for place in page.query_selector_all(".drawing")]
+        return [place.screenshot(animations="disabled") for place in places]
     finally:
         context.close()
 

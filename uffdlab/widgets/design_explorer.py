@@ -55,7 +55,7 @@ class DesignExplorer(View):
     """
 
     kind = "designs"
-    _esm = module("core.js", "design_explorer.js")
+    _esm = module("core.js", "design_pricing.js", "design_figures.js", "design_explorer.js")
     designs: Any = traitlets.List().tag(sync=True)
     fields: Any = traitlets.List().tag(sync=True)
     costs: Any = traitlets.List().tag(sync=True)

@@ -74,10 +74,11 @@ const svg = (tag, attributes, ...children) => {
 };
 
 const patterns = (id) => svg("defs", {},
-  svg("pattern", { id: `${id}-marker`, width: 4, height: 4, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-    svg("rect", { class: "wash", width: 4, height: 4 }), svg("rect", { class: "marker-ink", width: 1.6, height: 4 })),
-  svg("pattern", { id: `${id}-zeropage`, width: 4, height: 4, patternUnits: "userSpaceOnUse" },
-    svg("rect", { class: "wash", width: 4, height: 4 }), svg("circle", { class: "zeropage-ink", cx: 2, cy: 2, r: 1.1 })));
+  // As wide as a cell, so that all cells are alike: a picture of them is small.
+  svg("pattern", { id: `${id}-marker`, width: 10, height: 10, patternUnits: "userSpaceOnUse" },
+    svg("rect", { class: "wash", width: 10, height: 10 }), svg("path", { class: "marker-ink", d: "M0 10 L10 0" })),
+  svg("pattern", { id: `${id}-zeropage`, width: 10, height: 10, patternUnits: "userSpaceOnUse" },
+    svg("rect", { class: "wash", width: 10, height: 10 }), svg("circle", { class: "zeropage-ink", cx: 5, cy: 5, r: 2.4 })));
 const fillOf = (id, kind) => ({ marker: `url(#${id}-marker)`, zeropage: `url(#${id}-zeropage)` }[kind] || "");
 
 class Grid {
@@ -109,10 +110,11 @@ class Grid {
     this.cursor.setAttribute("y", Math.floor(chosen / COLUMNS) * 10);
     const counts = new Map();
     entries.forEach(({ kind, protected: on }) => {
-      const name = `${kind}${on && kind !== "marker" ? ", protected" : ""}`;
+      const name = `${kind}|${on && kind !== "marker" ? ", protected" : ""}`;
       counts.set(name, (counts.get(name) || 0) + 1);
     });
-    const text = words || [...counts].map(([name, count]) => `${count} ${name}`).join("; ");
+    const said = ([name, count]) => `${count} ${name.replace("|", count > 1 && !name.startsWith("empty") ? "s" : "")}`;
+    const text = words || [...counts].map(said).join("; ");
     this.said.textContent = text;
     this.drawing.setAttribute("aria-label", `${this.title}: ${text}`);
   }

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// The figure in which designs are compared. Predictions are hollow, with a band.
+
+const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
+const PATTERNS = ["", "/", "\\", "x", "-", "|", "."];
+const MOST = 7;
+
+const timeTicks = (lowest, highest) => {
+  const [from, to] = [Math.floor(Math.log10(Math.max(lowest, 1e-3))), Math.ceil(Math.log10(Math.max(highest, 1)))];
+  const every = Math.max(1, Math.ceil((to - from) / 3));
+  const steps = to - from <= 2 ? [1, 2, 5] : [1];
+  const values = [];
+  for (let power = from; power <= to; power += every) steps.forEach((step) => values.push(step * 10 ** power));
+  return { type: "log", tickvals: values, ticktext: values.map(formatNs), range: [Math.log10(lowest) - 0.3, Math.log10(highest) + 0.3] };
+};
+const sizeTicks = (topKib) => {
+  if (!(topKib > 0)) return { range: [0, 1], tickvals: [0], ticktext: ["0 B"] };
+  const power = 2 ** Math.floor(Math.log2(topKib));
+  const values = [0, power / 2, power].concat(topKib > 1.4 * power ? [1.5 * power] : []);
+  return { range: [0, topKib * 1.1], tickvals: values, ticktext: values.map((kib) => formatSize(kib * 1024)) };
+};
+
+const said = (cost) => formatNs(cost.value) + (cost.low === null ? "" : ` (${formatNs(cost.low)} to ${formatNs(cost.high)})`);
+const HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}<extra></extra>";
+
+// One trace for all designs: what a redraw takes follows the number of traces. The band is grey, the points are not.
+const points = (judged, cost, words, axes, note) => ({
+  type: "scatter", mode: "markers", ...axes, name: "predicted", showlegend: false,
+  x: judged.map((one) => cost(one).value), y: judged.map((one) => one.design.title),
+  customdata: judged.map((one) => one.design.title), hovertext: judged.map(words), text: judged.map(() => note), hovertemplate: HOVER,
+  marker: {
+    color: judged.map((one) => one.design.colour), symbol: judged.map((one) => `${one.design.symbol}-open`), size: 11,
+    line: { color: judged.map((one) => one.design.colour), width: 2 },
+  },
+  ...(judged.some((one) => cost(one).low === null) ? {} : {
+    error_x: {
+      type: "data", symmetric: false, thickness: 9, width: 0, color: "rgba(128,128,128,0.35)",
+      array: judged.map((one) => cost(one).high - cost(one).value), arrayminus: judged.map((one) => cost(one).value - cost(one).low),
+    },
+  }),
+});
+
+const reached = (judged, of) => judged.flatMap((one) => [of(one)]).filter(Boolean).flatMap((cost) => [cost.low ?? cost.value, cost.high ?? cost.value]);
+
+const waterfall = (sim, costs, judged) => {
+  const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
+  const sums = sim.zeros.map((_, i) => priced.reduce((sum, one) => sum + one[i], 0));
+  const dearest = sims(sums).slice(0, MOST - 1);
+  const rest = sims(sums).slice(MOST - 1);
+  const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
+  if (rest.length) parts.push(["everything else", rest]);
+  return parts.map(([name, events], number) => ({
+    type: "bar", orientation: "h", name, showlegend: false,
+    x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / judged[i].work.value),
+    y: judged.map((one) => one.design.title), xaxis: "x5", yaxis: "y5",
+    marker: { color: WATERFALL[number], pattern: { shape: PATTERNS[number], fillmode: "overlay" } },
+    customdata: judged.map(() => name), hovertemplate: HOVER, textposition: "none",
+    hovertext: priced.map((one) => formatNs(events.reduce((sum, event) => sum + one[event], 0))),
+    text: judged.map((one) => `counted ${formatCount(events.reduce((sum, event) => sum + one.total[event], 0))} times`),
+  }));
+};
+const sims = (sums) => sums.map((_, i) => i).filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a] || a - b);
+
+// What each colour and pattern of the bars stands for; plotly's own legend takes as long to draw as a panel.
+const eventLegend = (parts) => parts.map(({ name, marker }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${marker.color}`, "aria-hidden": "true" }), ` ${name}`));
+
+const compareFigure = (sim, costs, judged, state, width) => {
+  const narrow = width < 640;
+  // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
+  const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
+  const data = [
+    points(judged, (one) => one.stop, (one) => said(one.stop), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, (one) => one.work, (one) => said(one.work), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, (one) => ({ value: one.tables, low: null }), (one) => formatSize(one.tables * 1024), { xaxis: "x3", yaxis: third }, "counted, not priced: exact on average"),
+  ];
+  judged.forEach((one) => data.push({
+    type: "scatter", mode: "lines+markers", name: one.design.title, xaxis: "x4", yaxis: "y4", showlegend: false,
+    x: one.writes.map((row) => row.cost.value), y: one.writes.map((row) => row.slower),
+    line: { color: one.design.colour, width: 1.5, shape: "vh", dash: one.design.dash },
+    marker: { color: one.design.colour, symbol: `${one.design.symbol}-open`, size: 9, line: { color: one.design.colour, width: 2 } },
+    ...(costs.draws.length ? { error_x: { type: "data", symmetric: false, thickness: 5, width: 0, color: `${one.design.colour}40`,
+      array: one.writes.map((row) => row.cost.high - row.cost.value), arrayminus: one.writes.map((row) => row.cost.value - row.cost.low) } } : {}),
+    customdata: one.writes.map(() => one.design.title), hovertext: one.writes.map((row) => said(row.cost)),
+    text: one.writes.map((row) => `${digits(100 * row.share, 3)} % of these writes: they find ${KIND[row.code >> 1 & 3]} at the ${LEVEL[row.code >> 5 & 3]} level`),
+    hovertemplate: HOVER,
+  }));
+  data.push(...waterfall(sim, costs, judged));
+  const rows = judged.length;
+  const titles = judged.map((one) => one.design.title);
+  const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), range: [-0.6, rows - 0.4] };
+  const at = narrow
+    ? [[[0, 1], [0.88, 1]], [[0, 1], [0.68, 0.8]], [[0, 1], [0.48, 0.6]], [[0, 1], [0.22, 0.4]], [[0, 1], [0, 0.13]]]
+    : [[[0, 0.3], [0.66, 1]], [[0.35, 0.65], [0.66, 1]], [[0.7, 1], [0.66, 1]], [[0, 0.4], [0, 0.46]], [[0.62, 1], [0, 0.46]]];
+  const heads = ["stop time", "all work", "page tables afterwards", "time of one later write", "what all work consists of"];
+  const slow = reached(judged, (one) => one.writes.length && { value: one.writes[0].cost.value, low: null, high: null })
+    .concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
+  const layout = {
+    // Fixed, since margins that plotly finds by itself make it lay everything out several times.
+    height: narrow ? 1160 : 560, margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, barmode: "stack", bargap: 0.4, hoverlabel: { align: "left" },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
+    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
+  };
+  const times = [reached(judged, (one) => one.stop), reached(judged, (one) => one.work)];
+  const axes = [
+    timeTicks(Math.min(...times[0]), Math.max(...times[0])),
+    timeTicks(Math.min(...times[1]), Math.max(...times[1])),
+    sizeTicks(Math.max(...judged.map((one) => one.tables))),
+    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow)) : { showticklabels: false, showgrid: false }) },
+    { range: [0, 100], tickvals: [0, 50, 100], ticktext: ["0 %", "50 %", "100 %"] },
+  ];
+  axes.forEach((axis, i) => {
+    const n = i ? i + 1 : "";
+    layout[`xaxis${n}`] = { ...axis, title: { text: i === 3 && !slow.length ? "no later write asks the kernel" : heads[i], font: { size: 13 } }, domain: at[i][0], anchor: `y${n}`, zeroline: false, ticks: "", tickangle: 0, ticklabeloverflow: "allow" };
+    layout[`yaxis${n}`] = i === 3
+      ? { type: "log", domain: at[i][1], anchor: `x${n}`, title: { text: "take as long or longer", font: { size: 13 } }, tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5], ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"], zeroline: false }
+      : { ...category, domain: at[i][1], anchor: `x${n}`, zeroline: false, ticklabeloverflow: "allow" };
+    if (!narrow && (i === 1 || i === 2)) {
+      delete layout[`yaxis${n}`];
+      layout[`xaxis${n}`].anchor = "y";
+    }
+  });
+  if (!slow.length) layout.yaxis4.visible = false;
+  return { data, layout };
+};
