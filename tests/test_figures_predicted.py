@@ -64,7 +64,7 @@ def test_bars_add_up_to_all_work(costs: Costs) -> None:
 
 
 def test_a_design_of_a_reader_is_drawn_under_its_own_name(costs: Costs) -> None:
-    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page")
+    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page", resolve="pmd")
     names = {trace.name for trace in figures.plot_touched(costs, ["pmd_marker", mine]).data}
     assert "mine (predicted)" in names
 

@@ -87,6 +87,8 @@ def _run_all(tab: Any) -> None:
     from playwright.sync_api import TimeoutError as TooLate
 
     for _ in range(5):
+        for dialog in tab.locator(".jp-Dialog button.jp-mod-accept").all():
+            dialog.click()  # what it asks of a reader who comes back
         tab.get_by_role("menuitem", name="Run", exact=True).click()
         tab.get_by_role("menuitem", name=re.compile("^Run All Cells$")).click()
         with contextlib.suppress(TooLate):

@@ -235,7 +235,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 
 def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
-    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page")
+    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page", resolve="pmd")
     memory = Range(mine, 1 << 30, touches=64)
     memory.protect()
     memory.touch(1000, write=True)

@@ -220,7 +220,7 @@ def test_designs_are_compared_as_the_simulator_prices_them() -> None:
 
 
 def test_a_design_of_ones_own_is_compared_by_its_name() -> None:
-    mine = sim.named("pmd_marker").but(name="mine", spread="huge page", thp=True)
+    mine = sim.named("pmd_marker").but(name="mine", spread="huge page", thp=True, resolve="pmd")
     explorer = DesignExplorer([mine, "pmd_marker"])
     assert [one.name for one in explorer.chosen()] == ["mine", "pmd_marker"]
     explorer.move(designs=["mine", "composed", "", ""])
@@ -254,6 +254,41 @@ def test_an_explorer_refuses_what_cannot_be_shown(moved: dict[str, Any], sentenc
     if "designs" not in moved:
         with pytest.raises(UffdlabError, match=sentence):
             DesignExplorer(["pte_marker"], **moved)
+
+
+@pytest.mark.parametrize("state", [{"a": 1}, {"designs": 3}])
+def test_a_front_end_that_sends_nonsense_changes_nothing(state: dict[str, Any]) -> None:
+    explorer = DesignExplorer()
+    before = explorer.state
+    with pytest.raises(UffdlabError):
+        explorer.set_state({"state": state})
+    assert explorer.state == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"designs": [["pte_marker"], "", "", ""]}, "it names 4"),
+        ({"weights": 5}, "weights are numbers"),
+        ({"composed": {"foo": 1}}, "a composed design has leaf"),
+        ({"cluster": 1.5}, "clusters are of a power of two"),
+        ({"objective": ["memory"]}, "are words"),
+    ],
+)
+def test_states_of_the_wrong_kind_are_refused_in_a_sentence(changed: dict[str, Any], sentence: str) -> None:
+    explorer = DesignExplorer()
+    with pytest.raises(UffdlabError, match=sentence):
+        explorer.state = explorer.state | changed
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [Slider(1 << 30, 1 << 40, log=True, format="size"), Slider(1 / 3, 1), Slider(0, 2 / 3), Slider(0, 11, step=4)],
+)
+def test_a_grid_stays_within_its_slider(axis: Slider) -> None:
+    assert axis.values()[0] == axis.low
+    assert axis.values()[-1] == axis.high
+    assert explore(lambda a: line(a), {"a": axis}).wrong == ""
 
 
 @pytest.mark.parametrize(

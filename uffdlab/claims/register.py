@@ -147,9 +147,10 @@ CLAIMS: tuple[Claim, ...] = (
         "spread-cost-later",
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
-        "p99 of spreading faults / PTE-marker faults above 1.25 with its whole interval: a read, a write that the "
-        "kernel resolves, one that a handler is told of (some of the three: holds if); and total work of the high "
-        "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is a condition",
+        "a fault that spreads / one on a PTE marker above 1.25 with its whole interval, in each of three cases: a "
+        "read, a write that the kernel resolves, one that a handler is told of. Holds if total work is above that of "
+        "PTE markers at some touched fraction as well (the break-even at 2 MiB is the condition); where it never is, "
+        "or some case is not dearer, it holds if those cases and the tail are what counts",
         "03_pmd_pud_markers",
         "a calibrated prediction of spreading faults",
         spreading.spread_cost_later,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   uffdlab sim --list
   uffdlab sim --design pmd_marker --span 1TiB --populated 0.3 --cluster 64 --writes 1e6
-  uffdlab sim --design pmd_marker --set spread='huge page' --span 4GiB --writes 1000
+  uffdlab sim --design pmd_marker --set spread='huge page' --set resolve=pmd --span 4GiB --writes 1000
   uffdlab sim --calibrate reference --out data/costs-mine"""
 
 

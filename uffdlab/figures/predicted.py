@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from uffdlab import sim, summaries
+from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.sim import Costs, Workload
@@ -93,8 +94,9 @@ def plot_stop_time(
         origins.append(f"measured: {data.origin()}")
     caption = (
         "Anonymous memory that nobody has touched, THP off: pre-faulting (where the design does) and one "
-        "UFFDIO_WRITEPROTECT. Hollow: predicted; the band holds what the data allows and the error of predictions. "
-        "Costs were fitted on points of 1, 16 and 256 GiB, among others. Both axes logarithmic."
+        "UFFDIO_WRITEPROTECT. Filled: measured, markers above the last level on hugetlb. Hollow: predicted; the band "
+        "holds what the data allows and the error of predictions. Costs were fitted on points of 1, 16 and 256 GiB, "
+        "among others. Both axes logarithmic."
     )
     style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
     figure.update_xaxes(**style.size_axis("size of the range"))
@@ -102,14 +104,20 @@ def plot_stop_time(
     return figure
 
 
+# Where the kernel has such markers: empty hugetlb is protected at its own level, without more ado.
+_PROXIES = {"pmd_marker": "hugetlb_2m_private", "pud_marker": "hugetlb_1g_private"}
+
+
 def _add_measured(figure: go.Figure, data: Dataset, frame: pd.DataFrame) -> None:
     points = summaries.df_warm(data)
-    points = points[(points.backing == "anon") & (points.populated == 0)]
+    points = points[points.populated == 0]
     for design in frame.design.unique():
-        rows = points[points.design == design]
+        backing, measured = _PROXIES.get(design, "anon"), "unprotected" if design in _PROXIES else design
+        rows = points[(points.backing == backing) & (points.design == measured)]
         if rows.empty:
             continue
         colour, symbol, name = look_of(design)
+        name += f", by proxy: {BACKINGS[backing].short}" if design in _PROXIES else ""
         figure.add_scatter(
             x=(rows.size_kib / (1 << 20)).tolist(),
             y=rows.total_ns.tolist(),

@@ -116,6 +116,8 @@ const char *ul_design_problem(const struct ul_design *d)
 		return "only markers spread: leave spread at next, or mark empty entries";
 	if (d->spread != UL_SPREAD_NEXT && d->level == d->leaf)
 		return "markers at the level of the pages have nothing to spread to: raise level, or leave spread at next";
+	if (d->spread == UL_SPREAD_HUGE && (d->resolve != UL_PMD || d->async))
+		return "a huge page that answers a marker is resolved as a whole, by a handler: set resolve to pmd, and async off";
 	if (d->remembers && d->empty != UL_EMPTY_STAYS)
 		return "a VMA that remembers needs nothing in empty entries: let them stay empty";
 	if (d->missing && d->prefault != UL_NO_PREFAULT)

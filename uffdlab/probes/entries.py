@@ -2,8 +2,9 @@
 """Probe *entries*: what operations on a whole range cost by what its entries hold, each apart from what made them so.
 
 Protecting an empty range allocates tables, looks at entries and writes them, all at once. Here the same range is
-operated on again: protecting it a second time only looks, taking the protection off and putting it on again finds the
-tables there, and a discard takes entries, pages and tables away. Together they tell apart what one time cannot.
+operated on again: protecting it a second time only looks at markers (and rewrites what is present), taking the
+protection off and putting it on again finds the tables there, and a discard takes entries, pages and tables away.
+Together they tell apart what one time cannot.
 """
 
 from __future__ import annotations

@@ -151,7 +151,10 @@ def _ratio_rows(found: Sequence[Phase], costs: Costs) -> Iterator[dict[str, Any]
     unseen = [one for one in found if one.unseen and one.warm_ns]
     for top in unseen:
         apart = {one.name: costs.apart(top.ledger, one.ledger) for one in unseen}
-        bottom = min((one for one in unseen if apart[one.name] > _ALIKE), key=lambda one: apart[one.name])
+        others = [one for one in unseen if apart[one.name] > _ALIKE]
+        if not others:
+            continue
+        bottom = min(others, key=lambda one: apart[one.name])
         ratio = costs.ratio(top.ledger, bottom.ledger)
         if ratio.low is not None and ratio.high is not None:
             names = {"top": top.name, "bottom": bottom.name}

@@ -53,6 +53,7 @@ class Costs:
     fitted_p95_error: float = 0.0
     origin: str = ""
     cold: dict[str, float] = field(default_factory=dict, repr=False)
+    checked: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a vector that lacks an event, or has a cost below nothing."""
@@ -116,7 +117,7 @@ class Costs:
 
     def as_cold(self) -> Costs:
         """Return the costs of the first use in a process, of which there are no draws and so no intervals."""
-        return replace(self, vector=self.cold, draws=())
+        return replace(self, vector=self.cold, draws=(), checked=False)
 
     def in_unit(self, unit: str) -> Costs:
         """Return the costs. Raises UffdlabError where they are in another unit."""
@@ -126,6 +127,8 @@ class Costs:
 
     def words(self) -> str:
         """Return the line that stands under every prediction."""
+        if not self.checked:
+            return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
         return (
             f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
             f"{self.median_error:.0%} (median) and {self.p95_error:.0%} (95th percentile; fitted ones "

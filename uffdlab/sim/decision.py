@@ -14,11 +14,10 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES
-from uffdlab.sim.latency import bars
+from uffdlab.sim.latency import Bar, bars
 from uffdlab.sim.ledger import Ledger, price
 from uffdlab.sim.sweeps import GIB, Designs, faulting
 from uffdlab.sim.workloads import Workload, expect
-from uffdlab.stats import Estimate
 
 MIXED = ("stop time", "total work", "memory", "tail latency")
 OBJECTIVES = (*MIXED, "mix")
@@ -42,14 +41,14 @@ class _Judged:
     stop: float
     work: float
     added_kib: float
-    tail: Estimate | None
+    tail: Bar | None
 
     def value(self, objective: str) -> float:
         values = {
             "stop time": self.stop,
             "total work": self.work,
             "memory": max(self.added_kib, 1.0),
-            "tail latency": self.tail.value if self.tail else 1.0,
+            "tail latency": self.tail.cost.value if self.tail else 1.0,
         }
         return values[objective]
 
@@ -107,14 +106,14 @@ def _judge(design: Design, work: Workload, costs: Costs, with_tail: bool) -> _Ju
     return _Judged(design, found.protect, found.total, stop, worked, (t1 - t0) + (p1 - p0), slowest)
 
 
-def tail(design: Design, work: Workload, costs: Costs) -> Estimate | None:
-    """Return what the slowest 1 % of later writes cost at least; None where none asks the kernel."""
+def tail(design: Design, work: Workload, costs: Costs) -> Bar | None:
+    """Return the cheapest of the slowest 1 % of later writes; None where none asks the kernel."""
     found = bars(expect(design, work), costs, faulting)
     everything, slower = sum(one.count for one in found), 1.0
     slowest = None
     for one in found:
         if slower >= TAIL:
-            slowest = one.cost
+            slowest = one
         slower -= one.count / everything
     return slowest
 
@@ -151,6 +150,6 @@ def _clear(best: _Judged, second: _Judged, costs: Costs, objective: str) -> bool
         return costs.ratio(second.protect, best.protect).above(1)
     if objective == "total work":
         return costs.ratio(second.total, best.total).above(1)
-    if objective == "mix" or best.tail is None or second.tail is None or second.tail.low is None:
+    if objective == "mix" or best.tail is None or second.tail is None:
         return False
-    return best.tail.below(second.tail.low)
+    return costs.ratio(second.tail.ledger, best.tail.ledger).above(1)

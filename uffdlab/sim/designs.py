@@ -2,7 +2,7 @@
 """Ways of write-protecting, as data: the core interprets a record, so a design that no kernel has is one line away.
 
 >>> from uffdlab.sim import DESIGNS
->>> mine = DESIGNS["pmd_marker"].but(spread="huge page", name="mine", about="a touch fills the whole 2 MiB")
+>>> mine = DESIGNS["pmd_marker"].but(spread="huge page", resolve="pmd", name="mine", about="a touch fills 2 MiB")
 >>> mine.level, mine.spread
 ('pmd', 'huge page')
 """

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from uffdlab.sim.costs import Costs
+from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import Result, Shape, shape_ledger
 from uffdlab.stats import Estimate
 
@@ -20,6 +21,7 @@ class Bar:
     shape: Shape
     count: float
     cost: Estimate
+    ledger: Ledger
 
 
 def bars(result: Result, costs: Costs, wanted: Wanted) -> list[Bar]:
@@ -29,5 +31,5 @@ def bars(result: Result, costs: Costs, wanted: Wanted) -> list[Bar]:
         shape = Shape.of(code)
         if count > 0 and wanted(shape):
             ledger = shape_ledger(result.design, code, result.workload.other_cpus)
-            found.append(Bar(shape, count, costs.price(ledger)))
+            found.append(Bar(shape, count, costs.price(ledger), ledger))
     return sorted(found, key=lambda bar: bar.cost.value)

@@ -20,6 +20,10 @@ from uffdlab.errors import UffdlabError
 _SITE = "uffdlab"
 
 
+class RefusedError(UffdlabError, traitlets.TraitError):
+    """A state that is none of a widget's; as a TraitError, it undoes what a front end sent."""
+
+
 def asset(name: str) -> str:
     """Return a text that is shipped with the widgets."""
     return (files("uffdlab.widgets") / "assets" / name).read_text(encoding="utf-8")
@@ -82,7 +86,7 @@ class View(anywidget.AnyWidget):
         state: dict[str, Any] = proposal["value"]
         problem = self.problem(state)
         if problem:
-            raise UffdlabError(problem)
+            raise RefusedError(problem)
         return state
 
     def move(self, **changes: Any) -> None:

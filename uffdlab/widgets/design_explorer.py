@@ -29,7 +29,7 @@ _GLYPHS = {
     "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "hexagon": "⬢",
     "pentagon": "⬟", "star-diamond": "✦", "cross": "✚", "x": "✕",
 }  # fmt: skip
-# A reader composes these; the others follow from the memory that is protected.
+# A reader composes these; the others concern memory that is discarded, of which there is none here, or hugetlb.
 _COMPOSED = {
     "empty": "What an empty entry gets",
     "level": "At which level at the highest",
@@ -39,8 +39,13 @@ _COMPOSED = {
     "asynchronous": "The kernel resolves, and tells nobody",
     "thp": "Faults may map huge pages",
     "zeropage": "Reads may map the zeropage",
+    "huge_zeropage": "Reads may map the huge zeropage",
+    "missing": "Registered for missing pages too",
+    "deposit": "A huge entry lays a table by",
+    "resolve": "What a handler resolves of a huge entry",
 }
 _WORDS = {True: "true", False: "false"}
+_OWN = (("#777777", "square"), ("#56B4E9", "triangle-up"), ("#E69F00", "pentagon"), ("#009E73", "hexagon"))
 
 
 class DesignExplorer(View):
@@ -78,10 +83,11 @@ class DesignExplorer(View):
         self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
             one.name: one for one in own
         }
+        new = [one.name for one in own if sim.DESIGNS.get(one.name) != one]
         self.priced = (priced or sim.load_costs()).in_unit("ns")
         state = {
             "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
-            "composed": _fields_of(sim.DESIGNS["pmd_marker"].but(spread="huge page", thp=True)),
+            "composed": _fields_of(sim.DESIGNS["pmd_marker"].but(spread="huge page", thp=True, resolve="pmd")),
             "span": 16 << 30,
             "populated": 0.0,
             "cluster": 1,
@@ -94,14 +100,15 @@ class DesignExplorer(View):
             "objective": "total work",
             "weights": dict.fromkeys(MIXED, 0.25),
         }
+        self._fields = tuple(state)
         unknown = [name for name in moved if name not in state]
         if unknown:
             raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(state)}")
         names = sim.events()
         super().__init__(
-            designs=[_as_sent(one) for one in self.records.values()],
+            designs=[_as_sent(one, new.index(one.name) if one.name in new else -1) for one in self.records.values()],
             fields=[
-                {"name": name, "label": _COMPOSED.get(name, name.replace("_", " ")), "values": list(values)}
+                {"name": name, "label": _COMPOSED.get(name, ""), "values": list(values)}
                 for name, values in choices().items()
             ],
             costs=list(self._vectors()),
@@ -113,17 +120,26 @@ class DesignExplorer(View):
 
     def _vectors(self) -> Any:
         costs, names = self.priced, sim.events()
-        shared = {"p95_error": costs.p95_error, "low": LOW, "high": HIGH, "words": f"{costs.words()} | {costs.origin}"}
+        unpriced = [name for name in names if costs.status.get(name) == "not in the data"]
+        shared = {"p95_error": costs.p95_error, "low": LOW, "high": HIGH, "unpriced": unpriced}
         warm = {"name": "warm", "title": "a process that has used its memory", "drawn_from": True}
-        yield warm | shared | {"vector": [costs.vector[name] for name in names]}
+        yield (
+            warm
+            | shared
+            | {"words": f"{costs.words()} | {costs.origin}"}
+            | {"vector": [costs.vector[name] for name in names]}
+        )
         if costs.cold:
             cold = {"name": "cold", "title": "the first use in a process (no interval)", "drawn_from": False}
-            yield cold | shared | {"vector": [costs.cold[name] for name in names]}
+            words = {"words": f"{costs.as_cold().words()} | {costs.origin}"}
+            yield cold | shared | words | {"vector": [costs.cold[name] for name in names]}
 
     def problem(self, state: dict[str, Any]) -> str | None:
         """Return what is wrong with a state, or None."""
-        named = state.get("designs")
-        if not isinstance(named, list) or len(named) != SLOTS or not any(named):
+        if not isinstance(state, dict) or set(state) != set(self._fields):
+            return f"a view of designs has {', '.join(self._fields)}, and nothing else"
+        named = state["designs"]
+        if not isinstance(named, list) or len(named) != SLOTS or not any(named) or not all(map(_is_text, named)):
             return f"designs is {named!r}: it names {SLOTS}, of which some may be empty texts"
         unknown = [name for name in named if name not in ("", "composed") and name not in self.records]
         if unknown:
@@ -131,14 +147,29 @@ class DesignExplorer(View):
         if state["costs"] not in [one["name"] for one in self._vectors()]:
             return f"there are no costs called {state['costs']!r} here: choose warm or cold"
         objective, x, y, tab = (state[name] for name in ("objective", "x", "y", "tab"))
+        if not all(map(_is_text, (objective, x, y, tab))):
+            return "objective, x, y and tab are words"
         if objective not in OBJECTIVES:
             return f"unknown objective {objective!r}: choose one of {', '.join(OBJECTIVES)}"
         if x not in PARAMETERS or y not in PARAMETERS or x == y:
             return f"a map has two of {', '.join(PARAMETERS)}, not {x!r} and {y!r}"
         if tab not in ("compare", "map"):
             return f"there is no tab {tab!r}: choose compare or map"
-        if sorted(state["weights"]) != sorted(MIXED) or not all(0 <= one <= 1 for one in state["weights"].values()):
+        weights = state["weights"]
+        if (
+            not isinstance(weights, dict)
+            or sorted(weights) != sorted(MIXED)
+            or not all(map(_is_weight, weights.values()))
+        ):
             return f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
+        known, composed = choices(), state["composed"]
+        if not isinstance(composed, dict) or composed.keys() != known.keys():
+            return f"a composed design has {', '.join(known)}"
+        for name, values in known.items():
+            if composed[name] not in values:
+                return f"{name} of the composed design is {composed[name]!r}, not one of {', '.join(values)}"
+        if "composed" not in named:
+            return _wrong_number(state)
         try:
             self._design("composed", state)
         except UffdlabError as error:
@@ -212,6 +243,14 @@ def steps(parameter: str, state: dict[str, Any]) -> list[float]:
     return [floor(2**one + 0.5) - 1 for one in at]
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
 def _wrong_number(state: dict[str, Any]) -> str | None:
     for name in PARAMETERS:
         value = state[name]
@@ -222,7 +261,7 @@ def _wrong_number(state: dict[str, Any]) -> str | None:
         return f"span {span:g} B is not a multiple of 2 MiB up to 16 TiB"
     if not 0 <= state["populated"] <= 1:
         return f"populated fraction {state['populated']:g} is outside 0..1"
-    if not 1 <= cluster <= 1 << 18 or int(cluster) & (int(cluster) - 1):
+    if not 1 <= cluster <= 1 << 18 or cluster != int(cluster) or int(cluster) & (int(cluster) - 1):
         return f"clusters are of a power of two up to {1 << 18} pages, not {cluster:g}"
     for name in ("reads", "writes"):
         if not 0 <= state[name] <= MOST_TOUCHES or state[name] != int(state[name]):
@@ -235,8 +274,11 @@ def _fields_of(design: Design) -> dict[str, str]:
     return {name: _WORDS.get(values[name], values[name]) for name in choices()}
 
 
-def _as_sent(design: Design) -> dict[str, Any]:
+def _as_sent(design: Design, own: int) -> dict[str, Any]:
+    """Return a design as the page draws it; of a reader's own, the ``own``-th gets a look that no other has."""
     colour, symbol, title = look_of(design.name)
+    if own >= 0:
+        colour, symbol = _OWN[own % len(_OWN)]
     look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": _GLYPHS[symbol]}
     packed = design.packed()
     numbers = list(struct.unpack(f"<{len(packed) // 4}i", packed))

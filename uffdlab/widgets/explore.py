@@ -25,7 +25,8 @@ Figure = Callable[..., go.Figure]
 
 @dataclass(frozen=True)
 class Slider:
-    """A number from ``low`` to ``high``; a page gets ``grid`` values of it (or those that ``grid`` lists).
+    """A number from ``low`` to ``high``; a page gets ``grid`` values of it (or those that ``grid`` lists), and snaps to
+    them. All figures of a page's grid together may take 400 KiB.
 
     ``format`` puts it into words: as a number (with ``unit``), a size (bytes), a time (ns) or a percentage.
     """
@@ -50,7 +51,9 @@ class Slider:
         at = [2**value for value in at] if self.log else at
         if self.step and not self.log:
             at = [self.low + round((value - self.low) / self.step) * self.step for value in at]
-        return sorted({float(round(value)) if self.whole else float(f"{value:.10g}") for value in at})
+        rounded = [float(round(value)) if self.whole else float(f"{value:.10g}") for value in at]
+        # The ends are what they are, whatever steps and rounding make of them.
+        return sorted({min(max(value, float(self.low)), float(self.high)) for value in rounded})
 
 
 @dataclass(frozen=True)

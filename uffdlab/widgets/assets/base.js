@@ -116,7 +116,8 @@ const themed = (layout, element) => {
   put(result, "hoverlabel.bgcolor", paper);
   put(result, "hoverlabel.font.color", ink);
   put(result, "hoverlabel.bordercolor", line);
-  Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
+  // A figure that says nothing of its axes has one of each all the same.
+  Object.keys({ xaxis: 0, yaxis: 0, ...layout }).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
     result[key] = { ...layout[key], gridcolor: grid, linecolor: grid };
   });
   return result;
@@ -152,8 +153,10 @@ class Drawing {
     if (!this.plotly || this.element.closest("[hidden]")) return;
     this.width = this.place.clientWidth;
     const figure = this.build(this.width || 700);
-    if (!figure) return;
+    // What was drawn for other values does not stand beside a sentence that says what is wrong with these.
+    this.place.hidden = this.caption.hidden = !figure;
     this.figure = figure;
+    if (!figure) return;
     const least = (figure.layout.meta && figure.layout.meta.min_width) || 0;
     const layout = { ...themed(figure.layout, this.place), width: Math.max(this.width || 700, least) };
     await this.plotly.react(this.place, figure.data, layout, { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
@@ -165,7 +168,7 @@ class Drawing {
   }
 
   save(name) {
-    if (this.figure) uffdlabCsv.save(this.figure.data, (this.figure.layout.meta || {}).units, name);
+    if (this.figure) uffdlabCsv.save(this.figure.saved || this.figure.data, (this.figure.layout.meta || {}).units, name);
   }
 }
 

@@ -59,6 +59,11 @@ class Simulator {
     return this.work;
   }
 
+  workProblem(design, pages, work) {
+    const at = this.c.ul_work_problem(design, BigInt(pages), this.random(work));
+    return at ? this.text(at) : null;
+  }
+
   // Expected ledgers of protecting and touching, how many touches of each shape, and memory (see ul_expect).
   expect(design, pages, work) {
     this.shapes ??= this.c.ul_shapes();

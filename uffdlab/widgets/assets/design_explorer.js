@@ -2,7 +2,6 @@
 // Designs side by side, computed here in the page: every move of a control runs the simulator again.
 
 const MIB = 2 ** 20;
-const MOST_TOUCHES = 1e9;
 const SLOTS = 4;
 const TIE = 1e-3;
 const GRID = 15;
@@ -27,7 +26,7 @@ const best = (judged, of) => judged.filter((one) => of(one) !== null && of(one) 
 const verdictOf = (pricing, costs, judged, state) => {
   const stop = best(judged, (one) => one.stop.value);
   const work = best(judged, (one) => one.work.value);
-  const [first, second] = stop;
+  const [quickest, second] = stop;
   if (!second) return "Choose a second design to compare with.";
   const by = (a, b, phase) => {
     const ratio = pricing.ratio(costs, b[phase], a[phase]);
@@ -35,36 +34,56 @@ const verdictOf = (pricing, costs, judged, state) => {
     const clear = ratio.low !== null && ratio.low > 1;
     return { clear, text: `${formatRatio(ratio.value)} times as long with ${b.design.title}${band}` };
   };
+  // Of those that stop equally fast the one with less work is the quickest.
+  const equal = stop.filter((one) => one.stop.value <= quickest.stop.value * (1 + TIE)).sort((a, b) => a.work.value - b.work.value);
+  const [first] = equal;
   const tie = (a, b, of) => of(b) <= of(a) * (1 + TIE);
   const told = (a, b, phase, what) => {
     const found = by(a, b, phase);
     return `${what}: least with ${a.design.title}${found.clear ? "" : ", though nothing is decided"}; ${found.text}.`;
   };
-  const parts = [];
-  parts.push(tie(first, second, (one) => one.stop.value) ? `Stop time: the same with ${first.design.title} and ${second.design.title}.` : told(first, second, "protect", "Stop time"));
+  const parts = losses(pricing.sim, judged);
+  parts.push(equal.length > 1 ? `Stop time: the same with ${equal.map((one) => one.design.title).join(" and ")}.` : told(first, second, "protect", "Stop time"));
   parts.push(tie(work[0], work[1], (one) => one.work.value) ? `All work: the same with ${work[0].design.title} and ${work[1].design.title}.` : told(work[0], work[1], "total", "All work"));
   parts.push(breakEven(pricing, costs, first.design, judged, state));
   return parts.join(" ");
 };
 
-// Which later writes make the quickest to stop lose what it had saved: by halving, since work only grows with writes.
+// For how many later writes all work is more with the quickest to stop than with another: the first such stretch, found by
+// looking at 61 numbers of writes and halving where it begins and ends.
 const breakEven = (pricing, costs, quickest, judged, state) => {
   const work = (design, writes) => {
     const found = pricing.sim.expect(design.at, state.span / 4096, { ...state, writes });
     return pricing.sim.price(found.protect.map((count, i) => count + found.touches[i]), costs.at);
   };
-  const found = judged.filter((one) => one.design !== quickest).map(({ design }) => {
-    const behind = (x) => work(quickest, 2 ** x) - work(design, 2 ** x) > 0;
-    if (behind(0) || !behind(30)) return null;
-    let [low, high] = [0, 30];
-    for (let i = 0; i < 24; i += 1) {
-      const middle = (low + high) / 2;
-      if (behind(middle)) high = middle; else low = middle;
-    }
-    return [high, design];
-  }).filter(Boolean).sort((a, b) => a[0] - b[0])[0];
-  if (!found) return `However much is written afterwards, all work stays least with ${quickest.title}.`;
-  return `Break-even: from ${formatCount(2 ** found[0])} later writes on, all work is more with ${quickest.title} than with ${found[1].title}.`;
+  const behindFrom = ({ design }) => {
+    const behind = (x) => work(quickest, 2 ** x) > work(design, 2 ** x) * (1 + TIE);
+    const seen = Array.from({ length: 61 }, (_, i) => behind(i / 2));
+    const edge = (from, now) => {
+      let [low, high] = [from, from + 0.5];
+      for (let i = 0; i < 16; i += 1) {
+        const middle = (low + high) / 2;
+        if (behind(middle) === now) high = middle; else low = middle;
+      }
+      return high;
+    };
+    const first = seen.indexOf(true);
+    if (first < 0) return null;
+    const after = seen.indexOf(false, first);
+    return { design, from: first ? edge((first - 1) / 2, true) : 0, to: after < 0 ? null : edge((after - 1) / 2, false) };
+  };
+  const found = judged.filter((one) => one.design !== quickest).map(behindFrom).filter(Boolean).sort((a, b) => a.from - b.from)[0];
+  if (!found) return `However much is written afterwards, all work is never more with ${quickest.title}.`;
+  const [from, to] = [found.from, found.to].map((x) => (x === null ? null : formatCount(2 ** x)));
+  const more = `all work is more with ${quickest.title} than with ${found.design.title}`;
+  if (!found.from) return to ? `From the first later write to the ${to}th, ${more}.` : `However much is written afterwards, ${more}.`;
+  return to ? `Break-even: from ${from} to ${to} later writes, ${more}.` : `Break-even: from ${from} later writes on, ${more}.`;
+};
+
+// What decides nothing about time and everything about use: writes that nobody is told of.
+const losses = (sim, judged) => {
+  const at = sim.events.indexOf("lost_writes");
+  return judged.filter((one) => one.total[at] >= 0.5).map((one) => `With ${one.design.title} ${formatCount(one.total[at])} writes are lost: nobody is told of them.`);
 };
 
 // --- the map
@@ -80,7 +99,7 @@ const steps = (parameter, state) => {
 };
 
 const scoreOf = (one, objective, weights, least) => {
-  const value = { "stop time": one.stop.value, "total work": one.work.value, memory: Math.max(one.added, 1), "tail latency": one.tail ? one.tail.value : 1 };
+  const value = { "stop time": one.stop.value, "total work": one.work.value, memory: Math.max(one.added, 1), "tail latency": one.tail ? one.tail.cost.value : 1 };
   if (objective !== "mix") return value[objective];
   return MIXED.reduce((sum, name) => sum + weights[name] * Math.log(value[name] / least[name]), 0);
 };
@@ -88,7 +107,7 @@ const scoreOf = (one, objective, weights, least) => {
 // One cell: the cheapest, the next, and whether the whole interval of their ratio lies above 1.
 const cellOf = (pricing, costs, designs, state, where) => {
   const work = { ...state, ...where };
-  if (work.cluster * 4096 > work.span) return null;
+  if (work.cluster * 4096 > work.span || designs.some((design) => pricing.sim.workProblem(design.at, work.span / 4096, work))) return null;
   const found = designs.map((design) => {
     const out = pricing.sim.expect(design.at, work.span / 4096, work);
     const total = out.protect.map((count, i) => count + out.touches[i]);
@@ -110,7 +129,7 @@ const cellOf = (pricing, costs, designs, state, where) => {
   if (clear && state.objective !== "memory") {
     const phase = { "stop time": "protect", "total work": "total" }[state.objective];
     if (phase) clear = (pricing.ratio(costs, second[phase], first[phase]).low ?? 0) > 1;
-    else if (state.objective === "tail latency") clear = Boolean(first.tail && second.tail && first.tail.high !== null && first.tail.high < second.tail.low);
+    else if (state.objective === "tail latency") clear = Boolean(first.tail && second.tail) && (pricing.ratio(costs, ...[second, first].map((one) => pricing.sim.shapeLedger(one.design.at, one.tail.code))).low ?? 0) > 1;
     else clear = false; // a mix of scores has no interval of its own
   }
   const ratio = state.objective === "mix" ? Math.exp(score(second) - score(first)) : score(second) / score(first);
@@ -150,8 +169,16 @@ const mapFigure = (pricing, costs, designs, state, width) => {
     const shown = values.map((value, i) => [i, parameter.show(value)]).filter(([i]) => i % every === 0);
     return { title: { text: parameter.axis, font: { size: 13 } }, tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => text), range: [-0.5, values.length - 0.5], zeroline: false, showgrid: false, ticks: "", automargin: true };
   };
+  const saved = designs.map((design) => {
+    const own = cells.get(design.name);
+    return {
+      name: design.title, x: own.map((cell) => cell.x), y: own.map((cell) => cell.y), customdata: own.map((cell) => `then ${cell.second.design.title}`),
+      text: own.map((cell) => `${formatRatio(cell.ratio)} times as much${cell.clear ? "" : ", intervals overlap"}`),
+    };
+  });
   return {
     data,
+    saved,
     layout: {
       height: 520, margin: { l: 10, r: 16, t: 70, b: 48 }, barmode: "overlay", bargap: 0, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, hoverlabel: { align: "left" },
@@ -161,6 +188,12 @@ const mapFigure = (pricing, costs, designs, state, width) => {
 };
 const mapCaption = (state) => `Colour and sign: the cheapest design by ${OBJECTIVES[state.objective]}. Hatched: ${state.objective === "mix"
   ? "always, since a mix has no interval of its own" : "the interval of its ratio to the next reaches 1, so that nothing is decided"}. Of those within 0.1 % of one another the first chosen stands for all. A click takes a point to the comparison.`;
+// The cell where the controls stand, in words: what a pointer held over it would say.
+const hereSaid = (cell) => {
+  if (!cell) return "Where the controls stand nothing can be compared.";
+  const also = cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : "";
+  return `Where the controls stand: cheapest with ${cell.first.design.title}${also}; ${formatRatio(cell.ratio)} times as much with ${cell.second.design.title}${cell.clear ? "" : ", and nothing is decided"}.`;
+};
 
 // --- the widget
 
@@ -168,6 +201,8 @@ const problemOf = (model) => (state) => {
   const names = [...model.get("designs").map((one) => one.name), "composed", ""];
   const bad = Object.entries(PARAMETERS).find(([name, { min, max, to }]) => typeof state[name] !== "number" || !(to(state[name]) >= min - 1e-9 && to(state[name]) <= max + 1e-9));
   if (bad) return `this view has no ${bad[1].label.toLowerCase()} that is possible: copy it again`;
+  const whole = Number.isInteger(state.span / (2 * MIB)) && Number.isInteger(Math.log2(state.cluster)) && [state.reads, state.writes].every(Number.isInteger);
+  if (!whole) return "this view has a size, a row or a number of touches that is not a whole one: copy it again";
   if (!Array.isArray(state.designs) || state.designs.length !== SLOTS || state.designs.some((name) => !names.includes(name))) return "this view names a design that is not known here: choose one from the lists";
   if (!model.get("costs").some((one) => one.name === state.costs)) return "this view is priced by costs that are not here: choose others";
   if (!state.composed || model.get("fields").some(({ name, values }) => !values.includes(state.composed[name]))) return "this view composes a design of fields that are not known here: copy it again";
@@ -187,13 +222,23 @@ const render = async ({ model, el }) => {
   const table = make("table", { class: "ul-numbers" });
   const events = make("ul", { class: "ul-legend", "aria-label": "Events that all work consists of" });
   const wrong = make("p", { class: "failed", role: "alert", hidden: true });
+  const lost = sim.events.indexOf("lost_writes");
+  const numbers = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table);
+  const hereText = make("span", { role: "status", "aria-live": "polite" });
+  const here = make("p", { class: "ul-verdict" }, hereText, " ", make("button", { type: "button", onclick: () => change(model, { tab: "compare" }) }, "Compare here"));
+  // Events that no data has a cost for, and that are counted: what the price leaves out.
+  const unpriced = (counted) => {
+    const names = sim.events.filter((name, i) => costs().unpriced.includes(name) && counted.some((one) => one.total[i] > 0));
+    return names.length ? ` | counted without a cost, for want of data: ${names.map((name) => name.replaceAll("_", " ")).join(", ")}` : "";
+  };
   const designs = () => chosen(sim, model, cache, state());
 
-  const check = (wanted) => {
+  const check = (wanted, least = 1) => {
     const bad = wanted.map((design) => sim.problem(design.at)).find(Boolean);
-    const cut = state().cluster * 4096 > state().span ? `clusters of ${formatSize(state().cluster * 4096)} do not fit a range of ${formatSize(state().span)}: choose a larger range` : null;
-    const few = wanted.length ? null : "no design is chosen: choose one";
-    const problem = few || (bad ? `the composed design contradicts itself: ${bad}` : cut);
+    const cut = state().cluster * 4096 > state().span ? `rows of ${formatSize(state().cluster * 4096)} do not fit a range of ${formatSize(state().span)}: choose a larger range` : null;
+    const few = wanted.length >= least ? null : least > 1 ? "a map is of two designs or more: choose a second one" : "no design is chosen: choose one";
+    const work = bad || cut || few ? null : wanted.map((design) => sim.workProblem(design.at, state().span / 4096, state())).find(Boolean);
+    const problem = few || (bad ? `the composed design contradicts itself: ${bad}` : cut || work);
     wrong.hidden = !problem;
     wrong.textContent = problem || "";
     return problem;
@@ -201,12 +246,14 @@ const render = async ({ model, el }) => {
   const row = (cells, kind = "td") => make("tr", {}, ...cells.map((text, i) => make(i ? kind : "th", { scope: i ? (kind === "th" ? "col" : false) : (kind === "th" ? "col" : "row") }, text)));
   const fill = (judged) => {
     table.replaceChildren(make("caption", {}, "Predicted, with the interval of each"),
-      make("thead", {}, row(["design", "stop time", "all work", "page tables", "memory added", "slowest 1 % of writes"], "th")),
-      make("tbody", {}, ...judged.map((one) => row([one.design.title, said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024), one.tail ? said(one.tail) : "none asks the kernel"]))));
+      make("thead", {}, row(["design", "stop time", "all work", "page tables", "memory added", "slowest 1 % of writes", "writes lost"], "th")),
+      make("tbody", {}, ...judged.map((one) => row([one.design.title, said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024), one.tail ? said(one.tail.cost) : "none asks the kernel", formatCount(one.total[lost])]))));
   };
   const compare = new Drawing(model, (width) => {
     const wanted = designs();
-    if (check(wanted)) return null;
+    const problem = check(wanted);
+    sentence.hidden = numbers.hidden = events.hidden = Boolean(problem);
+    if (problem) return null;
     const start = performance.now();
     const judged = wanted.map((design) => judge(pricing, costs(), design, state()));
     performance.measure("uffdlab-computed", { start });
@@ -214,13 +261,15 @@ const render = async ({ model, el }) => {
     fill(judged);
     const figure = compareFigure(sim, costs(), judged, state(), width);
     events.replaceChildren(...eventLegend(figure.data.filter((one) => one.type === "bar")));
-    Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words });
+    Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words + unpriced(judged) });
     return figure;
   }, "designs");
   const map = new Drawing(model, (width) => {
     const wanted = designs();
-    if (check(wanted)) return null;
-    if (wanted.length < 2) return null;
+    const problem = check(wanted, 2);
+    here.hidden = Boolean(problem);
+    if (problem) return null;
+    hereText.textContent = hereSaid(cellOf(pricing, costs(), wanted, state(), {}));
     const figure = mapFigure(pricing, costs(), wanted, state(), width);
     figure.layout.meta = { caption: mapCaption(state()), origin: costs().words, units: { x: "step", y: "step" } };
     return figure;
@@ -270,8 +319,8 @@ const render = async ({ model, el }) => {
       tabs[other === "map" ? 1 : 0].focus();
     },
   }, { compare: "Compare", map: "Decision map" }[name]));
-  const panels = [make("div", { role: "tabpanel", "aria-labelledby": tabs[0].id }, sentence, compare.element, make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table)),
-    make("div", { role: "tabpanel", "aria-labelledby": tabs[1].id }, mapControls, mixed, map.element)];
+  const panels = [make("div", { role: "tabpanel", "aria-labelledby": tabs[0].id }, sentence, compare.element, numbers),
+    make("div", { role: "tabpanel", "aria-labelledby": tabs[1].id }, mapControls, mixed, here, map.element)];
   tabs.forEach((tab, i) => { panels[i].id = newId(); tab.setAttribute("aria-controls", panels[i].id); });
   const showTab = () => ["compare", "map"].forEach((name, i) => {
     const on = state().tab === name;
@@ -304,7 +353,7 @@ const render = async ({ model, el }) => {
 
   el.append(
     make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), select("Costs", pricing.costs.map((one) => [one.name, one.title]), (now) => now.costs, (value) => ({ costs: value }))),
-    make("details", { class: "ul-compose" }, make("summary", {}, "Compose a design"), make("div", { class: "ul-choices" }, ...model.get("fields").map(field))),
+    make("details", { class: "ul-compose" }, make("summary", {}, "Compose a design"), make("div", { class: "ul-choices" }, ...model.get("fields").filter((one) => one.label).map(field))),
     make("div", { class: "ul-controls" }, ...Object.keys(PARAMETERS).map(parameter)),
     make("div", { role: "tablist", "aria-label": "Views" }, ...tabs), wrong, ...panels, sharing(model, "designs", problemOf(model)),
   );

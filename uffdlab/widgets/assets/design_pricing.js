@@ -13,7 +13,7 @@ const spread = (costs, value, drawn, weight = 1) => {
 class Pricing {
   constructor(sim, model) {
     this.sim = sim;
-    this.costs = model.get("costs").map((costs) => ({ ...costs, at: sim.vector(costs.vector), drawn: [] }));
+    this.costs = model.get("costs").map((costs) => ({ ...costs, at: sim.vector(costs.vector) }));
     const packed = model.get("draws");
     const all = new Float64Array(packed.buffer.slice(packed.byteOffset, packed.byteOffset + packed.byteLength));
     const width = sim.events.length;
@@ -65,7 +65,7 @@ const latencies = (pricing, costs, design, counts) => {
 // The slowest 1 %: the first shape of which so few are slower.
 const tail = (rows) => {
   const last = [...rows].reverse().find((row) => row.slower >= 0.01);
-  return last ? last.cost : null;
+  return last || null;
 };
 
 const added = (memory) => 4 * ((memory[4] - memory[0]) + (memory[5] - memory[1]));

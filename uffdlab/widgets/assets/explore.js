@@ -43,6 +43,7 @@ const control = (model, axis, baked) => {
 };
 
 const problemOf = (axes) => (state) => {
+  if (Object.keys(state).length !== axes.length) return "this view belongs to another figure: paste it there";
   const wrong = axes.find((axis) => (axis.kind === "choice" ? !axis.values.includes(state[axis.name])
     : typeof state[axis.name] !== "number" || state[axis.name] < axis.min || state[axis.name] > axis.max));
   return wrong ? `this view has no ${wrong.name} that is possible here: it belongs to another figure` : null;
@@ -68,7 +69,7 @@ const render = async ({ model, el }) => {
   const controls = axes.map((axis) => [axis.name, control(model, axis, baked)]);
   const counted = axes.filter((axis) => axis.kind !== "choice").map((axis) => `${axis.grid.length} of ${axis.label}`);
   const note = baked && counted.length
-    ? make("p", { class: "ul-note" }, `Values computed for this page: ${counted.join(", ")}. In a notebook any value is.`) : null;
+    ? make("p", { class: "ul-note" }, `This page holds what was computed for it, and sliders snap to that: ${counted.join(", ")}. In a notebook any value is drawn.`) : null;
   const sync = () => controls.forEach(([name, one]) => one.set(model.get("state")[name]));
   model.on("change:state", () => { sync(); if (baked) drawing.draw(); });
   model.on("change:figure", () => drawing.draw());

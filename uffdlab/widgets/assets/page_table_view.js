@@ -133,6 +133,7 @@ const WORDS = [
   ["pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} allocated and zeroed`], ["huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} allocated and zeroed`], ["pages_copied", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} filled by the handler`],
   ["zapped_markers", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} taken away`], ["zapped_pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} given back`], ["zapped_huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} given back`], ["zapped_pmd", (n) => `${formatCount(n)} hugetlb page${n > 1 ? "s" : ""} given back`], ["zapped_huge_zero", (n) => `${formatCount(n)} huge zeropage entr${n > 1 ? "ies" : "y"} taken away`], ["zapped_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} taken away`],
   ["freed_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} freed`], ["markers_cleared", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} cleared`],
+  ["resolved_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} un-protected`], ["resolved_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} un-protected`], ["resolved_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} un-protected`],
   ["flushes", (n) => `${formatCount(n)} flush${n > 1 ? "es" : ""} of translations`],
   ["events_wp", (n) => `a handler told of ${formatCount(n)} write${n > 1 ? "s" : ""}`], ["events_missing", (n) => `a handler asked for ${formatCount(n)} page${n > 1 ? "s" : ""}`],
   ["false_events", (n) => `${formatCount(n)} of them for nothing`], ["lost_writes", (n) => `${formatCount(n)} write${n > 1 ? "s" : ""} LOST: nobody was told`],
@@ -142,7 +143,9 @@ const inWords = (events, ledger) => {
   const faults = events.filter((name) => name.startsWith("faults_")).reduce((sum, name) => sum + counted[name], 0);
   const parts = WORDS.filter(([name]) => counted[name] > 0).map(([name, words]) => words(counted[name]));
   if (faults) parts.unshift(`${formatCount(faults)} fault${faults > 1 ? "s" : ""}`);
-  return parts.length ? `${parts.join("; ")}.` : "nothing was asked of the kernel's tables.";
+  const looked = ["visited_pte", "visited_pmd", "visited_pud"].reduce((sum, name) => sum + counted[name], 0);
+  if (!parts.length && looked) parts.push(`${formatCount(looked)} entr${looked > 1 ? "ies" : "y"} looked at, and nothing changed`);
+  return parts.length ? `${parts.join("; ")}.` : "the tables had it all: nothing was done.";
 };
 
 // --- the widget
