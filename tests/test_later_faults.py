@@ -335,7 +335,8 @@ def test_operations_on_markers_make_their_tables_once() -> None:
     assert found["protect"]["table_growth_kib"] >= 4 * SIZE // (2 * MIB)
     assert [found[name]["table_growth_kib"] for name in list(found)[1:-1]] == [0, 0, 0]
     assert found["discard"]["table_growth_kib"] <= 0
-    assert all(row["took_ns"] > 0 and row["rss_growth_kib"] == 0 for row in found.values())
+    # Markers are no memory; what else a process does meanwhile may be.
+    assert all(row["took_ns"] > 0 and abs(row["rss_growth_kib"]) < 512 for row in found.values())
 
 
 @pytest.mark.uffd

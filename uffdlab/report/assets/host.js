@@ -2,7 +2,12 @@
 // What a notebook's front end is to a widget, as far as a page without a kernel can be it: models, and where they show.
 "use strict";
 const uffdlabWidgets = (() => {
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const bytes = (text) => {
+    const packed = atob(text);
+    const found = new Uint8Array(packed.length);
+    for (let i = 0; i < packed.length; i += 1) found[i] = packed.charCodeAt(i);
+    return found;
+  };
   const stored = document.getElementById("widgets");
   const { models = {}, modules = {} } = stored ? JSON.parse(stored.textContent) : {};
   const imported = new Map();
@@ -87,5 +92,5 @@ const uffdlabWidgets = (() => {
       }
     }
   };
-  return { showAll, modelOf };
+  return { bytes, showAll, modelOf };
 })();

@@ -69,7 +69,7 @@
 
   // --- figures
   const loadPlotly = async () => {
-    const packed = Uint8Array.from(atob(byId("plotly").textContent), (c) => c.charCodeAt(0));
+    const packed = uffdlabWidgets.bytes(byId("plotly").textContent);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const source = new Blob([await new Response(stream).arrayBuffer()], { type: "text/javascript" });
     await new Promise((resolve, reject) => {
@@ -79,7 +79,6 @@
       script.src = URL.createObjectURL(source);
       document.head.append(script);
     });
-    performance.mark("uffdlab-plotly");
     Plotly = window.Plotly;
     return Plotly;
   };

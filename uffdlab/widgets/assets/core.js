@@ -6,6 +6,8 @@ const simulator = async (model) => {
   return new Simulator(await WebAssembly.instantiate(await globalThis.uffdlabSimulator, {}));
 };
 
+const MOST_SWEPT = 64;
+
 class Simulator {
   constructor(instance) {
     this.c = instance.exports;
@@ -73,6 +75,21 @@ class Simulator {
     if (error) return null;
     const [protect, touches, counts, memory] = [events, events, shapes, 6].map((n, i) => Array.from(this.doubles(this.answer[i], n)));
     return { protect, touches, counts, memory };
+  }
+
+  // All work for each of so many writes, priced by one vector, in one call (see ul_sweep).
+  sweep(design, pages, work, writes, vector) {
+    this.works ??= this.take(40 * MOST_SWEPT);
+    this.swept ??= this.take(32 * MOST_SWEPT);
+    const one = this.random(work);
+    const memory = new Uint8Array(this.c.memory.buffer);
+    writes.forEach((count, i) => {
+      memory.copyWithin(this.works + 40 * i, one, one + 40);
+      new DataView(this.c.memory.buffer, this.works + 40 * i, 40).setFloat64(24, count, true);
+    });
+    if (this.c.ul_sweep(design, BigInt(pages), this.works, BigInt(writes.length), vector, 1n, this.swept)) return null;
+    const found = this.doubles(this.swept, 4 * writes.length);
+    return writes.map((_, i) => found[4 * i + 2] + found[4 * i + 3]);
   }
 
   price(ledger, vector) {

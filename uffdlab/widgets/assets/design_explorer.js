@@ -52,18 +52,18 @@ const verdictOf = (pricing, costs, judged, state) => {
 // For how many later writes all work is more with the quickest to stop than with another: the first such stretch, found by
 // looking at 61 numbers of writes and halving where it begins and ends.
 const breakEven = (pricing, costs, quickest, judged, state) => {
-  const work = (design, writes) => {
-    const found = pricing.sim.expect(design.at, state.span / 4096, { ...state, writes });
-    return pricing.sim.price(found.protect.map((count, i) => count + found.touches[i]), costs.at);
-  };
+  const work = (design, powers) => pricing.sim.sweep(design.at, state.span / 4096, state, powers.map((x) => 2 ** x), costs.at);
+  const powers = Array.from({ length: 61 }, (_, i) => i / 2);
+  const least = work(quickest, powers);
   const behindFrom = ({ design }) => {
-    const behind = (x) => work(quickest, 2 ** x) > work(design, 2 ** x) * (1 + TIE);
-    const seen = Array.from({ length: 61 }, (_, i) => behind(i / 2));
+    const others = work(design, powers);
+    const seen = powers.map((_, i) => least[i] > others[i] * (1 + TIE));
     const edge = (from, now) => {
       let [low, high] = [from, from + 0.5];
       for (let i = 0; i < 16; i += 1) {
         const middle = (low + high) / 2;
-        if (behind(middle) === now) high = middle; else low = middle;
+        const behind = work(quickest, [middle])[0] > work(design, [middle])[0] * (1 + TIE);
+        if (behind === now) high = middle; else low = middle;
       }
       return high;
     };
