@@ -154,6 +154,38 @@ def test_running_it_again_gives_the_committed_results(path: Path, notebook: Any)
 
 @pytest.mark.slow
 @pytest.mark.browser
+def test_every_control_of_its_page_moves_something(browser: Any, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
+    with opened(browser, file) as tab:
+        controls = tab.locator(":is(.control, .widget) :is(input[type=range], .ul-controls select):visible:enabled")
+        moved = 0
+        for number in range(controls.count()):
+            before, control = tab.evaluate(_DRAWN), controls.nth(number)
+            if control.evaluate("one => one.tagName") == "SELECT":
+                control.select_option(index=1)
+            else:
+                control.focus()
+                at_the_end = control.evaluate("one => one.valueAsNumber === Number(one.max)")
+                tab.keyboard.press("Home" if at_the_end else "End")
+            for _ in range(30):
+                if tab.evaluate(_DRAWN) != before:
+                    break
+                tab.wait_for_timeout(100)
+            else:
+                pytest.fail(f"{control.get_attribute('id')} of {path.stem} moves nothing")
+            moved += 1
+        assert moved > 0
+
+
+_DRAWN = """() => JSON.stringify([
+    [...document.querySelectorAll(".js-plotly-plot")].map(({data}) => data.map(({x, y, visible}) => [x, y, visible])),
+    [...document.querySelectorAll(".ul-table rect")].map((one) => ["class", "x", "y"].map(
+      (key) => one.getAttribute(key)))])"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
 def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")

@@ -8,14 +8,16 @@ two others that are populated: the tables above it are there already, as the sim
 from __future__ import annotations
 
 import random
+import threading
 from typing import Any
 
 import pytest
 
+from uffdlab import datasets
 from uffdlab.backing import BACKINGS, MIB
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, counters, mapped, opened
 from uffdlab.probes.userfault import Range as Real
-from uffdlab.sim import DESIGNS, Range, faults, table_growth_kib
+from uffdlab.sim import DESIGNS, Range, faults, measured, table_growth_kib
 
 pytestmark = pytest.mark.uffd
 
@@ -101,3 +103,37 @@ def test_the_kernel_counts_what_the_ledger_says(design: str, seed: int) -> None:
     if counted["zeropages"] < 0:
         expected["zeropages"] = -1
     assert counted == expected, steps
+
+
+def test_threads_that_race_for_pages_fault_at_least_as_often() -> None:
+    """Of two threads that fault for one page both complete a fault, or one: the ledger is a lower bound."""
+    pages = SPAN // PAGE
+    with mapped(BACKINGS["anon"], SPAN) as memory:
+        before = counters().minor_faults
+        racing = [threading.Thread(target=memory.touch, args=(WRITE,)) for _ in range(2)]
+        for one in racing:
+            one.start()
+        for one in racing:
+            one.join()
+        counted = counters().minor_faults - before
+    simulated = Range(DESIGNS["unprotected"], SPAN, touches=pages)
+    simulated.touch_all(write=True)
+    assert faults(simulated.ledger()) == pages
+    assert pages <= counted <= 2 * pages + 256, "what else starting two threads touches"
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_two_threads_on_pages_of_their_own_fault_as_the_ledger_says(access: str) -> None:
+    """As the committed campaign measured it, in halves and in turns."""
+    data = datasets.load(datasets.locate(None))
+    rows = data.table("faults")
+    rows = rows[(rows.threads == 2) & (rows.backing == "anon") & ~rows.cold]
+    compared = 0
+    for key, group in rows.groupby(["preparation", "delivery", "size_kib", "stride_kib"]):
+        preparation, delivery, size_kib, stride_kib = key  # type: ignore[misc]
+        ledgers = measured.fault_ledgers("anon", preparation, delivery, access, int(size_kib), int(stride_kib))
+        for touch, ledger in ledgers.items():
+            counted = group[group.touch == touch].minor_faults
+            assert set(counted) <= {faults(ledger)}, (key, touch)
+            compared += len(counted)
+    assert compared > 500

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
-from making import HEADER, code, notebook, opened, parameters
+from making import HEADER, code, notebook, opened, page, parameters, shows
 from widget_pages import DESIGN, DESIGNS, EXPLORE, EXPLORER, TABLES, moved, plotted, settled, written
 
+from uffdlab.notebook import Table
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
 from uffdlab.widgets import DesignExplorer
@@ -150,6 +152,24 @@ def test_hostile_texts_are_shown_as_text(browser: Any, tmp_path: Path) -> None:
         assert tab.title() != "taken"
         assert tab.locator("option").first.inner_text().startswith("</script><script>")
         assert plotted(tab, EXPLORER)[0]["name"].startswith("</script>")
+
+
+def test_a_table_of_hostile_cells_is_text(browser: Any, tmp_path: Path) -> None:
+    hostile = [
+        "</script><script>document.title = 'taken'</script>",
+        "\"'><img src=x onerror=alert(1)>",
+        "a\x00b\x1b[31m",
+        "<!--",
+    ]
+    frame = pd.DataFrame({"text": [*hostile, "x" * 10_000_000]})
+    file = tmp_path / "page.html"
+    file.write_text(page(code("t", shows("text/html", Table(frame)._repr_html_()))), encoding="utf-8")
+    with opened(browser, file) as tab:
+        assert tab.title() != "taken"
+        cells = tab.locator("td").all_inner_texts()
+        assert [cells[i] for i in (0, 1, 3)] == [hostile[i] for i in (0, 1, 3)]
+        assert "\x1b" not in cells[2]
+        assert tab.locator("td").last.evaluate("cell => cell.textContent.length") >= 50
 
 
 def test_what_the_page_cannot_show_says_so(tmp_path: Path) -> None:

@@ -117,9 +117,10 @@ def _faulted(data: Dataset) -> Iterator[Phase]:
     rows = rows[(rows.threads == 1) & rows.backing.isin(["anon", "anon_thp"])]
     for key, group in rows.groupby(["backing", "preparation", "delivery", "size_kib", "stride_kib"]):
         backing, preparation, delivery, size_kib, stride_kib = _values(key)
-        for access, names in _PASSES.items():
-            ledgers = _fault_ledgers(backing, preparation, delivery, access, int(size_kib), int(stride_kib))
-            for touch, ledger in zip(names, ledgers, strict=True):
+        for access in _PASSES:
+            for touch, ledger in fault_ledgers(
+                backing, preparation, delivery, access, int(size_kib), int(stride_kib)
+            ).items():
                 passed = group[group.touch == touch]
                 if len(passed):
                     name = f"{touch} {backing} {preparation} ({delivery}), one per {stride_kib} KiB"
@@ -128,9 +129,10 @@ def _faulted(data: Dataset) -> Iterator[Phase]:
 
 
 @cache
-def _fault_ledgers(
+def fault_ledgers(
     backing: str, preparation: str, delivery: str, access: str, size_kib: int, stride_kib: int
-) -> list[Ledger]:
+) -> dict[str, Ledger]:
+    """Return the ledger of each pass over memory of a preparation of probe *faults*, by the name of the pass."""
     base = DESIGNS["pte_marker" if preparation in ("markers", "tables") else "unprotected"]
     design = base.but(thp=backing == "anon_thp", missing=preparation == "missing_wp", asynchronous=delivery == "async")
     pages, stride = size_kib * 1024 // PAGE_BYTES, stride_kib * 1024 // PAGE_BYTES
@@ -141,11 +143,11 @@ def _fault_ledgers(
         memory.unprotect()
     elif delivery != "plain" and preparation != "missing_wp":
         memory.protect()
-    found = []
+    found = {}
     for touch in _PASSES[access]:
         memory.start_phase()
         memory.touch_stride(stride, write="write" in touch)
-        found.append(memory.ledger())
+        found[touch] = memory.ledger()
     return found
 
 
