@@ -224,7 +224,8 @@ def test_a_run_is_told_to_machines(tmp_path: Path) -> None:
 
 
 def test_a_run_is_told_to_people(tmp_path: Path) -> None:
-    told = asked("--design", "pmd_marker", "--set", "spread=huge page", "--writes", "1000", cwd=tmp_path)
+    huge = ("--set", "spread=huge page", "--set", "resolve=pmd")
+    told = asked("--design", "pmd_marker", *huge, "--writes", "1000", cwd=tmp_path)
     assert "huge_pages" in told
     assert "on configurations it was not fitted on, predictions were off by" in told
 
