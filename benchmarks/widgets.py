@@ -45,7 +45,7 @@ _COMPUTED = "() => performance.getEntriesByName('uffdlab-computed').slice(-60).m
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__.split("\\n", maxsplit=1)[0])
+    asked = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     asked.add_argument("--report", type=Path, default=Path("build/report"))
     asked.add_argument("--single", type=Path, default=Path("build/single/uffdlab.html"))
     given = asked.parse_args()

@@ -12,9 +12,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from making import code, figure, measured, opened, page, says, shows
+from making import HEADER, code, figure, measured, notebook, opened, page, says, shows
 
 from uffdlab import datasets, figures
+from uffdlab.report.page import to_single_html
 
 pytestmark = pytest.mark.browser
 
@@ -130,6 +131,25 @@ def test_a_damaged_drawing_library_is_said_visibly(browser: Any, file: Path, tmp
     assert tab.locator(".failed").first.inner_text().startswith("This figure could not be drawn: ")
     assert _saved(tab, "figure-1")[1], "the data is still to be had"
     context.close()
+
+
+def test_notebooks_joined_into_one_page_lead_to_one_another(browser: Any, tmp_path: Path) -> None:
+    drawn = figure(go.Figure(go.Scatter(x=[1, 2], y=[1, 2])))
+    prose = "## A part\n\nSee [there](02_two.ipynb#A-part), [all of it](02_two.ipynb) and [here](#A-part)."
+    joined = {
+        "01_one": notebook("# One\n\nFirst.", prose, code("f", drawn)),
+        "02_two": notebook("# Two\n\nSecond.", "## A part\n\nNothing.", code("f", drawn)),
+    }
+    file = tmp_path / "page.html"
+    file.write_text(to_single_html(joined, HEADER), encoding="utf-8")
+    with opened(browser, file) as tab:
+        assert tab.locator(".plot:has(.main-svg)").count() == 2
+        ids = tab.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+        links = tab.evaluate("[...document.querySelectorAll('a')].map((one) => one.getAttribute('href'))")
+        assert len(ids) == len(set(ids))
+        assert {"#02_two-A-part", "#02_two", "#01_one-A-part"} <= set(links)
+        assert [link for link in links if not (link.startswith("#") and link[1:] in ids)] == []
+        assert "render --single" in tab.inner_text("footer")
 
 
 # --- moving sliders ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from uffdlab import claims, datasets
 from uffdlab.report.committed import picture
@@ -22,3 +25,8 @@ def test_the_picture_is_the_figure_of_the_notebook() -> None:
     shown = (ROOT / "docs" / "guest.png").read_bytes()
     drawn = picture(ROOT / "notebooks" / "01_anon_hugetlb.ipynb", "guest-figure")
     assert shown == drawn, "docs/guest.png is out of date: run 'make notebooks'"
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+def test_what_it_shows_of_python_runs(block: str) -> None:
+    exec(compile(block, "README.md", "exec"), {})  # what a reader would paste

@@ -99,8 +99,8 @@ def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:
         return claim.undecided(calibrated, because, "costs with narrower intervals")
     if len(dearer) == len(tails) and work.above(1):
         return claim.ruled(calibrated, "holds", because, **more)
-    which = "" if len(dearer) == len(tails) else f" the touch is {' or '.join(dearer)}, and"
-    condition = f"{which.strip()} the tail of later faults is what counts".strip() + (
+    which = "" if len(dearer) == len(tails) else f"the touch is {' or '.join(dearer)}, and "
+    condition = f"{which}the tail of later faults is what counts" + (
         f", or more than {even:.0%} of all 2 MiB are written later" if even is not None else ""
     )
     return claim.ruled(calibrated, "holds if", because, condition=condition, **more)

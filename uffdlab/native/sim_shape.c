@@ -117,7 +117,7 @@ const char *ul_design_problem(const struct ul_design *d)
 	if (d->spread != UL_SPREAD_NEXT && d->level == d->leaf)
 		return "markers at the level of the pages have nothing to spread to: raise level, or leave spread at next";
 	if (d->spread == UL_SPREAD_HUGE && (d->resolve != UL_PMD || d->async))
-		return "a huge page that answers a marker is resolved as a whole, by a handler: set resolve to pmd, and async off";
+		return "a huge page that answers a marker is resolved as a whole, by a handler: set resolve to pmd, and asynchronous off";
 	if (d->remembers && d->empty != UL_EMPTY_STAYS)
 		return "a VMA that remembers needs nothing in empty entries: let them stay empty";
 	if (d->missing && d->prefault != UL_NO_PREFAULT)
@@ -125,7 +125,7 @@ const char *ul_design_problem(const struct ul_design *d)
 	if (d->missing && d->empty != UL_EMPTY_STAYS)
 		return "what is marked or filled is not missing any more: let empty entries stay";
 	if (d->missing && (d->async || d->remembers))
-		return "missing pages are filled by a handler: neither async nor a VMA that remembers goes with that";
+		return "missing pages are filled by a handler: neither asynchronous nor a VMA that remembers goes with that";
 	if (d->survives && d->thp)
 		return "markers survive on shmem and hugetlb, whose huge pages are not modelled as thp: leave one of them off";
 	return NULL;

@@ -8,13 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.sim.costs import HIGH, LOW, Costs
+from uffdlab.sim.costs import HIGH, LOW, Costs, with_factors
 from uffdlab.sim.fitting import Fit, fit
 from uffdlab.sim.ledger import events, faults, filled_kib, price, table_growth_kib
 from uffdlab.sim.measured import Phase, phases
@@ -142,8 +141,8 @@ def _check_rows(found: Sequence[Phase], warm: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _costs(id_: str, warm: Fit, unseen: pd.DataFrame) -> Costs:
-    off = np.abs(np.log(unseen.predicted_ns / unseen.measured_ns))
-    return Costs(id_, UNIT, warm.costs, warm.draws, warm.status, p95_error=float(np.expm1(np.quantile(off, 0.95))))
+    p95 = float(with_factors(unseen).factor.quantile(0.95)) - 1
+    return Costs(id_, UNIT, warm.costs, warm.draws, warm.status, p95_error=p95)
 
 
 def _ratio_rows(found: Sequence[Phase], costs: Costs) -> Iterator[dict[str, Any]]:

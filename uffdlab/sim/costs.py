@@ -169,9 +169,13 @@ def df_checks(data: Dataset) -> pd.DataFrame:
     larger of the two over the smaller.
     """
     rows = data.rows("checks", COLUMNS["checks"]).copy()
-    rows["ratio"] = rows.predicted_ns.astype(float) / rows.measured_ns.astype(float)
-    rows["factor"] = rows.ratio.where(rows.ratio >= 1, 1 / rows.ratio)
-    return rows
+    return with_factors(rows)
+
+
+def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`)."""
+    ratio = rows.predicted_ns.astype(float) / rows.measured_ns.astype(float)
+    return rows.assign(ratio=ratio, factor=ratio.where(ratio >= 1, 1 / ratio))
 
 
 def df_ratios(data: Dataset) -> pd.DataFrame:

@@ -76,13 +76,17 @@ class Design:
                 raise UffdlabError(f"a design has no field {name!r}: it has {', '.join(sorted(known))}")
         return replace(self, **changes)
 
-    def packed(self) -> bytes:
-        """Return the record as ``struct ul_design``: 32-bit integers in the order of the fields."""
+    def numbers(self) -> list[int]:
+        """Return the fields of ``struct ul_design`` in their order."""
         values = [getattr(self, field.name) for field in fields(self)[2:]]
-        numbers = [
+        return [
             _WORDS[field.name].index(value) if field.name in _WORDS else int(value)
             for field, value in zip(fields(self)[2:], values, strict=True)
         ]
+
+    def packed(self) -> bytes:
+        """Return the record as ``struct ul_design``: 32-bit integers."""
+        numbers = self.numbers()
         return struct.pack(f"<{len(numbers)}i", *numbers)
 
 

@@ -280,6 +280,4 @@ def _as_sent(design: Design, own: int) -> dict[str, Any]:
     if own >= 0:
         colour, symbol = _OWN[own % len(_OWN)]
     look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": _GLYPHS[symbol]}
-    packed = design.packed()
-    numbers = list(struct.unpack(f"<{len(packed) // 4}i", packed))
-    return {"name": design.name, "title": title, "packed": numbers} | look
+    return {"name": design.name, "title": title, "packed": design.numbers()} | look

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,9 +111,4 @@ def _take(memory: Range, name: str, page: int) -> None:
 
 
 def _as_sent(design: Design) -> dict[str, Any]:
-    packed = design.packed()
-    return {
-        "name": design.name,
-        "title": look_of(design.name)[2],
-        "packed": list(struct.unpack(f"<{len(packed) // 4}i", packed)),
-    }
+    return {"name": design.name, "title": look_of(design.name)[2], "packed": design.numbers()}

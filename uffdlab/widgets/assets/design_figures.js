@@ -5,9 +5,9 @@ const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4
 const PATTERNS = ["", "/", "\\", "x", "-", "|", "."];
 const MOST = 7;
 
-const timeTicks = (lowest, highest) => {
+const timeTicks = (lowest, highest, room) => {
   const [from, to] = [Math.floor(Math.log10(Math.max(lowest, 1e-3))), Math.ceil(Math.log10(Math.max(highest, 1)))];
-  const every = Math.max(1, Math.ceil((to - from) / 3));
+  const every = Math.max(1, Math.ceil((to - from) / room));
   const steps = to - from <= 2 ? [1, 2, 5] : [1];
   const values = [];
   for (let power = from; power <= to; power += every) steps.forEach((step) => values.push(step * 10 ** power));
@@ -101,11 +101,12 @@ const compareFigure = (sim, costs, judged, state, width) => {
     meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
   };
   const times = [reached(judged, (one) => one.stop), reached(judged, (one) => one.work)];
+  const room = narrow ? 3 : 5; // labels of an axis
   const axes = [
-    timeTicks(Math.min(...times[0]), Math.max(...times[0])),
-    timeTicks(Math.min(...times[1]), Math.max(...times[1])),
+    timeTicks(Math.min(...times[0]), Math.max(...times[0]), room),
+    timeTicks(Math.min(...times[1]), Math.max(...times[1]), room),
     sizeTicks(Math.max(...judged.map((one) => one.tables))),
-    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow)) : { showticklabels: false, showgrid: false }) },
+    { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow), room) : { showticklabels: false, showgrid: false }) },
     { range: [0, 100], tickvals: [0, 50, 100], ticktext: ["0 %", "50 %", "100 %"] },
   ];
   axes.forEach((axis, i) => {

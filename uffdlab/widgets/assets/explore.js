@@ -67,7 +67,7 @@ const render = async ({ model, el }) => {
     return problem ? null : found;
   }, model.get("title") || "figure");
   const controls = axes.map((axis) => [axis.name, control(model, axis, baked)]);
-  const counted = axes.filter((axis) => axis.kind !== "choice").map((axis) => `${axis.grid.length} of ${axis.label}`);
+  const counted = axes.filter((axis) => axis.kind !== "choice").map((axis) => `${axis.grid.length} values of ${axis.label}`);
   const note = baked && counted.length
     ? make("p", { class: "ul-note" }, `This page holds what was computed for it, and sliders snap to that: ${counted.join(", ")}. In a notebook any value is drawn.`) : null;
   const sync = () => controls.forEach(([name, one]) => one.set(model.get("state")[name]));
