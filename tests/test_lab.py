@@ -82,16 +82,35 @@ def _wait_for(address: str, server: Any, log: Path) -> None:
     pytest.fail(f"JupyterLab did not start: {log.read_text()[-2000:]}")
 
 
+def _menu(tab: Any, menu: str, item: str) -> None:
+    tab.get_by_role("menuitem", name=menu, exact=True).click()
+    tab.get_by_role("menuitem", name=re.compile(f"^{item}$")).click()
+
+
+def _wait_for_kernel(lab: str, tab: Any) -> None:
+    """Wait until server and page both have one. Before that every cell that runs opens a dialog: which kernel?"""
+    for _ in range(120):
+        with urllib.request.urlopen(f"{lab}/api/sessions", timeout=5) as answer:
+            kernels = [session["kernel"] for session in json.load(answer)]
+        shown = tab.locator(".jp-StatusBar-Left").inner_text()
+        connected = [one for one in kernels if one["connections"] and one["execution_state"] == "idle"]
+        if connected and "| Idle" in shown:
+            return
+        tab.wait_for_timeout(500)
+    pytest.fail(f"JupyterLab has no kernel for the notebook: {kernels}, {shown!r}")
+
+
 def _run_all(tab: Any) -> None:
-    """Run all cells; again where JupyterLab took the command before it had its kernel, and dropped it."""
+    """Run all cells; after a restart where JupyterLab took the command before it had its kernel, and dropped it."""
     from playwright.sync_api import TimeoutError as TooLate
 
-    for _ in range(5):
-        tab.get_by_role("menuitem", name="Run", exact=True).click()
-        tab.get_by_role("menuitem", name=re.compile("^Run All Cells$")).click()
+    _menu(tab, "Run", "Run All Cells")
+    for _ in range(4):
         with contextlib.suppress(TooLate):
-            tab.wait_for_selector(".uffdlab-widget .ul-tables", timeout=15_000)
+            tab.wait_for_selector(".uffdlab-widget .ul-tables", timeout=20_000)
             return
+        _menu(tab, "Kernel", "Restart Kernel and Run All Cells.*")
+        tab.get_by_role("button", name="Confirm Kernel Restart").click()
     pytest.fail("JupyterLab did not run the notebook")
 
 
@@ -107,14 +126,11 @@ def test_run_all_drag_restart_and_open_again(lab: str, browser: Any) -> None:
         "request", lambda one: None if one.url.startswith((lab, "ws", "blob:", "data:")) else elsewhere.append(one.url)
     )
     tab.on("pageerror", lambda one: wrong.append(str(one)))
-    # On a busy machine "Run All" may come before the kernel, and JupyterLab asks which: as a reader, take the one offered.
-    unasked = tab.locator(".jp-Dialog", has_not_text="Restart").locator("button.jp-mod-accept")
-    tab.add_locator_handler(unasked, lambda button: button.click())
     try:
         for _ in range(2):  # the second time, as a reader who comes back
             tab.goto(f"{lab}/lab/tree/01_live.ipynb")
             tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-            tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+            _wait_for_kernel(lab, tab)
             _run_all(tab)
             tab.wait_for_function(
                 "() => document.querySelectorAll('.uffdlab-widget .js-plotly-plot .main-svg').length >= 2",
@@ -128,13 +144,11 @@ def test_run_all_drag_restart_and_open_again(lab: str, browser: Any) -> None:
             tab.wait_for_function(f"old => {drawn} !== old", arg=before, timeout=5_000)
             tab.get_by_role("button", name="Protect all", exact=True).click()
             assert "PMD markers set" in tab.locator(".uffdlab-widget:has(.ul-tables) .ul-verdict").inner_text()
-            tab.get_by_role("menuitem", name="Kernel", exact=True).click()
-            tab.get_by_role("menuitem", name=re.compile("^Interrupt Kernel")).click()
+            _menu(tab, "Kernel", "Interrupt Kernel.*")
             tab.get_by_label("power").focus()
             tab.keyboard.press("End")
             tab.wait_for_function(f"() => {_PLOT % 0}.data[0].y[1] === 32", timeout=20_000)
-            tab.get_by_role("menuitem", name="Kernel", exact=True).click()
-            tab.get_by_role("menuitem", name=re.compile("^Restart Kernel and Clear Outputs of All Cells")).click()
+            _menu(tab, "Kernel", "Restart Kernel and Clear Outputs of All Cells.*")
             tab.get_by_role("button", name="Confirm Kernel Restart").click()
             tab.wait_for_function("() => document.querySelectorAll('.uffdlab-widget').length === 0", timeout=30_000)
             tab.keyboard.press("Control+s")
