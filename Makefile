@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help report test lab lab-full notebooks sanitize wasm lint constraints clean
+.PHONY: help report test lab lab-full notebooks sanitize wasm plotly lint constraints clean
 help:
 	@echo "make report     measure here what may be measured, render every notebook into build/report/"
 	@echo "make test       run the tests"
@@ -12,6 +12,7 @@ help:
 	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; over half an hour)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make wasm       compile the simulator for pages again (clang and lld)"
+	@echo "make plotly     fetch the drawing library of pages again (npm)"
 	@echo "make lint       formatting, lint and types only"
 
 # The same versions on every machine: constraints.txt holds build tools and packages alike.
@@ -54,6 +55,14 @@ wasm:
 	clang --target=wasm32 -std=gnu11 -O2 -ffreestanding -fno-builtin -mbulk-memory -ffp-contract=off -nostdlib \
 	    -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all -Wl,--export=__heap_base $(WASM_EXPORTS) \
 	    -o uffdlab/native/sim.wasm $(WASM_SOURCES)
+
+# Parentheses around its factory: browsers compile it at once then, instead of twice.
+PLOTLY_JS := 4.1.1
+plotly:
+	directory=$$(mktemp -d) && npm pack --silent --pack-destination $$directory plotly.js-cartesian-dist-min@$(PLOTLY_JS) && \
+	    tar -xOf $$directory/*.tgz package/plotly-cartesian.min.js | \
+	    sed -e 's/this, () => {$$/this, (() => {/' -e '$$s/}));$$/})));/' | \
+	    gzip -9n > uffdlab/widgets/assets/plotly-cartesian.min.js.gz; rm -rf $$directory
 
 lint: $(VENV)/installed-tests
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy

@@ -60,22 +60,23 @@ def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure:
             assert axis.ticktext or "MiB" in axis.title.text, name
 
 
-def test_published_points_are_crosses_and_measured_ones_are_filled(every_figure: dict[str, go.Figure]) -> None:
+def test_published_points_are_crosses_and_measured_ones_are_filled(
+    every_figure: dict[str, go.Figure], measured: Dataset
+) -> None:
     figure = every_figure["published"]
     assert {s for trace in named(figure, "published: ") for s in trace.marker.symbol} == {style.PUBLISHED_SYMBOL}
-    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "1 GiB"]
-    at_one_gib = dict(zip([trace.name for trace in figure.data], step.args[0]["marker.symbol"], strict=True))
-    assert set(at_one_gib["measured"]) == {"circle"}
+    at_one_gib = figures.plot_published(notebook.load_published(), measured, gib=1)
+    assert {s for trace in named(at_one_gib, "measured") for s in trace.marker.symbol} == {"circle"}
 
 
-def test_what_is_restated_for_another_size_is_hollow_or_pale(every_figure: dict[str, go.Figure]) -> None:
+def test_what_is_restated_for_another_size_is_hollow_or_pale(
+    every_figure: dict[str, go.Figure], measured: Dataset
+) -> None:
     figure = every_figure["published"]
     assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"circle-open"}
     assert {trace.marker.opacity for trace in named(figure, "published: ")} == {1}
-    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "1 GiB"]
-    names = [trace.name for trace in figure.data]
-    pale = [o for name, o in zip(names, step.args[0]["marker.opacity"], strict=True) if "published" in name]
-    assert set(pale) == {0.4}
+    at_one_gib = figures.plot_published(notebook.load_published(), measured, gib=1)
+    assert {trace.marker.opacity for trace in named(at_one_gib, "published: ")} == {0.4}
 
 
 def test_predictions_are_hollow_and_have_a_band(every_figure: dict[str, go.Figure]) -> None:
@@ -103,42 +104,38 @@ def test_the_published_figures_are_drawn_as_published(every_figure: dict[str, go
     assert sorted(drawn) == pytest.approx(sorted(float(us) * 1000 for us in table.protect_us))
 
 
-def test_the_size_slider_multiplies_what_grows_with_size_and_nothing_else(every_figure: dict[str, go.Figure]) -> None:
-    figure = every_figure["published"]
-    [slider] = figure.layout.sliders
-    [moved] = next(step.args for step in slider.steps if step.label == "64 GiB")
-    for trace, xs in zip(figure.data, moved["x"], strict=True):
+def test_a_size_multiplies_what_grows_with_size_and_nothing_else(measured: Dataset) -> None:
+    at_ten, at_64 = (figures.plot_published(notebook.load_published(), measured, gib=gib) for gib in (10, 64))
+    for trace, moved in zip(at_ten.data, at_64.data, strict=True):
         factors = [1 if design == "unprotected" else 6.4 for design in trace.customdata]
-        assert xs == pytest.approx([x * factor for x, factor in zip(trace.x, factors, strict=True)])
+        assert moved.x == pytest.approx([x * factor for x, factor in zip(trace.x, factors, strict=True)])
+    assert at_ten.layout.xaxis.range == at_64.layout.xaxis.range
 
 
-def test_the_fraction_slider_shows_what_was_measured_at_each_fraction(every_figure: dict[str, go.Figure]) -> None:
-    figure = every_figure["skip"]
-    [slider] = figure.layout.sliders
-    assert [step.label for step in slider.steps] == ["0%", "50%"]
-    shown = [step.args[0]["visible"] for step in slider.steps]
-    assert all(first != second for first, second in zip(*shown, strict=True))
-    assert [trace.visible for trace in figure.data] == shown[0]
+def test_each_share_shows_what_was_measured_at_it(measured: Dataset) -> None:
+    assert figures.shares_written(measured) == ["0%", "50%"]
+    half = figures.plot_skip(measured, written="50%")
+    points = summaries.df_warm(measured)
+    drawn = sorted(x for trace in half.data if trace.xaxis == "x" for x in trace.x)
+    at_half = points[(points.populated == 0.5) & (points.size_kib == GIB_KIB)]
+    assert drawn
+    assert set(drawn) <= set(at_half.total_ns)
+    assert half.layout.xaxis.range == figures.plot_skip(measured).layout.xaxis.range
 
 
 def test_this_machine_is_hidden_at_fractions_it_did_not_measure(tmp_path: Path, measured: Dataset) -> None:
     rows = [sample("shmem", design, 0, 1000 + i) for design in ("preread", "unprotected") for i in range(7)]
-    figure = figures.plot_skip(measured, dataset(tmp_path / "mine", rows, id_="mine"))
-    [slider] = figure.layout.sliders
-    mine = [i for i, trace in enumerate(figure.data) if "this machine" in trace.name]
-    assert mine
-    assert [[step.args[0]["visible"][i] for i in mine] for step in slider.steps] == [[True] * 4, [False] * 4]
+    mine = dataset(tmp_path / "mine", rows, id_="mine")
+    drawn = [named(figures.plot_skip(measured, mine, share), "this machine") for share in ("0%", "50%")]
+    assert [len(traces) for traces in drawn] == [4, 0]
 
 
-def test_the_guest_slider_moves_the_predictions_where_the_model_puts_them(
-    every_figure: dict[str, go.Figure], measured: Dataset
-) -> None:
-    figure = every_figure["guest"]
-    [slider] = figure.layout.sliders
-    moved, places = next(step.args for step in slider.steps if step.label == "1 TiB")
+def test_predictions_stand_where_the_model_puts_them(measured: Dataset) -> None:
     costs = list(summaries.records(summaries.df_entry_costs(measured)))
-    assert [figure.data[i].name.split(": ")[0] for i in places] == ["predicted"] * len(costs)
-    assert moved["y"] == [[summaries.predict_protect_ns(cost, 1024 * GIB_KIB)[0]] for cost in costs]
+    figure = figures.plot_guest(measured, measured, gib=512)
+    predicted = [list(trace.y) for trace in named(figure, "predicted: ")]
+    assert predicted == [[summaries.predict_protect_ns(cost, 512 * GIB_KIB)[0]] for cost in costs]
+    assert figure.layout.yaxis.range == figures.plot_guest(measured, measured, gib=1).layout.yaxis.range
 
 
 def test_a_backing_that_was_not_measured_is_not_drawn(measured: Dataset) -> None:

@@ -66,7 +66,6 @@ def test_a_figure_of_nothing_says_so(tmp_path: Path, name: str) -> None:
     tables_ = ("samples", "faults", "fault_latencies", "zeropages", "resolves", "equality")
     figure: go.Figure = getattr(figures, name)(dataset(tmp_path / "d", **{table: [] for table in tables_}))
     assert any("made-up holds no" in note.text for note in figure.layout.annotations)
-    assert not figure.layout.sliders
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "plot_atomicity", "plot_tracking", "plot_occupancy"])
@@ -114,11 +113,16 @@ def test_a_share_slower_starts_at_all_and_ends_at_the_slowest(data: Dataset) -> 
     assert set(rows.timed) == {900}
 
 
-def test_a_stride_slider_shows_what_was_touched_at_each_stride(data: Dataset) -> None:
-    [slider] = figures.plot_later_faults(data).layout.sliders
-    assert [step.label for step in slider.steps] == ["every page", "one per 2 MiB"]
-    first, second = (step.args[0]["visible"] for step in slider.steps)
-    assert all(a != b for a, b in zip(first, second, strict=True))
+def test_each_stride_shows_what_was_touched_at_it(data: Dataset) -> None:
+    drawn = {}
+    for apart in figures.APART:
+        figure = figures.plot_later_faults(data, apart=apart)
+        drawn[apart] = [list(trace.x) for trace in figure.data]
+    first, second, third = (drawn[apart] for apart in figures.APART)
+    assert first
+    assert second
+    assert third == []
+    assert [note.text for note in figure.layout.annotations][-1] == "made-up holds no later faults, one per 1 GiB"
 
 
 def test_interrupts_are_drawn_per_touch(data: Dataset) -> None:
@@ -130,7 +134,7 @@ def test_interrupts_are_drawn_per_touch(data: Dataset) -> None:
 
 def test_real_memory_is_drawn_as_a_share_of_the_range(data: Dataset) -> None:
     drawn = {
-        name: x for trace in figures.plot_zeropages(data).data if trace.visible
+        name: x for trace in figures.plot_zeropages(data).data
         for name, x in zip(trace.customdata, trace.x, strict=True)
     }  # fmt: skip
     assert drawn["shmem: MADV_POPULATE_READ, then protect"] == 100
@@ -148,9 +152,8 @@ def test_the_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> 
     figure = figures.plot_published(notebook.load_published(), data)
     runs = [trace for trace in figure.data if "protocol" in trace.name]
     assert [list(trace.x) for trace in runs] == [[3_000_004], [30_004]]
-    [step] = [step for step in figure.layout.sliders[0].steps if step.label == "64 GiB"]
-    moved = [x for trace, x in zip(figure.data, step.args[0]["x"], strict=True) if "protocol" in trace.name]
-    assert moved == [[], []]
+    moved = figures.plot_published(notebook.load_published(), data, gib=64)
+    assert [list(trace.x) for trace in moved.data if "protocol" in trace.name] == [[], []]
 
 
 def test_tables_of_a_notebook_show_ratios_counts_and_bounds(data: Dataset) -> None:

@@ -249,6 +249,22 @@ def test_links_between_notebooks_become_links_between_pages() -> None:
     assert {"02_b.html", "02_b.html#part", "https://example.org/c.ipynb", "01_other.html"} <= set(hrefs)
 
 
+def test_formulas_are_mathml_and_leave_no_dollar() -> None:
+    text = to_html(notebook("# A", "A share $p^{512}$ of it.", "$$\\sum_x p(x) \\log_2 p(x)$$"), HEADER)
+    elements = Elements(text)
+    assert [one.get("display") for one in elements.of("math")] == ["inline", "block"]
+    assert elements.of("msup")
+    assert "$" not in re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.S)
+
+
+@pytest.mark.parametrize("latex", ["a^", "\\left( x", "x \\notacommand", "<img src=x onerror=alert(1)>^"])
+def test_what_is_no_formula_is_shown_as_it_was_written(latex: str) -> None:
+    elements = Elements(to_html(notebook("# A", f"Here ${latex}$ stands."), HEADER))
+    assert [one for one in elements.of("code") if one.get("class") == "unconverted"]
+    assert latex in elements.text()
+    assert not elements.of("img")
+
+
 def test_neighbours_are_linked_and_contents_listed() -> None:
     made = to_html(notebook("# A", "## First *part*\n\ntext"), HEADER, previous=Link("00.html", "Zero <0>"))
     assert '<a rel="prev" href="00.html">← Zero &lt;0&gt;</a>' in made

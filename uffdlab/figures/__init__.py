@@ -15,7 +15,7 @@ from .occupancy import plot_occupancy
 from .populated import plot_populated
 from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
 from .published import plot_published
-from .skip import plot_skip
+from .skip import plot_skip, shares_written
 from .tracking import plot_tracking
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "plot_tracking",
     "plot_waterfall",
     "plot_zeropages",
+    "shares_written",
 ]

@@ -41,28 +41,20 @@ def _shares(data: Dataset) -> pd.DataFrame:
 MOMENTS = tuple(_STEPS.values())
 
 
-def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str | None = None) -> go.Figure:
-    """Draw how much of an empty range is filled with real memory at one of the ``MOMENTS``.
-
-    Without ``when`` a slider goes from protecting to the resolves.
-    """
+def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMENTS[0]) -> go.Figure:
+    """Draw how much of an empty range is filled with real memory at one of the ``MOMENTS``."""
     rows, mine = _shares(data), _shares(here) if here else None
     found = set(zip(rows.backing, rows.huge_zeropage, strict=True))
     cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in found]
     figure = go.Figure()
-    shown_at: list[str] = []
-    for step in (step for step, label in _STEPS.items() if when in (None, label)):
-        for design in _FILLS:
-            _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases, step)
-            shown_at.append(step)
-            if mine is not None:
-                chosen = mine[(mine.step == step) & (mine.design == design)]
-                # What is found there is this machine's default: it stands beside the same on the reference.
-                chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
-                _add_filled(figure, chosen, design, cases, step, here=True)
-                shown_at.append(step)
-    if when is not None:
-        figure.update_traces(visible=True)
+    [step] = (step for step, label in _STEPS.items() if label == when)
+    for design in _FILLS:
+        _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases)
+        if mine is not None:
+            chosen = mine[(mine.step == step) & (mine.design == design)]
+            # What is found there is this machine's default: it stands beside the same on the reference.
+            chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
+            _add_filled(figure, chosen, design, cases, here=True)
     caption = (
         "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
         "Zeropages count as nothing. Warm samples, median over processes."
@@ -73,19 +65,12 @@ def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str | None 
     figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
     places = [-row for row in range(len(cases))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
-    steps = [
-        {"method": "restyle", "args": [{"visible": [at == step for at in shown_at]}], "label": label}
-        for step, label in _STEPS.items()
-    ]
-    figure.update_layout(sliders=style.slider(steps, "when: ") if cases and when is None else [])
     if not cases:
         style.say(figure, f"{data.id} holds no account of zeropages")
     return figure
 
 
-def _add_filled(
-    figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], step: str, *, here: bool = False
-) -> None:
+def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], *, here: bool = False) -> None:
     colour, symbol, label, lift = _FILLS[design]
     drawn = [case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
@@ -101,7 +86,6 @@ def _add_filled(
         name="this machine" if here else label,
         legendgroup="this machine" if here else label,
         showlegend=not here or design == "preread",
-        visible=step == "protected",
         customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
         hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],
         text=[_holds(row) for row in summaries.records(rows)],

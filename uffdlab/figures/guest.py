@@ -14,41 +14,35 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
 
-_GUEST_GIB = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
-_GUEST_START = _GUEST_GIB.index(1024)  # beyond what was measured, so that a reader sees a prediction first
+_LEAST_GIB, _MOST_GIB = 1, 4096
+_START_GIB = 1024  # beyond what was measured, so that a reader sees a prediction first
 
 
-def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: float | None = None) -> go.Figure:
-    """Draw the time to protect an empty range against its size, and predict it for a guest of ``gib`` of RAM.
-
-    Without ``gib`` a slider sets it.
-    """
+def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: float = _START_GIB) -> go.Figure:
+    """Draw the time to protect an empty range against its size, and predict it for a guest of ``gib`` of RAM."""
     figure = go.Figure()
     for backing, rows in summaries.df_marker_times(data).groupby("backing"):
         _add_marker_times(figure, rows, str(backing), None)
     if here:
         for backing, rows in summaries.df_marker_times(here).groupby("backing"):
             _add_marker_times(figure, rows, str(backing), "this machine")
-    measured = len(figure.data)
+    times, sizes = style.reach(figure.data, "y"), style.reach(figure.data, "x")
     entry_costs = summaries.df_entry_costs(costs)
     for cost in summaries.records(entry_costs):
-        _add_prediction(figure, cost, _GUEST_GIB[_GUEST_START] if gib is None else gib)
-    steps = [_guest_step(entry_costs, step, measured) for step in _GUEST_GIB if gib is None]
+        _add_prediction(figure, cost, gib)
     caption = (
-        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that the slider "
-        "sets, linear in the entries from the largest measured size. Both axes logarithmic."
+        "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that is "
+        "set, linear in the entries from the largest measured size. Both axes logarithmic."
     )
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
     origins += [f"this machine: {here.origin()}"] if here else []
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
-    largest = [_prediction(cost, _GUEST_GIB[-1]) for cost in summaries.records(entry_costs)]
-    times = style.reach(figure.data, "y") + [one["y"][0] + up for one in largest for up in one["up"]]
-    sizes = style.reach(figure.data, "x") + ([_GUEST_GIB[-1]] if largest else [])
+    ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]
+    times += [one["y"][0] + by for one in ends for by in (one["up"][0], -one["down"][0])]
+    sizes += [_LEAST_GIB, _MOST_GIB] if ends else []
     figure.update_xaxes(**style.size_axis("size of the empty range"), range=style.log_range(sizes))
     figure.update_yaxes(**style.time_axis("one UFFDIO_WRITEPROTECT"), range=style.log_range(times))
-    if largest:
-        figure.update_layout(sliders=style.slider(steps, "guest RAM: ", active=_GUEST_START))
-    else:
+    if not ends:
         style.say(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
     return figure
 
@@ -99,16 +93,3 @@ def _add_prediction(figure: go.Figure, cost: Any, gib: float) -> None:
         text=["predicted"],
         hovertemplate=style.HOVER,
     )
-
-
-def _guest_step(entry_costs: pd.DataFrame, gib: int, first: int) -> dict[str, Any]:
-    at = [_prediction(cost, gib) for cost in summaries.records(entry_costs)]
-    moved = {
-        "x": [one["x"] for one in at],
-        "y": [one["y"] for one in at],
-        "error_y.array": [one["up"] for one in at],
-        "error_y.arrayminus": [one["down"] for one in at],
-        "hovertext": [one["said"] for one in at],
-    }
-    traces = list(range(first, first + len(at)))
-    return {"method": "restyle", "args": [moved, traces], "label": format_size(gib * 2**30)}

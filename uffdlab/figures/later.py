@@ -49,43 +49,38 @@ def _drawable(data: Dataset) -> pd.DataFrame:
     return rows
 
 
-def plot_later_faults(data: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw the time of a first read and a first write after each preparation; a slider sets how far apart they are."""
-    rows, mine = _drawable(data), _drawable(here) if here else None
-    strides = [stride for stride in _STRIDES if (rows.stride_kib == stride).any()]
+def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
+    """Draw the time of a first read and a first write after each preparation; ``apart`` (one of ``APART``) says how
+    far the touches are from one another.
+    """
+    rows = _drawable(data)
+    mine = _drawable(here) if here else rows[:0]
     known = list(zip(rows.preparation, rows.delivery, strict=True))
     looks = [key for key in _LOOKS if key in known]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
-    shown_at: list[int] = []
-    for stride in strides:
-        for column, touch in enumerate(_TOUCHES, start=1):
-            chosen = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
-            _add_points(figure, chosen, looks, column, visible=stride == strides[0])
-            shown_at.append(stride)
-            if mine is not None:
-                chosen = mine[(mine.stride_kib == stride) & (mine.touch == touch)]
-                _add_points(figure, chosen, looks, column, visible=stride == strides[0], here=True)
-                shown_at.append(stride)
+    for column, touch in enumerate(_TOUCHES, start=1):
+        for found, whose in ((rows, False), (mine, True)):
+            chosen = found[(found.stride_kib.map(_STRIDES) == apart) & (found.touch == touch)]
+            if len(chosen):
+                _add_points(figure, chosen, looks, column, here=whose)
     caption = (
         "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
         "resolved by a handler thread on the same CPU, an async fault by the kernel. Both axes logarithmic."
     )
     origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
-    figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=style.reach(figure.data, "x")))
+    reached = style.spanned(rows, "ns_per_touch") + style.spanned(mine, "ns_per_touch")
+    figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=reached))
     names = [_LOOKS[key][2] for key in looks]
     places = [-row for row in range(len(looks))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
-    steps = [_visible([at == stride for at in shown_at], _STRIDES[stride]) for stride in strides]
-    figure.update_layout(sliders=style.slider(steps, "touched: "), showlegend=False)
-    if not strides:
-        style.say(figure, f"{data.id} holds no later faults")
+    figure.update_layout(showlegend=False)
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no later faults, {apart}")
     return figure
 
 
-def _add_points(
-    figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, visible: bool, here: bool = False
-) -> None:
+def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, here: bool = False) -> None:
     drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
@@ -95,7 +90,7 @@ def _add_points(
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
         y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
-        error_x=style.interval(rows, "ns_per_touch"),
+        error_x=style.interval(rows, "ns_per_touch") | {"color": style.GREY},  # it cannot have several
         mode="markers",
         marker={
             "color": colours,
@@ -104,7 +99,6 @@ def _add_points(
             "line": {"color": "rgba(255,255,255,0.9)", "width": 1},
         },
         name="this machine" if here else "measured",
-        visible=visible,
         customdata=[_LOOKS[key][2] for key in keys],
         hovertext=style.times(rows, "ns_per_touch"),
         text=[f"{a}<br>{b}" for a, b in zip(said, _n(rows), strict=True)],
@@ -122,30 +116,24 @@ def _n(rows: pd.DataFrame) -> list[str]:
     return [f"n = {n} of {children} processes" for n, children in zip(rows.n, rows.children, strict=True)]
 
 
-def _visible(shown: list[bool], label: str) -> dict[str, Any]:
-    return {"method": "restyle", "args": [{"visible": shown}], "label": label}
-
-
 # --- how single touches are spread -----------------------------------------------------------------------------------
 
 _DASHES = {"plain": "solid", "async": "dash", "event": "dot"}
 _SPREAD = [key for key in _LOOKS if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
 
 
-def plot_latencies(data: Dataset, touch: str = "first write", apart: str | None = None) -> go.Figure:
+def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART[0]) -> go.Figure:
     """Draw which share of touches took longer than a time, by preparation; ``apart`` says how far they are from one
-    another (one of ``APART``). Without it a slider does.
+    another (one of ``APART``).
     """
     figure = go.Figure()
-    shown_at: list[int] = []
-    for stride in (stride for stride, label in _STRIDES.items() if apart in (None, label)):
-        spread = summaries.df_latencies(data, stride, touch)
-        spread = spread[spread.backing == "anon"]
-        for key in _SPREAD:
-            rows = spread[(spread.preparation == key[0]) & (spread.delivery == key[1])]
-            if len(rows):
-                _add_spread(figure, rows, key, visible=not shown_at or stride == shown_at[0])
-                shown_at.append(stride)
+    [stride] = (stride for stride, label in _STRIDES.items() if label == apart)
+    spread = summaries.df_latencies(data, stride, touch)
+    spread = spread[spread.backing == "anon"]
+    for key in _SPREAD:
+        rows = spread[(spread.preparation == key[0]) & (spread.delivery == key[1])]
+        if len(rows):
+            _add_spread(figure, rows, key)
     caption = (
         f"Single {touch}s of anonymous memory, one thread, warm samples of all processes together. A line that lies "
         "further right is slower; how it ends there is its tail. Bins of a quarter octave; both axes logarithmic."
@@ -154,15 +142,12 @@ def plot_latencies(data: Dataset, touch: str = "first write", apart: str | None 
     figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
     ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
     figure.update_yaxes(type="log", title_text="share of touches that took longer", range=[-4, 0.1], **ticks)
-    strides = list(dict.fromkeys(shown_at))
-    steps = [_visible([at == stride for at in shown_at], _STRIDES[stride]) for stride in strides]
-    figure.update_layout(sliders=style.slider(steps, "touched: "))
-    if not shown_at:
-        style.say(figure, f"{data.id} holds no latencies of single touches")
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no latencies of single touches, {apart}")
     return figure
 
 
-def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str], *, visible: bool) -> None:
+def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str]) -> None:
     colour, symbol, name = _LOOKS[key]
     timed = int(rows.timed.iloc[0])
     figure.add_scatter(
@@ -172,7 +157,6 @@ def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str], *, 
         line={"color": colour, "width": 1.5, "shape": "hv", "dash": _DASHES[key[1]]},
         marker={"color": colour, "symbol": symbol, "size": 7},
         name=name,
-        visible=visible,
         customdata=[name] * len(rows),
         hovertext=[
             f"{share:.3%} took {ns:,} ns or longer" for share, ns in zip(rows.slower, rows.from_ns, strict=True)

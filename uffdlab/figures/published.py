@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
-from uffdlab.units import format_ns, format_size
+from uffdlab.units import format_ns
 
 _MODE_DESIGNS = {
     "DEFAULT": "unprotected",
@@ -46,16 +46,15 @@ _LOOKS = {
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
 _PUBLISHED_LIFT = 0.2  # so that a cross never hides the point it is compared with
 _TABLE_GIB = 10  # the thread's size
-_TOTALS_GIB = [1, 4, 10, 64, 256, 1024]
-_Moved = dict[str, Any]  # what the slider sets of one trace, by plotly's names
+_LEAST_GIB, _MOST_GIB = 1, 1024
+_Moved = dict[str, Any]  # what the size sets of one trace, by plotly's names
 
 
 def plot_published(
-    published: Dataset, data: Dataset, here: Dataset | None = None, gib: float | None = None
+    published: Dataset, data: Dataset, here: Dataset | None = None, gib: float = _TABLE_GIB
 ) -> go.Figure:
-    """Draw the thread's table beside what was measured: time to prepare and protect untouched memory, by THP state.
-
-    For ``gib`` of memory; without it a slider sets the size.
+    """Draw the thread's table beside what was measured: time to prepare and protect ``gib`` of untouched memory, by
+    THP state.
     """
     titles = [title for title, _, _ in _PANELS]
     figure = make_subplots(
@@ -77,33 +76,21 @@ def plot_published(
                 _add_measured(figure, name, column)
                 traces.append(partial(_measured_at, points[name], backing, _LOOKS[name]))
     for trace, at in zip(figure.data, traces, strict=True):
-        trace.update({name.replace(".", "_"): value for name, value in at(_TABLE_GIB if gib is None else gib).items()})
+        trace.update({name.replace(".", "_"): value for name, value in at(gib).items()})
     caption = (
         "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
-        "measured at the size that the slider sets, median with 95 % interval. Squares: the program's own protocol, "
+        "measured at the size that is set, median with 95 % interval. Squares: the program's own protocol, "
         "run here at its own size. Hollow: restated from the largest size "
         "measured, in proportion, save for doing nothing, which costs the same at any size."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
-    drawn = [x for one in _TOTALS_GIB for at in traces for x in _reach(at(one))]
+    drawn = [x for one in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(one))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
     names = [style.DESIGN_LOOK[mode][2] for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
-    steps = [_step([at(one) for at in traces], one) for one in _TOTALS_GIB if gib is None]
-    slider = style.slider(steps, "untouched memory to protect: ", _TOTALS_GIB.index(_TABLE_GIB))
-    figure.update_layout(sliders=slider, legend={"y": 1.1}, margin={"t": 74})
+    figure.update_layout(legend={"y": 1.1}, margin={"t": 74})
     return figure
-
-
-def _step(moved: Sequence[_Moved], gib: int) -> dict[str, Any]:
-    """Return the slider's step that gives every trace what it shows at that size."""
-    names = dict.fromkeys(name for one in moved for name in one)
-    return {
-        "method": "restyle",
-        "args": [{name: [one[name] for one in moved] for name in names}],
-        "label": format_size(gib << 30),
-    }
 
 
 def _reach(moved: _Moved) -> list[float]:

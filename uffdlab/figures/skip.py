@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -25,41 +22,42 @@ _SKIP_DESIGN = {"anon": "pte_marker"}
 _SKIP_KIB = 1 << 20  # all points of the figure are of ranges of this size
 
 
-def plot_skip(data: Dataset, here: Dataset | None = None) -> go.Figure:
-    """Draw time and memory of populating first against not populating, by backing; a slider moves the fraction.
+def shares_written(data: Dataset) -> list[str]:
+    """Return the shares that :func:`plot_skip` can draw: of the memory that had been written beforehand."""
+    return [_share(one) for one in sorted(_skip_points(data).populated.unique())]
+
+
+def _share(populated: float) -> str:
+    return f"{populated:.0%}"
+
+
+def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -> go.Figure:
+    """Draw time and memory of populating first against not populating, by backing, where so much was written before.
 
     A quick measurement of this machine has untouched memory only, and is shown only beside that.
     """
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
     points = _skip_points(data)
-    fractions = sorted(points.populated.unique())
     mine = _skip_points(here) if here else points[:0]
-    shown_at: list[float] = []  # which fraction each trace belongs to
-    for fraction in fractions:
-        for rows, whose in ((points, False), (mine, True)):
-            at_fraction = rows[rows.populated == fraction]
-            if whose and at_fraction.empty:
-                continue
-            for populating in (True, False):
-                _add_skip(figure, at_fraction, populating, fraction == fractions[0], here=whose)
-        shown_at += [fraction] * (len(figure.data) - len(shown_at))
-    steps = [_fraction_step(shown_at, fraction) for fraction in fractions]
+    for rows, whose in ((points, False), (mine, True)):
+        chosen = rows[rows.populated.map(_share) == written]
+        for populating in (True, False) if len(chosen) else ():
+            _add_skip(figure, chosen, populating, here=whose)
     size = format_size(_SKIP_KIB * 1024)
     caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     style.styled(figure, caption, origins, (500, 640), {"x": "ns", "x2": "MiB"})
-    drawn = style.log_range(style.reach((trace for trace in figure.data if trace.xaxis == "x"), "x"))
-    figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=drawn, col=1)
+    reached = style.spanned(points, "total_ns") + style.spanned(mine, "total_ns")
+    figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(reached), col=1)
     figure.update_xaxes(title_text="filled, MiB", range=[-45, 1110], col=2)
     names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
-    if not fractions:
-        style.say(figure, f"{data.id} holds no samples of {size}")
-    figure.update_layout(sliders=style.slider(steps, "written beforehand: "))
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no samples of {size} with {written} written beforehand")
     return figure
 
 
-def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible: bool, here: bool = False) -> None:
+def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, here: bool = False) -> None:
     wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
     rows = points[points.backing.map(wanted) == points.design]
     places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
@@ -72,7 +70,7 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
             style.HERE_SYMBOL if populating else "star-diamond",
             f"this machine: {label}",
         )
-    shared = {"y": places, "mode": "markers", "visible": visible, "legendgroup": label, "name": label}
+    shared = {"y": places, "mode": "markers", "legendgroup": label, "name": label}
     shared |= {
         "customdata": [_SKIP_NAMES[b] for b in rows.backing],
         "text": style.origin(rows),
@@ -96,8 +94,3 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, visible
 def _skip_points(data: Dataset) -> pd.DataFrame:
     points = summaries.df_warm(data)
     return points[(points.size_kib == _SKIP_KIB) & points.backing.isin(_SKIP_BACKINGS)]
-
-
-def _fraction_step(shown_at: Sequence[float], fraction: float) -> dict[str, Any]:
-    visible = [one == fraction for one in shown_at]
-    return {"method": "restyle", "args": [{"visible": visible}], "label": f"{fraction:.0%}"}

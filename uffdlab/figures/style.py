@@ -9,7 +9,7 @@ that every figure reads in grey. ``layout.meta`` holds the caption and the origi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
@@ -65,22 +65,17 @@ def styled(
         hoverlabel={"align": "left"},
         meta={"caption": caption, "origin": " | ".join(origins), "min_width": min_width, "units": units},
     )
-    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13, "ticks": ""}
+    # Whether a label overflows is measured by laying it out; ours have room, since margins grow.
+    axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13, "ticks": "",
+            "ticklabeloverflow": "allow"}  # fmt: skip
     figure.update_xaxes(**axes)
     figure.update_yaxes(**axes)
     figure.update_annotations(font_size=13)
     return figure
 
 
-def slider(steps: Sequence[dict[str, Any]], prefix: str, active: int = 0, pad: int = 70) -> list[dict[str, Any]]:
-    """Return the figure's slider. A page draws it as an input of its own, JupyterLab as plotly's."""
-    if len(steps) < 2:
-        return []
-    return [{"steps": list(steps), "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}]
-
-
 def log_range(values: Iterable[float]) -> list[float] | None:
-    """Return the range of a logarithmic axis that holds the values, so that moving a slider does not move the axis."""
+    """Return the range of a logarithmic axis that holds the values, so that nothing moves an axis."""
     logs = [math.log10(value) for value in values if value > 0]
     return [min(logs) - 0.25, max(logs) + 0.25] if logs else None
 
@@ -135,6 +130,11 @@ def reach(traces: Iterable[Any], axis: str) -> list[float]:
         for value, up, down in zip_longest(values, bars.array or (), bars.arrayminus or (), fillvalue=0):
             reached += [value - down, value + up]
     return reached
+
+
+def spanned(frame: pd.DataFrame, column: str) -> list[float]:
+    """Return how far ``column`` of a frame reaches with its intervals, drawn or not."""
+    return [float(v) for part in ("", "_low", "_high") for v in frame[f"{column}{part}"].dropna()]
 
 
 def say(figure: go.Figure, sentence: str) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from nbconvert.filters.highlight import Highlight2HTML
-from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from uffdlab import __version__, native
+from uffdlab.report import prose
 from uffdlab.report.widgets import VIEW, Widgets
 from uffdlab.widgets import base as widgets
 
@@ -80,7 +80,7 @@ def abstract(notebook: Any) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
             paragraphs = [part for part in cell.source.split("\n\n")[1:] if part.strip()]
-            return _markdown(paragraphs[0]) if paragraphs else ""
+            return prose.to_html(paragraphs[0]) if paragraphs else ""
     return ""
 
 
@@ -126,6 +126,7 @@ def _filled(
         wasm=_wasm() if shown.models else None,
         widgets=in_script(shown.as_json()) if shown.models else None,
         widgets_css=shown.css,
+        start=_asset("start.js"),
         host=_asset("host.js"),
         csv=widgets.asset("csv.js"),
         **_shared(),
@@ -152,29 +153,13 @@ def _printable(page: str) -> str:
 
 
 def _add_prose(page: _Page, source: str) -> None:
-    body = _markdown(source, page.part)
+    body = prose.to_html(source, page.part)
     for level, anchor, text in _HEADING.findall(body):
         if level == "2":
             named = {"anchor": page.anchor(anchor), "text": html.unescape(_TAG.sub("", text))}
             page.contents.append(named | {"part": False})
     body = _HEADING.sub(lambda found: f'<h{found[1]} id="{page.anchor(found[2])}">{found[3]}</h{found[1]}>', body)
     page.blocks.append({"kind": "prose", "html": body})
-
-
-def _markdown(source: str, part: str = "") -> str:
-    body: str = markdown2html_mistune(source)
-    if part:  # the other notebooks are in the same page
-        body = re.sub(r'href="#([^"]+)"', rf'href="#{part}-\1"', body)
-        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb#([^"]+)"', r'href="#\1-\2"', body)
-        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb"', r'href="#\1"', body)
-    body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb', r'href="\1.html', body)
-    return _scrolling(body)
-
-
-def _scrolling(body: str) -> str:
-    """Let wide tables scroll inside themselves instead of pushing the page sideways."""
-    body = body.replace("<table", '<div class="scroll" tabindex="0"><table')
-    return body.replace("</table>", "</table></div>")
 
 
 def _add_code(page: _Page, notebook: Any, cell: Any) -> None:
@@ -196,9 +181,9 @@ def _output(page: _Page, notebook: Any, output: Any) -> Iterator[dict[str, Any]]
         name = page.widgets.add(notebook, output)
         yield {"kind": "widget", "id": name} if name else {"kind": "live"}
     elif "text/html" in data:
-        yield {"kind": "html", "html": _scrolling(data["text/html"])}
+        yield {"kind": "html", "html": prose.scrolling(data["text/html"])}
     elif "text/markdown" in data:
-        yield {"kind": "prose", "html": _markdown(data["text/markdown"])}
+        yield {"kind": "prose", "html": prose.to_html(data["text/markdown"])}
     elif "image/png" in data:
         yield {"kind": "image", "data": data["image/png"].replace("\n", "")}
     elif "text/plain" in data:

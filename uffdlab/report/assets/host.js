@@ -2,12 +2,6 @@
 // What a notebook's front end is to a widget, as far as a page without a kernel can be it: models, and where they show.
 "use strict";
 const uffdlabWidgets = (() => {
-  const bytes = (text) => {
-    const packed = atob(text);
-    const found = new Uint8Array(packed.length);
-    for (let i = 0; i < packed.length; i += 1) found[i] = packed.charCodeAt(i);
-    return found;
-  };
   const stored = document.getElementById("widgets");
   const { models = {}, modules = {} } = stored ? JSON.parse(stored.textContent) : {};
   const imported = new Map();
@@ -19,12 +13,14 @@ const uffdlabWidgets = (() => {
     return imported.get(name);
   };
 
-  const library = { get: (name) => new DataView(bytes(document.getElementById(name).textContent).buffer) };
+  Object.keys(modules).forEach(moduleOf); // while plotly is still being unpacked
+
+  const library = { get: (name) => new DataView(uffdlabBytes(document.getElementById(name).textContent).buffer) };
 
   class Model {
     constructor({ state, buffers }) {
       this.state = structuredClone(state);
-      (buffers || []).forEach(({ path, data }) => { this.state[path[0]] = new DataView(bytes(data).buffer); });
+      (buffers || []).forEach(({ path, data }) => { this.state[path[0]] = new DataView(uffdlabBytes(data).buffer); });
       this.heard = new Map();
       this.changed = new Set();
       this.widget_manager = { get_model: async (id) => (id === "library" ? library : modelOf(id)) };
@@ -92,5 +88,5 @@ const uffdlabWidgets = (() => {
       }
     }
   };
-  return { bytes, showAll, modelOf };
+  return { showAll, modelOf };
 })();

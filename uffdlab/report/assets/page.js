@@ -68,21 +68,6 @@
   });
 
   // --- figures
-  const loadPlotly = async () => {
-    const packed = uffdlabWidgets.bytes(byId("plotly").textContent);
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const source = new Blob([await new Response(stream).arrayBuffer()], { type: "text/javascript" });
-    await new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.onload = resolve;
-      script.onerror = () => reject(new Error("the drawing library in this page could not be started"));
-      script.src = URL.createObjectURL(source);
-      document.head.append(script);
-    });
-    Plotly = window.Plotly;
-    return Plotly;
-  };
-
   // A narrow page gets a figure that scrolls inside itself instead of one squeezed beyond reading.
   const widthOf = (place) => Math.max(place.clientWidth, Number(place.dataset.minWidth));
   const figureOf = (place) => JSON.parse(byId(`${place.id}-json`).textContent);
@@ -138,9 +123,8 @@
   const drawAll = async () => {
     const places = [...document.querySelectorAll(".plot")];
     if (byId("plotly")) {
-      globalThis.uffdlabPlotly = loadPlotly();
       try {
-        await globalThis.uffdlabPlotly;
+        Plotly = await globalThis.uffdlabPlotly;
       } catch (error) {
         places.forEach((place) => failed(place, error));
       }

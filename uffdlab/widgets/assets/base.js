@@ -59,8 +59,9 @@ const formatSize = (bytes) => {
   while (Math.abs(value) >= 1024 && at < 4) { value /= 1024; at += 1; }
   return `${digits(value, 4)} ${units[at]}`;
 };
-const formatCount = (value) => (value < 1e6 ? Math.round(value).toLocaleString("en") : value.toExponential(2).replace("e+", "e"));
-const formatRatio = (value) => (Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : digits(value, 3));
+const grouped = new Intl.NumberFormat("en");
+const formatCount = (value) => (value < 1e6 ? grouped.format(Math.round(value)) : value.toExponential(2).replace("e+", "e"));
+const formatRatio = (value) => (Math.abs(value) >= 100 ? grouped.format(Math.round(value)) : digits(value, 3));
 const formatPercent = (value) => `${digits(value * 100, 3)} %`;
 
 // --- plotly: the page's own, or else the copy that the kernel has sent once for all widgets
@@ -106,10 +107,12 @@ const put = (object, path, value) => {
   const inner = keys.reduce((at, key) => (at[key] = { ...at[key] }), object);
   if (inner[last] === undefined) inner[last] = value;
 };
-// The colours of the theme come last, so that a figure never has to know which one is on.
-const themed = (layout, element) => {
+const coloursOf = (element) => {
   const style = getComputedStyle(element);
-  const [ink, grid, paper, line] = COLOURS.map((name) => style.getPropertyValue(name).trim());
+  return COLOURS.map((name) => style.getPropertyValue(name).trim());
+};
+// The colours of the theme come last, so that a figure never has to know which one is on.
+const themed = (layout, [ink, grid, paper, line]) => {
   const clear = "rgba(0,0,0,0)";
   const result = { paper_bgcolor: clear, plot_bgcolor: clear, ...layout };
   put(result, "font.color", ink);
@@ -135,36 +138,51 @@ class Drawing {
     const save = make("button", { type: "button", class: "csv", onclick: () => this.save(name) }, "Data (CSV)");
     this.caption.append(this.said, " ", this.origin, save);
     this.element = make("figure", {}, this.place, this.caption);
+    this.forget();
+  }
+
+  forget() {
     this.width = 0;
+    this.reached = false;
+    this.colours = null;
   }
 
   async start() {
     this.plotly = await plotly(this.model);
-    await this.draw();
+    const anew = () => { this.forget(); this.draw(); };
     new ResizeObserver(() => {
-      if (this.place.clientWidth && this.place.clientWidth !== this.width) this.draw();
+      if (this.place.clientWidth && this.place.clientWidth !== this.width) anew();
     }).observe(this.element);
-    const again = new MutationObserver(() => this.draw());
+    const again = new MutationObserver(anew);
     again.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     again.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
+    await this.draw();
   }
 
+  // Width and colours are kept, since asking for them lays out the page; whoever changes them forgets them.
   async draw() {
     if (!this.plotly || this.element.closest("[hidden]")) return;
-    this.width = this.place.clientWidth;
+    this.width ||= this.place.clientWidth;
+    this.colours ??= coloursOf(this.place);
     const figure = this.build(this.width || 700);
     // What was drawn for other values does not stand beside a sentence that says what is wrong with these.
     this.place.hidden = this.caption.hidden = !figure;
     this.figure = figure;
     if (!figure) return;
     const least = (figure.layout.meta && figure.layout.meta.min_width) || 0;
-    const layout = { ...themed(figure.layout, this.place), width: Math.max(this.width || 700, least) };
+    const layout = { ...themed(figure.layout, this.colours), width: Math.max(this.width || 700, least) };
     await this.plotly.react(this.place, figure.data, layout, { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    if (!this.reached) this.reach();
+    const { caption = "", origin = "" } = figure.layout.meta || {};
+    if (this.said.textContent !== caption) this.said.textContent = caption;
+    if (this.origin.textContent !== origin) this.origin.textContent = origin;
+  }
+
+  // What scrolls has to be within reach of a keyboard.
+  reach() {
+    this.reached = true;
     if (this.place.scrollWidth > this.place.clientWidth) this.place.tabIndex = 0;
     else this.place.removeAttribute("tabindex");
-    const { caption = "", origin = "" } = figure.layout.meta || {};
-    this.said.textContent = caption;
-    this.origin.textContent = origin;
   }
 
   save(name) {

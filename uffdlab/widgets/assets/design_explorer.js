@@ -260,7 +260,7 @@ const render = async ({ model, el }) => {
     sentence.textContent = verdictOf(pricing, costs(), judged, state());
     fill(judged);
     const figure = compareFigure(sim, costs(), judged, state(), width);
-    events.replaceChildren(...eventLegend(figure.data.filter((one) => one.type === "bar")));
+    events.replaceChildren(...eventLegend(figure.parts));
     Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words + unpriced(judged) });
     return figure;
   }, "designs");
@@ -343,11 +343,15 @@ const render = async ({ model, el }) => {
     await (state().tab === "map" ? map : compare).draw();
     follow();
   };
-  let waiting = false;
-  const soon = () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(async () => { waiting = false; await redraw(); performance.mark("uffdlab-moved"); });
+  // At once, but once in a frame: a browser hands out moves of a pointer frame by frame already.
+  let [drawn, more] = [false, false];
+  const soon = async () => {
+    more = drawn;
+    if (drawn) return;
+    drawn = true;
+    requestAnimationFrame(() => { drawn = false; if (more) soon(); });
+    await redraw();
+    performance.mark("uffdlab-moved");
   };
   model.on("change:state", () => { sync(); soon(); });
 

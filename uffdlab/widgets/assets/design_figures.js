@@ -49,20 +49,29 @@ const waterfall = (sim, costs, judged) => {
   const rest = sims(sums).slice(MOST - 1);
   const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
-  return parts.map(([name, events], number) => ({
-    type: "bar", orientation: "h", name, showlegend: false,
+  return parts.map(([name, events]) => ({
+    name, xaxis: "x5", yaxis: "y5",
     x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / judged[i].work.value),
-    y: judged.map((one) => one.design.title), xaxis: "x5", yaxis: "y5",
-    marker: { color: WATERFALL[number], pattern: { shape: PATTERNS[number], fillmode: "overlay" } },
-    customdata: judged.map(() => name), hovertemplate: HOVER, textposition: "none",
+    y: judged.map((one) => one.design.title), customdata: judged.map(() => name),
     hovertext: priced.map((one) => formatNs(events.reduce((sum, event) => sum + one[event], 0))),
     text: judged.map((one) => `counted ${formatCount(events.reduce((sum, event) => sum + one.total[event], 0))} times`),
   }));
 };
+// One trace for all parts, each beginning where the ones before it end.
+const stacked = (parts, rows) => {
+  const all = (key) => parts.flatMap((part) => part[key]);
+  const each = (values) => parts.flatMap((_, number) => Array(rows).fill(values[number]));
+  const ends = parts.map((_, number) => parts[0].x.map((__, i) => parts.slice(0, number).reduce((sum, part) => sum + part.x[i], 0)));
+  return {
+    type: "bar", orientation: "h", name: "all work", showlegend: false, xaxis: "x5", yaxis: "y5", x: all("x"), base: ends.flat(), y: all("y"),
+    marker: { color: each(WATERFALL), pattern: { shape: each(PATTERNS), fillmode: "overlay" } },
+    customdata: all("customdata"), hovertext: all("hovertext"), text: all("text"), hovertemplate: HOVER, textposition: "none",
+  };
+};
 const sims = (sums) => sums.map((_, i) => i).filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a] || a - b);
 
 // What each colour and pattern of the bars stands for; plotly's own legend takes as long to draw as a panel.
-const eventLegend = (parts) => parts.map(({ name, marker }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${marker.color}`, "aria-hidden": "true" }), ` ${name}`));
+const eventLegend = (parts) => parts.map(({ name }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${WATERFALL[i]}`, "aria-hidden": "true" }), ` ${name}`));
 
 const compareFigure = (sim, costs, judged, state, width) => {
   const narrow = width < 640;
@@ -84,7 +93,9 @@ const compareFigure = (sim, costs, judged, state, width) => {
     text: one.writes.map((row) => `${digits(100 * row.share, 3)} % of these writes: they find ${KIND[row.code >> 1 & 3]} at the ${LEVEL[row.code >> 5 & 3]} level`),
     hovertemplate: HOVER,
   }));
-  data.push(...waterfall(sim, costs, judged));
+  const parts = waterfall(sim, costs, judged);
+  const saved = [...data, ...parts];
+  data.push(stacked(parts, judged.length));
   const rows = judged.length;
   const titles = judged.map((one) => one.design.title);
   const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), range: [-0.6, rows - 0.4] };
@@ -96,7 +107,7 @@ const compareFigure = (sim, costs, judged, state, width) => {
     .concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
   const layout = {
     // Fixed, since margins that plotly finds by itself make it lay everything out several times.
-    height: narrow ? 1160 : 560, margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, barmode: "stack", bargap: 0.4, hoverlabel: { align: "left" },
+    height: narrow ? 1160 : 560, margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, barmode: "overlay", bargap: 0.4, hoverlabel: { align: "left" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
     meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
   };
@@ -121,5 +132,5 @@ const compareFigure = (sim, costs, judged, state, width) => {
     }
   });
   if (!slow.length) layout.yaxis4.visible = false;
-  return { data, layout };
+  return { data, saved, parts, layout };
 };

@@ -215,7 +215,7 @@ const render = async ({ model, el }) => {
     const rows = sim.events.map((event, i) => [event, found.last[i], found.all[i]]).filter(([event, , all]) => all > 0 && !event.startsWith("lock_"));
     counters.replaceChildren(make("caption", {}, `Page tables: ${formatSize(4096 * found.tables)}; pages: ${formatSize(4096 * found.pages)}`),
       make("thead", {}, make("tr", {}, ...["counted", "last step", "in all"].map((text) => make("th", { scope: "col" }, text)))),
-      make("tbody", {}, ...rows.map(([event, last, all]) => make("tr", {}, make("th", { scope: "row" }, event.replaceAll("_", " ")), make("td", { class: "number" }, last.toLocaleString("en")), make("td", { class: "number" }, all.toLocaleString("en"))))));
+      make("tbody", {}, ...rows.map(([event, last, all]) => make("tr", {}, make("th", { scope: "row" }, event.replaceAll("_", " ")), make("td", { class: "number" }, grouped.format(last)), make("td", { class: "number" }, grouped.format(all))))));
     undo.disabled = reset.disabled = !steps.length;
     buttons.forEach((button) => { button.disabled = steps.length >= MOST_STEPS; });
   };

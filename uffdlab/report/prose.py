@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""A notebook's Markdown as HTML: links lead to pages instead of notebooks, formulas are MathML, which needs no
+script.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from latex2mathml.converter import convert
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+
+def to_html(source: str, part: str = "") -> str:
+    """Return Markdown as HTML. ``part`` is the notebook it stands in where a page holds several."""
+    body = MarkdownWithMath(renderer=_Renderer(escape=False)).render(source)
+    if part:  # the other notebooks are in the same page
+        body = re.sub(r'href="#([^"]+)"', rf'href="#{part}-\1"', body)
+        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb#([^"]+)"', r'href="#\1-\2"', body)
+        body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb"', r'href="#\1"', body)
+    body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb', r'href="\1.html', body)
+    return scrolling(body)
+
+
+def scrolling(body: str) -> str:
+    """Let wide tables scroll inside themselves instead of pushing the page sideways."""
+    body = body.replace("<table", '<div class="scroll" tabindex="0"><table')
+    return body.replace("</table>", "</table></div>")
+
+
+def _formula(latex: str, display: str) -> str:
+    """Return a formula as MathML, or as it was written where it is no LaTeX that can be converted."""
+    try:
+        found: str = convert(latex, display=display)
+    except Exception:  # the converter has many of its own
+        found = ""
+    # A command that it does not know it takes for a name.
+    unknown = not found or re.search(r"<mi>\\[A-Za-z]+</mi>", found)
+    return f'<code class="unconverted">{html.escape(latex.strip())}</code>' if unknown else found
+
+
+class _Renderer(IPythonRenderer):
+    """Jupyter's, with formulas converted now instead of by a script when the page is read."""
+
+    def inline_math(self, body: str) -> str:
+        return _formula(body, "inline")
+
+    def block_math(self, body: str) -> str:
+        return f'<div class="formula" tabindex="0">{_formula(body, "block")}</div>\n'
+
+    def multiline_math(self, text: str) -> str:
+        return self.block_math(text)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
