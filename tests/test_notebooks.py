@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Any
 import nbformat
 import pytest
 from making import HEADER, ROOT, executed, opened
+from widget_pages import designs_are_equal, moved, plotted, random_designs, random_point, unbaked
 
+from uffdlab import sim
 from uffdlab.report import committed
 from uffdlab.report.execute import read
 from uffdlab.report.page import PLOTLY, to_html
+from uffdlab.widgets import DesignExplorer
 
+SEEDED = 20
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURE = re.compile(r"\bfigures\.plot_")
 ELSEWHERE = re.compile(r"(?<![\w/:.])/(?:home|root|tmp|work|srv|mnt|usr|var|Users|private)/")
@@ -186,6 +191,35 @@ _DRAWN = """() => JSON.stringify([
 
 @pytest.mark.slow
 @pytest.mark.browser
+def test_its_page_draws_at_seeded_states_what_python_has(browser: Any, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
+    compared = 0
+    with opened(browser, file) as tab:
+        for name in tab.evaluate(
+            "[...document.querySelectorAll('.widget[data-model]')].map((one) => one.dataset.model)"
+        ):
+            held = tab.evaluate("name => uffdlabWidgets.modelOf(name).state", name)
+            for seed in range(SEEDED):
+                if held.get("baked"):
+                    state, key = random_point(random.Random(seed), held["axes"])
+                    moved(tab, name, state)
+                    drawn = [(one["x"], one["y"]) for one in plotted(tab, name)]
+                    expected = unbaked(held["baked"], key)["data"]
+                    assert drawn == [(one.get("x"), one.get("y")) for one in expected], (name, state)
+                elif "costs" in held:
+                    explorer = DesignExplorer(["pte_marker", "pmd_marker"], priced=sim.load_costs())
+                    explorer.state = random_designs(seed, held["state"])
+                    moved(tab, name, explorer.state)
+                    designs_are_equal(explorer, plotted(tab, name))
+                else:
+                    continue  # page tables are counted, not priced: the same on every page
+                compared += 1
+    assert compared >= SEEDED
+
+
+@pytest.mark.slow
+@pytest.mark.browser
 def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
@@ -194,5 +228,6 @@ def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_p
         assert tab.locator(".plot").count() == tab.locator(".plot:has(.main-svg)").count()
         assert tab.locator(".failed:visible").count() == 0
         assert tab.locator(".widget").count() == tab.locator(".widget:has(.main-svg, .ul-tables)").count()
+        assert tab.locator(".unconverted").count() == 0, "a formula that is none"
         assert "needs the live notebook" not in tab.inner_text("main")
         assert tab.evaluate("document.documentElement.scrollWidth") == 360

@@ -8,11 +8,20 @@ import re
 from typing import Any
 
 import pytest
-from widget_pages import DESIGN, DESIGNS, EXPLORER, TABLES, curve, moved, plotted, settled
+from widget_pages import (
+    DESIGN,
+    DESIGNS,
+    EXPLORER,
+    TABLES,
+    curve,
+    designs_are_equal,
+    moved,
+    plotted,
+    random_designs,
+    settled,
+)
 
 from uffdlab import sim
-from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.sim.latency import bars
 from uffdlab.widgets import DesignExplorer, PageTableView
 
 pytestmark = pytest.mark.browser
@@ -28,61 +37,20 @@ def tab(widgets_tab: Any) -> Any:
 # --- what is computed equals Python ----------------------------------------------------------------------------------
 
 
-def _random_state(seed: int, state: dict[str, Any]) -> dict[str, Any]:
-    rng = random.Random(seed)
-    named = rng.sample([name for name, one in sim.DESIGNS.items() if one.leaf == "pte"], rng.randint(2, 4))
-    span = (1 << rng.randint(21, 44)) * rng.choice([1, 3]) // rng.choice([1, 2])
-    span = min(max(span // (2 << 20) * (2 << 20), 2 << 20), 16 << 40)
-    cluster = 1 << rng.randint(0, min(18, (span // 4096).bit_length() - 1))
-    return state | {
-        "designs": named + [""] * (4 - len(named)),
-        "span": span,
-        "populated": rng.choice([0.0, 1.0, rng.random()]),
-        "cluster": cluster,
-        "reads": rng.choice([0, rng.randint(1, 10**6)]),
-        "writes": rng.choice([0, rng.randint(1, 10**8)]),
-        "costs": rng.choice(["warm", "warm", "cold"]),
-        "objective": rng.choice(OBJECTIVES[:4]),
-    }
-
-
 def test_designs_are_drawn_as_python_prices_them(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
     start = explorer.state
     for seed in range(SEEDED):
-        explorer.state = _random_state(seed, start)
+        explorer.state = random_designs(seed, start)
         moved(tab, DESIGN, explorer.state)
-        drawn = plotted(tab, DESIGN)
-        frame = explorer.frame()
-        for axis, column in (("x", "stop_ns"), ("x2", "work_ns"), ("x3", "tables_kib")):
-            (points,) = (one for one in drawn if one["xaxis"] == axis)
-            assert points["x"] == list(frame[column]), (seed, column)
-            if column != "tables_kib" and explorer.state["costs"] == "warm":
-                low, high = (list(frame[f"{column}_{end}"]) for end in ("low", "high"))
-                assert points["up"] == [end - value for end, value in zip(high, frame[column], strict=True)], seed
-                assert points["down"] == [value - end for end, value in zip(low, frame[column], strict=True)], seed
-        _latencies_are_equal(explorer, [one for one in drawn if one["xaxis"] == "x4"])
-        parts = [one for one in drawn if one["xaxis"] == "x5"]
-        for number in range(len(explorer.chosen())):
-            assert sum(part["x"][number] for part in parts) == pytest.approx(100, rel=1e-12)
-
-
-def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:
-    work, costs = explorer.workload(), explorer._costs()
-    asking = [one for one in explorer.chosen() if bars(sim.expect(one, work), costs, sim.sweeps.faulting)]
-    lines = [line for line in lines if line["x"]]
-    assert len(lines) == len(asking)
-    for line, design in zip(lines, asking, strict=True):
-        frame = sim.df_latency(costs, [design], work)
-        assert line["x"] == list(frame.cost)
-        assert line["y"] == list(frame.slower)
+        designs_are_equal(explorer, plotted(tab, DESIGN))
 
 
 def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
     start = explorer.state
     for seed in range(6):
-        explorer.state = _random_state(100 + seed, start) | {
+        explorer.state = random_designs(100 + seed, start) | {
             "tab": "map",
             "x": "populated",
             "y": ("writes", "span")[seed % 2],

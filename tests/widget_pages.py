@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+import pytest
 from making import HEADER, code, parameters, save
 
+from uffdlab import sim
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
+from uffdlab.sim.decision import OBJECTIVES
+from uffdlab.sim.latency import bars
+from uffdlab.widgets import DesignExplorer
 
 DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]
 EXPLORE = """import plotly.graph_objects as go
@@ -68,3 +75,76 @@ def plotted(tab: Any, name: str, which: int = 0) -> list[dict[str, Any]]:
         [name, which],
     )
     return found
+
+
+# --- seeded states, and what Python has at them -----------------------------------------------------------------------
+
+
+def random_designs(seed: int, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state of the design explorer."""
+    rng = random.Random(seed)
+    named = rng.sample([name for name, one in sim.DESIGNS.items() if one.leaf == "pte"], rng.randint(2, 4))
+    span = (1 << rng.randint(21, 44)) * rng.choice([1, 3]) // rng.choice([1, 2])
+    span = min(max(span // (2 << 20) * (2 << 20), 2 << 20), 16 << 40)
+    cluster = 1 << rng.randint(0, min(18, (span // 4096).bit_length() - 1))
+    return state | {
+        "designs": named + [""] * (4 - len(named)),
+        "span": span,
+        "populated": rng.choice([0.0, 1.0, rng.random()]),
+        "cluster": cluster,
+        "reads": rng.choice([0, rng.randint(1, 10**6)]),
+        "writes": rng.choice([0, rng.randint(1, 10**8)]),
+        "costs": rng.choice(["warm", "warm", "cold"]),
+        "objective": rng.choice(OBJECTIVES[:4]),
+    }
+
+
+def designs_are_equal(explorer: DesignExplorer, drawn: list[dict[str, Any]]) -> None:
+    """Hold what a page drew to what Python computes, to the bit."""
+    state, frame = explorer.state, explorer.frame()
+    for axis, column in (("x", "stop_ns"), ("x2", "work_ns"), ("x3", "tables_kib")):
+        (points,) = (one for one in drawn if one["xaxis"] == axis)
+        assert points["x"] == list(frame[column]), (state, column)
+        if column != "tables_kib" and state["costs"] == "warm":
+            low, high = (list(frame[f"{column}_{end}"]) for end in ("low", "high"))
+            assert points["up"] == [end - value for end, value in zip(high, frame[column], strict=True)], state
+            assert points["down"] == [value - end for end, value in zip(low, frame[column], strict=True)], state
+    _latencies_are_equal(explorer, [one for one in drawn if one["xaxis"] == "x4"])
+    (parts,) = (one for one in drawn if one["xaxis"] == "x5")
+    for title in set(parts["y"]):
+        own = [row for row in zip(parts["y"], parts["base"], parts["x"], strict=True) if row[0] == title]
+        assert sum(length for _, _, length in own) == pytest.approx(100, rel=1e-12)
+        ends = [base + length for _, base, length in own]
+        assert [base for _, base, _ in own[1:]] == pytest.approx(ends[:-1]), "each begins where the one before ends"
+
+
+def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:
+    work, costs = explorer.workload(), explorer._costs()
+    asking = [one for one in explorer.chosen() if bars(sim.expect(one, work), costs, sim.sweeps.faulting)]
+    lines = [line for line in lines if line["x"]]
+    assert len(lines) == len(asking)
+    for line, design in zip(lines, asking, strict=True):
+        frame = sim.df_latency(costs, [design], work)
+        assert line["x"] == list(frame.cost)
+        assert line["y"] == list(frame.slower)
+
+
+def random_point(rng: random.Random, axes: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Return a state of an ``explore`` in a page, and the key of the figure that Python computed for it."""
+    at = [rng.randrange(len(axis["values" if axis["kind"] == "choice" else "grid"])) for axis in axes]
+    state = {
+        axis["name"]: axis["values" if axis["kind"] == "choice" else "grid"][i]
+        for axis, i in zip(axes, at, strict=True)
+    }
+    return state, ",".join(map(str, at))
+
+
+def unbaked(baked: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the figure that Python computed for a point of the grid."""
+    figure: dict[str, Any] = copy.deepcopy(baked["first"])
+    for path, value in baked["patches"][key]:
+        at: Any = figure
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+    return figure
