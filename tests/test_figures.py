@@ -138,6 +138,17 @@ def test_predictions_stand_where_the_model_puts_them(measured: Dataset) -> None:
     assert figure.layout.yaxis.range == figures.plot_guest(measured, measured, gib=1).layout.yaxis.range
 
 
+def test_what_is_predicted_or_restated_says_how_far_off_that_is_where_it_can_be_known(tmp_path: Path) -> None:
+    sizes = ((GIB_KIB, 1000), (4 * GIB_KIB, 5000), (16 * GIB_KIB, 16_000))
+    rows = [sample("anon", design, 0, ns, size_kib=kib) for design in ("pte_marker", "preread") for kib, ns in sizes
+            for _ in range(7)]  # fmt: skip
+    data = dataset(tmp_path / "sizes", rows)
+    restated = figures.plot_published(notebook.load_published(), data).layout.meta["origin"]
+    assert "from each smaller one, was off by 12% (median) and 25% (most)" in restated
+    predicted = figures.plot_guest(data, data).layout.meta["origin"]
+    assert "between the smallest and the largest, which it was not drawn from, were off by 20% (median)" in predicted
+
+
 def test_a_backing_that_was_not_measured_is_not_drawn(measured: Dataset) -> None:
     drawn = [trace.name for trace in figures.plot_guest(measured, measured).data]
     assert not [name for name in drawn if "1 GiB" in name]

@@ -35,6 +35,10 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
         "set, linear in the entries from the largest measured size. Both axes logarithmic."
     )
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
+    errors = summaries.df_prediction_check(costs).error.abs()
+    if len(errors):
+        found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
+        origins += [f"predicted: sizes between the smallest and the largest, which it was not drawn from, were {found}"]
     origins += [f"this machine: {here.origin()}"] if here else []
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]

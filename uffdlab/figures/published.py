@@ -84,6 +84,10 @@ def plot_published(
         "measured, in proportion, save for doing nothing, which costs the same at any size."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
+    errors = summaries.df_restating_check(points["measured"]).error.abs()
+    if len(errors):
+        found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
+        origins.insert(1, f"restated: the largest size, from each smaller one, was {found}")
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
     drawn = [x for one in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(one))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))

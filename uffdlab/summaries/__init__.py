@@ -12,7 +12,15 @@ from .atomicity import df_atomicity
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
-from .points import df_at_size, df_largest, df_protect, df_published, df_warm, growth_with_size
+from .points import (
+    df_at_size,
+    df_largest,
+    df_protect,
+    df_published,
+    df_restating_check,
+    df_warm,
+    growth_with_size,
+)
 from .records import records
 from .states import df_reported, df_states
 from .tracking import df_tracking
@@ -35,6 +43,7 @@ __all__ = [
     "df_published_runs",
     "df_reported",
     "df_resolves",
+    "df_restating_check",
     "df_states",
     "df_tails",
     "df_tracking",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.summaries import medians
+from uffdlab.summaries.records import records
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _TIMES = ("total_ns", "protect_ns", "prepare_ns")
@@ -74,6 +75,22 @@ SIZE_INDEPENDENT = ("unprotected", "missing_wp")
 def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
     """Return how many times longer a design takes on anonymous memory of another size: linear, or not at all."""
     return 1.0 if design in SIZE_INDEPENDENT else to_kib / from_kib
+
+
+def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
+    """Return how far off the largest size of untouched anonymous memory is when it is restated from each smaller one.
+
+    Columns: ``backing``, ``design``, ``from_kib``, ``size_kib``, ``error`` (restated / measured - 1).
+    """
+    untouched = points[(points.populated == 0) & points.backing.isin(("anon", "anon_thp"))]
+    rows = []
+    for (backing, design), group in untouched.groupby(["backing", "design"]):
+        *smaller, largest = records(group.sort_values("size_kib"))
+        for one in smaller:
+            restated = one.total_ns * growth_with_size(str(design), one.size_kib, largest.size_kib)
+            row = {"backing": backing, "design": design, "from_kib": one.size_kib, "size_kib": largest.size_kib}
+            rows.append(row | {"error": restated / largest.total_ns - 1})
+    return pd.DataFrame(rows, columns=["backing", "design", "from_kib", "size_kib", "error"])
 
 
 def df_at_size(points: pd.DataFrame, backing: str, size_kib: float) -> pd.DataFrame:
