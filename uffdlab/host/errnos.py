@@ -171,6 +171,19 @@ _TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             "open without it, which needs privilege",
         ),
     ),
+    ("flush+reload", numbers.EOPNOTSUPP): (
+        Cause(
+            "user space cannot flush a cache line here, or has no counter fine enough to time a load",
+            "measure on x86-64",
+        ),
+    ),
+    ("flush+reload", numbers.ENODEV): (
+        Cause(
+            "the time stamp counter is not invariant (constant_tsc and nonstop_tsc are not among the flags in "
+            "/proc/cpuinfo), so two CPUs cannot agree on slots",
+            "measure on a machine, or let the hypervisor offer a processor, whose counter is",
+        ),
+    ),
     ("UFFDIO_API", numbers.EINVAL): (
         Cause("a feature asked for is not offered by this kernel", "ask with features 0 and see what it offers"),
         Cause("this file descriptor has answered UFFDIO_API before", "open another one"),

@@ -100,6 +100,22 @@ int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns);
 void ul_race_enter(struct ul_race *race, int phase);
 void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats);
 
+/* channel.c: flush+reload between two processes of our own, in slots of the time stamp counter */
+#define UL_CHANNEL_LINES 64
+struct ul_channel {
+	uint64_t addr;			/* of line 0 */
+	uint64_t step;			/* bytes from one line to the next */
+	uint64_t start, slot;		/* cycles: when slot 0 begins, and how long each is */
+	uint32_t slots, lines;		/* lines: a bit each per slot */
+	uint8_t order[64];		/* in which lines are visited: each once */
+	int yield_;			/* both run on one CPU: waiting lets the other one run */
+};
+int ul_channel_supported(void);		/* 0, or -EOPNOTSUPP */
+int ul_channel_calibrate(const struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses);
+int ul_channel_probe_cycles(const struct ul_channel *c, uint32_t rounds, uint64_t *cycles);
+int ul_channel_send(const struct ul_channel *c, const uint64_t *bits, uint64_t *late);
+int ul_channel_receive(const struct ul_channel *c, uint16_t *cycles, uint8_t *late);
+
 /* track.c: which pages were written since they were last protected */
 void ul_choose_runs(uint64_t runs, uint64_t wanted, uint64_t run_bytes, uint64_t step, uint64_t seed,
 		    uint64_t *offsets);

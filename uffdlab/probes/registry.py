@@ -43,6 +43,10 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
     "equality": ("EqualitySpec", {"equality": "FIELDS"}),
     "atomicity": ("AtomicitySpec", {"races": "FIELDS"}),
     "tracking": ("TrackingSpec", {"tracking": "FIELDS"}),
+    "channel": (
+        "ChannelSpec",
+        {"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
+    ),
     "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
 

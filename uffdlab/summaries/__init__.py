@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
+from .channels import best_point, df_channels
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
@@ -28,8 +29,10 @@ from .work import df_work
 
 __all__ = [
     "OCCUPANCY_STATES",
+    "best_point",
     "df_at_size",
     "df_atomicity",
+    "df_channels",
     "df_entry_costs",
     "df_equality",
     "df_faults",

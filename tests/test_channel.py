@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Flush+reload between two processes of our own: what goes through shared zeropages, and what through nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+from uffdlab.probes import channel
+from uffdlab.probes.channel import ChannelSpec, steady, threshold
+from uffdlab.probes.userfault import KernelRefused
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def _able() -> str | None:
+    if native.why_missing():
+        return native.why_missing()
+    if native.probe()[1].ul_channel_supported():
+        return "user space cannot flush a cache line here"
+    return None if steady() else "the time stamp counter is not invariant here"
+
+
+live = pytest.mark.skipif(_able() is not None, reason=str(_able()))
+
+
+def _rows(spec: ChannelSpec) -> Rows:
+    found: Rows = {"channels": [], "channel_slots": [], "channel_latencies": []}
+    for table, row in channel.run(spec):
+        found[table].append(row)
+    return found
+
+
+def _told_apart(row: dict[str, Any]) -> float:
+    """Return by how much likelier a 1 is received where one was sent: 1 without an error, 0 where nothing passes."""
+    zeros = row["bits"] - row["ones"]
+    return float((row["ones"] - row["missed"]) / row["ones"] - row["invented"] / zeros)
+
+
+# --- two real processes ----------------------------------------------------------------------------------------------
+
+
+@live
+@pytest.mark.parametrize(("memory", "lines"), [("zeropage", 16), ("huge_zeropage", 32)])
+def test_bits_pass_through_a_zeropage_on_one_cpu(memory: str, lines: int) -> None:
+    spec = ChannelSpec(memory=memory, lines=lines, slots=500, slot_ns=100_000, repeats=3, seed=5)
+    if spec.needs().missing():
+        pytest.skip(str(spec.needs().missing()))
+    assert max(map(_told_apart, _rows(spec)["channels"])) > 0.3
+
+
+@live
+@pytest.mark.parametrize("control", [{"memory": "private"}, {"silent": True}])
+def test_nothing_passes_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
+    rows = _rows(ChannelSpec(slots=1000, seed=7, **control))
+    (row,) = rows["channels"]
+    assert abs(_told_apart(row)) < 0.06  # more than six standard deviations of 16,000 bits
+
+
+@live
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_two_cpus_are_measured_and_say_how_late_they_were() -> None:
+    (row,) = _rows(ChannelSpec(placement="cross", slots=200))["channels"]
+    assert 0 <= row["late_sent"] <= 200
+    assert 0 <= row["late_received"] <= 200
+
+
+@live
+def test_the_tables_agree_with_one_another() -> None:
+    rows = _rows(ChannelSpec(slots=100, repeats=2, seed=3))
+    assert [row["sample"] for row in rows["channels"]] == [0, 1]
+    assert [row["cold"] for row in rows["channels"]] == [True, False]
+    for one in rows["channels"]:
+        slots = [row for row in rows["channel_slots"] if row["sample"] == one["sample"]]
+        both = [(int(row["sent"], 16), int(row["received"], 16)) for row in slots]
+        assert len(both) == one["slots"] == 100
+        assert sum((sent & ~seen).bit_count() for sent, seen in both) == one["missed"]
+        assert sum((seen & ~sent).bit_count() for sent, seen in both) == one["invented"]
+        loads = Counter[str]()
+        for row in rows["channel_latencies"]:
+            if row["sample"] == one["sample"]:
+                loads[row["kind"]] += row["loads"]
+        assert loads["sent 1"] == one["ones"]
+        assert loads["sent 1"] + loads["sent 0"] == one["bits"]
+        assert loads["loaded before"] == loads["flushed before"]
+        assert one["hit_cycles"] < one["threshold_cycles"] <= one["miss_cycles"]
+    first, second = ([row["sent"] for row in rows["channel_slots"] if row["sample"] == n] for n in (0, 1))
+    assert first != second
+
+
+@live
+def test_the_receiver_goes_back_to_the_cpus_it_had() -> None:
+    before = os.sched_getaffinity(0)
+    _rows(ChannelSpec(slots=10))
+    assert os.sched_getaffinity(0) == before
+
+
+def _dies_at_once(*_: Any) -> None:
+    os._exit(3)
+
+
+def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: tuple[int, int], *____: Any) -> None:
+    os.write(ends[1], b"r")
+    os.read(ends[0], 16)
+    os.kill(os.getpid(), 9)
+
+
+@live
+@pytest.mark.parametrize(
+    ("sender", "how"), [(_dies_at_once, "ended with status 3"), (_dies_amid_its_message, "was killed by signal 9")]
+)
+def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
+    monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
+) -> None:
+    monkeypatch.setattr(channel, "_send_and_exit", sender)
+    with pytest.raises(UffdlabError, match=how):
+        _rows(ChannelSpec(slots=50))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@live
+def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "steady", lambda: False)
+    with pytest.raises(KernelRefused, match="not invariant"):
+        _rows(ChannelSpec(slots=10))
+
+
+# --- what is asked for, and how loads are told apart -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
+        ({"placement": "far"}, "choose one of same, cross"),
+        ({"lines": 0}, "room for 1 to 16"),
+        ({"lines": 17}, "room for 1 to 16"),
+        ({"slot_ns": 10}, "from 1 µs to 100 ms"),
+        ({"slots": 0}, "at least one slot"),
+        ({"slots": 1_000_000}, "send less or choose shorter slots"),
+        ({"repeats": 0}, "at least one sample"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UffdlabError, match=said):
+        ChannelSpec(**wrong)
+
+
+def test_two_cpus_are_needed_only_where_two_are_used() -> None:
+    assert [ChannelSpec(placement=one).needs().cpus for one in channel.PLACEMENTS] == [1, 2]
+    assert ChannelSpec(memory="huge_zeropage").needs().thp
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("flags\t\t: fpu constant_tsc nonstop_tsc", True), ("flags : fpu constant_tsc", False), ("Features : fp", False)],
+)
+def test_a_steady_counter_is_known_by_its_flags(tmp_path: Path, flags: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
+    assert steady(tmp_path / "cpuinfo") is expected
+    assert steady(tmp_path / "none") is False
+
+
+_LOADS = st.lists(st.integers(1, 500), min_size=1, max_size=60)
+
+
+@given(_LOADS, _LOADS)
+def test_no_other_threshold_makes_fewer_errors(hits: list[int], misses: list[int]) -> None:
+    def errors(at: int) -> int:
+        return sum(one >= at for one in hits) + sum(one < at for one in misses)
+
+    assert errors(threshold(hits, misses)) <= min(errors(at) for at in range(502))
+
+
+def test_a_threshold_stands_in_the_middle_of_the_gap() -> None:
+    assert threshold([70, 74, 74], [380, 390]) == (75 + 380) // 2

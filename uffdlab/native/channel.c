@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Flush+reload between two processes of our own that share nothing but what the
+ * kernel maps in both, such as the zeropage. The sender loads those cache lines
+ * whose bits it sends; the receiver, who has flushed them, times a load of each.
+ * Time is cut into slots by the processors' common time stamp counter: the sender
+ * loads in the first half of a slot, the receiver reloads and flushes in the second.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "probe.h"
+
+#define CYCLES_MOST 65535u
+
+#if defined(__x86_64__)
+
+/* The fences keep the load between both readings of the counter, and everything else outside. */
+UL_RAW static inline uint32_t timed_load(uint64_t addr)
+{
+	uint32_t low, high, low_after, high_after;
+	uint64_t took;
+	char value;
+
+	__asm__ volatile("mfence; lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("lfence; movb (%1), %0; lfence" : "=q"(value) : "r"(addr) : "memory");
+	__asm__ volatile("rdtsc; lfence" : "=a"(low_after), "=d"(high_after) : : "memory");
+	took = (((uint64_t)high_after << 32) | low_after) - (((uint64_t)high << 32) | low);
+	return took < CYCLES_MOST ? (uint32_t)took : CYCLES_MOST;
+}
+
+static inline void flush(uint64_t addr)
+{
+	__asm__ volatile("clflush (%0)" : : "r"(addr) : "memory");
+}
+
+static inline void flushed(void)
+{
+	__asm__ volatile("mfence" : : : "memory");
+}
+
+static inline void relax(void)
+{
+	__asm__ volatile("pause");
+}
+
+int ul_channel_supported(void)
+{
+	return 0;
+}
+
+#else
+
+/* Elsewhere user space may not flush, or its counter ticks too slowly to tell a cache from memory. */
+static inline uint32_t timed_load(uint64_t addr)
+{
+	(void)addr;
+	return 0;
+}
+
+static inline void flush(uint64_t addr)
+{
+	(void)addr;
+}
+
+static inline void flushed(void)
+{
+}
+
+static inline void relax(void)
+{
+}
+
+int ul_channel_supported(void)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif
+
+static int valid(const struct ul_channel *c)
+{
+	if (c->lines < 1 || c->lines > UL_CHANNEL_LINES || !c->step || !c->slot || ul_channel_supported())
+		return 0;
+	for (uint32_t i = 0; i < c->lines; i++)
+		if (c->order[i] >= c->lines)
+			return 0;
+	return 1;
+}
+
+/* In an order without a constant stride: a prefetcher would follow it, and load what nobody sent. */
+static inline uint64_t line_at(const struct ul_channel *c, uint32_t i, uint32_t *line)
+{
+	*line = c->order[i];
+	return c->addr + *line * c->step;
+}
+
+static void wait_until(const struct ul_channel *c, uint64_t cycles)
+{
+	while (ul_cycles() < cycles) {
+		if (c->yield_)
+			sched_yield();
+		else
+			relax();
+	}
+}
+
+/* What a load of each line takes right after another load, and right after a flush: rounds * lines of both. */
+int ul_channel_calibrate(const struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses)
+{
+	uint32_t line;
+
+	if (!valid(c))
+		return -EINVAL;
+	for (uint32_t r = 0; r < rounds; r++) {
+		for (uint32_t i = 0; i < c->lines; i++) {
+			uint64_t addr = line_at(c, i, &line);
+
+			flush(addr);
+			flushed();
+			misses[r * c->lines + line] = (uint16_t)timed_load(addr);
+			hits[r * c->lines + line] = (uint16_t)timed_load(addr);
+		}
+	}
+	return 0;
+}
+
+/* What one flush and reload of a line takes: the least of so many rounds over all lines, in cycles per line. */
+int ul_channel_probe_cycles(const struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
+{
+	uint64_t least = UINT64_MAX;
+	uint32_t line;
+
+	if (!valid(c))
+		return -EINVAL;
+	for (uint32_t r = 0; r < rounds; r++) {
+		uint64_t begin = ul_cycles(), took;
+
+		for (uint32_t i = 0; i < c->lines; i++) {
+			uint64_t addr = line_at(c, i, &line);
+
+			(void)timed_load(addr);
+			flush(addr);
+		}
+		flushed();
+		took = ul_cycles() - begin;
+		least = took < least ? took : least;
+	}
+	*cycles = least / c->lines;
+	return 0;
+}
+
+/* bits: one word per slot, line 0 in its lowest bit. *late counts slots it had no time left for. */
+UL_RAW int ul_channel_send(const struct ul_channel *c, const uint64_t *bits, uint64_t *late)
+{
+	uint32_t line;
+
+	if (!valid(c))
+		return -EINVAL;
+	*late = 0;
+	for (uint32_t s = 0; s < c->slots; s++) {
+		uint64_t begin = c->start + s * c->slot;
+
+		wait_until(c, begin);
+		if (ul_cycles() > begin + c->slot / 2) {
+			++*late;
+			continue;
+		}
+		for (uint32_t i = 0; i < c->lines; i++) {
+			uint64_t addr = line_at(c, i, &line);
+
+			if (bits[s] >> line & 1)
+				(void)*(volatile char *)(uintptr_t)addr;
+		}
+	}
+	return 0;
+}
+
+/* cycles: slots * lines, by slot and line. late: per slot, whether it was looked at outside of its second half. */
+int ul_channel_receive(const struct ul_channel *c, uint16_t *cycles, uint8_t *late)
+{
+	uint32_t line;
+
+	if (!valid(c))
+		return -EINVAL;
+	for (uint32_t i = 0; i < c->lines; i++)
+		flush(line_at(c, i, &line));
+	flushed();
+	for (uint32_t s = 0; s < c->slots; s++) {
+		uint64_t begin = c->start + s * c->slot;
+
+		wait_until(c, begin + c->slot / 2);
+		for (uint32_t i = 0; i < c->lines; i++) {
+			uint64_t addr = line_at(c, i, &line);
+
+			cycles[(uint64_t)s * c->lines + line] = (uint16_t)timed_load(addr);
+			flush(addr);
+		}
+		flushed();
+		late[s] = ul_cycles() > begin + c->slot;
+	}
+	return 0;
+}
