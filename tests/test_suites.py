@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.channel import REGISTERED
 from uffdlab.probes.needs import peak
 from uffdlab.probes.registry import PROBES
-from uffdlab.probes.runner import Block
 from uffdlab.probes.suites import SUITES, Work, plan
 from uffdlab.stats import ratio_interval
 
 suites = pytest.mark.parametrize("suite", SUITES)
-
-
-def _point(block: Block) -> tuple[str, str, int, float]:
-    spec = block.spec
-    return spec["backing"], spec["design"], spec["size_bytes"], spec["populated"]
 
 
 @suites
@@ -32,9 +27,10 @@ def test_the_same_seed_gives_the_same_plan(suite: str) -> None:
 
 @suites
 def test_another_seed_gives_another_order_of_the_same_work(suite: str) -> None:
-    one, other = (plan(suite, ["protect"], seed) for seed in (1, 2))
-    assert list(map(_point, one)) != list(map(_point, other))
-    assert Counter(map(_point, one)) == Counter(map(_point, other))
+    plans = (plan(suite, list(PROBES), seed) for seed in (1, 2))
+    one, other = ([(block.probe, _configuration(block.spec)) for block in blocks] for blocks in plans)
+    assert one != other
+    assert Counter(one) == Counter(other)
 
 
 def _works(suite: str, probe: str) -> list[Work]:
@@ -65,12 +61,12 @@ def _configuration(spec: dict[str, Any]) -> tuple[Any, ...]:
 
 @suites
 def test_every_visit_takes_one_cold_sample_and_warm_ones(suite: str) -> None:
-    assert {block.spec["repeats"] for block in plan(suite, ["protect"], 3)} <= {2, 3}
+    assert {block.spec["repeats"] for block in plan(suite, ["protect", "channel"], 3)} <= {2, 3}
 
 
 @suites
 def test_there_are_enough_children_for_the_interval_of_a_ratio(suite: str) -> None:
-    (work,) = _works(suite, "protect")
+    (work,) = _works(suite, "protect") or _works(suite, "channel")
     children = [1.0 + i for i in range(work.rounds)]
     assert ratio_interval(children, children).known
 
@@ -111,3 +107,13 @@ def test_an_unknown_suite_is_refused_with_the_known_ones() -> None:
 def test_an_unknown_probe_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UffdlabError, match=r"unknown probe 'magic': choose from protect, semantics"):
         plan("quick", ["protect", "magic"], 3)
+
+
+def test_every_registered_point_of_a_channel_runs_beside_its_controls() -> None:
+    specs = [block.spec for block in plan("channel", ["channel"], 3)]
+    for (memory, placement), (slot_ns, lines) in REGISTERED.items():
+        point = {"placement": placement, "slot_ns": slot_ns, "lines": lines}
+        beside = [spec for spec in specs if point.items() <= spec.items()]
+        assert {(memory, False), (memory, True)} <= {(spec["memory"], spec["silent"]) for spec in beside}
+        if memory == "zeropage":
+            assert ("private", False) in {(spec["memory"], spec["silent"]) for spec in beside}

@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("probe", nargs="?", metavar="PROBE", help="one point of a probe, such as protect or semantics")
-    parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, or mthp")
+    parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, mthp or channel")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new directory for the dataset")
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted suite in DIR.partial")

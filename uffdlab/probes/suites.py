@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
+from uffdlab.probes.channel import REGISTERED, ChannelSpec
 from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
@@ -264,6 +265,24 @@ _TRACKED = (
     *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
 )
 
+_SWEPT_NS = (10_000, 20_000, 30_000, 50_000, 100_000)
+_REGISTERED = tuple(
+    ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, repeats=2)
+    for (memory, placement), (slot_ns, lines) in REGISTERED.items()
+)
+_CHANNELS = (
+    *_REGISTERED,
+    # The controls of each: nobody sends; pages of their own in place of the zeropage.
+    *(replace(one, silent=True) for one in _REGISTERED),
+    *(replace(one, memory="private") for one in _REGISTERED if one.memory == "zeropage"),
+    *(
+        replace(one, slot_ns=slot_ns)
+        for one in _REGISTERED
+        for slot_ns in _SWEPT_NS
+        if slot_ns != one.slot_ns and slot_ns >= one.lines * 500  # a line takes that long to reload and flush
+    ),
+)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -360,6 +379,11 @@ SUITES: dict[str, Suite] = {
                 Work("equality", (EqualitySpec("anon"), EqualitySpec("anon_thp"))),
             ),
             settings={"mthp_64": "madvise", "mthp_2048": "never"},
+        ),
+        Suite(
+            "channel",
+            "flush+reload through shared zeropages between two processes of its own, with controls; some minutes",
+            (Work("channel", _CHANNELS, rounds=_MORE_ROUNDS),),
         ),
     )
 }
