@@ -12,6 +12,7 @@ from uffdlab.host import errnos
 
 USED = {
     "open userfaultfd": ["EPERM", "EACCES", "ENOSYS", "ENOENT", "ENODEV", "EINVAL", "ENOMEM", "EMFILE", "ENFILE"],
+    "flush+reload": ["ENOTSUP", "ENODEV"],
     "UFFDIO_API": ["EINVAL", "EPERM", "EFAULT"],
     "UFFDIO_REGISTER": ["EINVAL", "EBUSY", "EPERM", "ENOMEM", "EFAULT"],
     "UFFDIO_UNREGISTER": ["EINVAL", "ENOMEM", "EFAULT"],
