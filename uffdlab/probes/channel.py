@@ -49,7 +49,7 @@ PLACEMENTS = ("same", "cross")
 MOST_LINES = {"zeropage": 16, "huge_zeropage": 64, "private": 16}
 MOST_SECONDS = 30.0
 # One point per memory and placement, slot (ns) and lines, fixed before a campaign runs: a claim is decided there, and
-# not where the campaign happened to be best. From sweeps on another day.
+# not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which are not kept.
 REGISTERED = {
     ("zeropage", "same"): (15_000, 16),
     ("zeropage", "cross"): (30_000, 16),
