@@ -152,6 +152,32 @@ int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int wr
 	return 0;
 }
 
+UL_LOOP static void write_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, uint32_t *ns)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t start = ul_now_ns(), took;
+
+		touch(addr + offsets[i], 1);
+		took = ul_now_ns() - start;
+		ns[i] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+	}
+}
+
+/* Write at each offset in turn, each timed on its own, the clock's own time included. */
+int ul_write_list_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, uint32_t *ns)
+{
+	sigjmp_buf env;
+
+	if (sigsetjmp(env, 1)) {
+		guard_end();
+		return -EFAULT;
+	}
+	guard_begin(&env);
+	write_timed(addr, offsets, count, ns);
+	guard_end();
+	return 0;
+}
+
 /* Selection sampling (Knuth, algorithm S): exactly `wanted` runs, each set of them equally likely. */
 UL_LOOP static void touch_selected(uint64_t addr, uint64_t runs, uint64_t run_bytes, uint64_t stride,
 				  uint64_t wanted, uint64_t seed)
