@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.probes import channel
-from uffdlab.probes.channel import ChannelSpec, steady, threshold
-from uffdlab.probes.userfault import KernelRefused
+from uffdlab.probes import channel, conduits, wire
+from uffdlab.probes.channel import ChannelSpec
+from uffdlab.probes.userfault import KernelRefused, PageState
+from uffdlab.probes.wire import steady, threshold
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -58,7 +59,31 @@ def test_bits_pass_through_a_zeropage_on_one_cpu(memory: str, lines: int) -> Non
 
 
 @live
-@pytest.mark.parametrize("control", [{"memory": "private"}, {"silent": True}])
+@pytest.mark.parametrize("memory", ["populated", "markers_read", "markers_unread", "empty_unread", "huge_populated"])
+def test_every_preparation_with_a_zeropage_is_measured_as_what_it_is(memory: str) -> None:
+    spec = ChannelSpec(memory, slots=200, slot_ns=200_000, repeats=2, seed=1)
+    if spec.needs().missing():
+        pytest.skip(str(spec.needs().missing()))
+    found = _rows(spec)["channels"]
+    assert [row["memory"] for row in found] == [memory] * 2
+    assert {row["bits"] for row in found} == {3200}
+
+
+def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduits.Range, "zeropages", lambda _: 0)
+    with pytest.raises(UffdlabError, match="512 should"), conduits.prepared("zeropage", 1):
+        pass
+
+
+def test_a_page_that_is_not_protected_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = PageState(present=True, swap=False, uffd_wp=False, categories=None)
+    monkeypatch.setattr(conduits.Range, "state", lambda *_: bare)
+    with pytest.raises(UffdlabError, match="not write-protected"), conduits.prepared("populated", 1):
+        pass
+
+
+@live
+@pytest.mark.parametrize("control", [{"memory": "private"}, {"memory": "shmem"}, {"silent": True}])
 def test_nothing_passes_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
     rows = _rows(ChannelSpec(slots=1000, seed=7, **control))
     (row,) = rows["channels"]
@@ -80,18 +105,20 @@ def test_the_tables_agree_with_one_another() -> None:
     assert [row["cold"] for row in rows["channels"]] == [True, False]
     for one in rows["channels"]:
         slots = [row for row in rows["channel_slots"] if row["sample"] == one["sample"]]
+        assert [row["slot"] for row in slots] == [0, 50]
         both = [(int(row["sent"], 16), int(row["received"], 16)) for row in slots]
-        assert len(both) == one["slots"] == 100
+        assert {len(row[name]) for row in slots for name in ("sent", "received")} == {50 * one["lines"] // 4}
         assert sum((sent & ~seen).bit_count() for sent, seen in both) == one["missed"]
         assert sum((seen & ~sent).bit_count() for sent, seen in both) == one["invented"]
-        loads = Counter[str]()
-        for row in rows["channel_latencies"]:
-            if row["sample"] == one["sample"]:
-                loads[row["kind"]] += row["loads"]
-        assert loads["sent 1"] == one["ones"]
-        assert loads["sent 1"] + loads["sent 0"] == one["bits"]
-        assert loads["loaded before"] == loads["flushed before"]
+        assert sum(int(row["late"], 16).bit_count() for row in slots) == one["late_received"]
         assert one["hit_cycles"] < one["threshold_cycles"] <= one["miss_cycles"]
+    loads = Counter[str]()
+    for row in rows["channel_latencies"]:
+        loads[row["kind"]] += row["loads"]
+    assert {row["sample"] for row in rows["channel_latencies"]} == {0}
+    assert loads["sent 1"] == rows["channels"][0]["ones"]
+    assert loads["sent 1"] + loads["sent 0"] == rows["channels"][0]["bits"]
+    assert loads["loaded before"] == loads["flushed before"]
     first, second = ([row["sent"] for row in rows["channel_slots"] if row["sample"] == n] for n in (0, 1))
     assert first != second
 
@@ -107,9 +134,9 @@ def _dies_at_once(*_: Any) -> None:
     os._exit(3)
 
 
-def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: tuple[int, int], *____: Any) -> None:
+def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: tuple[int, int], *____: Any) -> None:
     os.write(ends[1], b"r")
-    os.read(ends[0], 16)
+    os.read(ends[0], 24)
     os.kill(os.getpid(), 9)
 
 
@@ -120,7 +147,7 @@ def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: tuple[int, int
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
 ) -> None:
-    monkeypatch.setattr(channel, "_send_and_exit", sender)
+    monkeypatch.setattr(wire, "_send_and_exit", sender)
     with pytest.raises(UffdlabError, match=how):
         _rows(ChannelSpec(slots=50))
     with pytest.raises(ChildProcessError):
@@ -129,7 +156,7 @@ def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
 
 @live
 def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "steady", lambda: False)
+    monkeypatch.setattr(wire, "steady", lambda: False)
     with pytest.raises(KernelRefused, match="not invariant"):
         _rows(ChannelSpec(slots=10))
 
@@ -147,6 +174,7 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
         ({"slot_ns": 10}, "from 1 µs to 100 ms"),
         ({"slots": 0}, "at least one slot"),
         ({"slots": 1_000_000}, "send less or choose shorter slots"),
+        ({"memory": "markers_unread", "slots": 70_000}, "need a page for each load"),
         ({"repeats": 0}, "at least one sample"),
     ],
 )
@@ -156,7 +184,7 @@ def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> Non
 
 
 def test_two_cpus_are_needed_only_where_two_are_used() -> None:
-    assert [ChannelSpec(placement=one).needs().cpus for one in channel.PLACEMENTS] == [1, 2]
+    assert [ChannelSpec(placement=one).needs().cpus for one in wire.PLACEMENTS] == [1, 2]
     assert ChannelSpec(memory="huge_zeropage").needs().thp
 
 

@@ -4,7 +4,7 @@
  * kernel maps in both, such as the zeropage. The sender loads those cache lines
  * whose bits it sends; the receiver, who has flushed them, times a load of each.
  * Time is cut into slots by the processors' common time stamp counter: the sender
- * loads in the first half of a slot, the receiver reloads and flushes in the second.
+ * loads until it is the receiver's turn, who reloads and flushes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -82,7 +82,7 @@ int ul_channel_supported(void)
 
 static int valid(const struct ul_channel *c)
 {
-	if (c->lines < 1 || c->lines > UL_CHANNEL_LINES || !c->step || !c->slot || ul_channel_supported())
+	if (c->lines < 1 || c->lines > UL_CHANNEL_LINES || !c->step || !c->slot || c->turn > c->slot || ul_channel_supported())
 		return 0;
 	for (uint32_t i = 0; i < c->lines; i++)
 		if (c->order[i] >= c->lines)
@@ -91,10 +91,21 @@ static int valid(const struct ul_channel *c)
 }
 
 /* In an order without a constant stride: a prefetcher would follow it, and load what nobody sent. */
-static inline uint64_t line_at(const struct ul_channel *c, uint32_t i, uint32_t *line)
+static inline uint32_t line_of(const struct ul_channel *c, uint32_t i)
 {
-	*line = c->order[i];
-	return c->addr + *line * c->step;
+	return c->order[i];
+}
+
+/* Where a line is flushed: memory that was read before, whatever loads go to. */
+static inline uint64_t flushed_at(const struct ul_channel *c, uint32_t line)
+{
+	return c->addr + line * c->step;
+}
+
+/* Where a line is loaded: with an advance, from a page that no load went to before. */
+static inline uint64_t loaded_at(struct ul_channel *c, uint32_t line)
+{
+	return c->addr + ++c->loads * c->advance + line * c->step;
 }
 
 static void wait_until(const struct ul_channel *c, uint64_t cycles)
@@ -108,43 +119,46 @@ static void wait_until(const struct ul_channel *c, uint64_t cycles)
 }
 
 /* What a load of each line takes right after another load, and right after a flush: rounds * lines of both. */
-int ul_channel_calibrate(const struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses)
+int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses)
 {
-	uint32_t line;
-
 	if (!valid(c))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
 		for (uint32_t i = 0; i < c->lines; i++) {
-			uint64_t addr = line_at(c, i, &line);
+			uint32_t line = line_of(c, i);
 
-			flush(addr);
+			flush(flushed_at(c, line));
 			flushed();
-			misses[r * c->lines + line] = (uint16_t)timed_load(addr);
-			hits[r * c->lines + line] = (uint16_t)timed_load(addr);
+			misses[r * c->lines + line] = (uint16_t)timed_load(loaded_at(c, line));
+			hits[r * c->lines + line] = (uint16_t)timed_load(loaded_at(c, line));
 		}
 	}
 	return 0;
 }
 
-/* What one flush and reload of a line takes: the least of so many rounds over all lines, in cycles per line. */
-int ul_channel_probe_cycles(const struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
+UL_RAW static inline void reload(struct ul_channel *c, uint16_t *cycles)
 {
+	for (uint32_t i = 0; i < c->lines; i++) {
+		uint32_t line = line_of(c, i);
+
+		cycles[line] = (uint16_t)timed_load(loaded_at(c, line));
+		flush(flushed_at(c, line));
+	}
+	flushed();
+}
+
+/* What one flush and reload of a line takes: the least of so many rounds over all lines, in cycles per line. */
+int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
+{
+	uint16_t unused[UL_CHANNEL_LINES];
 	uint64_t least = UINT64_MAX;
-	uint32_t line;
 
 	if (!valid(c))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
 		uint64_t begin = ul_cycles(), took;
 
-		for (uint32_t i = 0; i < c->lines; i++) {
-			uint64_t addr = line_at(c, i, &line);
-
-			(void)timed_load(addr);
-			flush(addr);
-		}
-		flushed();
+		reload(c, unused);
 		took = ul_cycles() - begin;
 		least = took < least ? took : least;
 	}
@@ -153,10 +167,8 @@ int ul_channel_probe_cycles(const struct ul_channel *c, uint32_t rounds, uint64_
 }
 
 /* bits: one word per slot, line 0 in its lowest bit. *late counts slots it had no time left for. */
-UL_RAW int ul_channel_send(const struct ul_channel *c, const uint64_t *bits, uint64_t *late)
+UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late)
 {
-	uint32_t line;
-
 	if (!valid(c))
 		return -EINVAL;
 	*late = 0;
@@ -164,41 +176,33 @@ UL_RAW int ul_channel_send(const struct ul_channel *c, const uint64_t *bits, uin
 		uint64_t begin = c->start + s * c->slot;
 
 		wait_until(c, begin);
-		if (ul_cycles() > begin + c->slot / 2) {
+		if (ul_cycles() > begin + c->turn) {
 			++*late;
 			continue;
 		}
 		for (uint32_t i = 0; i < c->lines; i++) {
-			uint64_t addr = line_at(c, i, &line);
+			uint32_t line = line_of(c, i);
 
 			if (bits[s] >> line & 1)
-				(void)*(volatile char *)(uintptr_t)addr;
+				(void)*(volatile char *)(uintptr_t)loaded_at(c, line);
 		}
 	}
 	return 0;
 }
 
-/* cycles: slots * lines, by slot and line. late: per slot, whether it was looked at outside of its second half. */
-int ul_channel_receive(const struct ul_channel *c, uint16_t *cycles, uint8_t *late)
+/* cycles: slots * lines, by slot and line. late: per slot, whether it was not through before the next one began. */
+int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late)
 {
-	uint32_t line;
-
 	if (!valid(c))
 		return -EINVAL;
 	for (uint32_t i = 0; i < c->lines; i++)
-		flush(line_at(c, i, &line));
+		flush(flushed_at(c, i));
 	flushed();
 	for (uint32_t s = 0; s < c->slots; s++) {
 		uint64_t begin = c->start + s * c->slot;
 
-		wait_until(c, begin + c->slot / 2);
-		for (uint32_t i = 0; i < c->lines; i++) {
-			uint64_t addr = line_at(c, i, &line);
-
-			cycles[(uint64_t)s * c->lines + line] = (uint16_t)timed_load(addr);
-			flush(addr);
-		}
-		flushed();
+		wait_until(c, begin + c->turn);
+		reload(c, cycles + (uint64_t)s * c->lines);
 		late[s] = ul_cycles() > begin + c->slot;
 	}
 	return 0;

@@ -106,16 +106,19 @@ void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats);
 struct ul_channel {
 	uint64_t addr;			/* of line 0 */
 	uint64_t step;			/* bytes from one line to the next */
+	uint64_t advance;		/* bytes from one load to the next: 0, or a page, so that each is its page's first */
+	uint64_t loads;			/* so far; there have to be that many pages and one more, which is read already */
 	uint64_t start, slot;		/* cycles: when slot 0 begins, and how long each is */
+	uint64_t turn;			/* cycles into a slot: when the sender is through, and the receiver's turn begins */
 	uint32_t slots, lines;		/* lines: a bit each per slot */
 	uint8_t order[64];		/* in which lines are visited: each once */
 	int yield_;			/* both run on one CPU: waiting lets the other one run */
 };
 int ul_channel_supported(void);		/* 0, or -EOPNOTSUPP */
-int ul_channel_calibrate(const struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses);
-int ul_channel_probe_cycles(const struct ul_channel *c, uint32_t rounds, uint64_t *cycles);
-int ul_channel_send(const struct ul_channel *c, const uint64_t *bits, uint64_t *late);
-int ul_channel_receive(const struct ul_channel *c, uint16_t *cycles, uint8_t *late);
+int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses);
+int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles);
+int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late);
+int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late);
 
 /* track.c: which pages were written since they were last protected */
 void ul_choose_runs(uint64_t runs, uint64_t wanted, uint64_t run_bytes, uint64_t step, uint64_t seed,

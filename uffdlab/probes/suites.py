@@ -17,6 +17,7 @@ from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.channel import REGISTERED, ChannelSpec
+from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
@@ -265,22 +266,22 @@ _TRACKED = (
     *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
 )
 
-_SWEPT_NS = (10_000, 20_000, 30_000, 50_000, 100_000)
 _REGISTERED = tuple(
-    ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, repeats=2)
-    for (memory, placement), (slot_ns, lines) in REGISTERED.items()
+    ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, slots=slots, repeats=2)
+    for (memory, placement), (slot_ns, lines, slots) in REGISTERED.items()
 )
+_SWEPT_NS = {16: (10_000, 15_000, 20_000, 30_000, 50_000, 100_000), 64: (20_000, 25_000, 30_000, 40_000, 60_000)}
 _CHANNELS = (
     *_REGISTERED,
-    # The controls of each: nobody sends; pages of their own in place of the zeropage.
-    *(replace(one, silent=True) for one in _REGISTERED),
-    *(replace(one, memory="private") for one in _REGISTERED if one.memory == "zeropage"),
-    *(
-        replace(one, slot_ns=slot_ns)
-        for one in _REGISTERED
-        for slot_ns in _SWEPT_NS
-        if slot_ns != one.slot_ns and slot_ns >= one.lines * 500  # a line takes that long to reload and flush
-    ),
+    # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
+    *(replace(one, silent=True) for one in _REGISTERED if CONDUITS[one.memory].zeropage),
+)
+_SWEPT = tuple(
+    replace(one, slot_ns=slot_ns)
+    for one in _REGISTERED
+    if one.memory in ("zeropage", "huge_zeropage")
+    for slot_ns in _SWEPT_NS[one.lines]
+    if slot_ns != one.slot_ns
 )
 
 SUITES: dict[str, Suite] = {
@@ -382,8 +383,10 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             "channel",
-            "flush+reload through shared zeropages between two processes of its own, with controls; some minutes",
-            (Work("channel", _CHANNELS, rounds=_MORE_ROUNDS),),
+            "what two processes of its own tell each other through shared zeropages, with controls; wants "
+            "--allow-host-changes",
+            (Work("channel", (*_CHANNELS, *_SWEPT), rounds=_MORE_ROUNDS),),
+            settings={"hugetlb_2048": "2"},
         ),
     )
 }

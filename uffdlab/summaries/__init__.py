@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
-from .channels import best_point, df_channels
+from .channels import best_point, df_channels, df_samples
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
@@ -47,6 +47,7 @@ __all__ = [
     "df_reported",
     "df_resolves",
     "df_restating_check",
+    "df_samples",
     "df_states",
     "df_tails",
     "df_tracking",

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""Information and chance: nothing where nothing passed, and as much as Shannon says where something did."""
+
+from __future__ import annotations
+
+import random
+from math import log2
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_channel import LINES, SLOTS, campaign, point, words
+
+from uffdlab.errors import UffdlabError
+from uffdlab.transmission import Transmission, judge, mutual_information, shuffled, transmissions
+
+
+def _sample(sent: list[int], received: list[int], lines: int = LINES) -> Transmission:
+    both = (np.array([[word >> line & 1 for line in range(lines)] for word in of], bool) for of in (sent, received))
+    return Transmission({"lines": lines, "slot_ns": 8000}, *both)
+
+
+# --- information ------------------------------------------------------------------------------------------------------
+
+
+def test_a_wire_without_errors_carries_a_bit_a_bit() -> None:
+    assert mutual_information([[5000, 0], [0, 5000]]) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_symmetric_channel_carries_what_shannon_says() -> None:
+    wrong = 0.11
+    expected = 1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)
+    assert mutual_information([[89_000, 11_000], [11_000, 89_000]]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_independent_data_come_out_as_nothing() -> None:
+    found = []
+    for seed in range(300):
+        rng = random.Random(seed)
+        counts = [[0, 0], [0, 0]]
+        for _ in range(200):
+            counts[rng.getrandbits(1)][rng.getrandbits(1)] += 1
+        found.append(mutual_information(counts))
+    assert median(found) == 0
+
+
+@given(st.lists(st.integers(0, 1000), min_size=4, max_size=4).filter(any))
+def test_information_is_between_nothing_and_a_bit(counts: list[int]) -> None:
+    assert 0 <= mutual_information([counts[:2], counts[2:]]) <= 1
+
+
+def test_nothing_sent_is_no_information_at_all() -> None:
+    with pytest.raises(ValueError, match="nothing was sent"):
+        mutual_information([[0, 0], [0, 0]])
+
+
+# --- is there a channel? ----------------------------------------------------------------------------------------------
+
+
+def test_what_passes_is_told_from_chance() -> None:
+    found = judge([_sample(*words(1, 0.3))])
+    assert found.passes
+    assert found.p < 0.01
+
+
+def test_what_passes_in_some_samples_only_is_found_in_all_of_them_together() -> None:
+    deaf = [_sample(*words(seed, 0.5)) for seed in range(5)]
+    assert judge([*deaf, _sample(*words(9, 0.2))]).p == 1 / 1000
+
+
+def test_chance_is_not_taken_for_a_channel() -> None:
+    found = [judge([_sample(*words(seed, 0.5, slots=40))], seed).p for seed in range(60)]
+    assert 0.3 < median(found) < 0.7
+    assert sum(p < 0.05 for p in found) <= 9  # 3 are expected
+
+
+def test_the_bound_holds_what_passes_and_shrinks_with_more_bits() -> None:
+    wrong = 0.45
+    truth = 1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)
+    few = [judge([_sample(*words(seed, wrong))]).below for seed in range(60)]
+    assert sum(bound >= truth for bound in few) >= 50  # 57 are expected
+    many = judge([_sample(*words(seed, 0.5)) for seed in range(60)]).below
+    assert many < median(few)
+
+
+def test_a_line_that_is_always_one_agrees_with_nothing() -> None:
+    sent, _ = words(2, 0)
+    found = judge([_sample(sent, [2**LINES - 1] * SLOTS)])
+    assert (found.p, found.below) == (1, 0)
+
+
+def test_one_slot_alone_tells_nothing() -> None:
+    assert judge([_sample([5], [5])]).p == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=2, max_size=20))
+def test_agreement_of_each_rotation_is_what_counting_says(both: list[tuple[int, int]]) -> None:
+    one = _sample([a for a, _ in both], [b for _, b in both], 3)
+    out, back = ((bits - bits.mean(axis=0)) for bits in (one.sent, one.received))
+    for moved, found in enumerate(one.agreement):
+        assert found == pytest.approx((np.roll(out, moved, axis=0) * back).sum(), abs=1e-9)
+
+
+def test_what_was_sent_in_other_slots_is_nothing() -> None:
+    samples = [_sample(*words(seed, 0.0)) for seed in range(20)]
+    counts = shuffled(samples, 3)
+    assert sum(map(sum, counts)) == 20 * LINES * SLOTS
+    assert mutual_information(counts) < 1e-3
+
+
+@pytest.mark.parametrize(("sent", "received"), [([], []), ([1, 2], [1])])
+def test_as_many_slots_are_received_as_sent(sent: list[int], received: list[int]) -> None:
+    with pytest.raises(ValueError, match="have to match"):
+        _sample(sent, received)
+
+
+def test_no_samples_are_no_test() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        judge([])
+
+
+# --- from a dataset ---------------------------------------------------------------------------------------------------
+
+
+def test_words_come_back_as_they_were_sent(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point([0.1] * 2, lines=13, slots=70), point([0.2], memory="private"))
+    found = list(transmissions(data, memory="zeropage"))
+    assert [one.row["block"] for one in found] == [0, 1]
+    for one in found:
+        sent, received = words(one.row["block"], 0.1, 13, 70)
+        for bits, expected in ((one.sent, sent), (one.received, received)):
+            assert [sum(1 << line for line, bit in enumerate(slot) if bit) for slot in bits] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("0" * 99, "not 50 words of 2 hexadecimal digits"), ("xy" * 50, "hexadecimal"), (None, "no slot")],
+)
+def test_words_that_are_none_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    data = campaign(tmp_path / "d", point([0.1], slots=50))
+    slots = data.tables["channel_slots"]
+    if text is None:
+        data.tables["channel_slots"] = slots.iloc[:0]
+    else:
+        slots.loc[0, "received"] = text
+    with pytest.raises(UffdlabError, match=said):
+        list(transmissions(data))

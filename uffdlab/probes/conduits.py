@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The memory that both ends of a channel hold: how each design prepares it, and what it has to look like then.
+
+Each end maps and prepares memory of its own. Whether both then read the same physical page is the kernel's doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from uffdlab.backing import BACKINGS, KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
+
+PAGE = 4 * KIB
+
+
+@dataclass(frozen=True)
+class Conduit:
+    """One preparation: what is mapped, what is done to it first, and which of its pages then map a zeropage.
+
+    ``step_bytes`` lies between lines: neighbouring ones are left out, since the processor fetches them along. With
+    ``unread`` every load goes to a page that nothing touched before, one line of it.
+    """
+
+    title: str
+    backing: str = "anon"
+    touch: int = READ
+    protect: str = ""  # "first": markers, before anything is touched; "last": what was touched
+    unread: bool = False
+    zeropage: bool = True
+    step_bytes: int = 256
+
+    @property
+    def most_lines(self) -> int:
+        """Return how many lines it has at that distance."""
+        return min(64, (PAGE if self.step_bytes < PAGE else 2 * MIB) // self.step_bytes)
+
+    @property
+    def advance_bytes(self) -> int:
+        """Return what lies between a load and the next besides their lines."""
+        return PAGE if self.unread else 0
+
+    def needs(self, loads: int) -> Needs:
+        """Return what both ends hold when each loads so often."""
+        huge = self.step_bytes > PAGE
+        pages = {2 * KIB: 2} if self.backing.startswith("hugetlb") else {}
+        tables_kib = 2 * loads * PAGE // (2 * MIB) * 4 if self.unread else 0
+        return Needs(
+            memory_kib=8 * KIB + tables_kib,
+            hugepages=pages,
+            thp=huge,
+            settings={"thp_use_zero_page": "1"} if huge else {},
+        )
+
+
+_HUGE = 32_000  # no power of two: lines so far apart would fall into the same few sets of the cache
+CONDUITS: dict[str, Conduit] = {
+    "zeropage": Conduit("fresh memory, read"),
+    "huge_zeropage": Conduit("fresh memory with THP, read", "anon_thp", step_bytes=_HUGE),
+    "private": Conduit("written pages", touch=WRITE, zeropage=False),
+    "populated": Conduit("populated zeropages, protected", protect="last"),
+    "huge_populated": Conduit("populated huge zeropage, protected", "anon_thp", protect="last", step_bytes=_HUGE),
+    "markers_read": Conduit("markers after their first read", protect="first"),
+    "markers_unread": Conduit("markers, each load the first of its page", protect="first", unread=True),
+    "empty_unread": Conduit("fresh memory, each load the first of its page", unread=True),
+    "shmem": Conduit("shmem, read", "shmem", zeropage=False),
+    "hugetlb": Conduit("hugetlb 2 MiB, read", "hugetlb_2m_private", zeropage=False),
+}
+
+
+@contextmanager
+def prepared(name: str, loads: int) -> Iterator[Range]:
+    """Map the memory of one end for so many loads, prepare it, and check that it is what it should be.
+
+    Raises UffdlabError where the kernel made something else of it, KernelRefused where it refused.
+    """
+    conduit = CONDUITS[name]
+    length = -(-(PAGE * (1 + loads) if conduit.unread else 1) // (2 * MIB)) * 2 * MIB
+    with mapped(BACKINGS[conduit.backing], length) as memory:
+        if not conduit.protect:
+            _touched(conduit, memory)
+            yield memory
+            return
+        with opened(("WP_UNPOPULATED",) if conduit.protect == "first" else ()) as uffd:
+            uffd.register(memory, missing=False)
+            if conduit.protect == "first":
+                uffd.protect(memory)
+            _touched(conduit, memory)
+            if conduit.protect == "last":
+                uffd.protect(memory)
+            if not memory.state(0).uffd_wp:
+                raise UffdlabError(f"{conduit.title}: its first page is not write-protected, and should be")
+            yield memory
+
+
+def _touched(conduit: Conduit, memory: Range) -> None:
+    """Read or write what is touched beforehand, and refuse what then is no zeropage, or is one and should not be."""
+    if conduit.unread:
+        memory.touch_at([0], conduit.touch)
+    else:
+        memory.touch(conduit.touch)
+    pages = 1 if conduit.unread else memory.length // PAGE
+    zero, wanted = memory.zeropages(), pages if conduit.zeropage else 0
+    if zero not in (wanted, None):
+        raise UffdlabError(
+            f"{conduit.title}: {zero} of {pages} pages map a zeropage, and {wanted} should: see 'uffdlab doctor'"
+        )

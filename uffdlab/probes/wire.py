@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: MIT
+"""Words from one child process of ours to another, through cache lines of memory that the kernel maps in both.
+
+Scope: both ends are processes of one sample, started for it and gone after it. There is no other target, and nothing
+here can be aimed at one.
+
+Time is cut into slots by the processors' common counter. A slot carries a word, a bit to a line: the sender loads the
+lines whose bits are 1, then the receiver times a load of each and flushes it. What tells a line that was loaded from
+one that was not is found anew each time, from loads of the receiver's own; it is never a constant. The counter has to
+run alike on all CPUs and at a constant rate.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import select
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.conduits import CONDUITS, prepared
+from uffdlab.probes.needs import Needs
+from uffdlab.probes.userfault import KernelRefused, Range, check
+
+PLACEMENTS = ("same", "cross")
+MOST_SECONDS = 30.0
+MOST_LOADS = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
+_ROUNDS = 400  # of calibrating: so many loads of each line, either way
+_PROBED = 200  # rounds whose fastest says what a reload and a flush take
+_LEAD_MS = 20  # between agreeing on the first slot and its beginning
+_READY_S = 10.0
+_STEADY = {"constant_tsc", "nonstop_tsc"}
+
+
+class SenderLostError(UffdlabError):
+    """The sender ended before its last word was through."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a channel is operated: what both ends map, on which CPUs, how long a slot is, how many lines it has."""
+
+    memory: str
+    placement: str
+    slot_ns: int
+    lines: int
+    slots: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        for value, known in ((self.memory, CONDUITS), (self.placement, PLACEMENTS)):
+            if value not in known:
+                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+        most = CONDUITS[self.memory].most_lines
+        if not 1 <= self.lines <= most:
+            raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
+        if not 1000 <= self.slot_ns <= 100_000_000:
+            raise UffdlabError(f"slot_ns is {self.slot_ns}: a slot lasts from 1 µs to 100 ms")
+        if self.slots < 1:
+            raise UffdlabError(f"slots is {self.slots}: a message has at least one slot")
+        if self.slots * self.slot_ns > MOST_SECONDS * 1e9:
+            raise UffdlabError(
+                f"{self.slots} slots of {self.slot_ns / 1000:g} µs take {self.slots * self.slot_ns / 1e9:.0f} s, and "
+                f"{MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
+            )
+        if CONDUITS[self.memory].unread and self.loads > MOST_LOADS:
+            raise UffdlabError(
+                f"{self.slots} slots of {self.lines} lines need a page for each load, {self.loads} with those of "
+                f"calibrating, and {MOST_LOADS} are allowed: send less"
+            )
+
+    @property
+    def loads(self) -> int:
+        """Return how often the receiver loads a line."""
+        return (2 * _ROUNDS + _PROBED + self.slots) * self.lines
+
+    def needs(self) -> Needs:
+        """Return what both ends hold: their memory, and a CPU each where they are not to share one."""
+        return replace(CONDUITS[self.memory].needs(self.loads), cpus=2 if self.placement == "cross" else 1)
+
+
+@dataclass(frozen=True)
+class Got:
+    """What the receiver saw: cycles by slot and line, lateness by slot; and what it had calibrated."""
+
+    words: list[int]
+    cycles: list[int]
+    late: list[int]
+    hits: list[int]
+    misses: list[int]
+    threshold: int
+    probe_cycles: int
+    cycles_per_us: int
+    late_sent: int
+
+
+def check_supported() -> None:
+    """Raise KernelRefused where user space cannot flush a line, or CPUs have no counter that runs alike on all."""
+    _, lib = native.probe()
+    check("flush+reload", lib.ul_channel_supported())
+    if not steady():
+        raise KernelRefused("flush+reload", errno.ENODEV)
+
+
+def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the time stamp counter runs at a constant rate, on and on, by the flags of the first CPU."""
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY
+
+
+def threshold(hits: Sequence[int], misses: Sequence[int]) -> int:
+    """Return the number of cycles that parts both histograms with the fewest errors: the middle of the widest such gap.
+
+    A load that takes less is taken for a hit.
+    """
+    above, below = Counter(hits), Counter(misses)
+    values = sorted({*above, *below})
+    wrong = len(hits)
+    gaps = [(wrong, values[0] - 1, values[0])]  # errors of every threshold above the one and up to the other
+    for value, following in zip(values, [*values[1:], values[-1] + 1], strict=True):
+        wrong += below[value] - above[value]
+        gaps.append((wrong, value, following))
+    fewest = min(errors for errors, _, _ in gaps)
+    _, after, until = max((gap for gap in gaps if gap[0] == fewest), key=lambda gap: gap[2] - gap[1])
+    return (after + 1 + until) // 2
+
+
+def transmit(point: Point, seed: int, words: Sequence[int]) -> Got:
+    """Start a sender of ``words``, one a slot, receive from it, and see it end.
+
+    Raises SenderLostError when it ends before its last word.
+    """
+    to_sender, from_sender = os.pipe(), os.pipe()
+    parent, affinity = os.getpid(), os.sched_getaffinity(0)
+    sender_cpu, receiver_cpu = _cpus(point.placement)
+    sender = os.fork()
+    if sender == 0:
+        os.close(to_sender[1])
+        os.close(from_sender[0])
+        _send_and_exit(point, seed, words, (to_sender[0], from_sender[1]), parent, sender_cpu)
+    os.close(to_sender[0])
+    os.close(from_sender[1])
+    try:
+        os.sched_setaffinity(0, {receiver_cpu})
+        got = _receive(point, seed, to_sender[1], from_sender[0])
+    finally:
+        os.sched_setaffinity(0, affinity)
+        for end in (to_sender[1], from_sender[0]):
+            os.close(end)
+        status = _reap(sender)
+    if status or got is None:
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        raise SenderLostError(f"the sender {how} before its message was through: nothing of it is kept")
+    return got
+
+
+# --- two processes ----------------------------------------------------------------------------------------------------
+
+
+def _cpus(placement: str) -> tuple[int, int]:
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[-1], allowed[-1] if placement == "same" else allowed[0]
+
+
+def _reap(pid: int) -> int:
+    """Wait for a sender that has nothing left to do, and kill it where it does not end."""
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.001)
+    os.kill(pid, 9)
+    return os.waitpid(pid, 0)[1]
+
+
+def _send_and_exit(point: Point, seed: int, words: Sequence[int], ends: tuple[int, int], parent: int, cpu: int) -> None:
+    """Be the sender: prepare, say so, wait for the first slot's time, send, say how many slots were missed."""
+    status = 1
+    try:
+        ffi, lib = native.probe()
+        if lib.ul_die_with_parent(parent):
+            return
+        os.sched_setaffinity(0, {cpu})
+        with prepared(point.memory, point.loads) as memory:
+            plan = _plan(point, seed, memory)
+            bits, late = ffi.new("uint64_t[]", list(words)), ffi.new("uint64_t *")
+            os.write(ends[1], b"r")
+            told = os.read(ends[0], 24)
+            if len(told) == 24:
+                plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
+                check("flush+reload", lib.ul_channel_send(plan, bits, late))
+                os.write(ends[1], int(late[0]).to_bytes(8, "little"))
+                status = 0
+    finally:
+        os._exit(status)
+
+
+def _receive(point: Point, seed: int, to_sender: int, from_sender: int) -> Got | None:
+    """Be the receiver; None where the sender ended before it was ready or before it had sent."""
+    ffi, lib = native.probe()
+    with prepared(point.memory, point.loads) as memory:
+        plan = _plan(point, seed, memory)
+        if not _told(from_sender, 1):
+            return None
+        per_us = _cycles_per_us()
+        plan.slot = max(1, point.slot_ns * per_us // 1000)
+        room = _ROUNDS * point.lines
+        hits, misses, least = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room), ffi.new("uint64_t *")
+        check("flush+reload", lib.ul_channel_calibrate(plan, _ROUNDS, hits, misses))
+        check("flush+reload", lib.ul_channel_probe_cycles(plan, _PROBED, least))
+        plan.turn = _turn(plan.slot, plan.lines * least[0])
+        plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
+        try:
+            os.write(to_sender, b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn)))
+        except BrokenPipeError:
+            return None
+        cycles, late = ffi.new("uint16_t[]", point.slots * point.lines), ffi.new("uint8_t[]", point.slots)
+        check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
+        told = _told(from_sender, 8)
+        if len(told) != 8:
+            return None
+        loaded, gone = ffi.unpack(hits, room), ffi.unpack(misses, room)
+        parting, took = threshold(loaded, gone), ffi.unpack(cycles, point.slots * point.lines)
+        by_slot = (took[at : at + point.lines] for at in range(0, len(took), point.lines))
+        return Got(
+            words=[sum(1 << line for line, one in enumerate(slot) if one < parting) for slot in by_slot],
+            cycles=took,
+            late=ffi.unpack(late, point.slots),
+            hits=loaded,
+            misses=gone,
+            threshold=parting,
+            probe_cycles=int(least[0]),
+            cycles_per_us=per_us,
+            late_sent=int.from_bytes(told, "little"),
+        )
+
+
+def _turn(slot: int, reloading: int) -> int:
+    """Return when in a slot the receiver's turn begins, in cycles: half way, or so early that it can be through.
+
+    The sender needs time too: an eighth of the slot is left to it, and who is too late says so.
+    """
+    return max(slot // 8, min(slot // 2, slot - reloading * 9 // 8))
+
+
+def _told(end: int, length: int) -> bytes:
+    """Return what the sender says; nothing where it says nothing in time, or has ended."""
+    ready, _, _ = select.select([end], [], [], _READY_S)
+    return os.read(end, length) if ready else b""
+
+
+def _plan(point: Point, seed: int, memory: Range) -> Any:
+    ffi, _ = native.probe()
+    conduit = CONDUITS[point.memory]
+    plan = ffi.new("struct ul_channel *")
+    plan.addr, plan.step, plan.advance = memory.address, conduit.step_bytes, conduit.advance_bytes
+    plan.slots, plan.lines, plan.yield_ = point.slots, point.lines, point.placement == "same"
+    order = list(range(point.lines))
+    random.Random(seed).shuffle(order)
+    for place, line in enumerate(order):
+        plan.order[place] = line
+    return plan
+
+
+def _cycles_per_us() -> int:
+    _, lib = native.probe()
+    cycles, ns = int(lib.ul_cycles()), int(lib.ul_now_ns())
+    time.sleep(0.02)
+    return max(1, round((int(lib.ul_cycles()) - cycles) * 1000 / (int(lib.ul_now_ns()) - ns)))

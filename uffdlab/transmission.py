@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What was sent through a channel, what was received, and whether that is more than chance.
+
+Capacity is mutual information per bit times bits per second. Counted naively, independent data carry information: with
+few samples no table of counts is quite flat. So the expected excess (Miller and Madow, 1955) is taken off, and what is
+left of nothing is 0. Whether anything passes at all is asked by permuting which slot was sent when. The permutations
+are rotations: each moves all slots of a sample on by as many, so that errors which come in bursts stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, log2
+from typing import Any
+
+import numpy as np
+
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+
+POINT = ("memory", "placement", "silent", "slot_ns", "lines")
+ROTATIONS = 999
+LEVEL = 0.01  # of the test
+_ONE_SIDED_95 = 1.645
+_COLUMNS = [*POINT, "block", "sample", "slots", "probe_cycles", "cycles_per_us", "late_sent", "late_received"]
+_SLOTS = ["block", "sample", "slot", "sent", "received"]
+_NIBBLES = np.full(256, 255, dtype=np.uint8)
+_NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
+
+Bits = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Transmission:
+    """One sample: its row of ``channels`` and the bits of its slots, by slot and line."""
+
+    row: dict[str, Any]
+    sent: Bits
+    received: Bits
+
+    def __post_init__(self) -> None:
+        """Refuse to compare what differs in length, or is nothing: raises ValueError."""
+        if self.sent.shape != self.received.shape or not self.sent.size:
+            raise ValueError(f"{self.sent.shape} bits sent, {self.received.shape} received: they have to match")
+
+    @property
+    def kbit_s_sent(self) -> float:
+        """Return how many kilobits a second were sent."""
+        return float(self.row["lines"]) / float(self.row["slot_ns"]) * 1e6
+
+    @cached_property
+    def agreement(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return by how much bits agree beyond their lines' means, for each rotation; the first is none at all.
+
+        A line that is always 1 agrees with nothing. Computed as a cyclic correlation, by Fourier transform.
+        """
+        out, back = (np.fft.rfft(bits - bits.mean(axis=0), axis=0) for bits in (self.sent, self.received))
+        return np.asarray(np.fft.irfft((np.conj(out) * back).sum(axis=1), n=len(self.sent)))
+
+    @property
+    def scale(self) -> float:
+        """Return what ``agreement`` would be if every bit agreed."""
+        out, back = (float(((bits - bits.mean(axis=0)) ** 2).sum()) for bits in (self.sent, self.received))
+        return float(np.sqrt(out * back))
+
+    def counts(self, rotated: int = 0) -> list[list[int]]:
+        """Return how often i was sent and j received, with the slots sent moved on by so many."""
+        sent = np.roll(self.sent, rotated, axis=0)
+        return [[int(((sent == i) & (self.received == j)).sum()) for j in (False, True)] for i in (False, True)]
+
+
+def mutual_information(counts: Sequence[Sequence[int]]) -> float:
+    """Return how many bits of information were received per bit sent, less the bias of counting; never below 0.
+
+    ``counts[i][j]``: how often i was sent and j received. Raises ValueError when nothing was sent.
+    """
+    table = np.asarray(counts, dtype=float)
+    total = table.sum()
+    if not total > 0:
+        raise ValueError("nothing was sent: no information can be counted")
+    rows, columns = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
+    seen = table > 0
+    naive = float((table[seen] * np.log2((table * total)[seen] / (rows @ columns)[seen])).sum() / total)
+    freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
+    return max(0.0, naive - float(freedom / (2 * total * log(2))))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Whether samples agree beyond chance: the one-sided ``p`` of a test of ``ROTATIONS`` permutations.
+
+    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed.
+    """
+
+    p: float
+    below: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether there is a channel."""
+        return self.p < LEVEL
+
+
+def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
+    """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any."""
+    if not samples:
+        raise ValueError("no samples: a test needs at least one")
+    rng = np.random.default_rng(seed)
+    found = sum(float(one.agreement[0]) for one in samples)
+    chance = sum(one.agreement[rng.integers(min(1, len(one.sent) - 1), len(one.sent), ROTATIONS)] for one in samples)
+    # Rounding of the transform must not make a difference between equals.
+    scale = sum(one.scale for one in samples)
+    p = (1 + int((np.asarray(chance) >= found - 1e-9 * (1 + scale)).sum())) / (1 + ROTATIONS)
+    if not scale:
+        return Judged(p, 0.0)
+    most = min(1.0, max(0.0, found / scale + _ONE_SIDED_95 * float(np.std(chance)) / scale))
+    return Judged(p, _of_agreement(most))
+
+
+def shuffled(samples: Sequence[Transmission], seed: int = 0) -> list[list[int]]:
+    """Return the counts of a control: what was sent is set against what was received in other slots, drawn by seed."""
+    rng = np.random.default_rng(seed)
+    moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
+    return np.asarray(moved).sum(axis=0).tolist()  # type: ignore[no-any-return]
+
+
+def _of_agreement(share: float) -> float:
+    """Return the information per bit of a channel that is as likely to flip a 0 as a 1, by its bits' correlation."""
+    wrong = (1 - share) / 2
+    return 1.0 + sum(part * log2(part) for part in (wrong, 1 - wrong) if part > 0)
+
+
+def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
+    """Yield the samples of a dataset whose row of ``channels`` is as wanted, in the order they were measured.
+
+    Raises UffdlabError where ``channel_slots`` does not hold their words.
+    """
+    if "channels" not in data.tables or "channel_slots" not in data.tables:
+        return
+    rows = data.rows("channels", _COLUMNS)
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
+    words = dict(iter(data.rows("channel_slots", _SLOTS).groupby(["block", "sample"], sort=False)))
+    for row in rows.sort_values(["block", "sample"]).to_dict("records"):
+        group = words.get((row["block"], row["sample"]))
+        if group is None:
+            raise UffdlabError(f"channel_slots has no slots of block {row['block']}, sample {row['sample']}")
+        group = group.sort_values("slot")
+        sent, received = (_bits("".join(map(str, group[name])), row) for name in ("sent", "received"))
+        yield Transmission({str(name): value for name, value in row.items()}, sent, received)
+
+
+def _bits(text: str, row: Mapping[Any, Any]) -> Bits:
+    """Return hexadecimal words, each of as many digits as ``lines`` bits need, as bits by slot and line."""
+    digits, places = -(-int(row["lines"]) // 4), np.arange(int(row["lines"]))
+    found = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+    if len(found) != digits * row["slots"] or (found > 15).any():
+        raise UffdlabError(
+            f"channel_slots of block {row['block']}, sample {row['sample']} are not {row['slots']} words of "
+            f"{digits} hexadecimal digits"
+        )
+    nibbles = found.reshape(-1, digits)[:, ::-1]
+    return np.asarray(nibbles[:, places // 4] >> (places % 4) & 1, dtype=bool)
