@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "transmission": {"datasets", "errors"},
     "sim": {"native", "bitmap", "datasets", "stats", "units", "errors"},
     "summaries": {"backing", "datasets", "stats", "transmission"},
-    "claims": {"backing", "datasets", "sim", "stats", "units", "errors"},
+    "claims": {"backing", "datasets", "sim", "stats", "transmission", "units", "errors"},
     "figures": {"backing", "summaries", "datasets", "sim", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "units"},

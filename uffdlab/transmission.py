@@ -9,7 +9,7 @@ are rotations: each moves all slots of a sample on by as many, so that errors wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log, log2
@@ -124,6 +124,22 @@ def shuffled(samples: Sequence[Transmission], seed: int = 0) -> list[list[int]]:
     rng = np.random.default_rng(seed)
     moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
     return np.asarray(moved).sum(axis=0).tolist()  # type: ignore[no-any-return]
+
+
+def capacity_kbit_s(samples: Sequence[Transmission]) -> float:
+    """Return the corrected capacity of samples of one point, counted together. Raises ValueError without any."""
+    if not samples:
+        raise ValueError("no samples: a capacity needs at least one")
+    counts = np.asarray([one.counts() for one in samples]).sum(axis=0)
+    return mutual_information(counts.tolist()) * samples[0].kbit_s_sent
+
+
+def by_child(samples: Iterable[Transmission]) -> list[list[Transmission]]:
+    """Return the samples of each child process: what repeats independently."""
+    children: dict[Any, list[Transmission]] = {}
+    for one in samples:
+        children.setdefault(one.row["block"], []).append(one)
+    return list(children.values())
 
 
 def _of_agreement(share: float) -> float:

@@ -12,7 +12,7 @@ the mail of 16 Feb 2023. Claims are paraphrased.
 from __future__ import annotations
 
 from .claim import Claim
-from .register import CLAIMS, find, verdict, verdicts
+from .register import CLAIMS, deciding, find, verdict, verdicts
 from .tables import markdown_table, text_table
 from .verdict import Ruling, Verdict
 
@@ -21,6 +21,7 @@ __all__ = [
     "Claim",
     "Ruling",
     "Verdict",
+    "deciding",
     "find",
     "markdown_table",
     "text_table",

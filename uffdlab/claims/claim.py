@@ -15,7 +15,8 @@ from uffdlab.stats import Estimate
 class Claim:
     """One claim: who made it, what it says, the rule that decides it, where it is argued, and how it is decided.
 
-    ``needs`` names the measurement without which it stays undecided.
+    ``needs`` names the measurement without which it stays undecided; ``table`` holds what its rule reads where that is
+    measured by a campaign of its own.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Claim:
     notebook: str
     needs: str
     decide: Callable[[Dataset, Claim], Verdict] | None = field(default=None, repr=False)
+    table: str | None = None
 
     def verdict(self, data: Dataset) -> Verdict:
         """Return what the dataset says; "not decided" when it lacks what the rule needs."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import atomicity, equality, faults, hugetlb, markers, spreading, zeropages
+from uffdlab.claims import atomicity, channels, equality, faults, hugetlb, markers, spreading, zeropages
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -65,9 +65,12 @@ CLAIMS: tuple[Claim, ...] = (
         "zeropage-covert-channel",
         "DH",
         "shared zeropages can carry a covert channel",
-        "one-sided permutation test at the registered point, p < 0.01, with every null control null",
+        "one-sided permutation test at a registered point, p < 0.01, with every null control null: p not below 0.01 / "
+        "their number",
         "04_covert_channels",
-        "flush+reload on the shared zeropage between two processes, with its controls",
+        "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
+        channels.covert_channel,
+        "channels",
     ),
     Claim(
         "markers-close-channel",
@@ -75,7 +78,9 @@ CLAIMS: tuple[Claim, ...] = (
         "a marker design closes that channel",
         "the same test on fresh memory, on markers never read and on markers after their first read",
         "04_covert_channels",
-        "the channel measured on memory prepared by each design",
+        "the channel measured on memory prepared by each design (--suite channel)",
+        channels.markers_close,
+        "channels",
     ),
     Claim(
         "no-huge-zeropage-needed",
@@ -241,6 +246,14 @@ def verdict(id_: str, data: Dataset) -> Verdict:
     return find(id_).verdict(data)
 
 
-def verdicts(data: Dataset) -> list[Verdict]:
-    """Return what the dataset says of every claim, in the thread's order."""
-    return [claim.verdict(data) for claim in CLAIMS]
+def verdicts(data: Dataset, *beside: Dataset) -> list[Verdict]:
+    """Return what datasets say of every claim, in the thread's order.
+
+    The first decides, but for claims that are measured by a campaign of their own: those, the first that measured it.
+    """
+    return [claim.verdict(deciding(claim, data, *beside)) for claim in CLAIMS]
+
+
+def deciding(claim: Claim, data: Dataset, *beside: Dataset) -> Dataset:
+    """Return which of several datasets decides a claim: the first that has its table, or the first of all."""
+    return next((one for one in (data, *beside) if claim.table is None or claim.table in one.tables), data)

@@ -24,8 +24,10 @@ def _claims(asked: argparse.Namespace) -> int:
     from uffdlab import claims, datasets
 
     chosen = [claims.find(id_) for id_ in asked.ids] or list(claims.CLAIMS)
+    # Whoever names a dataset is told what that one says, and no other.
+    beside = [] if asked.data else [datasets.load(path) for path in datasets.companions()]
     data = datasets.load(datasets.locate(asked.data))
-    found = [claim.verdict(data) for claim in chosen]
+    found = [claim.verdict(claims.deciding(claim, data, *beside)) for claim in chosen]
     if asked.json:
         print(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
         return 0
@@ -33,5 +35,6 @@ def _claims(asked: argparse.Namespace) -> int:
         print(claims.markdown_table(found))
         return 0
     print(claims.text_table(found))
-    print(data.origin())
+    for one in (data, *(one for one in beside if one.id in {verdict.dataset for verdict in found})):
+        print(one.origin())
     return 0

@@ -40,7 +40,7 @@ Whatever breaks this contract is refused with one ``UffdlabError`` naming file, 
 
 from __future__ import annotations
 
-from .catalogue import Summary, find, listing, locate
+from .catalogue import Summary, companions, find, listing, locate
 from .cells import FieldDescriptor, Value, one_line
 from .dataset import Dataset
 from .descriptor import FORMAT_VERSION
@@ -58,6 +58,7 @@ __all__ = [
     "Table",
     "Value",
     "check_out",
+    "companions",
     "find",
     "listing",
     "load",

@@ -17,6 +17,7 @@ from .files import check_directory, printable, refusal
 from .reading import read
 
 REFERENCE = "reference-"
+COMPANIONS = ("channel-",)  # measured by suites of their own
 _DEPTH = 3  # directories below the root that are looked into
 
 
@@ -96,6 +97,16 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
     if wanted is None:
         return _newest_reference(named, data)
     return _by_name(str(wanted), named, data)
+
+
+def companions(data: Path | None = None) -> list[Path]:
+    """Return the committed datasets that decide what the reference did not measure: the newest of each suite."""
+    data = data or _checkout_data()
+    if data is None:
+        return []
+    named = sorted(((_name(path), path) for path in find(data)), key=lambda one: _natural(one[0]))
+    newest = {suite: path for suite in COMPANIONS for name, path in named if name.startswith(suite)}
+    return list(newest.values())
 
 
 def _is_path(wanted: Path | str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -18,7 +17,16 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.stats import median_interval
 from uffdlab.summaries import medians
-from uffdlab.transmission import POINT, Transmission, judge, mutual_information, shuffled, transmissions
+from uffdlab.transmission import (
+    POINT,
+    Transmission,
+    by_child,
+    capacity_kbit_s,
+    judge,
+    mutual_information,
+    shuffled,
+    transmissions,
+)
 
 Part = Literal["all", "choosing", "reporting"]
 _MEASURED = ("error", "kbit_s", "limit_kbit_s", "passing_kbit_s")
@@ -57,7 +65,7 @@ def df_samples(data: Dataset) -> pd.DataFrame:
             rows.append(
                 point
                 | {"block": one.row["block"], "sample": one.row["sample"], "error": _error([one])}
-                | {"kbit_s": _kbit_s([one]), "p": found.p, "passes": found.passes}
+                | {"kbit_s": capacity_kbit_s([one]), "p": found.p, "passes": found.passes}
             )
     return pd.DataFrame(rows, columns=[*POINT, "block", "sample", "error", "kbit_s", "p", "passes"])
 
@@ -78,9 +86,9 @@ def best_point(data: Dataset, memory: str, placement: str) -> dict[str, Any] | N
 
 
 def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
-    children = [list(group) for _, group in groupby(samples, lambda one: one.row["block"])]
+    children = by_child(samples)
     passing = [one for one in samples if _alone(one)]
-    passed = [_kbit_s(list(group)) for _, group in groupby(passing, lambda one: one.row["block"])]
+    passed = [capacity_kbit_s(child) for child in by_child(passing)]
     found = judge(samples)
     sent = samples[0].kbit_s_sent
     row = {
@@ -96,7 +104,7 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
     }
     for name, values in (
         ("error", [_error(one) for one in children]),
-        ("kbit_s", [_kbit_s(one) for one in children]),
+        ("kbit_s", [capacity_kbit_s(one) for one in children]),
         ("limit_kbit_s", [_limit(one) for one in children]),
         ("passing_kbit_s", passed),
     ):
@@ -131,9 +139,3 @@ def _limit(samples: Sequence[Transmission]) -> float:
 def _error(samples: Sequence[Transmission]) -> float:
     wrong = sum(int((one.sent != one.received).sum()) for one in samples)
     return wrong / sum(one.sent.size for one in samples)
-
-
-def _kbit_s(samples: Sequence[Transmission]) -> float:
-    counts = [one.counts() for one in samples]
-    added = [[sum(one[i][j] for one in counts) for j in (0, 1)] for i in (0, 1)]
-    return mutual_information(added) * samples[0].kbit_s_sent
