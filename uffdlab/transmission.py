@@ -115,7 +115,7 @@ def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
     p = (1 + int((np.asarray(chance) >= found - 1e-9 * (1 + scale)).sum())) / (1 + ROTATIONS)
     if not scale:
         return Judged(p, 0.0)
-    most = min(1.0, max(0.0, found / scale + _ONE_SIDED_95 * float(np.std(chance)) / scale))
+    most = min(1.0, (max(0.0, found) + _ONE_SIDED_95 * float(np.std(chance))) / scale)
     return Judged(p, _of_agreement(most))
 
 
@@ -146,6 +146,22 @@ def _of_agreement(share: float) -> float:
     """Return the information per bit of a channel that is as likely to flip a 0 as a 1, by its bits' correlation."""
     wrong = (1 - share) / 2
     return 1.0 + sum(part * log2(part) for part in (wrong, 1 - wrong) if part > 0)
+
+
+def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Return which operating points, each a tuple as ``POINT`` has it, were measured beside their controls.
+
+    Memory that was measured without a sender was, where that is at the same point. Memory that never was shares nothing
+    and needs no such control; for it the points count at which others have theirs. All else belongs to a sweep.
+    """
+    known = set(keys)
+    silent = {key for key in known if key[2]}
+    spots, controlled = {(key[1], *key[3:]) for key in silent}, {key[0] for key in silent}
+    return {
+        key
+        for key in known
+        if (key[0], key[1], True, *key[3:]) in silent or (key[0] not in controlled and (key[1], *key[3:]) in spots)
+    }
 
 
 def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:

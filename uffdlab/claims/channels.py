@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Is the shared zeropage a wire, and do markers cut it? The same test on memory as each design prepares it.
 
-A registered point is one at which controls ran as well: no sender, or pages of one's own. A dataset's other points
-belong to a sweep and decide nothing.
+Only registered points decide: those at which controls ran as well.
 """
 
 from __future__ import annotations
@@ -14,7 +13,16 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, ratio_interval
-from uffdlab.transmission import LEVEL, Judged, Transmission, by_child, capacity_kbit_s, judge, transmissions
+from uffdlab.transmission import (
+    LEVEL,
+    Judged,
+    Transmission,
+    by_child,
+    capacity_kbit_s,
+    judge,
+    registered,
+    transmissions,
+)
 from uffdlab.units import format_ratio
 
 _PLACEMENTS = {"same": "on one CPU", "cross": "on two CPUs"}
@@ -142,20 +150,15 @@ def _controls(controls: Sequence[_Point]) -> str:
 
 
 def _points(data: Dataset) -> list[_Point]:
-    """Return the registered points: those at whose slot length, lines and placement a sample without sender ran."""
+    """Return the points that were registered, in a fixed order."""
     found: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
     for one in transmissions(data):
         row = one.row
         key = (row["memory"], row["placement"], bool(row["silent"]), row["slot_ns"], row["lines"])
         found.setdefault(key, []).append(one)
-    silent = {key for key in found if key[2]}
-    spots, controlled = {key[1:2] + key[3:] for key in silent}, {key[0] for key in silent}
     points = []
-    for key, samples in sorted(found.items()):
-        memory, placement, quiet, *spot = key
-        own = (memory, placement, True, *spot) in silent
-        # Memory that shares nothing needs no control without a sender: it is one itself, or is meant to carry nothing.
-        if own or (memory not in controlled and (placement, *spot) in spots):
-            rates = [capacity_kbit_s(child) for child in by_child(samples)]
-            points.append(_Point(memory, placement, quiet, judge(samples), rates, samples[0].kbit_s_sent))
+    for key in sorted(registered(found)):
+        samples = found[key]
+        rates = [capacity_kbit_s(child) for child in by_child(samples)]
+        points.append(_Point(key[0], key[1], key[2], judge(samples), rates, samples[0].kbit_s_sent))
     return points

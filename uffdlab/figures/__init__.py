@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .accounts import MOMENTS, plot_equality, plot_resolve, plot_zeropages
 from .atomicity import plot_atomicity
+from .channel import MEMORIES, PLACEMENTS, plot_capacity, plot_channel_loads, plot_designs, plot_regimes
 from .guest import plot_guest
 from .later import APART, plot_latencies, plot_later_faults, plot_threads
 from .occupancy import plot_occupancy
@@ -20,9 +21,14 @@ from .tracking import plot_tracking
 
 __all__ = [
     "APART",
+    "MEMORIES",
     "MOMENTS",
+    "PLACEMENTS",
     "plot_atomicity",
+    "plot_capacity",
+    "plot_channel_loads",
     "plot_decision",
+    "plot_designs",
     "plot_equality",
     "plot_guest",
     "plot_latencies",
@@ -30,6 +36,7 @@ __all__ = [
     "plot_occupancy",
     "plot_populated",
     "plot_published",
+    "plot_regimes",
     "plot_resolve",
     "plot_skip",
     "plot_spreading",

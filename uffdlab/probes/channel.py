@@ -30,9 +30,9 @@ from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmi
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
 # are not kept. Designs stand at the point of the zeropage they would share, and where each load is a fault, slots
 # are long enough for it.
-_SMALL = {"same": (15_000, 16, 1000), "cross": (30_000, 16, 1000)}
-_LARGE = {"same": (25_000, 64, 300), "cross": (40_000, 64, 300)}
-_FAULTING = {"same": (200_000, 16, 1000), "cross": (200_000, 16, 1000)}
+_SMALL = {"same": (15_000, 16, 500), "cross": (30_000, 16, 500)}
+_LARGE = {"same": (30_000, 64, 150), "cross": (40_000, 64, 150)}
+_FAULTING = {"same": (200_000, 16, 500), "cross": (200_000, 16, 500)}
 REGISTERED = {
     (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 16 else _SMALL)[placement]
     for name, conduit in CONDUITS.items()
@@ -43,7 +43,10 @@ SLOTS_PER_ROW = 50
 
 @dataclass(frozen=True)
 class ChannelSpec:
-    """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has."""
+    """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
+
+    ``loads``: whether it is kept how long loads took, of the first sample.
+    """
 
     memory: str = "zeropage"
     placement: str = "same"
@@ -51,6 +54,7 @@ class ChannelSpec:
     slot_ns: int = 40_000
     lines: int = 16
     slots: int = 1000
+    loads: bool = True
     repeats: int = 1
     seed: int = 0
 
@@ -122,7 +126,7 @@ def run(spec: ChannelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         bits = _bits(spec, seed)
         got = transmit(spec.point, seed, [0] * spec.slots if spec.silent else bits)
         yield from (("channel_slots", {"sample": index} | row) for row in _slots(spec, bits, got))
-        if index == 0:
+        if index == 0 and spec.loads:
             yield from (("channel_latencies", {"sample": index} | row) for row in _latencies(spec, bits, got))
         yield "channels", {"sample": index} | _summed(spec, bits, got) | {"cold": index == 0}
 

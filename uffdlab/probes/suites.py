@@ -266,6 +266,8 @@ _TRACKED = (
     *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
 )
 
+# One half of the children chooses a point and the other reports it, with an interval: six of them at least.
+_CHANNEL_ROUNDS = 13
 _REGISTERED = tuple(
     ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, slots=slots, repeats=2)
     for (memory, placement), (slot_ns, lines, slots) in REGISTERED.items()
@@ -274,10 +276,10 @@ _SWEPT_NS = {16: (10_000, 15_000, 20_000, 30_000, 50_000, 100_000), 64: (20_000,
 _CHANNELS = (
     *_REGISTERED,
     # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
-    *(replace(one, silent=True) for one in _REGISTERED if CONDUITS[one.memory].zeropage),
+    *(replace(one, silent=True, loads=False, repeats=1) for one in _REGISTERED if CONDUITS[one.memory].zeropage),
 )
 _SWEPT = tuple(
-    replace(one, slot_ns=slot_ns)
+    replace(one, slot_ns=slot_ns, loads=False, repeats=1)
     for one in _REGISTERED
     if one.memory in ("zeropage", "huge_zeropage")
     for slot_ns in _SWEPT_NS[one.lines]
@@ -385,7 +387,7 @@ SUITES: dict[str, Suite] = {
             "channel",
             "what two processes of its own tell each other through shared zeropages, with controls; wants "
             "--allow-host-changes",
-            (Work("channel", (*_CHANNELS, *_SWEPT), rounds=_MORE_ROUNDS),),
+            (Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),),
             settings={"hugetlb_2048": "2"},
         ),
     )

@@ -24,26 +24,28 @@ from uffdlab.transmission import (
     capacity_kbit_s,
     judge,
     mutual_information,
+    registered,
     shuffled,
     transmissions,
 )
 
 Part = Literal["all", "choosing", "reporting"]
-_MEASURED = ("error", "kbit_s", "limit_kbit_s", "passing_kbit_s")
+_MEASURED = ("error", "missed", "invented", "kbit_s", "limit_kbit_s", "passing_kbit_s")
 _COLUMNS = [
-    *POINT, "children", "samples", "passing", "bits", *(f"{name}{end}" for name in _MEASURED
+    *POINT, "registered", "children", "samples", "passing", "bits", *(f"{name}{end}" for name in _MEASURED
     for end in ("", "_low", "_high")), "p", "below_kbit_s", "shuffled_kbit_s", "late",
 ]  # fmt: skip
 
 
 def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
-    """Return one row per operating point.
+    """Return one row per operating point; ``registered``: whether it was measured beside its controls.
 
-    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``kbit_s`` (corrected capacity),
-    ``limit_kbit_s`` (what one flush and reload per bit would allow) and ``passing_kbit_s``, the capacity of those
-    children in which bits passed at all, by a test of each sample. Besides: ``passing`` of how many ``samples``, ``p``
-    of the test over all samples, ``below_kbit_s`` (what may have passed unnoticed, one-sided 95 %), ``shuffled_kbit_s``
-    (a control: what was received against what was sent in other slots) and ``late`` (share of slots, either end).
+    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``missed`` (of the ones), ``invented``
+    (of the zeros: lines that were loaded although nobody sent there), ``kbit_s`` (corrected capacity), ``limit_kbit_s``
+    (what one flush and reload per bit would allow) and ``passing_kbit_s``, the capacity of those children in which bits
+    passed at all, by a test of each sample. Besides: ``passing`` of how many ``samples``, ``p`` of the test over all
+    samples, ``below_kbit_s`` (what may have passed unnoticed, one-sided 95 %), ``shuffled_kbit_s`` (a control: what was
+    received against what was sent in other slots) and ``late`` (share of slots, either end).
     Half of the children, every other one, is for choosing a point, the others for reporting it.
     """
     rows = []
@@ -67,7 +69,7 @@ def df_samples(data: Dataset) -> pd.DataFrame:
                 | {"block": one.row["block"], "sample": one.row["sample"], "error": _error([one])}
                 | {"kbit_s": capacity_kbit_s([one]), "p": found.p, "passes": found.passes}
             )
-    return pd.DataFrame(rows, columns=[*POINT, "block", "sample", "error", "kbit_s", "p", "passes"])
+    return pd.DataFrame(rows, columns=[*POINT, "registered", "block", "sample", "error", "kbit_s", "p", "passes"])
 
 
 def best_point(data: Dataset, memory: str, placement: str) -> dict[str, Any] | None:
@@ -104,6 +106,8 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
     }
     for name, values in (
         ("error", [_error(one) for one in children]),
+        ("missed", [_wrong(one, sent=True) for one in children]),
+        ("invented", [_wrong(one, sent=False) for one in children]),
         ("kbit_s", [capacity_kbit_s(one) for one in children]),
         ("limit_kbit_s", [_limit(one) for one in children]),
         ("passing_kbit_s", passed),
@@ -126,7 +130,10 @@ def _points(data: Dataset) -> Iterator[tuple[dict[str, Any], list[Transmission]]
         points: dict[tuple[Any, ...], list[Transmission]] = {}
         for one in transmissions(data):
             points.setdefault(tuple(one.row[name] for name in POINT), []).append(one)
-        _KNOWN[data] = [(dict(zip(POINT, key, strict=True)), points[key]) for key in sorted(points)]
+        beside = registered(points)
+        _KNOWN[data] = [
+            (dict(zip(POINT, key, strict=True)) | {"registered": key in beside}, points[key]) for key in sorted(points)
+        ]
     yield from _KNOWN[data]
 
 
@@ -139,3 +146,9 @@ def _limit(samples: Sequence[Transmission]) -> float:
 def _error(samples: Sequence[Transmission]) -> float:
     wrong = sum(int((one.sent != one.received).sum()) for one in samples)
     return wrong / sum(one.sent.size for one in samples)
+
+
+def _wrong(samples: Sequence[Transmission], *, sent: bool) -> float:
+    """Return the share of the bits sent as such that were received as the other."""
+    bits = [one.received[one.sent == sent] for one in samples]
+    return float(sum((part != sent).sum() for part in bits) / max(1, sum(part.size for part in bits)))

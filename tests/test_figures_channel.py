@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Figures of the zeropage as a wire show what the summaries say, and say what they cannot draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+from synthetic_channel import campaign, point
+
+from uffdlab import figures, summaries
+from uffdlab.datasets import Dataset
+from uffdlab.probes import channel
+
+CLEAR, DEAF = [0.05] * 7, [0.5] * 7
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    """Return a zeropage that passes, written pages that do not, a sweep, and loads of the registered point."""
+    loads = [
+        {"block": 0, "sample": 0, "kind": kind, "cycles": cycles, "loads": number}
+        for kind, cycles, number in (("loaded before", 70, 9), ("flushed before", 390, 9), ("sent 1", 72, 3),
+                                     ("sent 1", 400, 1), ("sent 0", 380, 4))
+    ]  # fmt: skip
+    return campaign(
+        tmp_path / "d",
+        point(CLEAR, "zeropage"),
+        point(DEAF, "zeropage", silent=True),
+        point(DEAF, "private"),
+        point(CLEAR, "zeropage", slot_ns=20_000),
+        channel_latencies=(channel.LATENCY_FIELDS, loads),
+    )
+
+
+def _named(figure: go.Figure) -> dict[str, go.Scatter]:
+    return {trace.name: trace for trace in figure.data}
+
+
+def test_loads_are_shares_by_what_was_sent(data: Dataset) -> None:
+    figure = figures.plot_channel_loads(data)
+    traces = _named(figure)
+    assert set(traces) == {"calibrating: loaded before", "calibrating: flushed before", "a 1 was sent", "a 0 was sent"}
+    assert sorted(share for share in traces["a 1 was sent"].y if share) == [25, 75]
+    assert all(sum(trace.y) == pytest.approx(100) for trace in traces.values())
+    assert "200 cycles" in figure.layout.annotations[0].text, "the threshold"
+
+
+def test_a_bin_holds_the_cycles_it_is_drawn_at(data: Dataset) -> None:
+    (at,) = [x for x, y in zip(*(_named(figures.plot_channel_loads(data))["a 0 was sent"][a] for a in "xy"), strict=True)
+             if y]  # fmt: skip
+    assert at / 2 ** (1 / 16) <= 380 <= at * 2 ** (1 / 16)
+
+
+def test_capacity_is_drawn_by_slot_length_with_the_registered_point_ringed(data: Dataset) -> None:
+    traces = _named(figures.plot_capacity(data))
+    frame = summaries.df_channels(data)
+    swept = frame[(frame.memory == "zeropage") & ~frame.silent.astype(bool)].sort_values("slot_ns")
+    assert list(traces["zeropage"].x) == [8, 20]
+    assert list(traces["zeropage"].y) == swept.kbit_s.tolist()
+    assert list(traces["zeropage: limit"].y) == [4000, 4000]
+    assert list(traces["zeropage: registered point"].x) == [8]
+    assert list(traces["zeropage: 95 % interval"].y[:2]) == swept.kbit_s_high.tolist()
+
+
+def test_memory_without_a_channel_stands_at_its_bound(data: Dataset) -> None:
+    frame = summaries.df_channels(data)
+    bound = frame[frame.memory == "private"].below_kbit_s.tolist()
+    traces = _named(figures.plot_designs(data))
+    assert list(traces["one CPU: no channel detected, below"].x) == bound
+    assert traces["one CPU: no channel detected, below"].marker.symbol == "triangle-left"
+    assert len(traces["one CPU"].x) == 1, "the sweep is another figure's"
+
+
+def test_wrong_bits_stand_beside_one_another(data: Dataset) -> None:
+    traces = _named(figures.plot_designs(data, "share of wrong bits"))
+    assert traces["one CPU"].x[0] == pytest.approx(0.05, abs=0.02)
+    assert traces["one CPU: no channel detected"].x[0] == pytest.approx(0.5, abs=0.02)
+
+
+def test_samples_that_pass_are_told_from_deaf_ones(tmp_path: Path) -> None:
+    mixed = point([0.5, 0.1, 0.5, 0.1], placement="cross") + point(DEAF, placement="cross", silent=True)
+    traces = _named(figures.plot_regimes(campaign(tmp_path / "d", mixed)))
+    assert list(traces["zeropage: 2 of 4 samples pass"].x) == [2, 4]
+    assert list(traces["zeropage: 2 of 4 samples are deaf"].x) == [1, 3]
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    nothing = campaign(tmp_path / "d")
+    for figure in (figures.plot_channel_loads(nothing), figures.plot_capacity(nothing), figures.plot_designs(nothing),
+                   figures.plot_regimes(nothing)):  # fmt: skip
+        assert "holds no" in figure.layout.annotations[0].text

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""The shared zeropage as a wire: how loads are told apart, what passes, through which memory, and how much at most."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_ratio
+
+PLACEMENTS = {"one CPU": "same", "two CPUs": "cross"}
+MEMORIES = {
+    "zeropage": "fresh memory, read: zeropage",
+    "huge_zeropage": "fresh memory with THP, read: huge zeropage",
+    "empty_unread": "fresh memory, each load the first of its page",
+    "populated": "populated zeropages, protected",
+    "huge_populated": "populated huge zeropage, protected",
+    "markers_read": "markers after their first read",
+    "markers_unread": "markers, each load the first of its page",
+    "shmem": "shmem, read",
+    "hugetlb": "hugetlb 2 MiB, read",
+    "private": "written pages (control)",
+}
+SHOWN = {"capacity": "kbit_s", "share of wrong bits": "error"}
+_WIRES = {
+    "zeropage": (style.BLUE, "circle", "zeropage"),
+    "huge_zeropage": (style.VERMILLION, "square", "huge zeropage"),
+}
+_ENDS = {"same": (style.BLUE, "circle", "one CPU", 0.17), "cross": (style.ORANGE, "square", "two CPUs", -0.17)}
+_KINDS = {
+    "loaded before": (style.GREY, "dot", "calibrating: loaded before"),
+    "flushed before": (style.GREY, "dash", "calibrating: flushed before"),
+    "sent 1": (style.BLUE, "solid", "a 1 was sent"),
+    "sent 0": (style.VERMILLION, "solid", "a 0 was sent"),
+}
+_PER_OCTAVE = 8
+
+
+def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
+    """Draw how long loads took, in cycles, by what had been sent, over those of calibrating: shares per eighth of an
+    octave, of the first sample of each child at the registered point.
+    """
+    figure = go.Figure()
+    name = {title: known for known, title in MEMORIES.items()}.get(memory, memory)
+    rows, threshold = _loads(data, name, PLACEMENTS[placement])
+    for kind, (colour, dash, label) in _KINDS.items():
+        counts = rows[rows.kind == kind].groupby("bin").loads.sum()
+        if counts.empty:
+            continue
+        bins = range(int(counts.index.min()) - 1, int(counts.index.max()) + 2)
+        share = counts.reindex(bins, fill_value=0) / counts.sum() * 100
+        figure.add_scatter(
+            x=[2 ** ((at + 0.5) / _PER_OCTAVE) for at in bins],
+            y=share.tolist(),
+            mode="lines",
+            line={"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2, "shape": "hvh"},
+            fill="tozeroy" if kind == "sent 1" else None,
+            name=label,
+            hovertemplate="%{x:.0f} cycles: %{y:.1f} % of loads",
+        )
+    caption = "All loads of the first sample of each child at the registered point, by what was sent in their slot."
+    style.styled(figure, caption, [data.origin()], (380, 480), {"x": "cycles", "y": "%"})
+    figure.update_xaxes(type="log", title_text="a load took (cycles)", range=[1.6, 4.2], tickvals=_CYCLES,
+                        ticktext=[f"{one:,}" for one in _CYCLES])  # fmt: skip
+    figure.update_yaxes(title_text="share of loads (%)", rangemode="tozero")
+    if rows.empty:
+        style.say(figure, f"{data.id} holds no loads of this memory")
+    else:
+        figure.add_vline(x=threshold, line={"color": style.GREEN, "width": 2, "dash": "dashdot"})
+        said = f"threshold (median)<br>{threshold:,.0f} cycles"
+        where = {"x": np.log10(threshold), "xref": "x", "xanchor": "left", "xshift": 6, "align": "left"}
+        figure.add_annotation(text=said, y=1, yref="paper", yanchor="top", showarrow=False, **where)
+    return figure
+
+
+_CYCLES = [50, 100, 200, 500, 1000, 2000, 5000, 10_000]
+
+
+def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, float]:
+    """Return loads by kind and bin of cycles at the registered point, and the median threshold."""
+    sent = data.rows("channels", ["block", "memory", "placement", "silent", "slot_ns", "lines", "threshold_cycles"])
+    here = sent[(sent.memory == memory) & (sent.placement == placement)]
+    quiet = here[here.silent.astype(bool)]
+    points = set(zip(quiet.slot_ns, quiet.lines, strict=True))
+    at = here[~here.silent.astype(bool)]
+    if points:
+        at = at[[point in points for point in zip(at.slot_ns, at.lines, strict=True)]]
+    loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"])
+    loads = loads[loads.block.isin(set(at.block)) & (loads.cycles > 0)]
+    binned = loads.assign(bin=np.floor(np.log2(loads.cycles.astype(float)) * _PER_OCTAVE).astype(int))
+    return binned, float(at.threshold_cycles.median()) if len(at) else 0.0
+
+
+def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all samples") -> go.Figure:
+    """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, each with the band of its
+    interval, beside what one flush and reload per bit would allow; ``counted``: all samples, or those that passed.
+    """
+    frame = summaries.df_channels(data)
+    frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
+    column = "kbit_s" if counted == "all samples" else "passing_kbit_s"
+    figure = go.Figure()
+    for memory, (colour, symbol, label) in _WIRES.items():
+        rows = frame[(frame.memory == memory) & frame[column].notna()].sort_values("slot_ns")
+        if rows.empty:
+            continue
+        us = (rows.slot_ns / 1000).tolist()
+        low, high = (rows[f"{column}_{end}"].fillna(rows[column]).tolist() for end in ("low", "high"))
+        figure.add_scatter(x=us + us[::-1], y=high + low[::-1], mode="lines", line={"width": 0}, fill="toself",
+                           fillcolor=_faint(colour), hoverinfo="skip", name=f"{label}: 95 % interval")  # fmt: skip
+        figure.add_scatter(x=us, y=rows[column].tolist(), mode="lines+markers", line={"color": colour, "width": 2},
+                           marker=style.marker(colour, symbol), name=label, customdata=[label] * len(rows),
+                           hovertext=_rates(rows, column), text=_counted(rows), hovertemplate=style.HOVER)  # fmt: skip
+        figure.add_scatter(x=us, y=rows.limit_kbit_s.tolist(), mode="lines", name=f"{label}: limit",
+                           line={"color": colour, "dash": "dot", "width": 2},
+                           hovertemplate="a flush and reload per bit: %{y:,.0f} kbit/s")  # fmt: skip
+        chosen = rows[rows.registered]
+        if len(chosen):
+            figure.add_scatter(x=(chosen.slot_ns / 1000).tolist(), y=chosen[column].tolist(), mode="markers",
+                               marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
+                               name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
+    what = "Medians over children" + ("" if column == "kbit_s" else " of those samples in which bits passed at all")
+    caption = f"{what}. Dotted: what one flush and reload per bit would allow. Rings: registered before the run."
+    style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
+    ticks = [10, 15, 20, 30, 40, 60, 100]
+    figure.update_xaxes(type="log", title_text="length of a slot (µs)", tickvals=ticks, ticktext=list(map(str, ticks)))
+    figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no such points")
+    return figure
+
+
+def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
+    """Draw what passes through memory as each design prepares it, on one CPU and on two, at registered points: capacity
+    in kbit/s, or the share of bits that arrive wrong. Where the test finds no channel, a triangle stands at its bound.
+    """
+    frame = summaries.df_channels(data)
+    column = SHOWN[shown]
+    frame = frame[~frame.silent.astype(bool)]
+    frame = frame[frame.registered.astype(bool)]
+    figure = go.Figure()
+    names = list(MEMORIES)
+    for placement, (colour, symbol, label, lift) in _ENDS.items():
+        rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
+        for passing in (True, False):
+            part = rows[(rows.p < 0.01) == passing]
+            if part.empty:
+                continue
+            bound = column == "kbit_s" and not passing
+            figure.add_scatter(
+                x=(part.below_kbit_s if bound else part[column]).tolist(),
+                y=[lift - names.index(memory) for memory in part.memory],
+                error_x=None if bound else style.interval(part, column),
+                mode="markers",
+                marker=style.marker(colour, "triangle-left" if bound else symbol if passing else f"{symbol}-dot"),
+                name=label if passing else f"{label}: no channel detected" + (", below" if bound else ""),
+                customdata=[MEMORIES[memory] for memory in part.memory],
+                hovertext=_rates(part, column),
+                text=_counted(part),
+                hovertemplate=style.HOVER,
+            )
+    caption = (
+        "Registered points, medians over children. Triangles: no channel detected, p not below 0.01; less than that."
+    )
+    style.styled(figure, caption, [data.origin()], (520, 620), {"x": "kbit/s" if column == "kbit_s" else "1"})
+    if column == "kbit_s":
+        figure.update_xaxes(
+            type="log", title_text="capacity (kbit/s)", range=style.log_range(style.reach(figure.data, "x"))
+        )
+        ticks = [10.0**power for power in range(-3, 5)]
+        figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(one) for one in ticks])
+    else:
+        figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: nothing is told)", range=[-0.02, 1.02])
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=list(MEMORIES.values()))
+    figure.update_yaxes(range=[0.6 - len(names), 0.6])
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no such points")
+    return figure
+
+
+def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
+    """Draw every sample of the registered points on the two zeropages in the order measured: its capacity in kbit/s,
+    and whether bits passed in it at all (a cross where not).
+    """
+    samples = summaries.df_samples(data)
+    samples = samples[samples.registered.astype(bool)]
+    figure = go.Figure()
+    samples = samples[(samples.placement == PLACEMENTS[placement]) & ~samples.silent.astype(bool)]
+    for memory, (colour, symbol, label) in _WIRES.items():
+        rows = samples[samples.memory == memory]
+        order = np.arange(1, len(rows) + 1)
+        for passes in (True, False):
+            part = rows[(rows.passes == passes).to_numpy(bool)]
+            if part.empty:
+                continue
+            figure.add_scatter(
+                x=order[(rows.passes == passes).to_numpy(bool)].tolist(),
+                y=part.kbit_s.tolist(),
+                mode="markers",
+                marker=style.marker(colour, symbol if passes else "x-thin", 9),
+                name=f"{label}: {len(part)} of {len(rows)} samples " + ("pass" if passes else "are deaf"),
+                hovertext=[
+                    f"child {one.block}, sample {one.sample}: p = {one.p:.3g}" for one in summaries.records(part)
+                ],
+                hovertemplate="%{y:,.0f} kbit/s<br>%{hovertext}",
+            )
+    caption = "One point per sample. A cross: on its own it does not differ from chance (p not below 0.01)."
+    style.styled(figure, caption, [data.origin()], (400, 480), {"x": "1", "y": "kbit/s"})
+    figure.update_xaxes(title_text="sample, in the order measured")
+    figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no such samples")
+    return figure
+
+
+def _rates(rows: pd.DataFrame, column: str) -> list[str]:
+    said = []
+    for row in rows.to_dict("records"):
+        low, high = row[f"{column}_low"], row[f"{column}_high"]
+        between = "" if pd.isna(low) or pd.isna(high) else f" ({low:.3g} to {high:.3g})"
+        unit = " kbit/s" if column.endswith("kbit_s") else " of bits wrong"
+        said.append(f"{row[column]:.3g}{between}{unit}, p = {row['p']:.3g}")
+    return said
+
+
+def _counted(rows: pd.DataFrame) -> list[str]:
+    return [f"{p} of {s} samples pass; {c} children" for p, s, c in zip(rows.passing, rows.samples, rows.children,
+                                                                      strict=True)]  # fmt: skip
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
