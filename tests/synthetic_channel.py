@@ -63,10 +63,10 @@ def campaign(out: Path, *points: Sequence[dict[str, Any]], id_: str = "made-up",
             }
             for first in range(0, count, channel.SLOTS_PER_ROW)
         ]
-    tables = [
-        datasets.Table("channels", channel.FIELDS, rows),
-        datasets.Table("channel_slots", channel.SLOT_FIELDS, slots),
-        datasets.Table("channel_latencies", channel.LATENCY_FIELDS, []),
-    ]
-    tables += [datasets.Table(name, fields, of) for name, (fields, of) in more.items()]
+    known = {
+        "channels": (channel.FIELDS, rows),
+        "channel_slots": (channel.SLOT_FIELDS, slots),
+        "channel_latencies": (channel.LATENCY_FIELDS, []),
+    }
+    tables = [datasets.Table(name, fields, of) for name, (fields, of) in (known | more).items()]
     return datasets.write(out, id=id_, title="made up for a test", tables=tables, provenance=FACTS)

@@ -48,8 +48,8 @@ def test_loads_are_shares_by_what_was_sent(data: Dataset) -> None:
 
 
 def test_a_bin_holds_the_cycles_it_is_drawn_at(data: Dataset) -> None:
-    (at,) = [x for x, y in zip(*(_named(figures.plot_channel_loads(data))["a 0 was sent"][a] for a in "xy"), strict=True)
-             if y]  # fmt: skip
+    trace = _named(figures.plot_channel_loads(data))["a 0 was sent"]
+    (at,) = [x for x, y in zip(trace.x, trace.y, strict=True) if y]
     assert at / 2 ** (1 / 16) <= 380 <= at * 2 ** (1 / 16)
 
 
