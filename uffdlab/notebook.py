@@ -87,6 +87,20 @@ def load_mthp() -> Dataset | None:
         return None
 
 
+def load_channel(data: Dataset) -> Dataset:
+    """Return the dataset that holds the channel: the one given, where it was measured there, or the committed one.
+
+    Raises UffdlabError when there is neither.
+    """
+    return data if "channels" in data.tables else datasets.load(datasets.locate("channel-"))
+
+
+def load_beside(data: Dataset) -> list[Dataset]:
+    """Return what decides claims beside the committed reference; beside any other dataset, nothing does."""
+    chosen = data.id == datasets.load(datasets.locate(None)).id
+    return [datasets.load(path) for path in datasets.companions()] if chosen else []
+
+
 def published_table(published: Dataset) -> Table:
     """Return the published table as the thread printed it: one row per source, µs for 10 GiB."""
     table = summaries.df_published(published)

@@ -30,11 +30,11 @@ from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmi
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
 # are not kept. Designs stand at the point of the zeropage they would share, and where each load is a fault, slots
 # are long enough for it.
-_SMALL = {"same": (15_000, 16, 500), "cross": (30_000, 16, 500)}
+_SMALL = {"same": (10_000, 8, 1000), "cross": (20_000, 8, 1000)}
 _LARGE = {"same": (30_000, 64, 150), "cross": (40_000, 64, 150)}
-_FAULTING = {"same": (200_000, 16, 500), "cross": (200_000, 16, 500)}
+_FAULTING = {"same": (100_000, 8, 1000), "cross": (100_000, 8, 1000)}
 REGISTERED = {
-    (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 16 else _SMALL)[placement]
+    (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 8 else _SMALL)[placement]
     for name, conduit in CONDUITS.items()
     for placement in PLACEMENTS
 }
@@ -52,7 +52,7 @@ class ChannelSpec:
     placement: str = "same"
     silent: bool = False
     slot_ns: int = 40_000
-    lines: int = 16
+    lines: int = 8
     slots: int = 1000
     loads: bool = True
     repeats: int = 1

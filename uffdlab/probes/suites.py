@@ -272,7 +272,7 @@ _REGISTERED = tuple(
     ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, slots=slots, repeats=2)
     for (memory, placement), (slot_ns, lines, slots) in REGISTERED.items()
 )
-_SWEPT_NS = {16: (10_000, 15_000, 20_000, 30_000, 50_000, 100_000), 64: (20_000, 25_000, 30_000, 40_000, 60_000)}
+_SWEPT_NS = {8: (7_000, 10_000, 15_000, 20_000, 40_000, 100_000), 64: (20_000, 25_000, 30_000, 40_000, 60_000)}
 _CHANNELS = (
     *_REGISTERED,
     # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.

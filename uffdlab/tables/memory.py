@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables between the figures of a notebook, beyond those of its first two: one function each, a dataset in."""
+"""Memory, faults and predictions in tables."""
 
 from __future__ import annotations
 
