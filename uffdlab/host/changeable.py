@@ -17,9 +17,9 @@ from uffdlab.host.situation import Situation
 class Setting:
     """One host setting: its name here, its file under the root, and what it takes.
 
-    A ``choice`` takes one of *values*, a ``number`` any that is not negative. A ``pool`` takes a number of hugetlb pages that must be available:
-    free and not reserved by somebody else. The pool grows by what is missing and never shrinks below what
-    it was.
+    A ``choice`` takes one of *values*, a ``number`` any that is not negative. A ``pool`` takes a number of
+    hugetlb pages that must be available: free and not reserved by somebody else. The pool grows by what is
+    missing and never shrinks below what it was.
 
     ``undoing`` is a value that undoes what the setting did, where its old value alone (the first of *values*)
     would only stop it: it is written first when the setting is put back.

@@ -289,7 +289,7 @@ def _wait_for_scans() -> int:
     while (done := (ksm.number("full_scans") or 0) - before) < SCANS:
         if time.monotonic() > deadline:
             raise UffdlabError(
-                f"KSM finished {done} full scans in {SCAN_S:g} s, and {SCANS} are needed before a write tells anything: "
+                f"KSM finished {done} full scans in {SCAN_S:g} s, and a write tells nothing before {SCANS} of them: "
                 "see whether /sys/kernel/mm/ksm/run is 1 and pages_to_scan beside it is large enough"
             )
         time.sleep(0.0002)
