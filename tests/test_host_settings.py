@@ -87,43 +87,6 @@ def test_what_is_as_wanted_needs_no_permission_and_leaves_no_trace(root, state):
     assert not state.exists()
 
 
-def test_a_number_is_set_as_it_is_and_comes_back(root, state):
-    with settings.changed({"ksm_pages_to_scan": 40}, allow=True, root=root) as now:
-        assert now == {"ksm_pages_to_scan": "40"}, "less than before: a number is no pool"
-        assert _get(root, f"{KSM}/pages_to_scan") == "40"
-        assert json.loads((state / "journal.json").read_text())["entries"] == [
-            {"setting": "ksm_pages_to_scan", "old": "100", "wanted": "40", "set": "40"}
-        ]
-    assert _get(root, f"{KSM}/pages_to_scan") == "100"
-    with settings.changed({"ksm_pages_to_scan": "0100"}, allow=False, root=root) as now:
-        assert now == {"ksm_pages_to_scan": "100"}
-
-
-@pytest.mark.parametrize(("before", "written"), [("0", ["1", "2", "0"]), ("2", ["1", "2"])])
-def test_ksm_lets_go_of_what_it_merged_before_it_stops(root, monkeypatch, before, written):
-    real, seen = settings._write, []
-
-    def watched(setting, value, root):
-        seen.append(value)
-        real(setting, value, root)
-
-    _put(root, f"{KSM}/run", before)
-    monkeypatch.setattr(settings, "_write", watched)
-    with settings.changed({"ksm_run": 1}, allow=True, root=root):
-        pass
-    assert seen == written
-    assert _get(root, f"{KSM}/run") == before
-
-
-def test_ksm_that_ran_before_is_not_made_to_let_go(root, monkeypatch):
-    real, seen = settings._write, []
-    monkeypatch.setattr(settings, "_write", lambda *asked: (seen.append(asked[1]), real(*asked)))
-    _put(root, f"{KSM}/run", "1")
-    with settings.changed({"ksm_run": 0}, allow=True, root=root):
-        pass
-    assert seen == ["0", "1"]
-
-
 def test_a_pool_never_shrinks_and_leaves_reserved_and_surplus_pages_out(root):
     _put(root, f"{POOL}/nr_hugepages", "12")
     _put(root, f"{POOL}/surplus_hugepages", "2")
@@ -331,21 +294,6 @@ def test_sigkill_is_put_back_by_the_next_command(root, state):
     assert _get(root, f"{THP}/enabled") == "madvise"
     assert os.listdir(state) == []
     assert settings.restore_leftovers(root) == []
-
-
-@pytest.mark.parametrize("found", ["1", "2"])
-def test_ksm_is_put_back_after_a_sigkill_even_amid_putting_it_back(root, state, found):
-    with _child(root, {"ksm_pages_to_scan": 4000, "ksm_run": 1}) as child:
-        assert _get(root, f"{KSM}/run") == "1"
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-        _put(root, f"{KSM}/run", found)
-        first, second = settings.restore_leftovers(root)
-    assert first.startswith("ksm_run")
-    assert first.endswith("was put back to 0.")
-    assert second.endswith("was put back to 100.")
-    assert (_get(root, f"{KSM}/run"), _get(root, f"{KSM}/pages_to_scan")) == ("0", "100")
-    assert os.listdir(state) == []
 
 
 def test_killed_while_the_pool_was_growing(root, state):
