@@ -24,6 +24,7 @@ from uffdlab.host import memory, settings
 
 POOL = "sys/kernel/mm/hugepages/hugepages-2048kB"
 THP = "sys/kernel/mm/transparent_hugepage"
+KSM = "sys/kernel/mm/ksm"
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,8 @@ def root(tmp_path) -> Path:
     _put(made_up, f"{POOL}/surplus_hugepages", "0")
     _put(made_up, f"{THP}/enabled", "always [madvise] never")
     _put(made_up, f"{THP}/use_zero_page", "1")
+    _put(made_up, f"{KSM}/run", "0")
+    _put(made_up, f"{KSM}/pages_to_scan", "100")
     return made_up
 
 
@@ -113,6 +116,9 @@ def test_not_allowed_says_what_would_change(root, state):
         ({"thp_enabled": "sometimes"}, "takes always, madvise, never"),
         ({"hugetlb_2048": "-1"}, "takes a number of pages"),
         ({"hugetlb_2048": "²"}, "takes a number of pages"),
+        ({"ksm_run": 3}, "takes 0, 1, 2"),
+        ({"ksm_pages_to_scan": "-1"}, "takes a number from 0"),
+        ({"ksm_pages_to_scan": "many"}, "takes a number from 0"),
         ({"hugetlb_1048576": 1}, "this kernel has no such setting"),
     ],
 )

@@ -15,6 +15,7 @@ from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
+_RAW = ("latencies", "merge_writes")  # tables that count single loads and stores: for a dataset, not for a screen
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
@@ -53,7 +54,7 @@ def add(commands: Any) -> None:
         parser.add_argument(f"--{name}", metavar=name.upper(), help=help_)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the probe")
     parser.add_argument("--seed", metavar="N", help="order of a suite's blocks (default: drawn, recorded)")
-    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, switch THP")
+    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, switch THP and KSM")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
 
 
@@ -261,7 +262,7 @@ def _print_json(measured: Any) -> None:
 
 def _print_point(measured: Any) -> None:
     for name, rows in measured.rows.tables.items():
-        if rows and name != "outcomes" and "latencies" not in name:
+        if rows and name != "outcomes" and not name.endswith(_RAW):
             import pandas as pd
 
             frame = pd.DataFrame(rows).drop(columns="block")

@@ -4,6 +4,7 @@
 ``uapi``      constants and the feature table; no kernel needed
 ``features``  what userfaultfd offers here, found by asking
 ``errnos``    an errno in, a sentence with cause and remedy out
+``ksm``       what KSM counts, and whether somebody uses it
 ``memory``    memory, control-group limits and hugetlb pools
 ``facts``     everything a dataset records about the machine
 ``settings``  host settings: changed only when allowed, journalled, put back

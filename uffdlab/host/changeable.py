@@ -17,20 +17,28 @@ from uffdlab.host.situation import Situation
 class Setting:
     """One host setting: its name here, its file under the root, and what it takes.
 
-    A ``choice`` takes one of *values*. A ``pool`` takes a number of hugetlb pages that must be available:
-    free and not reserved by somebody else. The pool grows by what is missing and never shrinks below what
-    it was.
+    A ``choice`` takes one of *values*, a ``number`` any that is not negative. A ``pool`` takes a number of
+    hugetlb pages that must be available: free and not reserved by somebody else. The pool grows by what is
+    missing and never shrinks below what it was.
+
+    ``undoing`` is a value that undoes what the setting did, where its old value alone (the first of *values*)
+    would only stop it: it is written first when the setting is put back.
     """
 
     name: str
     path: str
     title: str
-    kind: Literal["choice", "pool"]
+    kind: Literal["choice", "pool", "number"]
     values: tuple[str, ...] = ()
+    undoing: str = ""
 
     def __str__(self) -> str:
         """Return what an error calls it: name, title and file."""
         return f"{self.name} ({self.title}, /{self.path})"
+
+    def on_the_way_to(self, old: str) -> str | None:
+        """Return what is written before the value *old* when the setting is put back, if anything is."""
+        return self.undoing if self.undoing and old == self.values[0] else None
 
 
 def _pool(size_kib: int, title: str) -> Setting:
@@ -39,6 +47,7 @@ def _pool(size_kib: int, title: str) -> Setting:
 
 
 _THP = "sys/kernel/mm/transparent_hugepage"
+_KSM = "sys/kernel/mm/ksm"
 
 
 def _by_size(size_kib: int, title: str) -> Setting:
@@ -61,6 +70,17 @@ SETTINGS: dict[str, Setting] = {
         _by_size(64, "huge pages of 64 KiB (mTHP)"),
         _by_size(2048, "huge pages of 2 MiB"),
         Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
+        # Stopped with 0, KSM keeps what it has merged, and keeps account of processes that are gone; 2 lets go of all.
+        Setting("ksm_run", f"{_KSM}/run", "whether KSM merges pages", "choice", ("0", "1", "2"), undoing="2"),
+        Setting(
+            "ksm_use_zero_pages",
+            f"{_KSM}/use_zero_pages",
+            "whether KSM merges zeros with the zeropage",
+            "choice",
+            ("0", "1"),
+        ),
+        Setting("ksm_pages_to_scan", f"{_KSM}/pages_to_scan", "pages KSM scans before it sleeps", "number"),
+        Setting("ksm_sleep_millisecs", f"{_KSM}/sleep_millisecs", "how long KSM sleeps, in ms", "number"),
     )
 }
 
@@ -86,6 +106,8 @@ def current(name: str, root: Path = Path("/")) -> str | None:
     if one.kind == "choice":
         return pseudofiles.choice(root, one.path)
     total = pseudofiles.integer(root, one.path)
+    if one.kind == "number":
+        return None if total is None else str(total)
     surplus = pseudofiles.integer(root, beside(one, "surplus_hugepages")) or 0
     return None if total is None else str(total - surplus)
 

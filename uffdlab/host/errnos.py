@@ -57,6 +57,11 @@ def _no_thp(now: Situation) -> bool | None:
     return None if built_in is None else not built_in
 
 
+def _no_ksm(now: Situation) -> bool | None:
+    built_in = now.ksm_built_in()
+    return None if built_in is None else not built_in
+
+
 def _sysfs_read_only(now: Situation) -> bool | None:
     writable = now.writable_sysfs()
     return None if writable is None else not writable
@@ -337,6 +342,10 @@ _TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             _no_thp,
         ),
         Cause("the start is not aligned to a page, or the mapping is special", "align it; check the mapping"),
+    ),
+    ("MADV_MERGEABLE", numbers.EINVAL): (
+        Cause("the kernel has no KSM (CONFIG_KSM)", "use a kernel that has it", _no_ksm),
+        Cause("the start is not aligned to a page", "align it"),
     ),
     ("MADV_DONTNEED", numbers.EINVAL): (
         Cause("the range is locked in memory", "unlock it (munlock) first"),

@@ -111,7 +111,10 @@ def _target(setting: Setting, value: str | int | bool, old: str, root: Path) -> 
             raise UffdlabError(f"{setting} takes {', '.join(setting.values)}; {text!r} is none of them")
         return text
     if not text.isascii() or not text.isdecimal():
-        raise UffdlabError(f"{setting} takes a number of pages; {text!r} is none")
+        what = "a number of pages" if setting.kind == "pool" else "a number from 0"
+        raise UffdlabError(f"{setting} takes {what}; {text!r} is none")
+    if setting.kind == "number":
+        return str(int(text))
     missing = int(text) - _available(setting, root)
     return str(int(old) + missing) if missing > 0 else old
 
@@ -167,7 +170,7 @@ def _own(state: _State) -> list[_Change]:
 
 def _fell_short(change: _Change, got: str | None) -> str:
     sentence = f"{change.setting}: asked for {change.wanted}, got {got}"
-    if change.setting.kind == "choice":
+    if change.setting.kind != "pool":
         return f"{sentence}; the kernel did not take the value, and the old one is back."
     return (
         f"{sentence}: too little memory is free in one piece. The pool is as it was; free memory, ask for "
@@ -267,6 +270,9 @@ def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[
             )
             continue
         try:
+            first = change.setting.on_the_way_to(change.old)
+            if first is not None:
+                _write(change.setting, first, root)
             _write(change.setting, change.old, root)
         except UffdlabError as error:
             problems.append(f"{error} It is still {now} and was {change.old} before.")
@@ -286,9 +292,11 @@ def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[
 
 def _ours(change: _Change, now: str | None) -> bool:
     """Whether the value found is one this change can have led to."""
+    if now is not None and now == change.setting.on_the_way_to(change.old):
+        return True  # killed while putting it back; somebody else's such value has undone all there was, too
     if change.set is not None:
         return now == change.set
-    if change.setting.kind == "choice":
+    if change.setting.kind != "pool":
         return now == change.wanted
     # Killed while the kernel was allocating: a pool grows page by page and stops at a signal, so anything
     # between the old size and the wanted one is ours.

@@ -46,6 +46,12 @@ class Situation:
             return None
         return (self.root / "sys/kernel/mm/transparent_hugepage").is_dir()
 
+    def ksm_built_in(self) -> bool | None:
+        """Whether the kernel merges pages of the same contents at all."""
+        if not (self.root / "sys/kernel/mm").is_dir():
+            return None
+        return (self.root / "sys/kernel/mm/ksm").is_dir()
+
     def writable_sysfs(self) -> bool | None:
         """Whether /sys is mounted for writing."""
         sysfs = self.root / "sys"

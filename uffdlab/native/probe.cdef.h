@@ -120,6 +120,10 @@ int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cyc
 int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late);
 int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late);
 
+/* merge.c: pages that KSM may merge, and what they hold */
+int ul_mergeable(uint64_t addr, uint64_t len);
+int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count);
+
 /* track.c: which pages were written since they were last protected */
 void ul_choose_runs(uint64_t runs, uint64_t wanted, uint64_t run_bytes, uint64_t step, uint64_t seed,
 		    uint64_t *offsets);

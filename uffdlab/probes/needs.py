@@ -13,7 +13,8 @@ RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 @dataclass(frozen=True)
 class Needs:
     """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs,
-    and host settings (``uffdlab.host.settings``) that have to be in force meanwhile.
+    host settings (``uffdlab.host.settings``) that have to be in force meanwhile, and whether KSM must be nobody
+    else's then.
     """
 
     memory_kib: int = 0
@@ -21,6 +22,16 @@ class Needs:
     thp: bool = False
     cpus: int = 1
     settings: dict[str, str] = field(default_factory=dict)
+    ksm: bool = False
+
+    def taken(self) -> str | None:
+        """Return one sentence on what somebody else uses and must not be taken from them, or None.
+
+        Asked before any setting is changed: afterwards their use cannot be told from ours.
+        """
+        from uffdlab.host import ksm
+
+        return ksm.busy() if self.ksm else None
 
     def missing(self) -> str | None:
         """Return one sentence on what this host has not got, or None when it suffices."""
@@ -55,13 +66,14 @@ class Needs:
 
 def peak(needs: Iterable[Needs]) -> Needs:
     """Return what blocks that run one after another need together; a setting is "0 and 1" where they want both."""
-    memory, pools, thp, cpus = 0, dict[int, int](), False, 1
+    memory, pools, thp, cpus, ksm = 0, dict[int, int](), False, 1, False
     settings: dict[str, str] = {}
     for one in needs:
         for name, value in one.settings.items():
             known = settings.get(name, "").split(" and ") if name in settings else []
             settings[name] = " and ".join(sorted({*known, value}))
         memory, thp, cpus = max(memory, one.memory_kib), thp or one.thp, max(cpus, one.cpus)
+        ksm = ksm or one.ksm
         for size_kib, count in one.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings)
+    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings, ksm)

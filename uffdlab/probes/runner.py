@@ -166,7 +166,11 @@ def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _run_one(result: Result, allow_host_changes: bool) -> None:
-    wanted = result.block.needs().settings
+    needs = result.block.needs()
+    wanted, taken = needs.settings, needs.taken()
+    if taken:
+        result.outcome, result.reason = "skipped", taken
+        return
     try:
         with settings.changed(wanted, allow=allow_host_changes) if wanted else contextlib.nullcontext():
             _run_if_possible(result)

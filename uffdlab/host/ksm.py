@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""KSM, which merges pages of the same contents: what it counts, and whether somebody uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uffdlab.host import pseudofiles
+
+_KSM = "sys/kernel/mm/ksm"
+_LET_GO = "where nobody needs that any more, write 2 and then 0 to /sys/kernel/mm/ksm/run"
+# What tells that somebody uses it, what it holds where nobody does, and what to do about it.
+_IDLE = {
+    "run": (("0", "2"), "stop it there, by writing 0"),
+    "advisor_mode": (("none",), "write none there"),
+    "pages_shared": (("0",), _LET_GO),
+    "ksm_zero_pages": (("0",), _LET_GO),
+}
+
+
+def number(name: str, root: Path = Path("/")) -> int | None:
+    """Return what a file of KSM's directory holds, or None where this kernel has none of that name."""
+    return pseudofiles.integer(root, f"{_KSM}/{name}")
+
+
+def busy(root: Path = Path("/")) -> str | None:
+    """Return one sentence on who else uses KSM, or None where nobody does, or where there is no KSM."""
+    for name, (idle, remedy) in _IDLE.items():
+        found = pseudofiles.choice(root, f"{_KSM}/{name}")
+        if found is not None and found not in idle:
+            return (
+                f"somebody else uses KSM here, since /{_KSM}/{name} is {found}, so nothing was changed: measure where "
+                f"nobody does, or {remedy}"
+            )
+    return None

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages whose contents are given, for KSM to find: two pages of the same seed are alike to the last byte. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "probe.h"
+#include "random.h"
+
+int ul_mergeable(uint64_t addr, uint64_t len)
+{
+	return madvise((void *)(uintptr_t)addr, len, MADV_MERGEABLE) ? -errno : 0;
+}
+
+/* Write all of `count` pages: page i with what follows from seeds[i], or with zeros where that is 0. */
+UL_RAW int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count)
+{
+	if (!page_bytes || page_bytes % sizeof(uint64_t))
+		return -EINVAL;
+	for (uint64_t i = 0; i < count; i++) {
+		volatile uint64_t *word = (volatile uint64_t *)(uintptr_t)(addr + i * page_bytes);
+		uint64_t state = seeds[i];
+
+		for (uint64_t at = 0; at < page_bytes / sizeof(*word); at++)
+			word[at] = seeds[i] ? ul_next_random(&state) : 0;
+	}
+	return 0;
+}
