@@ -16,6 +16,7 @@ from uffdlab import native
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import channel, conduits, wire
 from uffdlab.probes.channel import ChannelSpec
+from uffdlab.probes.pair import Ends
 from uffdlab.probes.userfault import KernelRefused, PageState
 from uffdlab.probes.wire import steady, threshold
 
@@ -134,10 +135,11 @@ def _dies_at_once(*_: Any) -> None:
     os._exit(3)
 
 
-def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: tuple[int, int], *____: Any) -> None:
-    os.write(ends[1], b"r")
-    os.read(ends[0], 24)
+def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
+    ends.tell(b"r")
+    ends.told(24)
     os.kill(os.getpid(), 9)
+    return True
 
 
 @live
@@ -147,7 +149,7 @@ def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: tuple[int, int], *__
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
 ) -> None:
-    monkeypatch.setattr(wire, "_send_and_exit", sender)
+    monkeypatch.setattr(wire, "_send", sender)
     with pytest.raises(UffdlabError, match=how):
         _rows(ChannelSpec(slots=50))
     with pytest.raises(ChildProcessError):

@@ -20,6 +20,7 @@ from uffdlab.host import ksm, settings
 from uffdlab.probes import merging, runner
 from uffdlab.probes.merging import MergingSpec
 from uffdlab.probes.needs import Needs, peak
+from uffdlab.probes.pair import Ends
 from uffdlab.probes.runner import Block
 from uffdlab.probes.userfault import mapped
 
@@ -123,10 +124,11 @@ def _dies_at_once(*_: Any) -> None:
     os._exit(3)
 
 
-def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: tuple[int, int], ____: int) -> None:
-    os.read(ends[0], 1)
-    os.write(ends[1], b"r")
+def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: Ends) -> bool:
+    ends.told(1)
+    ends.tell(b"r")
     os.kill(os.getpid(), 9)
+    return True
 
 
 @mergeable
@@ -137,7 +139,7 @@ def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: tuple[int, int
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str, rounds: int
 ) -> None:
-    monkeypatch.setattr(merging, "_send_and_exit", sender)
+    monkeypatch.setattr(merging, "_send", sender)
     monkeypatch.setattr(merging, "_wait_for_scans", lambda: merging.SCANS)
     with pytest.raises(UffdlabError, match=how):
         _rows(MergingSpec(rounds=rounds))

@@ -22,8 +22,9 @@ PAGE = 4 * KIB
 class Conduit:
     """One preparation: what is mapped, what is done to it first, and which of its pages then map a zeropage.
 
-    ``step_bytes`` lies between lines: nearer ones are left out, since the processor fetches them along (at 256 B a tenth
-    of the lines of written pages are found loaded that nobody loaded, at 512 B none). With ``unread`` every load goes to a page that nothing touched before, one line of it.
+    ``step_bytes`` lies between lines. The processor fetches nearer ones along: of written pages' lines 256 B apart a
+    tenth were found loaded that nobody had loaded, of lines 512 B apart none. With ``unread`` every load goes to a page
+    that nothing touched before, one line of it.
     """
 
     title: str

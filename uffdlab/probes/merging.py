@@ -19,9 +19,7 @@ A round takes as long as KSM needs to scan everything three times. Its pace is o
 
 from __future__ import annotations
 
-import os
 import random
-import select
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,10 +32,11 @@ from uffdlab import native
 from uffdlab.backing import BACKINGS, KIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import ksm
-from uffdlab.probes.channel import threshold
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.needs import Needs
+from uffdlab.probes.pair import Ends, converse
 from uffdlab.probes.userfault import WRITE, Range, check, mapped
+from uffdlab.probes.wire import threshold
 
 CONTENTS = ("agreed", "zeros")
 MOST_PAGES = 1024
@@ -48,7 +47,6 @@ PACE = {"ksm_pages_to_scan": "4000", "ksm_sleep_millisecs": "2"}
 SCANS = 3  # the one under way, one that sees the contents, and one that finds them as they were and merges
 SCAN_S = 10.0  # for all of them
 _OWN = 32  # of the receiver's pages whose state it knows: so many merged, so many private; even, as pairs merge
-_READY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -184,77 +182,34 @@ class _Round:
 
 
 def _transmit(spec: MergingSpec, seed: int, message: list[int]) -> list[_Round]:
-    """Start a sender, receive from it, and see it end. Raises UffdlabError when it ends before its message."""
-    to_sender, from_sender = os.pipe(), os.pipe()
-    parent = os.getpid()
-    sender = os.fork()
-    if sender == 0:
-        os.close(to_sender[1])
-        os.close(from_sender[0])
-        _send_and_exit(spec, seed, message, (to_sender[0], from_sender[1]), parent)
-    os.close(to_sender[0])
-    os.close(from_sender[1])
-    try:
-        rounds = _receive(spec, seed, to_sender[1], from_sender[0])
-    finally:
-        for end in (to_sender[1], from_sender[0]):
-            os.close(end)
-        status = _reap(sender)
-    if status or len(rounds) < spec.rounds:
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        raise UffdlabError(f"the sender {how} before its message was through: nothing of it is kept")
-    return rounds
+    """Start a sender, receive from it, and see it end. Raises SenderLostError when it ends before its message."""
+    return converse(lambda ends: _send(spec, seed, message, ends), lambda ends: _receive(spec, seed, ends))
 
 
-def _reap(pid: int) -> int:
-    """Wait for a sender that has nothing left to do, and kill it where it does not end."""
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.001)
-    os.kill(pid, 9)
-    return os.waitpid(pid, 0)[1]
-
-
-def _send_and_exit(spec: MergingSpec, seed: int, message: list[int], ends: tuple[int, int], parent: int) -> None:
+def _send(spec: MergingSpec, seed: int, message: list[int], ends: Ends) -> bool:
     """Be the sender: whenever told to, fill pages by the bits of the next round, and say so."""
-    status = 1
-    try:
-        _, lib = native.probe()
-        if lib.ul_die_with_parent(parent):
-            return
-        with _halves(spec.pages) as halves:
-            for number, bits in enumerate(message):
-                if os.read(ends[0], 1) != b"g":
-                    return
-                known, own = _known(spec, seed, number), _some("sender's own", seed, number, spec.pages)
-                halves[1 - number % 2].discard()
-                chosen = [known[page] if bits >> page & 1 else own[page] for page in range(spec.pages)]
-                _fill(halves[number % 2], chosen)
-                os.write(ends[1], b"r")
-            if os.read(ends[0], 1) == b"":  # until the receiver has written to all of its pages
-                status = 0
-    finally:
-        os._exit(status)
+    with _halves(spec.pages) as halves:
+        for number, bits in enumerate(message):
+            if ends.told(1, None) != b"g":
+                return False
+            known, own = _known(spec, seed, number), _some("sender's own", seed, number, spec.pages)
+            halves[1 - number % 2].discard()
+            chosen = [known[page] if bits >> page & 1 else own[page] for page in range(spec.pages)]
+            _fill(halves[number % 2], chosen)
+            ends.tell(b"r")
+        return ends.told(1, None) == b""  # until the receiver has written to all of its pages
 
 
-def _receive(spec: MergingSpec, seed: int, to_sender: int, from_sender: int) -> list[_Round]:
-    """Be the receiver; return fewer rounds where the sender ended."""
+def _receive(spec: MergingSpec, seed: int, ends: Ends) -> list[_Round] | None:
+    """Be the receiver; None where the sender ended before its last round."""
     rounds: list[_Round] = []
     with _halves(spec.pages + 2 * _OWN + 1) as halves:
         for number in range(spec.rounds):
             halves[1 - number % 2].discard()
             began = time.monotonic_ns()
-            try:
-                os.write(to_sender, b"g")
-            except BrokenPipeError:
-                break
             # Filled after the sender has let go of its last round: with that one's zeros these would merge at once.
-            if not _told(from_sender):
-                break
+            if not ends.tell(b"g") or ends.told(1) != b"r":
+                return None
             rounds.append(_round(spec, seed, number, halves[number % 2], began))
     return rounds
 
@@ -294,12 +249,6 @@ def _wait_for_scans() -> int:
             )
         time.sleep(0.0002)
     return done
-
-
-def _told(end: int) -> bool:
-    """Return whether the sender is ready; it is not where it says nothing in time, or has ended."""
-    ready, _, _ = select.select([end], [], [], _READY_S)
-    return bool(ready) and os.read(end, 1) == b"r"
 
 
 # --- pages and what they hold ----------------------------------------------------------------------------------------

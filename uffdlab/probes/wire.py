@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import select
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from uffdlab import native
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.conduits import CONDUITS, prepared
 from uffdlab.probes.needs import Needs
+from uffdlab.probes.pair import Ends, converse
 from uffdlab.probes.userfault import KernelRefused, Range, check
 
 PLACEMENTS = ("same", "cross")
@@ -35,12 +35,7 @@ MOST_LOADS = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
 _ROUNDS = 400  # of calibrating: so many loads of each line, either way
 _PROBED = 200  # rounds whose fastest says what a reload and a flush take
 _LEAD_MS = 20  # between agreeing on the first slot and its beginning
-_READY_S = 10.0
 _STEADY = {"constant_tsc", "nonstop_tsc"}
-
-
-class SenderLostError(UffdlabError):
-    """The sender ended before its last word was through."""
 
 
 @dataclass(frozen=True)
@@ -140,79 +135,43 @@ def transmit(point: Point, seed: int, words: Sequence[int]) -> Got:
 
     Raises SenderLostError when it ends before its last word.
     """
-    to_sender, from_sender = os.pipe(), os.pipe()
-    parent, affinity = os.getpid(), os.sched_getaffinity(0)
-    sender_cpu, receiver_cpu = _cpus(point.placement)
-    sender = os.fork()
-    if sender == 0:
-        os.close(to_sender[1])
-        os.close(from_sender[0])
-        _send_and_exit(point, seed, words, (to_sender[0], from_sender[1]), parent, sender_cpu)
-    os.close(to_sender[0])
-    os.close(from_sender[1])
+    allowed = os.sched_getaffinity(0)
+    receiving = max(allowed)
+    sending = receiving if point.placement == "same" else min(allowed)
     try:
-        os.sched_setaffinity(0, {receiver_cpu})
-        got = _receive(point, seed, to_sender[1], from_sender[0])
+        return converse(
+            lambda ends: _send(point, seed, words, ends, sending), lambda ends: _receive(point, seed, ends, receiving)
+        )
     finally:
-        os.sched_setaffinity(0, affinity)
-        for end in (to_sender[1], from_sender[0]):
-            os.close(end)
-        status = _reap(sender)
-    if status or got is None:
-        code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        raise SenderLostError(f"the sender {how} before its message was through: nothing of it is kept")
-    return got
+        os.sched_setaffinity(0, allowed)
 
 
 # --- two processes ----------------------------------------------------------------------------------------------------
 
 
-def _cpus(placement: str) -> tuple[int, int]:
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[-1], allowed[-1] if placement == "same" else allowed[0]
-
-
-def _reap(pid: int) -> int:
-    """Wait for a sender that has nothing left to do, and kill it where it does not end."""
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.001)
-    os.kill(pid, 9)
-    return os.waitpid(pid, 0)[1]
-
-
-def _send_and_exit(point: Point, seed: int, words: Sequence[int], ends: tuple[int, int], parent: int, cpu: int) -> None:
+def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -> bool:
     """Be the sender: prepare, say so, wait for the first slot's time, send, say how many slots were missed."""
-    status = 1
-    try:
-        ffi, lib = native.probe()
-        if lib.ul_die_with_parent(parent):
-            return
-        os.sched_setaffinity(0, {cpu})
-        with prepared(point.memory, point.loads) as memory:
-            plan = _plan(point, seed, memory)
-            bits, late = ffi.new("uint64_t[]", list(words)), ffi.new("uint64_t *")
-            os.write(ends[1], b"r")
-            told = os.read(ends[0], 24)
-            if len(told) == 24:
-                plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
-                check("flush+reload", lib.ul_channel_send(plan, bits, late))
-                os.write(ends[1], int(late[0]).to_bytes(8, "little"))
-                status = 0
-    finally:
-        os._exit(status)
-
-
-def _receive(point: Point, seed: int, to_sender: int, from_sender: int) -> Got | None:
-    """Be the receiver; None where the sender ended before it was ready or before it had sent."""
     ffi, lib = native.probe()
+    os.sched_setaffinity(0, {cpu})
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
-        if not _told(from_sender, 1):
+        bits, late = ffi.new("uint64_t[]", list(words)), ffi.new("uint64_t *")
+        ends.tell(b"r")
+        told = ends.told(24)
+        if len(told) != 24:
+            return False
+        plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
+        check("flush+reload", lib.ul_channel_send(plan, bits, late))
+        return ends.tell(int(late[0]).to_bytes(8, "little"))
+
+
+def _receive(point: Point, seed: int, ends: Ends, cpu: int) -> Got | None:
+    """Be the receiver; None where the sender ended before it was ready or before it had sent."""
+    ffi, lib = native.probe()
+    os.sched_setaffinity(0, {cpu})
+    with prepared(point.memory, point.loads) as memory:
+        plan = _plan(point, seed, memory)
+        if not ends.told(1):
             return None
         per_us = _cycles_per_us()
         plan.slot = max(1, point.slot_ns * per_us // 1000)
@@ -222,13 +181,11 @@ def _receive(point: Point, seed: int, to_sender: int, from_sender: int) -> Got |
         check("flush+reload", lib.ul_channel_probe_cycles(plan, _PROBED, least))
         plan.turn = _turn(plan.slot, plan.lines * least[0])
         plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
-        try:
-            os.write(to_sender, b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn)))
-        except BrokenPipeError:
+        if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
             return None
         cycles, late = ffi.new("uint16_t[]", point.slots * point.lines), ffi.new("uint8_t[]", point.slots)
         check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
-        told = _told(from_sender, 8)
+        told = ends.told(8)
         if len(told) != 8:
             return None
         loaded, gone = ffi.unpack(hits, room), ffi.unpack(misses, room)
@@ -253,12 +210,6 @@ def _turn(slot: int, reloading: int) -> int:
     The sender needs time too: an eighth of the slot is left to it, and who is too late says so.
     """
     return max(slot // 8, min(slot // 2, slot - reloading * 9 // 8))
-
-
-def _told(end: int, length: int) -> bytes:
-    """Return what the sender says; nothing where it says nothing in time, or has ended."""
-    ready, _, _ = select.select([end], [], [], _READY_S)
-    return os.read(end, length) if ready else b""
 
 
 def _plan(point: Point, seed: int, memory: Range) -> Any:
