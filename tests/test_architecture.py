@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "claims": {"backing", "datasets", "sim", "stats", "transmission", "units", "errors"},
     "figures": {"backing", "summaries", "datasets", "sim", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
-    "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "units"},
+    "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "transmission", "units"},
     "widgets": {"native", "figures", "sim", "units", "errors"},
     "report": {"native", "widgets", "datasets", "errors"},
     "cli": {

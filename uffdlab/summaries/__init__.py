@@ -12,6 +12,7 @@ from .atomicity import df_atomicity
 from .channels import best_point, df_channels, df_samples
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
+from .merges import df_merges
 from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .points import (
     df_at_size,
@@ -39,6 +40,7 @@ __all__ = [
     "df_largest",
     "df_latencies",
     "df_marker_times",
+    "df_merges",
     "df_occupancy",
     "df_prediction_check",
     "df_protect",

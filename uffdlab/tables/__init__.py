@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .channel import channel_controls, channel_noise, channel_points, channel_published
+from .channel import channel_controls, channel_merges, channel_noise, channel_points, channel_published
 from .memory import (
     accounts,
     after_discards,
@@ -24,6 +24,7 @@ __all__ = [
     "after_discards",
     "attempts",
     "channel_controls",
+    "channel_merges",
     "channel_noise",
     "channel_points",
     "channel_published",

@@ -11,6 +11,8 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
+from uffdlab.transmission import LEVEL
+from uffdlab.units import format_ns
 
 _PLACES = {"same": "one CPU", "cross": "two CPUs"}
 _WIRES = {"zeropage": "zeropage", "huge_zeropage": "huge zeropage"}
@@ -87,6 +89,33 @@ def channel_controls(data: Dataset) -> Table:
             )
     found = pd.DataFrame(rows or [{"control": "not measured"}])
     return Table(found.sort_values("control", kind="stable"), index=False)
+
+
+def channel_merges(data: Dataset) -> Table:
+    """Return what passes through pages that KSM merges, by their contents and ``use_zero_pages``, with its controls."""
+    rows = []
+    for one in summaries.df_merges(data).to_dict("records"):
+        passes = _bits_s(one) if one["p"] < LEVEL else "no channel detected"
+        rows.append(
+            {
+                "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
+                "use_zero_pages": int(one["use_zero_pages"]),
+                "sender": "silent" if one["silent"] else "sends",
+                "bits a round": one["pages"],
+                "what passes": passes,
+                "p": f"{one['p']:.3g}",
+                "wrong bits": _percent(one, "error"),
+                "a round": f"{one['round_ms']:.3g} ms",
+                "a write, merged": format_ns(one["merged_ns"]),
+                "private": format_ns(one["private_ns"]),
+            }
+        )
+    return Table(pd.DataFrame(rows or [{"pages hold": "not measured"}]), index=False)
+
+
+def _bits_s(row: Mapping[Any, Any]) -> str:
+    low, high = row["bit_s_low"], row["bit_s_high"]
+    return f"{row['bit_s']:,.3g} bit/s" + ("" if pd.isna(low) or pd.isna(high) else f" ({low:,.3g} to {high:,.3g})")
 
 
 def channel_published(published: Dataset) -> Table:

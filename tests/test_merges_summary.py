@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""What is said of rounds of merging: a rate by the time they took, and nothing where nothing passes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import FACTS
+
+from uffdlab import datasets, summaries, tables
+from uffdlab.datasets import Dataset
+from uffdlab.probes import merging
+
+PAGES, ROUNDS = 16, 40
+_ROW = {
+    "sample": 0, "contents": "agreed", "use_zero_pages": False, "pages": PAGES, "threshold_ns": 1000,
+    "merged_ns": 3900, "private_ns": 100, "scans": 3, "pages_to_scan": 4000, "sleep_ms": 2, "pages_shared": 9,
+    "pages_sharing": 9, "ksm_zero_pages": 0, "wall_ns": 20_000_000, "cold": True,
+}  # fmt: skip
+
+
+def _rounds(block: int, *, passes: bool, **more: Any) -> list[dict[str, Any]]:
+    rng, rows = random.Random(block), []
+    for number in range(ROUNDS):
+        sent = rng.getrandbits(PAGES)
+        received = sent if passes else 0
+        rows.append(
+            _ROW | {"block": block, "round": number, "sent": f"{sent:x}", "received": f"{received:x}", "bits": PAGES}
+            | {"missed": (sent & ~received).bit_count(), "invented": 0, "ones": sent.bit_count(), "silent": not passes}
+            | more
+        )  # fmt: skip
+    return rows
+
+
+def _dataset(out: Path, rows: list[dict[str, Any]]) -> Dataset:
+    made = [datasets.Table("merges", merging.FIELDS, rows), datasets.Table("merge_writes", merging.WRITE_FIELDS, [])]
+    return datasets.write(out, id="made-up", title="made up for a test", tables=made, provenance=FACTS)
+
+
+def test_what_passes_has_a_rate_by_the_time_of_its_rounds(tmp_path: Path) -> None:
+    rows = [row for block in range(7) for row in _rounds(block, passes=True)]
+    rows += [row for block in range(7, 14) for row in _rounds(block, passes=False)]
+    data = _dataset(tmp_path / "d", rows)
+    heard, deaf = summaries.df_merges(data).to_dict("records")
+    assert heard["bit_s"] == pytest.approx(16 / 0.02, rel=0.01), "16 bits in 20 ms"
+    assert heard["p"] < 0.01
+    assert (heard["error"], heard["children"], heard["rounds"]) == (0, 7, 7 * ROUNDS)
+    assert deaf["bit_s"] == 0
+    assert deaf["p"] == 1
+    shown = tables.channel_merges(data).frame
+    assert list(shown["sender"]) == ["sends", "silent"]
+    assert shown["what passes"].iloc[0].startswith("800 bit/s")
+    assert shown["what passes"].iloc[1] == "no channel detected"
+
+
+def test_no_rounds_are_no_rows(tmp_path: Path) -> None:
+    assert summaries.df_merges(_dataset(tmp_path / "d", [])).empty

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Rounds of the probe *merging*: what passes through pages that KSM merges, how fast, and how surely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import median_interval
+from uffdlab.summaries import medians
+from uffdlab.transmission import Bits, Transmission, judge, mutual_information
+
+_KEY = ["contents", "use_zero_pages", "silent", "pages"]
+_MEASURED = ("error", "bit_s", "round_ms", "merged_ns", "private_ns")
+_READ = [*_KEY, "block", "sample", "round", "sent", "received", "wall_ns", "merged_ns", "private_ns"]
+
+
+def df_merges(data: Dataset) -> pd.DataFrame:
+    """Return one row per contents, ``use_zero_pages`` and control.
+
+    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``bit_s`` (corrected capacity by the time
+    that rounds took), ``round_ms``, and the medians ``merged_ns`` and ``private_ns`` of writes that calibrated. Besides:
+    ``children``, ``rounds`` and ``p`` of the one-sided test that bits agree beyond chance.
+    """
+    rows = []
+    for key, group in data.rows("merges", _READ).groupby(_KEY, sort=True):
+        samples = [_sample(one) for _, one in group.groupby(["block", "sample"])]
+        children = [child for _, child in group.groupby("block")]
+        row = dict(zip(_KEY, key, strict=True)) | {"children": len(children), "rounds": len(group)}
+        for name, values in (
+            ("error", [_error(child) for child in children]),
+            ("bit_s", [_bit_s(child) for child in children]),
+            ("round_ms", [float(child.wall_ns.median()) / 1e6 for child in children]),
+            ("merged_ns", [float(child.merged_ns.median()) for child in children]),
+            ("private_ns", [float(child.private_ns.median()) for child in children]),
+        ):
+            row |= medians.columns(name, median_interval(values))
+        rows.append(row | {"p": judge(samples).p})
+    measured = [f"{name}{end}" for name in _MEASURED for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p"])
+
+
+def _sample(rows: pd.DataFrame) -> Transmission:
+    pages = int(rows.pages.iloc[0])
+    ordered = rows.sort_values("round")
+    return Transmission({"lines": pages}, _bits(ordered.sent, pages), _bits(ordered.received, pages))
+
+
+def _bits(words: Any, pages: int) -> Bits:
+    return np.array([[int(str(word), 16) >> page & 1 for page in range(pages)] for word in words], dtype=bool)
+
+
+def _error(child: pd.DataFrame) -> float:
+    both = [_sample(one) for _, one in child.groupby("sample")]
+    return sum(int((one.sent != one.received).sum()) for one in both) / sum(one.sent.size for one in both)
+
+
+def _bit_s(child: pd.DataFrame) -> float:
+    """Return information per bit, times bits, by the time of the rounds."""
+    both = [_sample(one) for _, one in child.groupby("sample")]
+    counts = np.asarray([one.counts() for one in both]).sum(axis=0)
+    return mutual_information(counts.tolist()) * counts.sum() / (float(child.wall_ns.sum()) / 1e9)
