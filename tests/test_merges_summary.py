@@ -52,7 +52,7 @@ def test_what_passes_has_a_rate_by_the_time_of_its_rounds(tmp_path: Path) -> Non
     assert deaf["p"] == 1
     shown = tables.channel_merges(data).frame
     assert list(shown["sender"]) == ["sends", "silent"]
-    assert shown["what passes"].iloc[0].startswith("800 bit/s")
+    assert shown["what passes"].iloc[0].endswith(" to 799)")
     assert shown["what passes"].iloc[1] == "no channel detected"
 
 

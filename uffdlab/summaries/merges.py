@@ -21,9 +21,9 @@ _READ = [*_KEY, "block", "sample", "round", "sent", "received", "wall_ns", "merg
 def df_merges(data: Dataset) -> pd.DataFrame:
     """Return one row per contents, ``use_zero_pages`` and control.
 
-    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``bit_s`` (corrected capacity by the time
-    that rounds took), ``round_ms``, and the medians ``merged_ns`` and ``private_ns`` of writes that calibrated. Besides:
-    ``children``, ``rounds`` and ``p`` of the one-sided test that bits agree beyond chance.
+    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``bit_s`` (corrected capacity by the
+    time that rounds took), ``round_ms``, and the medians ``merged_ns`` and ``private_ns`` of writes that calibrated.
+    Besides: ``children``, ``rounds`` and ``p`` of the one-sided test that bits agree beyond chance.
     """
     rows = []
     for key, group in data.rows("merges", _READ).groupby(_KEY, sort=True):
@@ -62,4 +62,4 @@ def _bit_s(child: pd.DataFrame) -> float:
     """Return information per bit, times bits, by the time of the rounds."""
     both = [_sample(one) for _, one in child.groupby("sample")]
     counts = np.asarray([one.counts() for one in both]).sum(axis=0)
-    return mutual_information(counts.tolist()) * counts.sum() / (float(child.wall_ns.sum()) / 1e9)
+    return mutual_information(counts.tolist()) * float(counts.sum()) / (float(child.wall_ns.sum()) / 1e9)
