@@ -15,6 +15,7 @@ from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
+_HISTOGRAMS = ("latencies", "reveal_writes")  # tables too long to print: --json and --out have them
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
@@ -261,7 +262,7 @@ def _print_json(measured: Any) -> None:
 
 def _print_point(measured: Any) -> None:
     for name, rows in measured.rows.tables.items():
-        if rows and name != "outcomes" and "latencies" not in name:
+        if rows and name != "outcomes" and not name.endswith(_HISTOGRAMS):
             import pandas as pd
 
             frame = pd.DataFrame(rows).drop(columns="block")

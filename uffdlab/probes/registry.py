@@ -47,6 +47,7 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
         "ChannelSpec",
         {"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
     ),
+    "revealing": ("RevealingSpec", {"reveals": "FIELDS", "reveal_writes": "WRITE_FIELDS"}),
     "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
 
