@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 import random
 from collections import Counter
-from statistics import median
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import uffdlab_run
 
@@ -78,10 +78,19 @@ def test_every_page_is_written_once_and_counted_for_its_state(backing: str) -> N
 
 @live
 @BOTH
-def test_a_write_without_a_fault_is_faster_than_one_with(backing: str) -> None:
-    rows = _rows(backing=backing, pages=2000, repeats=3)["reveals"]
-    times = {state: median(row["median_ns"] for row in rows if row["state"] == state) for state in states_of(backing)}
-    assert min(times, key=lambda state: times[state]) == "private"
+def test_each_time_belongs_to_the_state_of_its_page(backing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = []
+
+    def page_as_time(_: Range, offsets: Sequence[int]) -> list[int]:
+        orders.append([offset // PAGE for offset in offsets])
+        return orders[-1]
+
+    monkeypatch.setattr(Range, "write_timed", page_as_time)
+    rows = _rows(backing=backing, pages=300, repeats=2, seed=9)["reveal_writes"]
+    assert [sorted(order) for order in orders] == [list(range(300))] * 2
+    assert orders[0] != orders[1]
+    dealt = deal(RevealingSpec(backing, 300), random.Random(9 * 1_000_003))
+    assert {row["ns"]: row["state"] for row in rows if row["sample"] == 0} == dict(enumerate(dealt))
 
 
 @live
@@ -103,6 +112,7 @@ def test_states_are_left_by_faults_as_their_entries_say(backing: str) -> None:
 @live
 @scans
 @BOTH
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**40), pages=st.integers(60, 1200))
 def test_what_is_dealt_is_what_the_kernel_shows(backing: str, seed: int, pages: int) -> None:
     spec = RevealingSpec(backing, pages)
@@ -199,6 +209,7 @@ def test_shmem_has_no_zeropage() -> None:
 
 
 @BOTH
+@settings(deadline=None, max_examples=30)
 @given(seed=st.integers(), pages=st.integers(60, 3000))
 def test_states_are_dealt_in_equal_shares_by_seed(backing: str, seed: int, pages: int) -> None:
     spec = RevealingSpec(backing, pages)
