@@ -15,7 +15,7 @@ from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
-_RAW = ("latencies", "merge_writes")  # tables that count single loads and stores: for a dataset, not for a screen
+_RAW = ("latencies", "slots", "bits", "_writes")  # too long to print: --json and --out have them
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states

@@ -48,6 +48,7 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
         {"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
     ),
     "merging": ("MergingSpec", {"merges": "FIELDS", "merge_writes": "WRITE_FIELDS"}),
+    "revealing": ("RevealingSpec", {"reveals": "FIELDS", "reveal_writes": "WRITE_FIELDS"}),
     "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
 

@@ -195,16 +195,9 @@ def _handled(spec: TrackingSpec, memory: Range, dirty: _Dirty) -> dict[str, Any]
         if events.deadline_hit or events.failed:
             raise UffdlabError(f"the event handler could not resolve every event (errno {events.last_errno})")
         each = spec.method == "events_each"
-        row["reprotect_ns"] = _protect_each(uffd.fd, memory, dirty) if each else uffd.protect(memory)
+        row["reprotect_ns"] = uffd.protect_each(memory, dirty.offsets) if each else uffd.protect(memory)
     row["events"] = events.wp
     return row | compare(dirty.by_page, raised.values())
-
-
-def _protect_each(fd: int, memory: Range, dirty: _Dirty) -> int:
-    ffi, lib = native.probe()
-    ns, page = ffi.new("uint64_t *"), memory.backing.page_bytes
-    check("UFFDIO_WRITEPROTECT", lib.ul_protect_list(fd, memory.address, dirty.offsets, dirty.count, page, ns))
-    return int(ns[0])
 
 
 def compare(written: bytes, reported: bytes) -> dict[str, int]:

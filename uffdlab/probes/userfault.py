@@ -274,6 +274,14 @@ class Userfault:
         )
         return int(ns[0])
 
+    def protect_each(self, memory: Range, offsets: Sequence[int]) -> int:
+        """One UFFDIO_WRITEPROTECT for the page at each offset (a list, or an array in C). Returns ns."""
+        ffi, lib = native.probe()
+        ns, page = ffi.new("uint64_t *"), memory.backing.page_bytes
+        result = lib.ul_protect_list(self.fd, memory.address, offsets, len(offsets), page, ns)
+        check("UFFDIO_WRITEPROTECT", result)
+        return int(ns[0])
+
     def unprotect_pieces(self, memory: Range, stride: int, piece: int) -> tuple[int, int]:
         """Un-protect ``piece`` bytes at every ``stride``, one ioctl each. Returns total ns and how many ioctls."""
         ffi, lib = native.probe()

@@ -24,6 +24,7 @@ from .points import (
     growth_with_size,
 )
 from .records import records
+from .reveals import df_reveals
 from .states import df_reported, df_states
 from .tracking import df_tracking
 from .work import df_work
@@ -49,6 +50,7 @@ __all__ = [
     "df_reported",
     "df_resolves",
     "df_restating_check",
+    "df_reveals",
     "df_samples",
     "df_states",
     "df_tails",

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""How well one write tells two states apart: judged where the threshold was not chosen."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import FACTS
+
+from uffdlab import datasets, summaries
+from uffdlab.datasets import Dataset
+from uffdlab.probes import revealing
+from uffdlab.summaries.reveals import Threshold, choose_threshold
+
+Child = dict[str, Sequence[int]]  # state → times of its writes
+
+
+def _campaign(out: Path, children: list[Child], *, cold: Child | None = None, backing: str = "anon") -> Dataset:
+    """Return a dataset of one warm sample per child; ``cold`` is a sample that each of them took before."""
+    rows, writes = [], []
+    for block, child in enumerate(children):
+        for sample, times in enumerate([cold, child] if cold else [child]):
+            key = {"block": block, "sample": sample}
+            for state, took in times.items():
+                ranked = sorted(took)
+                low, middle, high = (ranked[len(ranked) * tenths // 10] for tenths in (1, 5, 9))
+                row: dict[str, Any] = key | {"cold": bool(cold) and sample == 0, "backing": backing, "state": state}
+                rows.append(row | {"pages": len(took), "median_ns": middle, "low_ns": low, "high_ns": high})
+                writes += [key | {"state": state, "ns": ns, "writes": n} for ns, n in Counter(took).items()]
+    return _written(out, rows, writes)
+
+
+def _written(out: Path, rows: list[dict[str, Any]], writes: list[dict[str, Any]]) -> Dataset:
+    tables = [
+        datasets.Table("reveals", revealing.FIELDS, rows),
+        datasets.Table("reveal_writes", revealing.WRITE_FIELDS, writes),
+    ]
+    return datasets.write(out, id="made-up", title="made up for a test", tables=tables, provenance=FACTS)
+
+
+def _one(data: Dataset) -> dict[str, Any]:
+    (row,) = summaries.df_reveals(data).to_dict("records")
+    return {str(name): value for name, value in row.items()}
+
+
+# --- a threshold -----------------------------------------------------------------------------------------------------
+
+_TIMES = st.dictionaries(st.integers(1, 60), st.integers(1, 9), min_size=1, max_size=12)
+
+
+@given(_TIMES, _TIMES)
+def test_no_other_threshold_makes_fewer_errors(state: dict[int, int], other: dict[int, int]) -> None:
+    every = [Threshold(ns, slower).error(state, other) for ns in range(63) for slower in (False, True)]
+    assert choose_threshold(state, other).error(state, other) == pytest.approx(min(every))
+
+
+@given(_TIMES, _TIMES)
+def test_either_state_may_come_first(state: dict[int, int], other: dict[int, int]) -> None:
+    one, turned = choose_threshold(state, other), choose_threshold(other, state)
+    assert one.error(state, other) == pytest.approx(turned.error(other, state))
+    assert 0 <= one.error(state, other) <= 0.5
+
+
+@given(_TIMES, _TIMES, _TIMES)
+def test_states_that_do_not_differ_are_never_told_apart(
+    state: dict[int, int], other: dict[int, int], alike: dict[int, int]
+) -> None:
+    doubled = {ns: 2 * number for ns, number in alike.items()}
+    assert choose_threshold(state, other).error(alike, doubled) == pytest.approx(0.5)
+
+
+@given(_TIMES, st.integers(1, 1000), st.booleans())
+def test_states_that_never_meet_are_always_told_apart(state: dict[int, int], gap: int, turned: bool) -> None:
+    other = {ns + 60 + gap: number for ns, number in state.items()}
+    both = (other, state) if turned else (state, other)
+    at = choose_threshold(*both)
+    assert at.error(*both) == 0
+    assert at.other_slower is not turned
+    assert max(state) < at.ns <= min(other)
+
+
+def test_a_threshold_stands_in_the_middle_of_the_gap() -> None:
+    assert choose_threshold({200: 5, 210: 1}, {1600: 4, 900: 1}).ns == (211 + 900) // 2
+
+
+def test_a_state_counts_by_its_share_and_not_by_its_writes() -> None:
+    few, many = {100: 1, 300: 1}, {200: 1000}
+    assert choose_threshold(few, many).error(few, many) == 0.25
+
+
+@pytest.mark.parametrize(("state", "other"), [({}, {1: 1}), ({1: 1}, {}), ({1: 0}, {1: 1})])
+def test_a_threshold_needs_writes_of_both(state: dict[int, int], other: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match="needs writes of both states"):
+        choose_threshold(state, other)
+
+
+# --- over children ---------------------------------------------------------------------------------------------------
+
+
+def test_a_row_has_the_error_of_those_who_did_not_choose_and_both_times(tmp_path: Path) -> None:
+    children: list[Child] = [{"marker": [4000 + i, 4200 + i], "empty": [2600 + i, 2700 + i]} for i in range(14)]
+    row = _one(_campaign(tmp_path / "d", children))
+    assert (row["backing"], row["state"], row["other"]) == ("anon", "empty", "marker")
+    assert (row["error"], row["error_low"], row["error_high"], row["children"]) == (0, 0, 0, 7)
+    assert 2713 < row["threshold_ns"] <= 4000
+    assert (row["state_ns"], row["other_ns"]) == (2706.5, 4206.5)
+    assert row["other_ns_low"] < 4206.5 < row["other_ns_high"]
+
+
+def test_luck_where_it_was_chosen_is_not_reported(tmp_path: Path) -> None:
+    lucky: Child = {"empty": [100] * 10, "private": [200] * 10}
+    turned: Child = {"empty": [200] * 10, "private": [100] * 10}
+    alike: Child = {"empty": [100, 200] * 5, "private": [100, 200] * 5}
+    assert _one(_campaign(tmp_path / "alike", [lucky, alike] * 6))["error"] == 0.5
+    assert _one(_campaign(tmp_path / "turned", [lucky, turned] * 6))["error"] == 1
+
+
+def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    reported, flattered = [], []
+    for number in range(12):
+        children: list[Child] = [
+            {state: [rng.randrange(1000, 9000) for _ in range(30)] for state in ("empty", "marker")} for _ in range(2)
+        ]
+        reported.append(_one(_campaign(tmp_path / str(number), children))["error"])
+        state, other = (Counter(children[1][name]) for name in ("empty", "marker"))
+        flattered.append(choose_threshold(state, other).error(state, other))
+    assert mean(flattered) < 0.42
+    assert 0.45 < mean(reported) < 0.55
+
+
+def test_every_pair_of_a_backing_has_a_row_and_backings_do_not_mix(tmp_path: Path) -> None:
+    times: Child = {"empty": [5], "marker": [9], "private": [1]}
+    one = _campaign(tmp_path / "a", [times] * 8)
+    rows = one.table("reveals").to_dict("records")
+    more = [row | {"block": row["block"] + 100, "backing": "shmem"} for row in rows if row["state"] != "marker"]
+    writes = one.table("reveal_writes").to_dict("records")
+    other = [row | {"block": row["block"] + 100} for row in writes if row["state"] != "marker"]
+    frame = summaries.df_reveals(_written(tmp_path / "b", rows + more, writes + other))
+    assert list(frame[["backing", "state", "other"]].itertuples(index=False, name=None)) == [
+        ("anon", "empty", "marker"),
+        ("anon", "empty", "private"),
+        ("anon", "marker", "private"),
+        ("shmem", "empty", "private"),
+    ]
+    assert set(frame.children) == {4}
+
+
+def test_cold_samples_count_only_where_there_is_nothing_else(tmp_path: Path) -> None:
+    cold: Child = {"empty": [100], "marker": [100]}
+    warm: Child = {"empty": [20], "marker": [70]}
+    row = _one(_campaign(tmp_path / "d", [warm] * 4, cold=cold))
+    assert (row["error"], row["state_ns"], row["other_ns"]) == (0, 20, 70)
+    data = _campaign(tmp_path / "e", [cold] * 4)
+    rows = [row | {"cold": True} for row in data.table("reveals").to_dict("records")]
+    only = _written(tmp_path / "f", rows, data.table("reveal_writes").to_dict("records"))
+    assert (_one(only)["error"], _one(only)["state_ns"]) == (0.5, 100)
+
+
+def test_writes_of_a_sample_that_was_interrupted_are_left_out(tmp_path: Path) -> None:
+    data = _campaign(tmp_path / "d", [{"empty": [20], "marker": [70]}] * 4)
+    rows = data.table("reveals").to_dict("records")
+    writes = data.table("reveal_writes").to_dict("records")
+    torn = [{"block": 1, "sample": 1, "state": "empty", "ns": 5000, "writes": 900}]
+    with_torn = summaries.df_reveals(_written(tmp_path / "e", rows, writes + torn))
+    pd.testing.assert_frame_equal(with_torn, summaries.df_reveals(data))
+
+
+def test_one_child_chooses_and_nobody_judges(tmp_path: Path) -> None:
+    row = _one(_campaign(tmp_path / "d", [{"empty": [20], "marker": [70]}]))
+    assert row["children"] == 0
+    assert row["error"] != row["error"], "not a number"
+    assert (row["state_ns"], row["other_ns"]) == (20, 70)
+
+
+def test_no_samples_are_no_rows(tmp_path: Path) -> None:
+    frame = summaries.df_reveals(_written(tmp_path / "d", [], []))
+    assert frame.empty
+    assert {"backing", "state", "other", "error", "children"} <= set(frame.columns)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Samples of the probe *revealing*: how well the time of one write tells two states of its page apart.
+
+One threshold parts two states: a write that takes less is taken for the faster of them. Threshold and direction are
+chosen where half of the children have the fewest errors, and the others are judged by them. On the data it was chosen
+from, a threshold is always better than it deserves, even between two states that do not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import median_interval
+from uffdlab.summaries import medians
+from uffdlab.summaries.records import records
+
+Histogram = Mapping[int, int]  # ns → writes
+_REVEALS = ["block", "sample", "cold", "backing", "state", "median_ns"]
+_WRITES = ["block", "sample", "state", "ns", "writes"]
+_MEASURES = [f"{name}{end}" for name in ("error", "state_ns", "other_ns") for end in ("", "_low", "_high")]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where two states part: a write of less than ``ns`` is taken for the faster one."""
+
+    ns: int
+    other_slower: bool
+
+    def error(self, state: Histogram, other: Histogram) -> float:
+        """Return the mean of both error rates, from 0 to 1; 0.5 tells nothing."""
+        fast, slow = (state, other) if self.other_slower else (other, state)
+        return (1 - self._below(fast) + self._below(slow)) / 2
+
+    def _below(self, writes: Histogram) -> float:
+        return sum(number for ns, number in writes.items() if ns < self.ns) / sum(writes.values())
+
+
+def choose_threshold(state: Histogram, other: Histogram) -> Threshold:
+    """Return the threshold of the least mean error rate: the middle of the widest gap that has it.
+
+    Raises ValueError where a state was never written to.
+    """
+    if not sum(state.values()) or not sum(other.values()):
+        raise ValueError("a threshold needs writes of both states")
+    ns = np.array(sorted({*state, *other}), dtype=np.int64)
+    # Writes below each value and below none, times how many the other state has: shares in whole numbers.
+    below, other_below = (
+        np.concatenate([[0], np.cumsum([one.get(int(value), 0) for value in ns])]) * sum(reference.values())
+        for one, reference in ((state, other), (other, state))
+    )
+    apart = below - other_below
+    edges = np.concatenate([[ns[0] - 1], ns, [ns[-1] + 1]])
+    best = max(np.flatnonzero(abs(apart) == abs(apart).max()), key=lambda gap: edges[gap + 1] - edges[gap])
+    return Threshold(int(edges[best] + 1 + edges[best + 1]) // 2, bool(apart[best] > 0))
+
+
+@medians.once
+def df_reveals(data: Dataset) -> pd.DataFrame:
+    """Return one row per backing and pair of states (``state``, ``other``, by name), of the warm samples.
+
+    Columns: ``error`` of telling them apart by one write (mean of both error rates; 0.5 tells nothing) with ``_low``
+    and ``_high``, over the ``children`` that did not choose ``threshold_ns``: every other child chooses. ``state_ns``
+    and ``other_ns`` are median times of a write, over all children. With one child there is nobody to judge and no
+    error. Where a backing has cold samples only, those are taken.
+    """
+    samples = data.rows("reveals", _REVEALS)
+    writes = data.rows("reveal_writes", _WRITES)
+    rows: list[dict[str, Any]] = []
+    for backing, group in samples.groupby("backing", sort=True):
+        warm = group[~group.cold.astype(bool)] if not group.cold.all() else group
+        # A sample without its row was interrupted: its writes are not whole.
+        kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
+        by_state = _histograms(kept)
+        times = {str(state): medians.estimate(one, "median_ns") for state, one in warm.groupby("state")}
+        for state, other in combinations(sorted(by_state), 2):
+            row = {"backing": backing, "state": state, "other": other} | _told_apart(by_state[state], by_state[other])
+            row |= medians.columns("state_ns", times[state]) | medians.columns("other_ns", times[other])
+            rows.append(row)
+    whole = pd.DataFrame(rows, columns=["backing", "state", "other", "children", "threshold_ns", *_MEASURES])
+    return whole.astype(dict.fromkeys(_MEASURES, "float64"))
+
+
+def _histograms(writes: pd.DataFrame) -> dict[str, dict[int, dict[int, int]]]:
+    """Return writes by state, child and time."""
+    found: dict[str, dict[int, dict[int, int]]] = {}
+    counted = writes.groupby(["state", "block", "ns"])[["writes"]].sum().reset_index()
+    for one in records(counted):
+        found.setdefault(str(one.state), {}).setdefault(int(one.block), {})[int(one.ns)] = int(one.writes)
+    return found
+
+
+def _told_apart(state: Mapping[int, Histogram], other: Mapping[int, Histogram]) -> dict[str, Any]:
+    blocks = sorted(state.keys() & other.keys())
+    choosing, reporting = blocks[::2], blocks[1::2]
+    if not choosing:
+        return {"children": 0, "threshold_ns": None}
+    at = choose_threshold(*(reduce(_added, (one[block] for block in choosing)) for one in (state, other)))
+    errors = [at.error(state[block], other[block]) for block in reporting]
+    found = medians.columns("error", median_interval(errors) if errors else None)
+    return {"children": len(errors), "threshold_ns": at.ns} | found
+
+
+def _added(one: Histogram, more: Histogram) -> Histogram:
+    return {ns: one.get(ns, 0) + more.get(ns, 0) for ns in {*one, *more}}
