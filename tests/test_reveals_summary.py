@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import FACTS
 
-from uffdlab import datasets, summaries
+from uffdlab import datasets, figures, summaries, tables
 from uffdlab.datasets import Dataset
 from uffdlab.probes import revealing
 from uffdlab.summaries.reveals import Threshold, choose_threshold
@@ -186,3 +186,24 @@ def test_no_samples_are_no_rows(tmp_path: Path) -> None:
     frame = summaries.df_reveals(_written(tmp_path / "d", [], []))
     assert frame.empty
     assert {"backing", "state", "other", "error", "children"} <= set(frame.columns)
+
+
+# --- as drawn --------------------------------------------------------------------------------------------------------
+
+
+def test_two_states_are_drawn_over_one_another_with_their_error(tmp_path: Path) -> None:
+    data = _campaign(tmp_path / "d", [{"zeropage": [3000, 3000, 9000, 3000], "private": [200] * 4}] * 14)
+    figure = figures.plot_reveals(data, "zeropage", "private")
+    fast, slow = figure.data[1], figure.data[0]
+    assert [share for share in fast.y if share] == [100]
+    assert [share for share in slow.y if share] == [75, 25]
+    assert "in 0.0% of cases" in figure.layout.meta["caption"]
+    shown = tables.write_reveals(data).frame
+    assert shown.loc["zeropage", "private"] == "0.0% (0.0% to 0.0%)"
+    assert shown.loc["private", "private"] == "–"
+    assert shown.loc["private", "median write"] == "200 ns"
+
+
+def test_states_that_were_not_written_to_are_said(tmp_path: Path) -> None:
+    figure = figures.plot_reveals(_written(tmp_path / "d", [], []))
+    assert "holds no single writes" in figure.layout.annotations[0].text

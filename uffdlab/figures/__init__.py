@@ -16,6 +16,7 @@ from .occupancy import plot_occupancy
 from .populated import plot_populated
 from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
 from .published import plot_published
+from .reveals import STATES, plot_reveals
 from .skip import plot_skip, shares_written
 from .tracking import plot_tracking
 
@@ -24,6 +25,7 @@ __all__ = [
     "MEMORIES",
     "MOMENTS",
     "PLACEMENTS",
+    "STATES",
     "plot_atomicity",
     "plot_capacity",
     "plot_channel_loads",
@@ -38,6 +40,7 @@ __all__ = [
     "plot_published",
     "plot_regimes",
     "plot_resolve",
+    "plot_reveals",
     "plot_skip",
     "plot_spreading",
     "plot_stop_time",

@@ -45,6 +45,7 @@ PAGE = 4 * KIB
 # All pages of both ends in one go, and a short sleep: a scan then takes a few milliseconds.
 PACE = {"ksm_pages_to_scan": "4000", "ksm_sleep_millisecs": "2"}
 SCANS = 3  # the one under way, one that sees the contents, and one that finds them as they were and merges
+WRITTEN_ROUNDS = 4  # of each sample: their writes are kept one by one
 SCAN_S = 10.0  # for all of them
 _OWN = 32  # of the receiver's pages whose state it knows: so many merged, so many private; even, as pairs merge
 
@@ -121,7 +122,7 @@ WRITE_FIELDS: list[dict[str, Any]] = [
 
 
 def run(spec: MergingSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield, for each round of each sample, rows of ``merge_writes``, then its row of ``merges``."""
+    """Yield, for each round of each sample, its row of ``merges``; before it, of a few, their ``merge_writes``."""
     for index in range(spec.repeats):
         seed = (spec.seed * 1_000_003 + index) % 2**63
         for table, row in _sample(spec, seed):
@@ -137,7 +138,8 @@ def _sample(spec: MergingSpec, seed: int) -> Iterator[tuple[str, dict[str, Any]]
         by_bit: dict[str, list[int]] = {"sent 1": [], "sent 0": []}
         for page, took in enumerate(got.carrying):
             by_bit["sent 1" if sent >> page & 1 else "sent 0"].append(took)
-        for kind, writes in {"merged": got.merged, "private": got.private, **by_bit}.items():
+        kinds = {"merged": got.merged, "private": got.private, **by_bit} if number < WRITTEN_ROUNDS else {}
+        for kind, writes in kinds.items():
             for took, times in sorted(Counter(writes).items()):
                 yield "merge_writes", {"round": number, "kind": kind, "ns": took, "writes": times}
         yield "merges", {"round": number} | _summed(spec, sent, got)

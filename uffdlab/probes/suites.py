@@ -21,12 +21,14 @@ from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
+from uffdlab.probes.merging import MergingSpec
 from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
 from uffdlab.probes.occupancy import NAMES as OCCUPIED
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.registry import PROBES
 from uffdlab.probes.resolve import ResolveSpec
+from uffdlab.probes.revealing import RevealingSpec
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
@@ -286,6 +288,13 @@ _SWEPT = tuple(
     if slot_ns != one.slot_ns
 )
 
+_MERGED = tuple(
+    MergingSpec(contents, use_zero_pages, pages, rounds=40, silent=silent)
+    for contents, pages in (("agreed", 64), ("zeros", 1))
+    for use_zero_pages in (False, True)
+    for silent in (False, True)
+)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -387,7 +396,11 @@ SUITES: dict[str, Suite] = {
             "channel",
             "what two processes of its own tell each other through shared zeropages, with controls; wants "
             "--allow-host-changes",
-            (Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),),
+            (
+                Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
+                Work("revealing", tuple(RevealingSpec(b, 2048, repeats=2) for b in ("anon", "shmem")), _CHANNEL_ROUNDS),
+                Work("merging", _MERGED, rounds=_ROUNDS),
+            ),
             settings={"hugetlb_2048": "2"},
         ),
     )

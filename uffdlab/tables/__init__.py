@@ -3,7 +3,14 @@
 
 from __future__ import annotations
 
-from .channel import channel_controls, channel_merges, channel_noise, channel_points, channel_published
+from .channel import (
+    channel_controls,
+    channel_merges,
+    channel_noise,
+    channel_points,
+    channel_published,
+    write_reveals,
+)
 from .memory import (
     accounts,
     after_discards,
@@ -37,4 +44,5 @@ __all__ = [
     "validation",
     "with_tables",
     "without_huge_zeropage",
+    "write_reveals",
 ]

@@ -91,6 +91,23 @@ def channel_controls(data: Dataset) -> Table:
     return Table(found.sort_values("control", kind="stable"), index=False)
 
 
+def write_reveals(data: Dataset) -> Table:
+    """Return how often one write to anonymous memory is taken for one to another state, each pair of states a cell.
+
+    The threshold is chosen by one half of the children and judged by the other.
+    """
+    frame = summaries.df_reveals(data)
+    frame = frame[(frame.backing == "anon") & frame.error.notna()]
+    if frame.empty:
+        return Table(pd.DataFrame([{"state": "not measured"}]), index=False)
+    both = pd.concat([frame, frame.rename(columns={"state": "other", "other": "state", "state_ns": "other_ns",
+                                                   "other_ns": "state_ns"})])  # fmt: skip
+    cells = both.assign(cell=[_percent(one, "error") for one in both.to_dict("records")])
+    wide = cells.pivot_table(index="state", columns="other", values="cell", aggfunc="first").fillna("–")
+    wide.insert(0, "median write", both.groupby("state").state_ns.first().map(format_ns))
+    return Table(wide.rename_axis(columns=None, index="one write finds"))
+
+
 def channel_merges(data: Dataset) -> Table:
     """Return what passes through pages that KSM merges, by their contents and ``use_zero_pages``, with its controls."""
     rows = []
