@@ -15,12 +15,15 @@ from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
+_NOT_PRINTED = ("outcomes", "message_bits")
+_HEXADECIMAL = {"messages": ("sent", "received")}  # columns of texts
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
   uffdlab measure --out build/mine --resume     (after Ctrl-C, or worse)
   uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
-  uffdlab measure semantics --backing shmem --features none"""
+  uffdlab measure semantics --backing shmem --features none
+  uffdlab measure message --text 'Hello, page.' --repeats 1"""
 
 _POINT_OPTIONS = {
     "backing": "kind of memory (default: anon)",
@@ -30,6 +33,7 @@ _POINT_OPTIONS = {
     "repeats": "samples, the first one cold (default: 9)",
     "features": "semantics: feature set (default: none)",
     "content": "semantics: empty, read or written (default: empty)",
+    "text": "message: what is sent",
 }
 
 
@@ -261,9 +265,16 @@ def _print_json(measured: Any) -> None:
 
 def _print_point(measured: Any) -> None:
     for name, rows in measured.rows.tables.items():
-        if rows and name != "outcomes" and "latencies" not in name:
+        if rows and name not in _NOT_PRINTED and "latencies" not in name:
             import pandas as pd
 
             frame = pd.DataFrame(rows).drop(columns="block")
+            for column in _HEXADECIMAL.get(name, ()):
+                frame[column] = [None if text is None else _quoted(text) for text in frame[column]]
             wide = len(rows) > _MANY_COLUMNS
             print(frame.to_string(index=False) if wide else frame.T.to_string(header=False))
+
+
+def _quoted(text: str) -> str:
+    """Return a text that is kept as UTF-8 in hexadecimal, on one line and without what a terminal would obey."""
+    return repr(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"))

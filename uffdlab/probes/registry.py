@@ -47,6 +47,7 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
         "ChannelSpec",
         {"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
     ),
+    "message": ("MessageSpec", {"messages": "FIELDS", "message_bits": "BIT_FIELDS"}),
     "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
 
