@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import random
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, exp, log, prod, sqrt
@@ -39,9 +41,8 @@ _DEVIATIONS = 7  # of a sum of coin flips: what chance reaches once in 10¹² pl
 _PREAMBLE_SEED, _MASK_SEED = 0x5EED, 0x3A5C
 
 Found = tuple[int, int]  # number of a frame, slot where it begins
-Votes = list[float]  # by bit: the logarithm of how much likelier a 1 is than a 0
 _GIVEN_UP = (1.0, 0.5, 0.25, 0.1)  # bytes that are likelier wrong than this, one choice after the other
-_KEPT_PARITY = 6  # of which a guess at what was given up has to be right
+_KEPT_PARITY = 16  # what is given up must not leave so little that any bytes would do
 _ROUNDS = 4  # of learning what is lost and what lines show: each depends on the other
 
 
@@ -77,8 +78,10 @@ class Code:
         """Return the words of a message. Raises UffdlabError where it is none."""
         if not 1 <= len(text) <= MOST_BYTES:
             raise UffdlabError(f"a text of {len(text)} bytes is no message: it has 1 to {MOST_BYTES}")
+        import reedsolo
+
         length = len(text).to_bytes(_LENGTH_BYTES, "big")
-        parts = (_length_codec().encode(length), _coded(length + text + checksum(length + text)))
+        parts = (reedsolo.RSCodec(_LENGTH_PARITY).encode(length), _coded(length + text + checksum(length + text)))
         words = [word for part in parts for word in self._packed(bytes(part))]
         masked = [word ^ mask for word, mask in zip(words, _masks(self.lines, len(words)), strict=True)]
         return [
@@ -191,36 +194,42 @@ class _Ear:
     def __init__(self, code: Code, words: Sequence[int], late: Sequence[int], frames: Sequence[Found]) -> None:
         self._code, self._words, self._frames = code, words, frames
         self._late = [bool(one) for one in late] or [False] * len(words)
-        self._heard: dict[tuple[int, int], Votes] = {}
+        self._heard: dict[tuple[int, int], array[float]] = {}
         self._learn()
 
     def length(self, some: Sequence[Found]) -> int | None:
         """Return how many bytes of text these frames announce together; None where they are not to be understood."""
         import reedsolo
 
+        votes = self._votes(some, 0, _LENGTH_BYTES + _LENGTH_PARITY, range(_LENGTH_BYTES + _LENGTH_PARITY))
         try:
-            length, _ = _decided(_length_codec(), self._votes(some, 0, _LENGTH_BYTES + _LENGTH_PARITY))
+            return int.from_bytes(_decided(reedsolo.RSCodec(_LENGTH_PARITY), votes)[0], "big") or None
         except reedsolo.ReedSolomonError:
             return None
-        return int.from_bytes(length, "big") or None
 
     def text(self, text_bytes: int) -> Received:
-        """Return what the frames say together, or else without one of them, or else one of them alone."""
+        """Return what the frames say: of each block what all say together, or else some of them."""
+        end, repaired, body = _LENGTH_BYTES + text_bytes, 0, b""
+        number, _ = _blocks(text_bytes)
+        for block in range(number):
+            decided = self._block(text_bytes, range(block, _coded_bytes(text_bytes), number))
+            if decided is None:
+                return Received(NOT_DECODABLE)
+            body, repaired = body + decided[0], repaired + decided[1]
+        announced = int.from_bytes(body[:_LENGTH_BYTES], "big")
+        if announced != text_bytes or body[end : end + _CHECKSUM_BYTES] != checksum(body[:end]):
+            return Received(CHECKSUM)
+        return Received(ARRIVED, body[_LENGTH_BYTES:end], repaired)
+
+    def _block(self, text_bytes: int, places: Sequence[int]) -> tuple[bytes, int] | None:
+        """Return the data of the block whose bytes are at these places, and how many were repaired."""
         import reedsolo
 
-        outcome, end, number = NOT_DECODABLE, _LENGTH_BYTES + text_bytes, _blocks(text_bytes)[0]
         for some in _choices(self._frames):
-            votes = self._votes(some, self._code.length_slots, _coded_bytes(text_bytes))
-            try:
-                blocks = [_decided(_codec(), votes[block::number]) for block in range(number)]
-            except reedsolo.ReedSolomonError:
-                continue
-            body = b"".join(data for data, _ in blocks)
-            announced = int.from_bytes(body[:_LENGTH_BYTES], "big")
-            if announced == text_bytes and body[end : end + _CHECKSUM_BYTES] == checksum(body[:end]):
-                return Received(ARRIVED, body[_LENGTH_BYTES:end], sum(repaired for _, repaired in blocks))
-            outcome = CHECKSUM
-        return Received(outcome)
+            votes = self._votes(some, self._code.length_slots, _coded_bytes(text_bytes), places)
+            with suppress(reedsolo.ReedSolomonError):
+                return _decided(reedsolo.RSCodec(_PARITY), votes)
+        return None
 
     def _learn(self) -> None:
         """Find what lines show and how many slots are lost, by the preambles: what was sent there is known.
@@ -256,27 +265,28 @@ class _Ear:
             ]
         self._fullness = [[log((zero[bit] + one[bit]) / 2 / zero[bit]) for bit in (0, 1)] for zero, one in shows]
 
-    def _votes(self, some: Sequence[Found], first: int, coded_bytes: int) -> list[Votes]:
-        """Return the votes of these frames on the bits of each byte, from the ``first`` slot after the preamble."""
+    def _votes(self, some: Sequence[Found], first: int, coded_bytes: int, places: Sequence[int]) -> list[list[float]]:
+        """Return for each bit of these bytes by how much, as a logarithm, a 1 is likelier than a 0 by these frames."""
         slots, after = self._code.words_of(coded_bytes), self._code.preamble_slots + first
         whole = [(copy, begin + after) for copy, begin in some if begin + after + slots <= len(self._words)]
         every = [self._vote(copy, begin, first, slots) for copy, begin in whole]
-        summed = [sum(votes) for votes in zip(*every, strict=True)] or [0.0] * (8 * coded_bytes)
-        return [summed[8 * at : 8 * at + 8] for at in range(coded_bytes)]
+        if not every:
+            return [[0.0] * 8 for _ in places]
+        return [[sum(bits) for bits in zip(*(one[8 * at : 8 * at + 8] for one in every), strict=True)] for at in places]
 
-    def _vote(self, copy: int, begin: int, first: int, slots: int) -> Votes:
-        """Return the votes of one frame; they are kept, since several choices of frames ask for them."""
+    def _vote(self, copy: int, begin: int, first: int, slots: int) -> array[float]:
+        """Return the votes of one frame from the ``first`` slot after its preamble; kept, to be asked for again."""
         if (copy, first) not in self._heard:
             lines, turn = self._code.lines, self._code.turn(copy)
             carriers = [(line + turn) % lines for line in range(lines)]
-            votes: Votes = []
+            votes = array("f")
             for slot, mask in enumerate(_masks(lines, first + slots)[first:], begin):
                 word, odds = self._words[slot], self._odds[self._late[slot]]
                 there = _share(odds + sum(full[word >> line & 1] for line, full in enumerate(self._fullness)))
-                votes += [
+                votes.extend(
                     (-there if mask >> line & 1 else there) * self._weights[carrier][word >> carrier & 1]
                     for line, carrier in enumerate(carriers)
-                ]
+                )
             self._heard[copy, first] = votes
         return self._heard[copy, first]
 
@@ -295,7 +305,7 @@ def _share(odds: float) -> float:
     return 1 / (1 + exp(-max(-50.0, min(50.0, odds))))
 
 
-def _decided(codec: Any, votes: Sequence[Votes]) -> tuple[bytes, int]:
+def _decided(codec: Any, votes: Sequence[Sequence[float]]) -> tuple[bytes, int]:
     """Return the data of a block, and how many of its bytes were repaired.
 
     The least certain bytes are given up where the others do not suffice: a place that is known to be wrong costs the
@@ -321,18 +331,6 @@ def checksum(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
 
 
-def _length_codec() -> Any:
-    import reedsolo
-
-    return reedsolo.RSCodec(_LENGTH_PARITY)
-
-
-def _codec() -> Any:
-    import reedsolo
-
-    return reedsolo.RSCodec(_PARITY)
-
-
 def _blocks(text_bytes: int) -> tuple[int, int]:
     """Return how many blocks a body takes, and how many bytes of it each holds: all the same."""
     body = _LENGTH_BYTES + text_bytes + _CHECKSUM_BYTES
@@ -348,7 +346,9 @@ def _coded_bytes(text_bytes: int) -> int:
 def _coded(body: bytes) -> bytes:
     """Return the blocks of a body, the first byte of each, then the second, and so on: a burst is shared by all."""
     number, each = _blocks(len(body) - _LENGTH_BYTES - _CHECKSUM_BYTES)
-    codec, padded = _codec(), body.ljust(number * each, b"\0")
+    import reedsolo
+
+    codec, padded = reedsolo.RSCodec(_PARITY), body.ljust(number * each, b"\0")
     blocks = [codec.encode(padded[at : at + each]) for at in range(0, len(padded), each)]
     return bytes(one for row in zip(*blocks, strict=True) for one in row)
 
