@@ -22,8 +22,7 @@ _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --only semantics --out build/states
   uffdlab measure --out build/mine --resume     (after Ctrl-C, or worse)
   uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
-  uffdlab measure semantics --backing shmem --features none
-  uffdlab measure message --text 'Hello, page.' --repeats 1"""
+  uffdlab measure semantics --backing shmem --features none"""
 
 _POINT_OPTIONS = {
     "backing": "kind of memory (default: anon)",

@@ -5,8 +5,9 @@ Scope: both ends are children of this probe, started for one sample and gone aft
 probe was given. There is no other target, and nothing here can be aimed at one.
 
 One sample is one sender and one receiver (``wire``), and one message (``framing``). The sender is idle for as many
-slots as its seed draws, sends, and is idle again. The receiver knows neither when it begins nor how long it is. The
-text arrives byte for byte or is lost, and then the row says why. ``silent`` is the control: the sender loads nothing.
+slots as its seed draws, sends, and is idle again. The receiver is told how long to listen, and its decoder makes no use
+of that: neither when the message begins nor how long it is. The text arrives byte for byte or is lost, and then the row
+says why. ``silent`` is the control: the sender loads nothing.
 """
 
 from __future__ import annotations
