@@ -16,6 +16,7 @@ from uffdlab.errors import UffdlabError
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
 _RAW = ("latencies", "slots", "bits", "_writes")  # too long to print: --json and --out have them
+_HEXADECIMAL = {"messages": ("sent", "received")}  # columns of texts
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
@@ -31,6 +32,7 @@ _POINT_OPTIONS = {
     "repeats": "samples, the first one cold (default: 9)",
     "features": "semantics: feature set (default: none)",
     "content": "semantics: empty, read or written (default: empty)",
+    "text": "message: what is sent",
 }
 
 
@@ -266,5 +268,12 @@ def _print_point(measured: Any) -> None:
             import pandas as pd
 
             frame = pd.DataFrame(rows).drop(columns="block")
+            for column in _HEXADECIMAL.get(name, ()):
+                frame[column] = [None if text is None else _quoted(text) for text in frame[column]]
             wide = len(rows) > _MANY_COLUMNS
             print(frame.to_string(index=False) if wide else frame.T.to_string(header=False))
+
+
+def _quoted(text: str) -> str:
+    """Return a text that is kept as UTF-8 in hexadecimal, on one line and without what a terminal would obey."""
+    return repr(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"))

@@ -49,6 +49,7 @@ _MODULES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "merging": ("MergingSpec", {"merges": "FIELDS", "merge_writes": "WRITE_FIELDS"}),
     "revealing": ("RevealingSpec", {"reveals": "FIELDS", "reveal_writes": "WRITE_FIELDS"}),
+    "message": ("MessageSpec", {"messages": "FIELDS", "message_bits": "BIT_FIELDS"}),
     "occupancy": ("OccupancySpec", {"occupancy": "FIELDS"}),
 }
 

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""A text through flush+reload between two processes of our own: it arrives whole, or the row says why it is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import sentence, uffdlab_run
+from test_channel import live
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes import message, wire
+from uffdlab.probes.framing import ARRIVED, NO_PREAMBLE
+from uffdlab.probes.message import BIT_FIELDS, FIELDS, MOST_IDLE, SENDER_ENDED, MessageSpec
+from uffdlab.probes.pair import Ends
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def _rows(spec: MessageSpec) -> Rows:
+    found: Rows = {"messages": [], "message_bits": []}
+    for table, row in message.run(spec):
+        found[table].append(row)
+    return found
+
+
+# --- two real processes ----------------------------------------------------------------------------------------------
+
+
+@live
+def test_a_message_arrives_through_the_zeropage_on_one_cpu() -> None:
+    spec = MessageSpec(text="Grüße: both read it.", slot_ns=60_000, copies=9, repeats=3, seed=2)
+    rows = _rows(spec)["messages"]
+    assert {row["sent"] for row in rows} == {spec.sent.hex()}
+    assert {row["received"] for row in rows} <= {spec.sent.hex(), None}
+    assert ARRIVED in {row["outcome"] for row in rows}
+
+
+@live
+@pytest.mark.parametrize("control", [{"silent": True}, {"memory": "private"}, {"memory": "shmem"}])
+def test_nothing_arrives_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
+    (row,) = _rows(MessageSpec(seed=7, **control))["messages"]
+    assert (row["outcome"], row["received"], row["preambles"]) == (NO_PREAMBLE, None, 0)
+    assert "no preamble" in row["reason"]
+
+
+@live
+def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
+    spec = MessageSpec(lines=6, copies=2, repeats=2, seed=3)
+    found = _rows(spec)
+    assert [row["sample"] for row in found["messages"]] == [0, 1]
+    assert [row["cold"] for row in found["messages"]] == [True, False]
+    assert {row["sample"] for row in found["message_bits"]} == {0}
+    for rows, fields in ((found["messages"], FIELDS), (found["message_bits"], BIT_FIELDS)):
+        assert all({"block", *row} == {field["name"] for field in fields} for row in rows)
+    first, second = found["messages"]
+    assert first["slots"] == first["message_slots"] + MOST_IDLE == spec.point.slots
+    assert first["bits_on_wire"] == 6 * first["slots"]
+    assert first["idle_slots"] != second["idle_slots"]
+    sent, received = (
+        [
+            int(text[at : at + 3], 16)
+            for row in found["message_bits"]
+            for text in (row[name],)
+            for at in range(0, len(text), 3)
+        ]
+        for name in ("sent", "received")
+    )
+    assert len(sent) == len(received) == first["slots"]
+    assert sent == [0] * first["idle_slots"] + spec.code.encode(spec.sent) + [0] * (MOST_IDLE - first["idle_slots"])
+    both = list(zip(sent, received, strict=True))
+    assert sum(word.bit_count() for word in sent) == first["ones"]
+    assert sum((out & ~back).bit_count() for out, back in both) == first["missed"]
+    assert sum((back & ~out).bit_count() for out, back in both) == first["invented"]
+
+
+def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
+    ends.tell(b"r")
+    ends.told(24)
+    os.kill(os.getpid(), 9)
+    return True
+
+
+@live
+def test_a_message_whose_sender_ends_is_lost_and_the_next_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_send", _dies_amid_its_message)
+    found = _rows(MessageSpec(repeats=2))
+    assert [row["outcome"] for row in found["messages"]] == [SENDER_ENDED] * 2
+    assert {row["reason"] for row in found["messages"]} == {"the sender ended before its message was through"}
+    unknown = ("received", "preambles", "corrected_bytes", "late_sent", "late_received", "missed", "invented")
+    assert {row[name] for row in found["messages"] for name in unknown} == {None}
+    assert found["message_bits"] == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+class _Wire:
+    """A wire that changes nothing, and remembers the words of each sample."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[int]] = []
+
+    def __call__(self, point: wire.Point, _: int, words: list[int]) -> wire.Got:
+        self.sent.append(words)
+        return wire.Got(words, [], [0] * point.slots, [1], [2], 2, 1, 1, 0)
+
+
+@pytest.mark.parametrize("text", ["a", "Grüße 🐧\n\0\x1b[31m", "8" * 700])
+def test_a_perfect_wire_delivers_any_text_wherever_it_begins(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    perfect = _Wire()
+    monkeypatch.setattr(message, "transmit", perfect)
+    monkeypatch.setattr(message, "check_supported", lambda: None)
+    rows = _rows(MessageSpec(text=text, repeats=4))["messages"]
+    assert [bytes.fromhex(row["received"]).decode("utf-8") for row in rows] == [text] * 4
+    assert {(row["outcome"], row["reason"], row["missed"], row["invented"]) for row in rows} == {(ARRIVED, None, 0, 0)}
+    assert len({row["idle_slots"] for row in rows}) > 1
+    assert len({len(words) for words in perfect.sent}) == 1, "how long it takes does not tell where it begins"
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
+        ({"placement": "far"}, "choose one of same, cross"),
+        ({"lines": 9}, "room for 1 to 8"),
+        ({"slot_ns": 10}, "from 1 µs to 100 ms"),
+        ({"copies": 0}, "copies is 0: a message is sent 1 to 15 times"),
+        ({"text": ""}, "text is empty"),
+        ({"text": "\udcff"}, "is not Unicode"),
+        ({"text": "é" * 40_000}, "text has 80000 bytes in UTF-8, and 65535 fit"),
+        ({"slot_ns": 100_000_000}, "text has 46 bytes in UTF-8, and 0 fit"),
+        ({"repeats": 0}, "at least one sample"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UffdlabError, match=said):
+        MessageSpec(**wrong)
+
+
+@pytest.mark.parametrize("where", [{"slot_ns": 10_000_000}, {"memory": "markers_unread", "slot_ns": 200_000}])
+def test_a_text_fits_up_to_the_length_that_the_refusal_names(where: dict[str, Any]) -> None:
+    with pytest.raises(UffdlabError, match=r"and [1-9][0-9]* fit") as caught:
+        MessageSpec(text="x" * 65536, **where)
+    most = int(str(caught.value).split(" fit:")[0].rsplit(" ", 1)[1])
+    assert 0 < most < 65535
+    assert MessageSpec(text="x" * most, **where).needs()
+    with pytest.raises(UffdlabError, match=f"text has {most + 1} bytes in UTF-8, and {most} fit"):
+        MessageSpec(text="x" * (most + 1), **where)
+
+
+def test_two_cpus_are_needed_only_where_two_are_used() -> None:
+    assert [MessageSpec(placement=one).needs().cpus for one in wire.PLACEMENTS] == [1, 2]
+    assert MessageSpec(memory="huge_zeropage").needs().thp
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@live
+def test_the_command_sends_the_text_it_is_given(tmp_path: Path) -> None:
+    point = ("measure", "message", "--text", "päge\x1b[2J", "--set", "silent=true", "--repeats", "1")
+    shown = uffdlab_run(*point, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert repr("päge\x1b[2J") in shown.stdout, "and a terminal does not obey it"
+    (row,) = json.loads(uffdlab_run(*point, "--json", cwd=tmp_path).stdout)["messages"]
+    assert (row["sent"], row["outcome"]) == ("päge\x1b[2J".encode().hex(), NO_PREAMBLE)
+
+
+def test_the_command_refuses_an_empty_text(tmp_path: Path) -> None:
+    assert "text is empty" in sentence(uffdlab_run("measure", "message", "--text", "", cwd=tmp_path))
