@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from .accounts import MOMENTS, plot_equality, plot_resolve, plot_zeropages
 from .atomicity import plot_atomicity
-from .channel import MEMORIES, PLACEMENTS, plot_capacity, plot_channel_loads, plot_designs, plot_regimes
+from .channel import (
+    MEMORIES,
+    PLACEMENTS,
+    SHOWN,
+    WIRES,
+    plot_capacity,
+    plot_channel_loads,
+    plot_designs,
+    plot_regimes,
+)
 from .guest import plot_guest
 from .later import APART, plot_latencies, plot_later_faults, plot_threads
+from .messages import plot_message
 from .occupancy import plot_occupancy
 from .populated import plot_populated
 from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
@@ -25,7 +35,9 @@ __all__ = [
     "MEMORIES",
     "MOMENTS",
     "PLACEMENTS",
+    "SHOWN",
     "STATES",
+    "WIRES",
     "plot_atomicity",
     "plot_capacity",
     "plot_channel_loads",
@@ -35,6 +47,7 @@ __all__ = [
     "plot_guest",
     "plot_latencies",
     "plot_later_faults",
+    "plot_message",
     "plot_occupancy",
     "plot_populated",
     "plot_published",

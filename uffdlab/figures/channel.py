@@ -31,6 +31,7 @@ _WIRES = {
     "huge_zeropage": (style.VERMILLION, "square", "huge zeropage"),
 }
 _ENDS = {"same": (style.BLUE, "circle", "one CPU", 0.17), "cross": (style.ORANGE, "square", "two CPUs", -0.17)}
+WIRES = {label: memory for memory, (_, _, label) in _WIRES.items()}
 _KINDS = {
     "loaded before": (style.GREY, "dot", "calibrating: loaded before"),
     "flushed before": (style.GREY, "dash", "calibrating: flushed before"),
@@ -125,7 +126,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all
     what = "Medians over children" + ("" if column == "kbit_s" else " of those samples in which bits passed at all")
     caption = f"{what}. Dotted: what one flush and reload per bit would allow. Rings: registered before the run."
     style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
-    ticks = [10, 15, 20, 30, 40, 60, 100]
+    ticks = [6, 8, 10, 15, 20, 30, 40, 60, 100]
     figure.update_xaxes(type="log", title_text="length of a slot (µs)", tickvals=ticks, ticktext=list(map(str, ticks)))
     figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
     if not figure.data:

@@ -24,7 +24,7 @@ UL_RAW static inline uint32_t timed_load(uint64_t addr)
 	uint64_t took;
 	char value;
 
-	__asm__ volatile("mfence; lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
 	__asm__ volatile("lfence; movb (%1), %0; lfence" : "=q"(value) : "r"(addr) : "memory");
 	__asm__ volatile("rdtsc; lfence" : "=a"(low_after), "=d"(high_after) : : "memory");
 	took = (((uint64_t)high_after << 32) | low_after) - (((uint64_t)high << 32) | low);
@@ -136,43 +136,52 @@ int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, 
 	return 0;
 }
 
+/* All lines are loaded before any is flushed: flushes overlap, and no load waits for one. */
 UL_RAW static inline void reload(struct ul_channel *c, uint16_t *cycles)
 {
 	for (uint32_t i = 0; i < c->lines; i++) {
 		uint32_t line = line_of(c, i);
 
 		cycles[line] = (uint16_t)timed_load(loaded_at(c, line));
-		flush(flushed_at(c, line));
 	}
+	for (uint32_t i = 0; i < c->lines; i++)
+		flush(flushed_at(c, i));
 	flushed();
 }
 
-/* What one flush and reload of a line takes: the least of so many rounds over all lines, in cycles per line. */
+/* What a reload and flush of all lines takes, at the pace of slots: cycles by round. */
 int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
 {
 	uint16_t unused[UL_CHANNEL_LINES];
-	uint64_t least = UINT64_MAX;
+	uint64_t begin = ul_cycles();
 
 	if (!valid(c))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
-		uint64_t begin = ul_cycles(), took;
+		uint64_t start;
 
+		wait_until(c, begin + r * c->slot);
+		start = ul_cycles();
 		reload(c, unused);
-		took = ul_cycles() - begin;
-		least = took < least ? took : least;
+		cycles[r] = ul_cycles() - start;
 	}
-	*cycles = least / c->lines;
 	return 0;
 }
 
-/* bits: one word per slot, line 0 in its lowest bit. *late counts slots it had no time left for. */
+/*
+ * bits: UL_CHANNEL_WORDS words per slot, line 0 in the lowest bit. *late counts slots it had no time left for.
+ *
+ * Each bit chooses an address, and none a branch: the processor would guess branches, and load lines of zeros.
+ */
 UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late)
 {
+	static const char nobody_times_this;
+	const uint64_t elsewhere = (uint64_t)(uintptr_t)&nobody_times_this;
+
 	if (!valid(c))
 		return -EINVAL;
 	*late = 0;
-	for (uint32_t s = 0; s < c->slots; s++) {
+	for (uint64_t s = 0; s < c->slots; s++) {
 		uint64_t begin = c->start + s * c->slot;
 
 		wait_until(c, begin);
@@ -182,9 +191,10 @@ UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t 
 		}
 		for (uint32_t i = 0; i < c->lines; i++) {
 			uint32_t line = line_of(c, i);
+			uint64_t sent = bits[s * UL_CHANNEL_WORDS + line / 64] >> line % 64 & 1;
+			uint64_t addr = elsewhere ^ ((elsewhere ^ loaded_at(c, line)) & -sent);
 
-			if (bits[s] >> line & 1)
-				(void)*(volatile char *)(uintptr_t)loaded_at(c, line);
+			(void)*(volatile char *)(uintptr_t)addr;
 		}
 	}
 	return 0;

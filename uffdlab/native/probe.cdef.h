@@ -102,7 +102,8 @@ void ul_race_enter(struct ul_race *race, int phase);
 void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats);
 
 /* channel.c: flush+reload between two processes of our own, in slots of the time stamp counter */
-#define UL_CHANNEL_LINES 64
+#define UL_CHANNEL_LINES 128
+#define UL_CHANNEL_WORDS 2			/* of 64 bits, for as many lines */
 struct ul_channel {
 	uint64_t addr;			/* of line 0 */
 	uint64_t step;			/* bytes from one line to the next */
@@ -111,7 +112,7 @@ struct ul_channel {
 	uint64_t start, slot;		/* cycles: when slot 0 begins, and how long each is */
 	uint64_t turn;			/* cycles into a slot: when the sender is through, and the receiver's turn begins */
 	uint32_t slots, lines;		/* lines: a bit each per slot */
-	uint8_t order[64];		/* in which lines are visited: each once */
+	uint8_t order[128];		/* in which lines are visited: each once */
 	int yield_;			/* both run on one CPU: waiting lets the other one run */
 };
 int ul_channel_supported(void);		/* 0, or -EOPNOTSUPP */

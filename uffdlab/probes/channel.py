@@ -30,9 +30,9 @@ from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmi
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
 # are not kept. Designs stand at the point of the zeropage they would share, and where each load is a fault, slots
 # are long enough for it.
-_SMALL = {"same": (10_000, 8, 1000), "cross": (20_000, 8, 1000)}
-_LARGE = {"same": (30_000, 64, 150), "cross": (40_000, 64, 150)}
-_FAULTING = {"same": (100_000, 8, 1000), "cross": (100_000, 8, 1000)}
+_SMALL = {"same": (10_000, 8, 1000), "cross": (8_000, 8, 1000)}
+_LARGE = {"same": (36_000, 128, 120), "cross": (36_000, 128, 120)}
+_FAULTING = {"same": (50_000, 8, 1000), "cross": (50_000, 8, 1000)}
 REGISTERED = {
     (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 8 else _SMALL)[placement]
     for name, conduit in CONDUITS.items()
@@ -87,7 +87,7 @@ FIELDS: list[dict[str, Any]] = [
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
     count("miss_cycles", "median load of a line right after a flush, when calibrating"),
     count("threshold_cycles", "a load that took less is taken for a 1"),
-    count("probe_cycles", "one reload and flush of a line, the least of 200 rounds: what limits the rate"),
+    count("probe_cycles", "reload and flush of all lines, by their number: median of 200 rounds, a slot apart"),
     count("late_sent", "slots that the sender came too late for"),
     count("late_received", "slots that the receiver had not finished with in time"),
     count("missed", "bits sent as 1 and received as 0"),

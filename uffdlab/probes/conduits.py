@@ -38,7 +38,12 @@ class Conduit:
     @property
     def most_lines(self) -> int:
         """Return how many lines it has at that distance."""
-        return min(64, (PAGE if self.step_bytes < PAGE else 2 * MIB) // self.step_bytes)
+        return min(128, (PAGE if self.within_a_page else 2 * MIB) // self.step_bytes)
+
+    @property
+    def within_a_page(self) -> bool:
+        """Return whether all lines lie in one small page."""
+        return self.step_bytes < PAGE
 
     @property
     def advance_bytes(self) -> int:
@@ -47,7 +52,7 @@ class Conduit:
 
     def needs(self, loads: int) -> Needs:
         """Return what both ends hold when each loads so often."""
-        huge = self.step_bytes > PAGE
+        huge = not self.within_a_page
         pages = {2 * KIB: 2} if self.backing.startswith("hugetlb") else {}
         tables_kib = 2 * loads * PAGE // (2 * MIB) * 4 if self.unread else 0
         return Needs(
@@ -58,7 +63,7 @@ class Conduit:
         )
 
 
-_HUGE = 32_000  # no power of two: lines so far apart would fall into the same few sets of the cache
+_HUGE = 251 * 64  # an odd number of lines: others would fall into a part of the cache's sets
 CONDUITS: dict[str, Conduit] = {
     "zeropage": Conduit("fresh memory, read"),
     "huge_zeropage": Conduit("fresh memory with THP, read", "anon_thp", step_bytes=_HUGE),

@@ -54,7 +54,7 @@ class MessageSpec:
     slot_ns: int = 20_000
     lines: int = 8
     text: str = "Nobody wrote this page, and two of us read it."
-    copies: int = 5
+    copies: int = 3
     silent: bool = False
     repeats: int = 1
     seed: int = 0

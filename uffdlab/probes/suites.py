@@ -22,6 +22,7 @@ from uffdlab.probes.entries import EntriesSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
 from uffdlab.probes.merging import MergingSpec
+from uffdlab.probes.message import MessageSpec
 from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
 from uffdlab.probes.occupancy import NAMES as OCCUPIED
 from uffdlab.probes.protect import ProtectSpec
@@ -32,6 +33,7 @@ from uffdlab.probes.revealing import RevealingSpec
 from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
+from uffdlab.probes.wire import PLACEMENTS
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 
 
@@ -274,7 +276,10 @@ _REGISTERED = tuple(
     ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, slots=slots, repeats=2)
     for (memory, placement), (slot_ns, lines, slots) in REGISTERED.items()
 )
-_SWEPT_NS = {8: (7_000, 10_000, 15_000, 20_000, 40_000, 100_000), 64: (20_000, 25_000, 30_000, 40_000, 60_000)}
+_SWEPT_NS = {
+    8: (6_000, 8_000, 10_000, 15_000, 30_000, 100_000),
+    128: (30_000, 33_000, 36_000, 42_000, 60_000, 100_000),
+}
 _CHANNELS = (
     *_REGISTERED,
     # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
@@ -288,6 +293,12 @@ _SWEPT = tuple(
     if slot_ns != one.slot_ns
 )
 
+_MESSAGES = (
+    *(MessageSpec(m, p, slot_ns=12_000, lines=8, repeats=3) for m in ("zeropage", "markers_read") for p in PLACEMENTS),
+    *(MessageSpec("huge_zeropage", p, slot_ns=45_000, lines=128, repeats=3) for p in PLACEMENTS),
+    *(MessageSpec("private", p, slot_ns=12_000, lines=8, repeats=3) for p in PLACEMENTS),
+    *(MessageSpec("zeropage", p, slot_ns=12_000, lines=8, silent=True, repeats=3) for p in PLACEMENTS),
+)
 _MERGED = tuple(
     MergingSpec(contents, use_zero_pages, pages, rounds=40, silent=silent)
     for contents, pages in (("agreed", 64), ("zeros", 1))
@@ -398,6 +409,7 @@ SUITES: dict[str, Suite] = {
             "--allow-host-changes",
             (
                 Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
+                Work("message", _MESSAGES, rounds=_ROUNDS),
                 Work("revealing", tuple(RevealingSpec(b, 2048, repeats=2) for b in ("anon", "shmem")), _CHANNEL_ROUNDS),
                 Work("merging", _MERGED, rounds=_ROUNDS),
             ),

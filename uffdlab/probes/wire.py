@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from uffdlab import native
@@ -33,7 +34,7 @@ PLACEMENTS = ("same", "cross")
 MOST_SECONDS = 30.0
 MOST_LOADS = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
 _ROUNDS = 400  # of calibrating: so many loads of each line, either way
-_PROBED = 200  # rounds whose fastest says what a reload and a flush take
+_PROBED = 200  # rounds of reloading and flushing all lines, whose median says what that takes
 _LEAD_MS = 20  # between agreeing on the first slot and its beginning
 _STEADY = {"constant_tsc", "nonstop_tsc"}
 
@@ -155,7 +156,8 @@ def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -
     os.sched_setaffinity(0, {cpu})
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
-        bits, late = ffi.new("uint64_t[]", list(words)), ffi.new("uint64_t *")
+        parts = [word >> 64 * part & (1 << 64) - 1 for word in words for part in range(lib.UL_CHANNEL_WORDS)]
+        bits, late = ffi.new("uint64_t[]", parts), ffi.new("uint64_t *")
         ends.tell(b"r")
         told = ends.told(24)
         if len(told) != 24:
@@ -176,10 +178,11 @@ def _receive(point: Point, seed: int, ends: Ends, cpu: int) -> Got | None:
         per_us = _cycles_per_us()
         plan.slot = max(1, point.slot_ns * per_us // 1000)
         room = _ROUNDS * point.lines
-        hits, misses, least = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room), ffi.new("uint64_t *")
+        hits, misses, rounds = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room), ffi.new("uint64_t[]", _PROBED)
         check("flush+reload", lib.ul_channel_calibrate(plan, _ROUNDS, hits, misses))
-        check("flush+reload", lib.ul_channel_probe_cycles(plan, _PROBED, least))
-        plan.turn = _turn(plan.slot, plan.lines * least[0])
+        check("flush+reload", lib.ul_channel_probe_cycles(plan, _PROBED, rounds))
+        reloading = round(median(ffi.unpack(rounds, _PROBED)))
+        plan.turn = _turn(plan.slot, reloading)
         plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
         if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
             return None
@@ -198,7 +201,7 @@ def _receive(point: Point, seed: int, ends: Ends, cpu: int) -> Got | None:
             hits=loaded,
             misses=gone,
             threshold=parting,
-            probe_cycles=int(least[0]),
+            probe_cycles=max(1, round(reloading / point.lines)),
             cycles_per_us=per_us,
             late_sent=int.from_bytes(told, "little"),
         )

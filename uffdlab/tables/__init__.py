@@ -9,6 +9,7 @@ from .channel import (
     channel_noise,
     channel_points,
     channel_published,
+    messages,
     write_reveals,
 )
 from .memory import (
@@ -37,6 +38,7 @@ __all__ = [
     "channel_published",
     "least_work",
     "locks",
+    "messages",
     "page_sizes",
     "prediction_check",
     "read_faults",

@@ -91,6 +91,34 @@ def channel_controls(data: Dataset) -> Table:
     return Table(found.sort_values("control", kind="stable"), index=False)
 
 
+def messages(data: Dataset) -> Table:
+    """Return what became of messages, by what they went through: how many arrived, why the others were lost."""
+    known = ["memory", "placement", "silent", "slot_ns", "lines", "copies"]
+    read = [*known, "outcome", "sent", "received", "text_bytes", "message_slots", "bits_on_wire", "missed", "invented"]
+    rows = []
+    for key, group in data.rows("messages", read).groupby(known, sort=True):
+        one: dict[str, Any] = dict(zip(known, key, strict=True))
+        arrived = group[group.outcome == "arrived"]
+        lost = group[group.outcome != "arrived"].outcome.value_counts()
+        wrong = (group.missed + group.invented) / group.bits_on_wire
+        seconds = arrived.message_slots.astype(float) * float(one["slot_ns"]) / 1e9
+        goodput = arrived.text_bytes.astype(float) * 8 / seconds
+        rows.append(
+            {
+                "through": one["memory"],
+                "on": _PLACES[one["placement"]],
+                "sender": "silent" if one["silent"] else "sends",
+                "slot": f"{one['slot_ns'] / 1000:g} µs, {one['lines']} lines",
+                "arrived": f"{len(arrived)} of {len(group)}",
+                "differ from what was sent": int((arrived.sent != arrived.received).sum()),
+                "lost": ", ".join(f"{why}: {number}" for why, number in lost.items()) or "none",
+                "wrong bits on the wire": f"{wrong.median():.1%}" if wrong.notna().any() else "not known",
+                "text": _rate(float(goodput.median()) / 1000) if len(arrived) else "nothing",
+            }
+        )
+    return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
+
+
 def write_reveals(data: Dataset) -> Table:
     """Return how often one write to anonymous memory is taken for one to another state, each pair of states a cell.
 
