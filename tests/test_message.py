@@ -63,10 +63,10 @@ def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
     assert first["idle_slots"] != second["idle_slots"]
     sent, received = (
         [
-            int(text[at : at + 3], 16)
+            int(text[at : at + 2], 16)
             for row in found["message_bits"]
             for text in (row[name],)
-            for at in range(0, len(text), 3)
+            for at in range(0, len(text), 2)
         ]
         for name in ("sent", "received")
     )
