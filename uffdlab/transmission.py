@@ -91,7 +91,8 @@ def mutual_information(counts: Sequence[Sequence[int]]) -> float:
 class Judged:
     """Whether samples agree beyond chance: the one-sided ``p`` of a test of ``ROTATIONS`` permutations.
 
-    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed.
+    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed: by what chance
+    would hide, and by what was too rare to be met once (three in so many bits).
     """
 
     p: float
@@ -113,10 +114,11 @@ def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
     # Rounding of the transform must not make a difference between equals.
     scale = sum(one.scale for one in samples)
     p = (1 + int((np.asarray(chance) >= found - 1e-9 * (1 + scale)).sum())) / (1 + ROTATIONS)
+    rare = min(1.0, 3 / sum(one.sent.size for one in samples))
     if not scale:
-        return Judged(p, 0.0)
+        return Judged(p, rare)
     most = min(1.0, (max(0.0, found) + _ONE_SIDED_95 * float(np.std(chance))) / scale)
-    return Judged(p, _of_agreement(most))
+    return Judged(p, max(rare, _of_agreement(most)))
 
 
 def shuffled(samples: Sequence[Transmission], seed: int = 0) -> list[list[int]]:

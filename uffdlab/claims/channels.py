@@ -58,15 +58,18 @@ class _Point:
         return median_interval(self.rates)
 
     def __str__(self) -> str:
-        where, p = _PLACEMENTS[self.placement], f"p = {self.judged.p:.3g}"
+        where, p = _PLACEMENTS[self.placement], f"p = {format_ratio(self.judged.p)}"
         if not self.judged.passes:
-            return f"{where} no channel detected ({p}, below {self.judged.below * self.sent_kbit_s:.2g} kbit/s)"
-        return f"{where} {_kbit_s(self.capacity)} ({p})"
+            return (
+                f"{where} no channel detected ({p}, below {format_ratio(self.judged.below * self.sent_kbit_s)} kbit/s)"
+            )
+        return f"{where} {_kbit_s(self.capacity)}, {p}"
 
 
 def _kbit_s(found: Estimate) -> str:
-    between = f", {found.low:.3g} to {found.high:.3g}" if found.low is not None and found.high is not None else ""
-    return f"{found.value:.3g} kbit/s{between}"
+    known = found.low is not None and found.high is not None
+    between = f" ({format_ratio(found.low)} to {format_ratio(found.high)})" if known else ""  # type: ignore[arg-type]
+    return f"{format_ratio(found.value)} kbit/s{between}"
 
 
 def covert_channel(data: Dataset, claim: Claim) -> Verdict:
@@ -86,7 +89,8 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
     if not passing:
         because = f"nothing passes through the zeropage: {_told(points, 'zeropage')}"
         return claim.ruled(data, "does not hold", because, evidence, limits=_LIMITS)
-    best = max(passing, key=lambda one: one.capacity.value)
+    # On two CPUs samples are of two kinds, and their median is neither's.
+    best = max(passing, key=lambda one: one.placement == "same")
     return claim.ruled(
         data,
         "holds",

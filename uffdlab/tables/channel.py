@@ -12,7 +12,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
 from uffdlab.transmission import LEVEL
-from uffdlab.units import format_ns
+from uffdlab.units import format_ns, format_ratio
 
 _PLACES = {"same": "one CPU", "cross": "two CPUs"}
 _WIRES = {"zeropage": "zeropage", "huge_zeropage": "huge zeropage"}
@@ -160,7 +160,9 @@ def channel_merges(data: Dataset) -> Table:
 
 def _bits_s(row: Mapping[Any, Any]) -> str:
     low, high = row["bit_s_low"], row["bit_s_high"]
-    return f"{row['bit_s']:,.3g} bit/s" + ("" if pd.isna(low) or pd.isna(high) else f" ({low:,.3g} to {high:,.3g})")
+    return f"{format_ratio(row['bit_s'])} bit/s" + (
+        "" if pd.isna(low) or pd.isna(high) else f" ({format_ratio(low)} to {format_ratio(high)})"
+    )
 
 
 def channel_published(published: Dataset) -> Table:
@@ -188,7 +190,7 @@ def channel_published(published: Dataset) -> Table:
 def _rate(kbit_s: float) -> str:
     if kbit_s == 0:
         return "0"
-    return f"{kbit_s:,.3g} kbit/s" if kbit_s >= 1 else f"{kbit_s * 1000:.3g} bit/s"
+    return f"{format_ratio(kbit_s)} kbit/s" if kbit_s >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
 
 
 def _between(row: Mapping[Any, Any], column: str) -> str:
