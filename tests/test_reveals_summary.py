@@ -199,7 +199,7 @@ def test_two_states_are_drawn_over_one_another_with_their_error(tmp_path: Path) 
     assert [share for share in slow.y if share] == [75, 25]
     assert "in 0.0% of cases" in figure.layout.meta["caption"]
     shown = tables.write_reveals(data).frame
-    assert shown.loc["zeropage", "private"] == "0.0% (0.0% to 0.0%)"
+    assert shown.loc["zeropage", "private"] == "0.0% (0.0–0.0)"
     assert shown.loc["private", "private"] == "–"
     assert shown.loc["private", "median write"] == "200 ns"
 

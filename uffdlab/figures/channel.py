@@ -13,18 +13,7 @@ from uffdlab.figures import style
 from uffdlab.units import format_ratio
 
 PLACEMENTS = {"one CPU": "same", "two CPUs": "cross"}
-MEMORIES = {
-    "zeropage": "fresh memory, read: zeropage",
-    "huge_zeropage": "fresh memory with THP, read: huge zeropage",
-    "empty_unread": "fresh memory, each load the first of its page",
-    "populated": "populated zeropages, protected",
-    "huge_populated": "populated huge zeropage, protected",
-    "markers_read": "markers after their first read",
-    "markers_unread": "markers, each load the first of its page",
-    "shmem": "shmem, read",
-    "hugetlb": "hugetlb 2 MiB, read",
-    "private": "written pages (control)",
-}
+MEMORIES = summaries.CHANNEL_MEMORIES
 SHOWN = {"capacity": "kbit_s", "share of wrong bits": "error"}
 _WIRES = {
     "zeropage": (style.BLUE, "circle", "zeropage"),
@@ -211,7 +200,8 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
     caption = "One point per sample. A cross: on its own it does not differ from chance (p not below 0.01)."
     style.styled(figure, caption, [data.origin()], (400, 480), {"x": "1", "y": "kbit/s"})
     figure.update_xaxes(title_text="sample, in the order measured")
-    figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
+    top = max((value for trace in figure.data for value in trace.y), default=1.0)
+    figure.update_yaxes(title_text="capacity (kbit/s)", range=[-0.06 * top, 1.08 * top])
     if not figure.data:
         style.say(figure, f"{data.id} holds no such samples")
     return figure

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
-from .channels import best_point, df_channels, df_samples
+from .channels import CHANNEL_MEMORIES, best_point, df_channels, df_samples
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .merges import df_merges
@@ -30,6 +30,7 @@ from .tracking import df_tracking
 from .work import df_work
 
 __all__ = [
+    "CHANNEL_MEMORIES",
     "OCCUPANCY_STATES",
     "best_point",
     "df_at_size",

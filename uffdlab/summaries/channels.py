@@ -29,6 +29,19 @@ from uffdlab.transmission import (
     transmissions,
 )
 
+# What a reader calls the memory that a sample went through.
+CHANNEL_MEMORIES = {
+    "zeropage": "fresh memory, read: zeropage",
+    "huge_zeropage": "fresh memory with THP, read: huge zeropage",
+    "empty_unread": "fresh memory, each load the first of its page",
+    "populated": "populated zeropages, protected",
+    "huge_populated": "populated huge zeropage, protected",
+    "markers_read": "markers after their first read",
+    "markers_unread": "markers, each load the first of its page",
+    "shmem": "shmem, read",
+    "hugetlb": "hugetlb 2 MiB, read",
+    "private": "written pages (control)",
+}
 Part = Literal["all", "choosing", "reporting"]
 _MEASURED = ("error", "missed", "invented", "kbit_s", "limit_kbit_s", "passing_kbit_s")
 _COLUMNS = [

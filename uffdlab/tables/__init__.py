@@ -6,7 +6,6 @@ from __future__ import annotations
 from .channel import (
     channel_controls,
     channel_merges,
-    channel_noise,
     channel_points,
     channel_published,
     messages,
@@ -33,7 +32,6 @@ __all__ = [
     "attempts",
     "channel_controls",
     "channel_merges",
-    "channel_noise",
     "channel_points",
     "channel_published",
     "least_work",

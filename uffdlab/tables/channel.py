@@ -15,6 +15,7 @@ from uffdlab.transmission import LEVEL
 from uffdlab.units import format_ns, format_ratio
 
 _PLACES = {"same": "one CPU", "cross": "two CPUs"}
+_SHARED = ("zeropage", "huge_zeropage", "empty_unread", "populated", "huge_populated", "markers_read", "markers_unread")
 _WIRES = {"zeropage": "zeropage", "huge_zeropage": "huge zeropage"}
 # Bits a second in one of the units that published rates come in.
 _BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
@@ -31,89 +32,80 @@ def channel_points(data: Dataset) -> Table:
     for memory, name in _WIRES.items():
         for placement, place in _PLACES.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
-            registered = here[here.registered.astype(bool)]
             points: list[tuple[str, Mapping[Any, Any]]]
-            points = [("registered", one) for one in registered.to_dict("records")]
+            points = [("registered", one) for one in here[here.registered.astype(bool)].to_dict("records")]
             best = summaries.best_point(data, memory, placement)
             points += [("best", best)] if best else []
             for which, one in points:
-                limit = one["limit_kbit_s"]
                 rows.append(
                     {
-                        "through": name,
-                        "on": place,
-                        "point": which,
-                        "slot": f"{one['slot_ns'] / 1000:g} µs, {one['lines']} lines",
-                        "capacity": _between(one, "kbit_s"),
-                        "of the limit": f"{one['kbit_s'] / limit:.0%} of {limit:,.0f} kbit/s",
-                        "samples that pass": f"{one['passing']} of {one['samples']}",
-                        "wrong bits": _percent(one, "error"),
+                        "through": f"{name}, {place}",
+                        "point": f"{which}: {_slot(one)}",
+                        "capacity, kbit/s": _between(one, "kbit_s"),
+                        "of the limit": f"{one['kbit_s'] / one['limit_kbit_s']:.0%} of {one['limit_kbit_s']:,.0f}",
+                        "samples pass": f"{one['passing']} of {one['samples']}",
+                        "those, kbit/s": _between(one, "passing_kbit_s"),
                     }
                 )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
 
 
-def channel_noise(data: Dataset) -> Table:
-    """Return which share of lines were found loaded although nobody sent: of zeropages, and of memory of one's own."""
-    frame = summaries.df_channels(data)
-    frame = frame[frame.registered.astype(bool)]
-    quiet = frame[frame.silent.astype(bool) | (frame.memory == "private")]
-    rows = [
-        {
-            "memory": one["memory"],
-            "on": _PLACES[one["placement"]],
-            "nobody sent, a line was loaded": _percent(one, "invented"),
-            "slots that came late": f"{one['late']:.1%}",
-        }
-        for one in quiet.to_dict("records")
-    ]
-    return Table(pd.DataFrame(rows or [{"memory": "not measured"}]), index=False)
-
-
 def channel_controls(data: Dataset) -> Table:
-    """Return the controls that have to come out null: no sender, pages of one's own, bits set against other slots."""
+    """Return what has to come out as nothing, for each memory and placement: without a sender, and against other slots.
+
+    Memory that shares nothing is a control as it is. Beside them, how many lines were found loaded though nobody sent.
+    """
     frame = summaries.df_channels(data)
     frame = frame[frame.registered.astype(bool)]
     rows = []
-    for one in frame.to_dict("records"):
-        point = {"memory": one["memory"], "on": _PLACES[one["placement"]]}
-        if one["silent"] or one["memory"] == "private":
+    for memory, title in summaries.CHANNEL_MEMORIES.items():
+        for placement, place in _PLACES.items():
+            here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
+            sent = next((one for one in here if not one["silent"]), None)
+            silent = next((one for one in here if one["silent"]), None)
+            null = silent or (sent if sent and memory not in _SHARED else None)
+            if sent is None or null is None:
+                continue
             rows.append(
-                {"control": "no sender" if one["silent"] else "pages of one's own"}
-                | point
-                | {"p": f"{one['p']:.3g}", "capacity": _rate(one["kbit_s"]), "at most": _rate(one["below_kbit_s"])}
+                {
+                    "through": title,
+                    "on": place,
+                    "control": "no sender" if silent else "nothing shared",
+                    "p": format_ratio(null["p"]),
+                    "passes at most": _rate(null["below_kbit_s"]),
+                    "lines found loaded": f"{null['invented']:.1%}",
+                    "other slots": _rate(sent["shuffled_kbit_s"]),
+                }
             )
-        else:
-            rows.append(
-                {"control": "other slots"} | point | {"capacity": _rate(one["shuffled_kbit_s"]), "p": "", "at most": ""}
-            )
-    found = pd.DataFrame(rows or [{"control": "not measured"}])
-    return Table(found.sort_values("control", kind="stable"), index=False)
+    return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
 
 
 def messages(data: Dataset) -> Table:
-    """Return what became of messages, by what they went through: how many arrived, why the others were lost."""
+    """Return what became of messages, by what they went through: how many arrived, why the others were lost.
+
+    A text that arrived other than it was sent would stand among the lost.
+    """
     known = ["memory", "placement", "silent", "slot_ns", "lines", "copies"]
     read = [*known, "outcome", "sent", "received", "text_bytes", "message_slots", "bits_on_wire", "missed", "invented"]
     rows = []
     for key, group in data.rows("messages", read).groupby(known, sort=True):
         one: dict[str, Any] = dict(zip(known, key, strict=True))
-        arrived = group[group.outcome == "arrived"]
-        lost = group[group.outcome != "arrived"].outcome.value_counts()
+        whole = (group.outcome == "arrived") & (group.sent == group.received)
+        arrived = group[whole]
+        lost = group[~whole].outcome.value_counts()
         wrong = (group.missed + group.invented) / group.bits_on_wire
         seconds = arrived.message_slots.astype(float) * float(one["slot_ns"]) / 1e9
         goodput = arrived.text_bytes.astype(float) * 8 / seconds
         rows.append(
             {
-                "through": one["memory"],
+                "through": summaries.CHANNEL_MEMORIES[str(one["memory"])],
                 "on": _PLACES[one["placement"]],
                 "sender": "silent" if one["silent"] else "sends",
-                "slot": f"{one['slot_ns'] / 1000:g} µs, {one['lines']} lines",
+                "slot": _slot(one),
                 "arrived": f"{len(arrived)} of {len(group)}",
-                "differ from what was sent": int((arrived.sent != arrived.received).sum()),
-                "lost": ", ".join(f"{why}: {number}" for why, number in lost.items()) or "none",
-                "wrong bits on the wire": f"{wrong.median():.1%}" if wrong.notna().any() else "not known",
-                "text": _rate(float(goodput.median()) / 1000) if len(arrived) else "nothing",
+                "lost": ", ".join(f"{number} {why}" for why, number in lost.items()) or "–",
+                "wrong bits": f"{wrong.median():.1%}" if wrong.notna().any() else "not known",
+                "text": _rate(float(goodput.median()) / 1000) if len(arrived) else "–",
             }
         )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
@@ -138,23 +130,18 @@ def write_reveals(data: Dataset) -> Table:
 
 def channel_merges(data: Dataset) -> Table:
     """Return what passes through pages that KSM merges, by their contents and ``use_zero_pages``, with its controls."""
-    rows = []
-    for one in summaries.df_merges(data).to_dict("records"):
-        passes = _bits_s(one) if one["p"] < LEVEL else "no channel detected"
-        rows.append(
-            {
-                "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
-                "use_zero_pages": int(one["use_zero_pages"]),
-                "sender": "silent" if one["silent"] else "sends",
-                "bits a round": one["pages"],
-                "what passes": passes,
-                "p": f"{one['p']:.3g}",
-                "wrong bits": _percent(one, "error"),
-                "a round": f"{one['round_ms']:.3g} ms",
-                "a write, merged": format_ns(one["merged_ns"]),
-                "private": format_ns(one["private_ns"]),
-            }
-        )
+    rows = [
+        {
+            "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
+            "use_zero_pages": str(int(one["use_zero_pages"])),
+            "sender": "silent" if one["silent"] else "sends",
+            "what passes": _bits_s(one) if one["p"] < LEVEL else f"nothing detected (p = {format_ratio(one['p'])})",
+            "wrong bits": f"{one['error']:.1%}",
+            "bits in a round": f"{one['pages']} in {one['round_ms']:.3g} ms",
+            "a write, merged / private": f"{format_ns(one['merged_ns'])} / {format_ns(one['private_ns'])}",
+        }
+        for one in summaries.df_merges(data).to_dict("records")
+    ]
     return Table(pd.DataFrame(rows or [{"pages hold": "not measured"}]), index=False)
 
 
@@ -175,13 +162,15 @@ def channel_published(published: Dataset) -> Table:
         rate = value * _BIT_S[one["unit"]] if one["unit"] in _BIT_S else None
         if one["key"] == "dedup-local-copy":
             rate = _COPIED_BYTES * 8 / value
+        said = f"{one['relation']} {value:g} {one['unit']}"
+        bound = "at least " if one["relation"] == "below" else ""  # less time is a higher rate
+        as_rate = "" if rate is None else f" ({bound}{_rate(rate / 1000)})"
         rows.append(
             {
+                "published": said + as_rate,
                 "what": one["quantity"],
-                "published": f"{one['relation']} {value:g} {one['unit']}",
-                "as a rate": "no rate" if rate is None else _rate(rate / 1000),
                 "where": one["citation"],
-                "read": one["note"] or "nothing but the figure",
+                "how much was read": one["note"] or "the figure alone",
             }
         )
     return Table(pd.DataFrame(rows), index=False)
@@ -193,12 +182,18 @@ def _rate(kbit_s: float) -> str:
     return f"{format_ratio(kbit_s)} kbit/s" if kbit_s >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
 
 
+def _slot(point: Mapping[Any, Any]) -> str:
+    return f"{point['slot_ns'] / 1000:g} µs × {point['lines']} lines"
+
+
 def _between(row: Mapping[Any, Any], column: str) -> str:
+    if pd.isna(row[column]):
+        return "none"
     low, high = row[f"{column}_low"], row[f"{column}_high"]
-    value = f"{row[column]:,.0f} kbit/s"
+    value = f"{row[column]:,.0f}"
     return value if pd.isna(low) or pd.isna(high) else f"{value} ({low:,.0f} to {high:,.0f})"
 
 
 def _percent(row: Mapping[Any, Any], column: str) -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return f"{row[column]:.1%}" + ("" if pd.isna(low) or pd.isna(high) else f" ({low:.1%} to {high:.1%})")
+    return f"{row[column]:.1%}" + ("" if pd.isna(low) or pd.isna(high) else f" ({low * 100:.1f}–{high * 100:.1f})")
