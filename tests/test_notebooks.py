@@ -200,7 +200,8 @@ def _by_mouse(tab: Any, control: Any) -> None:
 
 
 _DRAWN = """() => JSON.stringify([
-    [...document.querySelectorAll(".js-plotly-plot")].map(({data}) => data.map(({x, y, visible}) => [x, y, visible])),
+    [...document.querySelectorAll(".js-plotly-plot")].map(
+      ({data}) => data.map(({x, y, z, visible}) => [x, y, z, visible])),
     [...document.querySelectorAll(".ul-table rect")].map((one) => ["class", "x", "y"].map(
       (key) => one.getAttribute(key)))])"""
 

@@ -238,6 +238,16 @@ def test_the_saved_data_is_what_is_drawn(tab: Any, id: str, moved: bool) -> None
     assert [(row["series"], float(row["x"]), float(row["y"])) for row in rows] == drawn
 
 
+def test_the_saved_data_of_a_map_has_a_row_per_cell(tab: Any) -> None:
+    with tab.expect_download() as download:
+        tab.evaluate("uffdlabCsv.save([{name: 'map', x: [5, 6], y: [0, 1], z: [[1, 2], [3, 4]]}], {x: 'slot'}, 'map')")
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert [(row["x"], row["y"], row["z"]) for row in rows] == [
+        ("5", "0", "1"), ("6", "0", "2"), ("5", "1", "3"), ("6", "1", "4")
+    ]  # fmt: skip
+    assert {(row["series"], row["x_unit"]) for row in rows} == {("map", "slot")}
+
+
 def test_the_saved_data_names_units_and_samples(tab: Any) -> None:
     units = {(row["x_unit"], row["y_unit"]) for row in _saved(tab, "figure-3")[1]}
     assert units == {("GiB", "ns")}

@@ -30,7 +30,7 @@ def _messages(out: Path, *changed: dict[str, Any]) -> Dataset:
 def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(CLEAR, slot_ns=16_000))
     rows = tables.channel_points(data).frame.to_dict("records")
-    assert [row["point"] for row in rows] == ["registered: 8 µs × 8 lines", "best: 8 µs × 8 lines"]
+    assert [(row["point"], row["slot"]) for row in rows] == [("registered", "8 µs, 8 lines"), ("best", "8 µs, 8 lines")]
     assert {row["of the limit"] for row in rows} == {"25% of 4,000"}
     assert [row["samples pass"] for row in rows] == ["14 of 14", "7 of 7"]
 

@@ -54,8 +54,8 @@ def _draw(figure: go.Figure, kinds: np.ndarray, first: int) -> None:
     scale = [[part, colour] for colour, at in steps for part in (at / len(_BITS), (at + 1) / len(_BITS))]
     figure.add_heatmap(
         z=kinds.tolist(),
-        x0=first,
-        dx=1,
+        x=list(range(first, first + kinds.shape[1])),
+        y=list(range(kinds.shape[0])),
         zmin=-0.5,
         zmax=len(_BITS) - 0.5,
         colorscale=scale,
@@ -63,7 +63,7 @@ def _draw(figure: go.Figure, kinds: np.ndarray, first: int) -> None:
         xgap=1 if len(kinds) <= _PIXELS else 0,
         ygap=1 if len(kinds) <= _PIXELS else 0,
         hovertemplate="slot %{x}, line %{y}",
-        name="bits",
+        name="; ".join(f"{at}: {label}" for at, (_, label) in enumerate(_BITS)),
     )
     for at, (colour, label) in enumerate(_BITS):
         count = int((kinds == at).sum())

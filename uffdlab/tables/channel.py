@@ -15,8 +15,20 @@ from uffdlab.transmission import LEVEL
 from uffdlab.units import format_ns, format_ratio
 
 _PLACES = {"same": "one CPU", "cross": "two CPUs"}
+_SHORT = {
+    "zeropage": "zeropage",
+    "huge_zeropage": "huge zeropage",
+    "empty_unread": "fresh, unread",
+    "populated": "populated",
+    "huge_populated": "populated, huge",
+    "markers_read": "markers, read",
+    "markers_unread": "markers, unread",
+    "shmem": "shmem",
+    "hugetlb": "hugetlb",
+    "private": "written pages",
+}
 _SHARED = ("zeropage", "huge_zeropage", "empty_unread", "populated", "huge_populated", "markers_read", "markers_unread")
-_WIRES = {"zeropage": "zeropage", "huge_zeropage": "huge zeropage"}
+_WIRES = ("zeropage", "huge_zeropage")
 # Bits a second in one of the units that published rates come in.
 _BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
 _COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
@@ -29,7 +41,7 @@ def channel_points(data: Dataset) -> Table:
     """
     frame = summaries.df_channels(data)
     rows = []
-    for memory, name in _WIRES.items():
+    for memory in _WIRES:
         for placement, place in _PLACES.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
             points: list[tuple[str, Mapping[Any, Any]]]
@@ -39,8 +51,9 @@ def channel_points(data: Dataset) -> Table:
             for which, one in points:
                 rows.append(
                     {
-                        "through": f"{name}, {place}",
-                        "point": f"{which}: {_slot(one)}",
+                        "through": f"{_SHORT[memory]}, {place}",
+                        "point": which,
+                        "slot": _slot(one),
                         "capacity, kbit/s": _between(one, "kbit_s"),
                         "of the limit": f"{one['kbit_s'] / one['limit_kbit_s']:.0%} of {one['limit_kbit_s']:,.0f}",
                         "samples pass": f"{one['passing']} of {one['samples']}",
@@ -58,7 +71,7 @@ def channel_controls(data: Dataset) -> Table:
     frame = summaries.df_channels(data)
     frame = frame[frame.registered.astype(bool)]
     rows = []
-    for memory, title in summaries.CHANNEL_MEMORIES.items():
+    for memory, title in _SHORT.items():
         for placement, place in _PLACES.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
             sent = next((one for one in here if not one["silent"]), None)
@@ -68,8 +81,7 @@ def channel_controls(data: Dataset) -> Table:
                 continue
             rows.append(
                 {
-                    "through": title,
-                    "on": place,
+                    "through": f"{title}, {place}",
                     "control": "no sender" if silent else "nothing shared",
                     "p": format_ratio(null["p"]),
                     "passes at most": _rate(null["below_kbit_s"]),
@@ -98,8 +110,7 @@ def messages(data: Dataset) -> Table:
         goodput = arrived.text_bytes.astype(float) * 8 / seconds
         rows.append(
             {
-                "through": summaries.CHANNEL_MEMORIES[str(one["memory"])],
-                "on": _PLACES[one["placement"]],
+                "through": f"{_SHORT[one['memory']]}, {_PLACES[one['placement']]}",
                 "sender": "silent" if one["silent"] else "sends",
                 "slot": _slot(one),
                 "arrived": f"{len(arrived)} of {len(group)}",
@@ -183,7 +194,7 @@ def _rate(kbit_s: float) -> str:
 
 
 def _slot(point: Mapping[Any, Any]) -> str:
-    return f"{point['slot_ns'] / 1000:g} µs × {point['lines']} lines"
+    return f"{point['slot_ns'] / 1000:g} µs, {point['lines']} lines"
 
 
 def _between(row: Mapping[Any, Any], column: str) -> str:

@@ -15,10 +15,15 @@ const uffdlabCsv = (() => {
     return Array.from(new TYPES[values.dtype](Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0)).buffer));
   };
   const text = (traces, units = {}) => {
-    const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note"]];
+    const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note", "z"]];
     traces.filter((trace) => trace.visible !== false && trace.visible !== "legendonly").forEach((trace) => {
       const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
       const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar && bar[end])));
+      // A map has a number per cell.
+      (trace.z || []).forEach((row, j) => list(row).forEach((z, i) => rows.push([
+        trace.name, undefined, xs[i], undefined, undefined, units[trace.xaxis || "x"],
+        ys[j], undefined, undefined, units[trace.yaxis || "y"], undefined, z])));
+      if (trace.z) return;
       const at = (values, i) => (typeof values === "string" ? values : values[i]);
       for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
         rows.push([trace.name, at(labels, i), xs[i], ...bars[0].map((end) => end[i]), units[trace.xaxis || "x"],
