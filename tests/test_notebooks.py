@@ -221,9 +221,9 @@ def test_its_page_draws_at_seeded_states_what_python_has(browser: Any, path: Pat
                 if held.get("baked"):
                     state, key = random_point(random.Random(seed), held["axes"])
                     moved(tab, name, state)
-                    drawn = [(one["x"], one["y"]) for one in plotted(tab, name)]
+                    drawn = [(one["x"], one["y"], one["z"]) for one in plotted(tab, name)]
                     expected = unbaked(held["baked"], key)["data"]
-                    assert drawn == [(one.get("x"), one.get("y")) for one in expected], (name, state)
+                    assert drawn == [(one.get("x"), one.get("y"), one.get("z")) for one in expected], (name, state)
                 elif "costs" in held:
                     explorer = DesignExplorer(["pte_marker", "pmd_marker"], priced=sim.load_costs())
                     explorer.state = random_designs(seed, held["state"])

@@ -18,6 +18,7 @@ import pytest
 from running import PACKAGE_ROOT, sentence, uffdlab_run
 
 from uffdlab import datasets, native
+from uffdlab.host import ksm
 
 NOBODY = 65534
 SYSCTL = Path("/proc/sys/vm/unprivileged_userfaultfd")
@@ -63,7 +64,7 @@ class Nobody:
 
 # What the commands tested here import, for where the environment itself is closed to other users.
 NEEDED = ("cffi", "pycparser", "pandas", "numpy", "numpy.libs", "dateutil", "rich", "markdown_it", "mdurl", "pygments")
-SINGLE_FILES = ("_cffi_backend*.so", "six.py")
+SINGLE_FILES = ("_cffi_backend*.so", "six.py", "reedsolo.py")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,27 @@ def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
     refusal = sentence(done)
     assert "going on without huge pages of 2 MiB" in done.stderr
     assert "nothing can be measured: needs 512 free huge pages" in refusal
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("memory", ["zeropage", "markers_read"])
+def test_a_channel_of_ones_own_needs_no_privilege(nobody: Nobody, memory: str) -> None:
+    done = nobody.run("measure", "channel", f"--set=memory={memory}", "--set=slots=50", "--repeats=2", "--json")
+    if done.returncode and "flush+reload" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert [row["outcome"] for row in json.loads(done.stdout)["outcomes"]] == ["ok"]
+
+
+@pytest.mark.uffd
+def test_merging_is_roots_and_says_so(nobody: Nobody) -> None:
+    run = Path("/sys/kernel/mm/ksm/run")
+    if ksm.busy() or not run.exists():
+        pytest.skip(ksm.busy() or "this kernel has no KSM")
+    before = run.read_text()
+    refusal = sentence(nobody.run("measure", "merging", "--allow-host-changes"))
+    assert "run as root" in refusal
+    assert run.read_text() == before
 
 
 def test_a_process_of_somebody_else_is_not_looked_at(nobody: Nobody) -> None:
