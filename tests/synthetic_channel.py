@@ -17,7 +17,8 @@ from uffdlab.probes import channel
 LINES, SLOTS = 8, 120
 _SAMPLE = {
     "sample": 0, "lines": LINES, "slots": SLOTS, "bits": LINES * SLOTS, "cycles_per_us": 2000, "hit_cycles": 70,
-    "miss_cycles": 390, "threshold_cycles": 200, "probe_cycles": 500, "late_sent": 0, "late_received": 0, "cold": True,
+    "miss_cycles": 390, "threshold_cycles": 200, "slower": False, "probe_cycles": 500, "late_sent": 0,
+    "late_received": 0, "cold": True,
 }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
     "sim": {"native", "bitmap", "datasets", "stats", "units", "errors"},
     "summaries": {"backing", "datasets", "stats", "transmission"},
     "claims": {"backing", "datasets", "sim", "stats", "transmission", "units", "errors"},
-    "figures": {"backing", "summaries", "datasets", "sim", "units"},
+    "figures": {"backing", "summaries", "datasets", "sim", "transmission", "units"},
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "transmission", "units"},
     "widgets": {"native", "figures", "sim", "units", "errors"},

@@ -18,7 +18,7 @@ from uffdlab.probes import channel, conduits, wire
 from uffdlab.probes.channel import ChannelSpec
 from uffdlab.probes.pair import Ends
 from uffdlab.probes.userfault import KernelRefused, PageState
-from uffdlab.probes.wire import steady, threshold
+from uffdlab.probes.wire import parting, steady, threshold
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -62,12 +62,15 @@ def test_bits_pass_through_a_zeropage_on_one_cpu(memory: str, lines: int) -> Non
 @live
 @pytest.mark.parametrize("memory", ["populated", "markers_read", "markers_unread", "empty_unread", "huge_populated"])
 def test_every_preparation_with_a_zeropage_is_measured_as_what_it_is(memory: str) -> None:
-    spec = ChannelSpec(memory, slots=200, slot_ns=200_000, repeats=2, seed=1)
+    spec = ChannelSpec(memory, slots=100, slot_ns=200_000, repeats=2, seed=1)
     if spec.needs().missing():
         pytest.skip(str(spec.needs().missing()))
     found = _rows(spec)["channels"]
     assert [row["memory"] for row in found] == [memory] * 2
-    assert {row["bits"] for row in found} == {1600}
+    if "unread" not in memory:
+        assert max(map(_told_apart, found)) > 0.3, "each maps the same zeropage"
+    else:
+        assert min(row["hit_cycles"] for row in found) > 400, "each load faults"
 
 
 def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +82,7 @@ def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: p
 def test_a_page_that_is_not_protected_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = PageState(present=True, swap=False, uffd_wp=False, categories=None)
     monkeypatch.setattr(conduits.Range, "state", lambda *_: bare)
-    with pytest.raises(UffdlabError, match="not write-protected"), conduits.prepared("populated", 1):
+    with pytest.raises(UffdlabError, match="is not protected as it should be"), conduits.prepared("populated", 1):
         pass
 
 
@@ -93,10 +96,15 @@ def test_nothing_passes_without_a_shared_page_or_a_sender(control: dict[str, Any
 
 @live
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
-def test_two_cpus_are_measured_and_say_how_late_they_were() -> None:
-    (row,) = _rows(ChannelSpec(placement="cross", slots=200))["channels"]
-    assert 0 <= row["late_sent"] <= 200
-    assert 0 <= row["late_received"] <= 200
+def test_bits_pass_between_two_cpus_wherever_the_host_runs_them() -> None:
+    rows = _rows(ChannelSpec(placement="cross", slot_ns=20_000, repeats=8, seed=11))["channels"]
+    assert max(map(_told_apart, rows)) > 0.1
+
+
+@live
+def test_a_slot_may_last_as_long_as_a_slot_may() -> None:
+    spec = ChannelSpec(slot_ns=80_000_000, slots=3)
+    assert _rows(spec)["channels"][0]["slots"] == 3
 
 
 @live
@@ -112,7 +120,7 @@ def test_the_tables_agree_with_one_another() -> None:
         assert sum((sent & ~seen).bit_count() for sent, seen in both) == one["missed"]
         assert sum((seen & ~sent).bit_count() for sent, seen in both) == one["invented"]
         assert sum(int(row["late"], 16).bit_count() for row in slots) == one["late_received"]
-        assert one["hit_cycles"] < one["threshold_cycles"] <= one["miss_cycles"]
+        assert one["hit_cycles"] < one["miss_cycles"]
     loads = Counter[str]()
     for row in rows["channel_latencies"]:
         loads[row["kind"]] += row["loads"]
@@ -120,6 +128,7 @@ def test_the_tables_agree_with_one_another() -> None:
     assert loads["sent 1"] == rows["channels"][0]["ones"]
     assert loads["sent 1"] + loads["sent 0"] == rows["channels"][0]["bits"]
     assert loads["loaded before"] == loads["flushed before"]
+    assert loads["known 1"] == loads["known 0"] == wire.TRAINING * 8 / 2
     first, second = ([row["sent"] for row in rows["channel_slots"] if row["sample"] == n] for n in (0, 1))
     assert first != second
 
@@ -205,10 +214,27 @@ _LOADS = st.lists(st.integers(1, 500), min_size=1, max_size=60)
 
 @given(_LOADS, _LOADS)
 def test_no_other_threshold_makes_fewer_errors(hits: list[int], misses: list[int]) -> None:
-    def errors(at: int) -> int:
-        return sum(one >= at for one in hits) + sum(one < at for one in misses)
+    def errors(at: int) -> float:
+        return sum(one >= at for one in hits) / len(hits) + sum(one < at for one in misses) / len(misses)
 
-    assert errors(threshold(hits, misses)) <= min(errors(at) for at in range(502))
+    assert errors(threshold(hits, misses)) <= min(errors(at) for at in range(502)) + 1e-9
+
+
+@given(_LOADS, _LOADS)
+def test_the_direction_is_found_as_well(ones: list[int], zeros: list[int]) -> None:
+    def wrong(ones: list[int], zeros: list[int]) -> float:
+        parted = parting(ones, zeros)
+        missed = sum(parted.word([one]) != 1 for one in ones) / len(ones)
+        return missed + sum(parted.word([one]) for one in zeros) / len(zeros)
+
+    assert wrong(ones, zeros) <= 1 + 1e-9, "no worse than guessing, whichever takes longer"
+    assert wrong(ones, zeros) == pytest.approx(wrong(zeros, ones))
+
+
+def test_a_slower_line_is_a_one_where_it_was_learnt_so() -> None:
+    parted = parting([440, 441, 450], [390, 392, 391])
+    assert parted.slower
+    assert parted.word([450, 380, 441]) == 0b101
 
 
 def test_a_threshold_stands_in_the_middle_of_the_gap() -> None:

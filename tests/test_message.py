@@ -104,9 +104,11 @@ class _Wire:
     def __init__(self) -> None:
         self.sent: list[list[int]] = []
 
-    def __call__(self, point: wire.Point, _: int, words: list[int]) -> wire.Got:
+    def __call__(self, point: wire.Point, _: int, words: list[int], *, silent: bool) -> wire.Got:
+        assert not silent
         self.sent.append(words)
-        return wire.Got(words, [], [0] * point.slots, [1], [2], 2, 1, 1, 0)
+        parted = wire.Parting(2, slower=False)
+        return wire.Got(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
 
 
 @pytest.mark.parametrize("text", ["a", "Grüße 🐧\n\0\x1b[31m", "8" * 700])

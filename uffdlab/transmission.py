@@ -3,8 +3,9 @@
 
 Capacity is mutual information per bit times bits per second. Counted naively, independent data carry information: with
 few samples no table of counts is quite flat. So the expected excess (Miller and Madow, 1955) is taken off, and what is
-left of nothing is 0. Whether anything passes at all is asked by permuting which slot was sent when. The permutations
-are rotations: each moves all slots of a sample on by as many, so that errors which come in bursts stay together.
+left of nothing is about 0. Whether anything passes at all is asked by permuting which slot was sent when. The
+permutations are rotations: each moves all slots of a sample on by as many, so that errors which come in bursts stay
+together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, log2
+from math import log
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
 POINT = ("memory", "placement", "silent", "slot_ns", "lines")
-ROTATIONS = 999
+ROTATIONS = 9999
 LEVEL = 0.01  # of the test
+# Memory through which processes share a page. What is not named here shares nothing, and is a control.
+SHARED = ("zeropage", "huge_zeropage", "empty_unread", "populated", "huge_populated", "markers_read", "markers_unread")
 _ONE_SIDED_95 = 1.645
-_COLUMNS = [*POINT, "block", "sample", "slots", "probe_cycles", "cycles_per_us", "late_sent", "late_received"]
+_COLUMNS = [*POINT, "block", "sample", "slots", "probe_cycles", "cycles_per_us", "late_sent", "late_received", "slower"]
 _SLOTS = ["block", "sample", "slot", "sent", "received"]
 _NIBBLES = np.full(256, 255, dtype=np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
@@ -51,19 +54,25 @@ class Transmission:
         return float(self.row["lines"]) / float(self.row["slot_ns"]) * 1e6
 
     @cached_property
-    def agreement(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return by how much bits agree beyond their lines' means, for each rotation; the first is none at all.
+    def agreements(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return by how much bits agree beyond their lines' means, by rotation (the first is none at all) and line.
 
         A line that is always 1 agrees with nothing. Computed as a cyclic correlation, by Fourier transform.
         """
         out, back = (np.fft.rfft(bits - bits.mean(axis=0), axis=0) for bits in (self.sent, self.received))
-        return np.asarray(np.fft.irfft((np.conj(out) * back).sum(axis=1), n=len(self.sent)))
+        return np.asarray(np.fft.irfft(np.conj(out) * back, n=len(self.sent), axis=0))
 
-    @property
-    def scale(self) -> float:
-        """Return what ``agreement`` would be if every bit agreed."""
-        out, back = (float(((bits - bits.mean(axis=0)) ** 2).sum()) for bits in (self.sent, self.received))
-        return float(np.sqrt(out * back))
+    @cached_property
+    def agreement(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the same of all lines together, by rotation."""
+        return np.asarray(self.agreements.sum(axis=1))
+
+    @cached_property
+    def correlation(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the mean over lines of the squared correlation, by rotation: it misses no line among many."""
+        out, back = (((bits - bits.mean(axis=0)) ** 2).sum(axis=0) for bits in (self.sent, self.received))
+        scale = out * back
+        return np.asarray((self.agreements**2 / np.where(scale > 0, scale, np.inf)).mean(axis=1))
 
     def counts(self, rotated: int = 0) -> list[list[int]]:
         """Return how often i was sent and j received, with the slots sent moved on by so many."""
@@ -91,8 +100,9 @@ def mutual_information(counts: Sequence[Sequence[int]]) -> float:
 class Judged:
     """Whether samples agree beyond chance: the one-sided ``p`` of a test of ``ROTATIONS`` permutations.
 
-    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed: by what chance
-    would hide, and by what was too rare to be met once (three in so many bits).
+    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed, through few lines
+    or in few samples as well: by what chance would hide, and by what was too rare to be met once (three in so many
+    bits). It means nothing where there is a channel.
     """
 
     p: float
@@ -105,20 +115,25 @@ class Judged:
 
 
 def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
-    """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any."""
+    """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any.
+
+    A rotation by nothing is one of them: a sample alone is never less likely than one in as many as it has slots.
+    """
     if not samples:
         raise ValueError("no samples: a test needs at least one")
     rng = np.random.default_rng(seed)
+    moved = [rng.integers(0, len(one.sent), ROTATIONS) for one in samples]
     found = sum(float(one.agreement[0]) for one in samples)
-    chance = sum(one.agreement[rng.integers(min(1, len(one.sent) - 1), len(one.sent), ROTATIONS)] for one in samples)
+    chance = np.asarray(sum(one.agreement[by] for one, by in zip(samples, moved, strict=True)))
     # Rounding of the transform must not make a difference between equals.
-    scale = sum(one.scale for one in samples)
-    p = (1 + int((np.asarray(chance) >= found - 1e-9 * (1 + scale)).sum())) / (1 + ROTATIONS)
-    rare = min(1.0, 3 / sum(one.sent.size for one in samples))
-    if not scale:
-        return Judged(p, rare)
-    most = min(1.0, (max(0.0, found) + _ONE_SIDED_95 * float(np.std(chance))) / scale)
-    return Judged(p, max(rare, _of_agreement(most)))
+    slack = 1e-9 * (1 + sum(one.sent.size for one in samples))
+    p = (1 + int((chance >= found - slack).sum())) / (1 + ROTATIONS)
+    squares = np.asarray(sum(one.correlation[by] for one, by in zip(samples, moved, strict=True))) / len(samples)
+    beyond = sum(float(one.correlation[0]) for one in samples) / len(samples) - float(squares.mean())
+    most = max(0.0, beyond) + _ONE_SIDED_95 * float(squares.std())
+    rare = 3 / sum(one.sent.size for one in samples)
+    # The information of a small correlation is its square by 2 ln 2.
+    return Judged(p, min(1.0, max(rare, most / (2 * log(2)))))
 
 
 def shuffled(samples: Sequence[Transmission], seed: int = 0) -> list[list[int]]:
@@ -144,25 +159,19 @@ def by_child(samples: Iterable[Transmission]) -> list[list[Transmission]]:
     return list(children.values())
 
 
-def _of_agreement(share: float) -> float:
-    """Return the information per bit of a channel that is as likely to flip a 0 as a 1, by its bits' correlation."""
-    wrong = (1 - share) / 2
-    return 1.0 + sum(part * log2(part) for part in (wrong, 1 - wrong) if part > 0)
-
-
 def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
     """Return which operating points, each a tuple as ``POINT`` has it, were measured beside their controls.
 
-    Memory that was measured without a sender was, where that is at the same point. Memory that never was shares nothing
-    and needs no such control; for it the points count at which others have theirs. All else belongs to a sweep.
+    Memory that is shared was, where nobody sent through it at the same point as well. Memory that is not needs no such
+    control, and counts at the points at which others have theirs. All else belongs to a sweep.
     """
     known = set(keys)
     silent = {key for key in known if key[2]}
-    spots, controlled = {(key[1], *key[3:]) for key in silent}, {key[0] for key in silent}
+    spots = {(key[1], *key[3:]) for key in silent}
     return {
         key
         for key in known
-        if (key[0], key[1], True, *key[3:]) in silent or (key[0] not in controlled and (key[1], *key[3:]) in spots)
+        if ((key[0], key[1], True, *key[3:]) in silent if key[0] in SHARED else (key[1], *key[3:]) in spots)
     }
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Is the shared zeropage a wire, and do markers cut it? The same test on memory as each design prepares it.
 
-Only registered points decide: those at which controls ran as well.
+Only registered points decide: those at which controls ran as well. What is asked of several points at once is asked of
+each at a level divided by their number. That nothing passes is believed only where a channel of a hundredth of what
+passes beside it, or was sent, would have been noticed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, ratio_interval
 from uffdlab.transmission import (
     LEVEL,
+    SHARED,
     Judged,
     Transmission,
     by_child,
@@ -35,35 +38,39 @@ _OTHERS = {
     "shmem": "shmem",
     "hugetlb": "hugetlb",
 }
-_AGAIN = "the channel measured again, on a machine with nothing else to do"
+_NOTICED = 0.01
+_AGAIN = "the channel measured again beside its controls, on a machine with nothing else to do"
 _LIMITS = (
     "two processes of one kernel on one machine, which both want to be heard; between virtual machines the page and "
-    "the flush are the same, agreeing on a time and sharing a cache are not"
+    "the flush are the same, agreeing on a time is not"
 )
 
 
 @dataclass(frozen=True)
 class _Point:
-    """The samples of one registered point: how they were judged, and the capacity of each child in kbit/s."""
+    """The samples of one registered point: how they were judged, and the capacity of those in which bits passed."""
 
     memory: str
     placement: str
     silent: bool
+    spot: tuple[int, int]  # length of a slot, lines
     judged: Judged
-    rates: list[float]
+    samples: int
+    passing: int
+    capacity: Estimate | None
+    rates: list[float]  # of all children
     sent_kbit_s: float
 
     @property
-    def capacity(self) -> Estimate:
-        return median_interval(self.rates)
+    def below_kbit_s(self) -> float:
+        return self.judged.below * self.sent_kbit_s
 
     def __str__(self) -> str:
         where, p = _PLACEMENTS[self.placement], f"p = {format_ratio(self.judged.p)}"
-        if not self.judged.passes:
-            return (
-                f"{where} no channel detected ({p}, below {format_ratio(self.judged.below * self.sent_kbit_s)} kbit/s)"
-            )
-        return f"{where} {_kbit_s(self.capacity)}, {p}"
+        if self.capacity is None or not self.judged.passes:
+            return f"{where} no channel detected ({p}, below {format_ratio(self.below_kbit_s)} kbit/s)"
+        which = "" if self.passing == self.samples else f" in {self.passing} of {self.samples} samples"
+        return f"{where} {_kbit_s(self.capacity)}{which}"
 
 
 def _kbit_s(found: Estimate) -> str:
@@ -75,26 +82,29 @@ def _kbit_s(found: Estimate) -> str:
 def covert_channel(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether bits pass through the zeropage where nothing passes through the controls."""
     points = _points(data)
-    wires = [one for one in points if one.memory in _WIRES and not one.silent]
-    controls = [one for one in points if one.memory == "private" or (one.memory in _WIRES and one.silent)]
-    small = {one.placement: one for one in wires if one.memory == "zeropage"}
-    if not small or not controls:
-        return claim.undecided(data, "the zeropage was not measured beside its controls")
-    evidence = [f"{title}: {_told(points, memory)}" for memory, title in _WIRES.items() if _told(points, memory)]
-    evidence.append(f"controls: {_controls(controls)}")
-    loud = [one for one in controls if one.judged.p < LEVEL / len(controls)]
+    small = [one for one in points if one.memory == "zeropage" and not one.silent and _controlled(one, points)]
+    if not small:
+        return claim.undecided(data, "the zeropage was not measured beside a silent sender and written pages")
+    controls = _controls_of(small, points)
+    loud = _loud(controls)
     if loud:
         return claim.undecided(data, f"a control is not null: {loud[0].memory} {loud[0]}", _AGAIN)
-    passing = [one for one in small.values() if one.judged.passes]
+    evidence = [f"{title}: {_told(points, memory)}" for memory, title in _WIRES.items() if _told(points, memory)]
+    evidence.append(f"controls: {_said(controls)}")
+    passing = [one for one in small if _passes(one, small)]
+    told = "; ".join(map(str, small))
     if not passing:
-        because = f"nothing passes through the zeropage: {_told(points, 'zeropage')}"
-        return claim.ruled(data, "does not hold", because, evidence, limits=_LIMITS)
-    # On two CPUs samples are of two kinds, and their median is neither's.
+        if any(one.below_kbit_s > _NOTICED * one.sent_kbit_s for one in small):
+            return claim.undecided(data, f"nothing was noticed, and more than 1 % could have passed: {told}", _AGAIN)
+        return claim.ruled(
+            data, "does not hold", f"nothing passes through the zeropage: {told}", evidence, limits=_LIMITS
+        )
+    # On two CPUs samples are of several kinds; one CPU comes first.
     best = max(passing, key=lambda one: one.placement == "same")
     return claim.ruled(
         data,
         "holds",
-        f"bits pass through the zeropage, {_told(points, 'zeropage')}; of the controls none carries any",
+        f"bits pass through the zeropage, {told}; of {len(controls)} controls none carries any",
         evidence,
         effect=best.capacity,
         quantity=f"capacity at the registered point {_PLACEMENTS[best.placement]}, kbit/s, median of children",
@@ -105,33 +115,68 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
 def markers_close(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory."""
     points = _points(data)
-    fresh = [one for one in points if one.memory == "zeropage" and not one.silent]
-    marked = {name: [one for one in points if one.memory == name and not one.silent] for name in _MARKERS}
-    if not fresh or not all(marked.values()):
-        return claim.undecided(data, "fresh memory and markers, read and unread, were not all measured")
-    evidence = [f"fresh memory: {_told(points, 'zeropage')}"]
-    evidence += [f"{t}: {_told(points, name)}" for name, t in {**_MARKERS, **_OTHERS}.items() if _told(points, name)]
-    if not any(one.judged.passes for one in fresh):
+    sent = [one for one in points if not one.silent]
+    fresh = [one for one in sent if one.memory == "zeropage" and _controlled(one, points)]
+    heard = [one for one in fresh if _passes(one, fresh)]
+    marked = [one for one in sent if one.memory in _MARKERS and one.placement in {one.placement for one in heard}]
+    if not fresh or {(one.memory, one.placement) for one in marked} < {
+        (m, f.placement) for f in heard for m in _MARKERS
+    }:
+        return claim.undecided(data, "fresh memory and markers, read and unread, were not all measured beside controls")
+    if not heard:
         because = f"nothing passes through fresh memory either: {_told(points, 'zeropage')}"
         return claim.undecided(data, because, _AGAIN)
-    controls = [one for one in points if one.silent and one.memory in ("zeropage", *_MARKERS)]
-    loud = [one for one in controls if one.judged.p < LEVEL / len(controls)]
+    loud = _loud(_controls_of([*heard, *marked], points))
     if loud:
         return claim.undecided(data, f"a control is not null: {loud[0].memory} {loud[0]}", _AGAIN)
-    open_ = [name for name, found in marked.items() if any(one.judged.passes for one in found)]
+    evidence = [f"fresh memory: {_told(points, 'zeropage')}"]
+    evidence += [f"{t}: {_told(points, name)}" for name, t in {**_MARKERS, **_OTHERS}.items() if _told(points, name)]
+    open_ = [name for name in _MARKERS if any(one.memory == name and _passes(one, marked) for one in marked)]
     if not open_:
+        least = min(one.capacity.value for one in heard if one.capacity)
+        if any(one.below_kbit_s > _NOTICED * least for one in marked):
+            because = (
+                "nothing was noticed through markers, and more than 1 % of what passes fresh memory could have passed"
+            )
+            return claim.undecided(data, because, _AGAIN)
         return claim.ruled(data, "holds", "nothing passes through markers, read or unread", evidence, limits=_LIMITS)
-    effect = _ratio(marked["markers_read"], fresh)
     return claim.ruled(
         data,
         "does not hold",
         f"bits pass through {' and through '.join(_MARKERS[name] for name in open_)}: the first read maps the zeropage "
         "as it does in fresh memory, which any process has",
         evidence,
-        effect=effect,
+        effect=_ratio([one for one in marked if one.memory == "markers_read"], heard),
         quantity="capacity of markers after their first read / of fresh memory, one CPU, medians of children",
         limits=f"only forbidding the zeropage would help, which is not measured by time here; {_LIMITS}",
     )
+
+
+def _passes(one: _Point, of: Sequence[_Point]) -> bool:
+    return one.judged.p < LEVEL / len(of)
+
+
+def _loud(controls: Sequence[_Point]) -> list[_Point]:
+    return [one for one in controls if _passes(one, controls)]
+
+
+def _controlled(one: _Point, points: Iterable[_Point]) -> bool:
+    """Whether both controls ran at the same point: a silent sender, and pages of one's own."""
+    here = {
+        (other.memory, other.silent) for other in points if (other.placement, other.spot) == (one.placement, one.spot)
+    }
+    return (one.memory, True) in here and ("private", False) in here
+
+
+def _controls_of(chosen: Sequence[_Point], points: Iterable[_Point]) -> list[_Point]:
+    """Return the silent controls of points, and all memory that shares nothing at one of their spots."""
+    spots = {(one.placement, one.spot) for one in chosen}
+    memories = {one.memory for one in chosen}
+    return [
+        one
+        for one in points
+        if (one.placement, one.spot) in spots and (one.memory not in SHARED or (one.silent and one.memory in memories))
+    ]
 
 
 def _ratio(top: Iterable[_Point], bottom: Iterable[_Point]) -> Estimate | None:
@@ -145,24 +190,29 @@ def _told(points: Iterable[_Point], memory: str) -> str:
     return "; ".join(str(one) for one in points if one.memory == memory and not one.silent)
 
 
-def _controls(controls: Sequence[_Point]) -> str:
+def _said(controls: Sequence[_Point]) -> str:
     least = min(controls, key=lambda one: one.judged.p)
     return (
-        f"{len(controls)} of them, no sender or pages of one's own; the least p is {format_ratio(least.judged.p)} and "
-        f"counts from {format_ratio(LEVEL / len(controls))} down"
+        f"{len(controls)} of them, no sender or memory that shares nothing; the least p is "
+        f"{format_ratio(least.judged.p)} and would count below {format_ratio(LEVEL / len(controls))}"
     )
 
 
 def _points(data: Dataset) -> list[_Point]:
-    """Return the points that were registered, in a fixed order."""
+    """Return the points that were registered, one CPU first."""
     found: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
     for one in transmissions(data):
         row = one.row
         key = (row["memory"], row["placement"], bool(row["silent"]), row["slot_ns"], row["lines"])
         found.setdefault(key, []).append(one)
     points = []
-    for key in sorted(registered(found)):
+    for key in sorted(registered(found), key=lambda key: (key[1] != "same", *key)):
         samples = found[key]
         rates = [capacity_kbit_s(child) for child in by_child(samples)]
-        points.append(_Point(key[0], key[1], key[2], judge(samples), rates, samples[0].kbit_s_sent))
+        heard = [one for one in samples if judge([one]).passes]
+        capacity = median_interval([capacity_kbit_s(child) for child in by_child(heard)]) if heard else None
+        points.append(
+            _Point(key[0], key[1], key[2], (key[3], key[4]), judge(samples), len(samples), len(heard), capacity, rates,
+                   samples[0].kbit_s_sent)
+        )  # fmt: skip
     return points

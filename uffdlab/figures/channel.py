@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
+from uffdlab.transmission import LEVEL
 from uffdlab.units import format_ratio
 
 PLACEMENTS = {"one CPU": "same", "two CPUs": "cross"}
 MEMORIES = summaries.CHANNEL_MEMORIES
-SHOWN = {"capacity": "kbit_s", "share of wrong bits": "error"}
+SHOWN = {"capacity": "passing_kbit_s", "share of wrong bits": "error"}
 _WIRES = {
     "zeropage": (style.BLUE, "circle", "zeropage"),
     "huge_zeropage": (style.VERMILLION, "square", "huge zeropage"),
@@ -22,8 +23,10 @@ _WIRES = {
 _ENDS = {"same": (style.BLUE, "circle", "one CPU", 0.17), "cross": (style.ORANGE, "square", "two CPUs", -0.17)}
 WIRES = {label: memory for memory, (_, _, label) in _WIRES.items()}
 _KINDS = {
-    "loaded before": (style.GREY, "dot", "calibrating: loaded before"),
-    "flushed before": (style.GREY, "dash", "calibrating: flushed before"),
+    "loaded before": (style.GREY, "dot", "one's own: loaded before"),
+    "flushed before": (style.GREY, "dash", "one's own: flushed before"),
+    "known 1": (style.BLUE, "longdashdot", "training: a 1"),
+    "known 0": (style.VERMILLION, "longdashdot", "training: a 0"),
     "sent 1": (style.BLUE, "solid", "a 1 was sent"),
     "sent 0": (style.VERMILLION, "solid", "a 0 was sent"),
 }
@@ -133,13 +136,14 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     frame = frame[frame.registered.astype(bool)]
     figure = go.Figure()
     names = list(MEMORIES)
+    rate = column == "passing_kbit_s"
     for placement, (colour, symbol, label, lift) in _ENDS.items():
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
         for passing in (True, False):
-            part = rows[(rows.p < 0.01) == passing]
+            part = rows[(rows.p < LEVEL) == passing]
             if part.empty:
                 continue
-            bound = column == "kbit_s" and not passing
+            bound = rate and not passing
             figure.add_scatter(
                 x=(part.below_kbit_s if bound else part[column]).tolist(),
                 y=[lift - names.index(memory) for memory in part.memory],
@@ -148,18 +152,18 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
                 marker=style.marker(colour, "triangle-left" if bound else symbol if passing else f"{symbol}-dot"),
                 name=label if passing else f"{label}: no channel detected" + (", below" if bound else ""),
                 customdata=[MEMORIES[memory] for memory in part.memory],
-                hovertext=_rates(part, column),
+                hovertext=[f"p = {p:.3g}" for p in part.p] if bound else _rates(part, column),
                 text=_counted(part),
                 hovertemplate=style.HOVER,
             )
-    caption = (
-        "Registered points, medians over children. Triangles: no channel detected, p not below 0.01; less than that."
+    which = "of samples in which bits pass, " if rate else ""
+    caption = f"Registered points: medians over children, {which}with intervals. " + (
+        "Triangles: no channel detected, below that." if rate else "Dotted: no channel detected."
     )
-    style.styled(figure, caption, [data.origin()], (520, 620), {"x": "kbit/s" if column == "kbit_s" else "1"})
-    if column == "kbit_s":
-        figure.update_xaxes(
-            type="log", title_text="capacity (kbit/s)", range=style.log_range(style.reach(figure.data, "x"))
-        )
+    style.styled(figure, caption, [data.origin()], (520, 620), {"x": "kbit/s" if rate else "1"})
+    if rate:
+        drawn = style.log_range(style.reach(figure.data, "x"))
+        figure.update_xaxes(type="log", title_text="capacity (kbit/s)", range=drawn)
         ticks = [10.0**power for power in range(-3, 5)]
         figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(one) for one in ticks])
     else:
@@ -172,31 +176,35 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
 
 
 def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
-    """Draw every sample of the registered points on the two zeropages in the order measured: its capacity in kbit/s,
-    and whether bits passed in it at all (a cross where not).
+    """Draw every sample of the registered points on the two zeropages, in the order measured: its capacity in kbit/s.
+
+    Samples are of three kinds: a 1 is the faster load, or the slower one, or nothing is told (a cross).
     """
     samples = summaries.df_samples(data)
     samples = samples[samples.registered.astype(bool)]
-    figure = go.Figure()
     samples = samples[(samples.placement == PLACEMENTS[placement]) & ~samples.silent.astype(bool)]
+    figure = go.Figure()
     for memory, (colour, symbol, label) in _WIRES.items():
-        rows = samples[samples.memory == memory]
-        order = np.arange(1, len(rows) + 1)
-        for passes in (True, False):
-            part = rows[(rows.passes == passes).to_numpy(bool)]
+        rows = samples[samples.memory == memory].reset_index(drop=True)
+        passes, slower = rows.passes.astype(bool), rows.slower.astype(bool)
+        for kind, looks, said in (
+            (passes & ~slower, symbol, "a 1 is the faster load"),
+            (passes & slower, "triangle-down", "a 1 is the slower load"),
+            (~passes, "x-thin", "nothing is told"),
+        ):
+            part = rows[kind]
             if part.empty:
                 continue
             figure.add_scatter(
-                x=order[(rows.passes == passes).to_numpy(bool)].tolist(),
+                x=(part.index + 1).tolist(),
                 y=part.kbit_s.tolist(),
                 mode="markers",
-                marker=style.marker(colour, symbol if passes else "x-thin", 9),
-                name=f"{label}: {len(part)} of {len(rows)} samples " + ("pass" if passes else "are deaf"),
-                hovertext=[
-                    f"child {one.block}, sample {one.sample}: p = {one.p:.3g}" for one in summaries.records(part)
-                ],
+                marker=style.marker(colour, looks, 9),
+                name=f"{label}, {said}: {len(part)} of {len(rows)}",
+                hovertext=[f"child {b}, sample {n}: p = {p:.3g}"
+                           for b, n, p in zip(part.block, part["sample"], part.p, strict=True)],
                 hovertemplate="%{y:,.0f} kbit/s<br>%{hovertext}",
-            )
+            )  # fmt: skip
     caption = "One point per sample. A cross: on its own it does not differ from chance (p not below 0.01)."
     style.styled(figure, caption, [data.origin()], (400, 480), {"x": "1", "y": "kbit/s"})
     figure.update_xaxes(title_text="sample, in the order measured")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from uffdlab.host import pseudofiles
@@ -24,7 +25,11 @@ def number(name: str, root: Path = Path("/")) -> int | None:
 
 
 def busy(root: Path = Path("/")) -> str | None:
-    """Return one sentence on who else uses KSM, or None where nobody does, or where there is no KSM."""
+    """Return one sentence on who else uses KSM, or None where nobody does, or where there is no KSM.
+
+    Who has offered pages and waits for KSM to run uses it as well; of processes that may not be looked at nothing is
+    known.
+    """
     for name, (idle, remedy) in _IDLE.items():
         found = pseudofiles.choice(root, f"{_KSM}/{name}")
         if found is not None and found not in idle:
@@ -32,4 +37,19 @@ def busy(root: Path = Path("/")) -> str | None:
                 f"somebody else uses KSM here, since /{_KSM}/{name} is {found}, so nothing was changed: measure where "
                 f"nobody does, or {remedy}"
             )
+    offering = _offering(root)
+    if offering is not None:
+        return (
+            f"somebody else uses KSM here: process {offering} has offered it pages (mg among its VmFlags in smaps), so "
+            "nothing was changed: measure where nobody has, or end that process"
+        )
+    return None
+
+
+def _offering(root: Path) -> int | None:
+    """Return a process that has mergeable memory, or None."""
+    for maps in root.glob("proc/[0-9]*/smaps"):
+        with contextlib.suppress(OSError), maps.open("rb") as lines:
+            if any(line.startswith(b"VmFlags:") and b" mg" in line for line in lines):
+                return int(maps.parent.name)
     return None

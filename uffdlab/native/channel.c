@@ -80,14 +80,19 @@ int ul_channel_supported(void)
 
 #endif
 
-static int valid(const struct ul_channel *c)
+/* Each line is visited once, and there is memory for as many loads as are to come. */
+static int valid(const struct ul_channel *c, uint64_t loads)
 {
+	uint8_t visited[UL_CHANNEL_LINES] = {0};
+
 	if (c->lines < 1 || c->lines > UL_CHANNEL_LINES || !c->step || !c->slot || c->turn > c->slot || ul_channel_supported())
 		return 0;
-	for (uint32_t i = 0; i < c->lines; i++)
-		if (c->order[i] >= c->lines)
+	for (uint32_t i = 0; i < c->lines; i++) {
+		if (c->order[i] >= c->lines || visited[c->order[i]])
 			return 0;
-	return 1;
+		visited[c->order[i]] = 1;
+	}
+	return !c->advance || c->loads + loads <= c->room;
 }
 
 /* In an order without a constant stride: a prefetcher would follow it, and load what nobody sent. */
@@ -121,7 +126,7 @@ static void wait_until(const struct ul_channel *c, uint64_t cycles)
 /* What a load of each line takes right after another load, and right after a flush: rounds * lines of both. */
 int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses)
 {
-	if (!valid(c))
+	if (!valid(c, 2 * (uint64_t)rounds * c->lines))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
 		for (uint32_t i = 0; i < c->lines; i++) {
@@ -149,18 +154,20 @@ UL_RAW static inline void reload(struct ul_channel *c, uint16_t *cycles)
 	flushed();
 }
 
-/* What a reload and flush of all lines takes, at the pace of slots: cycles by round. */
+/* What a reload and flush of all lines takes, at the pace of slots and with every other line there: cycles by round. */
 int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
 {
 	uint16_t unused[UL_CHANNEL_LINES];
 	uint64_t begin = ul_cycles();
 
-	if (!valid(c))
+	if (!valid(c, 2 * (uint64_t)rounds * c->lines))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
 		uint64_t start;
 
 		wait_until(c, begin + r * c->slot);
+		for (uint32_t i = 0; i < c->lines; i += 2)
+			(void)timed_load(flushed_at(c, line_of(c, i)));
 		start = ul_cycles();
 		reload(c, unused);
 		cycles[r] = ul_cycles() - start;
@@ -178,7 +185,7 @@ UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t 
 	static const char nobody_times_this;
 	const uint64_t elsewhere = (uint64_t)(uintptr_t)&nobody_times_this;
 
-	if (!valid(c))
+	if (!valid(c, (uint64_t)c->slots * c->lines))
 		return -EINVAL;
 	*late = 0;
 	for (uint64_t s = 0; s < c->slots; s++) {
@@ -203,7 +210,7 @@ UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t 
 /* cycles: slots * lines, by slot and line. late: per slot, whether it was not through before the next one began. */
 int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late)
 {
-	if (!valid(c))
+	if (!valid(c, (uint64_t)c->slots * c->lines))
 		return -EINVAL;
 	for (uint32_t i = 0; i < c->lines; i++)
 		flush(flushed_at(c, i));

@@ -108,7 +108,8 @@ struct ul_channel {
 	uint64_t addr;			/* of line 0 */
 	uint64_t step;			/* bytes from one line to the next */
 	uint64_t advance;		/* bytes from one load to the next: 0, or a page, so that each is its page's first */
-	uint64_t loads;			/* so far; there have to be that many pages and one more, which is read already */
+	uint64_t loads;			/* so far */
+	uint64_t room;			/* with an advance: so many loads have a page, besides the first, which is read already */
 	uint64_t start, slot;		/* cycles: when slot 0 begins, and how long each is */
 	uint64_t turn;			/* cycles into a slot: when the sender is through, and the receiver's turn begins */
 	uint32_t slots, lines;		/* lines: a bit each per slot */

@@ -30,9 +30,9 @@ from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmi
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
 # are not kept. Designs stand at the point of the zeropage they would share, and where each load is a fault, slots
 # are long enough for it.
-_SMALL = {"same": (10_000, 8, 1000), "cross": (8_000, 8, 1000)}
+_SMALL = {"same": (10_000, 8, 500), "cross": (8_000, 8, 500)}
 _LARGE = {"same": (36_000, 128, 120), "cross": (36_000, 128, 120)}
-_FAULTING = {"same": (50_000, 8, 1000), "cross": (50_000, 8, 1000)}
+_FAULTING = {"same": (50_000, 8, 500), "cross": (50_000, 8, 500)}
 REGISTERED = {
     (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 8 else _SMALL)[placement]
     for name, conduit in CONDUITS.items()
@@ -86,8 +86,12 @@ FIELDS: list[dict[str, Any]] = [
     count("cycles_per_us", "rate of the counter"),
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
     count("miss_cycles", "median load of a line right after a flush, when calibrating"),
-    count("threshold_cycles", "a load that took less is taken for a 1"),
-    count("probe_cycles", "reload and flush of all lines, by their number: median of 200 rounds, a slot apart"),
+    count("threshold_cycles", "what parts a 1 from a 0, by slots before the message whose bits both ends knew"),
+    boolean("slower", "whether a load that took as long or longer is taken for a 1, and not one that took less"),
+    count(
+        "probe_cycles",
+        "reload and flush of all lines, every other one there, by their number: median of up to 200 rounds",
+    ),
     count("late_sent", "slots that the sender came too late for"),
     count("late_received", "slots that the receiver had not finished with in time"),
     count("missed", "bits sent as 1 and received as 0"),
@@ -108,11 +112,13 @@ SLOT_FIELDS: list[dict[str, Any]] = [
         "late", "slots of the row that the receiver had not finished with in time: hexadecimal, first slot lowest bit"
     ),
 ]
-KINDS = ("loaded before", "flushed before", "sent 1", "sent 0")
+KINDS = ("loaded before", "flushed before", "known 1", "known 0", "sent 1", "sent 0")
 LATENCY_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block: the first one's loads are kept"),
-    one_of("kind", KINDS, "loads of calibrating, or of slots by the bit that was sent"),
+    one_of(
+        "kind", KINDS, "right after a load or a flush of one's own; or of slots by their bit, known beforehand or sent"
+    ),
     count("cycles", "what a load took, by the counter"),
     count("loads", "how many took that"),
 ]
@@ -124,7 +130,7 @@ def run(spec: ChannelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     for index in range(spec.repeats):
         seed = (spec.seed * 1_000_003 + index) % 2**63
         bits = _bits(spec, seed)
-        got = transmit(spec.point, seed, [0] * spec.slots if spec.silent else bits)
+        got = transmit(spec.point, seed, bits, silent=spec.silent)
         yield from (("channel_slots", {"sample": index} | row) for row in _slots(spec, bits, got))
         if index == 0 and spec.loads:
             yield from (("channel_latencies", {"sample": index} | row) for row in _latencies(spec, bits, got))
@@ -150,7 +156,9 @@ def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dic
     of_slots: dict[str, list[int]] = {"sent 1": [], "sent 0": []}
     for place, took in enumerate(got.cycles):
         of_slots["sent 1" if bits[place // spec.lines] >> place % spec.lines & 1 else "sent 0"].append(took)
-    for kind, loads in {"loaded before": got.hits, "flushed before": got.misses, **of_slots}.items():
+    own = {"loaded before": got.hits, "flushed before": got.misses}
+    known = {"known 1": got.trained[True], "known 0": got.trained[False]}
+    for kind, loads in {**own, **known, **of_slots}.items():
         for took, number in sorted(Counter(loads).items()):
             yield {"kind": kind, "cycles": took, "loads": number}
 
@@ -167,7 +175,8 @@ def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
         "cycles_per_us": got.cycles_per_us,
         "hit_cycles": round(median(got.hits)),
         "miss_cycles": round(median(got.misses)),
-        "threshold_cycles": got.threshold,
+        "threshold_cycles": got.parting.threshold,
+        "slower": got.parting.slower,
         "probe_cycles": got.probe_cycles,
         "late_sent": got.late_sent,
         "late_received": sum(got.late),

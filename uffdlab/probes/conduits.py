@@ -98,9 +98,16 @@ def prepared(name: str, loads: int) -> Iterator[Range]:
             _touched(conduit, memory)
             if conduit.protect == "last":
                 uffd.protect(memory)
-            if not memory.state(0).uffd_wp:
-                raise UffdlabError(f"{conduit.title}: its first page is not write-protected, and should be")
+            _check_protected(conduit, memory)
             yield memory
+
+
+def _check_protected(conduit: Conduit, memory: Range) -> None:
+    """Refuse pages, the first, the second and the last, that are not protected, or were read where none should be."""
+    for number, offset in enumerate((0, PAGE, memory.length - PAGE)):
+        state = memory.state(offset)
+        if not state.uffd_wp or (conduit.unread and number and state.present):
+            raise UffdlabError(f"{conduit.title}: the page at {offset} B is not protected as it should be")
 
 
 def _touched(conduit: Conduit, memory: Range) -> None:

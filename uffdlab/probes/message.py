@@ -28,6 +28,7 @@ from uffdlab.probes.wire import (
     MOST_LOADS,
     MOST_SECONDS,
     PLACEMENTS,
+    TRAINING,
     Got,
     Point,
     check_supported,
@@ -144,7 +145,7 @@ def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         words = [0] * idle + spec.code.encode(spec.sent) + [0] * (MOST_IDLE - idle)
         got: Got | None = None
         try:
-            got = transmit(spec.point, seed, [0] * len(words) if spec.silent else words)
+            got = transmit(spec.point, seed, words, silent=spec.silent)
         except SenderLostError:
             summed: dict[str, Any] = {"outcome": SENDER_ENDED}
         else:
@@ -163,7 +164,7 @@ _UNKNOWN = dict.fromkeys(
 
 def _most_bytes(shortest: Point, code: Code) -> int:
     """Return the length of the longest text that can be told and is through in time."""
-    slots = int(MOST_SECONDS * 1e9) // shortest.slot_ns
+    slots = int(MOST_SECONDS * 1e9) // shortest.slot_ns - TRAINING
     if CONDUITS[shortest.memory].unread:
         slots = min(slots, 1 + (MOST_LOADS - shortest.loads) // shortest.lines)
     fits, beyond = 0, MOST_BYTES + 1

@@ -6,8 +6,10 @@ here can be aimed at one.
 
 Time is cut into slots by the processors' common counter. A slot carries a word, a bit to a line: the sender loads the
 lines whose bits are 1, then the receiver times a load of each and flushes it. What tells a line that was loaded from
-one that was not is found anew each time, from loads of the receiver's own; it is never a constant. The counter has to
-run alike on all CPUs and at a constant rate.
+one that was not is found anew each time, from slots before the message whose words both ends know; it is never a
+constant. A line that was loaded is not always the faster one: one that another CPU's cache holds may take longer than
+one from memory. So those slots tell the direction as well. The counter has to run alike on all CPUs and at a constant
+rate.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ PLACEMENTS = ("same", "cross")
 MOST_SECONDS = 30.0
 MOST_LOADS = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
 _ROUNDS = 400  # of calibrating: so many loads of each line, either way
-_PROBED = 200  # rounds of reloading and flushing all lines, whose median says what that takes
+_PROBED = 200  # rounds of reloading and flushing all lines, whose median says what that takes; fewer of long slots
+_PROBED_NS = 2e9
+TRAINING = 100  # slots before the message
 _LEAD_MS = 20  # between agreeing on the first slot and its beginning
 _STEADY = {"constant_tsc", "nonstop_tsc"}
 
@@ -61,10 +65,11 @@ class Point:
             raise UffdlabError(f"slot_ns is {self.slot_ns}: a slot lasts from 1 µs to 100 ms")
         if self.slots < 1:
             raise UffdlabError(f"slots is {self.slots}: a message has at least one slot")
-        if self.slots * self.slot_ns > MOST_SECONDS * 1e9:
+        seconds = (TRAINING + self.slots) * self.slot_ns / 1e9
+        if seconds > MOST_SECONDS:
             raise UffdlabError(
-                f"{self.slots} slots of {self.slot_ns / 1000:g} µs take {self.slots * self.slot_ns / 1e9:.0f} s, and "
-                f"{MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
+                f"{self.slots} slots of {self.slot_ns / 1000:g} µs, with {TRAINING} before them, take {seconds:.0f} s, "
+                f"and {MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
             )
         if CONDUITS[self.memory].unread and self.loads > MOST_LOADS:
             raise UffdlabError(
@@ -75,7 +80,7 @@ class Point:
     @property
     def loads(self) -> int:
         """Return how often the receiver loads a line."""
-        return (2 * _ROUNDS + _PROBED + self.slots) * self.lines
+        return (2 * _ROUNDS + 2 * _PROBED + TRAINING + self.slots) * self.lines
 
     def needs(self) -> Needs:
         """Return what both ends hold: their memory, and a CPU each where they are not to share one."""
@@ -84,17 +89,30 @@ class Point:
 
 @dataclass(frozen=True)
 class Got:
-    """What the receiver saw: cycles by slot and line, lateness by slot; and what it had calibrated."""
+    """What the receiver saw: cycles by slot and line, lateness by slot; what it had calibrated, and been trained by."""
 
     words: list[int]
     cycles: list[int]
     late: list[int]
     hits: list[int]
     misses: list[int]
-    threshold: int
+    trained: dict[bool, list[int]]
+    parting: Parting
     probe_cycles: int
     cycles_per_us: int
     late_sent: int
+
+
+@dataclass(frozen=True)
+class Parting:
+    """What parts a 1 from a 0: a load of less than ``threshold`` cycles is a 1, or where ``slower`` is a 0."""
+
+    threshold: int
+    slower: bool
+
+    def word(self, cycles: Sequence[int]) -> int:
+        """Return the word of a slot by the cycles of its lines."""
+        return sum(1 << line for line, took in enumerate(cycles) if (took >= self.threshold) is self.slower)
 
 
 def check_supported() -> None:
@@ -119,29 +137,43 @@ def threshold(hits: Sequence[int], misses: Sequence[int]) -> int:
 
     A load that takes less is taken for a hit.
     """
+    return _parted(hits, misses)[1]
+
+
+def parting(ones: Sequence[int], zeros: Sequence[int]) -> Parting:
+    """Return what parts loads of lines that were sent as 1 from those sent as 0, whichever takes longer."""
+    (faster, at), (slower, turned) = _parted(ones, zeros), _parted(zeros, ones)
+    return Parting(at, slower=False) if faster <= slower else Parting(turned, slower=True)
+
+
+def _parted(hits: Sequence[int], misses: Sequence[int]) -> tuple[float, int]:
+    """Return the share of errors, the mean of both kinds, and the threshold that makes them."""
     above, below = Counter(hits), Counter(misses)
     values = sorted({*above, *below})
-    wrong = len(hits)
+    wrong = len(hits) * len(misses)  # in units that weigh both kinds alike
     gaps = [(wrong, values[0] - 1, values[0])]  # errors of every threshold above the one and up to the other
     for value, following in zip(values, [*values[1:], values[-1] + 1], strict=True):
-        wrong += below[value] - above[value]
+        wrong += below[value] * len(hits) - above[value] * len(misses)
         gaps.append((wrong, value, following))
     fewest = min(errors for errors, _, _ in gaps)
     _, after, until = max((gap for gap in gaps if gap[0] == fewest), key=lambda gap: gap[2] - gap[1])
-    return (after + 1 + until) // 2
+    return fewest / (2 * len(hits) * len(misses)), (after + 1 + until) // 2
 
 
-def transmit(point: Point, seed: int, words: Sequence[int]) -> Got:
-    """Start a sender of ``words``, one a slot, receive from it, and see it end.
+def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Got:
+    """Start a sender of ``words``, one a slot, receive from it, and see it end; where ``silent``, it loads nothing.
 
     Raises SenderLostError when it ends before its last word.
     """
     allowed = os.sched_getaffinity(0)
     receiving = max(allowed)
     sending = receiving if point.placement == "same" else min(allowed)
+    known = _training(point, seed)
+    sent = [0] * (TRAINING + point.slots) if silent else [*known, *words]
     try:
         return converse(
-            lambda ends: _send(point, seed, words, ends, sending), lambda ends: _receive(point, seed, ends, receiving)
+            lambda ends: _send(point, seed, sent, ends, sending),
+            lambda ends: _receive(point, seed, known, ends, receiving),
         )
     finally:
         os.sched_setaffinity(0, allowed)
@@ -167,7 +199,7 @@ def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -
         return ends.tell(int(late[0]).to_bytes(8, "little"))
 
 
-def _receive(point: Point, seed: int, ends: Ends, cpu: int) -> Got | None:
+def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Got | None:
     """Be the receiver; None where the sender ended before it was ready or before it had sent."""
     ffi, lib = native.probe()
     os.sched_setaffinity(0, {cpu})
@@ -178,33 +210,55 @@ def _receive(point: Point, seed: int, ends: Ends, cpu: int) -> Got | None:
         per_us = _cycles_per_us()
         plan.slot = max(1, point.slot_ns * per_us // 1000)
         room = _ROUNDS * point.lines
-        hits, misses, rounds = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room), ffi.new("uint64_t[]", _PROBED)
+        probed = max(3, min(_PROBED, int(_PROBED_NS / point.slot_ns)))
+        hits, misses, rounds = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room), ffi.new("uint64_t[]", probed)
         check("flush+reload", lib.ul_channel_calibrate(plan, _ROUNDS, hits, misses))
-        check("flush+reload", lib.ul_channel_probe_cycles(plan, _PROBED, rounds))
-        reloading = round(median(ffi.unpack(rounds, _PROBED)))
+        check("flush+reload", lib.ul_channel_probe_cycles(plan, probed, rounds))
+        reloading = round(median(ffi.unpack(rounds, probed)))
         plan.turn = _turn(plan.slot, reloading)
         plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
         if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
             return None
-        cycles, late = ffi.new("uint16_t[]", point.slots * point.lines), ffi.new("uint8_t[]", point.slots)
+        slots = int(plan.slots)
+        cycles, late = ffi.new("uint16_t[]", slots * point.lines), ffi.new("uint8_t[]", slots)
         check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
         told = ends.told(8)
         if len(told) != 8:
             return None
-        loaded, gone = ffi.unpack(hits, room), ffi.unpack(misses, room)
-        parting, took = threshold(loaded, gone), ffi.unpack(cycles, point.slots * point.lines)
-        by_slot = (took[at : at + point.lines] for at in range(0, len(took), point.lines))
+        took = ffi.unpack(cycles, slots * point.lines)
+        by_slot = [took[at : at + point.lines] for at in range(0, len(took), point.lines)]
+        trained = {bit: _loads(by_slot[:TRAINING], known, bit) for bit in (True, False)}
+        parted = parting(trained[True], trained[False])
         return Got(
-            words=[sum(1 << line for line, one in enumerate(slot) if one < parting) for slot in by_slot],
-            cycles=took,
-            late=ffi.unpack(late, point.slots),
-            hits=loaded,
-            misses=gone,
-            threshold=parting,
+            words=[parted.word(slot) for slot in by_slot[TRAINING:]],
+            cycles=took[TRAINING * point.lines :],
+            late=ffi.unpack(late, slots)[TRAINING:],
+            hits=ffi.unpack(hits, room),
+            misses=ffi.unpack(misses, room),
+            trained=trained,
+            parting=parted,
             probe_cycles=max(1, round(reloading / point.lines)),
             cycles_per_us=per_us,
             late_sent=int.from_bytes(told, "little"),
         )
+
+
+def _training(point: Point, seed: int) -> list[int]:
+    """Return the words of the first slots, which both ends know: on every line as many ones as zeros, in any order."""
+    rng = random.Random(f"training {seed}")
+    lines = [[place % 2 for place in range(TRAINING)] for _ in range(point.lines)]
+    for bits in lines:
+        rng.shuffle(bits)
+    return [sum(bits[slot] << line for line, bits in enumerate(lines)) for slot in range(TRAINING)]
+
+
+def _loads(slots: Sequence[Sequence[int]], words: Sequence[int], bit: bool) -> list[int]:
+    return [
+        took
+        for slot, word in zip(slots, words, strict=True)
+        for line, took in enumerate(slot)
+        if bool(word >> line & 1) is bit
+    ]
 
 
 def _turn(slot: int, reloading: int) -> int:
@@ -220,7 +274,8 @@ def _plan(point: Point, seed: int, memory: Range) -> Any:
     conduit = CONDUITS[point.memory]
     plan = ffi.new("struct ul_channel *")
     plan.addr, plan.step, plan.advance = memory.address, conduit.step_bytes, conduit.advance_bytes
-    plan.slots, plan.lines, plan.yield_ = point.slots, point.lines, point.placement == "same"
+    plan.slots, plan.lines, plan.yield_ = TRAINING + point.slots, point.lines, point.placement == "same"
+    plan.room = point.loads
     order = list(range(point.lines))
     random.Random(seed).shuffle(order)
     for place, line in enumerate(order):

@@ -45,7 +45,7 @@ CHANNEL_MEMORIES = {
 Part = Literal["all", "choosing", "reporting"]
 _MEASURED = ("error", "missed", "invented", "kbit_s", "limit_kbit_s", "passing_kbit_s")
 _COLUMNS = [
-    *POINT, "registered", "children", "samples", "passing", "bits", *(f"{name}{end}" for name in _MEASURED
+    *POINT, "registered", "children", "samples", "passing", "slower", "bits", *(f"{name}{end}" for name in _MEASURED
     for end in ("", "_low", "_high")), "p", "below_kbit_s", "shuffled_kbit_s", "late",
 ]  # fmt: skip
 
@@ -54,11 +54,12 @@ def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
     """Return one row per operating point; ``registered``: whether it was measured beside its controls.
 
     Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``missed`` (of the ones), ``invented``
-    (of the zeros: lines that were loaded although nobody sent there), ``kbit_s`` (corrected capacity), ``limit_kbit_s``
-    (what one flush and reload per bit would allow) and ``passing_kbit_s``, the capacity of those children in which bits
-    passed at all, by a test of each sample. Besides: ``passing`` of how many ``samples``, ``p`` of the test over all
-    samples, ``below_kbit_s`` (what may have passed unnoticed, one-sided 95 %), ``shuffled_kbit_s`` (a control: what was
-    received against what was sent in other slots) and ``late`` (share of slots, either end).
+    (of the zeros: lines that were taken for loaded although nobody sent there), ``kbit_s`` (corrected capacity),
+    ``limit_kbit_s`` (what one flush and reload per bit would allow) and ``passing_kbit_s``, the capacity of those
+    children in which bits passed at all, by a test of each sample. Besides: ``passing`` of how many ``samples`` and in
+    how many of these a 1 is the ``slower`` load, ``p`` of the test over all samples, ``below_kbit_s`` (where none is
+    detected: what may have passed unnoticed, one-sided 95 %), ``shuffled_kbit_s`` (a control: what was received against
+    what was sent in other slots) and ``late`` (share of slots, either end).
     Half of the children, every other one, is for choosing a point, the others for reporting it.
     """
     rows = []
@@ -72,7 +73,7 @@ def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
 
 
 def df_samples(data: Dataset) -> pd.DataFrame:
-    """Return one row per sample: point, ``block``, ``sample``, ``error``, ``kbit_s``, ``p`` and whether it passed."""
+    """Return one row per sample: point, ``block``, ``sample``, ``error``, ``kbit_s``, ``p``, ``passes``, ``slower``."""
     rows = []
     for point, samples in _points(data):
         for one in samples:
@@ -81,20 +82,24 @@ def df_samples(data: Dataset) -> pd.DataFrame:
                 point
                 | {"block": one.row["block"], "sample": one.row["sample"], "error": _error([one])}
                 | {"kbit_s": capacity_kbit_s([one]), "p": found.p, "passes": found.passes}
+                | {"slower": bool(one.row["slower"])}
             )
-    return pd.DataFrame(rows, columns=[*POINT, "registered", "block", "sample", "error", "kbit_s", "p", "passes"])
+    return pd.DataFrame(
+        rows, columns=[*POINT, "registered", "block", "sample", "error", "kbit_s", "p", "passes", "slower"]
+    )
 
 
 def best_point(data: Dataset, memory: str, placement: str) -> dict[str, Any] | None:
     """Return the point of the largest capacity where it was chosen, as the other half reports it; None without one.
 
-    What was best by luck in one half is not in the other.
+    What was best by luck in one half is not in the other. Capacity is that of samples in which bits passed.
     """
     chosen = df_channels(data, "choosing")
     chosen = chosen[(chosen.memory == memory) & (chosen.placement == placement) & ~chosen.silent.astype(bool)]
+    chosen = chosen[chosen.passing_kbit_s.notna()]
     if chosen.empty:
         return None
-    best = chosen.sort_values("kbit_s").iloc[-1]
+    best = chosen.sort_values("passing_kbit_s").iloc[-1]
     reported = df_channels(data, "reporting")
     same = reported[(reported[list(POINT)] == best[list(POINT)]).all(axis=1)]
     return None if same.empty else {str(name): value for name, value in same.iloc[0].items()}
@@ -110,9 +115,10 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
         "children": len(children),
         "samples": len(samples),
         "passing": len(passing),
+        "slower": sum(bool(one.row["slower"]) for one in passing),
         "bits": sum(one.sent.size for one in samples),
         "p": found.p,
-        "below_kbit_s": found.below * sent,
+        "below_kbit_s": None if found.passes else found.below * sent,
         "shuffled_kbit_s": mutual_information(shuffled(samples)) * sent,
         "late": sum(one.row["late_sent"] + one.row["late_received"] for one in samples)
         / (2 * sum(len(one.sent) for one in samples)),

@@ -2,16 +2,18 @@
 """Samples of the probe *revealing*: how well the time of one write tells two states of its page apart.
 
 One threshold parts two states: a write that takes less is taken for the faster of them. Threshold and direction are
-chosen where half of the children have the fewest errors, and the others are judged by them. On the data it was chosen
-from, a threshold is always better than it deserves, even between two states that do not differ.
+found at run time, as whoever wants to know would: each child's own, by its first warm sample, and its later ones are
+judged by them. On the data it was chosen from, a threshold is always better than it deserves, even between two states
+that do not differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.stats import median_interval
 from uffdlab.summaries import medians
-from uffdlab.summaries.records import records
 
 Histogram = Mapping[int, int]  # ns → writes
 _REVEALS = ["block", "sample", "cold", "backing", "state", "median_ns"]
@@ -68,9 +69,9 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
     """Return one row per backing and pair of states (``state``, ``other``, by name), of the warm samples.
 
     Columns: ``error`` of telling them apart by one write (mean of both error rates; 0.5 tells nothing) with ``_low``
-    and ``_high``, over the ``children`` that did not choose ``threshold_ns``: every other child chooses. ``state_ns``
-    and ``other_ns`` are median times of a write, over all children. With one child there is nobody to judge and no
-    error. Where a backing has cold samples only, those are taken.
+    and ``_high``, over ``children``. ``threshold_ns`` is the median of theirs, ``state_ns`` and ``other_ns`` are median
+    times of a write. A child with one warm sample has none left to be judged, and where no other is left there is no
+    error.
     """
     samples = data.rows("reveals", _REVEALS)
     writes = data.rows("reveal_writes", _WRITES)
@@ -89,24 +90,28 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
     return whole.astype(dict.fromkeys(_MEASURES, "float64"))
 
 
-def _histograms(writes: pd.DataFrame) -> dict[str, dict[int, dict[int, int]]]:
-    """Return writes by state, child and time."""
-    found: dict[str, dict[int, dict[int, int]]] = {}
-    counted = writes.groupby(["state", "block", "ns"])[["writes"]].sum().reset_index()
-    for one in records(counted):
-        found.setdefault(str(one.state), {}).setdefault(int(one.block), {})[int(one.ns)] = int(one.writes)
+def _histograms(writes: pd.DataFrame) -> dict[str, dict[int, list[dict[int, int]]]]:
+    """Return writes by state, child, sample (in order) and time."""
+    found: dict[str, dict[int, list[dict[int, int]]]] = {}
+    for _, group in writes.groupby(["state", "block"]):
+        state, block = str(group.state.iloc[0]), int(group.block.iloc[0])
+        samples = [
+            dict(zip(one.ns.astype(int), one.writes.astype(int), strict=True)) for _, one in group.groupby("sample")
+        ]
+        found.setdefault(state, {})[block] = samples
     return found
 
 
-def _told_apart(state: Mapping[int, Histogram], other: Mapping[int, Histogram]) -> dict[str, Any]:
-    blocks = sorted(state.keys() & other.keys())
-    choosing, reporting = blocks[::2], blocks[1::2]
-    if not choosing:
-        return {"children": 0, "threshold_ns": None}
-    at = choose_threshold(*(reduce(_added, (one[block] for block in choosing)) for one in (state, other)))
-    errors = [at.error(state[block], other[block]) for block in reporting]
+def _told_apart(state: Mapping[int, Sequence[Histogram]], other: Mapping[int, Sequence[Histogram]]) -> dict[str, Any]:
+    thresholds, errors = [], []
+    for block in sorted(state.keys() & other.keys()):
+        (first, *later), (other_first, *other_later) = state[block], other[block]
+        at = choose_threshold(first, other_first)
+        thresholds.append(at.ns)
+        if later and other_later:
+            errors.append(at.error(*(reduce(_added, one) for one in (later, other_later))))
     found = medians.columns("error", median_interval(errors) if errors else None)
-    return {"children": len(errors), "threshold_ns": at.ns} | found
+    return {"children": len(errors), "threshold_ns": int(median(thresholds)) if thresholds else None} | found
 
 
 def _added(one: Histogram, more: Histogram) -> Histogram:

@@ -11,7 +11,7 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
-from uffdlab.transmission import LEVEL
+from uffdlab.transmission import LEVEL, SHARED
 from uffdlab.units import format_ns, format_ratio
 
 _PLACES = {"same": "one CPU", "cross": "two CPUs"}
@@ -27,7 +27,6 @@ _SHORT = {
     "hugetlb": "hugetlb",
     "private": "written pages",
 }
-_SHARED = ("zeropage", "huge_zeropage", "empty_unread", "populated", "huge_populated", "markers_read", "markers_unread")
 _WIRES = ("zeropage", "huge_zeropage")
 # Bits a second in one of the units that published rates come in.
 _BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
@@ -35,7 +34,8 @@ _COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
 
 
 def channel_points(data: Dataset) -> Table:
-    """Return the registered point and the best one of either zeropage: capacity, and its share of the limit.
+    """Return the registered point and the best one of either zeropage: capacity of the samples in which bits pass, and
+    its share of the limit.
 
     The best point is chosen by one half of the children and reported by the other.
     """
@@ -54,10 +54,10 @@ def channel_points(data: Dataset) -> Table:
                         "through": f"{_SHORT[memory]}, {place}",
                         "point": which,
                         "slot": _slot(one),
-                        "capacity, kbit/s": _between(one, "kbit_s"),
-                        "of the limit": f"{one['kbit_s'] / one['limit_kbit_s']:.0%} of {one['limit_kbit_s']:,.0f}",
                         "samples pass": f"{one['passing']} of {one['samples']}",
-                        "those, kbit/s": _between(one, "passing_kbit_s"),
+                        "capacity, kbit/s": _between(one, "passing_kbit_s"),
+                        "of the limit": _of_limit(one),
+                        "wrong bits": _percent(one, "error"),
                     }
                 )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
@@ -76,7 +76,7 @@ def channel_controls(data: Dataset) -> Table:
             here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
             sent = next((one for one in here if not one["silent"]), None)
             silent = next((one for one in here if one["silent"]), None)
-            null = silent or (sent if sent and memory not in _SHARED else None)
+            null = silent or (sent if sent and memory not in SHARED else None)
             if sent is None or null is None:
                 continue
             rows.append(
@@ -84,8 +84,8 @@ def channel_controls(data: Dataset) -> Table:
                     "through": f"{title}, {place}",
                     "control": "no sender" if silent else "nothing shared",
                     "p": format_ratio(null["p"]),
-                    "passes at most": _rate(null["below_kbit_s"]),
-                    "lines found loaded": f"{null['invented']:.1%}",
+                    "below": "not null" if pd.isna(null["below_kbit_s"]) else _rate(null["below_kbit_s"]),
+                    "taken for loaded": f"{null['invented']:.1%}",
                     "other slots": _rate(sent["shuffled_kbit_s"]),
                 }
             )
@@ -125,7 +125,7 @@ def messages(data: Dataset) -> Table:
 def write_reveals(data: Dataset) -> Table:
     """Return how often one write to anonymous memory is taken for one to another state, each pair of states a cell.
 
-    The threshold is chosen by one half of the children and judged by the other.
+    Each child finds its threshold in one sample and is judged by another.
     """
     frame = summaries.df_reveals(data)
     frame = frame[(frame.backing == "anon") & frame.error.notna()]
@@ -191,6 +191,12 @@ def _rate(kbit_s: float) -> str:
     if kbit_s == 0:
         return "0"
     return f"{format_ratio(kbit_s)} kbit/s" if kbit_s >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
+
+
+def _of_limit(point: Mapping[Any, Any]) -> str:
+    if pd.isna(point["passing_kbit_s"]):
+        return "none"
+    return f"{point['passing_kbit_s'] / point['limit_kbit_s']:.0%} of {point['limit_kbit_s']:,.0f}"
 
 
 def _slot(point: Mapping[Any, Any]) -> str:
