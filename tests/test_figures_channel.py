@@ -41,7 +41,7 @@ def _named(figure: go.Figure) -> dict[str, go.Scatter]:
 def test_loads_are_shares_by_what_was_sent(data: Dataset) -> None:
     figure = figures.plot_channel_loads(data)
     traces = _named(figure)
-    assert set(traces) == {"calibrating: loaded before", "calibrating: flushed before", "a 1 was sent", "a 0 was sent"}
+    assert set(traces) == {"one's own: loaded before", "one's own: flushed before", "a 1 was sent", "a 0 was sent"}
     assert sorted(share for share in traces["a 1 was sent"].y if share) == [25, 75]
     assert all(sum(trace.y) == pytest.approx(100) for trace in traces.values())
     assert "200 cycles" in figure.layout.annotations[0].text, "the threshold"
@@ -79,11 +79,13 @@ def test_wrong_bits_stand_beside_one_another(data: Dataset) -> None:
     assert traces["one CPU: no channel detected"].x[0] == pytest.approx(0.5, abs=0.02)
 
 
-def test_samples_that_pass_are_told_from_deaf_ones(tmp_path: Path) -> None:
-    mixed = point([0.5, 0.1, 0.5, 0.1], placement="cross") + point(DEAF, placement="cross", silent=True)
-    traces = _named(figures.plot_regimes(campaign(tmp_path / "d", mixed)))
-    assert list(traces["zeropage: 2 of 4 samples pass"].x) == [2, 4]
-    assert list(traces["zeropage: 2 of 4 samples are deaf"].x) == [1, 3]
+def test_samples_are_told_apart_by_which_load_is_slower(tmp_path: Path) -> None:
+    mixed = point([0.5, 0.1, 0.5], placement="cross") + point([0.1], placement="cross", slower=True)
+    data = campaign(tmp_path / "d", mixed + point(DEAF, placement="cross", silent=True))
+    traces = _named(figures.plot_regimes(data))
+    assert list(traces["zeropage, a 1 is the faster load: 1 of 4"].x) == [2]
+    assert list(traces["zeropage, a 1 is the slower load: 1 of 4"].x) == [4]
+    assert list(traces["zeropage, nothing is told: 2 of 4"].x) == [1, 3]
 
 
 def test_what_was_not_measured_is_said(tmp_path: Path) -> None:

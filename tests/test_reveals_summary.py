@@ -25,10 +25,10 @@ Child = dict[str, Sequence[int]]  # state → times of its writes
 
 
 def _campaign(out: Path, children: list[Child], *, cold: Child | None = None, backing: str = "anon") -> Dataset:
-    """Return a dataset of one warm sample per child; ``cold`` is a sample that each of them took before."""
+    """Return a dataset of two warm samples alike per child; ``cold`` is a sample that each of them took before."""
     rows, writes = [], []
     for block, child in enumerate(children):
-        for sample, times in enumerate([cold, child] if cold else [child]):
+        for sample, times in enumerate([cold, child, child] if cold else [child, child]):
             key = {"block": block, "sample": sample}
             for state, took in times.items():
                 ranked = sorted(took)

@@ -40,7 +40,8 @@ def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Pa
     rows = tables.channel_controls(data).frame.to_dict("records")
     assert [row["control"] for row in rows] == ["no sender", "nothing shared"]
     assert all(float(row["p"]) > 0.01 for row in rows)
-    assert rows[0]["lines found loaded"].startswith(("49", "50"))
+    assert rows[0]["taken for loaded"].startswith(("49", "50"))
+    assert all(row["below"].endswith("bit/s") for row in rows)
 
 
 def test_a_text_that_arrived_otherwise_counts_as_lost(tmp_path: Path) -> None:

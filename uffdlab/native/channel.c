@@ -154,19 +154,22 @@ UL_RAW static inline void reload(struct ul_channel *c, uint16_t *cycles)
 	flushed();
 }
 
-/* What a reload and flush of all lines takes, at the pace of slots and with every other line there: cycles by round. */
-int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles)
+/*
+ * What a reload and flush of all lines takes, at the pace of slots: cycles by round. there: none of the lines is (0),
+ * or every other one (1).
+ */
+int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, int there, uint64_t *cycles)
 {
 	uint16_t unused[UL_CHANNEL_LINES];
 	uint64_t begin = ul_cycles();
 
-	if (!valid(c, 2 * (uint64_t)rounds * c->lines))
+	if (!valid(c, (uint64_t)rounds * c->lines))
 		return -EINVAL;
 	for (uint32_t r = 0; r < rounds; r++) {
 		uint64_t start;
 
 		wait_until(c, begin + r * c->slot);
-		for (uint32_t i = 0; i < c->lines; i += 2)
+		for (uint32_t i = 0; there && i < c->lines; i += 2)
 			(void)timed_load(flushed_at(c, line_of(c, i)));
 		start = ul_cycles();
 		reload(c, unused);

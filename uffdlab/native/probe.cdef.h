@@ -118,7 +118,7 @@ struct ul_channel {
 };
 int ul_channel_supported(void);		/* 0, or -EOPNOTSUPP */
 int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, uint16_t *misses);
-int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, uint64_t *cycles);
+int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, int there, uint64_t *cycles);
 int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late);
 int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late);
 
