@@ -40,9 +40,17 @@ def test_samples_in_which_nothing_passed_are_counted_apart(tmp_path: Path) -> No
     [row] = summaries.df_channels(data).to_dict("records")
     assert (row["passing"], row["samples"]) == (7, 15)
     assert row["kbit_s"] < 5
-    assert row["passing_kbit_s"] > 900, "the median of neither"
+    assert row["faster_kbit_s"] > 900, "the median of neither"
     samples = summaries.df_samples(data)
     assert list(samples.passes) == [False] * 8 + [True] * 7
+
+
+def test_samples_in_which_a_one_is_slower_are_counted_apart(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point([0.0] * 8) + point([0.2] * 7, slower=True))
+    [row] = summaries.df_channels(data).to_dict("records")
+    assert (row["passing"], row["slower"]) == (15, 7)
+    assert row["faster_kbit_s"] > 900
+    assert row["slower_kbit_s"] < 400
 
 
 def test_the_best_point_is_reported_by_the_children_that_did_not_choose_it(tmp_path: Path) -> None:

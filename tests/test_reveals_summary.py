@@ -24,11 +24,14 @@ from uffdlab.summaries.reveals import Threshold, choose_threshold
 Child = dict[str, Sequence[int]]  # state → times of its writes
 
 
-def _campaign(out: Path, children: list[Child], *, cold: Child | None = None, backing: str = "anon") -> Dataset:
-    """Return a dataset of two warm samples alike per child; ``cold`` is a sample that each of them took before."""
+def _campaign(
+    out: Path, children: Sequence[Child | tuple[Child, ...]], *, cold: Child | None = None, backing: str = "anon"
+) -> Dataset:
+    """Return a dataset of each child's warm samples, two alike where one is given; before them a ``cold`` one."""
     rows, writes = [], []
     for block, child in enumerate(children):
-        for sample, times in enumerate([cold, child, child] if cold else [child, child]):
+        warm = child if isinstance(child, tuple) else (child, child)
+        for sample, times in enumerate([cold, *warm] if cold else warm):
             key = {"block": block, "sample": sample}
             for state, took in times.items():
                 ranked = sorted(took)
@@ -106,12 +109,12 @@ def test_a_threshold_needs_writes_of_both(state: dict[int, int], other: dict[int
 # --- over children ---------------------------------------------------------------------------------------------------
 
 
-def test_a_row_has_the_error_of_those_who_did_not_choose_and_both_times(tmp_path: Path) -> None:
+def test_a_row_has_the_error_of_what_did_not_choose_and_both_times(tmp_path: Path) -> None:
     children: list[Child] = [{"marker": [4000 + i, 4200 + i], "empty": [2600 + i, 2700 + i]} for i in range(14)]
     row = _one(_campaign(tmp_path / "d", children))
     assert (row["backing"], row["state"], row["other"]) == ("anon", "empty", "marker")
-    assert (row["error"], row["error_low"], row["error_high"], row["children"]) == (0, 0, 0, 7)
-    assert 2713 < row["threshold_ns"] <= 4000
+    assert (row["error"], row["error_low"], row["error_high"], row["children"]) == (0, 0, 0, 14)
+    assert 2700 < row["threshold_ns"] <= 4000
     assert (row["state_ns"], row["other_ns"]) == (2706.5, 4206.5)
     assert row["other_ns_low"] < 4206.5 < row["other_ns_high"]
 
@@ -120,8 +123,8 @@ def test_luck_where_it_was_chosen_is_not_reported(tmp_path: Path) -> None:
     lucky: Child = {"empty": [100] * 10, "private": [200] * 10}
     turned: Child = {"empty": [200] * 10, "private": [100] * 10}
     alike: Child = {"empty": [100, 200] * 5, "private": [100, 200] * 5}
-    assert _one(_campaign(tmp_path / "alike", [lucky, alike] * 6))["error"] == 0.5
-    assert _one(_campaign(tmp_path / "turned", [lucky, turned] * 6))["error"] == 1
+    assert _one(_campaign(tmp_path / "alike", [(lucky, alike)] * 6))["error"] == 0.5
+    assert _one(_campaign(tmp_path / "turned", [(lucky, turned)] * 6))["error"] == 1
 
 
 def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Pat
         children: list[Child] = [
             {state: [rng.randrange(1000, 9000) for _ in range(30)] for state in ("empty", "marker")} for _ in range(2)
         ]
-        reported.append(_one(_campaign(tmp_path / str(number), children))["error"])
+        reported.append(_one(_campaign(tmp_path / str(number), [(children[0], children[1])]))["error"])
         state, other = (Counter(children[1][name]) for name in ("empty", "marker"))
         flattered.append(choose_threshold(state, other).error(state, other))
     assert mean(flattered) < 0.42
@@ -152,7 +155,7 @@ def test_every_pair_of_a_backing_has_a_row_and_backings_do_not_mix(tmp_path: Pat
         ("anon", "marker", "private"),
         ("shmem", "empty", "private"),
     ]
-    assert set(frame.children) == {4}
+    assert set(frame.children) == {8}
 
 
 def test_cold_samples_count_only_where_there_is_nothing_else(tmp_path: Path) -> None:
@@ -170,13 +173,13 @@ def test_writes_of_a_sample_that_was_interrupted_are_left_out(tmp_path: Path) ->
     data = _campaign(tmp_path / "d", [{"empty": [20], "marker": [70]}] * 4)
     rows = data.table("reveals").to_dict("records")
     writes = data.table("reveal_writes").to_dict("records")
-    torn = [{"block": 1, "sample": 1, "state": "empty", "ns": 5000, "writes": 900}]
+    torn = [{"block": 1, "sample": 2, "state": "empty", "ns": 5000, "writes": 900}]
     with_torn = summaries.df_reveals(_written(tmp_path / "e", rows, writes + torn))
     pd.testing.assert_frame_equal(with_torn, summaries.df_reveals(data))
 
 
-def test_one_child_chooses_and_nobody_judges(tmp_path: Path) -> None:
-    row = _one(_campaign(tmp_path / "d", [{"empty": [20], "marker": [70]}]))
+def test_one_sample_chooses_and_none_judges(tmp_path: Path) -> None:
+    row = _one(_campaign(tmp_path / "d", [({"empty": [20], "marker": [70]},)]))
     assert row["children"] == 0
     assert row["error"] != row["error"], "not a number"
     assert (row["state_ns"], row["other_ns"]) == (20, 70)

@@ -32,7 +32,8 @@ def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
     rows = tables.channel_points(data).frame.to_dict("records")
     assert [(row["point"], row["slot"]) for row in rows] == [("registered", "8 µs, 8 lines"), ("best", "8 µs, 8 lines")]
     assert {row["of the limit"] for row in rows} == {"25% of 4,000"}
-    assert [row["samples pass"] for row in rows] == ["14 of 14", "7 of 7"]
+    assert [row["a 1 is faster"] for row in rows] == ["14 of 14", "7 of 7"]
+    assert {row["kbit/s then"] for row in rows} == {"none"}
 
 
 def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Path) -> None:

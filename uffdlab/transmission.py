@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import log, sqrt
 from typing import Any
 
 import numpy as np
@@ -130,8 +130,10 @@ def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
     p = (1 + int((chance >= found - slack).sum())) / (1 + ROTATIONS)
     squares = np.asarray(sum(one.correlation[by] for one, by in zip(samples, moved, strict=True))) / len(samples)
     beyond = sum(float(one.correlation[0]) for one in samples) / len(samples) - float(squares.mean())
-    most = max(0.0, beyond) + _ONE_SIDED_95 * float(squares.std())
-    rare = 3 / sum(one.sent.size for one in samples)
+    bits = sum(one.sent.size for one in samples)
+    # What there is spreads as well, besides what chance does.
+    spread = sqrt(float(squares.var()) + 4 * max(0.0, beyond) / bits)
+    most, rare = max(0.0, beyond) + _ONE_SIDED_95 * spread, 3 / bits
     # The information of a small correlation is its square by 2 ln 2.
     return Judged(p, min(1.0, max(rare, most / (2 * log(2)))))
 

@@ -48,7 +48,7 @@ _LIMITS = (
 
 @dataclass(frozen=True)
 class _Point:
-    """The samples of one registered point: how they were judged, and the capacity of those in which bits passed."""
+    """The samples of one registered point: how they were judged, and the capacity of either kind that passes."""
 
     memory: str
     placement: str
@@ -56,10 +56,14 @@ class _Point:
     spot: tuple[int, int]  # length of a slot, lines
     judged: Judged
     samples: int
-    passing: int
-    capacity: Estimate | None
+    faster: tuple[int, Estimate | None]  # samples in which bits pass and a 1 is the faster load, and their capacity
+    slower: tuple[int, Estimate | None]  # those in which it is the slower one
     rates: list[float]  # of all children
     sent_kbit_s: float
+
+    @property
+    def capacity(self) -> Estimate | None:
+        return self.faster[1] or self.slower[1]
 
     @property
     def below_kbit_s(self) -> float:
@@ -69,8 +73,12 @@ class _Point:
         where, p = _PLACEMENTS[self.placement], f"p = {format_ratio(self.judged.p)}"
         if self.capacity is None or not self.judged.passes:
             return f"{where} no channel detected ({p}, below {format_ratio(self.below_kbit_s)} kbit/s)"
-        which = "" if self.passing == self.samples else f" in {self.passing} of {self.samples} samples"
-        return f"{where} {_kbit_s(self.capacity)}{which}"
+        said = [
+            f"{_kbit_s(found)}{which}" + ("" if number == self.samples else f" in {number} of {self.samples} samples")
+            for which, (number, found) in (("", self.faster), (", a 1 being the slower load,", self.slower))
+            if found is not None
+        ]
+        return f"{where} {' and '.join(said)}"
 
 
 def _kbit_s(found: Estimate) -> str:
@@ -210,9 +218,12 @@ def _points(data: Dataset) -> list[_Point]:
         samples = found[key]
         rates = [capacity_kbit_s(child) for child in by_child(samples)]
         heard = [one for one in samples if judge([one]).passes]
-        capacity = median_interval([capacity_kbit_s(child) for child in by_child(heard)]) if heard else None
-        points.append(
-            _Point(key[0], key[1], key[2], (key[3], key[4]), judge(samples), len(samples), len(heard), capacity, rates,
-                   samples[0].kbit_s_sent)
-        )  # fmt: skip
+        faster, slower = (_kind([one for one in heard if bool(one.row["slower"]) is kind]) for kind in (False, True))
+        spot, sent = (key[3], key[4]), samples[0].kbit_s_sent
+        points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates, sent))
     return points
+
+
+def _kind(samples: Sequence[Transmission]) -> tuple[int, Estimate | None]:
+    rates = [capacity_kbit_s(child) for child in by_child(samples)]
+    return len(samples), median_interval(rates) if rates else None

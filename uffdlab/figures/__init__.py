@@ -10,6 +10,7 @@ from __future__ import annotations
 from .accounts import MOMENTS, plot_equality, plot_resolve, plot_zeropages
 from .atomicity import plot_atomicity
 from .channel import (
+    COUNTED,
     MEMORIES,
     PLACEMENTS,
     SHOWN,
@@ -32,6 +33,7 @@ from .tracking import plot_tracking
 
 __all__ = [
     "APART",
+    "COUNTED",
     "MEMORIES",
     "MOMENTS",
     "PLACEMENTS",

@@ -15,12 +15,22 @@ from uffdlab.units import format_ratio
 
 PLACEMENTS = {"one CPU": "same", "two CPUs": "cross"}
 MEMORIES = summaries.CHANNEL_MEMORIES
-SHOWN = {"capacity": "passing_kbit_s", "share of wrong bits": "error"}
+SHOWN = ("capacity", "share of wrong bits")
+COUNTED = {
+    "all samples": "kbit_s",
+    "those in which a 1 is the faster load": "faster_kbit_s",
+    "those in which it is the slower": "slower_kbit_s",
+}
 _WIRES = {
     "zeropage": (style.BLUE, "circle", "zeropage"),
     "huge_zeropage": (style.VERMILLION, "square", "huge zeropage"),
 }
-_ENDS = {"same": (style.BLUE, "circle", "one CPU", 0.17), "cross": (style.ORANGE, "square", "two CPUs", -0.17)}
+_ENDS = {  # placement and, where samples pass, which load is a 1
+    ("same", "faster"): (style.BLUE, "circle", "one CPU", 0.22),
+    ("same", "slower"): (style.SKY, "circle-cross", "one CPU, a 1 is the slower load", 0.22),
+    ("cross", "faster"): (style.ORANGE, "square", "two CPUs, a 1 is the faster load", 0.0),
+    ("cross", "slower"): (style.VERMILLION, "triangle-down", "two CPUs, a 1 is the slower load", -0.22),
+}
 WIRES = {label: memory for memory, (_, _, label) in _WIRES.items()}
 _KINDS = {
     "loaded before": (style.GREY, "dot", "one's own: loaded before"),
@@ -90,11 +100,11 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
 
 def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all samples") -> go.Figure:
     """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, each with the band of its
-    interval, beside what one flush and reload per bit would allow; ``counted``: all samples, or those that passed.
+    interval, beside what one flush and reload per bit would allow; ``counted``: which samples, one of ``COUNTED``.
     """
     frame = summaries.df_channels(data)
     frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
-    column = "kbit_s" if counted == "all samples" else "passing_kbit_s"
+    column = COUNTED[counted]
     figure = go.Figure()
     for memory, (colour, symbol, label) in _WIRES.items():
         rows = frame[(frame.memory == memory) & frame[column].notna()].sort_values("slot_ns")
@@ -115,7 +125,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all
             figure.add_scatter(x=(chosen.slot_ns / 1000).tolist(), y=chosen[column].tolist(), mode="markers",
                                marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
                                name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
-    what = "Medians over children" + ("" if column == "kbit_s" else " of those samples in which bits passed at all")
+    what = f"Medians over children, {counted}"
     caption = f"{what}. Dotted: what one flush and reload per bit would allow. Rings: registered before the run."
     style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
     ticks = [6, 8, 10, 15, 20, 30, 40, 60, 100]
@@ -131,36 +141,43 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     in kbit/s, or the share of bits that arrive wrong. Where the test finds no channel, a triangle stands at its bound.
     """
     frame = summaries.df_channels(data)
-    column = SHOWN[shown]
-    frame = frame[~frame.silent.astype(bool)]
-    frame = frame[frame.registered.astype(bool)]
+    rate = shown == "capacity"
+    frame = frame[~frame.silent.astype(bool) & frame.registered.astype(bool)]
     figure = go.Figure()
     names = list(MEMORIES)
-    rate = column == "passing_kbit_s"
-    for placement, (colour, symbol, label, lift) in _ENDS.items():
+    for (placement, kind), (colour, symbol, label, lift) in _ENDS.items():
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
-        for passing in (True, False):
-            part = rows[(rows.p < LEVEL) == passing]
+        column = f"{kind}_kbit_s" if rate else "error"
+        parts = [(rows[(rows.p < LEVEL) & rows[column].notna()], False)]
+        if kind == "faster":  # of memory through which nothing passes there is one kind
+            parts.append((rows[rows.p >= LEVEL], True))
+        elif not rate:  # so there is of errors
+            continue
+        for part, deaf in parts:
             if part.empty:
                 continue
-            bound = rate and not passing
+            bound = rate and deaf
+            place = label.partition(",")[0]
             figure.add_scatter(
                 x=(part.below_kbit_s if bound else part[column]).tolist(),
                 y=[lift - names.index(memory) for memory in part.memory],
                 error_x=None if bound else style.interval(part, column),
                 mode="markers",
-                marker=style.marker(colour, "triangle-left" if bound else symbol if passing else f"{symbol}-dot"),
-                name=label if passing else f"{label}: no channel detected" + (", below" if bound else ""),
+                marker=style.marker(colour, "triangle-left" if bound else f"{symbol}-dot" if deaf else symbol),
+                name=f"{place}: no channel detected" + (", below" if bound else "")
+                if deaf
+                else label
+                if rate
+                else place,
                 customdata=[MEMORIES[memory] for memory in part.memory],
                 hovertext=[f"p = {p:.3g}" for p in part.p] if bound else _rates(part, column),
                 text=_counted(part),
                 hovertemplate=style.HOVER,
             )
-    which = "of samples in which bits pass, " if rate else ""
-    caption = f"Registered points: medians over children, {which}with intervals. " + (
-        "Triangles: no channel detected, below that." if rate else "Dotted: no channel detected."
+    caption = "Registered points: medians over children, with intervals. " + (
+        "Triangles to the left: no channel detected, below that." if rate else "Dotted: no channel detected."
     )
-    style.styled(figure, caption, [data.origin()], (520, 620), {"x": "kbit/s" if rate else "1"})
+    style.styled(figure, caption, [data.origin()], (560, 620), {"x": "kbit/s" if rate else "1"})
     if rate:
         drawn = style.log_range(style.reach(figure.data, "x"))
         figure.update_xaxes(type="log", title_text="capacity (kbit/s)", range=drawn)

@@ -34,8 +34,8 @@ _COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
 
 
 def channel_points(data: Dataset) -> Table:
-    """Return the registered point and the best one of either zeropage: capacity of the samples in which bits pass, and
-    its share of the limit.
+    """Return the registered point and the best one of either zeropage: how many samples are of which kind, and what
+    passes in them.
 
     The best point is chosen by one half of the children and reported by the other.
     """
@@ -54,10 +54,11 @@ def channel_points(data: Dataset) -> Table:
                         "through": f"{_SHORT[memory]}, {place}",
                         "point": which,
                         "slot": _slot(one),
-                        "samples pass": f"{one['passing']} of {one['samples']}",
-                        "capacity, kbit/s": _between(one, "passing_kbit_s"),
+                        "a 1 is faster": f"{one['passing'] - one['slower']} of {one['samples']}",
+                        "kbit/s": _between(one, "faster_kbit_s"),
                         "of the limit": _of_limit(one),
-                        "wrong bits": _percent(one, "error"),
+                        "a 1 is slower": f"{one['slower']} of {one['samples']}",
+                        "kbit/s then": _between(one, "slower_kbit_s"),
                     }
                 )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
@@ -194,9 +195,9 @@ def _rate(kbit_s: float) -> str:
 
 
 def _of_limit(point: Mapping[Any, Any]) -> str:
-    if pd.isna(point["passing_kbit_s"]):
+    if pd.isna(point["faster_kbit_s"]):
         return "none"
-    return f"{point['passing_kbit_s'] / point['limit_kbit_s']:.0%} of {point['limit_kbit_s']:,.0f}"
+    return f"{point['faster_kbit_s'] / point['limit_kbit_s']:.0%} of {point['limit_kbit_s']:,.0f}"
 
 
 def _slot(point: Mapping[Any, Any]) -> str:
