@@ -31,7 +31,7 @@ def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(CLEAR, slot_ns=16_000))
     rows = tables.channel_points(data).frame.to_dict("records")
     assert [(row["point"], row["slot"]) for row in rows] == [("registered", "8 µs, 8 lines"), ("best", "8 µs, 8 lines")]
-    assert {row["of the limit"] for row in rows} == {"25% of 4,000"}
+    assert {row["of the limit"] for row in rows} == {"25%"}
     assert [row["a 1 is faster"] for row in rows] == ["14 of 14", "7 of 7"]
     assert {row["kbit/s then"] for row in rows} == {"none"}
 
@@ -41,7 +41,6 @@ def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Pa
     rows = tables.channel_controls(data).frame.to_dict("records")
     assert [row["control"] for row in rows] == ["no sender", "nothing shared"]
     assert all(float(row["p"]) > 0.01 for row in rows)
-    assert rows[0]["taken for loaded"].startswith(("49", "50"))
     assert all(row["below"].endswith("bit/s") for row in rows)
 
 

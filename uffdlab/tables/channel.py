@@ -67,7 +67,7 @@ def channel_points(data: Dataset) -> Table:
 def channel_controls(data: Dataset) -> Table:
     """Return what has to come out as nothing, for each memory and placement: without a sender, and against other slots.
 
-    Memory that shares nothing is a control as it is. Beside them, how many lines were found loaded though nobody sent.
+    Memory that shares nothing is a control as it is.
     """
     frame = summaries.df_channels(data)
     frame = frame[frame.registered.astype(bool)]
@@ -86,7 +86,6 @@ def channel_controls(data: Dataset) -> Table:
                     "control": "no sender" if silent else "nothing shared",
                     "p": format_ratio(null["p"]),
                     "below": "not null" if pd.isna(null["below_kbit_s"]) else _rate(null["below_kbit_s"]),
-                    "taken for loaded": f"{null['invented']:.1%}",
                     "other slots": _rate(sent["shuffled_kbit_s"]),
                 }
             )
@@ -197,7 +196,7 @@ def _rate(kbit_s: float) -> str:
 def _of_limit(point: Mapping[Any, Any]) -> str:
     if pd.isna(point["faster_kbit_s"]):
         return "none"
-    return f"{point['faster_kbit_s'] / point['limit_kbit_s']:.0%} of {point['limit_kbit_s']:,.0f}"
+    return f"{point['faster_kbit_s'] / point['limit_kbit_s']:.0%}"
 
 
 def _slot(point: Mapping[Any, Any]) -> str:
@@ -209,7 +208,7 @@ def _between(row: Mapping[Any, Any], column: str) -> str:
         return "none"
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     value = f"{row[column]:,.0f}"
-    return value if pd.isna(low) or pd.isna(high) else f"{value} ({low:,.0f} to {high:,.0f})"
+    return value if pd.isna(low) or pd.isna(high) else f"{value} ({low:,.0f}–{high:,.0f})"
 
 
 def _percent(row: Mapping[Any, Any], column: str) -> str:
