@@ -65,8 +65,8 @@ CLAIMS: tuple[Claim, ...] = (
         "zeropage-covert-channel",
         "DH",
         "shared zeropages can carry a covert channel",
-        "one-sided permutation test at each registered point, p < 0.01 / their number, with a silent sender and written "
-        "pages beside it, and every control null: p not below 0.01 / their number",
+        "one-sided permutation test at each registered point, p < 0.01 / their number, with a silent sender and "
+        "written pages beside it, and every control null: p not below 0.01 / their number",
         "04_covert_channels",
         "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
         channels.covert_channel,
