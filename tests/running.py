@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -21,6 +22,19 @@ def environment(**more: str) -> dict[str, str]:
     """Return the environment of a command started from any directory."""
     path = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(PACKAGE_ROOT)) if p)
     return os.environ | {"PYTHONPATH": path, "COLUMNS": "80"} | more
+
+
+def forks() -> list[int]:
+    """Return the children of this process that are forks of it, alive or not waited for; a browser's driver is none."""
+    own = Path("/proc/self/cmdline").read_bytes()
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            command = (status.parent / "cmdline").read_bytes()
+            if int(parent) == os.getpid() and command in (own, b""):  # who is not waited for has none
+                found.append(int(status.parent.name))
+    return found
 
 
 def uffdlab_run(
