@@ -35,9 +35,9 @@ def trials(**spec: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"backing": "anon_thp"}, "unknown value 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
-        ({"preparation": "three_pass"}, "unknown value 'three_pass': choose one of two_pass_read, "),
-        ({"interleaving": "lucky"}, "unknown value 'lucky': choose one of racing, deterministic"),
+        ({"backing": "anon_thp"}, "unknown backing 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
+        ({"preparation": "three_pass"}, "unknown preparation 'three_pass': choose one of two_pass_read, "),
+        ({"interleaving": "lucky"}, "unknown interleaving 'lucky': choose one of racing, deterministic"),
         ({"size_bytes": 4097}, "size 4097 B is not a positive multiple of the 4 KiB page"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple"),
         ({"size_bytes": 7 * 4096}, "size 28672 B has 7 pages: a race needs at least 8"),

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from running import forks
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.parting import part
 from uffdlab.probes import channel, conduits, wire
 from uffdlab.probes.channel import ChannelSpec
 from uffdlab.probes.pair import Ends
 from uffdlab.probes.userfault import KernelRefused, PageState
-from uffdlab.probes.wire import parting, steady, threshold
+from uffdlab.probes.wire import steady
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -145,7 +144,7 @@ def _dies_at_once(*_: Any) -> None:
     os._exit(3)
 
 
-def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
+def dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
     ends.tell(b"r")
     ends.told(24)
     os.kill(os.getpid(), 9)
@@ -154,7 +153,7 @@ def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> 
 
 @live
 @pytest.mark.parametrize(
-    ("sender", "how"), [(_dies_at_once, "ended with status 3"), (_dies_amid_its_message, "was killed by signal 9")]
+    ("sender", "how"), [(_dies_at_once, "ended with status 3"), (dies_amid_its_message, "was killed by signal 9")]
 )
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
@@ -209,33 +208,6 @@ def test_a_steady_counter_is_known_by_its_flags(tmp_path: Path, flags: str, expe
     assert steady(tmp_path / "none") is False
 
 
-_LOADS = st.lists(st.integers(1, 500), min_size=1, max_size=60)
-
-
-@given(_LOADS, _LOADS)
-def test_no_other_threshold_makes_fewer_errors(hits: list[int], misses: list[int]) -> None:
-    def errors(at: int) -> float:
-        return sum(one >= at for one in hits) / len(hits) + sum(one < at for one in misses) / len(misses)
-
-    assert errors(threshold(hits, misses)) <= min(errors(at) for at in range(502)) + 1e-9
-
-
-@given(_LOADS, _LOADS)
-def test_the_direction_is_found_as_well(ones: list[int], zeros: list[int]) -> None:
-    def wrong(ones: list[int], zeros: list[int]) -> float:
-        parted = parting(ones, zeros)
-        missed = sum(parted.word([one]) != 1 for one in ones) / len(ones)
-        return missed + sum(parted.word([one]) for one in zeros) / len(zeros)
-
-    assert wrong(ones, zeros) <= 1 + 1e-9, "no worse than guessing, whichever takes longer"
-    assert wrong(ones, zeros) == pytest.approx(wrong(zeros, ones))
-
-
 def test_a_slower_line_is_a_one_where_it_was_learnt_so() -> None:
-    parted = parting([440, 441, 450], [390, 392, 391])
-    assert parted.slower
-    assert parted.word([450, 380, 441]) == 0b101
-
-
-def test_a_threshold_stands_in_the_middle_of_the_gap() -> None:
-    assert threshold([70, 74, 74], [380, 390]) == (75 + 380) // 2
+    parted = part({440: 1, 441: 1, 450: 1}, {390: 1, 392: 1, 391: 1})
+    assert wire.word_of([450, 380, 441], parted) == 0b101

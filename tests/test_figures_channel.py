@@ -58,10 +58,10 @@ def test_capacity_is_drawn_by_slot_length_with_the_registered_point_ringed(data:
     frame = summaries.df_channels(data)
     swept = frame[(frame.memory == "zeropage") & ~frame.silent.astype(bool)].sort_values("slot_ns")
     assert list(traces["zeropage"].x) == [8, 20]
-    assert list(traces["zeropage"].y) == swept.kbit_s.tolist()
+    assert list(traces["zeropage"].y) == swept.faster_kbit_s.tolist()
     assert list(traces["zeropage: limit"].y) == [4000, 4000]
     assert list(traces["zeropage: registered point"].x) == [8]
-    assert list(traces["zeropage: 95 % interval"].y[:2]) == swept.kbit_s_high.tolist()
+    assert list(traces["zeropage: 95 % interval"].y[:2]) == swept.faster_kbit_s_high.tolist()
 
 
 def test_memory_without_a_channel_stands_at_its_bound(data: Dataset) -> None:
@@ -93,3 +93,11 @@ def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     for figure in (figures.plot_channel_loads(nothing), figures.plot_capacity(nothing), figures.plot_designs(nothing),
                    figures.plot_regimes(nothing)):  # fmt: skip
         assert "holds no" in figure.layout.annotations[0].text
+
+
+def test_wrong_bits_of_one_kind_are_not_averaged_with_those_of_another(tmp_path: Path) -> None:
+    mixed = point([0.02] * 8, placement="cross") + point([0.3] * 7, placement="cross", slower=True)
+    data = campaign(tmp_path / "d", mixed + point([0.5] * 15, placement="cross", silent=True))
+    traces = _named(figures.plot_designs(data, "share of wrong bits"))
+    assert traces["two CPUs, a 1 is the faster load"].x[0] == pytest.approx(0.02, abs=0.02)
+    assert traces["two CPUs, a 1 is the slower load"].x[0] == pytest.approx(0.3, abs=0.02)

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import forks, sentence, uffdlab_run
-from test_channel import live
+from test_channel import dies_amid_its_message, live
 
 from uffdlab.errors import UffdlabError
+from uffdlab.parting import Parting
 from uffdlab.probes import message, wire
 from uffdlab.probes.framing import ARRIVED, NO_PREAMBLE
 from uffdlab.probes.message import BIT_FIELDS, FIELDS, MOST_IDLE, SENDER_ENDED, MessageSpec
-from uffdlab.probes.pair import Ends
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -78,16 +77,9 @@ def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
     assert sum((back & ~out).bit_count() for out, back in both) == first["invented"]
 
 
-def _dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
-    ends.tell(b"r")
-    ends.told(24)
-    os.kill(os.getpid(), 9)
-    return True
-
-
 @live
 def test_a_message_whose_sender_ends_is_lost_and_the_next_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_send", _dies_amid_its_message)
+    monkeypatch.setattr(wire, "_send", dies_amid_its_message)
     found = _rows(MessageSpec(repeats=2))
     assert [row["outcome"] for row in found["messages"]] == [SENDER_ENDED] * 2
     assert {row["reason"] for row in found["messages"]} == {"the sender ended before its message was through"}
@@ -106,7 +98,7 @@ class _Wire:
     def __call__(self, point: wire.Point, _: int, words: list[int], *, silent: bool) -> wire.Got:
         assert not silent
         self.sent.append(words)
-        parted = wire.Parting(2, slower=False)
+        parted = Parting(2)
         return wire.Got(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
 
 

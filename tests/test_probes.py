@@ -61,7 +61,7 @@ def test_a_protect_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: 
 
 @pytest.mark.parametrize("wrong", [("swap", "none", "empty"), ("anon", "magic", "empty"), ("anon", "none", "full")])
 def test_a_semantics_spec_says_what_is_wrong_with_it(wrong: tuple[str, str, str]) -> None:
-    with pytest.raises(UffdlabError, match=r"unknown value '(swap|magic|full)': choose one of "):
+    with pytest.raises(UffdlabError, match=r"unknown (backing|features|content) '(swap|magic|full)': choose one of "):
         SemanticsSpec(*wrong)
 
 

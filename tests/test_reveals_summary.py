@@ -11,15 +11,12 @@ from statistics import mean
 from typing import Any
 
 import pandas as pd
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic import FACTS
 
 from uffdlab import datasets, figures, summaries, tables
 from uffdlab.datasets import Dataset
+from uffdlab.parting import part
 from uffdlab.probes import revealing
-from uffdlab.summaries.reveals import Threshold, choose_threshold
 
 Child = dict[str, Sequence[int]]  # state → times of its writes
 
@@ -55,57 +52,6 @@ def _one(data: Dataset) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}
 
 
-# --- a threshold -----------------------------------------------------------------------------------------------------
-
-_TIMES = st.dictionaries(st.integers(1, 60), st.integers(1, 9), min_size=1, max_size=12)
-
-
-@given(_TIMES, _TIMES)
-def test_no_other_threshold_makes_fewer_errors(state: dict[int, int], other: dict[int, int]) -> None:
-    every = [Threshold(ns, slower).error(state, other) for ns in range(63) for slower in (False, True)]
-    assert choose_threshold(state, other).error(state, other) == pytest.approx(min(every))
-
-
-@given(_TIMES, _TIMES)
-def test_either_state_may_come_first(state: dict[int, int], other: dict[int, int]) -> None:
-    one, turned = choose_threshold(state, other), choose_threshold(other, state)
-    assert one.error(state, other) == pytest.approx(turned.error(other, state))
-    assert 0 <= one.error(state, other) <= 0.5
-
-
-@given(_TIMES, _TIMES, _TIMES)
-def test_states_that_do_not_differ_are_never_told_apart(
-    state: dict[int, int], other: dict[int, int], alike: dict[int, int]
-) -> None:
-    doubled = {ns: 2 * number for ns, number in alike.items()}
-    assert choose_threshold(state, other).error(alike, doubled) == pytest.approx(0.5)
-
-
-@given(_TIMES, st.integers(1, 1000), st.booleans())
-def test_states_that_never_meet_are_always_told_apart(state: dict[int, int], gap: int, turned: bool) -> None:
-    other = {ns + 60 + gap: number for ns, number in state.items()}
-    both = (other, state) if turned else (state, other)
-    at = choose_threshold(*both)
-    assert at.error(*both) == 0
-    assert at.other_slower is not turned
-    assert max(state) < at.ns <= min(other)
-
-
-def test_a_threshold_stands_in_the_middle_of_the_gap() -> None:
-    assert choose_threshold({200: 5, 210: 1}, {1600: 4, 900: 1}).ns == (211 + 900) // 2
-
-
-def test_a_state_counts_by_its_share_and_not_by_its_writes() -> None:
-    few, many = {100: 1, 300: 1}, {200: 1000}
-    assert choose_threshold(few, many).error(few, many) == 0.25
-
-
-@pytest.mark.parametrize(("state", "other"), [({}, {1: 1}), ({1: 1}, {}), ({1: 0}, {1: 1})])
-def test_a_threshold_needs_writes_of_both(state: dict[int, int], other: dict[int, int]) -> None:
-    with pytest.raises(ValueError, match="needs writes of both states"):
-        choose_threshold(state, other)
-
-
 # --- over children ---------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +82,7 @@ def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Pat
         ]
         reported.append(_one(_campaign(tmp_path / str(number), [(children[0], children[1])]))["error"])
         state, other = (Counter(children[1][name]) for name in ("empty", "marker"))
-        flattered.append(choose_threshold(state, other).error(state, other))
+        flattered.append(part(state, other).error(state, other))
     assert mean(flattered) < 0.42
     assert 0.45 < mean(reported) < 0.55
 

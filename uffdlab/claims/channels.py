@@ -17,6 +17,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, ratio_interval
 from uffdlab.transmission import (
     LEVEL,
+    PLACEMENTS,
     SHARED,
     Judged,
     Transmission,
@@ -28,7 +29,6 @@ from uffdlab.transmission import (
 )
 from uffdlab.units import format_ratio
 
-_PLACEMENTS = {"same": "on one CPU", "cross": "on two CPUs"}
 _WIRES = {"zeropage": "the zeropage", "huge_zeropage": "the huge zeropage"}
 _MARKERS = {"markers_unread": "markers never read before", "markers_read": "markers after their first read"}
 _OTHERS = {
@@ -58,7 +58,7 @@ class _Point:
     samples: int
     faster: tuple[int, Estimate | None]  # samples in which bits pass and a 1 is the faster load, and their capacity
     slower: tuple[int, Estimate | None]  # those in which it is the slower one
-    rates: list[float]  # of all children
+    rates: list[float]  # by child, of the first kind
     sent_kbit_s: float
 
     @property
@@ -70,7 +70,7 @@ class _Point:
         return self.judged.below * self.sent_kbit_s
 
     def __str__(self) -> str:
-        where, p = _PLACEMENTS[self.placement], f"p = {format_ratio(self.judged.p)}"
+        where, p = f"on {PLACEMENTS[self.placement]}", f"p = {format_ratio(self.judged.p)}"
         if self.capacity is None or not self.judged.passes:
             return f"{where} no channel detected ({p}, below {format_ratio(self.below_kbit_s)} kbit/s)"
         said = [
@@ -115,7 +115,7 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
         f"bits pass through the zeropage, {told}; of {len(controls)} controls none carries any",
         evidence,
         effect=best.capacity,
-        quantity=f"capacity at the registered point {_PLACEMENTS[best.placement]}, kbit/s, median of children",
+        quantity=f"capacity at the registered point on {PLACEMENTS[best.placement]}, kbit/s, median of children",
         limits=_LIMITS,
     )
 
@@ -189,7 +189,7 @@ def _controls_of(chosen: Sequence[_Point], points: Iterable[_Point]) -> list[_Po
 
 def _ratio(top: Iterable[_Point], bottom: Iterable[_Point]) -> Estimate | None:
     above, below = ([one for one in of if one.placement == "same"] for of in (top, bottom))
-    if not above or not below or min(below[0].rates) <= 0:
+    if not above or not below or not above[0].rates or min(below[0].rates, default=0) <= 0:
         return None
     return ratio_interval(above[0].rates, below[0].rates)
 
@@ -216,14 +216,12 @@ def _points(data: Dataset) -> list[_Point]:
     points = []
     for key in sorted(registered(found), key=lambda key: (key[1] != "same", *key)):
         samples = found[key]
-        rates = [capacity_kbit_s(child) for child in by_child(samples)]
         heard = [one for one in samples if judge([one]).passes]
-        faster, slower = (_kind([one for one in heard if bool(one.row["slower"]) is kind]) for kind in (False, True))
+        kinds = [[one for one in heard if bool(one.row["slower"]) is slower] for slower in (False, True)]
+        rates = [[capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds]
+        faster, slower = (
+            (len(kind), median_interval(known) if known else None) for kind, known in zip(kinds, rates, strict=True)
+        )
         spot, sent = (key[3], key[4]), samples[0].kbit_s_sent
-        points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates, sent))
+        points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates[0], sent))
     return points
-
-
-def _kind(samples: Sequence[Transmission]) -> tuple[int, Estimate | None]:
-    rates = [capacity_kbit_s(child) for child in by_child(samples)]
-    return len(samples), median_interval(rates) if rates else None

@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.figures import style
+from uffdlab.figures import histogram, style
 from uffdlab.transmission import LEVEL
+from uffdlab.transmission import PLACEMENTS as _TITLES
 from uffdlab.units import format_ratio
 
-PLACEMENTS = {"one CPU": "same", "two CPUs": "cross"}
+PLACEMENTS = {title: placement for placement, title in _TITLES.items()}
 MEMORIES = summaries.CHANNEL_MEMORIES
 SHOWN = ("capacity", "share of wrong bits")
 COUNTED = {
-    "all samples": "kbit_s",
-    "those in which a 1 is the faster load": "faster_kbit_s",
-    "those in which it is the slower": "slower_kbit_s",
+    "a 1 is the faster load": "faster_kbit_s",
+    "a 1 is the slower load": "slower_kbit_s",
 }
 _WIRES = {
     "zeropage": (style.BLUE, "circle", "zeropage"),
@@ -40,7 +40,6 @@ _KINDS = {
     "sent 1": (style.BLUE, "solid", "a 1 was sent"),
     "sent 0": (style.VERMILLION, "solid", "a 0 was sent"),
 }
-_PER_OCTAVE = 8
 
 
 def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
@@ -51,25 +50,14 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
     name = {title: known for known, title in MEMORIES.items()}.get(memory, memory)
     rows, threshold = _loads(data, name, PLACEMENTS[placement])
     for kind, (colour, dash, label) in _KINDS.items():
-        counts = rows[rows.kind == kind].groupby("bin").loads.sum()
-        if counts.empty:
-            continue
-        bins = range(int(counts.index.min()) - 1, int(counts.index.max()) + 2)
-        share = counts.reindex(bins, fill_value=0) / counts.sum() * 100
-        figure.add_scatter(
-            x=[2 ** ((at + 0.5) / _PER_OCTAVE) for at in bins],
-            y=share.tolist(),
-            mode="lines",
-            line={"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2, "shape": "hvh"},
-            fill="tozeroy" if kind == "sent 1" else None,
-            name=label,
-            hovertemplate="%{x:.0f} cycles: %{y:.1f} % of loads",
-        )
+        here = rows[rows.kind == kind]
+        line = {"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2, "shape": "hvh"}
+        fill = "tozeroy" if kind == "sent 1" else None
+        histogram.add_steps(figure, here.cycles, here.loads, "cycles", "loads", name=label, line=line, fill=fill)
     caption = "All loads of the first sample of each child at the registered point, by what was sent in their slot."
     style.styled(figure, caption, [data.origin()], (380, 480), {"x": "cycles", "y": "%"})
-    figure.update_xaxes(type="log", title_text="a load took (cycles)", range=[1.6, 4.2], tickvals=_CYCLES,
-                        ticktext=[f"{one:,}" for one in _CYCLES])  # fmt: skip
-    figure.update_yaxes(title_text="share of loads (%)", rangemode="tozero")
+    histogram.label_times(figure, "a load took (cycles)", 40, 16_000, _CYCLES)
+    figure.update_yaxes(title_text="share of loads (%)")
     if rows.empty:
         style.say(figure, f"{data.id} holds no loads of this memory")
     else:
@@ -84,7 +72,7 @@ _CYCLES = [50, 100, 200, 500, 1000, 2000, 5000, 10_000]
 
 
 def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, float]:
-    """Return loads by kind and bin of cycles at the registered point, and the median threshold."""
+    """Return loads by kind and cycles at the registered point, and the median threshold."""
     sent = data.rows("channels", ["block", "memory", "placement", "silent", "slot_ns", "lines", "threshold_cycles"])
     here = sent[(sent.memory == memory) & (sent.placement == placement)]
     quiet = here[here.silent.astype(bool)]
@@ -93,14 +81,13 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
     if points:
         at = at[[point in points for point in zip(at.slot_ns, at.lines, strict=True)]]
     loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"])
-    loads = loads[loads.block.isin(set(at.block)) & (loads.cycles > 0)]
-    binned = loads.assign(bin=np.floor(np.log2(loads.cycles.astype(float)) * _PER_OCTAVE).astype(int))
-    return binned, float(at.threshold_cycles.median()) if len(at) else 0.0
+    kept = loads[loads.block.isin(set(at.block)) & (loads.cycles > 0)]
+    return kept, float(at.threshold_cycles.median()) if len(at) else 0.0
 
 
-def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all samples") -> go.Figure:
+def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1 is the faster load") -> go.Figure:
     """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, each with the band of its
-    interval, beside what one flush and reload per bit would allow; ``counted``: which samples, one of ``COUNTED``.
+    interval, beside what one flush and reload per bit would allow; ``counted``: of which samples, one of ``COUNTED``.
     """
     frame = summaries.df_channels(data)
     frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
@@ -125,7 +112,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "all
             figure.add_scatter(x=(chosen.slot_ns / 1000).tolist(), y=chosen[column].tolist(), mode="markers",
                                marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
                                name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
-    what = f"Medians over children, {counted}"
+    what = f"Samples in which {counted}: medians over children"
     caption = f"{what}. Dotted: what one flush and reload per bit would allow. Rings: registered before the run."
     style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
     ticks = [6, 8, 10, 15, 20, 30, 40, 60, 100]
@@ -147,13 +134,11 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     names = list(MEMORIES)
     for (placement, kind), (colour, symbol, label, lift) in _ENDS.items():
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
-        column = f"{kind}_kbit_s" if rate else "error"
-        parts = [(rows[(rows.p < LEVEL) & rows[column].notna()], False)]
+        measure = "kbit_s" if rate else "error"
+        parts = [(rows[(rows.p < LEVEL) & rows[f"{kind}_{measure}"].notna()], f"{kind}_{measure}", False)]
         if kind == "faster":  # of memory through which nothing passes there is one kind
-            parts.append((rows[rows.p >= LEVEL], True))
-        elif not rate:  # so there is of errors
-            continue
-        for part, deaf in parts:
+            parts.append((rows[rows.p >= LEVEL], measure, True))
+        for part, column, deaf in parts:
             if part.empty:
                 continue
             bound = rate and deaf
@@ -164,11 +149,7 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
                 error_x=None if bound else style.interval(part, column),
                 mode="markers",
                 marker=style.marker(colour, "triangle-left" if bound else f"{symbol}-dot" if deaf else symbol),
-                name=f"{place}: no channel detected" + (", below" if bound else "")
-                if deaf
-                else label
-                if rate
-                else place,
+                name=f"{place}: no channel detected" + (", below" if bound else "") if deaf else label,
                 customdata=[MEMORIES[memory] for memory in part.memory],
                 hovertext=[f"p = {p:.3g}" for p in part.p] if bound else _rates(part, column),
                 text=_counted(part),

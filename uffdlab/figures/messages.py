@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.figures.channel import PLACEMENTS, WIRES
+from uffdlab.transmission import as_bits
 
 _SLOTS = 160  # of the strip that is drawn
 _BEFORE = 8  # of them before the message
@@ -37,9 +38,9 @@ def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one 
         strip = data.rows("message_bits", ["block", "sample", "slot", "sent", "received"])
         strip = strip[(strip.block == one.block) & (strip["sample"] == 0)].sort_values("slot")
         first = max(0, int(one.idle_slots) - _BEFORE)
-        out, back = (_lines("".join(map(str, strip[name])), int(one.lines))[:, first : first + _SLOTS]
+        out, back = (as_bits("".join(map(str, strip[name])), int(one.lines)).T[:, first : first + _SLOTS]
                      for name in ("sent", "received"))  # fmt: skip
-        _draw(figure, 2 * out + back, first)
+        _draw(figure, 2 * out.astype(int) + back, first)
     caption = "The beginning of the first message of the campaign; light: nothing was sent yet." + outcome
     style.styled(figure, caption, [data.origin()], (380, 640), {"x": "slot", "y": "line"})
     figure.update_xaxes(title_text="slot", showgrid=False)
@@ -70,10 +71,3 @@ def _draw(figure: go.Figure, kinds: np.ndarray, first: int) -> None:
         figure.add_scatter(
             x=[None], y=[None], mode="markers", marker=style.marker(colour, "square"), name=f"{label}: {count:,}"
         )
-
-
-def _lines(text: str, lines: int) -> np.ndarray:
-    """Return hexadecimal words as bits by line and slot."""
-    digits = -(-lines // 4)
-    words = [int(text[at : at + digits], 16) for at in range(0, len(text), digits)]
-    return np.array([[word >> line & 1 for word in words] for line in range(lines)])

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import errnos
 from uffdlab.occupancy import mappings, process
 
@@ -151,8 +151,8 @@ def _kpageflags() -> Iterator[int]:
 
 def _categories(pid: int, pagemap: int, method: str | None) -> int:
     _, lib = native.probe()
-    if method not in (None, *METHODS):
-        raise UffdlabError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
+    if method is not None:
+        check_word("method", method, METHODS)
     if method == METHODS[1]:
         return 0
     found = int(lib.ul_occupancy_categories(pagemap))

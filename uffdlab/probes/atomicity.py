@@ -21,7 +21,7 @@ from typing import Any
 
 from uffdlab import native
 from uffdlab.backing import BACKINGS, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.placement import on_one_cpu
@@ -69,13 +69,12 @@ class AtomicitySpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        for value, known in (
-            (self.backing, RACED_BACKINGS),
-            (self.preparation, tuple(PREPARATIONS)),
-            (self.interleaving, INTERLEAVINGS),
+        for what, value, known in (
+            ("backing", self.backing, RACED_BACKINGS),
+            ("preparation", self.preparation, tuple(PREPARATIONS)),
+            ("interleaving", self.interleaving, INTERLEAVINGS),
         ):
-            if value not in known:
-                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
         page_kib = BACKINGS[self.backing].page_kib
         if self.size_bytes <= 0 or self.size_bytes % (page_kib * KIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of the {page_kib} KiB page")

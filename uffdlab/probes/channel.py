@@ -25,6 +25,7 @@ from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmit
+from uffdlab.probes.words import SLOTS_PER_ROW, WORD_FIELDS, in_rows, wrong, wrong_fields
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
@@ -38,7 +39,6 @@ REGISTERED = {
     for name, conduit in CONDUITS.items()
     for placement in PLACEMENTS
 }
-SLOTS_PER_ROW = 50
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ FIELDS: list[dict[str, Any]] = [
     ),
     count("late_sent", "slots that the sender came too late for"),
     count("late_received", "slots that the receiver had not finished with in time"),
-    count("missed", "bits sent as 1 and received as 0"),
-    count("invented", "bits sent as 0 and received as 1"),
+    *wrong_fields(),
     count("ones", "bits sent as 1"),
     count("bits", "bits sent"),
     boolean("cold", "first sample of its child process"),
@@ -103,11 +102,7 @@ FIELDS: list[dict[str, Any]] = [
 SLOT_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block"),
-    integer("slot", None, f"number of the first of the row's slots within the sample; up to {SLOTS_PER_ROW} to a row"),
-    text(
-        "sent", "bits of the slots, one word after the other, hexadecimal, line 0 lowest; ceil(lines / 4) digits each"
-    ),
-    text("received", "bits that the receiver took them for"),
+    *WORD_FIELDS,
     text(
         "late", "slots of the row that the receiver had not finished with in time: hexadecimal, first slot lowest bit"
     ),
@@ -143,12 +138,9 @@ def _bits(spec: ChannelSpec, seed: int) -> list[int]:
 
 
 def _slots(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
-    digits = -(-spec.lines // 4)
-    for first in range(0, spec.slots, SLOTS_PER_ROW):
-        here = slice(first, first + SLOTS_PER_ROW)
-        sent, received = ("".join(f"{word:0{digits}x}" for word in words[here]) for words in (bits, got.words))
-        late = sum(1 << place for place, one in enumerate(got.late[here]) if one)
-        yield {"slot": first, "sent": sent, "received": received, "late": f"{late:x}"}
+    for row in in_rows(bits, got.words, spec.lines):
+        late = got.late[row["slot"] : row["slot"] + SLOTS_PER_ROW]
+        yield row | {"late": f"{sum(1 << place for place, one in enumerate(late) if one):x}"}
 
 
 def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
@@ -164,7 +156,6 @@ def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dic
 
 
 def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
-    both = list(zip(bits, got.words, strict=True))
     return {
         "memory": spec.memory,
         "placement": spec.placement,
@@ -180,8 +171,7 @@ def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
         "probe_cycles": got.probe_cycles,
         "late_sent": got.late_sent,
         "late_received": sum(got.late),
-        "missed": sum((sent & ~seen).bit_count() for sent, seen in both),
-        "invented": sum((seen & ~sent).bit_count() for sent, seen in both),
+        **wrong(bits, got.words),
         "ones": sum(sent.bit_count() for sent in bits),
         "bits": spec.slots * spec.lines,
     }

@@ -22,9 +22,9 @@ PAGE = 4 * KIB
 class Conduit:
     """One preparation: what is mapped, what is done to it first, and which of its pages then map a zeropage.
 
-    ``step_bytes`` lies between lines. The processor fetches nearer ones along: of written pages' lines 256 B apart a
-    tenth were found loaded that nobody had loaded, of lines 512 B apart none. With ``unread`` every load goes to a page
-    that nothing touched before, one line of it.
+    ``step_bytes`` lies between lines: so far apart that the processor, which fetches nearer ones along with a line that
+    is loaded, does not fetch them (the written pages of a campaign show it, where zeros would arrive as ones). With
+    ``unread`` every load goes to a page that nothing touched before, one line of it.
     """
 
     title: str

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Range, Userfault, counters, mapped, opened
@@ -48,8 +48,7 @@ class EntriesSpec:
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
         for what, value, known in (("backing", self.backing, BACKINGS_OPERATED), ("content", self.content, CONTENTS)):
-            if value not in known:
-                raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
         backing = BACKINGS[self.backing]
         if not 0 < self.size_bytes <= 1 << 46 or self.size_bytes % backing.alignment_bytes:
             raise UffdlabError(

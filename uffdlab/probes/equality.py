@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.design import DESIGNS
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import uapi
 from uffdlab.probes.fields import BLOCK, Field, count, integer, one_of, text
 from uffdlab.probes.needs import Needs
@@ -36,8 +36,7 @@ class EqualitySpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.backing not in BACKINGS_COMPARED:
-            raise UffdlabError(f"unknown backing {self.backing!r}: choose one of {', '.join(BACKINGS_COMPARED)}")
+        check_word("backing", self.backing, BACKINGS_COMPARED)
         if not 0 < self.size_bytes <= 4096 * MIB or self.size_bytes % (2 * MIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 4 GiB")
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.latency import bin_rows
 from uffdlab.probes.needs import Needs, peak
@@ -92,8 +92,7 @@ class FaultsSpec:
             ("access", self.access, tuple(PASSES)),
             ("backing", self.backing, ("anon", "anon_thp", "shmem")),
         ):
-            if value not in known:
-                raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
         if self.beside == self.preparation:
             raise UffdlabError(f"{self.beside} beside itself: name another preparation")
         for one in (PREPARATIONS[name] for name in (self.preparation, self.beside) if name):

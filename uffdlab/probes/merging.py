@@ -30,13 +30,14 @@ from typing import Any
 
 from uffdlab import native
 from uffdlab.backing import BACKINGS, KIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import ksm
+from uffdlab.parting import part_faster
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.pair import Ends, converse
 from uffdlab.probes.userfault import WRITE, Range, check, mapped
-from uffdlab.probes.wire import threshold
+from uffdlab.probes.words import wrong, wrong_fields
 
 CONTENTS = ("agreed", "zeros")
 MOST_PAGES = 1024
@@ -64,8 +65,7 @@ class MergingSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.contents not in CONTENTS:
-            raise UffdlabError(f"unknown contents {self.contents!r}: choose one of {', '.join(CONTENTS)}")
+        check_word("contents", self.contents, CONTENTS)
         if self.contents == "zeros" and self.pages != 1:
             raise UffdlabError(
                 f"pages is {self.pages}: pages of zeros merge with one another, so a round of them has pages=1"
@@ -104,8 +104,7 @@ FIELDS: list[dict[str, Any]] = [
     count("pages_sharing", "pages saved by them"),
     count("ksm_zero_pages", "pages merged with the zeropage then; missing before Linux 6.6", required=False),
     integer("wall_ns", "ns", "from telling the sender to begin to the last write"),
-    count("missed", "bits sent as 1 and received as 0"),
-    count("invented", "bits sent as 0 and received as 1"),
+    *wrong_fields(),
     count("ones", "bits sent as 1"),
     count("bits", "bits sent"),
     boolean("cold", "first sample of its child process"),
@@ -146,8 +145,8 @@ def _sample(spec: MergingSpec, seed: int) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _summed(spec: MergingSpec, sent: int, got: _Round) -> dict[str, Any]:
-    at = threshold(got.private, got.merged)
-    received = sum(1 << page for page, took in enumerate(got.carrying) if took >= at)
+    parted = part_faster(Counter(got.private), Counter(got.merged))
+    received = sum(1 << page for page, took in enumerate(got.carrying) if not parted.is_first(took))
     return {
         "contents": spec.contents,
         "use_zero_pages": spec.use_zero_pages,
@@ -155,14 +154,13 @@ def _summed(spec: MergingSpec, sent: int, got: _Round) -> dict[str, Any]:
         "pages": spec.pages,
         "sent": f"{sent:x}",
         "received": f"{received:x}",
-        "threshold_ns": at,
+        "threshold_ns": parted.threshold,
         "merged_ns": round(median(got.merged)),
         "private_ns": round(median(got.private)),
         "scans": got.scans,
         **got.counted,
         "wall_ns": got.wall_ns,
-        "missed": (sent & ~received).bit_count(),
-        "invented": (received & ~sent).bit_count(),
+        **wrong([sent], [received]),
         "ones": sent.bit_count(),
         "bits": spec.pages,
     }

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.channel import SLOTS_PER_ROW
 from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.framing import ARRIVED, CHECKSUM, MOST_BYTES, NO_PREAMBLE, NOT_DECODABLE, Code
@@ -34,6 +33,7 @@ from uffdlab.probes.wire import (
     check_supported,
     transmit,
 )
+from uffdlab.probes.words import WORD_FIELDS, in_rows, wrong, wrong_fields
 
 SENDER_ENDED = "sender ended"
 REASONS = {
@@ -120,19 +120,14 @@ FIELDS: list[dict[str, Any]] = [
     count("corrected_bytes", "bytes that the code repaired, after the vote of the copies", required=False),
     count("late_sent", "slots that the sender came too late for", required=False),
     count("late_received", "slots that the receiver had not finished with in time", required=False),
-    count("missed", "bits sent as 1 and received as 0", required=False),
-    count("invented", "bits sent as 0 and received as 1", required=False),
+    *wrong_fields(required=False),
     count("ones", "bits sent as 1; where the sender was silent, those it would have sent"),
     boolean("cold", "first sample of its child process"),
 ]
 BIT_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block: the first one's bits are kept"),
-    integer("slot", None, f"number of the first of the row's slots within the sample; up to {SLOTS_PER_ROW} to a row"),
-    text(
-        "sent", "bits of the slots, one word after the other, hexadecimal, line 0 lowest; ceil(lines / 4) digits each"
-    ),
-    text("received", "bits that the receiver took them for"),
+    *WORD_FIELDS,
 ]
 
 
@@ -151,7 +146,7 @@ def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             summed = _summed(spec, words, got)
         if index == 0 and got is not None:
-            yield from (("message_bits", {"sample": index} | row) for row in _strip(spec, words, got.words))
+            yield from (("message_bits", {"sample": index} | row) for row in in_rows(words, got.words, spec.lines))
         lost = {"reason": REASONS.get(summed["outcome"])}
         sizes = {"idle_slots": idle, "ones": sum(word.bit_count() for word in words)}
         yield "messages", {"sample": index} | _asked(spec) | sizes | _UNKNOWN | summed | lost | {"cold": index == 0}
@@ -197,7 +192,6 @@ def _asked(spec: MessageSpec) -> dict[str, Any]:
 def _summed(spec: MessageSpec, words: Sequence[int], got: Got) -> dict[str, Any]:
     """Return what became of it. The receiver's part sees what was received, and nothing of what was sent."""
     decoded = spec.code.decode(got.words, got.late)
-    both = list(zip(words, got.words, strict=True))
     return {
         "outcome": decoded.outcome,
         "received": None if decoded.text is None else decoded.text.hex(),
@@ -205,14 +199,5 @@ def _summed(spec: MessageSpec, words: Sequence[int], got: Got) -> dict[str, Any]
         "corrected_bytes": decoded.repaired,
         "late_sent": got.late_sent,
         "late_received": sum(got.late),
-        "missed": sum((sent & ~seen).bit_count() for sent, seen in both),
-        "invented": sum((seen & ~sent).bit_count() for sent, seen in both),
+        **wrong(words, got.words),
     }
-
-
-def _strip(spec: MessageSpec, words: Sequence[int], seen: Sequence[int]) -> Iterator[dict[str, Any]]:
-    digits = -(-spec.lines // 4)
-    for first in range(0, len(words), SLOTS_PER_ROW):
-        here = slice(first, first + SLOTS_PER_ROW)
-        sent, received = ("".join(f"{word:0{digits}x}" for word in some[here]) for some in (words, seen))
-        yield {"slot": first, "sent": sent, "received": received}

@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab import occupancy
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, count, fraction, integer, one_of
 from uffdlab.probes.holder import CLUSTER_BYTES, Content, held
 from uffdlab.probes.needs import Needs
@@ -57,8 +57,7 @@ class OccupancySpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.workload not in NAMES:
-            raise UffdlabError(f"unknown workload {self.workload!r}: choose one of {', '.join(NAMES)}")
+        check_word("workload", self.workload, NAMES)
         if self.size_bytes < CLUSTER_BYTES or self.size_bytes % CLUSTER_BYTES:
             raise UffdlabError(f"size {self.size_bytes} B is not a multiple of 2 MiB above 0")
         if not 0 <= self.populated <= 1:

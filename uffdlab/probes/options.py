@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.registry import PROBES
 from uffdlab.units import parse_size
 
@@ -20,8 +20,7 @@ def spec_of(probe: str, given: Mapping[str, str], seed: int) -> dict[str, Any]:
     ``given`` maps field names to text; a field ``size_bytes`` is called ``size``, as in ``1GiB``. Raises UffdlabError
     on an unknown probe, a field the probe does not have, and a value it refuses.
     """
-    if probe not in PROBES:
-        raise UffdlabError(f"unknown probe {probe!r}: choose one of {', '.join(PROBES)}")
+    check_word("probe", probe, PROBES)
     spec: Any = PROBES[probe].spec
     kinds = {field.name.removesuffix("_bytes"): field for field in fields(spec) if field.name != "seed"}
     unknown = [name for name in given if name not in kinds]

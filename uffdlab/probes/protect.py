@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB, Backing
 from uffdlab.design import DESIGNS, Design
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.latency import bin_rows
 from uffdlab.probes.needs import Needs, peak
@@ -45,11 +45,9 @@ class ProtectSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.backing not in BACKINGS:
-            raise UffdlabError(f"unknown backing {self.backing!r}: choose one of {', '.join(BACKINGS)}")
+        check_word("backing", self.backing, BACKINGS)
         for design in (self.design, self.beside or self.design):
-            if design not in DESIGNS:
-                raise UffdlabError(f"unknown design {design!r}: choose one of {', '.join(DESIGNS)}")
+            check_word("design", design, DESIGNS)
         if self.beside == self.design:
             raise UffdlabError(f"{self.beside} beside itself: name another design")
         _check_size(self.size_bytes, BACKINGS[self.backing])

@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab.backing import GIB, KIB, MIB, Backing
 from uffdlab.design import DESIGNS
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, counters, mapped, opened
@@ -34,8 +34,7 @@ class PublishedSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.thp not in THP_STATES:
-            raise UffdlabError(f"unknown thp {self.thp!r}: choose one of {', '.join(THP_STATES)}")
+        check_word("thp", self.thp, THP_STATES)
         if not 0 < self.size_bytes <= 1 << 44 or self.size_bytes % (2 * MIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 16 TiB")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
@@ -40,8 +40,7 @@ class ResolveSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.state not in STATES:
-            raise UffdlabError(f"unknown state {self.state!r}: choose one of {', '.join(STATES)}")
+        check_word("state", self.state, STATES)
         if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % PMD:
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 1 TiB")
         if self.piece_bytes < PAGE or self.piece_bytes % PAGE or self.stride_bytes % PAGE:

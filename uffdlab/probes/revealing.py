@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import uapi
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.needs import Needs
@@ -76,8 +76,7 @@ class RevealingSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        if self.backing not in BACKINGS_REVEALED:
-            raise UffdlabError(f"unknown backing {self.backing!r}: choose one of {', '.join(BACKINGS_REVEALED)}")
+        check_word("backing", self.backing, BACKINGS_REVEALED)
         least = LEAST_OF_EACH * len(states_of(self.backing))
         if not least <= self.pages <= MOST_PAGES:
             raise UffdlabError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB, Backing
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, count, one_of, text
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
@@ -54,13 +54,12 @@ class SemanticsSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        for value, known in (
-            (self.backing, BACKINGS),
-            (self.features, FEATURE_SETS),
-            (self.content, CONTENTS),
+        for what, value, known in (
+            ("backing", self.backing, BACKINGS),
+            ("features", self.features, FEATURE_SETS),
+            ("content", self.content, CONTENTS),
         ):
-            if value not in known:
-                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
 
     def needs(self) -> Needs:
         """Return the memory and huge pages it holds at its peak."""

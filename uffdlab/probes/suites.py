@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.design import DESIGNS
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.channel import REGISTERED, ChannelSpec
 from uffdlab.probes.conduits import CONDUITS
@@ -424,8 +424,7 @@ def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
 
     ``only`` names the probes wanted. Raises UffdlabError on an unknown suite or probe.
     """
-    if suite not in SUITES:
-        raise UffdlabError(f"unknown suite {suite!r}: choose one of {', '.join(SUITES)}")
+    check_word("suite", suite, SUITES)
     unknown = [name for name in only if name not in PROBES]
     if unknown:
         raise UffdlabError(f"unknown probe {unknown[0]!r}: choose from {', '.join(PROBES)}")

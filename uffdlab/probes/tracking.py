@@ -24,7 +24,7 @@ from typing import Any
 
 from uffdlab import native
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, count, fraction, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.placement import on_one_cpu
@@ -51,13 +51,12 @@ class TrackingSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        for value, known in (
-            (self.backing, TRACKED_BACKINGS),
-            (self.method, METHODS),
-            (self.pattern, tuple(RUN_PAGES)),
+        for what, value, known in (
+            ("backing", self.backing, TRACKED_BACKINGS),
+            ("method", self.method, METHODS),
+            ("pattern", self.pattern, tuple(RUN_PAGES)),
         ):
-            if value not in known:
-                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
         if self.size_bytes <= 0 or self.size_bytes % (2 * MIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2 MiB")
         if not 0 <= self.dirty <= 1:

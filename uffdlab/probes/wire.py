@@ -26,7 +26,8 @@ from statistics import median
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
+from uffdlab.parting import Parting, part
 from uffdlab.probes.conduits import CONDUITS, prepared
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.pair import Ends, converse
@@ -55,9 +56,8 @@ class Point:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        for value, known in ((self.memory, CONDUITS), (self.placement, PLACEMENTS)):
-            if value not in known:
-                raise UffdlabError(f"unknown value {value!r}: choose one of {', '.join(known)}")
+        for what, value, known in (("memory", self.memory, CONDUITS), ("placement", self.placement, PLACEMENTS)):
+            check_word(what, value, known)
         most = CONDUITS[self.memory].most_lines
         if not 1 <= self.lines <= most:
             raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
@@ -103,18 +103,6 @@ class Got:
     late_sent: int
 
 
-@dataclass(frozen=True)
-class Parting:
-    """What parts a 1 from a 0: a load of less than ``threshold`` cycles is a 1, or where ``slower`` is a 0."""
-
-    threshold: int
-    slower: bool
-
-    def word(self, cycles: Sequence[int]) -> int:
-        """Return the word of a slot by the cycles of its lines."""
-        return sum(1 << line for line, took in enumerate(cycles) if (took >= self.threshold) is self.slower)
-
-
 def check_supported() -> None:
     """Raise KernelRefused where user space cannot flush a line, or CPUs have no counter that runs alike on all."""
     _, lib = native.probe()
@@ -130,34 +118,6 @@ def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY
-
-
-def threshold(hits: Sequence[int], misses: Sequence[int]) -> int:
-    """Return the number of cycles that parts both histograms with the fewest errors: the middle of the widest such gap.
-
-    A load that takes less is taken for a hit.
-    """
-    return _parted(hits, misses)[1]
-
-
-def parting(ones: Sequence[int], zeros: Sequence[int]) -> Parting:
-    """Return what parts loads of lines that were sent as 1 from those sent as 0, whichever takes longer."""
-    (faster, at), (slower, turned) = _parted(ones, zeros), _parted(zeros, ones)
-    return Parting(at, slower=False) if faster <= slower else Parting(turned, slower=True)
-
-
-def _parted(hits: Sequence[int], misses: Sequence[int]) -> tuple[float, int]:
-    """Return the share of errors, the mean of both kinds, and the threshold that makes them."""
-    above, below = Counter(hits), Counter(misses)
-    values = sorted({*above, *below})
-    wrong = len(hits) * len(misses)  # in units that weigh both kinds alike
-    gaps = [(wrong, values[0] - 1, values[0])]  # errors of every threshold above the one and up to the other
-    for value, following in zip(values, [*values[1:], values[-1] + 1], strict=True):
-        wrong += below[value] * len(hits) - above[value] * len(misses)
-        gaps.append((wrong, value, following))
-    fewest = min(errors for errors, _, _ in gaps)
-    _, after, until = max((gap for gap in gaps if gap[0] == fewest), key=lambda gap: gap[2] - gap[1])
-    return fewest / (2 * len(hits) * len(misses)), (after + 1 + until) // 2
 
 
 def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Got:
@@ -227,9 +187,9 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
         took = ffi.unpack(cycles, slots * point.lines)
         by_slot = [took[at : at + point.lines] for at in range(0, len(took), point.lines)]
         trained = {bit: _loads(by_slot[:TRAINING], known, bit) for bit in (True, False)}
-        parted = parting(trained[True], trained[False])
+        parted = part(Counter(trained[True]), Counter(trained[False]))
         return Got(
-            words=[parted.word(slot) for slot in by_slot[TRAINING:]],
+            words=[word_of(slot, parted) for slot in by_slot[TRAINING:]],
             cycles=took[TRAINING * point.lines :],
             late=ffi.unpack(late, slots)[TRAINING:],
             hits=ffi.unpack(hits, room),
@@ -240,6 +200,11 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
             cycles_per_us=per_us,
             late_sent=int.from_bytes(told, "little"),
         )
+
+
+def word_of(cycles: Sequence[int], parted: Parting) -> int:
+    """Return the word of a slot by the cycles of its lines: of loads of the first kind, each is a 1."""
+    return sum(1 << line for line, took in enumerate(cycles) if parted.is_first(took))
 
 
 def _reloading(point: Point, plan: Any, *, there: bool) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS, KIB, MIB, Backing
 from uffdlab.design import DESIGNS
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.protect import prepare
@@ -45,8 +45,7 @@ class ZeropagesSpec:
             ("design", self.design, FILLS),
             ("huge_zeropage", self.huge_zeropage, tuple(HUGE_ZEROPAGE)),
         ):
-            if value not in known:
-                raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+            check_word(what, value, known)
         unit = max(PMD, BACKINGS[self.backing].page_bytes)
         if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % unit:
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of {unit // KIB} KiB up to 1 TiB")

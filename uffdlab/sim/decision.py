@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES
@@ -73,8 +73,7 @@ def df_decision(
     records = [record_of(one) for one in designs]
     if len(records) < 2:
         raise UffdlabError("a decision is between two designs or more")
-    if objective not in OBJECTIVES:
-        raise UffdlabError(f"unknown objective {objective!r}: choose one of {', '.join(OBJECTIVES)}")
+    check_word("objective", objective, OBJECTIVES)
     for name, values in (x, y):
         if name not in AXES or not values:
             raise UffdlabError(f"{name!r} cannot span a decision: choose two of {', '.join(AXES)}, with values")

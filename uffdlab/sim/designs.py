@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim.core import Core, core, why_no_core
 
 Level = Literal["pte", "pmd", "pud"]
@@ -143,8 +143,7 @@ DESIGNS: dict[str, Design] = {
 
 def named(name: str) -> Design:
     """Return a design by name. Raises UffdlabError with the names there are."""
-    if name not in DESIGNS:
-        raise UffdlabError(f"unknown design {name!r}: choose one of {', '.join(DESIGNS)}")
+    check_word("design", name, DESIGNS)
     return DESIGNS[name]
 
 

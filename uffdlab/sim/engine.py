@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
 from uffdlab.sim.designs import Design
@@ -172,8 +172,7 @@ class Range:
 
     def touch_many(self, count: int, walk: Walk = "uniform", *, write: bool, cluster: int = 1, seed: int = 1) -> None:
         """Touch so many pages, one after another or drawn; ``cluster`` pages in a row where the walk is clustered."""
-        if walk not in get_args(Walk):
-            raise UffdlabError(f"unknown walk {walk!r}: choose one of {', '.join(get_args(Walk))}")
+        check_word("walk", walk, get_args(Walk))
         if not 0 <= count <= MOST_TOUCHES:
             raise UffdlabError(f"{count:.3g} touches would take more than an hour: ask for expected values instead")
         _check_cluster(cluster, self.pages)

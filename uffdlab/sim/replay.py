@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from uffdlab.bitmap import Bitmap, Mapping
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs, load_costs
 from uffdlab.sim.designs import DESIGNS, Design
@@ -106,8 +106,7 @@ def ranked(found: Sequence[Replayed], objective: Objective, costs: Costs) -> lis
     """Return replays, the best first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB that
     come on top (*memory*).
     """
-    if objective not in get_args(Objective):
-        raise UffdlabError(f"unknown objective {objective!r}: choose one of {', '.join(get_args(Objective))}")
+    check_word("objective", objective, get_args(Objective))
     judged = [Ranked(one, _cost(one, objective, costs), one.design.name in TODAY) for one in found]
     return sorted(judged, key=lambda one: one.cost.value)
 

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core
 from uffdlab.sim.designs import Design
@@ -42,8 +42,7 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, in one sentence."""
-        if self.saver not in get_args(Saver):
-            raise UffdlabError(f"unknown saver {self.saver!r}: choose one of {', '.join(get_args(Saver))}")
+        check_word("saver", self.saver, get_args(Saver))
         if self.piece_pages not in (1, 512):
             raise UffdlabError(f"a saver resolves 1 or 512 pages by an ioctl, not {self.piece_pages}")
         if not 0 <= self.guest_writes_per_s < 1e12:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
 from uffdlab.sim.designs import Design, record_of
@@ -64,8 +64,7 @@ class Workload:
             if count != int(count) or not 0 <= count < 1 << 62:
                 raise UffdlabError(f"{count} {name} cannot be made: choose a whole number, 0 or more")
             object.__setattr__(self, name, int(count))  # 1e6 is a whole number too
-        if self.walk not in get_args(Walk):
-            raise UffdlabError(f"unknown walk {self.walk!r}: choose one of {', '.join(get_args(Walk))}")
+        check_word("walk", self.walk, get_args(Walk))
         if not 1 <= self.cluster_pages <= self.pages or not 1 <= self.walk_cluster <= self.pages:
             raise UffdlabError(f"clusters of {self.cluster_pages} pages do not fit a range of {self.pages}")
 

@@ -43,7 +43,8 @@ CHANNEL_MEMORIES = {
     "private": "written pages (control)",
 }
 Part = Literal["all", "choosing", "reporting"]
-_MEASURED = ("error", "missed", "invented", "kbit_s", "limit_kbit_s", "faster_kbit_s", "slower_kbit_s")
+_KINDS = ("faster", "slower")
+_MEASURED = ("limit_kbit_s", *(f"{kind}_{what}" for kind in _KINDS for what in ("kbit_s", "error")), "error")
 _COLUMNS = [
     *POINT, "registered", "children", "samples", "passing", "slower", "bits", *(f"{name}{end}" for name in _MEASURED
     for end in ("", "_low", "_high")), "p", "below_kbit_s", "shuffled_kbit_s", "late",
@@ -53,14 +54,13 @@ _COLUMNS = [
 def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
     """Return one row per operating point; ``registered``: whether it was measured beside its controls.
 
-    Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``missed`` (of the ones), ``invented``
-    (of the zeros: lines that were taken for loaded although nobody sent there), ``kbit_s`` (corrected capacity),
-    ``limit_kbit_s`` (what one flush and reload per bit would allow), and the capacity of those samples in which bits
-    passed at all, by a test of each: ``faster_kbit_s`` where a 1 is the faster load, ``slower_kbit_s`` where it is the
-    slower one. Besides: ``passing`` of how many ``samples`` and how many of these are ``slower``, ``p`` of the test
-    over all samples, ``below_kbit_s`` (where none is detected: what may have passed unnoticed, one-sided 95 %),
-    ``shuffled_kbit_s`` (a control: what was received against what was sent in other slots) and ``late`` (share of
-    slots, either end).
+    Over children, each with ``_low`` and ``_high``: ``limit_kbit_s`` (what one flush and reload per bit would allow);
+    of those samples in which bits pass at all, by a test of each, the corrected capacity and the share of wrong bits,
+    ``faster_kbit_s`` and ``faster_error`` where a 1 is the faster load, ``slower_kbit_s`` and ``slower_error`` where it
+    is the slower one; and ``error``, of all samples, only where the test of them all finds no channel. Besides:
+    ``passing`` of how many ``samples`` and how many of these are ``slower``, ``p`` of the test over all samples,
+    ``below_kbit_s`` (where none is detected: what may have passed unnoticed, one-sided 95 %), ``shuffled_kbit_s`` (a
+    control: what was received against what was sent in other slots) and ``late`` (share of slots, either end).
     Half of the children, every other one, is for choosing a point, the others for reporting it.
     """
     rows = []
@@ -110,7 +110,6 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
     children = by_child(samples)
     passing = [one for one in samples if _alone(one)]
     kinds = [[one for one in passing if bool(one.row["slower"]) is slower] for slower in (False, True)]
-    faster, slower = ([capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds)
     found = judge(samples)
     sent = samples[0].kbit_s_sent
     row = {
@@ -125,15 +124,12 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
         "late": sum(one.row["late_sent"] + one.row["late_received"] for one in samples)
         / (2 * sum(len(one.sent) for one in samples)),
     }
-    for name, values in (
-        ("error", [_error(one) for one in children]),
-        ("missed", [_wrong(one, sent=True) for one in children]),
-        ("invented", [_wrong(one, sent=False) for one in children]),
-        ("kbit_s", [capacity_kbit_s(one) for one in children]),
-        ("limit_kbit_s", [_limit(one) for one in children]),
-        ("faster_kbit_s", faster),
-        ("slower_kbit_s", slower),
-    ):
+    measured = {"limit_kbit_s": [_limit(one) for one in children]}
+    for name, kind in zip(_KINDS, kinds, strict=True):
+        measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
+        measured[f"{name}_error"] = [_error(child) for child in by_child(kind)]
+    measured["error"] = [] if found.passes else [_error(one) for one in children]
+    for name, values in measured.items():
         row |= medians.columns(name, median_interval(values) if values else None)
     return row
 
@@ -168,9 +164,3 @@ def _limit(samples: Sequence[Transmission]) -> float:
 def _error(samples: Sequence[Transmission]) -> float:
     wrong = sum(int((one.sent != one.received).sum()) for one in samples)
     return wrong / sum(one.sent.size for one in samples)
-
-
-def _wrong(samples: Sequence[Transmission], *, sent: bool) -> float:
-    """Return the share of the bits sent as such that were received as the other."""
-    bits = [one.received[one.sent == sent] for one in samples]
-    return float(sum((part != sent).sum() for part in bits) / max(1, sum(part.size for part in bits)))

@@ -11,7 +11,7 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.stats import median_interval
 from uffdlab.summaries import medians
-from uffdlab.transmission import Bits, Transmission, judge, mutual_information
+from uffdlab.transmission import Bits, Transmission, as_bits, judge, mutual_information
 
 _KEY = ["contents", "use_zero_pages", "silent", "pages"]
 _MEASURED = ("error", "bit_s", "round_ms", "merged_ns", "private_ns")
@@ -50,7 +50,8 @@ def _sample(rows: pd.DataFrame) -> Transmission:
 
 
 def _bits(words: Any, pages: int) -> Bits:
-    return np.array([[int(str(word), 16) >> page & 1 for page in range(pages)] for word in words], dtype=bool)
+    digits = -(-pages // 4)
+    return as_bits("".join(str(word).zfill(digits) for word in words), pages)
 
 
 def _error(child: pd.DataFrame) -> float:

@@ -10,58 +10,21 @@ that do not differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.parting import Histogram, part
 from uffdlab.stats import median_interval
 from uffdlab.summaries import medians
 
-Histogram = Mapping[int, int]  # ns → writes
 _REVEALS = ["block", "sample", "cold", "backing", "state", "median_ns"]
 _WRITES = ["block", "sample", "state", "ns", "writes"]
 _MEASURES = [f"{name}{end}" for name in ("error", "state_ns", "other_ns") for end in ("", "_low", "_high")]
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where two states part: a write of less than ``ns`` is taken for the faster one."""
-
-    ns: int
-    other_slower: bool
-
-    def error(self, state: Histogram, other: Histogram) -> float:
-        """Return the mean of both error rates, from 0 to 1; 0.5 tells nothing."""
-        fast, slow = (state, other) if self.other_slower else (other, state)
-        return (1 - self._below(fast) + self._below(slow)) / 2
-
-    def _below(self, writes: Histogram) -> float:
-        return sum(number for ns, number in writes.items() if ns < self.ns) / sum(writes.values())
-
-
-def choose_threshold(state: Histogram, other: Histogram) -> Threshold:
-    """Return the threshold of the least mean error rate: the middle of the widest gap that has it.
-
-    Raises ValueError where a state was never written to.
-    """
-    if not sum(state.values()) or not sum(other.values()):
-        raise ValueError("a threshold needs writes of both states")
-    ns = np.array(sorted({*state, *other}), dtype=np.int64)
-    # Writes below each value and below none, times how many the other state has: shares in whole numbers.
-    below, other_below = (
-        np.concatenate([[0], np.cumsum([one.get(int(value), 0) for value in ns])]) * sum(reference.values())
-        for one, reference in ((state, other), (other, state))
-    )
-    apart = below - other_below
-    edges = np.concatenate([[ns[0] - 1], ns, [ns[-1] + 1]])
-    best = max(np.flatnonzero(abs(apart) == abs(apart).max()), key=lambda gap: edges[gap + 1] - edges[gap])
-    return Threshold(int(edges[best] + 1 + edges[best + 1]) // 2, bool(apart[best] > 0))
 
 
 @medians.once
@@ -106,8 +69,8 @@ def _told_apart(state: Mapping[int, Sequence[Histogram]], other: Mapping[int, Se
     thresholds, errors = [], []
     for block in sorted(state.keys() & other.keys()):
         (first, *later), (other_first, *other_later) = state[block], other[block]
-        at = choose_threshold(first, other_first)
-        thresholds.append(at.ns)
+        at = part(first, other_first)
+        thresholds.append(at.threshold)
         if later and other_later:
             errors.append(at.error(*(reduce(_added, one) for one in (later, other_later))))
     found = medians.columns("error", median_interval(errors) if errors else None)

@@ -11,10 +11,9 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
-from uffdlab.transmission import LEVEL, SHARED
+from uffdlab.transmission import LEVEL, PLACEMENTS, SHARED
 from uffdlab.units import format_ns, format_ratio
 
-_PLACES = {"same": "one CPU", "cross": "two CPUs"}
 _SHORT = {
     "zeropage": "zeropage",
     "huge_zeropage": "huge zeropage",
@@ -42,7 +41,7 @@ def channel_points(data: Dataset) -> Table:
     frame = summaries.df_channels(data)
     rows = []
     for memory in _WIRES:
-        for placement, place in _PLACES.items():
+        for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
             points: list[tuple[str, Mapping[Any, Any]]]
             points = [("registered", one) for one in here[here.registered.astype(bool)].to_dict("records")]
@@ -73,7 +72,7 @@ def channel_controls(data: Dataset) -> Table:
     frame = frame[frame.registered.astype(bool)]
     rows = []
     for memory, title in _SHORT.items():
-        for placement, place in _PLACES.items():
+        for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
             sent = next((one for one in here if not one["silent"]), None)
             silent = next((one for one in here if one["silent"]), None)
@@ -110,12 +109,12 @@ def messages(data: Dataset) -> Table:
         goodput = arrived.text_bytes.astype(float) * 8 / seconds
         rows.append(
             {
-                "through": f"{_SHORT[one['memory']]}, {_PLACES[one['placement']]}",
+                "through": f"{_SHORT[one['memory']]}, {PLACEMENTS[one['placement']]}",
                 "sender": "silent" if one["silent"] else "sends",
                 "slot": _slot(one),
                 "arrived": f"{len(arrived)} of {len(group)}",
                 "lost": ", ".join(f"{number} {why}" for why, number in lost.items()) or "–",
-                "wrong bits": f"{wrong.median():.1%}" if wrong.notna().any() else "not known",
+                "wrong bits, least to most": _from_to(wrong.dropna()),
                 "text": _rate(float(goodput.median()) / 1000) if len(arrived) else "–",
             }
         )
@@ -191,6 +190,11 @@ def _rate(kbit_s: float) -> str:
     if kbit_s == 0:
         return "0"
     return f"{format_ratio(kbit_s)} kbit/s" if kbit_s >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
+
+
+def _from_to(shares: pd.Series) -> str:
+    """Return the least and the most of shares: on two CPUs samples differ in kind, and nothing lies in their middle."""
+    return f"{shares.min():.1%} to {shares.max():.1%}" if len(shares) else "not known"
 
 
 def _of_limit(point: Mapping[Any, Any]) -> str:
