@@ -43,7 +43,7 @@ def test_designs_are_drawn_as_python_prices_them(tab: Any) -> None:
     for seed in range(SEEDED):
         explorer.state = random_designs(seed, start)
         moved(tab, DESIGN, explorer.state)
-        designs_are_equal(explorer, plotted(tab, DESIGN))
+        designs_are_equal(explorer, tab, DESIGN)
 
 
 def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:

@@ -99,9 +99,9 @@ def random_designs(seed: int, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def designs_are_equal(explorer: DesignExplorer, drawn: list[dict[str, Any]]) -> None:
+def designs_are_equal(explorer: DesignExplorer, tab: Any, name: str) -> None:
     """Hold what a page drew to what Python computes, to the bit."""
-    state, frame = explorer.state, explorer.frame()
+    state, frame, drawn = explorer.state, explorer.frame(), plotted(tab, name)
     for axis, column in (("x", "stop_ns"), ("x2", "work_ns"), ("x3", "tables_kib")):
         (points,) = (one for one in drawn if one["xaxis"] == axis)
         assert points["x"] == list(frame[column]), (state, column)
@@ -110,12 +110,29 @@ def designs_are_equal(explorer: DesignExplorer, drawn: list[dict[str, Any]]) -> 
             assert points["up"] == [end - value for end, value in zip(high, frame[column], strict=True)], state
             assert points["down"] == [value - end for end, value in zip(low, frame[column], strict=True)], state
     _latencies_are_equal(explorer, [one for one in drawn if one["xaxis"] == "x4"])
-    (parts,) = (one for one in drawn if one["xaxis"] == "x5")
-    for title in set(parts["y"]):
-        own = [row for row in zip(parts["y"], parts["base"], parts["x"], strict=True) if row[0] == title]
-        assert sum(length for _, _, length in own) == pytest.approx(100, rel=1e-12)
-        ends = [base + length for _, base, length in own]
-        assert [base for _, base, _ in own[1:]] == pytest.approx(ends[:-1]), "each begins where the one before ends"
+    _work_is_equal(explorer, tab, name)
+
+
+def _work_is_equal(explorer: DesignExplorer, tab: Any, name: str) -> None:
+    """Hold the bars to what all work consists of: each part's share, and the boxes as wide as the shares say."""
+    bars: list[list[list[Any]]] = tab.evaluate(
+        """(name) => [...document.querySelectorAll(`[data-model=${name}] .ul-bars .bar`)].map((bar) => {
+             const wide = (one) => one.getBoundingClientRect().width;
+             return [...bar.children].map((box) => [box.dataset.part, Number(box.dataset.share),
+                                                    100 * wide(box) / wide(bar)]);
+           })""",
+        name,
+    )
+    chosen = explorer.chosen()
+    work = sim.df_waterfall(explorer._costs(), chosen, explorer.workload())
+    assert len(bars) == len(chosen)
+    for bar, design in zip(bars, chosen, strict=True):
+        costs = work[work.design == design.name].groupby("event").cost.sum()
+        shares = {event.replace("_", " "): 100 * cost / costs.sum() for event, cost in costs.items() if cost > 0}
+        named = {part: share for part, share, _ in bar if part != "everything else"}
+        assert named == pytest.approx({part: shares[part] for part in named})
+        assert sum(share for _, share, _ in bar) == pytest.approx(100)
+        assert [width for _, _, width in bar] == pytest.approx([share for _, share, _ in bar], abs=0.5)
 
 
 def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:

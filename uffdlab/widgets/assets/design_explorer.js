@@ -220,7 +220,9 @@ const render = async ({ model, el }) => {
   const costs = () => pricing.costs.find((one) => one.name === state().costs);
   const sentence = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
   const table = make("table", { class: "ul-numbers" });
-  const events = make("ul", { class: "ul-legend", "aria-label": "Events that all work consists of" });
+  const bars = make("div", { class: "ul-bars" });
+  const legend = make("ul", { class: "ul-legend", "aria-label": "Events that all work consists of" });
+  const priced = make("div", {}, make("p", {}, "What all work consists of, by the time it takes:"), bars, legend);
   const wrong = make("p", { class: "failed", role: "alert", hidden: true });
   const lost = sim.events.indexOf("lost_writes");
   const numbers = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table);
@@ -252,7 +254,7 @@ const render = async ({ model, el }) => {
   const compare = new Drawing(model, (width) => {
     const wanted = designs();
     const problem = check(wanted);
-    sentence.hidden = numbers.hidden = events.hidden = Boolean(problem);
+    sentence.hidden = numbers.hidden = priced.hidden = Boolean(problem);
     if (problem) return null;
     const start = performance.now();
     const judged = wanted.map((design) => judge(pricing, costs(), design, state()));
@@ -260,7 +262,8 @@ const render = async ({ model, el }) => {
     sentence.textContent = verdictOf(pricing, costs(), judged, state());
     fill(judged);
     const figure = compareFigure(sim, costs(), judged, state(), width);
-    events.replaceChildren(...eventLegend(figure.parts));
+    bars.replaceChildren(...workBars(figure.parts, judged));
+    legend.replaceChildren(...workLegend(figure.parts));
     Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words + unpriced(judged) });
     return figure;
   }, "designs");
@@ -275,7 +278,7 @@ const render = async ({ model, el }) => {
     return figure;
   }, "decision-map");
 
-  compare.place.after(events);
+  compare.place.after(priced);
   const controls = [];
   const sync = () => controls.forEach((set) => set(state()));
   const parameter = (name) => {

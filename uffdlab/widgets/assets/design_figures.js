@@ -2,7 +2,6 @@
 // The figure in which designs are compared. Predictions are hollow, with a band.
 
 const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
-const PATTERNS = ["", "/", "\\", "x", "-", "|", "."];
 const MOST = 7;
 
 const timeTicks = (lowest, highest, room) => {
@@ -49,29 +48,29 @@ const waterfall = (sim, costs, judged) => {
   const rest = sims(sums).slice(MOST - 1);
   const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
-  return parts.map(([name, events]) => ({
-    name, xaxis: "x5", yaxis: "y5",
-    x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / judged[i].work.value),
+  return parts.map(([name, events], number) => ({
+    name, xaxis: "x5", yaxis: "y5", colour: WATERFALL[number],
+    x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / (judged[i].work.value || 1)),
     y: judged.map((one) => one.design.title), customdata: judged.map(() => name),
     hovertext: priced.map((one) => formatNs(events.reduce((sum, event) => sum + one[event], 0))),
     text: judged.map((one) => `counted ${formatCount(events.reduce((sum, event) => sum + one.total[event], 0))} times`),
   }));
 };
-// One trace for all parts, each beginning where the ones before it end.
-const stacked = (parts, rows) => {
-  const all = (key) => parts.flatMap((part) => part[key]);
-  const each = (values) => parts.flatMap((_, number) => Array(rows).fill(values[number]));
-  const ends = parts.map((_, number) => parts[0].x.map((__, i) => parts.slice(0, number).reduce((sum, part) => sum + part.x[i], 0)));
-  return {
-    type: "bar", orientation: "h", name: "all work", showlegend: false, xaxis: "x5", yaxis: "y5", x: all("x"), base: ends.flat(), y: all("y"),
-    marker: { color: each(WATERFALL), pattern: { shape: each(PATTERNS), fillmode: "overlay" } },
-    customdata: all("customdata"), hovertext: all("hovertext"), text: all("text"), hovertemplate: HOVER, textposition: "none",
-  };
-};
 const sims = (sums) => sums.map((_, i) => i).filter((i) => sums[i] > 0).sort((a, b) => sums[b] - sums[a] || a - b);
 
-// What each colour and pattern of the bars stands for; plotly's own legend takes as long to draw as a panel.
-const eventLegend = (parts) => parts.map(({ name }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${WATERFALL[i]}`, "aria-hidden": "true" }), ` ${name}`));
+// Bars of what all work consists of, and what their colours and patterns stand for: elements of the page, since plotly
+// takes as long for these few boxes as for everything else together.
+const workBars = (parts, judged) => judged.flatMap((one, row) => {
+  const boxes = parts.filter((part) => part.x[row] > 0).map((part) => make("span", {
+    class: `swatch pattern-${parts.indexOf(part)}`, style: `--swatch: ${part.colour}; flex-grow: ${part.x[row]}`,
+    title: `${one.design.title}, ${part.name}: ${part.hovertext[row]} (${digits(part.x[row], 3)} %), ${part.text[row]}`,
+    "data-share": part.x[row], "data-part": part.name,
+  }));
+  const told = parts.filter((part) => part.x[row] >= 0.5).map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
+  return [make("span", { "aria-hidden": "true" }, one.design.title),
+    make("div", { class: "bar", role: "img", "aria-label": `${one.design.title}: ${told.join(", ")}` }, ...boxes)];
+}).concat(make("span"), make("div", { class: "scale", "aria-hidden": "true" }, ...["0 %", "50 %", "100 %"].map((end) => make("span", {}, end))));
+const workLegend = (parts) => parts.map(({ name, colour }, i) => make("li", {}, make("span", { class: `swatch pattern-${i}`, style: `--swatch: ${colour}`, "aria-hidden": "true" }), ` ${name}`));
 
 const compareFigure = (sim, costs, judged, state, width) => {
   const narrow = width < 640;
@@ -95,19 +94,18 @@ const compareFigure = (sim, costs, judged, state, width) => {
   }));
   const parts = waterfall(sim, costs, judged);
   const saved = [...data, ...parts];
-  data.push(stacked(parts, judged.length));
   const rows = judged.length;
   const titles = judged.map((one) => one.design.title);
   const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), range: [-0.6, rows - 0.4] };
   const at = narrow
-    ? [[[0, 1], [0.88, 1]], [[0, 1], [0.68, 0.8]], [[0, 1], [0.48, 0.6]], [[0, 1], [0.22, 0.4]], [[0, 1], [0, 0.13]]]
-    : [[[0, 0.3], [0.66, 1]], [[0.35, 0.65], [0.66, 1]], [[0.7, 1], [0.66, 1]], [[0, 0.4], [0, 0.46]], [[0.62, 1], [0, 0.46]]];
-  const heads = ["stop time", "all work", "page tables afterwards", "time of one later write", "what all work consists of"];
+    ? [[[0, 1], [0.86, 1]], [[0, 1], [0.62, 0.76]], [[0, 1], [0.38, 0.52]], [[0, 1], [0, 0.27]]]
+    : [[[0, 0.3], [0.65, 1]], [[0.35, 0.65], [0.65, 1]], [[0.7, 1], [0.65, 1]], [[0, 1], [0, 0.45]]];
+  const heads = ["stop time", "all work", "page tables afterwards", "time of one later write"];
   const slow = reached(judged, (one) => one.writes.length && { value: one.writes[0].cost.value, low: null, high: null })
     .concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
   const layout = {
     // Fixed, since margins that plotly finds by itself make it lay everything out several times.
-    height: narrow ? 1160 : 560, margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, barmode: "overlay", bargap: 0.4, hoverlabel: { align: "left" },
+    height: narrow ? 950 : 540, margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false }, showlegend: false, hoverlabel: { align: "left" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { size: 13 }, dragmode: false,
     meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
   };
@@ -118,7 +116,6 @@ const compareFigure = (sim, costs, judged, state, width) => {
     timeTicks(Math.min(...times[1]), Math.max(...times[1]), room),
     sizeTicks(Math.max(...judged.map((one) => one.tables))),
     { ...(slow.length ? timeTicks(Math.min(...slow), Math.max(...slow), room) : { showticklabels: false, showgrid: false }) },
-    { range: [0, 100], tickvals: [0, 50, 100], ticktext: ["0 %", "50 %", "100 %"] },
   ];
   axes.forEach((axis, i) => {
     const n = i ? i + 1 : "";
