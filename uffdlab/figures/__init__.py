@@ -29,6 +29,7 @@ from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touch
 from .published import plot_published
 from .reveals import STATES, plot_reveals
 from .skip import plot_skip, shares_written
+from .snapshot import SAVERS, plot_snapshot
 from .tracking import plot_tracking
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MEMORIES",
     "MOMENTS",
     "PLACEMENTS",
+    "SAVERS",
     "SHOWN",
     "STATES",
     "WIRES",
@@ -57,6 +59,7 @@ __all__ = [
     "plot_resolve",
     "plot_reveals",
     "plot_skip",
+    "plot_snapshot",
     "plot_spreading",
     "plot_stop_time",
     "plot_threads",

@@ -44,7 +44,8 @@ def dash_of(design: str) -> str:
     return _DASHES.get(design, "dot")
 
 
-def _origins(costs: Costs) -> list[str]:
+def origins_of(costs: Costs) -> list[str]:
+    """Return where predicted times come from, and how far off such predictions were."""
     return [f"predicted: {costs.in_unit('ns').words()}", costs.origin]
 
 
@@ -88,7 +89,7 @@ def plot_stop_time(
     for design, rows in frame.groupby("design", sort=False):
         tables = [f"{format_size(kib * 1024)} of page tables" for kib in rows.tables_kib]
         _add_predicted(figure, rows, "gib", str(design), tables)
-    origins = _origins(costs)
+    origins = origins_of(costs)
     if data is not None:
         _add_measured(figure, data, frame)
         origins.append(f"measured: {data.origin()}")
@@ -163,7 +164,7 @@ def plot_touched(
         "1 GiB of empty anonymous memory, protected as a whole; then one page is written in so many of its 2 MiB. "
         "Where two lines cross on the left is the break-even. Tables are counted, not priced: they are exact."
     )
-    style.styled(figure, caption, _origins(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
+    style.styled(figure, caption, origins_of(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
     figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
     top = max(style.reach(figure.data[:-1], "y"))
     ticks = style.round_ticks(top)
@@ -203,7 +204,7 @@ def plot_spreading(
         "populated. Each step is one shape of write; the further right, the slower. A step low on the left axis is a "
         "tail. Both axes logarithmic."
     )
-    style.styled(figure, caption, _origins(costs), (480, 640), {"x": "ns", "y": "share"})
+    style.styled(figure, caption, origins_of(costs), (480, 640), {"x": "ns", "y": "share"})
     figure.update_xaxes(**style.time_axis("time of one write", values=style.reach(figure.data, "x")))
     ticks = {
         "tickvals": [1, 0.1, 0.01, 0.001, 1e-4, 1e-5],
@@ -251,7 +252,7 @@ def plot_waterfall(
         f"{format_size(workload.span_bytes)}, {workload.populated:.0%} populated: protecting, {workload.reads:,} reads "
         f"and {workload.writes:,} writes. A part is a count times the cost of one; the bar is all work, predicted."
     )
-    style.styled(figure, caption, _origins(costs), (180 + 60 * len(names), 660), {"x": "ns"})
+    style.styled(figure, caption, origins_of(costs), (180 + 60 * len(names), 660), {"x": "ns"})
     top = max(frame.groupby("design").cost.sum())
     ticks = style.round_ticks(top)
     figure.update_xaxes(title_text="all work", tickvals=ticks, ticktext=[format_ns(one) for one in ticks])
@@ -300,7 +301,7 @@ def plot_decision(
         "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. Of those "
         "within 0.1 % of one another the first of the legend stands for all."
     )
-    style.styled(figure, caption, _origins(costs), (520, 640), {"x": "%", "y": "B"})
+    style.styled(figure, caption, origins_of(costs), (520, 640), {"x": "%", "y": "B"})
     figure.update_xaxes(title_text="populated, %", range=[-6, 106])
     figure.update_yaxes(
         title_text="written in a row",
