@@ -259,11 +259,13 @@ const render = async ({ model, el }) => {
     const start = performance.now();
     const judged = wanted.map((design) => judge(pricing, costs(), design, state()));
     performance.measure("uffdlab-computed", { start });
-    sentence.textContent = verdictOf(pricing, costs(), judged, state());
-    fill(judged);
     const figure = compareFigure(sim, costs(), judged, state(), width);
-    bars.replaceChildren(...workBars(figure.parts, judged));
-    legend.replaceChildren(...workLegend(figure.parts));
+    figure.after = () => {
+      sentence.textContent = verdictOf(pricing, costs(), judged, state());
+      fill(judged);
+      bars.replaceChildren(...workBars(figure.parts, judged));
+      legend.replaceChildren(...workLegend(figure.parts));
+    };
     Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words + unpriced(judged) });
     return figure;
   }, "designs");
@@ -272,8 +274,8 @@ const render = async ({ model, el }) => {
     const problem = check(wanted, 2);
     here.hidden = Boolean(problem);
     if (problem) return null;
-    hereText.textContent = hereSaid(cellOf(pricing, costs(), wanted, state(), {}));
     const figure = mapFigure(pricing, costs(), wanted, state(), width);
+    figure.after = () => { hereText.textContent = hereSaid(cellOf(pricing, costs(), wanted, state(), {})); };
     figure.layout.meta = { caption: mapCaption(state()), origin: costs().words, units: { x: "step", y: "step" } };
     return figure;
   }, "decision-map");
@@ -356,7 +358,7 @@ const render = async ({ model, el }) => {
     await redraw();
     performance.mark("uffdlab-moved");
   };
-  model.on("change:state", () => { sync(); soon(); });
+  model.on("change:state", () => { soon(); sync(); });
 
   el.append(
     make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), select("Costs", pricing.costs.map((one) => [one.name, one.title]), (now) => now.costs, (value) => ({ costs: value }))),
