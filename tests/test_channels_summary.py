@@ -33,9 +33,26 @@ def test_without_a_sender_there_is_no_capacity(tmp_path: Path) -> None:
 
 
 def test_what_was_sent_in_other_slots_carries_nothing(tmp_path: Path) -> None:
-    [row] = summaries.df_channels(campaign(tmp_path / "d", point([0.0] * 9))).to_dict("records")
-    assert row["faster_kbit_s"] > 900
-    assert row["shuffled_kbit_s"] < 5
+    data = campaign(tmp_path / "d", point([0.0] * 9), point([0.5] * 9, silent=True), point([0.0] * 9, slot_ns=16_000))
+    rows = summaries.df_shuffled(data).to_dict("records")
+    assert [row["silent"] for row in rows] == [False, True], "of registered points"
+    for row in rows:
+        assert abs(row["shuffled_kbit_s"]) < 0.1, "what chance makes is taken off, and what is left is not cut off at 0"
+        assert 0 < row["shuffled_high_kbit_s"] < 1
+
+
+def test_on_one_cpu_a_point_at_which_most_samples_fail_is_not_the_best(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point([0.0] * 4 + [0.5] * 10, slot_ns=4000), point([0.0] * 14, slot_ns=8000))
+    best = summaries.best_point(data, "zeropage", "same")
+    assert best is not None
+    assert (best["slot_ns"], best["passing"], best["samples"]) == (8000, 7, 7)
+
+
+def test_few_children_have_no_interval_but_ends(tmp_path: Path) -> None:
+    [row] = summaries.df_channels(campaign(tmp_path / "d", point([0.0, 0.05, 0.1]))).to_dict("records")
+    assert pd.isna(row["faster_kbit_s_low"])
+    assert row["faster_children"] == 3
+    assert row["faster_kbit_s_least"] < row["faster_kbit_s"] < row["faster_kbit_s_most"]
 
 
 def test_samples_in_which_nothing_passed_are_counted_apart(tmp_path: Path) -> None:

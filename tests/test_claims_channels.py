@@ -74,6 +74,20 @@ def test_a_control_that_is_not_null_decides_nothing(tmp_path: Path) -> None:
     assert "private" in found.because
 
 
+def test_a_control_that_could_not_have_noticed_anything_decides_nothing(tmp_path: Path) -> None:
+    points = point(CLEAR) + point(DEAF, silent=True) + point([0.5], "private", sample=0)
+    assert _judged("zeropage-covert-channel", tmp_path, points).verdict == "not decided"
+    found = claims.verdict("zeropage-covert-channel", campaign(tmp_path / "e", points))
+    assert "could have passed it unnoticed: private" in found.because
+
+
+def test_samples_too_short_to_pass_alone_have_no_capacity(tmp_path: Path) -> None:
+    found = _judged("zeropage-covert-channel", tmp_path, _both([0.0] * 9, "zeropage", slots=60))
+    assert found.verdict == "not decided"
+    assert "no sample passes alone" in found.because
+    assert "on one CPU bits pass in all samples together" in found.because
+
+
 def test_among_many_controls_one_that_is_not_null_is_seen(tmp_path: Path) -> None:
     many = [_both(CLEAR, "zeropage", slot_ns=8000 + 100 * number) for number in range(6)]
     found = _judged("zeropage-covert-channel", tmp_path, *many, point(CLEAR, "shmem"))

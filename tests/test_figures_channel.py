@@ -53,6 +53,21 @@ def test_a_bin_holds_the_cycles_it_is_drawn_at(data: Dataset) -> None:
     assert at / 2 ** (1 / 16) <= 380 <= at * 2 ** (1 / 16)
 
 
+def test_loads_of_two_kinds_of_samples_are_not_drawn_as_one(tmp_path: Path) -> None:
+    mixed = point(CLEAR, threshold_cycles=200) + point(CLEAR[:3], threshold_cycles=400, slower=True)
+    loads = [
+        {"block": block, "sample": 0, "kind": "sent 1", "cycles": cycles, "loads": 5}
+        for block, cycles in ((0, 70), (1, 70), (8, 420))
+    ]
+    more = {"channel_latencies": (channel.LATENCY_FIELDS, loads)}
+    data = campaign(tmp_path / "d", mixed, point(DEAF, silent=True), **more)  # type: ignore[arg-type]
+    figure = figures.plot_channel_loads(data)
+    assert "200 cycles" in figure.layout.annotations[0].text
+    assert "Drawn: 7 of 10, those in which a 1 is the faster load" in figure.layout.meta["caption"]
+    (trace,) = figure.data
+    assert max(x for x, y in zip(trace.x, trace.y, strict=True) if y) < 100
+
+
 def test_capacity_is_drawn_by_slot_length_with_the_registered_point_ringed(data: Dataset) -> None:
     traces = _named(figures.plot_capacity(data))
     frame = summaries.df_channels(data)

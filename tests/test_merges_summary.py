@@ -53,7 +53,7 @@ def test_what_passes_has_a_rate_by_the_time_of_its_rounds(tmp_path: Path) -> Non
     shown = tables.channel_merges(data).frame
     assert list(shown["sender"]) == ["sends", "silent"]
     assert shown["what passes"].iloc[0].endswith(" to 799)")
-    assert shown["what passes"].iloc[1] == "nothing detected (p = 1)"
+    assert shown["what passes"].iloc[1] == "none, below 0.536 bit/s (p = 1)"
 
 
 def test_no_rounds_are_no_rows(tmp_path: Path) -> None:

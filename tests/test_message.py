@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from running import forks, sentence, uffdlab_run
 from test_channel import dies_amid_its_message, live
 
+from uffdlab.cli.measure import _print_point
 from uffdlab.errors import UffdlabError
 from uffdlab.parting import Parting
 from uffdlab.probes import message, wire
@@ -168,3 +170,14 @@ def test_the_command_sends_the_text_it_is_given(tmp_path: Path) -> None:
 
 def test_the_command_refuses_an_empty_text(tmp_path: Path) -> None:
     assert "text is empty" in sentence(uffdlab_run("measure", "message", "--text", "", cwd=tmp_path))
+
+
+def test_the_command_shows_what_arrived_beside_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"block": 0, "outcome": "arrived", "sent": "c3a9", "received": "c3a9"},
+        {"block": 0, "outcome": "no preamble", "sent": "c3a9", "received": None},
+    ]
+    _print_point(SimpleNamespace(rows=SimpleNamespace(tables={"messages": rows})))
+    shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in shown] == ["outcome", "sent", "received"]
+    assert shown[2][1].split() == ["'é'", "–"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, sqrt
+from math import log, log2, sqrt
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,11 @@ def mutual_information(counts: Sequence[Sequence[int]]) -> float:
 
     ``counts[i][j]``: how often i was sent and j received. Raises ValueError when nothing was sent.
     """
+    return max(0.0, corrected(counts))
+
+
+def corrected(counts: Sequence[Sequence[int]]) -> float:
+    """Return the same, below 0 where less was counted than chance is expected to make. Raises ValueError likewise."""
     table = np.asarray(counts, dtype=float)
     total = table.sum()
     if not total > 0:
@@ -94,7 +99,7 @@ def mutual_information(counts: Sequence[Sequence[int]]) -> float:
     seen = table > 0
     naive = float((table[seen] * np.log2((table * total)[seen] / (rows @ columns)[seen])).sum() / total)
     freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
-    return max(0.0, naive - float(freedom / (2 * total * log(2))))
+    return naive - float(freedom / (2 * total * log(2)))
 
 
 @dataclass(frozen=True)
@@ -118,32 +123,43 @@ class Judged:
 def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
     """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any.
 
-    A rotation by nothing is one of them: a sample alone is never less likely than one in as many as it has slots.
+    A rotation by nothing is one of them. A sample alone has no more rotations than slots, and all of them are tried:
+    its p is never below one in so many.
     """
     if not samples:
         raise ValueError("no samples: a test needs at least one")
     rng = np.random.default_rng(seed)
-    moved = [rng.integers(0, len(one.sent), ROTATIONS) for one in samples]
+    alone = len(samples) == 1
+    moved = [np.arange(len(one.sent)) if alone else rng.integers(0, len(one.sent), ROTATIONS) for one in samples]
     found = sum(float(one.agreement[0]) for one in samples)
     chance = np.asarray(sum(one.agreement[by] for one, by in zip(samples, moved, strict=True)))
     # Rounding of the transform must not make a difference between equals.
     slack = 1e-9 * (1 + sum(one.sent.size for one in samples))
-    p = (1 + int((chance >= found - slack).sum())) / (1 + ROTATIONS)
+    as_much = int((chance >= found - slack).sum())
+    p = as_much / len(chance) if alone else (1 + as_much) / (1 + ROTATIONS)
     squares = np.asarray(sum(one.correlation[by] for one, by in zip(samples, moved, strict=True))) / len(samples)
     beyond = sum(float(one.correlation[0]) for one in samples) / len(samples) - float(squares.mean())
     bits = sum(one.sent.size for one in samples)
     # What there is spreads as well, besides what chance does.
     spread = sqrt(float(squares.var()) + 4 * max(0.0, beyond) / bits)
     most, rare = max(0.0, beyond) + _ONE_SIDED_95 * spread, 3 / bits
-    # The information of a small correlation is its square by 2 ln 2.
-    return Judged(p, min(1.0, max(rare, most / (2 * log(2)))))
+    # However errors lie: information is at most log2(1 + chi^2) (Gibbs and Su, 2002), which of two bits is the squared
+    # correlation; and the mean of such logarithms is at most that of the mean.
+    return Judged(p, min(1.0, max(rare, log2(1 + most))))
 
 
-def shuffled(samples: Sequence[Transmission], seed: int = 0) -> list[list[int]]:
-    """Return the counts of a control: what was sent is set against what was received in other slots, drawn by seed."""
+def shuffled(samples: Sequence[Transmission], draws: int = 100, seed: int = 0) -> list[float]:
+    """Return a control, by draw: the corrected information per bit of what was received about other slots than its own.
+
+    Not cut off at 0, so that nothing is 0 on average: the correction takes off what is expected, and half of the draws
+    have less.
+    """
     rng = np.random.default_rng(seed)
-    moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
-    return np.asarray(moved).sum(axis=0).tolist()  # type: ignore[no-any-return]
+    found = []
+    for _ in range(draws):
+        moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
+        found.append(corrected(np.asarray(moved).sum(axis=0).tolist()))
+    return found
 
 
 def capacity_kbit_s(samples: Sequence[Transmission]) -> float:

@@ -39,6 +39,7 @@ _OTHERS = {
     "hugetlb": "hugetlb",
 }
 _NOTICED = 0.01
+_WEAK = "a control is null, and more than 1 % of what passes beside it could have passed it unnoticed"
 _AGAIN = "the channel measured again beside its controls, on a machine with nothing else to do"
 _LIMITS = (
     "two processes of one kernel on one machine, which both want to be heard; between virtual machines the page and "
@@ -71,6 +72,8 @@ class _Point:
 
     def __str__(self) -> str:
         where, p = f"on {PLACEMENTS[self.placement]}", f"p = {format_ratio(self.judged.p)}"
+        if self.judged.passes and self.capacity is None:
+            return f"{where} bits pass in all samples together ({p}), which are too short or too few of them pass alone"
         if self.capacity is None or not self.judged.passes:
             return f"{where} no channel detected ({p}, below {format_ratio(self.below_kbit_s)} kbit/s)"
         said = [
@@ -107,6 +110,11 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
         return claim.ruled(
             data, "does not hold", f"nothing passes through the zeropage: {told}", evidence, limits=_LIMITS
         )
+    if not any(one.capacity for one in passing):
+        return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {told}", _AGAIN)
+    weak = _weak(controls, passing)
+    if weak:
+        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _AGAIN)
     # On two CPUs samples are of several kinds; one CPU comes first.
     best = max(passing, key=lambda one: one.placement == "same")
     return claim.ruled(
@@ -134,9 +142,11 @@ def markers_close(data: Dataset, claim: Claim) -> Verdict:
     if not heard:
         because = f"nothing passes through fresh memory either: {_told(points, 'zeropage')}"
         return claim.undecided(data, because, _AGAIN)
-    loud = _loud(_controls_of([*heard, *marked], points))
-    if loud:
-        return claim.undecided(data, f"a control is not null: {loud[0].memory} {loud[0]}", _AGAIN)
+    controls = _controls_of([*heard, *marked], points)
+    loud, weak = _loud(controls), _weak(controls, [*heard, *(one for one in marked if _passes(one, marked))])
+    if loud or weak:
+        why, one = ("a control is not null", loud[0]) if loud else (_WEAK, weak[0])
+        return claim.undecided(data, f"{why}: {one.memory} {one}", _AGAIN)
     evidence = [f"fresh memory: {_told(points, 'zeropage')}"]
     evidence += [f"{t}: {_told(points, name)}" for name, t in {**_MARKERS, **_OTHERS}.items() if _told(points, name)]
     open_ = [name for name in _MARKERS if any(one.memory == name and _passes(one, marked) for one in marked)]
@@ -166,6 +176,16 @@ def _passes(one: _Point, of: Sequence[_Point]) -> bool:
 
 def _loud(controls: Sequence[_Point]) -> list[_Point]:
     return [one for one in controls if _passes(one, controls)]
+
+
+def _weak(controls: Sequence[_Point], passing: Sequence[_Point]) -> list[_Point]:
+    """Return the controls through which more than a hundredth of what passes at the same spot could pass unnoticed."""
+    beside: dict[tuple[str, tuple[int, int]], list[float]] = {}
+    for one in passing:
+        if one.capacity:
+            beside.setdefault((one.placement, one.spot), []).append(one.capacity.value)
+    found = ((one, beside.get((one.placement, one.spot))) for one in controls)
+    return [one for one, rates in found if rates and one.below_kbit_s > _NOTICED * min(rates)]
 
 
 def _controlled(one: _Point, points: Iterable[_Point]) -> bool:

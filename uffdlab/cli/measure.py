@@ -267,11 +267,14 @@ def _print_point(measured: Any) -> None:
         if rows and name != "outcomes" and not name.endswith(_RAW):
             import pandas as pd
 
-            frame = pd.DataFrame(rows).drop(columns="block")
-            for column in _HEXADECIMAL.get(name, ()):
-                frame[column] = [None if text is None else _quoted(text) for text in frame[column]]
+            frame = pd.DataFrame([_readable(name, row) for row in rows]).drop(columns="block")
             wide = len(rows) > _MANY_COLUMNS
-            print(frame.to_string(index=False) if wide else frame.T.to_string(header=False))
+            print(frame.to_string(index=False, na_rep="–") if wide else frame.T.to_string(header=False, na_rep="–"))
+
+
+def _readable(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    texts = {column: row[column] for column in _HEXADECIMAL.get(table, ()) if row[column] is not None}
+    return row | {column: _quoted(text) for column, text in texts.items()}
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import histogram, style
-from uffdlab.transmission import LEVEL
+from uffdlab.transmission import LEVEL, POINT, SHARED
 from uffdlab.transmission import PLACEMENTS as _TITLES
 from uffdlab.units import format_ratio
 
@@ -48,13 +48,13 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
     """
     figure = go.Figure()
     name = {title: known for known, title in MEMORIES.items()}.get(memory, memory)
-    rows, threshold = _loads(data, name, PLACEMENTS[placement])
+    rows, threshold, drawn = _loads(data, name, PLACEMENTS[placement])
     for kind, (colour, dash, label) in _KINDS.items():
         here = rows[rows.kind == kind]
         line = {"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2, "shape": "hvh"}
         fill = "tozeroy" if kind == "sent 1" else None
         histogram.add_steps(figure, here.cycles, here.loads, "cycles", "loads", name=label, line=line, fill=fill)
-    caption = "All loads of the first sample of each child at the registered point, by what was sent in their slot."
+    caption = f"Loads of the first sample of each child at the registered point, by what was sent in their slot.{drawn}"
     style.styled(figure, caption, [data.origin()], (380, 480), {"x": "cycles", "y": "%"})
     histogram.label_times(figure, "a load took (cycles)", 40, 16_000, _CYCLES)
     figure.update_yaxes(title_text="share of loads (%)")
@@ -71,9 +71,13 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
 _CYCLES = [50, 100, 200, 500, 1000, 2000, 5000, 10_000]
 
 
-def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, float]:
-    """Return loads by kind and cycles at the registered point, and the median threshold."""
-    sent = data.rows("channels", ["block", "memory", "placement", "silent", "slot_ns", "lines", "threshold_cycles"])
+def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, float, str]:
+    """Return loads by kind and cycles at the registered point, the median threshold, and which samples they are of.
+
+    Through shared memory samples are of two kinds, and those of the more frequent one are returned.
+    """
+    sent = data.rows("channels", [*POINT, "block", "sample", "threshold_cycles", "slower"])
+    sent = sent[sent["sample"] == 0]
     here = sent[(sent.memory == memory) & (sent.placement == placement)]
     quiet = here[here.silent.astype(bool)]
     points = set(zip(quiet.slot_ns, quiet.lines, strict=True))
@@ -81,8 +85,14 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
     if points:
         at = at[[point in points for point in zip(at.slot_ns, at.lines, strict=True)]]
     loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"])
+    drawn = ""
+    if memory in SHARED and len(at):
+        slower = bool(at.slower.mean() > 0.5)
+        kind = at[at.slower.astype(bool) == slower]
+        drawn = f" Drawn: {len(kind)} of {len(at)}, those in which a 1 is the {'slower' if slower else 'faster'} load."
+        at = kind
     kept = loads[loads.block.isin(set(at.block)) & (loads.cycles > 0)]
-    return kept, float(at.threshold_cycles.median()) if len(at) else 0.0
+    return kept, float(at.threshold_cycles.median()) if len(at) else 0.0, drawn
 
 
 def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1 is the faster load") -> go.Figure:

@@ -24,7 +24,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.needs import Needs
-from uffdlab.probes.wire import PLACEMENTS, Got, Point, check_supported, transmit
+from uffdlab.probes.wire import PLACEMENTS, TRAINING, Got, Point, check_supported, transmit
 from uffdlab.probes.words import SLOTS_PER_ROW, WORD_FIELDS, in_rows, wrong, wrong_fields
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
@@ -92,7 +92,9 @@ FIELDS: list[dict[str, Any]] = [
         "probe_cycles",
         "reload and flush of all lines, every other one there, by their number: median of up to 200 rounds",
     ),
-    count("late_sent", "slots that the sender came too late for"),
+    count(
+        "late_sent", f"slots that the sender came too late for, of those sent and {TRAINING} of training before them"
+    ),
     count("late_received", "slots that the receiver had not finished with in time"),
     *wrong_fields(),
     count("ones", "bits sent as 1"),

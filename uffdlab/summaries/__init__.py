@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .accounts import df_equality, df_published_runs, df_zeropages
 from .atomicity import df_atomicity
-from .channels import CHANNEL_MEMORIES, best_point, df_channels, df_samples
+from .channels import CHANNEL_MEMORIES, best_point, df_channels, df_samples, df_shuffled
 from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
 from .merges import df_merges
@@ -53,6 +53,7 @@ __all__ = [
     "df_restating_check",
     "df_reveals",
     "df_samples",
+    "df_shuffled",
     "df_states",
     "df_tails",
     "df_tracking",

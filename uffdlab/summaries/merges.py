@@ -23,7 +23,8 @@ def df_merges(data: Dataset) -> pd.DataFrame:
 
     Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``bit_s`` (corrected capacity by the
     time that rounds took), ``round_ms``, and the medians ``merged_ns`` and ``private_ns`` of writes that calibrated.
-    Besides: ``children``, ``rounds`` and ``p`` of the one-sided test that bits agree beyond chance.
+    Besides: ``children``, ``rounds`` ``p`` of the one-sided test that bits agree beyond chance, and where they do not
+    ``below_bit_s``, what may have passed unnoticed (one-sided 95 %).
     """
     rows = []
     for key, group in data.rows("merges", _READ).groupby(_KEY, sort=True):
@@ -38,9 +39,11 @@ def df_merges(data: Dataset) -> pd.DataFrame:
             ("private_ns", [float(child.private_ns.median()) for child in children]),
         ):
             row |= medians.columns(name, median_interval(values))
-        rows.append(row | {"p": judge(samples).p})
+        found, seconds = judge(samples), float(group.wall_ns.sum()) / 1e9
+        below = None if found.passes else found.below * sum(one.sent.size for one in samples) / seconds
+        rows.append(row | {"p": found.p, "below_bit_s": below})
     measured = [f"{name}{end}" for name in _MEASURED for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p"])
+    return pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p", "below_bit_s"])
 
 
 def _sample(rows: pd.DataFrame) -> Transmission:

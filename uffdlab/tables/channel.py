@@ -11,7 +11,7 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
-from uffdlab.transmission import LEVEL, PLACEMENTS, SHARED
+from uffdlab.transmission import LEVEL, PLACEMENTS, POINT, SHARED
 from uffdlab.units import format_ns, format_ratio
 
 _SHORT = {
@@ -36,7 +36,8 @@ def channel_points(data: Dataset) -> Table:
     """Return the registered point and the best one of either zeropage: how many samples are of which kind, and what
     passes in them.
 
-    The best point is chosen by one half of the children and reported by the other.
+    The best point is chosen by one half of the children and reported by the other. Six children have an interval; where
+    fewer are left, all of them lie between what stands there instead.
     """
     frame = summaries.df_channels(data)
     rows = []
@@ -69,7 +70,7 @@ def channel_controls(data: Dataset) -> Table:
     Memory that shares nothing is a control as it is.
     """
     frame = summaries.df_channels(data)
-    frame = frame[frame.registered.astype(bool)]
+    frame = frame[frame.registered.astype(bool)].merge(summaries.df_shuffled(data), on=[*POINT, "registered"])
     rows = []
     for memory, title in _SHORT.items():
         for placement, place in PLACEMENTS.items():
@@ -79,13 +80,14 @@ def channel_controls(data: Dataset) -> Table:
             null = silent or (sent if sent and memory not in SHARED else None)
             if sent is None or null is None:
                 continue
+            mean, high = sent["shuffled_kbit_s"], sent["shuffled_high_kbit_s"]
             rows.append(
                 {
                     "through": f"{title}, {place}",
                     "control": "no sender" if silent else "nothing shared",
                     "p": format_ratio(null["p"]),
                     "below": "not null" if pd.isna(null["below_kbit_s"]) else _rate(null["below_kbit_s"]),
-                    "other slots": _rate(sent["shuffled_kbit_s"]),
+                    "other slots: mean, 95% below": f"{_rate(mean)}, {_rate(high)}",
                 }
             )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
@@ -145,7 +147,7 @@ def channel_merges(data: Dataset) -> Table:
             "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
             "use_zero_pages": str(int(one["use_zero_pages"])),
             "sender": "silent" if one["silent"] else "sends",
-            "what passes": _bits_s(one) if one["p"] < LEVEL else f"nothing detected (p = {format_ratio(one['p'])})",
+            "what passes": _bits_s(one),
             "wrong bits": f"{one['error']:.1%}",
             "bits in a round": f"{one['pages']} in {one['round_ms']:.3g} ms",
             "a write, merged / private": f"{format_ns(one['merged_ns'])} / {format_ns(one['private_ns'])}",
@@ -156,6 +158,8 @@ def channel_merges(data: Dataset) -> Table:
 
 
 def _bits_s(row: Mapping[Any, Any]) -> str:
+    if row["p"] >= LEVEL:
+        return f"none, below {format_ratio(row['below_bit_s'])} bit/s (p = {format_ratio(row['p'])})"
     low, high = row["bit_s_low"], row["bit_s_high"]
     return f"{format_ratio(row['bit_s'])} bit/s" + (
         "" if pd.isna(low) or pd.isna(high) else f" ({format_ratio(low)} to {format_ratio(high)})"
@@ -189,7 +193,7 @@ def channel_published(published: Dataset) -> Table:
 def _rate(kbit_s: float) -> str:
     if kbit_s == 0:
         return "0"
-    return f"{format_ratio(kbit_s)} kbit/s" if kbit_s >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
+    return f"{format_ratio(kbit_s)} kbit/s" if abs(kbit_s) >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
 
 
 def _from_to(shares: pd.Series) -> str:
@@ -212,7 +216,10 @@ def _between(row: Mapping[Any, Any], column: str) -> str:
         return "none"
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     value = f"{row[column]:,.0f}"
-    return value if pd.isna(low) or pd.isna(high) else f"{value} ({low:,.0f}–{high:,.0f})"
+    if pd.isna(low) or pd.isna(high):
+        least, most = row.get(f"{column}_least"), row.get(f"{column}_most")
+        return value if least is None or pd.isna(least) else f"{value} (all of them {least:,.0f}–{most:,.0f})"
+    return f"{value} ({low:,.0f}–{high:,.0f})"
 
 
 def _percent(row: Mapping[Any, Any], column: str) -> str:
