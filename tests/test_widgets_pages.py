@@ -185,6 +185,19 @@ def test_every_weight_and_axis_of_the_map_changes_it(tab: Any) -> None:
         _changes(tab, DESIGN, before, str(label))
 
 
+def test_on_a_map_of_what_is_populated_rows_can_be_longer_whatever_the_controls_say(tab: Any) -> None:
+    state = DesignExplorer(DESIGNS).state
+    rows = tab.get_by_label("Written in a row", exact=True)
+    moved(tab, DESIGN, state)
+    assert state["populated"] == 0
+    assert rows.is_disabled(), "of nothing no row is longer than another"
+    moved(tab, DESIGN, state | {"tab": "map", "x": "populated", "y": "writes"})
+    before = _drawn(tab, DESIGN)
+    rows.focus()
+    tab.keyboard.press("End")
+    _changes(tab, DESIGN, before, "written in a row")
+
+
 def test_every_choice_of_a_design_changes_the_comparison(tab: Any) -> None:
     tab.locator(f"[data-model={DESIGN}] .ul-compose summary").click()
     changes = {"Design 1": "missing_wp", "Design 4": "", "Costs": "cold"}
@@ -246,7 +259,8 @@ def test_a_click_in_the_map_goes_to_the_comparison(tab: Any) -> None:
     settled(tab)
     state = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
     assert state["tab"] == "compare"
-    assert (state["populated"], state["writes"]) != (0, 1000)
+    # Of 15 by 15 cells this is the eighth from the left, and the eleventh from below.
+    assert (state["populated"], state["writes"]) == (7 / 14, round(2 ** (30 * 10 / 14)) - 1)
 
 
 def test_the_sentence_names_the_one_that_stops_first(tab: Any) -> None:
@@ -257,6 +271,37 @@ def test_the_sentence_names_the_one_that_stops_first(tab: Any) -> None:
     quickest = titles[frame.design[frame.stop_ns.idxmin()]]
     assert f"Stop time: least with {quickest}" in said
     assert f"all work is never more with {quickest}" in said
+
+
+def test_what_is_the_same_is_compared_with_what_is_not(tab: Any) -> None:
+    moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"populated": 1.0})
+    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    for what in ("Stop time", "All work"):
+        found = re.search(rf"{what}: the same with ([^;.]*)[;,].*? times as long with read loop", said)
+        assert found, said
+        assert "PMD markers" in found[1]
+        assert "PUD markers" in found[1]
+
+
+def test_a_break_even_within_the_interval_says_so(tab: Any) -> None:
+    moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"designs": ["pmd_marker", "populate_read", "", ""]})
+    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    assert re.search(r"Break-even: from .* than with MADV_POPULATE_READ, though nothing is decided\.", said), said
+
+
+def test_the_bars_can_be_heard(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    moved(tab, DESIGN, explorer.state)
+    told = tab.locator(f"[data-model={DESIGN}] .bar").evaluate_all(
+        "bars => bars.map((one) => one.getAttribute('aria-label'))"
+    )
+    assert [one.split(":")[0] for one in told] == [explorer_title(explorer, name) for name in DESIGNS]
+    for one in told:
+        assert sum(map(float, re.findall(r"([\d.]+) %", one))) == pytest.approx(100, abs=4)
+
+
+def explorer_title(explorer: DesignExplorer, name: str) -> str:
+    return next(str(record["title"]) for record in explorer.designs if record["name"] == name)
 
 
 def test_the_break_even_lies_where_python_finds_it(tab: Any) -> None:
@@ -286,6 +331,16 @@ def test_what_has_no_cost_is_named_under_the_figure(tab: Any) -> None:
     assert (
         "without a cost, for want of data: spread pmd" in tab.locator(f"[data-model={DESIGN}] small").first.inner_text()
     )
+
+
+def test_the_map_names_what_has_no_cost_and_what_nobody_has_any_of(tab: Any) -> None:
+    state = DesignExplorer(DESIGNS).state | {"tab": "map", "designs": ["pmd_marker", "pud_marker", "", ""]}
+    moved(tab, DESIGN, state | {"objective": "memory", "writes": 0})
+    widget = tab.locator(f"[data-model={DESIGN}]")
+    said = widget.locator("[role=tabpanel]:visible [role=status]").inner_text()
+    assert "cheapest with PUD markers; nothing is added, and 64 KiB with PMD markers" in said
+    moved(tab, DESIGN, state)
+    assert "without a cost, for want of data: spread pmd" in widget.locator("small").nth(1).inner_text()
 
 
 def test_a_map_of_one_design_asks_for_a_second(tab: Any) -> None:

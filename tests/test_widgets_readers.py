@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import nbformat
 import pandas as pd
 import pytest
 from making import HEADER, code, notebook, opened, page, parameters, shows
-from widget_pages import DESIGN, DESIGNS, EXPLORE, EXPLORER, TABLES, moved, plotted, settled, written
+from widget_pages import DESIGN, DESIGNS, EXPLORE, EXPLORER, TABLES, curve, moved, plotted, settled, written
 
 from uffdlab.notebook import Table
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
-from uffdlab.widgets import DesignExplorer
+from uffdlab.widgets import DesignExplorer, Slider, explore
 
 pytestmark = pytest.mark.browser
 
@@ -79,6 +80,51 @@ def test_the_data_of_what_is_drawn_can_be_had(tab: Any) -> None:
     with tab.expect_download() as download:
         tab.locator(f"[data-model={TABLES}] .csv").click()
     assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == 1 + 2 * 512
+
+
+def _saved(tab: Any, widget: str, which: int = 0) -> list[dict[str, str]]:
+    with tab.expect_download() as download:
+        tab.locator(f"[data-model={widget}] .csv:visible").nth(which).click()
+    return list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_data_of_designs_can_be_read_without_the_page(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS)
+    moved(tab, DESIGN, explorer.state)
+    rows = _saved(tab, DESIGN)
+    frame = explorer.frame()
+    for series, column in (
+        ("stop time, predicted", "stop_ns"),
+        ("all work, predicted", "work_ns"),
+        ("page tables afterwards, counted", "tables_kib"),
+    ):
+        own = [row for row in rows if row["series"] == series]
+        assert [float(row["x"]) for row in own] == list(frame[column])
+        assert {row["x_unit"] for row in own} == {"ns" if column.endswith("_ns") else "KiB"}
+    parts = [row for row in rows if row["series"].startswith("of all work: ")]
+    assert sum(float(row["x"]) for row in parts) == pytest.approx(100 * len(DESIGNS))
+    assert {row["x_unit"] for row in parts} == {"%"}
+
+
+def test_the_data_of_a_map_names_what_spans_it(tab: Any) -> None:
+    moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"tab": "map", "x": "populated", "y": "writes"})
+    rows = _saved(tab, DESIGN)
+    assert {(row["x_unit"], row["y_unit"]) for row in rows} == {("share populated", "writes")}
+    (here,) = (row for row in rows if row["series"] == "where the controls stand")
+    assert (here["x"], here["y"]) == ("0", "1000")
+    assert len(rows) == 15 * 15 + 1
+
+
+def test_what_a_page_cannot_show_is_said_when_it_is_restored(tab: Any) -> None:
+    between = explore(curve, {"power": Slider(1, 5, grid=5), "side": ["up", "down"]})
+    between.state = {"power": 2.3, "side": "up"}
+    view = tab.locator(f"[data-model={EXPLORER}] .ul-view")
+    view.locator("summary").click()
+    view.get_by_label("A view to restore").fill(between.view)
+    view.get_by_role("button", name="Restore").click()
+    assert "shown at the nearest of the values" in view.locator("[role=status]").inner_text()
+    assert plotted(tab, EXPLORER)[0]["y"] == [1, 4, 9]
+    view.locator("summary").click()
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -56,9 +56,10 @@ def plot_snapshot(
                 col=col,
             )
     caption = (
-        f"Predicted: {format_size(_SPAN_BYTES)}, written beforehand in rows of 2 MiB, protected while the guest stands "
-        f"still, then saved at 1 GB/s in {STEPS} steps. Tables and events are counted, not priced; the time is the "
-        "device's. Only how long the guest stands still (in the legend) is a price."
+        f"Predicted: {format_size(_SPAN_BYTES)}, of which {populated:.0%} is written beforehand in rows of 2 MiB, is "
+        f"protected while the guest stands still, then saved at 1 GB/s in {STEPS} steps. Holes are empty entries and "
+        "markers, not zeropages. Tables and events are counted; the time is the device's. Only how long the guest "
+        "stands still (in the legend) is a price."
     )
     units = {"x": "s", "x2": "s", "y": "MiB", "y2": "1"}
     style.styled(figure, caption, origins_of(costs), (460, 700), units)

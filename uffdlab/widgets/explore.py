@@ -81,7 +81,8 @@ def explore(fn: Figure, axes: Mapping[str, Axis | Sequence[Any]], *, title: str 
     known = {name: axis if isinstance(axis, Slider | Choice) else Choice(list(axis)) for name, axis in axes.items()}
     for name, axis in known.items():
         _check(name, axis)
-    return Explorer(fn, known, title or fn.__name__.strip("<>").replace("_", " "))
+    name = "-by-".join(["figure", *known]) if fn.__name__ == "<lambda>" else fn.__name__.replace("_", " ")
+    return Explorer(fn, known, title or name)
 
 
 def _check(name: str, axis: Axis) -> None:

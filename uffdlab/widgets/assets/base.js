@@ -215,7 +215,8 @@ const viewOf = (kind, text) => {
 };
 
 // `problem` says what is wrong with a state, or nothing.
-const sharing = (model, kind, problem) => {
+// A remark says what a restored view is not shown as.
+const sharing = (model, kind, problem, remark = () => "") => {
   const shown = make("input", { type: "text", readonly: true, "aria-label": "This view as text" });
   const given = make("input", { type: "text", "aria-label": "A view to restore", placeholder: "uffdlab:…", autocomplete: "off", spellcheck: "false" });
   const said = make("span", { class: "said", role: "status" });
@@ -236,7 +237,7 @@ const sharing = (model, kind, problem) => {
       if (wrong) throw new Error(wrong);
       model.set("state", state);
       model.save_changes();
-      said.textContent = "Restored.";
+      said.textContent = `Restored.${remark(state)}`;
     } catch (error) {
       said.textContent = error.message;
     }

@@ -15,6 +15,7 @@ const PARAMETERS = {
   reads: { label: "Reads afterwards", min: 0, max: 30, step: 0.25, to: (v) => Math.log2(v + 1), from: (x) => Math.round(2 ** x) - 1, show: formatCount, axis: "reads afterwards" },
   writes: { label: "Writes afterwards", min: 0, max: 30, step: 0.25, to: (v) => Math.log2(v + 1), from: (x) => Math.round(2 ** x) - 1, show: formatCount, axis: "writes afterwards" },
 };
+const unitOf = (name) => ({ span: "B", populated: "share populated", cluster: "pages in a row", reads: "reads", writes: "writes" })[name];
 const OBJECTIVES = {
   "stop time": "stop time", "total work": "total work", memory: "memory of tables and pages", "tail latency": "slowest 1 % of later writes", mix: "a weighted mix",
 };
@@ -26,27 +27,23 @@ const best = (judged, of) => judged.filter((one) => of(one) !== null && of(one) 
 const verdictOf = (pricing, costs, judged, state) => {
   const stop = best(judged, (one) => one.stop.value);
   const work = best(judged, (one) => one.work.value);
-  const [quickest, second] = stop;
-  if (!second) return "Choose a second design to compare with.";
-  const by = (a, b, phase) => {
-    const ratio = pricing.ratio(costs, b[phase], a[phase]);
-    const band = ratio.low === null ? "" : ` (${formatRatio(ratio.low)} to ${formatRatio(ratio.high)})`;
-    const clear = ratio.low !== null && ratio.low > 1;
-    return { clear, text: `${formatRatio(ratio.value)} times as long with ${b.design.title}${band}` };
-  };
+  if (judged.length < 2) return "Choose a second design to compare with.";
   // Of those that stop equally fast the one with less work is the quickest.
-  const equal = stop.filter((one) => one.stop.value <= quickest.stop.value * (1 + TIE)).sort((a, b) => a.work.value - b.work.value);
-  const [first] = equal;
-  const tie = (a, b, of) => of(b) <= of(a) * (1 + TIE);
-  const told = (a, b, phase, what) => {
-    const found = by(a, b, phase);
-    return `${what}: least with ${a.design.title}${found.clear ? "" : ", though nothing is decided"}; ${found.text}.`;
-  };
-  const parts = losses(pricing.sim, judged);
-  parts.push(equal.length > 1 ? `Stop time: the same with ${equal.map((one) => one.design.title).join(" and ")}.` : told(first, second, "protect", "Stop time"));
-  parts.push(tie(work[0], work[1], (one) => one.work.value) ? `All work: the same with ${work[0].design.title} and ${work[1].design.title}.` : told(work[0], work[1], "total", "All work"));
-  parts.push(breakEven(pricing, costs, first.design, judged, state));
-  return parts.join(" ");
+  const [first] = equalOf(stop, (one) => one.stop.value).sort((a, b) => a.work.value - b.work.value);
+  return [...losses(pricing.sim, judged), told(pricing, costs, stop, (one) => one.stop.value, "protect", "Stop time"),
+    told(pricing, costs, work, (one) => one.work.value, "total", "All work"), breakEven(pricing, costs, first.design, judged, state)].join(" ");
+};
+const equalOf = (ordered, of) => ordered.filter((one) => of(one) <= of(ordered[0]) * (1 + TIE));
+// Who has least, and by how much less than the first that has not as little.
+const told = (pricing, costs, ordered, of, phase, what) => {
+  const equal = equalOf(ordered, of);
+  const names = equal.map((one) => one.design.title).join(" and ");
+  const next = ordered[equal.length];
+  if (!next) return `${what}: the same with ${names}.`;
+  const ratio = pricing.ratio(costs, next[phase], equal[0][phase]);
+  const band = ratio.low === null ? "" : ` (${formatRatio(ratio.low)} to ${formatRatio(ratio.high)})`;
+  const open = ratio.low !== null && ratio.low > 1 ? "" : ", though nothing is decided";
+  return `${what}: ${equal.length > 1 ? "the same" : "least"} with ${names}${open}; ${formatRatio(ratio.value)} times as long with ${next.design.title}${band}.`;
 };
 
 // For how many later writes all work is more with the quickest to stop than with another: the first such stretch, found by
@@ -70,13 +67,21 @@ const breakEven = (pricing, costs, quickest, judged, state) => {
     const first = seen.indexOf(true);
     if (first < 0) return null;
     const after = seen.indexOf(false, first);
-    return { design, from: first ? edge((first - 1) / 2, true) : 0, to: after < 0 ? null : edge((after - 1) / 2, false) };
+    const within = powers.filter((_, i) => i >= first && (after < 0 || i < after));
+    const most = within.reduce((best, x) => (least[2 * x] / others[2 * x] > least[2 * best] / others[2 * best] ? x : best));
+    return { design, most, from: first ? edge((first - 1) / 2, true) : 0, to: after < 0 ? null : edge((after - 1) / 2, false) };
   };
   const found = judged.filter((one) => one.design !== quickest).map(behindFrom).filter(Boolean).sort((a, b) => a.from - b.from)[0];
   if (!found) return `However much is written afterwards, all work is never more with ${quickest.title}.`;
   const [from, to] = [found.from, found.to].map((x) => (x === null ? null : formatCount(2 ** x)));
-  const more = `all work is more with ${quickest.title} than with ${found.design.title}`;
-  if (!found.from) return to ? `From the first later write to the ${to}th, ${more}.` : `However much is written afterwards, ${more}.`;
+  // Where it is more by most, is it so with the whole interval?
+  const total = (design) => {
+    const out = pricing.sim.expect(design.at, state.span / 4096, { ...state, writes: Math.round(2 ** found.most) });
+    return out.protect.map((count, i) => count + out.touches[i]);
+  };
+  const decided = (pricing.ratio(costs, total(quickest), total(found.design)).low ?? 0) > 1;
+  const more = `all work is more with ${quickest.title} than with ${found.design.title}${decided ? "" : ", though nothing is decided"}`;
+  if (!found.from) return to ? `For up to ${to} later writes, ${more}.` : `However much is written afterwards, ${more}.`;
   return to ? `Break-even: from ${from} to ${to} later writes, ${more}.` : `Break-even: from ${from} later writes on, ${more}.`;
 };
 
@@ -136,6 +141,15 @@ const cellOf = (pricing, costs, designs, state, where) => {
   return { first, second, ties, clear, ratio };
 };
 
+// The next one, against the cheapest. What one has none of is no ratio.
+const against = ({ first, second, ties, clear, ratio }, objective) => {
+  const { title } = second.design;
+  if (ties.includes(second)) return `the same with ${title}`;
+  if (objective === "memory" && first.added <= 0) return `nothing is added, and ${formatSize(second.added * 1024)} with ${title}`;
+  if (objective === "tail latency" && !first.tail) return `no later write asks the kernel, and with ${title} the slowest 1 % take ${formatNs(second.tail.cost.value)}`;
+  return `${formatRatio(ratio)} times as much with ${title}${clear ? "" : ", and nothing is decided"}`;
+};
+
 const mapFigure = (pricing, costs, designs, state, width) => {
   const [xs, ys] = [steps(state.x, state), steps(state.y, state)];
   const [px, py] = [PARAMETERS[state.x], PARAMETERS[state.y]];
@@ -152,7 +166,7 @@ const mapFigure = (pricing, costs, designs, state, width) => {
       customdata: own.map((cell) => [state.x, cell.x, state.y, cell.y]),
       text: own.map(() => design.glyph), textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { size: 12, color: "#ffffff" },
       hovertext: own.map((cell) => `<b>${design.title}</b> is cheapest${cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : ""}<br>`
-        + `${formatRatio(cell.ratio)} times as much for ${cell.second.design.title}${cell.clear ? "" : "<br>the intervals overlap"}<br>${px.axis}: ${px.show(cell.x)}, ${py.axis}: ${py.show(cell.y)}`),
+        + `${against(cell, state.objective)}<br>${px.axis}: ${px.show(cell.x)}, ${py.axis}: ${py.show(cell.y)}`),
       hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: true,
     };
   });
@@ -172,10 +186,10 @@ const mapFigure = (pricing, costs, designs, state, width) => {
   const saved = designs.map((design) => {
     const own = cells.get(design.name);
     return {
-      name: design.title, x: own.map((cell) => cell.x), y: own.map((cell) => cell.y), customdata: own.map((cell) => `then ${cell.second.design.title}`),
-      text: own.map((cell) => `${formatRatio(cell.ratio)} times as much${cell.clear ? "" : ", intervals overlap"}`),
+      name: design.title, x: own.map((cell) => cell.x), y: own.map((cell) => cell.y), text: own.map((cell) => against(cell, state.objective)),
     };
   });
+  saved.push({ name: "where the controls stand", x: [state[state.x]], y: [state[state.y]] });
   return {
     data,
     saved,
@@ -189,10 +203,10 @@ const mapFigure = (pricing, costs, designs, state, width) => {
 const mapCaption = (state) => `Colour and sign: the cheapest design by ${OBJECTIVES[state.objective]}. Hatched: ${state.objective === "mix"
   ? "always, since a mix has no interval of its own" : "the interval of its ratio to the next reaches 1, so that nothing is decided"}. Of those within 0.1 % of one another the first chosen stands for all. A click takes a point to the comparison.`;
 // The cell where the controls stand, in words: what a pointer held over it would say.
-const hereSaid = (cell) => {
+const hereSaid = (cell, objective) => {
   if (!cell) return "Where the controls stand nothing can be compared.";
   const also = cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : "";
-  return `Where the controls stand: cheapest with ${cell.first.design.title}${also}; ${formatRatio(cell.ratio)} times as much with ${cell.second.design.title}${cell.clear ? "" : ", and nothing is decided"}.`;
+  return `Where the controls stand: cheapest with ${cell.first.design.title}${also}; ${against(cell, objective)}.`;
 };
 
 // --- the widget
@@ -233,6 +247,9 @@ const render = async ({ model, el }) => {
     const names = sim.events.filter((name, i) => costs().unpriced.includes(name) && counted.some((one) => one.total[i] > 0));
     return names.length ? ` | counted without a cost, for want of data: ${names.map((name) => name.replaceAll("_", " ")).join(", ")}` : "";
   };
+  // What a composed design is composed of, where its switches are not seen: on paper.
+  const origin = (wanted) => costs().words + unpriced(wanted.map((design) => judge(pricing, costs(), design, state())))
+    + (wanted.some(({ name }) => name === "composed") ? ` | composed: ${Object.entries(state().composed).map((pair) => pair.join(" ").replaceAll("_", " ")).join(", ")}` : "");
   const designs = () => chosen(sim, model, cache, state());
 
   const check = (wanted, least = 1) => {
@@ -266,7 +283,7 @@ const render = async ({ model, el }) => {
       bars.replaceChildren(...workBars(figure.parts, judged));
       legend.replaceChildren(...workLegend(figure.parts));
     };
-    Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: costs().words + unpriced(judged) });
+    Object.assign(figure.layout.meta, { caption: model.get("caption"), origin: origin(wanted) });
     return figure;
   }, "designs");
   const map = new Drawing(model, (width) => {
@@ -275,8 +292,8 @@ const render = async ({ model, el }) => {
     here.hidden = Boolean(problem);
     if (problem) return null;
     const figure = mapFigure(pricing, costs(), wanted, state(), width);
-    figure.after = () => { hereText.textContent = hereSaid(cellOf(pricing, costs(), wanted, state(), {})); };
-    figure.layout.meta = { caption: mapCaption(state()), origin: costs().words, units: { x: "step", y: "step" } };
+    figure.after = () => { hereText.textContent = hereSaid(cellOf(pricing, costs(), wanted, state(), {}), state().objective); };
+    figure.layout.meta = { caption: mapCaption(state()), origin: origin(wanted), units: { x: unitOf(state().x), y: unitOf(state().y) } };
     return figure;
   }, "decision-map");
 
@@ -289,7 +306,8 @@ const render = async ({ model, el }) => {
     controls.push((now) => {
       made.set(to(now[name]));
       // Where nothing is populated, or everything, no row is longer than another.
-      if (name === "cluster") made.input.disabled = now.populated === 0 || now.populated === 1;
+      const everywhere = now.tab === "map" && [now.x, now.y].includes("populated");
+      if (name === "cluster") made.input.disabled = !everywhere && (now.populated === 0 || now.populated === 1);
     });
     return made.element;
   };

@@ -23,8 +23,8 @@ const said = (cost) => formatNs(cost.value) + (cost.low === null ? "" : ` (${for
 const HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}<extra></extra>";
 
 // One trace for all designs: what a redraw takes follows the number of traces. The band is grey, the points are not.
-const points = (judged, cost, words, axes, note) => ({
-  type: "scatter", mode: "markers", ...axes, name: "predicted", showlegend: false,
+const points = (judged, name, cost, words, axes, note) => ({
+  type: "scatter", mode: "markers", ...axes, name, showlegend: false,
   x: judged.map((one) => cost(one).value), y: judged.map((one) => one.design.title),
   customdata: judged.map((one) => one.design.title), hovertext: judged.map(words), text: judged.map(() => note), hovertemplate: HOVER,
   marker: {
@@ -43,7 +43,8 @@ const reached = (judged, of) => judged.flatMap((one) => [of(one)]).filter(Boolea
 
 const waterfall = (sim, costs, judged) => {
   const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
-  const sums = sim.zeros.map((_, i) => priced.reduce((sum, one) => sum + one[i], 0));
+  // By share, so that a design which takes long does not choose what is told of the others.
+  const sums = sim.zeros.map((_, i) => priced.reduce((sum, one, row) => sum + one[i] / (judged[row].work.value || 1), 0));
   const dearest = sims(sums).slice(0, MOST - 1);
   const rest = sims(sums).slice(MOST - 1);
   const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
@@ -77,12 +78,12 @@ const compareFigure = (sim, costs, judged, state, width) => {
   // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
   const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
   const data = [
-    points(judged, (one) => one.stop, (one) => said(one.stop), { xaxis: "x", yaxis: "y" }, "predicted"),
-    points(judged, (one) => one.work, (one) => said(one.work), { xaxis: "x2", yaxis: second }, "predicted"),
-    points(judged, (one) => ({ value: one.tables, low: null }), (one) => formatSize(one.tables * 1024), { xaxis: "x3", yaxis: third }, "counted, not priced: exact on average"),
+    points(judged, "stop time, predicted", (one) => one.stop, (one) => said(one.stop), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, "all work, predicted", (one) => one.work, (one) => said(one.work), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, "page tables afterwards, counted", (one) => ({ value: one.tables, low: null }), (one) => formatSize(one.tables * 1024), { xaxis: "x3", yaxis: third }, "counted, not priced: exact on average"),
   ];
   judged.forEach((one) => data.push({
-    type: "scatter", mode: "lines+markers", name: one.design.title, xaxis: "x4", yaxis: "y4", showlegend: false,
+    type: "scatter", mode: "lines+markers", name: `time of one later write, predicted: ${one.design.title}`, xaxis: "x4", yaxis: "y4", showlegend: false,
     x: one.writes.map((row) => row.cost.value), y: one.writes.map((row) => row.slower),
     line: { color: one.design.colour, width: 1.5, shape: "vh", dash: one.design.dash },
     marker: { color: one.design.colour, symbol: `${one.design.symbol}-open`, size: 9, line: { color: one.design.colour, width: 2 } },
@@ -93,7 +94,7 @@ const compareFigure = (sim, costs, judged, state, width) => {
     hovertemplate: HOVER,
   }));
   const parts = waterfall(sim, costs, judged);
-  const saved = [...data, ...parts];
+  const saved = [...data, ...parts.map((part) => ({ ...part, name: `of all work: ${part.name}`, customdata: part.y, y: [] }))];
   const rows = judged.length;
   const titles = judged.map((one) => one.design.title);
   const category = { type: "category", categoryorder: "array", categoryarray: [...titles].reverse(), range: [-0.6, rows - 0.4] };

@@ -70,13 +70,15 @@ const render = async ({ model, el }) => {
   const counted = axes.filter((axis) => axis.kind !== "choice").map((axis) => `${axis.grid.length} values of ${axis.label}`);
   const note = baked && counted.length
     ? make("p", { class: "ul-note" }, `This page holds what was computed for it, and sliders snap to that: ${counted.join(", ")}. In a notebook any value is drawn.`) : null;
+  const remark = (state) => (baked && axes.some((axis) => axis.kind !== "choice" && !axis.grid.includes(state[axis.name]))
+    ? " It is shown at the nearest of the values that this page holds." : "");
   const sync = () => controls.forEach(([name, one]) => one.set(model.get("state")[name]));
   model.on("change:state", () => { sync(); if (baked) drawing.draw(); });
   model.on("change:figure", () => drawing.draw());
   model.on("change:wrong", () => drawing.draw());
   el.classList.add("uffdlab-widget");
   el.append(make("div", { class: "ul-controls" }, ...controls.map(([, one]) => one.element)), wrong, drawing.element,
-    ...[note, sharing(model, "explore", problemOf(axes))].filter(Boolean));
+    ...[note, sharing(model, "explore", problemOf(axes), remark)].filter(Boolean));
   await drawing.start();
 };
 
