@@ -71,18 +71,24 @@ def main() -> int:
             rows += list(_page(chromium, file, "page_mb"))
         if given.single.exists():
             rows += list(_page(chromium, given.single, "single_mb"))
-    for row in rows:
-        print(f"{row['page']:<28} {row['measure']:<14} {row['value']:>9.3f}   goal {row['goal']:g}   {row['met']}")
+    record(rows)
+    return 0
+
+
+def record(rows: list[dict[str, Any]]) -> None:
+    """Print what was measured, and add it to the results."""
+    for one in rows:
+        print(f"{one['page']:<28} {one['measure']:<14} {one['value']:>9.3f}   goal {one['goal']:g}   {one['met']}")
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(rows[0]))
         if new:
             writer.writeheader()
         writer.writerows(rows)
-    return 0
 
 
-def _row(page: str, measure: str, value: float, n: int) -> dict[str, Any]:
+def row(page: str, measure: str, value: float, n: int) -> dict[str, Any]:
+    """Return a row of the results: what was measured of a page, and whether it meets its goal."""
     met = "met" if value <= GOALS[measure] else "not met"
     return {"date": date.today().isoformat(), "page": page, "measure": measure, "value": round(value, 3), "n": n,
             "goal": GOALS[measure], "met": met}  # fmt: skip
@@ -108,10 +114,10 @@ def _first_draw_ms(file: Path) -> float:
 
 
 def _page(chromium: Any, file: Path, size: str) -> Any:
-    yield _row(file.name, size, file.stat().st_size / 1e6, 1)
+    yield row(file.name, size, file.stat().st_size / 1e6, 1)
     drawn = [_first_draw_ms(file) for _ in range(DRAWS)]
     if size == "page_mb":
-        yield _row(file.name, "first_draw_ms", median(drawn), DRAWS)
+        yield row(file.name, "first_draw_ms", median(drawn), DRAWS)
     context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     tab.goto(file.resolve().as_uri())
@@ -119,11 +125,11 @@ def _page(chromium: Any, file: Path, size: str) -> Any:
     found = tab.evaluate(_EXPLORER)
     if found:
         times = tab.evaluate(_MOVES, [found, MOVES])
-        yield _row(file.name, "redraw_ms", median(times), MOVES)
+        yield row(file.name, "redraw_ms", median(times), MOVES)
         computed = tab.evaluate(
             "() => performance.getEntriesByName('uffdlab-computed').slice(-60).map((one) => one.duration)"
         )
-        yield _row(file.name, "wasm_ms", median(computed), len(computed))
+        yield row(file.name, "wasm_ms", median(computed), len(computed))
     context.close()
 
 
