@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from widgets import MOVES, record, row
+from widgets import MOVES, TIMED, record, row
 
 from uffdlab.report import browser
 
@@ -24,24 +24,15 @@ from labs import opened_and_run, served
 DESIGNS = "['preread', 'pte_marker', 'pmd_marker', 'pud_marker']"
 BUSY_S = 120
 
-# What a pointer does to a slider; drawn is what the widget marks when it has drawn.
-_MOVES = """async ([label, moves]) => {
+# What a pointer does to a slider.
+_MOVES = f"""([label, moves]) => {{
     const labels = [...document.querySelectorAll(".uffdlab-widget label")];
     const input = labels.find((one) => one.textContent === label).control;
-    const times = [];
-    for (let i = 0; i < moves; i += 1) {
-        const before = performance.getEntriesByName("uffdlab-moved").length;
+    return ({TIMED})(moves, (i) => {{
         input.value = Number(input.min) + (Number(input.max) - Number(input.min)) * ((i % 20) + 1) / 21;
-        const start = performance.now();
-        input.dispatchEvent(new Event("input", { bubbles: true }));
-        while (performance.getEntriesByName("uffdlab-moved").length === before) {
-            await new Promise((next) => setTimeout(next));
-        }
-        times.push(performance.getEntriesByName("uffdlab-moved").pop().startTime - start);
-        await new Promise((next) => requestAnimationFrame(next));
-    }
-    return times;
-}"""
+        return () => input.dispatchEvent(new Event("input", {{ bubbles: true }}));
+    }});
+}}"""
 
 
 def main() -> int:

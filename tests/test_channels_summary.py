@@ -51,7 +51,6 @@ def test_on_one_cpu_a_point_at_which_most_samples_fail_is_not_the_best(tmp_path:
 def test_few_children_have_no_interval_but_ends(tmp_path: Path) -> None:
     [row] = summaries.df_channels(campaign(tmp_path / "d", point([0.0, 0.05, 0.1]))).to_dict("records")
     assert pd.isna(row["faster_kbit_s_low"])
-    assert row["faster_children"] == 3
     assert row["faster_kbit_s_least"] < row["faster_kbit_s"] < row["faster_kbit_s_most"]
 
 

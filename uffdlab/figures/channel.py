@@ -107,9 +107,11 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
         rows = frame[(frame.memory == memory) & frame[column].notna()].sort_values("slot_ns")
         if rows.empty:
             continue
-        us = (rows.slot_ns / 1000).tolist()
-        low, high = (rows[f"{column}_{end}"].fillna(rows[column]).tolist() for end in ("low", "high"))
-        figure.add_scatter(x=us + us[::-1], y=high + low[::-1], mode="lines", line={"width": 0}, fill="toself",
+        rows = rows.assign(us=rows.slot_ns / 1000)
+        us = rows.us.tolist()
+        known = rows[rows[f"{column}_low"].notna()]  # an unknown interval is no narrow one
+        at, low, high = (known[name].tolist() for name in ("us", f"{column}_low", f"{column}_high"))
+        figure.add_scatter(x=at + at[::-1], y=high + low[::-1], mode="lines", line={"width": 0}, fill="toself",
                            fillcolor=_faint(colour), hoverinfo="skip", name=f"{label}: 95 % interval")  # fmt: skip
         figure.add_scatter(x=us, y=rows[column].tolist(), mode="lines+markers", line={"color": colour, "width": 2},
                            marker=style.marker(colour, symbol), name=label, customdata=[label] * len(rows),
@@ -123,7 +125,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
                                marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
                                name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
     what = f"Samples in which {counted}: medians over children"
-    caption = f"{what}. Dotted: what one flush and reload per bit would allow. Rings: registered before the run."
+    caption = f"{what}. Dotted: one flush and reload per bit. Rings: registered before. No band: fewer than six."
     style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
     ticks = [6, 8, 10, 15, 20, 30, 40, 60, 100]
     figure.update_xaxes(type="log", title_text="length of a slot (µs)", tickvals=ticks, ticktext=list(map(str, ticks)))

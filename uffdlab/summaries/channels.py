@@ -43,16 +43,16 @@ CHANNEL_MEMORIES = {
     "private": "written pages (control)",
 }
 Part = Literal["all", "choosing", "reporting"]
-_FRAMES: WeakKeyDictionary[Dataset, dict[Part, pd.DataFrame]] = WeakKeyDictionary()
 _KINDS = ("faster", "slower")
 _MEASURED = ("limit_kbit_s", *(f"{kind}_{what}" for kind in _KINDS for what in ("kbit_s", "error")), "error")
 _COLUMNS = [
     *POINT, "registered", "children", "samples", "passing", "slower", "bits", *(f"{name}{end}" for name in _MEASURED
-    for end in ("", "_low", "_high")), "p", "below_kbit_s", "faster_children",
-    "faster_kbit_s_least", "faster_kbit_s_most",
+    for end in ("", "_low", "_high")), "p", "below_kbit_s",
+    *(f"{kind}_kbit_s_{end}" for kind in _KINDS for end in ("least", "most")),
 ]  # fmt: skip
 
 
+@medians.once
 def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
     """Return one row per operating point; ``registered``: whether it was measured beside its controls.
 
@@ -61,17 +61,10 @@ def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
     ``faster_kbit_s`` and ``faster_error`` where a 1 is the faster load, ``slower_kbit_s`` and ``slower_error`` where it
     is the slower one; and ``error``, of all samples, only where the test of them all finds no channel. Besides:
     ``passing`` of how many ``samples`` and how many of these are ``slower``, ``p`` of the test over all samples,
-    ``below_kbit_s`` (where none is detected: what may have passed unnoticed, one-sided 95 %), and from how many
-    children ``faster_kbit_s`` is, with the ``_least`` and the ``_most`` of them: fewer than six have no interval.
+    ``below_kbit_s`` (where none is detected: what may have passed unnoticed, one-sided 95 %), and of both
+    capacities the ``_least`` and the ``_most`` of a child: fewer than six children have no interval.
     Half of the children, every other one, is for choosing a point, the others for reporting it.
     """
-    known = _FRAMES.setdefault(data, {})
-    if part not in known:
-        known[part] = _frame(data, part)
-    return known[part].copy()
-
-
-def _frame(data: Dataset, part: Part) -> pd.DataFrame:
     rows = []
     for point, samples in _points(data):
         blocks = sorted({one.row["block"] for one in samples})
@@ -82,6 +75,7 @@ def _frame(data: Dataset, part: Part) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
+@medians.once
 def df_shuffled(data: Dataset) -> pd.DataFrame:
     """Return one row per registered point: what was received against what was sent in other slots, a control.
 
@@ -96,6 +90,7 @@ def df_shuffled(data: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*POINT, "registered", "shuffled_kbit_s", "shuffled_high_kbit_s"])
 
 
+@medians.once
 def df_samples(data: Dataset) -> pd.DataFrame:
     """Return one row per sample: point, ``block``, ``sample``, ``error``, ``kbit_s``, ``p``, ``passes``, ``slower``."""
     rows = []
@@ -148,11 +143,9 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
     }
     measured = {"limit_kbit_s": [_limit(one) for one in children]}
     for name, kind in zip(_KINDS, kinds, strict=True):
-        measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
+        rates = measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
+        row |= {f"{name}_kbit_s_{end}": of(rates, default=None) for end, of in (("least", min), ("most", max))}
         measured[f"{name}_error"] = [_error(child) for child in by_child(kind)]
-    rates = measured["faster_kbit_s"]
-    row |= {"faster_children": len(rates), "faster_kbit_s_least": min(rates, default=None)}
-    row |= {"faster_kbit_s_most": max(rates, default=None)}
     measured["error"] = [] if found.passes else [_error(one) for one in children]
     for name, values in measured.items():
         row |= medians.columns(name, median_interval(values) if values else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 from weakref import WeakKeyDictionary
 
 import pandas as pd
@@ -14,18 +14,21 @@ from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, child_medians, median_interval
 
 Columns = dict[str, float | None]
-Summary = Callable[[Dataset], pd.DataFrame]
+More = ParamSpec("More")
 
 
-def once(summary: Summary) -> Summary:
-    """Return a summary that is computed once per dataset: a page asks for the same medians in many places."""
-    known: WeakKeyDictionary[Dataset, pd.DataFrame] = WeakKeyDictionary()
+def once(
+    summary: Callable[Concatenate[Dataset, More], pd.DataFrame],
+) -> Callable[Concatenate[Dataset, More], pd.DataFrame]:
+    """Return a summary that is computed once per dataset and what else it is asked for: a page asks in many places."""
+    known: WeakKeyDictionary[Dataset, dict[Any, pd.DataFrame]] = WeakKeyDictionary()
 
     @wraps(summary)
-    def remembered(data: Dataset) -> pd.DataFrame:
-        if data not in known:
-            known[data] = summary(data)
-        return known[data].copy()
+    def remembered(data: Dataset, /, *more: More.args, **named: More.kwargs) -> pd.DataFrame:
+        frames, key = known.setdefault(data, {}), (more, *named.items())
+        if key not in frames:
+            frames[key] = summary(data, *more, **named)
+        return frames[key].copy()
 
     return remembered
 

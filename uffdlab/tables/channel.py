@@ -217,8 +217,8 @@ def _between(row: Mapping[Any, Any], column: str) -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     value = f"{row[column]:,.0f}"
     if pd.isna(low) or pd.isna(high):
-        least, most = row.get(f"{column}_least"), row.get(f"{column}_most")
-        return value if least is None or pd.isna(least) else f"{value} (all of them {least:,.0f}–{most:,.0f})"
+        least, most = row[f"{column}_least"], row[f"{column}_most"]
+        return value if least == most else f"{value} (all of them {least:,.0f}–{most:,.0f})"
     return f"{value} ({low:,.0f}–{high:,.0f})"
 
 
