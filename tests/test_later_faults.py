@@ -63,7 +63,7 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: FaultsSpec(stride_bytes=8192), "stride 8192 B: choose 4KiB, 2MiB or 1GiB"),
         (lambda: FaultsSpec(size_bytes=0), "gives 1 threads no whole strides each"),
         (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "no whole strides each"),
-        (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "17 threads: choose 1 to 16"),
+        (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "threads is 17: choose 1 to 16"),
         (lambda: FaultsSpec(threads=0), "0 threads: choose 1 to 16"),
         (lambda: FaultsSpec(repeats=0), "repeats is 0"),
         (lambda: FaultsSpec(beside="magic"), "unknown preparation beside it 'magic'"),

@@ -196,8 +196,8 @@ def test_a_command_is_ended_when_the_look_is_cut_short(number: signal.Signals, t
         (("--cmd", "false"), "the command ended with status 1 within 1 s, before it was looked at"),
         (("--cmd", "sh -c 'kill -9 $$'"), "the command ended by signal 9 within 1 s, before it was looked at"),
         (("--cmd", "sleep 9", "--after=soon"), "--after 'soon' is not a number of seconds"),
-        (("--cmd", "sleep 9", "--after=-1"), "--after -1: write seconds from 0 to 86400"),
-        (("--cmd", "sleep 9", "--after=nan"), "--after nan: write seconds from 0 to 86400"),
+        (("--cmd", "sleep 9", "--after=-1"), "--after '-1' is not a number of seconds from 0 to 86400"),
+        (("--cmd", "sleep 9", "--after=nan"), "--after 'nan' is not a number of seconds from 0 to 86400"),
     ],
 )
 def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: str, tmp_path: Path) -> None:

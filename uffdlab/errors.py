@@ -18,4 +18,4 @@ def check_word(what: str, value: str, known: Iterable[str]) -> None:
     """Refuse a word that is none of those known: raises UffdlabError, which lists them."""
     known = list(known)
     if value not in known:
-        raise UffdlabError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+        raise UffdlabError(f"unknown {what} {value[:60]!r}: choose one of {', '.join(known)}")

@@ -1,31 +1,76 @@
 # SPDX-License-Identifier: MIT
-"""Sizes as people write them: IEC prefixes are powers of 1024, SI prefixes powers of 1000, and K alone is neither."""
+"""Numbers and sizes as people write them, and back.
+
+Of sizes, IEC prefixes are powers of 1024, SI prefixes powers of 1000, and K alone is neither. A number is written in
+ASCII digits, with a sign, a point or an exponent where it needs one: what Python reads besides (``1_000``, ``٣``,
+``inf``) is refused, for nobody means it.
+"""
 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from uffdlab.errors import UffdlabError
 
 _FACTORS = {"": 1, "B": 1}
 _FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
 _FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
-_SIZE = re.compile(r"\s*(-?\d{1,30}(?:\.\d{1,30})?)\s*([A-Za-z]*)\s*\Z")  # more digits are no size of anything
+_DIGITS = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"  # more are no number of anything
+_SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z")
+_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,30}})(?:[eE][+-]?[0-9]{{1,2}})?)\s*\Z")
+_MOST_SHOWN = 40  # characters of what cannot be read
+LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
+LARGEST_SEED = (1 << 63) - 1
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, option: str | None = None) -> int:
     """Return the bytes that ``4GiB``, ``1.5GiB``, ``4096`` or ``2MB`` stand for.
 
-    Raises UffdlabError when the text is no size, or not a whole number of bytes.
+    Raises UffdlabError, naming the option if there is one, when the text is no size, or not a whole number of bytes.
     """
+    said = f"{option} {shown(text)}" if option else shown(text)
     found = _SIZE.match(text)
     if not found or found[2] not in _FACTORS:
-        raise UffdlabError(f"{text!r} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
-    whole, _, decimals = found[1].partition(".")
-    scaled, left = divmod(int(whole + decimals) * _FACTORS[found[2]], int(10 ** len(decimals)))
-    if left:
-        raise UffdlabError(f"{text!r} is not a whole number of bytes: choose a size such as 1.5GiB")
-    return scaled
+        raise UffdlabError(f"{said} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
+    size = Fraction(found[1]) * _FACTORS[found[2]]
+    if size.denominator != 1:
+        raise UffdlabError(f"{said} is not a whole number of bytes: choose a size such as 1.5GiB")
+    if abs(size) > LARGEST_SIZE:
+        raise UffdlabError(f"{said} is not a size of any memory: choose one below 8 EiB, such as 4GiB")
+    return int(size)
+
+
+def parse_whole(text: str, option: str, least: int, most: int) -> int:
+    """Return the whole number that ``9``, ``+9`` or ``1e6`` stands for, of ``least`` to ``most``.
+
+    Raises UffdlabError naming the option and what it may be.
+    """
+    value = _parsed(text)
+    if value is None or value.denominator != 1 or not least <= value <= most:
+        raise UffdlabError(f"{option} {shown(text)} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def parse_number(text: str, option: str, least: float, most: float, of: str = "") -> float:
+    """Return the number that ``0.5`` or ``1e-3`` stands for, of ``least`` to ``most``, ``of`` a unit if named.
+
+    Raises UffdlabError naming the option and what it may be.
+    """
+    value = _parsed(text)
+    if value is None or not least <= value <= most:
+        raise UffdlabError(f"{option} {shown(text)} is not a number{of and f' of {of}'} from {least:g} to {most:g}")
+    return float(value)
+
+
+def _parsed(text: str) -> Fraction | None:
+    found = _NUMBER.match(text)
+    return Fraction(found[1]) if found else None
+
+
+def shown(text: str) -> str:
+    """Return a text in quotation marks as a sentence can hold it: on one line, and not all of it if it is long."""
+    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}… ({len(text)} characters)"
 
 
 def format_size(size_bytes: float) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from uffdlab.cli.common import INTERRUPTED, command, say
 from uffdlab.errors import UffdlabError
+from uffdlab.units import shown
 
 _MANY_BLOCKS = 50
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
@@ -182,7 +183,7 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     from uffdlab.probes.runner import Block
 
     drawn = random.SystemRandom().randrange(1 << 31)
-    seed = drawn if asked.seed is None else options.whole_number("--seed", asked.seed)
+    seed = drawn if asked.seed is None else options.seed_of(asked.seed)
     if asked.only is not None and not asked.suite:
         raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
     if asked.suite and asked.probe:
@@ -207,7 +208,7 @@ def _given(asked: argparse.Namespace) -> dict[str, str]:
     for pair in asked.set:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UffdlabError(f"--set {pair!r} is not NAME=VALUE")
+            raise UffdlabError(f"--set {shown(pair)} is not NAME=VALUE")
         given[name] = value
     return given
 

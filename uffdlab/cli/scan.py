@@ -48,7 +48,7 @@ def _scan(asked: argparse.Namespace) -> int:
     from uffdlab import bitmap, occupancy, units
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
-    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size)
+    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size, "--min-size")
     if asked.bitmap:
         _check_file(asked.bitmap)
     with _target(asked) as pid:
@@ -115,8 +115,9 @@ def _check_file(path: Path) -> None:
 @contextlib.contextmanager
 def _target(asked: argparse.Namespace) -> Iterator[int]:
     """Yield the process ID to look at."""
-    from uffdlab import occupancy
+    from uffdlab import occupancy, units
     from uffdlab.occupancy import process
+    from uffdlab.occupancy.command import MOST_SECONDS
 
     given = (asked.pid is not None) + asked.own + (asked.cmd is not None)
     if given != 1:
@@ -126,12 +127,6 @@ def _target(asked: argparse.Namespace) -> Iterator[int]:
     if asked.cmd is None:
         yield os.getpid() if asked.own else process.process_id(asked.pid)
         return
-    with occupancy.running(asked.cmd, _seconds(asked.after or "1")) as pid:
+    after_s = units.parse_number("1" if asked.after is None else asked.after, "--after", 0, MOST_SECONDS, "seconds")
+    with occupancy.running(asked.cmd, after_s) as pid:
         yield pid
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UffdlabError(f"--after {text[:40]!r} is not a number of seconds") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uffdlab.cli.common import command
 from uffdlab.errors import UffdlabError
+from uffdlab.units import LARGEST_SEED, shown
 
 if TYPE_CHECKING:
     from uffdlab.sim import Costs, Design, Result
@@ -19,6 +20,16 @@ _EXAMPLES = """examples:
   uffdlab sim --design pmd_marker --span 1TiB --populated 0.3 --cluster 64 --writes 1e6
   uffdlab sim --design pmd_marker --set spread='huge page' --set resolve=pmd --span 4GiB --writes 1000
   uffdlab sim --calibrate reference --out data/costs-mine"""
+
+_MOST_PAGES = 1 << 32  # of the largest range, 16 TiB
+_COUNTS = {  # option → field of the workload, least, most
+    "cluster": ("cluster_pages", 1, _MOST_PAGES),
+    "reads": ("reads", 0, (1 << 62) - 1),
+    "writes": ("writes", 0, (1 << 62) - 1),
+    "walk_cluster": ("walk_cluster", 1, _MOST_PAGES),
+    "other_cpus": ("other_cpus", 0, 1 << 16),
+    "seed": ("seed", 0, LARGEST_SEED),
+}
 
 
 def add(commands: Any) -> None:
@@ -104,7 +115,7 @@ def _design(asked: argparse.Namespace) -> Design:
     for one in asked.set:
         name, equals, value = one.partition("=")
         if not equals:
-            raise UffdlabError(f"--set {one!r} is not FIELD=VALUE, such as spread=last")
+            raise UffdlabError(f"--set {shown(one)} is not FIELD=VALUE, such as spread=last")
         changes[name] = {"true": True, "false": False}.get(value, value)
     design = named(asked.design)
     if not changes:
@@ -113,34 +124,15 @@ def _design(asked: argparse.Namespace) -> Design:
 
 
 def _workload(asked: argparse.Namespace) -> dict[str, Any]:
-    from uffdlab.units import parse_size
+    from uffdlab.units import parse_number, parse_size, parse_whole
 
-    counts = {
-        "cluster_pages": "cluster",
-        "reads": "reads",
-        "walk_cluster": "walk_cluster",
-        "writes": "writes",
-        "other_cpus": "other_cpus",
-        "seed": "seed",
+    numbers = {
+        field: parse_whole(getattr(asked, name), f"--{name.replace('_', '-')}", least, most)
+        for name, (field, least, most) in _COUNTS.items()
     }
-    numbers = {field: _whole(option, getattr(asked, option)) for field, option in counts.items()}
-    populated = _number("populated", asked.populated)
-    return {"span_bytes": parse_size(asked.span), "populated": populated, "walk": asked.walk} | numbers
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UffdlabError(f"--{option} {text[:40]!r} is not a number") from None
-
-
-def _whole(option: str, text: str) -> int:
-    """Return a count; ``1e6`` is one."""
-    value = _number(option, text)
-    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-        raise UffdlabError(f"--{option.replace('_', '-')} {text[:40]!r} is not a whole number")
-    return int(value)
+    populated = parse_number(asked.populated, "--populated", 0, 1)
+    span = parse_size(asked.span, "--span")
+    return {"span_bytes": span, "populated": populated, "walk": asked.walk} | numbers
 
 
 def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host.signals import OrderlyExit
 
 _GRACE_S = 2.0  # between asking it to end and ending it
-_MOST_SECONDS = 86400.0
+MOST_SECONDS = 86400.0
 _STANDARD_ERROR = 2
 
 
@@ -26,8 +26,8 @@ def running(command: str, after_s: float) -> Iterator[int]:
 
     What it prints goes to standard error. Raises UffdlabError when it cannot be started or ends too soon.
     """
-    if not (math.isfinite(after_s) and 0 <= after_s <= _MOST_SECONDS):
-        raise UffdlabError(f"--after {after_s:g}: write seconds from 0 to {_MOST_SECONDS:g}")
+    if not (math.isfinite(after_s) and 0 <= after_s <= MOST_SECONDS):
+        raise UffdlabError(f"--after {after_s:g}: write seconds from 0 to {MOST_SECONDS:g}")
     with OrderlyExit() as orderly:
         with orderly.held():
             child = _started(_words(command))

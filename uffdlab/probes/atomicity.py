@@ -23,6 +23,7 @@ from uffdlab import native
 from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.placement import on_one_cpu
 from uffdlab.probes.userfault import (
@@ -46,6 +47,7 @@ PREPARATIONS: dict[str, tuple[str, ...]] = {
     "two_pass_populate": (),
     "one_pass": ("WP_UNPOPULATED",),
 }
+MOST_BYTES = 1 << 40
 HANDLER_TIMEOUT_S = 60.0
 LEAD_TIMEOUT_S = 20.0
 SPARE_HUGE_PAGES = 4  # a page that is being freed while another thread faults it in anew
@@ -63,12 +65,13 @@ class AtomicitySpec:
     preparation: str = "two_pass_read"
     interleaving: str = "racing"
     size_bytes: int = 64 * MIB
-    pause_us: int = 10
-    repeats: int = 1
-    seed: int = 0
+    pause_us: int = within(10, 0, 1_000_000)
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         for what, value, known in (
             ("backing", self.backing, RACED_BACKINGS),
             ("preparation", self.preparation, tuple(PREPARATIONS)),
@@ -78,6 +81,8 @@ class AtomicitySpec:
         page_kib = BACKINGS[self.backing].page_kib
         if self.size_bytes <= 0 or self.size_bytes % (page_kib * KIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of the {page_kib} KiB page")
+        if self.size_bytes > MOST_BYTES:
+            raise UffdlabError(f"size {self.size_bytes} B: a race is over 1 TiB at most")
         if self.pages < 8:
             raise UffdlabError(f"size {self.size_bytes} B has {self.pages} pages: a race needs at least 8")
         if self.pause_us < 0:

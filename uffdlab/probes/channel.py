@@ -23,8 +23,20 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
-from uffdlab.probes.wire import PLACEMENTS, TRAINING, Got, Point, check_supported, transmit
+from uffdlab.probes.wire import (
+    LEAST_SLOT_NS,
+    MOST_LINES,
+    MOST_SLOT_NS,
+    MOST_SLOTS,
+    PLACEMENTS,
+    TRAINING,
+    Got,
+    Point,
+    check_supported,
+    transmit,
+)
 from uffdlab.probes.words import SLOTS_PER_ROW, WORD_FIELDS, in_rows, wrong, wrong_fields
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
@@ -51,15 +63,16 @@ class ChannelSpec:
     memory: str = "zeropage"
     placement: str = "same"
     silent: bool = False
-    slot_ns: int = 40_000
-    lines: int = 8
-    slots: int = 1000
+    slot_ns: int = within(40_000, LEAST_SLOT_NS, MOST_SLOT_NS)
+    lines: int = within(8, 1, MOST_LINES)
+    slots: int = within(1000, 1, MOST_SLOTS)
     loads: bool = True
-    repeats: int = 1
-    seed: int = 0
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         _ = self.point
         if self.repeats < 1:
             raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")

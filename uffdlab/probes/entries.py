@@ -16,10 +16,12 @@ from typing import Any
 from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Range, Userfault, counters, mapped, opened
 
 PAGE = 4 * KIB
+MOST_BYTES = 1 << 46
 BACKINGS_OPERATED = ("anon", "anon_thp", "hugetlb_2m_private", "hugetlb_1g_private")
 CONTENTS = {"empty": None, "read": READ, "written": WRITE}
 # In this order, on the same range.
@@ -43,19 +45,20 @@ class EntriesSpec:
     markers: bool = True
     size_bytes: int = 64 * MIB
     stride_bytes: int = PAGE
-    repeats: int = 1
+    repeats: int = repeated()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         for what, value, known in (("backing", self.backing, BACKINGS_OPERATED), ("content", self.content, CONTENTS)):
             check_word(what, value, known)
         backing = BACKINGS[self.backing]
-        if not 0 < self.size_bytes <= 1 << 46 or self.size_bytes % backing.alignment_bytes:
+        if not 0 < self.size_bytes <= MOST_BYTES or self.size_bytes % backing.alignment_bytes:
             raise UffdlabError(
                 f"size {self.size_bytes} B is not a positive multiple of {backing.name}'s "
                 f"{backing.alignment_bytes // KIB} KiB up to 64 TiB"
             )
-        if self.stride_bytes < backing.page_bytes or self.stride_bytes % backing.page_bytes:
+        if not backing.page_bytes <= self.stride_bytes <= MOST_BYTES or self.stride_bytes % backing.page_bytes:
             raise UffdlabError(
                 f"stride {self.stride_bytes} B is not a whole number of {backing.name}'s {backing.page_kib} KiB pages"
             )

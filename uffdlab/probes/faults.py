@@ -19,6 +19,7 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.latency import bin_rows
+from uffdlab.probes.limits import check_limits, repeated, within
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.placement import on_one_cpu
 from uffdlab.probes.turns import in_turns
@@ -78,13 +79,14 @@ class FaultsSpec:
     access: str = "write"
     size_bytes: int = 64 * MIB
     stride_bytes: int = PAGE
-    threads: int = 1
+    threads: int = within(1, 1, 16)
     together: bool = False
-    repeats: int = 1
+    repeats: int = repeated()
     beside: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         for what, value, known in (
             ("preparation", self.preparation, tuple(PREPARATIONS)),
             ("preparation beside it", self.beside or self.preparation, tuple(PREPARATIONS)),

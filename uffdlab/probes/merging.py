@@ -34,6 +34,7 @@ from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import ksm
 from uffdlab.parting import part_faster
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.pair import Ends, converse
 from uffdlab.probes.userfault import WRITE, Range, check, mapped
@@ -57,14 +58,15 @@ class MergingSpec:
 
     contents: str = "agreed"
     use_zero_pages: bool = False
-    pages: int = 64
-    rounds: int = 4
+    pages: int = within(64, 1, MOST_PAGES)
+    rounds: int = within(4, 1, MOST_ROUNDS)
     silent: bool = False
-    repeats: int = 1
-    seed: int = 0
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         check_word("contents", self.contents, CONTENTS)
         if self.contents == "zeros" and self.pages != 1:
             raise UffdlabError(

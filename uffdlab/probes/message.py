@@ -20,12 +20,15 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of, text
-from uffdlab.probes.framing import ARRIVED, CHECKSUM, MOST_BYTES, NO_PREAMBLE, NOT_DECODABLE, Code
+from uffdlab.probes.framing import ARRIVED, CHECKSUM, MOST_BYTES, MOST_COPIES, NO_PREAMBLE, NOT_DECODABLE, Code
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.pair import SenderLostError
 from uffdlab.probes.wire import (
-    MOST_LOADS,
+    LEAST_SLOT_NS,
+    MOST_LINES,
     MOST_SECONDS,
+    MOST_SLOT_NS,
     PLACEMENTS,
     TRAINING,
     Got,
@@ -52,16 +55,17 @@ class MessageSpec:
 
     memory: str = "zeropage"
     placement: str = "same"
-    slot_ns: int = 20_000
-    lines: int = 8
+    slot_ns: int = within(20_000, LEAST_SLOT_NS, MOST_SLOT_NS)
+    lines: int = within(8, 1, MOST_LINES)
     text: str = "Nobody wrote this page, and two of us read it."
-    copies: int = 3
+    copies: int = within(3, 1, MOST_COPIES)
     silent: bool = False
-    repeats: int = 1
-    seed: int = 0
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be sent, in one sentence."""
+        check_limits(self)
         shortest = Point(self.memory, self.placement, self.slot_ns, self.lines, 1)
         length, most = len(self.sent), _most_bytes(shortest, self.code)
         if not length:
@@ -160,8 +164,7 @@ _UNKNOWN = dict.fromkeys(
 def _most_bytes(shortest: Point, code: Code) -> int:
     """Return the length of the longest text that can be told and is through in time."""
     slots = int(MOST_SECONDS * 1e9) // shortest.slot_ns - TRAINING
-    if CONDUITS[shortest.memory].unread:
-        slots = min(slots, 1 + (MOST_LOADS - shortest.loads) // shortest.lines)
+    slots = min(slots, 1 + (shortest.most_loads - shortest.loads) // shortest.lines)
     fits, beyond = 0, MOST_BYTES + 1
     while beyond - fits > 1:
         middle = (fits + beyond) // 2

@@ -18,9 +18,11 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, count, fraction, integer, one_of
 from uffdlab.probes.holder import CLUSTER_BYTES, Content, held
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 
 INTERPRETER = "interpreter"
+MOST_BYTES = 1 << 40
 INTERPRETER_MIN_BYTES = 64 * KIB  # Python's own arenas are small
 
 
@@ -51,15 +53,16 @@ class OccupancySpec:
 
     workload: str = "anon_uniform"
     size_bytes: int = 4 * GIB
-    populated: float = 0.1
-    repeats: int = 1
-    seed: int = 0
+    populated: float = within(0.1, 0, 1)
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         check_word("workload", self.workload, NAMES)
-        if self.size_bytes < CLUSTER_BYTES or self.size_bytes % CLUSTER_BYTES:
-            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of 2 MiB above 0")
+        if not 0 < self.size_bytes <= MOST_BYTES or self.size_bytes % CLUSTER_BYTES:
+            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of 2 MiB above 0, up to 1 TiB")
         if not 0 <= self.populated <= 1:
             raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
         if self.repeats < 1:

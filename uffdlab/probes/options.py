@@ -9,7 +9,7 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.registry import PROBES
-from uffdlab.units import parse_size
+from uffdlab.units import LARGEST_SEED, parse_number, parse_size, parse_whole, shown
 
 REPEATS = "9"  # of a single point, where the probe repeats: enough for an interval without the cold sample
 
@@ -35,26 +35,17 @@ def spec_of(probe: str, given: Mapping[str, str], seed: int) -> dict[str, Any]:
 
 def _read(name: str, field: Any, text: str) -> Any:
     if field.name.endswith("_bytes"):
-        return parse_size(text)
+        return parse_size(text, f"--{name}")
     if field.type == "bool":
         if text not in ("true", "false"):
-            raise UffdlabError(f"{name} {text!r} is neither true nor false")
+            raise UffdlabError(f"{name} {shown(text)} is neither true nor false")
         return text == "true"
-    if field.type == "int":
-        return whole_number(f"--{name}", text)
-    return _number(f"--{name}", text) if field.type == "float" else text
+    if field.type in ("int", "float"):
+        parse = parse_whole if field.type == "int" else parse_number
+        return parse(text, f"--{name}", field.metadata["least"], field.metadata["most"])
+    return text
 
 
-def whole_number(option: str, text: str) -> int:
-    """Return the integer an option gives. Raises UffdlabError naming the option."""
-    try:
-        return int(text)
-    except ValueError:
-        raise UffdlabError(f"{option} {text!r} is not a whole number") from None
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UffdlabError(f"{option} {text!r} is not a number") from None
+def seed_of(text: str) -> int:
+    """Return the seed that ``--seed`` gives. Raises UffdlabError."""
+    return parse_whole(text, "--seed", 0, LARGEST_SEED)

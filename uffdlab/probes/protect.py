@@ -17,6 +17,7 @@ from uffdlab.design import DESIGNS, Design
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.latency import bin_rows
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs, peak
 from uffdlab.probes.turns import in_turns
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
@@ -37,14 +38,15 @@ class ProtectSpec:
     backing: str = "anon"
     design: str = "pte_marker"
     size_bytes: int = GIB
-    populated: float = 0.0
-    cluster_pages: int = 1
-    repeats: int = 1
-    seed: int = 0
+    populated: float = within(0.0, 0, 1)
+    cluster_pages: int = within(1, 1, ADDRESS_SPACE_BYTES // (4 * KIB))
+    repeats: int = repeated()
+    seed: int = seeded()
     beside: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         check_word("backing", self.backing, BACKINGS)
         for design in (self.design, self.beside or self.design):
             check_word("design", design, DESIGNS)

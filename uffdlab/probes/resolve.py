@@ -15,6 +15,7 @@ from typing import Any
 from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
 
@@ -36,10 +37,11 @@ class ResolveSpec:
     size_bytes: int = 64 * MIB
     piece_bytes: int = PAGE
     stride_bytes: int = PAGE
-    repeats: int = 1
+    repeats: int = repeated()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         check_word("state", self.state, STATES)
         if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % PMD:
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 1 TiB")

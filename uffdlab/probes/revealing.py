@@ -26,6 +26,7 @@ from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import uapi
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.placement import on_one_cpu
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, Userfault, mapped, opened
@@ -70,12 +71,13 @@ class RevealingSpec:
     """One configuration: a backing, and how many pages of 4 KiB the states share in each sample."""
 
     backing: str = "anon"
-    pages: int = 4096
-    repeats: int = 1
-    seed: int = 0
+    pages: int = within(4096, 1, MOST_PAGES)
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         check_word("backing", self.backing, BACKINGS_REVEALED)
         least = LEAST_OF_EACH * len(states_of(self.backing))
         if not least <= self.pages <= MOST_PAGES:

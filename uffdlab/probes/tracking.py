@@ -26,6 +26,7 @@ from uffdlab import native
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, boolean, count, fraction, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.placement import on_one_cpu
 from uffdlab.probes.userfault import WRITE, PageNotes, Range, check, counters, mapped, opened
@@ -33,6 +34,7 @@ from uffdlab.probes.userfault import WRITE, PageNotes, Range, check, counters, m
 TRACKED_BACKINGS = ("anon", "anon_thp", "shmem")
 METHODS = ("async_scan", "events", "events_each", "untracked")
 RUN_PAGES = {"uniform": 1, "clustered": 64}  # pages written side by side
+MOST_BYTES = 1 << 40
 HANDLER_TIMEOUT_S = 100.0
 
 
@@ -43,14 +45,15 @@ class TrackingSpec:
     backing: str = "anon"
     method: str = "async_scan"
     size_bytes: int = GIB
-    dirty: float = 0.1
+    dirty: float = within(0.1, 0, 1)
     pattern: str = "uniform"
     populated: bool = False
-    repeats: int = 1
-    seed: int = 0
+    repeats: int = repeated()
+    seed: int = seeded()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         for what, value, known in (
             ("backing", self.backing, TRACKED_BACKINGS),
             ("method", self.method, METHODS),
@@ -59,6 +62,8 @@ class TrackingSpec:
             check_word(what, value, known)
         if self.size_bytes <= 0 or self.size_bytes % (2 * MIB):
             raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2 MiB")
+        if self.size_bytes > MOST_BYTES:
+            raise UffdlabError(f"size {self.size_bytes} B: a range is tracked up to 1 TiB")
         if not 0 <= self.dirty <= 1:
             raise UffdlabError(f"dirty fraction {self.dirty} is outside 0..1")
         if self.repeats < 1:

@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from uffdlab import native
+from uffdlab.backing import KIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.parting import Parting, part
 from uffdlab.probes.conduits import CONDUITS, prepared
@@ -35,7 +36,12 @@ from uffdlab.probes.userfault import KernelRefused, Range, check
 
 PLACEMENTS = ("same", "cross")
 MOST_SECONDS = 30.0
-MOST_LOADS = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
+LEAST_SLOT_NS, MOST_SLOT_NS = 1000, 100_000_000
+MOST_LINES = 128  # UL_CHANNEL_LINES
+MOST_SLOTS = int(MOST_SECONDS * 1e9) // LEAST_SLOT_NS
+MOST_LOADS = 1 << 24  # whose times are kept: 1 GiB of Python's numbers
+MOST_UNREAD = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
+_KEPT_BYTES = 64  # of a load's time, until it is counted
 _ROUNDS = 400  # of calibrating: so many loads of each line, either way
 _PROBED = 200  # rounds of reloading and flushing all lines, whose median says what that takes; fewer of long slots
 _PROBED_NS = 2e9
@@ -61,7 +67,7 @@ class Point:
         most = CONDUITS[self.memory].most_lines
         if not 1 <= self.lines <= most:
             raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
-        if not 1000 <= self.slot_ns <= 100_000_000:
+        if not LEAST_SLOT_NS <= self.slot_ns <= MOST_SLOT_NS:
             raise UffdlabError(f"slot_ns is {self.slot_ns}: a slot lasts from 1 µs to 100 ms")
         if self.slots < 1:
             raise UffdlabError(f"slots is {self.slots}: a message has at least one slot")
@@ -71,10 +77,11 @@ class Point:
                 f"{self.slots} slots of {self.slot_ns / 1000:g} µs, with {TRAINING} before them, take {seconds:.0f} s, "
                 f"and {MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
             )
-        if CONDUITS[self.memory].unread and self.loads > MOST_LOADS:
+        if self.loads > self.most_loads:
+            need = "need a page for each load," if CONDUITS[self.memory].unread else "take a load each,"
             raise UffdlabError(
-                f"{self.slots} slots of {self.lines} lines need a page for each load, {self.loads} with those of "
-                f"calibrating, and {MOST_LOADS} are allowed: send less"
+                f"{self.slots} slots of {self.lines} lines {need} {self.loads} with those of calibrating, and "
+                f"{self.most_loads} are allowed: send less"
             )
 
     @property
@@ -82,9 +89,16 @@ class Point:
         """Return how often the receiver loads a line."""
         return (2 * _ROUNDS + 2 * _PROBED + TRAINING + self.slots) * self.lines
 
+    @property
+    def most_loads(self) -> int:
+        """Return how often it may."""
+        return MOST_UNREAD if CONDUITS[self.memory].unread else MOST_LOADS
+
     def needs(self) -> Needs:
-        """Return what both ends hold: their memory, and a CPU each where they are not to share one."""
-        return replace(CONDUITS[self.memory].needs(self.loads), cpus=2 if self.placement == "cross" else 1)
+        """Return what both ends hold: their memory, what loads took, and a CPU each where they are not to share one."""
+        held = CONDUITS[self.memory].needs(self.loads)
+        kept_kib = self.loads * _KEPT_BYTES // KIB
+        return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
 
 
 @dataclass(frozen=True)

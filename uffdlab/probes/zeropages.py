@@ -17,6 +17,7 @@ from uffdlab.backing import BACKINGS, KIB, MIB, Backing
 from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.limits import check_limits, repeated
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.protect import prepare
 from uffdlab.probes.userfault import WRITE, Counters, Range, Userfault, counters, mapped, opened
@@ -36,10 +37,11 @@ class ZeropagesSpec:
     design: str = "populate_read"
     huge_zeropage: str = "as found"
     size_bytes: int = 64 * MIB
-    repeats: int = 1
+    repeats: int = repeated()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
         for what, value, known in (
             ("backing", self.backing, tuple(BACKINGS)),
             ("design", self.design, FILLS),
