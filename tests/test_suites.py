@@ -15,7 +15,7 @@ from uffdlab.probes.channel import REGISTERED
 from uffdlab.probes.conduits import CONDUITS
 from uffdlab.probes.needs import peak
 from uffdlab.probes.registry import PROBES
-from uffdlab.probes.suites import SUITES, Work, plan
+from uffdlab.probes.suites import SUITES, Work, plan, probes_of
 from uffdlab.stats import ratio_interval
 
 suites = pytest.mark.parametrize("suite", SUITES)
@@ -23,12 +23,12 @@ suites = pytest.mark.parametrize("suite", SUITES)
 
 @suites
 def test_the_same_seed_gives_the_same_plan(suite: str) -> None:
-    assert plan(suite, list(PROBES), 7) == plan(suite, list(PROBES), 7)
+    assert plan(suite, probes_of(suite), 7) == plan(suite, probes_of(suite), 7)
 
 
 @suites
 def test_another_seed_gives_another_order_of_the_same_work(suite: str) -> None:
-    plans = (plan(suite, list(PROBES), seed) for seed in (1, 2))
+    plans = (plan(suite, probes_of(suite), seed) for seed in (1, 2))
     one, other = ([(block.probe, _configuration(block.spec)) for block in blocks] for blocks in plans)
     assert one != other
     assert Counter(one) == Counter(other)
@@ -38,15 +38,14 @@ def _works(suite: str, probe: str) -> list[Work]:
     return [one for one in SUITES[suite].work if one.probe == probe]
 
 
-@suites
-@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize(("suite", "probe"), [(suite, probe) for suite in SUITES for probe in probes_of(suite)])
 def test_every_round_visits_every_configuration_once(suite: str, probe: str) -> None:
     works = _works(suite, probe)
     all_specs = [_configuration(asdict(spec)) for work in works for spec in work.specs]
     assert len(set(all_specs)) == len(all_specs)
     visited = [_configuration(block.spec) for block in plan(suite, [probe], 3)]
     orders = set()
-    for round_ in range(max((work.rounds for work in works), default=0)):
+    for round_ in range(max(work.rounds for work in works)):
         wanted = [_configuration(asdict(spec)) for work in works if round_ < work.rounds for spec in work.specs]
         this_round, visited = visited[: len(wanted)], visited[len(wanted) :]
         assert set(this_round) == set(wanted)
@@ -60,7 +59,7 @@ def _configuration(spec: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(value for name, value in spec.items() if name != "seed")
 
 
-@suites
+@pytest.mark.parametrize("suite", [suite for suite in SUITES if "protect" in probes_of(suite)])
 def test_every_visit_takes_one_cold_sample_and_warm_ones(suite: str) -> None:
     assert {block.spec["repeats"] for block in plan(suite, ["protect"], 3)} <= {2, 3}
 
@@ -74,7 +73,7 @@ def test_there_are_enough_children_for_the_interval_of_a_ratio(suite: str) -> No
 
 @suites
 def test_blocks_are_numbered_in_the_order_they_run(suite: str) -> None:
-    blocks = plan(suite, list(PROBES), 3)
+    blocks = plan(suite, probes_of(suite), 3)
     assert [block.number for block in blocks] == list(range(len(blocks)))
 
 
@@ -108,6 +107,15 @@ def test_an_unknown_suite_is_refused_with_the_known_ones() -> None:
 def test_an_unknown_probe_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UffdlabError, match=r"unknown probe 'magic': choose from protect, semantics"):
         plan("quick", ["protect", "magic"], 3)
+
+
+@pytest.mark.parametrize(("suite", "probe"), [(s, p) for s in SUITES for p in PROBES if p not in probes_of(s)])
+def test_a_probe_that_a_suite_has_not_got_is_refused_with_those_it_has(suite: str, probe: str) -> None:
+    with pytest.raises(UffdlabError) as refused:
+        plan(suite, [*probes_of(suite), probe], 3)
+    assert str(refused.value) == (
+        f"the suite {suite} has no probe {probe!r}: choose from {', '.join(probes_of(suite))}"
+    )
 
 
 def test_every_registered_point_of_a_channel_runs_beside_its_controls() -> None:

@@ -325,9 +325,10 @@ def _begun(first: Any, out: Path, path: Path) -> Journal:
             f"{files.printable(path)} has format {show(first['format'])} and this uffdlab reads {FORMAT}: continue it "
             "with the uffdlab that began it"
         )
+    suite, only = _typed(first["suite"], str), [_typed(name, str) for name in _typed(first["only"], list)]
     asked = Asked(
-        _typed(first["suite"], str),
-        tuple(_typed(name, str) for name in _typed(first["only"], list)),
+        suite,
+        tuple(name for name in only if name in suites.probes_of(suite)),  # once, "all" was the probes of all suites
         _typed(first["seed"], int),
         bool(first["allow_host_changes"]),
     )

@@ -73,7 +73,7 @@ def _measure(asked: argparse.Namespace) -> int:
     elif suite:
         raise UffdlabError("a suite goes into a dataset: pass --out with a new directory")
     if suite:
-        plan = journal.Asked(suite, tuple(_only(asked)), seed, asked.allow_host_changes)
+        plan = journal.Asked(suite, _only(asked, suite), seed, asked.allow_host_changes)
         return _measure_suite(journal.new(asked.out, plan), asked.json)
     measured = run(blocks, None, seed, asked.allow_host_changes)
     _refuse_if_nothing_came(measured)
@@ -100,6 +100,7 @@ def _go_on(asked: argparse.Namespace) -> int:
         raise UffdlabError("--resume and --finish exclude each other")
     if asked.probe:
         raise UffdlabError(f"{way} goes on with a suite, and {asked.probe!r} is a single point: leave one out")
+    _refuse_point_options(asked)
     datasets.check_out(asked.out)
     kept = journal.reopened(asked.out)
     _refuse_another(asked, kept.asked)
@@ -118,21 +119,22 @@ def _go_on(asked: argparse.Namespace) -> int:
 
 def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
     """Refuse options that ask for another plan than the one that was begun."""
-    only = None if asked.only is None else tuple(_only(asked))
+    from uffdlab.probes import options
+
+    only = None if asked.only is None else _only(asked, began.suite)
+    seed = None if asked.seed is None else options.seed_of(asked.seed)
     for option, value, was in (
         ("--suite", asked.suite, began.suite),
         ("--only", only, began.only),
-        ("--seed", asked.seed, str(began.seed)),
+        ("--seed", seed, began.seed),
     ):
         if value is not None and value != was:
-            shown = was if isinstance(was, str) else ",".join(was)
-            raise UffdlabError(f"the campaign was begun with {option} {shown}: leave {option} out to go on with it")
+            words = ",".join(was) if isinstance(was, tuple) else was
+            raise UffdlabError(f"the campaign was begun with {option} {words}: leave {option} out to go on with it")
 
 
 def _measure_suite(kept: Any, json_wanted: bool) -> int:
     """Measure what is left of a suite, and write the dataset; Ctrl-C leaves it to be continued."""
-    if not kept.blocks:
-        raise UffdlabError(f"the suite {kept.asked.suite} has nothing to do for {', '.join(kept.asked.only)}")
     plan = kept.asked
     try:
         measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
@@ -189,17 +191,34 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     if asked.suite and asked.probe:
         raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
     if asked.suite:
-        return suites.plan(asked.suite, _only(asked), seed), asked.suite, seed
+        _refuse_point_options(asked)
+        return suites.plan(asked.suite, _only(asked, asked.suite), seed), asked.suite, seed
     if not asked.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
     return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed))], None, seed
 
 
-def _only(asked: argparse.Namespace) -> list[str]:
-    """Return the probes of a suite that are wanted."""
-    from uffdlab.probes.registry import PROBES
+def _refuse_point_options(asked: argparse.Namespace) -> None:
+    """Refuse what would be left out silently: a suite has its own sizes, designs and repeats."""
+    for name in _given(asked):
+        raise UffdlabError(
+            f"{name} is a value of a single point, and a suite has its own: leave it out, or name a probe"
+        )
 
-    return asked.only.split(",") if asked.only is not None else list(PROBES)
+
+def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
+    """Return the probes of a suite that are wanted: all of them unless ``--only`` names some."""
+    from uffdlab.probes import suites
+
+    if asked.only is None:
+        return suites.probes_of(suite)
+    names = tuple(name.strip() for name in asked.only.split(","))
+    if "" in names:
+        raise UffdlabError(f"--only {shown(asked.only)} has a place without a name: write probes with commas between")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UffdlabError(f"--only {shown(asked.only)} names {shown(twice[0])} twice: name each probe once")
+    return names
 
 
 def _given(asked: argparse.Namespace) -> dict[str, str]:

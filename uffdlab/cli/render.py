@@ -61,11 +61,10 @@ def _render(asked: argparse.Namespace) -> int:
 def _measure_here(notices: list[str]) -> Path | None:
     """Measure the quick suite into build/this-machine; None, with one line saying why, where that cannot be done."""
     from uffdlab.probes import suites
-    from uffdlab.probes.registry import PROBES
 
     seed = random.SystemRandom().randrange(1 << 31)
     try:
-        measured = measure.run(suites.plan("quick", list(PROBES), seed), "quick", seed, allow=False)
+        measured = measure.run(suites.plan("quick", suites.probes_of("quick"), seed), "quick", seed, allow=False)
     except UffdlabError as error:
         notices.append(f"Nothing was measured on this machine: {error}")
         say(f"nothing was measured on this machine, the pages show recorded data only: {error}")

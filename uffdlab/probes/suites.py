@@ -419,15 +419,23 @@ SUITES: dict[str, Suite] = {
 }
 
 
+def probes_of(suite: str) -> tuple[str, ...]:
+    """Return the probes that a suite runs. Raises UffdlabError on an unknown suite."""
+    check_word("suite", suite, SUITES)
+    return tuple(dict.fromkeys(one.probe for one in SUITES[suite].work))
+
+
 def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
     """Return the blocks of a suite in the order they will run.
 
-    ``only`` names the probes wanted. Raises UffdlabError on an unknown suite or probe.
+    ``only`` names the probes wanted. Raises UffdlabError on an unknown suite, and on a probe that the suite has not
+    got: nothing that was asked for is left out silently.
     """
-    check_word("suite", suite, SUITES)
-    unknown = [name for name in only if name not in PROBES]
-    if unknown:
-        raise UffdlabError(f"unknown probe {unknown[0]!r}: choose from {', '.join(PROBES)}")
+    there = probes_of(suite)
+    for name in only:
+        if name not in there:
+            why = f"the suite {suite} has no probe" if name in PROBES else "unknown probe"
+            raise UffdlabError(f"{why} {name[:60]!r}: choose from {', '.join(there)}")
     rng = random.Random(seed)
     order = list(_visits(SUITES[suite], only, rng))
     return [Block(number, probe, spec) for number, (probe, spec) in enumerate(order)]
