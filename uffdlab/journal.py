@@ -98,7 +98,7 @@ class Journal:
         """Raise UffdlabError, naming what differs, unless this is the machine the campaign began on."""
         if not self.on_disk:
             return
-        changed = [text for key in SAME for text in _changes(key, self.facts.get(key), facts.get(key))]
+        changed = changes(self.facts, facts)
         if changed:
             raise UffdlabError(
                 f"{files.printable(self.partial)} cannot be continued, because of what has changed since: "
@@ -169,6 +169,11 @@ class Journal:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._sound)
             raise UffdlabError(f"{files.refusal(self.partial / NAME, error)}; {self.advice()}") from None
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what makes another machine, or another state, of the one on which something was measured: each in words."""
+    return [text for key in SAME for text in _changes(key, then.get(key), now.get(key))]
 
 
 def _changes(name: str, then: Any, now: Any) -> list[str]:

@@ -202,7 +202,7 @@ def _refuse_point_options(asked: argparse.Namespace) -> None:
     """Refuse what would be left out silently: a suite has its own sizes, designs and repeats."""
     for name in _given(asked):
         raise UffdlabError(
-            f"{name} is a value of a single point, and a suite has its own: leave it out, or name a probe"
+            f"{name} is for a single point, and a suite has its own: leave it out, or name a probe"
         )
 
 
@@ -268,9 +268,14 @@ def save(measured: Any, out: Path, suite: str | None) -> Any:
 
     id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
     written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
+    say_what_came(measured, out)
+    return written
+
+
+def say_what_came(measured: Any, out: Path) -> None:
+    """Say how much was written where, and why some of it could not be measured."""
     say(f"{measured.summary()}; written to {out}")
     _say_reasons(measured)
-    return written
 
 
 def _say_reasons(measured: Any) -> None:

@@ -4,79 +4,123 @@
 from __future__ import annotations
 
 import argparse
-import random
-import shutil
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli import measure
-from uffdlab.cli.common import beside_package, command, say
+from uffdlab.cli import this_machine
+from uffdlab.cli.common import INTERRUPTED, beside_package, command, say
 from uffdlab.errors import UffdlabError
 
-THIS_MACHINE = Path("build/this-machine")
+if TYPE_CHECKING:
+    from uffdlab.report.render import At
+
 REPORT = Path("build/report")
+_MINUTE = 60.0
+_EPILOG = f"""\
+Without --data and --this-machine it draws this machine over the reference, as 'make
+report' does: what stands in {this_machine.PLACE}, while it was measured within
+{this_machine.FRESH_H} hours on this kernel with this version and these settings, or the quick suite,
+measured now. Of {this_machine.PLACE} and --out it replaces only what it made itself."""
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     parser = command(
-        commands, "render", _render, "execute the notebooks and write one self-contained HTML page each, and an index"
+        commands,
+        "render",
+        _render,
+        "execute the notebooks and write one self-contained HTML page each, and an index",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", metavar="DATASET", help="what to draw (default: the committed reference)")
     parser.add_argument("--costs", metavar="DATASET", help="where costs per entry come from (default: as --data)")
     parser.add_argument("--this-machine", type=Path, metavar="DIR", help="a dataset to draw over it, labelled")
-    parser.add_argument("--measure", action="store_true", help="measure the quick suite here first and draw it over")
+    parser.add_argument("--measure", action="store_true", help="measure the quick suite anew and draw it over")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
     parser.add_argument("--single", action="store_true", help="all notebooks in one file, for a mail")
     parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
 
 
 def _render(asked: argparse.Namespace) -> int:
+    from uffdlab.host.signals import OrderlyExit
+
+    written: list[Path] = []
+    try:
+        with OrderlyExit():
+            _rendered(asked, written)
+            return 0
+    except (KeyboardInterrupt, SystemExit) as end:  # Ctrl-C; SIGTERM and SIGHUP
+        left = f"after the pages were written to {asked.out}" if written else f"and {asked.out} is as it was before"
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            say(f"interrupted, {left}")
+        return int(end.code or 0) if isinstance(end, SystemExit) else INTERRUPTED
+
+
+def _rendered(asked: argparse.Namespace, written: list[Path]) -> None:
+    """Write the pages, note that in ``written``, and print where they are."""
     from uffdlab import datasets
     from uffdlab.report import render
 
+    if asked.measure and asked.this_machine:
+        raise UffdlabError("--measure measures what --this-machine names: leave one of them out")
     data = datasets.load(datasets.locate(asked.data))
     costs = datasets.load(datasets.locate(asked.costs)) if asked.costs else data
+    overlay = datasets.load(asked.this_machine) if asked.this_machine else None
+    notebooks = asked.notebooks or beside_package("notebooks")
+    render.notebooks_in(notebooks)
+    render.check_out(asked.out)
     notices: list[str] = []
     # Without any choice of data this is what 'make report' does: this machine beside the reference.
-    alone = asked.data is None and asked.this_machine is None
-    own = _measure_here(notices) if asked.measure or alone else asked.this_machine
-    overlay = datasets.load(own) if own else None
+    if asked.measure or (asked.data is None and asked.this_machine is None):
+        overlay = this_machine.measured(notices, anew=asked.measure)
     parameters = {
         "data": str(data.path.resolve()),
         "costs": str(costs.path.resolve()),
         "this_machine": str(overlay.path.resolve()) if overlay else None,
     }
-    notebooks = asked.notebooks or beside_package("notebooks")
     header = render.header(data, overlay, notices)
     # A page names datasets, not places on this machine.
     shown = {"data": data.id, "costs": costs.id, "this_machine": overlay.id if overlay else None}
-    pages = render.render(notebooks, asked.out, parameters=parameters, header=header, shown=shown, single=asked.single)
+    with _progress() as tell:
+        pages = render.render(
+            notebooks,
+            asked.out,
+            parameters=parameters,
+            header=header,
+            shown=shown,
+            single=asked.single,
+            progress=tell,
+        )
+    written += pages.pages
     for page in pages.pages:
         print(page)
     print(f"open {pages.index}")
-    return 0
 
 
-def _measure_here(notices: list[str]) -> Path | None:
-    """Measure the quick suite into build/this-machine; None, with one line saying why, where that cannot be done."""
-    from uffdlab.probes import suites
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[At], None]]:
+    """Yield what tells where a render is: a line when a page is done, and a bar, or in a log a line a minute."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    seed = random.SystemRandom().randrange(1 << 31)
-    try:
-        measured = measure.run(suites.plan("quick", suites.probes_of("quick"), seed), "quick", seed, allow=False)
-    except UffdlabError as error:
-        notices.append(f"Nothing was measured on this machine: {error}")
-        say(f"nothing was measured on this machine, the pages show recorded data only: {error}")
-        return None
-    if measured.rows.interrupted:
-        raise KeyboardInterrupt
-    if not measured.rows.tables.get("samples"):
-        why = "; ".join(measured.reasons()[:1])
-        notices.append(f"Nothing could be timed on this machine: {why}")
-        say(f"nothing could be timed on this machine, the pages show recorded data only: {why}")
-        return None
-    if (THIS_MACHINE / "datapackage.json").exists():
-        shutil.rmtree(THIS_MACHINE)
-    measure.save(measured, THIS_MACHINE, "quick")
-    return THIS_MACHINE
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    minutes = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(at: At) -> None:
+            nonlocal minutes
+            cell = f"{at.name}, cell {at.cell} of {at.cells}"
+            bar.update(task, description=cell, completed=at.number - 1 + at.done, total=at.of)
+            if at.done:
+                minutes = 0
+                say(f"{at.name}: {at.seconds:.0f} s ({at.number} of {at.of} notebooks)")
+            elif bar.disable and at.seconds >= (minutes + 1) * _MINUTE:
+                minutes += 1
+                say(f"{cell}: running for {minutes} min")
+
+        yield tell

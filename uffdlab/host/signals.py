@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)]
+
 
 class OrderlyExit:
     """A context in which SIGTERM and SIGHUP raise SystemExit, so that every ``finally`` in it runs.
@@ -30,7 +32,7 @@ class OrderlyExit:
         """Set the handlers."""
         if threading.current_thread() is not threading.main_thread():
             return self
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _ENDING:
             before = signal.getsignal(number)
             # nohup stays nohup; None is a handler set outside Python, which could not be put back.
             if before is not signal.SIG_IGN and before is not None:

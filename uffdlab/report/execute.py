@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.widgets.explore import BAKING
 
 TIMEOUT_S = 300
+TICK_S = 1.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -44,17 +48,23 @@ def read(path: Path) -> Any:
     return notebook
 
 
-def execute(path: Path, parameters: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> Any:
+def execute(
+    path: Path,
+    parameters: Mapping[str, Any],
+    shown: Mapping[str, Any] | None = None,
+    told: Callable[[int, int], None] = lambda cell, cells: None,
+) -> Any:
     """Run the notebook in its own directory with ``parameters`` and return it with outputs, without timings.
 
     ``shown`` are the values to leave standing in the parameter cell afterwards (an id instead of a path of this
-    machine). Raises UffdlabError naming the cell that failed, or a parameter that the notebook does not have.
+    machine). ``told`` is called at once and then every second with the number of the cell that runs, from 1, and how
+    many there are. Raises UffdlabError naming the cell that failed, or a parameter that the notebook does not have.
     """
     notebook = read(path)
     cell = _parameter_cell(notebook, path)
     original = cell.source
     cell.source = with_parameters(original, parameters, path)
-    _run(notebook, path)
+    _run(notebook, path, told)
     cell.source = with_parameters(original, parameters if shown is None else shown, path)
     for one in notebook.cells:
         one.metadata.pop("execution", None)
@@ -98,7 +108,7 @@ def _parameter_cell(notebook: Any, path: Path) -> Any:
     return tagged[0]
 
 
-def _run(notebook: Any, path: Path) -> None:
+def _run(notebook: Any, path: Path, told: Callable[[int, int], None]) -> None:
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,
@@ -112,7 +122,7 @@ def _run(notebook: Any, path: Path) -> None:
         BAKING: "1",
     }
     try:
-        client.execute(env=environment)
+        _executed(client, environment, told)
     except CellExecutionError as error:
         number = next((i for i, cell in enumerate(notebook.cells) if _failed(cell)), None)
         last = _ANSI.sub("", str(error)).strip().rsplit("\n", 1)[-1]
@@ -121,6 +131,71 @@ def _run(notebook: Any, path: Path) -> None:
         raise UffdlabError(f"{path.name}: a cell took more than {TIMEOUT_S} s") from error
     except DeadKernelError as error:
         raise UffdlabError(f"{path.name}: the kernel died while the notebook ran") from error
+
+
+def _executed(client: NotebookClient, environment: Mapping[str, str], told: Callable[[int, int], None]) -> None:
+    at = [0]
+    client.on_cell_start = lambda cell, cell_index: at.__setitem__(0, cell_index + 1)
+    with _Running(client, environment) as running:
+        running.start()
+        told(0, len(client.nb.cells))
+        while not running.ended(TICK_S):
+            told(at[0], len(client.nb.cells))
+    running.raise_what_it_raised()
+
+
+class _Running:
+    """A notebook that executes in a thread of its own, so that a signal finds the main thread waiting.
+
+    Whoever leaves early, for whatever reason, leaves no kernel behind.
+    """
+
+    def __init__(self, client: NotebookClient, environment: Mapping[str, str]) -> None:
+        self._client, self._environment = client, environment
+        self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[Any] | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> _Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(self._cancel)
+        if self._thread.ident is None:
+            self._loop.close()
+        else:
+            self._thread.join()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ended(self, within_s: float) -> bool:
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def raise_what_it_raised(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            self._task = self._loop.create_task(self._client.async_execute(env=self._environment))
+            self._loop.run_until_complete(self._task)
+        except BaseException as error:  # for who waits
+            self._error = error
+            kernel = self._client.km
+            if kernel is not None and kernel.has_kernel:  # cancelled while it was being started
+                self._loop.run_until_complete(kernel.shutdown_kernel(now=True))
+        finally:
+            self._loop.close()
+
+    def _cancel(self) -> None:
+        self._client.shutdown_kernel = "immediate"
+        self._loop.set_exception_handler(lambda loop, context: None)  # what others say to the kernel's end
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _failed(cell: Any) -> bool:

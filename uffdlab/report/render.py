@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from uffdlab import ownership
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.report.execute import execute
 from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html, to_single_html
 
 SINGLE = "uffdlab.html"
-MARKER = ".uffdlab-report"  # in a directory that render made, and so may replace
+MARKER = ".uffdlab-report"  # lists what render wrote into a directory, and so may replace
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Rendered:
 
     pages: tuple[Path, ...]
     index: Path
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a render is: which notebook of how many, at which of its cells, for how long, and whether it has ended."""
+
+    name: str
+    number: int
+    of: int
+    cell: int
+    cells: int
+    seconds: float
+    done: bool
 
 
 def header(data: Dataset, overlay: Dataset | None = None, notices: Sequence[str] = ()) -> Header:
@@ -59,19 +73,24 @@ def render(
     header: Header,
     shown: Mapping[str, Any] | None = None,
     single: bool = False,
+    progress: Callable[[At], None] = lambda at: None,
 ) -> Rendered:
     """Execute every notebook with the parameters and write its page, and an index, into ``out``.
 
     With ``single`` all notebooks are one page, which is all there is. ``out`` appears whole or not at all; one that an
-    earlier render made is replaced. Raises UffdlabError when ``out`` holds anything else, cannot be written, or a
-    notebook fails.
+    earlier render made is replaced. ``progress`` is called when a notebook begins and ends, and every second in
+    between. Raises UffdlabError when ``out`` holds anything else, cannot be written, or a notebook fails.
     """
     paths = notebooks_in(notebooks)
     check_out(out)
-    executed = [execute(path, parameters, shown) for path in paths]
+    executed = []
+    for number, path in enumerate(paths, 1):
+        told = _told(progress, path.stem, number, len(paths))
+        executed.append(execute(path, parameters, shown, told))
+        told(0, 0, done=True)
     if single:
         whole = to_single_html(dict(zip((path.stem for path in paths), executed, strict=True)), header)
-        _write(out, {SINGLE: whole, MARKER: ""})
+        _write(out, {SINGLE: whole})
         return Rendered((out / SINGLE,), out / SINGLE)
     links = [Link(f"{path.stem}.html", title(one)) for path, one in zip(paths, executed, strict=True)]
     pages = {}
@@ -80,36 +99,61 @@ def render(
         after = links[place + 1] if place + 1 < len(links) else None
         pages[link.href] = to_html(one, header, previous=before, following=after)
     entries = [(link, abstract(one)) for link, one in zip(links, executed, strict=True)]
-    _write(out, pages | {"index.html": index_html(entries, header), MARKER: ""})
+    _write(out, pages | {"index.html": index_html(entries, header)})
     return Rendered(tuple(out / link.href for link in links), out / "index.html")
+
+
+def _told(progress: Callable[[At], None], name: str, number: int, of: int) -> Callable[..., None]:
+    began = time.monotonic()
+
+    def tell(cell: int, cells: int, *, done: bool = False) -> None:
+        progress(At(name, number, of, cell, cells, time.monotonic() - began, done))
+
+    return tell
 
 
 def check_out(out: Path) -> None:
     """Refuse a place that a report cannot be written to, before any notebook runs."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UffdlabError(f"--out {out} is not a directory: choose a new one")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
-        raise UffdlabError(f"--out {out} holds files that render did not write: choose a new or empty directory")
     parent = next(place for place in out.resolve().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UffdlabError(f"--out {out} cannot be written: {parent} is not a directory you may write to")
+    why = ownership.why_kept(out, _names)
+    if why:
+        raise UffdlabError(f"--out {out} is kept as it is, since {why}: choose a new directory, or move that away")
 
 
 def _write(out: Path, files: Mapping[str, str]) -> None:
     """Write all files into a directory beside ``out``, then let it take the place of ``out``."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
+        with ownership.replaced(out, _names) as staging:
+            staging.mkdir(mode=0o755)
             for name, text in files.items():
                 (staging / name).write_text(text, encoding="utf-8")
-            staging.chmod(0o755)
-            old = Path(f"{staging}.old")
-            if out.exists():
-                out.rename(old)  # out of the way at once; deleted when the new one is in its place
-            staging.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            listed = "".join(f"{_digest(staging / name)}  {name}\n" for name in files)
+            (staging / MARKER).write_text(listed, encoding="utf-8")
     except OSError as error:
         raise UffdlabError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _names(out: Path) -> set[str]:
+    """Return the files that render wrote into a directory; UffdlabError where it wrote none, or one was changed since.
+
+    The marker lists them as sha256sum does: ``sha256sum --check .uffdlab-report``.
+    """
+    if not (out / MARKER).is_file():
+        raise UffdlabError("it holds files that render did not write")
+    names = {MARKER}
+    for line in (out / MARKER).read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        plain = (out / name).is_file() and not (out / name).is_symlink()
+        if plain and _digest(out / name) != digest:
+            raise UffdlabError(f"{name} in it was changed after render wrote it")
+        names.add(name)
+    return names
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
