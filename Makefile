@@ -14,6 +14,7 @@ help:
 	@echo "make wasm       compile the simulator for pages again (clang and lld)"
 	@echo "make plotly     fetch the drawing library of pages again (npm)"
 	@echo "make lint       formatting, lint and types only"
+	@echo "make clean      remove what was built; what was measured and rendered into build/ is kept"
 
 # The same versions on every machine: constraints.txt holds build tools and packages alike.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/native/*.[ch]) uffdlab/native/probe.constants.txt
@@ -71,5 +72,7 @@ constraints:
 	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 	    --no-annotate --no-header --upgrade --output-file constraints.txt pyproject.toml -
 
+# What was built; what was measured and rendered into build/ is kept.
 clean:
-	rm -rf build $(VENV) *.egg-info uffdlab/native/*.so
+	rm -rf $(addprefix build/,lib* temp.* bdist.* __editable__* sanitized) $(VENV) *.egg-info uffdlab/native/*.so
+	@rmdir build 2>/dev/null || [ ! -d build ] || echo "kept: $$(ls -d build/* | tr '\n' ' ')"

@@ -128,11 +128,21 @@ class Journal:
         self._append({"block": result.block.number} | said | times | {"rows": result.rows})
         self.results[result.block.number] = result
 
-    def discard(self) -> None:
-        """Remove it: the dataset is written, or nothing was measured."""
+    def discard(self) -> str | None:
+        """Remove it: the dataset is written, or nothing was measured. Return what is left, if somebody put it there."""
+        left = None
         if self._file is not None:
-            shutil.rmtree(self.partial, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(self._file), os.lstat(self.partial / NAME)):
+                    os.unlink(self.partial / NAME)
+            try:
+                os.rmdir(self.partial)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                left = f"{files.printable(self.partial)} is left, for it holds more than the journal of this campaign"
         self.close()
+        return left
 
     def close(self) -> None:
         """Leave it to whoever continues."""
@@ -172,7 +182,7 @@ class Journal:
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what makes another machine, or another state, of the one on which something was measured: each in words."""
+    """Return what makes another machine, or state of it, of the one on which something was measured, in words each."""
     return [text for key in SAME for text in _changes(key, then.get(key), now.get(key))]
 
 

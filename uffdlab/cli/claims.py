@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command
+from uffdlab.cli.common import command, say
+from uffdlab.errors import UffdlabError
+
+if TYPE_CHECKING:
+    from uffdlab.datasets import Dataset
 
 
 def add(commands: Any) -> None:
@@ -38,3 +42,18 @@ def _claims(asked: argparse.Namespace) -> int:
     for one in (data, *(one for one in beside if one.id in {verdict.dataset for verdict in found})):
         print(one.origin())
     return 0
+
+
+def say_what_is_decided(data: Dataset) -> None:
+    """Say in one line what a new campaign decides, and whether as the committed datasets do."""
+    from uffdlab import datasets
+    from uffdlab.claims import standing
+
+    try:
+        references = [datasets.load(path) for path in (datasets.locate(None), *datasets.companions())]
+    except UffdlabError:  # no checkout, or a damaged one: what is decided here can be said all the same
+        references = []
+    try:
+        say(standing.sentence(data, *references))
+    except UffdlabError as error:
+        say(f"what this decides cannot be said: {error}")

@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 from pathlib import Path
 from typing import Any
 
+from uffdlab.cli import point
+from uffdlab.cli.claims import say_what_is_decided
 from uffdlab.cli.common import INTERRUPTED, command, say
 from uffdlab.errors import UffdlabError
 from uffdlab.units import shown
 
 _MANY_BLOCKS = 50
-_MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
-_RAW = ("latencies", "slots", "bits", "_writes")  # too long to print: --json and --out have them
-_HEXADECIMAL = {"messages": ("sent", "received")}  # columns of texts
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
@@ -81,10 +79,7 @@ def _measure(asked: argparse.Namespace) -> int:
         save(measured, asked.out, None)
     else:
         _say_reasons(measured)
-    if asked.json:
-        _print_json(measured)
-    else:
-        _print_point(measured)
+    point.show_json(measured) if asked.json else point.show(measured)
     assert isinstance(measured, campaign.Campaign)
     return INTERRUPTED if measured.rows.interrupted else 0
 
@@ -152,8 +147,14 @@ def _leave(kept: Any) -> None:
     if kept.results:
         say(f"interrupted: {kept.advice()}")
     else:
-        kept.discard()
+        _discard(kept)
         say("interrupted before anything was measured: nothing is kept")
+
+
+def _discard(kept: Any) -> None:
+    left = kept.discard()
+    if left:
+        say(left)
 
 
 def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
@@ -166,15 +167,16 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
         raise UffdlabError(f"{error}; {kept.advice()}") from None
     except KeyboardInterrupt:
         if (kept.out / "datapackage.json").exists():  # it appears whole: nothing else was left to do
-            kept.discard()
+            _discard(kept)
         else:
             say(f"interrupted while writing: {kept.advice()}")
         raise
-    kept.discard()
+    _discard(kept)
     for sentence in stability.sentences(written):
         say(sentence)
+    say_what_is_decided(written)
     if json_wanted:
-        _print_json(measured)
+        point.show_json(measured)
     return 0
 
 
@@ -201,9 +203,7 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
 def _refuse_point_options(asked: argparse.Namespace) -> None:
     """Refuse what would be left out silently: a suite has its own sizes, designs and repeats."""
     for name in _given(asked):
-        raise UffdlabError(
-            f"{name} is for a single point, and a suite has its own: leave it out, or name a probe"
-        )
+        raise UffdlabError(f"{name} is for a single point, and a suite has its own: leave it out, or name a probe")
 
 
 def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
@@ -281,27 +281,3 @@ def say_what_came(measured: Any, out: Path) -> None:
 def _say_reasons(measured: Any) -> None:
     for reason in measured.reasons():
         say(reason)
-
-
-def _print_json(measured: Any) -> None:
-    print(json.dumps(measured.rows.tables | {"provenance": measured.facts}, indent=1))
-
-
-def _print_point(measured: Any) -> None:
-    for name, rows in measured.rows.tables.items():
-        if rows and name != "outcomes" and not name.endswith(_RAW):
-            import pandas as pd
-
-            frame = pd.DataFrame([_readable(name, row) for row in rows]).drop(columns="block")
-            wide = len(rows) > _MANY_COLUMNS
-            print(frame.to_string(index=False, na_rep="–") if wide else frame.T.to_string(header=False, na_rep="–"))
-
-
-def _readable(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    texts = {column: row[column] for column in _HEXADECIMAL.get(table, ()) if row[column] is not None}
-    return row | {column: _quoted(text) for column, text in texts.items()}
-
-
-def _quoted(text: str) -> str:
-    """Return a text that is kept as UTF-8 in hexadecimal, on one line and without what a terminal would obey."""
-    return repr(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"))

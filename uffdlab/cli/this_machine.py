@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from uffdlab import ownership
 from uffdlab.cli import measure
+from uffdlab.cli.claims import say_what_is_decided
 from uffdlab.cli.common import say
 from uffdlab.errors import UffdlabError
 
@@ -36,12 +37,14 @@ def measured(notices: list[str], *, anew: bool) -> Dataset | None:
     """
     from uffdlab import datasets
 
-    there = None if anew else _fresh()
-    if there:
-        return there
-    datasets.check_out(PLACE.with_name(f"{PLACE.name}-new"))  # before a minute is spent on it
-    found = _measure(notices)
-    return datasets.load(_written(found)) if found else None
+    found = None if anew else _fresh()
+    if found is None:
+        datasets.check_out(PLACE.with_name(f"{PLACE.name}-new"))  # before a minute is spent on it
+        campaign = _measure(notices)
+        found = datasets.load(_written(campaign)) if campaign else None
+    if found is not None:
+        say_what_is_decided(found)
+    return found
 
 
 def _places() -> Iterator[Path]:

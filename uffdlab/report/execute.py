@@ -187,7 +187,8 @@ class _Running:
             self._error = error
             kernel = self._client.km
             if kernel is not None and kernel.has_kernel:  # cancelled while it was being started
-                self._loop.run_until_complete(kernel.shutdown_kernel(now=True))
+                shut_down: Any = kernel.shutdown_kernel  # which says None, and is a coroutine
+                self._loop.run_until_complete(shut_down(now=True))
         finally:
             self._loop.close()
 
