@@ -74,5 +74,5 @@ constraints:
 
 # What was built; what was measured and rendered into build/ is kept.
 clean:
-	rm -rf $(addprefix build/,lib* temp.* bdist.* __editable__* sanitized) $(VENV) *.egg-info uffdlab/native/*.so
+	rm -rf $(addprefix build/,lib lib.* temp.* bdist.* __editable__* sanitized) $(VENV) *.egg-info uffdlab/native/*.so
 	@rmdir build 2>/dev/null || [ ! -d build ] || echo "kept: $$(ls -d build/* | tr '\n' ' ')"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import atexit
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ from uffdlab.widgets.explore import BAKING
 
 TIMEOUT_S = 300
 TICK_S = 1.0
+GRACE_S = 20.0  # for a notebook to end whose kernel was killed
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -147,13 +149,15 @@ def _executed(client: NotebookClient, environment: Mapping[str, str], told: Call
 class _Running:
     """A notebook that executes in a thread of its own, so that a signal finds the main thread waiting.
 
-    Whoever leaves early, for whatever reason, leaves no kernel behind.
+    Whoever leaves early, for whatever reason, leaves no kernel behind: it is killed, and nbclient, told so, clears up
+    what it has. (Cancelled, it would not.)
     """
 
     def __init__(self, client: NotebookClient, environment: Mapping[str, str]) -> None:
         self._client, self._environment = client, environment
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[Any] | None = None
+        self._killing: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -161,12 +165,13 @@ class _Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: it has ended
-            self._loop.call_soon_threadsafe(self._cancel)
         if self._thread.ident is None:
             self._loop.close()
-        else:
-            self._thread.join()
+            return
+        with suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(self._kill)
+        self._thread.join(GRACE_S)
+        atexit.unregister(self._client._cleanup_kernel)  # which nbclient has done, or cannot do from this thread
 
     def start(self) -> None:
         self._thread.start()
@@ -185,18 +190,21 @@ class _Running:
             self._loop.run_until_complete(self._task)
         except BaseException as error:  # for who waits
             self._error = error
-            kernel = self._client.km
-            if kernel is not None and kernel.has_kernel:  # cancelled while it was being started
-                shut_down: Any = kernel.shutdown_kernel  # which says None, and is a coroutine
-                self._loop.run_until_complete(shut_down(now=True))
         finally:
+            if self._killing is not None:
+                self._loop.run_until_complete(self._killing)
             self._loop.close()
 
-    def _cancel(self) -> None:
-        self._client.shutdown_kernel = "immediate"
+    def _kill(self) -> None:
         self._loop.set_exception_handler(lambda loop, context: None)  # what others say to the kernel's end
-        if self._task is not None:
-            self._task.cancel()
+        self._killing = self._loop.create_task(self._kill_until_it_ends())
+
+    async def _kill_until_it_ends(self) -> None:
+        while self._task is None or not self._task.done():
+            kernel = self._client.km
+            if kernel is not None and kernel.provisioner is not None:
+                await kernel.provisioner.kill()
+            await asyncio.sleep(TICK_S / 20)
 
 
 def _failed(cell: Any) -> bool:
