@@ -85,15 +85,17 @@ def replaced(place: Path, names_of: NamesOf) -> Iterator[Path]:
 
 def exchange(one: Path, other: Path) -> None:
     """Let two directories change places in one step, or where the system has none, in three. Raises OSError."""
-    if not _exchanged_at_once(one, other):
-        aside = other.with_name(f".{other.name}.{secrets.token_hex(6)}.old")
+    if _exchanged_at_once(one, other):
+        return
+    aside = other.with_name(f".{other.name}.{secrets.token_hex(6)}.old")
+    try:
         os.rename(other, aside)
-        try:
-            os.rename(one, other)
-        except BaseException:
-            os.rename(aside, other)
-            raise
+        os.rename(one, other)
         os.rename(aside, one)
+    except BaseException:
+        if os.path.lexists(aside):
+            os.rename(aside, one if os.path.lexists(other) else other)
+        raise
 
 
 def _exchanged_at_once(one: Path, other: Path) -> bool:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 REPORT = Path("build/report")
 _MINUTE = 60.0
 _EPILOG = f"""\
-Without --data and --this-machine it draws this machine over the reference, as 'make
-report' does: what stands in {this_machine.PLACE}, while it was measured within
-{this_machine.FRESH_H} hours on this kernel with this version and these settings, or the quick suite,
-measured now. Of {this_machine.PLACE} and --out it replaces only what it made itself."""
+Without --data and --this-machine it draws this machine over the reference, as
+'make report' does: what stands in {this_machine.PLACE}, while it was measured
+within {this_machine.FRESH_H} hours on this kernel, with this version and these settings, or
+else the quick suite, measured now. There, and in --out, it replaces only what
+it made itself: what you keep in {this_machine.PLACE} stays, and it measures
+into {this_machine.PLACE}-2."""
 
 
 def add(commands: Any) -> None:

@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UffdlabError as error:
         print(f"uffdlab: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("uffdlab: interrupted; notebooks not named above are as they were", file=sys.stderr)
+        return 130
     return 0
 
 
