@@ -56,7 +56,7 @@ class ProtectSpec:
         if not 0 <= self.populated <= 1:
             raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
         if not 1 <= self.cluster_pages <= self.pages:
-            raise UffdlabError(f"runs of {self.cluster_pages} pages do not fit a range of {self.pages}")
+            raise UffdlabError(f"cluster_pages: runs of {self.cluster_pages} pages do not fit a range of {self.pages}")
         if self.repeats < 1:
             raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Numbers as people write them, and as nobody means them: each is read, or refused with what it may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from running import sentence, uffdlab_run
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.options import spec_of
+from uffdlab.probes.registry import PROBES
+from uffdlab.probes.runner import Block
+from uffdlab.units import parse_number, parse_size, parse_whole
+
+ABSURD = [
+    "9" * 400, "-" + "9" * 400, "9" * 5000, "0." + "0" * 400 + "1", "1e400", "-1e400", "1e-400", "1e999999999", "nan",
+    "inf", "-inf", "infinity", "٣", "１", "1_000", "0x10", "1e", ".", "-", "+", "", " ", "1 2", "1,5", "\0", "\udcff",
+    "9" * 29 + "TiB", "8EiB", "one",
+]  # fmt: skip
+UNUSUAL = ["0", "-1", "+5", " 5 ", "5.0", "5e0", "1.5", "1e18", str(1 << 31), str(1 << 32), str(1 << 63), str(1 << 64)]
+FIELDS = [(probe, field) for probe in PROBES for field in fields(PROBES[probe].spec) if field.type in ("int", "float")]  # type: ignore[arg-type]
+NUMBERS = [(probe, field) for probe, field in FIELDS if not field.name.endswith("_bytes")]
+
+
+def refused(probe: str, field: Any, text: str) -> str | None:
+    """Return why a word is refused as a field of a probe; None when a block can be made of it."""
+    try:
+        block = Block(0, probe, spec_of(probe, {field.name.removesuffix("_bytes"): text}, 1))
+        block.needs(), block.title()
+    except UffdlabError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("text", [*ABSURD, *UNUSUAL], ids=ascii)
+def test_every_number_of_every_probe_is_read_or_refused_in_one_sentence(text: str) -> None:
+    for probe, field in FIELDS:
+        if field.name != "seed":
+            said = refused(probe, field, text)
+            assert said is not None or text in UNUSUAL, (probe, field.name)
+            assert said is None or (said.isprintable() and len(said) < 300 and field.name.split("_")[0] in said), said
+
+
+@pytest.mark.parametrize(("probe", "field"), NUMBERS, ids=lambda one: getattr(one, "name", one))
+def test_every_number_of_a_probe_has_limits_and_its_default_is_within(probe: str, field: Any) -> None:
+    assert field.metadata["least"] <= field.default <= field.metadata["most"]
+
+
+@pytest.mark.parametrize(("probe", "field"), NUMBERS, ids=lambda one: getattr(one, "name", one))
+@pytest.mark.parametrize("beyond", [1, 10**20, 10**400, math.inf])
+def test_a_spec_made_otherwise_is_held_to_the_same_limits(probe: str, field: Any, beyond: float) -> None:
+    with pytest.raises(UffdlabError, match=f"{field.name} is .*: choose"):
+        PROBES[probe].spec(**{field.name: field.metadata["most"] + beyond})
+
+
+@given(st.integers(-(10**29), 10**29), st.sampled_from(["{}", "+{}", " {} ", "{}.0", "{}e0"]))
+def test_a_whole_number_is_read_exactly(value: int, form: str) -> None:
+    text = form.format(value) if value >= 0 else str(value)
+    assert parse_whole(text, "--n", -(10**29), 10**29) == value
+
+
+@given(st.floats(-1e9, 1e9).map(lambda value: round(value, 6)))
+def test_a_number_is_read_as_python_reads_it(value: float) -> None:
+    assert parse_number(f"{value:f}", "--n", -1e9, 1e9) == value
+
+
+def _read(parse: Any, *arguments: Any) -> int | str:
+    try:
+        value: int = parse(*arguments)
+    except UffdlabError as error:
+        return str(error)
+    return value
+
+
+@given(st.text(max_size=8))
+def test_what_is_read_is_what_ascii_says(text: str) -> None:
+    found = _read(parse_whole, text, "--n", 0, 100)
+    if isinstance(found, int):
+        assert text.isascii()
+        assert float(text) == found
+    else:
+        assert found.endswith("is not a whole number from 0 to 100")
+
+
+@given(st.text(max_size=8))
+def test_a_size_is_read_or_refused(text: str) -> None:
+    found = _read(parse_size, text, "--size")
+    assert isinstance(found, int) or found.startswith("--size ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("measure", "channel", "--set=slots={}"), "--slots {} is not a whole number from 1 to 30000000"),
+        (("measure", "protect", "--repeats={}"), "--repeats {} is not a whole number from 1 to 1000000"),
+        (("measure", "protect", "--seed={}"), "--seed {} is not a whole number from 0 to 9223372036854775807"),
+        (("measure", "--suite=quick", "--out=d", "--seed={}"), "--seed {} is not a whole number from 0 to"),
+        (("measure", "protect", "--populated={}"), "--populated {} is not a number from 0 to 1"),
+        (("measure", "protect", "--size={}"), "--size {} is not a size"),
+        (("measure", "faults", "--set=stride={}"), "--stride {} is not a size"),
+        (("scan", "--self", "--min-size={}"), "--min-size {} is not a size"),
+        (("scan", "--cmd=sleep 9", "--after={}"), "--after {} is not a number of seconds from 0 to 86400"),
+        (("scan", "{}"), "is not a process ID"),
+        (("sim", "--design=pte_marker", "--span={}"), "--span {} is not a size"),
+        (("sim", "--design=pte_marker", "--cluster={}"), "--cluster {} is not a whole number from 1 to 4294967296"),
+        (("sim", "--design=pte_marker", "--walk-cluster={}"), "--walk-cluster {} is not a whole number from 1 to"),
+        (("sim", "--design=pte_marker", "--reads={}"), "--reads {} is not a whole number from 0 to"),
+        (("sim", "--design=pte_marker", "--writes={}"), "--writes {} is not a whole number from 0 to"),
+        (("sim", "--design=pte_marker", "--other-cpus={}"), "--other-cpus {} is not a whole number from 0 to 65536"),
+        (("sim", "--design=pte_marker", "--seed={}"), "--seed {} is not a whole number from 0 to"),
+        (("sim", "--design=pte_marker", "--populated={}"), "--populated {} is not a number from 0 to 1"),
+        (("sim", "--design=pte_marker", "--set={}"), "--set {} is not FIELD=VALUE"),
+    ],
+)
+def test_four_hundred_digits_are_refused_with_what_may_be_asked(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    digits = "9" * 400
+    refusal = sentence(uffdlab_run(*(one.format(digits) for one in arguments), cwd=tmp_path))
+    assert said.format(f"{digits[:40]!r}… (400 characters)") in refusal
+    assert list(tmp_path.iterdir()) == []
