@@ -43,7 +43,7 @@ RSS_LAG_KIB = 1 * KIB  # kernels before 6.17 tell RSS to within some pages per C
         ({"backing": "hugetlb_1g_shared"}, "not a multiple of hugetlb_1g_shared's 1048576 KiB page"),
         ({"size_bytes": 1 << 47}, "beyond the user address space: at most 70368744177664 B"),
         ({"populated": -0.1}, "populated fraction -0.1 is outside 0..1"),
-        ({"populated": 1.01}, "populated fraction 1.01 is outside 0..1"),
+        ({"populated": 1.01}, "populated is 1.01: choose 0 to 1"),
         ({"populated": float("nan")}, "populated fraction nan is outside 0..1"),
         ({"cluster_pages": 0}, "runs of 0 pages do not fit a range of 512"),
         ({"cluster_pages": 513}, "runs of 513 pages do not fit a range of 512"),

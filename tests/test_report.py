@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -311,7 +312,7 @@ def test_text_stands_out_from_its_ground(theme: int) -> None:
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take notebooks as they are: what is tested here is what becomes of them."""
-    monkeypatch.setattr(render, "execute", lambda path, parameters, shown: read(path))
+    monkeypatch.setattr(render, "execute", lambda path, parameters, shown, told: read(path))
 
 
 def _notebooks(tmp_path: Path) -> Path:
@@ -338,24 +339,74 @@ def test_every_numbered_notebook_becomes_a_page(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("executed")
 def test_a_report_of_ours_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "report"
-    _render(_notebooks(tmp_path), out)
-    (out / "99_gone.html").touch()
+    gone = save(_notebooks(tmp_path) / "99_gone.ipynb", "# Gone", parameters())
+    _render(gone.parent, out)
     before = (out / "00_a.html").read_bytes()
-    _render(tmp_path / "notebooks", out)
+    assert (out / "99_gone.html").exists()
+    gone.unlink()
+    _render(gone.parent, out)
     assert not (out / "99_gone.html").exists()
-    assert (out / "00_a.html").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["notebooks", "report"]
+    assert (out / "00_a.html").read_bytes() == before
 
 
-def test_a_failing_notebook_leaves_the_earlier_report(tmp_path: Path) -> None:
+def _notes(out: Path) -> None:
+    (out / "notes.txt").write_text("mine")
+
+
+def _edited(out: Path) -> None:
+    with (out / "00_a.html").open("a") as page:
+        page.write("<p>What I think of it.</p>")
+
+
+def _without_a_list(out: Path) -> None:
+    (out / render.MARKER).write_text("")
+
+
+def _list_that_leads_elsewhere(out: Path) -> None:
+    (out / "link").symlink_to("/etc/hostname")
+    with (out / render.MARKER).open("a") as marker:
+        marker.write(f"{'0' * 64}  link\n{'0' * 64}  ../notebooks\n")
+
+
+@pytest.mark.usefixtures("executed")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_notes, "it holds 'notes.txt', which uffdlab did not write"),
+        (_edited, "00_a.html in it was changed after render wrote it"),
+        (_without_a_list, "it holds '00_a.html', '01_b.html', 'index.html', which uffdlab did not write"),
+        (_list_that_leads_elsewhere, "it holds 'link', which uffdlab did not write"),
+    ],
+)
+def test_what_a_reader_did_to_a_report_is_kept(change: Callable[[Path], None], said: str, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    out.mkdir()
-    (out / render.MARKER).touch()
-    (out / "00_a.html").write_text("earlier")
+    _render(_notebooks(tmp_path), out)
+    change(out)
+    before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()}
+    with pytest.raises(UffdlabError, match=f"report is kept as it is, since {re.escape(said)}: choose a new directory"):
+        _render(tmp_path / "notebooks", out)
+    assert {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()} == before
+
+
+@pytest.mark.usefixtures("executed")
+def test_a_report_can_be_checked_as_sha256sum_does(tmp_path: Path) -> None:
+    _render(_notebooks(tmp_path), tmp_path / "report")
+    command = ["sha256sum", "--check", "--strict", render.MARKER]
+    done = subprocess.run(command, cwd=tmp_path / "report", capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("OK")) == (0, 3), done.stdout + done.stderr
+
+
+def test_a_failing_notebook_leaves_the_earlier_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "report"
+    with monkeypatch.context() as patched:
+        patched.setattr(render, "execute", lambda path, parameters, shown, told: read(path))
+        _render(_notebooks(tmp_path), out)
+    before = (out / "00_a.html").read_bytes()
     notebooks = save(tmp_path / "notebooks" / "00_a.ipynb", "# A", parameters(), code("raise ValueError('no')")).parent
     with pytest.raises(UffdlabError, match="ValueError: no"):
         _render(notebooks, out)
-    assert (out / "00_a.html").read_text() == "earlier"
+    assert (out / "00_a.html").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["notebooks", "report"]
 
 

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""The measurement that render draws over the pages: drawn again while it is fresh, replaced where render made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_runner import block
+
+from uffdlab import campaign, datasets
+from uffdlab.cli import this_machine
+from uffdlab.cli.common import say
+from uffdlab.cli.this_machine import PLACE, measured
+from uffdlab.host import facts
+
+pytestmark = pytest.mark.uffd
+SECOND = PLACE.with_name("this-machine-2")
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in an empty directory, with one real block in place of the quick suite, and a package without changes."""
+    monkeypatch.chdir(tmp_path)
+    collect = facts.collect
+    monkeypatch.setattr(facts, "collect", lambda *args, **more: collect(*args, **more) | {"uffdlab_dirty": False})
+    monkeypatch.setattr(this_machine, "_measure", lambda notices: taken("quick"))
+    monkeypatch.setattr(this_machine, "say_what_is_decided", lambda data: say(f"decided by {data.id}"))
+
+
+def taken(suite: str) -> campaign.Campaign:
+    found = campaign.measure([block()], suite=None, seed=1, allow_host_changes=False, say=lambda text: None)
+    return replace(found, facts=found.facts | {"suite": suite})
+
+
+def again(*, anew: bool = False) -> datasets.Dataset:
+    found = measured([], anew=anew)
+    assert found is not None
+    return found
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(one): one.read_bytes() for one in sorted(place.rglob("*")) if one.is_file()}
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_a_fresh_measurement_is_drawn_again_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    first = again()
+    before = contents(PLACE)
+    assert "written to build/this-machine" in lines(capsys)
+    assert again().provenance == first.provenance
+    said = lines(capsys)
+    assert "build/this-machine was measured here 0 min ago, and nothing has changed since: drawn;" in said
+    assert "--measure measures anew" in said
+    assert contents(PLACE) == before
+
+
+def test_what_is_decided_here_is_said_in_either_case(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        again()
+        assert "uffdlab: decided by this-machine\n" in lines(capsys)
+
+
+def test_it_is_measured_anew_when_that_is_wished(capsys: pytest.CaptureFixture[str]) -> None:
+    again()
+    before = contents(PLACE)
+    again(anew=True)
+    assert "written to build/this-machine\n" in lines(capsys)
+    assert contents(PLACE) != before
+    assert os.listdir("build") == ["this-machine"]
+
+
+def _older(monkeypatch: pytest.MonkeyPatch) -> None:
+    yesterday = time.time() - 25 * 3600
+    os.utime(PLACE / "datapackage.json", (yesterday, yesterday))
+
+
+def _from_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    tomorrow = time.time() + 25 * 3600
+    os.utime(PLACE / "datapackage.json", (tomorrow, tomorrow))
+
+
+def _booted(monkeypatch: pytest.MonkeyPatch) -> None:
+    an_hour_ago = time.time() - 3600
+    os.utime(PLACE / "datapackage.json", (an_hour_ago, an_hour_ago))
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: 60.0)
+
+
+def _fact(name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
+    def change(monkeypatch: pytest.MonkeyPatch) -> None:
+        now = facts.collect()
+        monkeypatch.setattr(facts, "collect", lambda *args, **more: now | {name: value})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_older, "it is older than 24 hours"),
+        (_from_the_future, "it is older than 24 hours"),
+        (_booted, "the machine was started anew since it was measured"),
+        (_fact("kernel_release", "7.0.0"), "since it was measured has changed kernel_release ("),
+        (_fact("uffdlab_commit", "0" * 40), "since it was measured has changed uffdlab_commit ("),
+        (_fact("thp_enabled", "changed"), "since it was measured has changed thp_enabled ("),
+        (_fact("cores_online", 64), "since it was measured has changed cores_online ("),
+        (_fact("uffdlab_dirty", True), "the package has uncommitted changes"),
+    ],
+)
+def test_what_is_not_fresh_is_measured_anew_in_its_place(
+    change: Callable[[pytest.MonkeyPatch], None],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    again()
+    before = contents(PLACE)
+    change(monkeypatch)
+    again()
+    assert f"build/this-machine is not drawn: {said}" in lines(capsys)
+    assert contents(PLACE) != before
+    assert os.listdir("build") == ["this-machine"]
+
+
+def test_a_fresh_campaign_of_a_reader_is_drawn_and_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    campaign.save(taken("full"), PLACE, id_="this-machine", title="uffdlab full measurement")
+    before = contents(PLACE)
+    assert again().path == PLACE
+    assert again(anew=True).path == SECOND
+    assert (
+        "build/this-machine is kept as it is: it holds 'uffdlab full measurement', which render did not make"
+        in lines(capsys)
+    )
+    assert contents(PLACE) == before
+
+
+def _notes() -> None:
+    again()
+    (PLACE / "notes.txt").write_text("mine")
+
+
+def _only_notes() -> None:
+    PLACE.mkdir(parents=True)
+    (PLACE / "notes.txt").write_text("mine")
+
+
+def _edited() -> None:
+    again()
+    rows = (PLACE / "samples.csv").read_text()
+    (PLACE / "samples.csv").write_text(rows.replace("anon", "shmem", 1))
+
+
+def _described() -> None:
+    again()
+    raw = json.loads((PLACE / "datapackage.json").read_text())
+    (PLACE / "datapackage.json").write_text(json.dumps(raw | {"title": "uffdlab quick measurement, mine"}))
+
+
+def _nested() -> None:
+    again()
+    shutil.copytree(PLACE, PLACE / "copy")
+
+
+def _linked() -> None:
+    again()
+    PLACE.rename(PLACE.with_name("elsewhere"))
+    PLACE.symlink_to("elsewhere")
+
+
+def _other_suite() -> None:
+    campaign.save(taken("mthp"), PLACE, id_="this-machine", title="uffdlab mthp measurement")
+
+
+def _partial_table() -> None:
+    again()
+    (PLACE / "states.csv").unlink(missing_ok=True)
+    (PLACE / "samples.csv").unlink()
+
+
+def _file() -> None:
+    PLACE.parent.mkdir()
+    PLACE.write_text("mine")
+
+
+@pytest.mark.parametrize(
+    "keep", [_notes, _only_notes, _edited, _described, _nested, _linked, _other_suite, _partial_table, _file]
+)
+def test_whatever_a_reader_keeps_there_stays_and_it_is_measured_beside_it(
+    keep: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep()
+    before = contents(Path("build"))
+    lines(capsys)
+    assert again(anew=True).path == SECOND
+    assert "build/this-machine is kept as it is: " in lines(capsys)
+    assert before.items() <= contents(Path("build")).items()
+    again(anew=True)
+    assert not (Path("build") / "this-machine-3").exists(), "what render made beside it is replaced"
+
+
+def test_what_is_fresh_beside_it_is_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
+    _only_notes()
+    assert again().path == SECOND
+    lines(capsys)
+    assert again().path == SECOND
+    assert "build/this-machine-2 was measured here 0 min ago" in lines(capsys)
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("build").write_text("a file")
+    monkeypatch.setattr(this_machine, "_measure", lambda notices: pytest.fail("it measured"))
+    with pytest.raises(Exception, match="is not a directory"):
+        again()
