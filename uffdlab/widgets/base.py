@@ -16,6 +16,7 @@ import traitlets
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.figures.offline import CONFIG
 
 _SITE = "uffdlab"
 
@@ -34,10 +35,15 @@ def plotly_gz() -> bytes:
     return (files("uffdlab.widgets") / "assets" / "plotly-cartesian.min.js.gz").read_bytes()
 
 
+def config_js() -> str:
+    """Return the statement that says how plotly shows a figure, in a page and in its widgets alike."""
+    return f"const uffdlabConfig = {json.dumps(CONFIG)};"
+
+
 @cache
 def module(*names: str) -> str:
     """Return one ES module of several texts: what they share first, the one that exports last."""
-    return "\n".join(asset(name) for name in ("csv.js", "base.js", *names))
+    return "\n".join([config_js(), *(asset(name) for name in ("csv.js", "base.js", *names))])
 
 
 class Library(ipywidgets.Widget):  # type: ignore[misc]

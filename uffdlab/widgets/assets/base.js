@@ -171,7 +171,7 @@ class Drawing {
     if (!figure) return;
     const least = (figure.layout.meta && figure.layout.meta.min_width) || 0;
     const layout = { ...themed(figure.layout, this.colours), width: Math.max(this.width || 700, least) };
-    await this.plotly.react(this.place, figure.data, layout, { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    await this.plotly.react(this.place, figure.data, layout, uffdlabConfig);
     // What stands around a figure changes after it: plotly asks for its place, and a changed page would be laid out for that.
     if (figure.after) figure.after();
     if (!this.reached) this.reach();
