@@ -31,8 +31,8 @@ _FORMULA = (
 )
 _DRAWING = (
     "cx cy d dx dy fill fill-opacity fill-rule font-family font-size font-weight gradientTransform "
-    "gradientUnits offset opacity points preserveAspectRatio r rx ry stop-color stop-opacity stroke stroke- "
-    "dasharray stroke-linecap stroke-linejoin stroke-opacity stroke-width text-anchor transform viewBox x x1 "
+    "gradientUnits offset opacity points preserveAspectRatio r rx ry stop-color stop-opacity stroke "
+    "stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity stroke-width text-anchor transform viewBox x x1 "
     "x2 xmlns y y1 y2"
 )
 _OWN = {"a": "href", "img": "alt src", "ol": "start", "details": "open", "time": "datetime"} | {
