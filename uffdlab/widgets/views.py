@@ -44,7 +44,7 @@ def number(name: str, wrong: str, **limits: Any) -> Rules:
 def record(fields: dict[str, Rules], wrong: str, *besides: Rules) -> Rules:
     """Return the rules of an object that has exactly these fields, and what else it keeps to."""
     closed: Rules = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
-    return closed | {"wrong": wrong, "allOf": list(besides)}
+    return closed | {"wrong": wrong} | ({"allOf": list(besides)} if besides else {})
 
 
 def written(kind: str, state: dict[str, Any]) -> str:
