@@ -22,6 +22,7 @@ from making import code, notebook
 EXPLORE = """import plotly.graph_objects as go, time
 from uffdlab.widgets import DesignExplorer, PageTableView, Slider, explore
 explore(lambda power: go.Figure(go.Scatter(x=[1, 2, 3], y=[x ** power for x in (1, 2, 3)])), {"power": Slider(1, 5)})"""
+FIGURE = "go.Figure(go.Scatter(x=[1, 2], y=[1, 2]))"
 NAME = "01_live.ipynb"
 
 
@@ -31,7 +32,7 @@ def served(directory: Path, designs: str, busy_s: float) -> Iterator[str]:
 
     ``designs``: what its design explorer is given, as Python has it. Raises RuntimeError where it does not start.
     """
-    cells = [EXPLORE, f"DesignExplorer({designs})", "PageTableView('pmd_marker')"]
+    cells = [EXPLORE, FIGURE, f"DesignExplorer({designs})", "PageTableView('pmd_marker')"]
     made = notebook("# Live", *map(code, cells), code(f"time.sleep({busy_s})"))
     made.metadata = nbformat.from_dict(
         {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -51,6 +52,7 @@ def served(directory: Path, designs: str, busy_s: float) -> Iterator[str]:
         "ServerApp.root_dir": directory,
         "LabApp.user_settings_dir": directory / "settings",
         "LabApp.workspaces_dir": directory / "spaces",
+        "LabApp.expose_app_in_browser": True,  # for tests to ask which cells there are
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--{name}={value}" for name, value in options.items()]

@@ -141,6 +141,9 @@ def opened(browser: Any, file: Path, *, width: int = 1280, dark: bool = False) -
         tab.on("request", lambda one: wrong.append(one.url) if not one.url.startswith(("blob:", "data:")) else None)
         tab.on("console", lambda one: wrong.append(one.text) if one.type in ("error", "warning") else None)
         tab.on("pageerror", lambda one: wrong.append(str(one)))
+        tab.on("popup", lambda one: wrong.append(f"a window was opened: {one.url}"))
+        tab.on("dialog", lambda one: (wrong.append(one.message), one.dismiss()))
+        tab.on("websocket", lambda one: wrong.append(one.url))
         tab.goto(file.as_uri())
         tab.wait_for_selector("html[data-drawn]")
         yield tab

@@ -54,7 +54,7 @@ def test_a_copied_view_restores_itself_in_another_page_and_in_python(browser: An
         ("nonsense", "this is no view of uffdlab"),
         ("uffdlab:explore:e30", "a view of another widget (explore)"),
         ("uffdlab:designs:%%%", "this view is damaged"),
-        ("uffdlab:designs:e30", "this view has no size of the range that is possible"),
+        ("uffdlab:designs:e30", "a view of designs has designs, composed, span"),
     ],
 )
 def test_a_text_that_is_no_view_is_refused_with_a_sentence(tab: Any, text: str, sentence: str) -> None:

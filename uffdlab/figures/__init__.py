@@ -2,7 +2,7 @@
 """DataFrame in, plotly figure out: one module per figure, one visual language (``style``).
 
 ``plot_*`` returns a figure. Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed
-band, published a cross, unavailable a sentence.
+band, published a cross, unavailable a sentence. Importing this lets no figure of plotly be sent anywhere (``offline``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .guest import plot_guest
 from .later import APART, plot_latencies, plot_later_faults, plot_threads
 from .messages import plot_message
 from .occupancy import plot_occupancy
+from .offline import keep_offline
 from .populated import plot_populated
 from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
 from .published import plot_published
@@ -31,6 +32,8 @@ from .reveals import STATES, plot_reveals
 from .skip import plot_skip, shares_written
 from .snapshot import SAVERS, plot_snapshot
 from .tracking import plot_tracking
+
+keep_offline()
 
 __all__ = [
     "APART",

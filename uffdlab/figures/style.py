@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from uffdlab.figures.offline import MODEBAR
 from uffdlab.units import format_ns, format_size
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -63,6 +64,7 @@ def styled(
         font={"size": 13, "family": _FONT},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"align": "left"},
+        modebar=MODEBAR,
         meta={"caption": caption, "origin": " | ".join(origins), "min_width": min_width, "units": units},
     )
     # Whether a label overflows is measured by laying it out; ours have room, since margins grow.

@@ -18,6 +18,8 @@ from nbconvert.filters.highlight import Highlight2HTML
 
 from uffdlab import __version__, native
 from uffdlab.report import prose
+from uffdlab.report.foreign import harmless
+from uffdlab.report.policy import policy
 from uffdlab.report.widgets import VIEW, Widgets
 from uffdlab.widgets import base as widgets
 
@@ -114,7 +116,11 @@ def _filled(
     page: _Page, heading: str, header: Header, *, previous: Link | None, following: Link | None, single: bool
 ) -> str:
     shown = page.widgets
+    plotly = _plotly() if page.figures or shown.models else None
+    start = _asset("start.js")
+    last = "\n".join([widgets.config_js(), widgets.asset("csv.js"), _asset("host.js"), _asset("page.js")])
     text: str = _template("page.html.j2").render(
+        policy=policy([start, last] if plotly else [last], unpacks=bool(plotly), computes=bool(shown.models)),
         title=heading,
         header=header,
         blocks=page.blocks,
@@ -122,13 +128,12 @@ def _filled(
         previous=previous,
         following=following,
         single=single,
-        plotly=_plotly() if page.figures or shown.models else None,
+        plotly=plotly,
         wasm=_wasm() if shown.models else None,
         widgets=in_script(shown.as_json()) if shown.models else None,
-        widgets_css=shown.css,
-        start=_asset("start.js"),
-        host=_asset("host.js"),
-        csv=widgets.asset("csv.js"),
+        widgets_css=shown.css.replace("</", "<\\/"),  # nothing in it ends the element
+        start=start,
+        last=last,
         **_shared(),
     )
     return _printable(text)
@@ -136,7 +141,10 @@ def _filled(
 
 def index_html(entries: Sequence[tuple[Link, str]], header: Header) -> str:
     """Return the page that lists the others: link and abstract (HTML) of each."""
-    text: str = _template("index.html.j2").render(entries=entries, header=header, **_shared())
+    last = _asset("page.js")
+    text: str = _template("index.html.j2").render(
+        policy=policy([last]), entries=entries, header=header, last=last, **_shared()
+    )
     return _printable(text)
 
 
@@ -181,7 +189,7 @@ def _output(page: _Page, notebook: Any, output: Any) -> Iterator[dict[str, Any]]
         name = page.widgets.add(notebook, output)
         yield {"kind": "widget", "id": name} if name else {"kind": "live"}
     elif "text/html" in data:
-        yield {"kind": "html", "html": prose.scrolling(data["text/html"])}
+        yield {"kind": "html", "html": prose.scrolling(harmless(data["text/html"]))}
     elif "text/markdown" in data:
         yield {"kind": "prose", "html": prose.to_html(data["text/markdown"])}
     elif "image/png" in data:
@@ -216,7 +224,7 @@ def _slider(slider: Any) -> dict[str, Any]:
 
 
 def _shared() -> dict[str, Any]:
-    return {"css": _asset("page.css"), "js": _asset("page.js"), "version": __version__}
+    return {"css": _asset("page.css"), "version": __version__}
 
 
 @cache

@@ -11,6 +11,8 @@ import re
 from latex2mathml.converter import convert
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from uffdlab.report.foreign import harmless
+
 
 def to_html(source: str, part: str = "") -> str:
     """Return Markdown as HTML. ``part`` is the notebook it stands in where a page holds several."""
@@ -20,7 +22,7 @@ def to_html(source: str, part: str = "") -> str:
         body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb#([^"]+)"', r'href="#\1-\2"', body)
         body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb"', r'href="#\1"', body)
     body = re.sub(r'href="(?!https?:)([^"#]+)\.ipynb', r'href="\1.html', body)
-    return scrolling(body)
+    return scrolling(harmless(body))
 
 
 def scrolling(body: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from uffdlab.report.foreign import harmless
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
 _REFERENCE = "IPY_MODEL_"
@@ -45,6 +47,8 @@ class Widgets:
             self.modules[kept["module"]] = text
             self.css = model["state"].get("_css") or self.css
             state["library"] = f"{_REFERENCE}library"
+        if kept["name"] == "HTMLModel":
+            state["value"] = harmless(state.get("value", ""))
         if "children" in state:
             state["children"] = [self._take(states, child) for child in _children(model)]
         buffers = [{"path": one["path"], "data": one["data"]} for one in model.get("buffers", ())]

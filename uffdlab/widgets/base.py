@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the widgets have in common: their module, the library they share, and a view as text."""
+"""What the widgets have in common: their module, the library they share, and a state that keeps to rules."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from functools import cache
 from importlib.resources import files
@@ -16,8 +14,8 @@ import traitlets
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-
-_SITE = "uffdlab"
+from uffdlab.figures.offline import CONFIG
+from uffdlab.widgets import views
 
 
 class RefusedError(UffdlabError, traitlets.TraitError):
@@ -34,10 +32,15 @@ def plotly_gz() -> bytes:
     return (files("uffdlab.widgets") / "assets" / "plotly-cartesian.min.js.gz").read_bytes()
 
 
+def config_js() -> str:
+    """Return the statement that says how plotly shows a figure, in a page and in its widgets alike."""
+    return f"const uffdlabConfig = {json.dumps(CONFIG)};"
+
+
 @cache
 def module(*names: str) -> str:
     """Return one ES module of several texts: what they share first, the one that exports last."""
-    return "\n".join(asset(name) for name in ("csv.js", "base.js", *names))
+    return "\n".join([config_js(), *(asset(name) for name in ("csv.js", "base.js", "views.js", *names))])
 
 
 class Library(ipywidgets.Widget):  # type: ignore[misc]
@@ -65,12 +68,14 @@ def library() -> Library:
 class View(anywidget.AnyWidget):
     """A widget whose ``state`` is everything a reader can move; :attr:`view` is the same as a text.
 
-    ``state`` can be read and set; what is no state of this widget is refused with UffdlabError.
+    ``state`` can be read and set; what breaks the ``rules`` (see :mod:`~uffdlab.widgets.views`) is refused with
+    UffdlabError. A widget without rules takes any.
     """
 
     kind = ""
     _css = asset("widgets.css")
     library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
+    rules = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **more: Any) -> None:
@@ -78,8 +83,8 @@ class View(anywidget.AnyWidget):
         super().__init__(library=library(), **more)
 
     def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None: a widget that does not say takes any."""
-        return None
+        """Return what is wrong with a state, or None."""
+        return views.problem(self.rules, state)
 
     @traitlets.validate("state")
     def _checked(self, proposal: Any) -> dict[str, Any]:
@@ -99,24 +104,11 @@ class View(anywidget.AnyWidget):
     @property
     def view(self) -> str:
         """Return this view as a text that restores it in another reader's page or notebook."""
-        packed = base64.urlsafe_b64encode(json.dumps(self.state, ensure_ascii=False).encode()).decode().rstrip("=")
-        return f"{_SITE}:{self.kind}:{packed}"
+        return views.written(self.kind, self.state)
 
     @view.setter
     def view(self, text: str) -> None:
-        site, _, rest = text.strip().partition(":")
-        kind, _, packed = rest.partition(":")
-        if site != _SITE or not packed:
-            raise UffdlabError(f"{text[:40]!r} is no view of uffdlab: paste a text that begins with {_SITE}:")
-        if kind != self.kind:
-            raise UffdlabError(f"this is a view of another widget ({kind[:40]}), not of {self.kind}: paste it there")
-        try:
-            state = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
-        except (ValueError, binascii.Error) as error:
-            raise UffdlabError("this view is damaged: copy the whole text again") from error
-        if not isinstance(state, dict):
-            raise UffdlabError("this view is damaged: copy the whole text again")
-        self.state = state
+        self.state = views.read(self.kind, text)
 
     def __repr__(self) -> str:
         """Return what stands where no widget can be shown."""

@@ -20,6 +20,7 @@ from uffdlab.sim.costs import HIGH, LOW
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
 from uffdlab.widgets.base import View, module
+from uffdlab.widgets.views import Rules, number, one_of, record
 
 SLOTS = 4
 MOST_TOUCHES = 1 << 30
@@ -100,7 +101,6 @@ class DesignExplorer(View):
             "objective": "total work",
             "weights": dict.fromkeys(MIXED, 0.25),
         }
-        self._fields = tuple(state)
         unknown = [name for name in moved if name not in state]
         if unknown:
             raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(state)}")
@@ -112,6 +112,7 @@ class DesignExplorer(View):
                 for name, values in choices().items()
             ],
             costs=list(self._vectors()),
+            rules=_rules(list(self.records), [one["name"] for one in self._vectors()]),
             draws=b"".join(struct.pack(f"<{len(names)}d", *(d[name] for name in names)) for d in self.priced.draws),
             caption="Hollow: predicted. The band beside a point is its interval: what the data allows of the costs, "
             "widened by the error of predictions. Work is expected work: reads, then writes, spread evenly.",
@@ -135,46 +136,15 @@ class DesignExplorer(View):
             yield cold | shared | words | {"vector": [costs.cold[name] for name in names]}
 
     def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None."""
-        if not isinstance(state, dict) or set(state) != set(self._fields):
-            return f"a view of designs has {', '.join(self._fields)}, and nothing else"
-        named = state["designs"]
-        if not isinstance(named, list) or len(named) != SLOTS or not any(named) or not all(map(_is_text, named)):
-            return f"designs is {named!r}: it names {SLOTS}, of which some may be empty texts"
-        unknown = [name for name in named if name not in ("", "composed") and name not in self.records]
-        if unknown:
-            return f"unknown design {unknown[0]!r}: choose one of {', '.join(self.records)}, composed"
-        if state["costs"] not in [one["name"] for one in self._vectors()]:
-            return f"there are no costs called {state['costs']!r} here: choose warm or cold"
-        objective, x, y, tab = (state[name] for name in ("objective", "x", "y", "tab"))
-        if not all(map(_is_text, (objective, x, y, tab))):
-            return "objective, x, y and tab are words"
-        if objective not in OBJECTIVES:
-            return f"unknown objective {objective!r}: choose one of {', '.join(OBJECTIVES)}"
-        if x not in PARAMETERS or y not in PARAMETERS or x == y:
-            return f"a map has two of {', '.join(PARAMETERS)}, not {x!r} and {y!r}"
-        if tab not in ("compare", "map"):
-            return f"there is no tab {tab!r}: choose compare or map"
-        weights = state["weights"]
-        if (
-            not isinstance(weights, dict)
-            or sorted(weights) != sorted(MIXED)
-            or not all(map(_is_weight, weights.values()))
-        ):
-            return f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
-        known, composed = choices(), state["composed"]
-        if not isinstance(composed, dict) or composed.keys() != known.keys():
-            return f"a composed design has {', '.join(known)}"
-        for name, values in known.items():
-            if composed[name] not in values:
-                return f"{name} of the composed design is {composed[name]!r}, not one of {', '.join(values)}"
-        if "composed" not in named:
-            return _wrong_number(state)
+        """Return what is wrong with a state, or None: besides its rules, a composed design agrees with itself."""
+        broken = super().problem(state)
+        if broken or "composed" not in state["designs"]:
+            return broken
         try:
             self._design("composed", state)
         except UffdlabError as error:
             return str(error)
-        return _wrong_number(state)
+        return None
 
     def _design(self, name: str, state: dict[str, Any]) -> Design:
         if name != "composed":
@@ -243,30 +213,53 @@ def steps(parameter: str, state: dict[str, Any]) -> list[float]:
     return [floor(2**one + 0.5) - 1 for one in at]
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _wrong_number(state: dict[str, Any]) -> str | None:
-    for name in PARAMETERS:
-        value = state[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            return f"{name} is {value!r}, and has to be a number"
-    span, cluster = state["span"], state["cluster"]
-    if not 2 << 20 <= span <= 16 << 40 or span % (2 << 20):
-        return f"span {span:g} B is not a multiple of 2 MiB up to 16 TiB"
-    if not 0 <= state["populated"] <= 1:
-        return f"populated fraction {state['populated']:g} is outside 0..1"
-    if not 1 <= cluster <= 1 << 18 or cluster != int(cluster) or int(cluster) & (int(cluster) - 1):
-        return f"clusters are of a power of two up to {1 << 18} pages, not {cluster:g}"
-    for name in ("reads", "writes"):
-        if not 0 <= state[name] <= MOST_TOUCHES or state[name] != int(state[name]):
-            return f"{state[name]:g} {name} cannot be made here: choose 0 to {MOST_TOUCHES:,}"
-    return None
+def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
+    known = [*designs, "composed"]
+    slots = {
+        "type": "array",
+        "minItems": SLOTS,
+        "maxItems": SLOTS,
+        "items": one_of(["", *known], f"unknown design {{value}}: choose one of {', '.join(known)}", ""),
+        "contains": {"enum": known},
+        "wrong": f"designs is {{value}}: it names {SLOTS}, of which some may be empty texts",
+    }
+    composed = {
+        name: one_of(values, f"{name} of the composed design is {{value}}, not one of {', '.join(values)}")
+        for name, values in choices().items()
+    }
+    weight = {"type": "number", "minimum": 0, "maximum": 1}
+    no_words = "objective, x, y and tab are words"
+    pair = f"a map has two of {', '.join(PARAMETERS)}, not"
+    axis = one_of(PARAMETERS, f"{pair} {{value}}", no_words)
+    span = "span {value} B is not a multiple of 2 MiB up to 16 TiB"
+    powers = [1 << power for power in range(19)]
+    touches = f"cannot be made here: choose 0 to {MOST_TOUCHES:,}"
+    fields: dict[str, Rules] = {
+        "designs": slots,
+        "composed": record(composed, f"a composed design has {', '.join(composed)}"),
+        "span": number("span", span, minimum=2 << 20, maximum=16 << 40, multipleOf=2 << 20),
+        "populated": number("populated", "populated fraction {value} is outside 0..1", minimum=0, maximum=1),
+        "cluster": number(
+            "cluster", f"clusters are of a power of two up to {powers[-1]} pages, not {{value}}", enum=powers
+        ),
+        **{
+            name: number(name, f"{{value}} {name} {touches}", minimum=0, maximum=MOST_TOUCHES, multipleOf=1)
+            for name in ("reads", "writes")
+        },
+        "costs": one_of(costs, f"there are no costs called {{value}} here: choose {' or '.join(costs)}"),
+        "tab": one_of(["compare", "map"], "there is no tab {value}: choose compare or map", no_words),
+        "x": axis,
+        "y": axis,
+        "objective": one_of(
+            OBJECTIVES, f"unknown objective {{value}}: choose one of {', '.join(OBJECTIVES)}", no_words
+        ),
+        "weights": record(
+            dict.fromkeys(MIXED, weight), f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
+        ),
+    }
+    both = [{"properties": {"x": {"enum": [name]}, "y": {"enum": [name]}}} for name in PARAMETERS]
+    apart = [{"not": {**one, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for one in both]
+    return record(fields, f"a view of designs has {', '.join(fields)}, and nothing else", *apart)
 
 
 def _fields_of(design: Design) -> dict[str, str]:

@@ -15,6 +15,7 @@ import traitlets
 from uffdlab.errors import UffdlabError
 from uffdlab.widgets.baking import as_json, bake
 from uffdlab.widgets.base import View, module
+from uffdlab.widgets.views import Rules, number, one_of, record
 
 # Set while a page is made: then the figures of a grid are computed, since a page has nobody to ask.
 BAKING = "UFFDLAB_BAKE"
@@ -116,6 +117,18 @@ def _as_sent(name: str, axis: Axis) -> dict[str, Any]:
     return {"name": name, "label": label, "kind": "slider"} | ends | kept
 
 
+def _rules(axes: Mapping[str, Axis]) -> Rules:
+    fields = {
+        name: one_of(axis.values, f"{name} is {{value}}, none of {', '.join(axis.values)}")
+        if isinstance(axis, Choice)
+        else number(
+            name, f"{name} is {{value}}, outside of {axis.low:g} to {axis.high:g}", minimum=axis.low, maximum=axis.high
+        )
+        for name, axis in axes.items()
+    }
+    return record(fields, f"this figure is moved by {', '.join(axes)}, not by {{value}}")
+
+
 class Explorer(View):
     """What :func:`explore` returns. ``state`` has a value for each parameter; setting it draws anew."""
 
@@ -134,7 +147,8 @@ class Explorer(View):
         for name, axis in self.known.items():
             first = axis.values[0] if isinstance(axis, Choice) else float(axis.low)
             start[name] = first if axis.start is None else axis.start
-        super().__init__(title=title, axes=[_as_sent(*one) for one in self.known.items()], state=start)
+        axes_sent = [_as_sent(*one) for one in self.known.items()]
+        super().__init__(title=title, axes=axes_sent, rules=_rules(self.known), state=start)
         if os.environ.get(BAKING):
             grid = {name: axis.values if isinstance(axis, Choice) else axis.values() for name, axis in axes.items()}
             self.baked = bake(fn, grid, title)
@@ -151,18 +165,3 @@ class Explorer(View):
         # What a reader's own function raises is the reader's to see, not the kernel's to log.
         except Exception as error:
             self.wrong = f"{type(error).__name__}: {error}"
-
-    def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None."""
-        if set(state) != set(self.known):
-            return f"this figure is moved by {', '.join(self.known)}, not by {', '.join(map(str, state)) or 'nothing'}"
-        for name, axis in self.known.items():
-            value = state[name]
-            if isinstance(axis, Choice):
-                if value not in axis.values:
-                    return f"{name} is {value!r}, none of {', '.join(axis.values)}"
-            elif isinstance(value, bool) or not isinstance(value, int | float):
-                return f"{name} is {value!r}, and has to be a number"
-            elif not axis.low <= value <= axis.high:
-                return f"{name} is {value:g}, outside of {axis.low:g} to {axis.high:g}"
-        return None

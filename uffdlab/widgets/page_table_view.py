@@ -14,6 +14,7 @@ from uffdlab.figures.predicted import look_of
 from uffdlab.sim import Design, Entry, Range
 from uffdlab.sim.designs import record_of
 from uffdlab.widgets.base import View, module
+from uffdlab.widgets.views import Rules, number, one_of, record
 
 PAGES = 512 * 512
 PTRS = 512
@@ -48,24 +49,9 @@ class PageTableView(View):
         self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf != "pud"} | {own.name: own}
         super().__init__(
             designs=[_as_sent(one) for one in self.records.values()],
+            rules=_rules(list(self.records)),
             state={"design": own.name, "page": page, "steps": [list(one) for one in steps]},
         )
-
-    def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None."""
-        if set(state) != {"design", "page", "steps"}:
-            return f"a view of page tables has design, page and steps, not {', '.join(map(str, state))}"
-        if state["design"] not in self.records:
-            return f"unknown design {state['design']!r}: choose one of {', '.join(self.records)}"
-        if not _is_page(state["page"]):
-            return f"page {state['page']!r} is outside of 1 GiB, which has pages 0 to {PAGES - 1}"
-        steps = state["steps"]
-        if not isinstance(steps, list) or len(steps) > MOST_STEPS:
-            return f"steps is a list of at most {MOST_STEPS}"
-        for one in steps:
-            if not isinstance(one, list) or len(one) != 2 or one[0] not in STEPS or not _is_page(one[1]):
-                return f"step {one!r} is not one of {', '.join(STEPS)} with a page"
-        return None
 
     def do(self, *steps: str, page: int | None = None) -> None:
         """Take steps at a page (default: where the cursor stands)."""
@@ -74,8 +60,8 @@ class PageTableView(View):
 
     def _replayed(self) -> Range:
         memory = Range(self.records[self.state["design"]], PAGES * 4096, touches=4 * MOST_STEPS)
-        for number, (name, page) in enumerate(self.state["steps"]):
-            if number == len(self.state["steps"]) - 1:
+        for at, (name, page) in enumerate(self.state["steps"]):
+            if at == len(self.state["steps"]) - 1:
                 memory.start_phase()
             _take(memory, name, page)
         return memory
@@ -87,15 +73,33 @@ class PageTableView(View):
     def entries(self) -> tuple[list[Entry], list[Entry]]:
         """Return what is drawn: the entry by which each 2 MiB is found, and that of each page of the chosen 2 MiB."""
         memory = self._replayed()
-        first = self.state["page"] // PTRS * PTRS
+        first = int(self.state["page"]) // PTRS * PTRS
         return [memory.entry(i * PTRS) for i in range(PTRS)], [memory.entry(first + i) for i in range(PTRS)]
 
 
-def _is_page(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < PAGES
+def _rules(designs: Sequence[str]) -> Rules:
+    outside = f"page {{value}} is outside of 1 GiB, which has pages 0 to {PAGES - 1}"
+    page = number("page", outside, minimum=0, maximum=PAGES - 1, multipleOf=1)
+    step = {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "prefixItems": [one_of(STEPS, f"step {{value}} is not one of {', '.join(STEPS)} with a page"), page],
+        "wrong": f"a step is one of {', '.join(STEPS)} with a page, not {{value}}",
+    }
+    steps = {
+        "type": "array",
+        "maxItems": MOST_STEPS,
+        "items": step,
+        "wrong": f"steps is a list of at most {MOST_STEPS}",
+    }
+    design = one_of(designs, f"unknown design {{value}}: choose one of {', '.join(designs)}")
+    fields = {"design": design, "page": page, "steps": steps}
+    return record(fields, "a view of page tables has design, page and steps, not {value}")
 
 
-def _take(memory: Range, name: str, page: int) -> None:
+def _take(memory: Range, name: str, page: float) -> None:
+    page = int(page)
     block = page // PTRS * PTRS
     if name == "protect":
         memory.prefault()

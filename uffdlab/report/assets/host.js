@@ -2,8 +2,12 @@
 // What a notebook's front end is to a widget, as far as a page without a kernel can be it: models, and where they show.
 "use strict";
 const uffdlabWidgets = (() => {
-  const stored = document.getElementById("widgets");
-  const { models = {}, modules = {} } = stored ? JSON.parse(stored.textContent) : {};
+  // The page's own data stand right before this script. An id is no proof: a heading of a notebook may have the same.
+  const stored = new Map();
+  for (let at = document.currentScript.previousElementSibling; at && at.matches("script[id]"); at = at.previousElementSibling) {
+    stored.set(at.id, at.textContent);
+  }
+  const { models = {}, modules = {} } = JSON.parse(stored.get("widgets") || "{}");
   const imported = new Map();
   const made = new Map();
 
@@ -15,7 +19,7 @@ const uffdlabWidgets = (() => {
 
   Object.keys(modules).forEach(moduleOf); // while plotly is still being unpacked
 
-  const library = { get: (name) => new DataView(uffdlabBytes(document.getElementById(name).textContent).buffer) };
+  const library = { get: (name) => new DataView(uffdlabBytes(stored.get(name)).buffer) };
 
   class Model {
     constructor({ state, buffers }) {
@@ -63,7 +67,7 @@ const uffdlabWidgets = (() => {
       return;
     }
     if (name === "HTMLModel" || name === "LabelModel") {
-      // What is shown as HTML is what the notebook's author wrote as HTML; a label is text.
+      // What is shown as HTML is what the notebook's author wrote as HTML, without what acts; a label is text.
       if (name === "HTMLModel") place.innerHTML = state.value;
       else place.textContent = state.value;
       return;

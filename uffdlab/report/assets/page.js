@@ -5,7 +5,9 @@
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
-  const DRAWN = ".plot.js-plotly-plot"; // a widget sees to its own
+  // A widget sees to its own, and what a notebook wrote has none of our data attributes, whatever its classes and ids.
+  const PLOT = ".plot[data-min-width]";
+  const DRAWN = `${PLOT}.js-plotly-plot`;
   let Plotly = null;
 
   // --- theme: the system's until the reader chooses; not remembered, since a file has no place to remember in
@@ -70,7 +72,7 @@
   // --- figures
   // A narrow page gets a figure that scrolls inside itself instead of one squeezed beyond reading.
   const widthOf = (place) => Math.max(place.clientWidth, Number(place.dataset.minWidth));
-  const figureOf = (place) => JSON.parse(byId(`${place.id}-json`).textContent);
+  const figureOf = (place) => JSON.parse(place.closest("figure").querySelector("script").textContent);
 
   const put = (layout, path, value) => {
     const keys = path.replace(/\[(\d+)\]/g, ".$1").split(".");
@@ -82,10 +84,10 @@
     const { data, layout: { sliders = [], ...layout }, frames } = figureOf(place);
     Object.assign(layout, { width: widthOf(place), height: Number(place.dataset.height) });
     Object.entries(colours(layout)).forEach(([path, value]) => put(layout, path, value));
-    const config = { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-    await Plotly.newPlot(place, { data, layout, frames, config });
+    await Plotly.newPlot(place, { data, layout, frames, config: uffdlabConfig });
     fit(place);
-    sliders.forEach((slider, i) => connect(place, slider, byId(`${place.id}-slider-${i}`)));
+    const inputs = place.parentElement.querySelectorAll(":scope > .control input");
+    sliders.forEach((slider, i) => connect(place, slider, inputs[i]));
   };
 
   // Inputs of the page stand for plotly's sliders, which neither a keyboard nor a screen reader can move.
@@ -121,8 +123,8 @@
   };
 
   const drawAll = async () => {
-    const places = [...document.querySelectorAll(".plot")];
-    if (byId("plotly")) {
+    const places = [...document.querySelectorAll(PLOT)];
+    if (globalThis.uffdlabPlotly instanceof Promise) {
       try {
         Plotly = await globalThis.uffdlabPlotly;
       } catch (error) {
@@ -144,7 +146,7 @@
 
   // --- data: what the figure draws now, after whatever was moved
   each(".csv[data-figure]", (button) => button.addEventListener("click", () => {
-    const place = byId(button.dataset.figure);
+    const place = button.closest("figure").querySelector(PLOT);
     const { data, layout: { meta } } = place.data ? place : figureOf(place);
     const page = document.title.split(" · ")[0].replace(/[^A-Za-z0-9]+/g, "-").toLowerCase();
     uffdlabCsv.save(data, meta && meta.units, `${page}-${place.id}`);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the widgets have in common: controls that a keyboard and a screen reader reach, plotly, themes, views as text.
+// What the widgets have in common: controls that a keyboard and a screen reader reach, plotly, themes.
 
 // --- elements
 
@@ -17,6 +17,21 @@ const make = (tag, attributes = {}, ...children) => {
 const newId = () => {
   globalThis.uffdlabIds = (globalThis.uffdlabIds || 0) + 1;
   return `uffdlab-${globalThis.uffdlabIds}`;
+};
+
+// A widget begins with this. Around it are shortcuts of single keys (in JupyterLab arrows move between cells, "a" and "d d"
+// add and delete them): a key without Ctrl or Alt is its own, and in a text also those that edit it; Shift with Enter runs
+// the cell.
+const KEYS = /^(.|Arrow.*|Page.*|Home|End|Enter|Backspace|Delete)$/u;
+const EDITING = /^([acvxyz]|Arrow.*|Home|End|Backspace|Delete)$/i;
+const begin = (el) => {
+  el.classList.add("uffdlab-widget");
+  el.addEventListener("keydown", (event) => {
+    const combined = event.ctrlKey || event.altKey || event.metaKey;
+    if (event.shiftKey && event.key === "Enter") return;
+    const own = combined ? event.target.matches("input[type=text]") && EDITING.test(event.key) : KEYS.test(event.key);
+    if (own) event.stopPropagation();
+  });
 };
 
 // A slider over numbers: `show` puts a value into words, `act` is told of each move.
@@ -171,7 +186,7 @@ class Drawing {
     if (!figure) return;
     const least = (figure.layout.meta && figure.layout.meta.min_width) || 0;
     const layout = { ...themed(figure.layout, this.colours), width: Math.max(this.width || 700, least) };
-    await this.plotly.react(this.place, figure.data, layout, { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    await this.plotly.react(this.place, figure.data, layout, uffdlabConfig);
     // What stands around a figure changes after it: plotly asks for its place, and a changed page would be laid out for that.
     if (figure.after) figure.after();
     if (!this.reached) this.reach();
@@ -191,63 +206,6 @@ class Drawing {
     if (this.figure) uffdlabCsv.save(this.figure.saved || this.figure.data, (this.figure.layout.meta || {}).units, name);
   }
 }
-
-// --- views as text: everything that was moved, in a string that another reader's page or notebook understands
-
-const viewText = (kind, state) => {
-  const bytes = new TextEncoder().encode(JSON.stringify(state));
-  const packed = btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-  return `uffdlab:${kind}:${packed}`;
-};
-const viewOf = (kind, text) => {
-  const [site, found, packed] = text.trim().split(":");
-  if (site !== "uffdlab" || !packed) throw new Error("this is no view of uffdlab: paste a text that begins with uffdlab:");
-  if (found !== kind) throw new Error(`this is a view of another widget (${found}): paste it there`);
-  let state;
-  try {
-    const bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-    state = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw new Error("this view is damaged: copy the whole text again");
-  }
-  if (typeof state !== "object" || state === null || Array.isArray(state)) throw new Error("this view is damaged: copy the whole text again");
-  return state;
-};
-
-// `problem` says what is wrong with a state, or nothing.
-// A remark says what a restored view is not shown as.
-const sharing = (model, kind, problem, remark = () => "") => {
-  const shown = make("input", { type: "text", readonly: true, "aria-label": "This view as text" });
-  const given = make("input", { type: "text", "aria-label": "A view to restore", placeholder: "uffdlab:…", autocomplete: "off", spellcheck: "false" });
-  const said = make("span", { class: "said", role: "status" });
-  const refresh = () => { shown.value = viewText(kind, model.get("state")); };
-  const copy = async () => {
-    shown.select();
-    try {
-      await navigator.clipboard.writeText(shown.value);
-      said.textContent = "Copied.";
-    } catch {
-      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with the keyboard.";
-    }
-  };
-  const restore = () => {
-    try {
-      const state = viewOf(kind, given.value);
-      const wrong = problem(state);
-      if (wrong) throw new Error(wrong);
-      model.set("state", state);
-      model.save_changes();
-      said.textContent = `Restored.${remark(state)}`;
-    } catch (error) {
-      said.textContent = error.message;
-    }
-  };
-  model.on("change:state", refresh);
-  refresh();
-  return make("details", { class: "ul-view" }, make("summary", {}, "Copy or restore this view"),
-    make("div", {}, shown, make("button", { type: "button", onclick: copy }, "Copy this view")),
-    make("div", {}, given, make("button", { type: "button", onclick: restore }, "Restore")), said);
-};
 
 const change = (model, changes) => {
   model.set("state", { ...model.get("state"), ...changes });

@@ -211,22 +211,8 @@ const hereSaid = (cell, objective) => {
 
 // --- the widget
 
-const problemOf = (model) => (state) => {
-  const names = [...model.get("designs").map((one) => one.name), "composed", ""];
-  const bad = Object.entries(PARAMETERS).find(([name, { min, max, to }]) => typeof state[name] !== "number" || !(to(state[name]) >= min - 1e-9 && to(state[name]) <= max + 1e-9));
-  if (bad) return `this view has no ${bad[1].label.toLowerCase()} that is possible: copy it again`;
-  const whole = Number.isInteger(state.span / (2 * MIB)) && Number.isInteger(Math.log2(state.cluster)) && [state.reads, state.writes].every(Number.isInteger);
-  if (!whole) return "this view has a size, a row or a number of touches that is not a whole one: copy it again";
-  if (!Array.isArray(state.designs) || state.designs.length !== SLOTS || state.designs.some((name) => !names.includes(name))) return "this view names a design that is not known here: choose one from the lists";
-  if (!model.get("costs").some((one) => one.name === state.costs)) return "this view is priced by costs that are not here: choose others";
-  if (!state.composed || model.get("fields").some(({ name, values }) => !values.includes(state.composed[name]))) return "this view composes a design of fields that are not known here: copy it again";
-  if (!(state.x in PARAMETERS) || !(state.y in PARAMETERS) || state.x === state.y || !(state.objective in OBJECTIVES) || !["compare", "map"].includes(state.tab)) return "this view is of another version of the map: copy it again";
-  if (!state.weights || MIXED.some((name) => !(state.weights[name] >= 0 && state.weights[name] <= 1))) return "this view has weights outside 0 to 1: copy it again";
-  return null;
-};
-
 const render = async ({ model, el }) => {
-  el.classList.add("uffdlab-widget");
+  begin(el);
   const sim = await simulator(model);
   const pricing = new Pricing(sim, model);
   const cache = new Map();
@@ -252,6 +238,11 @@ const render = async ({ model, el }) => {
     + (wanted.some(({ name }) => name === "composed") ? ` | composed: ${Object.entries(state().composed).map((pair) => pair.join(" ").replaceAll("_", " ")).join(", ")}` : "");
   const designs = () => chosen(sim, model, cache, state());
 
+  const contradiction = (now) => {
+    const own = now.designs.includes("composed") && chosen(sim, model, cache, now).find(({ name }) => name === "composed");
+    const problem = own && sim.problem(own.at);
+    return problem ? `design 'composed': ${problem}` : null;
+  };
   const check = (wanted, least = 1) => {
     const bad = wanted.map((design) => sim.problem(design.at)).find(Boolean);
     const cut = state().cluster * 4096 > state().span ? `rows of ${formatSize(state().cluster * 4096)} do not fit a range of ${formatSize(state().span)}: choose a larger range` : null;
@@ -382,7 +373,7 @@ const render = async ({ model, el }) => {
     make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), select("Costs", pricing.costs.map((one) => [one.name, one.title]), (now) => now.costs, (value) => ({ costs: value }))),
     make("details", { class: "ul-compose" }, make("summary", {}, "Compose a design"), make("div", { class: "ul-choices" }, ...model.get("fields").filter((one) => one.label).map(field))),
     make("div", { class: "ul-controls" }, ...Object.keys(PARAMETERS).map(parameter)),
-    make("div", { role: "tablist", "aria-label": "Views" }, ...tabs), wrong, ...panels, sharing(model, "designs", problemOf(model)),
+    make("div", { role: "tablist", "aria-label": "Views" }, ...tabs), wrong, ...panels, sharing(model, "designs", { besides: contradiction }),
   );
   sync();
   showTab();

@@ -42,13 +42,6 @@ const control = (model, axis, baked) => {
   return { ...made, set: (now) => made.set(to(now)) };
 };
 
-const problemOf = (axes) => (state) => {
-  if (Object.keys(state).length !== axes.length) return "this view belongs to another figure: paste it there";
-  const wrong = axes.find((axis) => (axis.kind === "choice" ? !axis.values.includes(state[axis.name])
-    : typeof state[axis.name] !== "number" || state[axis.name] < axis.min || state[axis.name] > axis.max));
-  return wrong ? `this view has no ${wrong.name} that is possible here: it belongs to another figure` : null;
-};
-
 const render = async ({ model, el }) => {
   const axes = model.get("axes");
   const baked = model.get("baked");
@@ -76,9 +69,9 @@ const render = async ({ model, el }) => {
   model.on("change:state", () => { sync(); if (baked) drawing.draw(); });
   model.on("change:figure", () => drawing.draw());
   model.on("change:wrong", () => drawing.draw());
-  el.classList.add("uffdlab-widget");
+  begin(el);
   el.append(make("div", { class: "ul-controls" }, ...controls.map(([, one]) => one.element)), wrong, drawing.element,
-    ...[note, sharing(model, "explore", problemOf(axes), remark)].filter(Boolean));
+    ...[note, sharing(model, "explore", { remark })].filter(Boolean));
   await drawing.start();
 };
 

@@ -150,16 +150,8 @@ const inWords = (events, ledger) => {
 
 // --- the widget
 
-const problemOf = (model) => (state) => {
-  if (!model.get("designs").some((one) => one.name === state.design)) return "this view names a design that is not known here: choose one from the list";
-  if (!Number.isInteger(state.page) || state.page < 0 || state.page >= PAGES) return "this view points to a page outside of 1 GiB: copy it again";
-  const good = (one) => Array.isArray(one) && one[0] in STEPS && Number.isInteger(one[1]) && one[1] >= 0 && one[1] < PAGES;
-  if (!Array.isArray(state.steps) || state.steps.length > MOST_STEPS || !state.steps.every(good)) return "this view has steps that are not known here: copy it again";
-  return null;
-};
-
 const render = async ({ model, el }) => {
-  el.classList.add("uffdlab-widget");
+  begin(el);
   const sim = await simulator(model);
   const tables = new Tables(sim);
   const packed = Object.fromEntries(model.get("designs").map((one) => [one.name, sim.design(one.packed)]));
@@ -231,7 +223,7 @@ const render = async ({ model, el }) => {
   el.append(make("div", { class: "ul-choices" }, design.element), make("div", { class: "ul-controls" }, block.element, page.element),
     make("div", { class: "ul-buttons", role: "group", "aria-label": "Steps" }, ...buttons, undo, reset), told,
     make("figure", {}, make("div", { class: "ul-plot ul-tables" }, pud, pmds.element, ptes.element), legend, origin),
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Counters" }, counters), sharing(model, "page-tables", problemOf(model)));
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Counters" }, counters), sharing(model, "page-tables"));
   draw();
 };
 

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""A view as text, and what may stand in one: rules that the page reads as well (``assets/views.js``).
+
+The rules of a widget are a JSON Schema of few keywords: ``type``, ``enum``, ``minimum``, ``maximum``,
+``multipleOf``, ``required`` with ``properties`` and no others, ``minItems``, ``maxItems``, ``items``, ``prefixItems``,
+``contains``, ``not``, ``allOf``. Beside them stands ``wrong``, the sentence for who breaks one, ``{value}`` in it: the
+innermost that there is, is said.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+
+Rules = dict[str, Any]
+
+LONGEST = 1 << 20  # characters; a view is of some hundred
+_SITE = "uffdlab"
+_DAMAGED = "this view is damaged: copy the whole text again"
+_PACKED = re.compile("[A-Za-z0-9_-]+")
+# What a browser takes for blank, so that both read the same text.
+_BLANK = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
+_EXACT = 2**53  # beyond it a browser's numbers are no longer every whole one
+
+
+def one_of(words: Iterable[str], wrong: str, no_word: str | None = None) -> Rules:
+    """Return the rules of a word among some; ``no_word`` is said of what is no text, if that is something else."""
+    kind = wrong if no_word is None else no_word
+    return {"type": "string", "wrong": kind, "allOf": [{"enum": list(words), "wrong": wrong}]}
+
+
+def number(name: str, wrong: str, **limits: Any) -> Rules:
+    """Return the rules of a number: its limits as JSON Schema has them."""
+    kind = f"{name} is {{value}}, and has to be a number"
+    return {"type": "number", "wrong": kind, "allOf": [limits | {"wrong": wrong}]}
+
+
+def record(fields: dict[str, Rules], wrong: str, *besides: Rules) -> Rules:
+    """Return the rules of an object that has exactly these fields, and what else it keeps to."""
+    closed: Rules = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
+    return closed | {"wrong": wrong} | ({"allOf": list(besides)} if besides else {})
+
+
+def written(kind: str, state: dict[str, Any]) -> str:
+    """Return the text of a view: what a page or a notebook of another reader restores it from."""
+    packed = base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
+    return f"{_SITE}:{kind}:{packed}"
+
+
+def read(kind: str, text: str) -> dict[str, Any]:
+    """Return what stands in the text of a view. Raises UffdlabError on what is none of this kind."""
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise UffdlabError(f"this is no view of uffdlab: paste a text that begins with {_SITE}:")
+    # A mail wraps lines, and a field of a page takes them out.
+    site, *rest = text.translate({10: None, 13: None}).strip(_BLANK).split(":", 2)
+    if site != _SITE or len(rest) != 2 or not rest[1]:
+        raise UffdlabError(f"{text[:40]!r} is no view of uffdlab: paste a text that begins with {_SITE}:")
+    found, packed = rest
+    if found != kind:
+        raise UffdlabError(f"this is a view of another widget ({found[:40]}), not of {kind}: paste it there")
+    if not _PACKED.fullmatch(packed):
+        raise UffdlabError(_DAMAGED)
+    try:
+        raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        state = json.loads(raw.decode(), parse_int=_whole, parse_float=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise UffdlabError(_DAMAGED) from error
+    if not isinstance(state, dict):
+        raise UffdlabError(_DAMAGED)
+    return state
+
+
+# A browser has one kind of numbers, and shows no zero below zero.
+def _number(text: str) -> float:
+    return float(text) + 0.0
+
+
+def _whole(text: str) -> float:
+    value = float(text)
+    return int(value) if abs(value) <= _EXACT else value
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def problem(rules: Rules, value: Any) -> str | None:
+    """Return what is wrong with a value, in one sentence, or None."""
+    found = _fault(rules, value)
+    return "this state has what is not known here" if found == "" else found
+
+
+def _fault(rules: Rules, value: Any) -> str | None:
+    """Return the innermost sentence there is ("" where there is none), or None where all rules are kept."""
+    for keyword, check in _KEYWORDS.items():
+        found = check(rules[keyword], value, rules) if keyword in rules else None
+        if found is not None:
+            return found or str(rules.get("wrong", "")).replace("{value}", _shown(value))
+    return None
+
+
+def _first(rules: Iterable[tuple[Rules, Any]]) -> str | None:
+    return next((found for one, value in rules if (found := _fault(one, value)) is not None), None)
+
+
+def _is(kind: str, value: Any) -> bool:
+    if kind == "number":
+        return not isinstance(value, bool) and (
+            isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        )
+    return isinstance(value, {"object": dict, "array": list, "string": str}[kind])
+
+
+def _kept(kind: str, keeps: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Rules], str | None]:
+    """Return the check of a keyword that only concerns one type: any other value keeps to it."""
+    return lambda rule, value, _: None if not _is(kind, value) or keeps(rule, value) else ""
+
+
+def _fields(rule: Rules, value: Any, rules: Rules) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    if rules.get("additionalProperties") is False and any(name not in rule for name in value):
+        return ""
+    return _first((rule[name], value[name]) for name in rules["required"] if name in value)
+
+
+def _items(rule: Any, value: Any, rules: Rules) -> str | None:
+    if not isinstance(value, list):
+        return None
+    return _first((rule, one) for one in value)
+
+
+def _prefix(rule: list[Rules], value: Any, _: Rules) -> str | None:
+    if not isinstance(value, list):
+        return None
+    return _first(zip(rule, value, strict=False))
+
+
+# In the order in which they are looked at.
+_KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
+    "type": lambda rule, value, _: None if _is(rule, value) else "",
+    "enum": lambda rule, value, _: None if (_is("string", value) or _is("number", value)) and value in rule else "",
+    "minimum": _kept("number", lambda rule, value: value >= rule),
+    "maximum": _kept("number", lambda rule, value: value <= rule),
+    "multipleOf": _kept("number", lambda rule, value: value % rule == 0),
+    "required": _kept("object", lambda rule, value: all(name in value for name in rule)),
+    "properties": _fields,
+    "minItems": _kept("array", lambda rule, value: len(value) >= rule),
+    "maxItems": _kept("array", lambda rule, value: len(value) <= rule),
+    "prefixItems": _prefix,
+    "items": _items,
+    "contains": _kept("array", lambda rule, value: any(_fault(rule, one) is None for one in value)),
+    "not": lambda rule, value, _: "" if _fault(rule, value) is None else None,
+    "allOf": lambda rule, value, _: _first((one, value) for one in rule),
+}
+
+
+def _shown(value: Any) -> str:
+    """Return a value in few words, whatever it is."""
+    if isinstance(value, dict):
+        names = ", ".join(str(name)[:40] for name in list(value)[:20])
+        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in names) or "nothing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str):
+        return repr(value[:40])
+    try:
+        return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)[:40]
+    except (OverflowError, RecursionError):
+        return "too large"
