@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.stats import added
 from uffdlab.summaries import medians
 from uffdlab.summaries.records import records
 
@@ -18,7 +19,8 @@ _MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")]
     "table_kib",
     "filled_kib",
 ]
-_SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
+_SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib",
+                   "hugetlb_growth_kib"]  # fmt: skip
 
 
 @medians.once
@@ -30,35 +32,38 @@ def df_protect(data: Dataset) -> pd.DataFrame:
     (warm samples) and ``children`` (processes they come from: what an interval counts).
     """
     samples = data.require("samples", _SAMPLE_COLUMNS).copy()
-    samples["total_ns"] = samples.prepare_ns + samples.protect_ns
-    samples["filled_kib"] = samples.rss_growth_kib + samples.hugetlb_growth_kib.fillna(0)
+    samples["total_ns"] = added(samples.prepare_ns, samples.protect_ns)
+    samples["filled_kib"] = added(samples.rss_growth_kib, samples.hugetlb_growth_kib.fillna(0))
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
     frame = pd.DataFrame(rows, columns=[*_POINT, "n", "children", *_MEASURES])
     return frame.astype(dict.fromkeys(_MEASURES, "float64"))
 
 
 def df_warm(data: Dataset) -> pd.DataFrame:
-    """Return the rows of ``df_protect`` that have a warm sample and no clustering: what most figures draw."""
+    """Return the rows of ``df_protect`` with a warm time of some memory and no clustering: what most figures draw."""
     points = df_protect(data)
-    return points[(points.n > 0) & (points.cluster_pages == 1)]
+    return points[points.total_ns.notna() & (points.cluster_pages == 1) & (points.size_kib > 0)]
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
-    warm, cold = group[~group.cold], group[group.cold]
+    warm, cold = group[medians.is_warm(group)], group[medians.is_cold(group)]
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
         row |= medians.columns(column, medians.estimate(warm, column))
-    row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
+    row["cold_ns"] = medians.middle(cold.total_ns)
     counted = warm if len(warm) else cold
-    row["table_kib"] = float(counted.table_growth_kib.median())
-    row["filled_kib"] = float(counted.filled_kib.median())
+    row["table_kib"] = medians.middle(counted.table_growth_kib)
+    row["filled_kib"] = medians.middle(counted.filled_kib)
     return row
+
+
+_PUBLISHED = ["source", "author", "mode", "design", "thp", "size_kib", "protect_us"]
 
 
 def df_published(published: Dataset) -> pd.DataFrame:
     """Return the thread's table: one row per source and mode, ``protect_us`` for ``size_kib``, and ``total_ns``."""
-    table = published.table("protect_times").copy()
-    table["total_ns"] = table.protect_us * 1000
+    table = published.require("protect_times", _PUBLISHED).dropna(subset=_PUBLISHED)
+    table["total_ns"] = table.protect_us.astype("Float64") * 1000
     return table
 
 
@@ -86,7 +91,7 @@ def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (backing, design), group in untouched.groupby(["backing", "design"]):
         *smaller, largest = records(group.sort_values("size_kib"))
-        for one in smaller:
+        for one in smaller if largest.total_ns > 0 else ():
             restated = one.total_ns * growth_with_size(str(design), one.size_kib, largest.size_kib)
             row = {"backing": backing, "design": design, "from_kib": one.size_kib, "size_kib": largest.size_kib}
             rows.append(row | {"error": restated / largest.total_ns - 1})
