@@ -10,6 +10,7 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.stats import added
 from uffdlab.summaries import medians
+from uffdlab.summaries.interpolation import interpolated
 from uffdlab.summaries.records import records
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
@@ -101,15 +102,27 @@ def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
 def df_at_size(points: pd.DataFrame, backing: str, size_kib: float) -> pd.DataFrame:
     """Return, from the rows of ``df_warm``, one per design for untouched memory of that size: measured or restated.
 
-    ``measured`` says which. What was not measured at that size is ``df_largest`` in proportion to the size, save for
-    designs that cost the same at any.
+    ``measured`` says which. What was not measured at that size lies on the line between its neighbours, interval and
+    all, where it has one on either side, and is otherwise its only neighbour in proportion to the size, save for
+    designs that cost the same at any. Its ``size_kib`` is that of the neighbour nearest to it.
     """
-    there = points[(points.backing == backing) & (points.populated == 0) & (points.size_kib == size_kib)]
-    rest = df_largest(points, backing)
-    rest = rest[~rest.design.isin(there.design)].copy()
-    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rest.design, rest.size_kib, strict=True)]
-    for column in ("total_ns", "total_ns_low", "total_ns_high"):
-        rest[column] = rest[column] * factor
-    both = [part for part in (there.assign(measured=True), rest.assign(measured=False)) if len(part)]
-    rows = pd.concat(both) if both else there.assign(measured=True)
-    return rows.sort_values("design")
+    untouched = points[(points.backing == backing) & (points.populated == 0)]
+    rows = [_at(group.sort_values("size_kib"), str(design), size_kib) for design, group in untouched.groupby("design")]
+    return pd.concat(rows) if rows else untouched.assign(measured=True)
+
+
+_TOTAL = ["total_ns", "total_ns_low", "total_ns_high"]
+
+
+def _at(group: pd.DataFrame, design: str, size_kib: float) -> pd.DataFrame:
+    there = group[group.size_kib == size_kib]
+    if len(there):
+        return there.assign(measured=True)
+    sizes = group.size_kib.astype("float64")
+    nearest = group.loc[[(sizes - size_kib).abs().idxmin()]].assign(measured=False)
+    if sizes.min() < size_kib < sizes.max():
+        found = interpolated(list(zip(sizes, *(group[one] for one in _TOTAL), strict=True)), size_kib)
+    else:
+        by = growth_with_size(design, float(nearest.size_kib.iloc[0]), size_kib)
+        found = tuple(float(nearest[one].iloc[0]) * by for one in _TOTAL)
+    return nearest.assign(**dict(zip(_TOTAL, found, strict=True)))
