@@ -49,10 +49,10 @@ def make(out: Path, id: str = "lab", rows: Any = ROWS, fields: Any = FIELDS, **m
 
 
 @contextmanager
-def refused(*parts: str) -> Iterator[None]:
+def refused(*parts: str) -> Iterator[pytest.ExceptionInfo[UffdlabError]]:
     """Expect one sentence containing every part."""
     with pytest.raises(UffdlabError) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     assert "\n" not in message
     for part in parts:

@@ -298,8 +298,10 @@ def test_a_missing_table_or_column_is_named(lab: Path) -> None:
     dataset = load(lab)
     with refused("'lab' has no table 'states'", "samples"):
         dataset.table("states")
-    with refused("lacks speed", "design"):
+    with refused("`samples.speed` was not measured (dataset 'lab')"):
         dataset.require("samples", ["ns", "speed"])
+    with refused("`samples.cold_ns` and `samples.speed` were not measured"):
+        dataset.rows("samples", ["cold_ns", "ns", "speed"])
     assert list(dataset.require("samples", ["ns"])["block"]) == [0, 1, 2]
 
 

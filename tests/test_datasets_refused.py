@@ -91,7 +91,7 @@ FIELD = ("resources", 0, "schema", "fields", 0)
         (put("../samples.csv", "resources", 0, "path"), ["resources[0].path", "lead out"]),
         (put("../etc", "resources", 0, "name"), ["resources[0].name", "'../etc'"]),
         (put("latin-1", "resources", 0, "encoding"), ["resources[0].encoding"]),
-        (put({}, "resources", 0, "dialect"), ["resources[0] has a key 'dialect'"]),
+        (put({}, "resources", 0, "colour"), ["resources[0] has a key 'colour'"]),
         (put("md5:1", "resources", 0, "hash"), ["resources[0].hash"]),
         (put([], *FIELD[:-1]), ["schema.fields is empty"]),
         (put("uuid", *FIELD, "type"), ["fields[0]", "'block' has the type 'uuid'"]),

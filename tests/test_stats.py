@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import adjoining, median_interval, proportion_interval, ratio_interval, ratio_of_children
 
 FINITE = st.floats(-1e12, 1e12)
@@ -86,8 +87,22 @@ def test_a_ratio_lies_within_its_interval(top: list[float], bottom: list[float])
 
 @pytest.mark.parametrize("bottom", [[0.0], [-1.0] * 9, [0.0] * 2 + [1.0] * 8])
 def test_a_ratio_needs_something_positive_below_the_line(bottom: list[float]) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        ratio_interval([1.0] * 9, bottom)
+    with pytest.raises(NotMeasuredError, match=r"`x` holds a time of 0 ns, which no clock .* has no value"):
+        ratio_interval([1.0] * 9, bottom, name="`x`")
+    with pytest.raises(NotMeasuredError, match="has no value"):
+        ratio_of_children(dict(enumerate([1.0] * 9)), dict(enumerate(bottom)))
+
+
+def test_a_ratio_has_two_sides() -> None:
+    for sides in (({}, {0: 1.0}), ({0: 1.0}, {})):
+        with pytest.raises(NotMeasuredError, match="was not measured"):
+            ratio_of_children(*sides)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_has_no_median(wrong: float) -> None:
+    with pytest.raises(ValueError, match="no finite number"):
+        median_interval([1.0, wrong])
 
 
 @given(st.dictionaries(st.integers(0, 30), st.tuples(POSITIVE, POSITIVE), min_size=6), POSITIVE)
@@ -162,6 +177,14 @@ def test_the_rule_for_four_million_trials_without_a_hit() -> None:
     assert not proportion_interval(1, 4_000_000).below(1e-6)
 
 
+@pytest.mark.parametrize(("hits", "trials"), [(5 * 10**14, 10**15), (2**62, 2**63 - 1), (1, 2**63 - 1)])
+def test_a_proportion_of_any_number_of_trials_has_an_interval(hits: int, trials: int) -> None:
+    found = proportion_interval(hits, trials)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low < found.value < found.high < 1
+
+
 def test_known_values_of_a_proportion() -> None:
     three = proportion_interval(3, 10)
     assert (three.low, three.high) == (pytest.approx(0.06674, abs=1e-5), pytest.approx(0.65245, abs=1e-5))
@@ -171,5 +194,5 @@ def test_known_values_of_a_proportion() -> None:
 
 @pytest.mark.parametrize("wrong", [(0, 0), (-1, 5), (6, 5)])
 def test_what_is_no_proportion_is_an_error(wrong: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
+    with pytest.raises(NotMeasuredError, match="no proportion"):
         proportion_interval(*wrong)

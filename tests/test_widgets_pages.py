@@ -28,6 +28,8 @@ pytestmark = pytest.mark.browser
 
 SEEDED = 20
 
+TIE = "= a tie"
+
 
 @pytest.fixture
 def tab(widgets_tab: Any) -> Any:
@@ -60,7 +62,7 @@ def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:
         titles = {one["name"]: one for one in drawn}
         frame = explorer.decision()
         cells = {
-            (cell[1], cell[3]): (name, shape == "")
+            (cell[1], cell[3]): (name, shape == ("." if name == TIE else ""))
             for name, trace in titles.items()
             if trace["customdata"]
             for cell, shape in zip(trace["customdata"], trace["pattern"], strict=True)
@@ -70,8 +72,32 @@ def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:
             {"span": "span_bytes", "cluster": "cluster_pages"}.get(name, name)
             for name in (explorer.state["x"], explorer.state["y"])
         )
-        expected = {(row[x], row[y]): (names[row["best"]], row["clear"]) for row in frame.to_dict("records")}
+        expected = {
+            (row[x], row[y]): (TIE if row["tie"] else names[row["best"]], row["clear"])
+            for row in frame.to_dict("records")
+        }
         assert cells == expected, seed
+
+
+def test_in_which_order_designs_are_chosen_changes_nothing_but_the_order_of_the_legend(tab: Any) -> None:
+    chosen = ["pte_marker", "pmd_marker", "pud_marker", "preread"]  # where all is populated, markers are a tie
+    state = DesignExplorer(DESIGNS).state | {"tab": "map", "x": "populated", "y": "writes", "writes": 0}
+    for objective in ("stop time", "total work", "memory", "mix"):
+        seen = []
+        for order in (chosen, chosen[::-1], [*chosen[2:], *chosen[:2]]):
+            moved(tab, DESIGN, state | {"designs": order, "objective": objective})
+            drawn = {one["name"]: one for one in plotted(tab, DESIGN, 1)}
+            words = tab.locator(f"[data-model={DESIGN}] [role=tabpanel]:visible [role=status]").inner_text()
+            seen.append((drawn, words))
+        assert seen[0] == seen[1] == seen[2], objective
+    assert TIE in seen[0][0]
+    tie = seen[0][0][TIE]
+    assert set(tie["pattern"]) <= {".", "x"}, "a look that no design has"
+    assert all("are equally cheap" in text for text in tie["hovertext"])
+    moved(tab, DESIGN, state | {"designs": chosen, "tab": "compare", "populated": 1.0})
+    words = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    moved(tab, DESIGN, state | {"designs": chosen[::-1], "tab": "compare", "populated": 1.0})
+    assert tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text() == words
 
 
 def test_page_tables_are_drawn_as_python_has_them(tab: Any) -> None:

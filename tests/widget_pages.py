@@ -68,8 +68,8 @@ def settled(tab: Any) -> None:
 def plotted(tab: Any, name: str, which: int = 0) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = tab.evaluate(
         """([name, which]) => document.querySelectorAll(`[data-model=${name}] .js-plotly-plot`)[which].data.map(
-             ({name, x, y, z, base, customdata, error_x, xaxis, marker}) => ({
-                name, x, y, z: z || null, base, customdata, xaxis: xaxis || "x",
+             ({name, x, y, z, base, customdata, hovertext, error_x, xaxis, marker}) => ({
+                name, x, y, z: z || null, base, customdata, hovertext: hovertext || null, xaxis: xaxis || "x",
                 pattern: marker && marker.pattern && marker.pattern.shape,
                 up: error_x && error_x.array, down: error_x && error_x.arrayminus}))""",
         [name, which],

@@ -14,6 +14,10 @@ class UffdlabError(Exception):
     """
 
 
+class NotMeasuredError(UffdlabError):
+    """What a question needs was not measured, or is no value: the sentence completes "not decided: …"."""
+
+
 def check_word(what: str, value: str, known: Iterable[str]) -> None:
     """Refuse a word that is none of those known: raises UffdlabError, which lists them."""
     known = list(known)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pandas as pd
 
 from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
+from uffdlab.claims.rows import at_common_size, children, warm
 from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
-from uffdlab.stats import Estimate, child_medians, ratio_of_children
+from uffdlab.errors import NotMeasuredError, UffdlabError
+from uffdlab.stats import Estimate, added, ratio_of_children
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -37,7 +38,7 @@ class Table:
 
     def _formatters(self) -> dict[Any, Callable[[Any], str]]:
         whole = [name for name in self.frame if pd.api.types.is_integer_dtype(self.frame[name])]
-        return dict.fromkeys(whole, "{:,}".format)
+        return dict.fromkeys(whole, lambda value: "not measured" if pd.isna(value) else f"{value:,}")
 
     def __repr__(self) -> str:
         """Return the table as text."""
@@ -117,16 +118,20 @@ def published_ratios(published: Dataset) -> Table:
     rows = []
     for (author, thp), group in table.groupby(["author", "thp"], sort=False):
         us = dict(zip(group["mode"], group.protect_us.astype(float), strict=True))
-        ratios = {
-            f"{top} / WP-UNPOPULATE": format_ratio(us[top] / us["WP-UNPOPULATE"]) for top in ("PRE-READ", "MADVISE")
-        }
+        least = us.get("WP-UNPOPULATE", 0.0)
+        known = {top: us[top] / least for top in _POPULATING if top in us} if least > 0 else {}
+        ratios = {f"{top} / WP-UNPOPULATE": format_ratio(known[top]) if top in known else "–" for top in _POPULATING}
         rows.append({"source": author, "THP": thp} | ratios)
     return Table(pd.DataFrame(rows), index=False)
 
 
+_POPULATING = ("PRE-READ", "MADVISE")
+
+
 def versions(published: Dataset) -> Table:
     """Return what became of the patch."""
-    return Table(published.table("versions")[["version", "date", "kernel", "summary"]].fillna(""), index=False)
+    columns = ["version", "date", "kernel", "summary"]
+    return Table(published.require("versions", columns)[columns].fillna(""), index=False)
 
 
 def ranking(data: Dataset) -> Table:
@@ -148,23 +153,26 @@ def ranking_said(data: Dataset) -> Said:
     return Said(" ".join(sentences) or "Nothing was measured at one size.")
 
 
-def _verdict(found: Estimate) -> str:
+def _verdict(found: Estimate | None) -> str:
+    if found is None:
+        return "not to be compared with"
     if found.above(1):
         return "faster than"
     return "slower than" if found.below(1) else "neither shown to be faster nor slower than"
 
 
-def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate]]]:
+def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | None]]]:
     """Yield THP, the largest common size and the ratios to markers of untouched anonymous memory."""
-    samples = data.table("samples")
     for backing, thp in (("anon", "off"), ("anon_thp", "on")):
-        warm = samples[(samples.backing == backing) & ~samples.cold & (samples.populated == 0)]
-        sizes = [set(warm[warm.design == design].size_kib) for design in _RANKED]
-        common = set.intersection(*sizes)
-        if common:
-            at = max(common)
-            total = {d: _totals(warm[(warm.design == d) & (warm.size_kib == at)]) for d in _RANKED}
-            yield thp, float(at), {d: ratio_of_children(total[d], total["pte_marker"]) for d in _RANKED[:2]}
+        both = at_common_size(*(
+            warm(data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing=backing, design=design,
+                 populated=0) for design in _RANKED
+        ))  # fmt: skip
+        total = {design: _totals(rows) for design, rows in zip(_RANKED, both, strict=True)} if both else {}
+        if both and all(total.values()):
+            at = float(both[0].size_kib.iloc[0])
+            marked = total["pte_marker"]
+            yield thp, at, {design: ratio(total[design], marked) for design in _RANKED[:2]}
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
@@ -172,7 +180,7 @@ _NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def _totals(rows: pd.DataFrame) -> dict[int, float]:
-    return child_medians(list(rows.prepare_ns + rows.protect_ns), list(rows.block))
+    return children(rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns)), "total_ns")
 
 
 def cold(data: Dataset) -> Table:
@@ -182,13 +190,23 @@ def cold(data: Dataset) -> Table:
         if pd.isna(point.cold_ns):
             continue
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
-        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}"}
+        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}" if point.total_ns > 0 else "no value"}
         rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)
     return Table(pd.DataFrame(rows), index=False)
 
 
-def shown(found: Estimate) -> str:
+def ratio(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate | None:
+    """Return the ratio of two quantities from their medians by child; None where it has no value."""
+    try:
+        return ratio_of_children(top, bottom)
+    except NotMeasuredError:
+        return None
+
+
+def shown(found: Estimate | None) -> str:
     """Return a ratio with its interval in words."""
+    if found is None:
+        return "no value: a time of 0 ns"
     interval = (
         f" ({format_ratio(found.low)} to {format_ratio(found.high)})"
         if found.low is not None and found.high is not None

@@ -6,14 +6,19 @@ Binomial(n, 1/2), so the pair of ranks that covers it with the wished confidence
 give ``None`` for the interval: an unknown interval is not a narrow one.
 
 The interval of a proportion is that of Clopper and Pearson: the binomial inverted, never narrower than it promises.
+
+A ratio to 0 has no value, and is never infinite: NotMeasuredError says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, exp, lgamma, log, log1p
+from math import comb, isfinite
 from statistics import median
+from typing import Any
+
+from uffdlab.errors import NotMeasuredError
 
 CONFIDENCE = 0.95
 
@@ -48,32 +53,43 @@ class Estimate:
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Return the median of ``samples`` and the narrowest symmetric order-statistic interval.
 
-    At 95 % the interval needs at least 6 samples. Raises ValueError on an empty sequence.
+    At 95 % the interval needs at least 6 samples. Raises ValueError on an empty sequence, and on one that holds
+    something which is no number: it has no order.
     """
     xs = sorted(float(x) for x in samples)
     n = len(xs)
     if n == 0:
         raise ValueError("no samples: a median needs at least one")
+    if not all(map(isfinite, xs)):
+        raise ValueError("a sample that is no finite number: leave out what is unknown")
     rank = _rank(n, confidence)
     if rank is None:
         return Estimate(median(xs), None, None, n, confidence)
     return Estimate(median(xs), xs[rank], xs[n - 1 - rank], n, confidence)
 
 
-def ratio_interval(top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def ratio_interval(
+    top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE, name: str = "what a ratio divides by"
+) -> Estimate:
     """Return median(top) / median(bottom) of independent positive samples, with a conservative interval.
 
     Each median gets an interval at (1 + confidence) / 2; both hold together with at least ``confidence``
     (Bonferroni), so the quotient of their far ends covers the true ratio. At 95 % it needs at least 7 samples
-    on both sides.
+    on both sides. Raises NotMeasuredError where a sample below the line, called ``name``, is not above 0.
     """
+    _check_divisors(bottom, name)
     each = (1 + confidence) / 2
     a, b = median_interval(top, each), median_interval(bottom, each)
-    if b.value <= 0 or (b.low is not None and b.low <= 0):
-        raise ValueError("a ratio needs positive samples below the line")
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(a.value / b.value, None, None, min(a.n, b.n), confidence)
     return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
+
+
+def _check_divisors(values: Iterable[float], name: str = "what a ratio divides by") -> None:
+    if any(value <= 0 for value in values):
+        raise NotMeasuredError(
+            f"{name} holds a time of 0 ns, which no clock of this resolution can tell: a ratio to it has no value"
+        )
 
 
 def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int, float]:
@@ -88,16 +104,22 @@ def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int
     return {child: median(by_child[child]) for child in sorted(by_child)}
 
 
-def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate:
+def ratio_of_children(
+    top: Mapping[int, float], bottom: Mapping[int, float], name: str = "what a ratio divides by"
+) -> Estimate:
     """Return the ratio of two quantities from their medians by child.
 
     Children that measured both, in turns, give a quotient each, and the ratio is the median of those: what a process
-    does to its samples is in both and cancels. Where there are none, the two sides are independent.
+    does to its samples is in both and cancels. Where there are none, the two sides are independent. Raises
+    NotMeasuredError where a side has no child, or a child below the line, called ``name``, has 0.
     """
+    if not top or not bottom:
+        raise NotMeasuredError("one side of a ratio was not measured")
     both = [child for child in top if child in bottom]
     if both:
+        _check_divisors((bottom[child] for child in both), name)
         return median_interval([top[child] / bottom[child] for child in both])
-    return ratio_interval(list(top.values()), list(bottom.values()))
+    return ratio_interval(list(top.values()), list(bottom.values()), name=name)
 
 
 def adjoining(top: Mapping[int, float], bottom: Mapping[int, float]) -> tuple[dict[int, float], dict[int, float]]:
@@ -121,46 +143,16 @@ def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) 
     """Return hits / trials with the exact (Clopper–Pearson) interval, half of the error on either side.
 
     Valid where trials are independent. With no hit at 95 % the upper end is 1 - 0.025 ** (1 / trials), about
-    3.69 / trials. Raises ValueError without trials, or on more hits than trials.
+    3.69 / trials. Raises NotMeasuredError without trials, or on more hits than trials.
     """
     if trials < 1 or not 0 <= hits <= trials:
-        raise ValueError(f"{hits} hits in {trials} trials: no proportion")
+        raise NotMeasuredError(f"{hits:,} hits in {trials:,} trials are no proportion")
+    from scipy.special import betaincinv  # here, so that what needs no proportion stays quick
+
     error = (1 - confidence) / 2
-    low = _beta_quantile(error, hits, trials - hits + 1) if hits else 0.0
-    high = _beta_quantile(1 - error, hits + 1, trials - hits) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, error)) if hits else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - error)) if hits < trials else 1.0
     return Estimate(hits / trials, low, high, trials, confidence)
-
-
-def _beta_quantile(p: float, a: int, b: int) -> float:
-    """Return the x at which the regularised incomplete beta function is p, by bisection to the last digit."""
-    low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _beta(middle, a, b) < p else (low, middle)
-    return high
-
-
-def _beta(x: float, a: int, b: int) -> float:
-    """Return the regularised incomplete beta function I_x(a, b), for x inside 0..1."""
-    scale = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
-    if x < (a + 1) / (a + b + 2):
-        return scale * _beta_fraction(x, a, b) / a
-    return 1 - scale * _beta_fraction(1 - x, b, a) / b
-
-
-def _beta_fraction(x: float, a: int, b: int) -> float:
-    """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
-    value = d
-    for m in range(1, 100_000):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            c, d = 1 + term / c, 1 / (1 + term * d)
-            value *= c * d
-        if abs(c * d - 1) < 1e-15:
-            return value
-    raise ArithmeticError(f"BUG: no convergence of the incomplete beta function at {x}, {a}, {b}")
 
 
 def _rank(n: int, confidence: float) -> int | None:
@@ -172,3 +164,18 @@ def _rank(n: int, confidence: float) -> int | None:
             break
         best = r
     return best
+
+
+def each(top: Any, bottom: Any) -> Any:
+    """Return one column divided by another, row by row: missing where nothing was counted that could be divided by.
+
+    ``top`` and ``bottom`` are Series; so is the result, of floating-point numbers.
+    """
+    divisor = bottom.astype("Float64")
+    return top.astype("Float64") / divisor.where(divisor > 0)
+
+
+def added(*columns: Any) -> Any:
+    """Return the sum of columns, row by row, as floating-point numbers: integers of 64 bits would wrap around."""
+    first, *others = (column.astype("Float64") for column in columns)
+    return sum(others, first)

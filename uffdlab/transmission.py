@@ -197,11 +197,16 @@ def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
 def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
     """Yield the samples of a dataset whose row of ``channels`` is as wanted, in the order they were measured.
 
-    Raises UffdlabError where ``channel_slots`` does not hold their words.
+    A sample of which something is unknown is left out. Raises UffdlabError where ``channel_slots`` does not hold the
+    words of another, or nothing could have been sent in it.
     """
     if "channels" not in data.tables or "channel_slots" not in data.tables:
         return
     rows = data.rows("channels", _COLUMNS)
+    rows = rows.dropna(subset=_COLUMNS)
+    for column in ("slot_ns", "lines", "slots"):
+        if (rows[column] <= 0).any():
+            raise UffdlabError(f"`channels.{column}` holds {rows[column].min()}: nothing can be sent in that")
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
     words = dict(iter(data.rows("channel_slots", _SLOTS).groupby(["block", "sample"], sort=False)))
@@ -226,10 +231,12 @@ def as_bits(text: str, lines: int, slots: int | None = None) -> Bits:
 
     Raises ValueError where they are no such words, or not as many as there are ``slots``.
     """
-    digits, places = -(-lines // 4), np.arange(lines)
+    digits = -(-lines // 4)
     nibbles = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
-    if len(nibbles) % digits or (nibbles > 15).any() or slots not in (None, len(nibbles) // digits):
+    whole = digits > 0 and len(nibbles) > 0 and len(nibbles) % digits == 0 and not (nibbles > 15).any()
+    if not whole or slots not in (None, len(nibbles) // digits):
         many = "" if slots is None else f"{slots} "
         raise ValueError(f"not {many}words of {digits} hexadecimal digits")
+    places = np.arange(lines)
     words = nibbles.reshape(-1, digits)[:, ::-1]
     return np.asarray(words[:, places // 4] >> (places % 4) & 1, dtype=bool)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import isfinite, isnan
 
 from uffdlab.errors import UffdlabError
 
@@ -75,6 +76,8 @@ def shown(text: str) -> str:
 
 def format_size(size_bytes: float) -> str:
     """Return a size with the largest IEC prefix that keeps it at 1 or more: ``262144`` becomes ``256 KiB``."""
+    if not isfinite(size_bytes):
+        return _no_number(size_bytes)
     value, prefixes = float(size_bytes), iter(["B", "KiB", "MiB", "GiB", "TiB"])
     unit = next(prefixes)
     while abs(value) >= 1024 and unit != "TiB":
@@ -84,6 +87,8 @@ def format_size(size_bytes: float) -> str:
 
 def format_ns(ns: float) -> str:
     """Return a time with the SI unit that suits it: ``1234567`` becomes ``1.23 ms``."""
+    if not isfinite(ns):
+        return _no_number(ns)
     for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
         if abs(ns) >= factor:
             return f"{ns / factor:.3g} {unit}"
@@ -92,4 +97,15 @@ def format_ns(ns: float) -> str:
 
 def format_ratio(value: float) -> str:
     """Return a ratio with the digits it deserves: three below 100, whole numbers with separators above."""
+    if not isfinite(value):
+        return _no_number(value)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def format_share(share: float, decimals: int = 0) -> str:
+    """Return a share of 1 as a percentage."""
+    return f"{share:.{decimals}%}" if isfinite(share) else _no_number(share)
+
+
+def _no_number(value: float) -> str:
+    return "not known" if isnan(value) else "without bound"

@@ -108,14 +108,13 @@ def _lost(data: Dataset, backing: str, preparation: str) -> _Lost | None:
     if "races" not in data.tables:
         return None
     races = data.require("races", _NEEDED)
-    rows = races[
-        (races.backing == backing) & (races.preparation == preparation) & (races.interleaving == "racing")
-    ].astype({"judged": int, "lost": int})
+    here = (races.backing == backing) & (races.preparation == preparation) & (races.interleaving == "racing")
+    rows = races[here.fillna(False)].dropna(subset=["block", "judged", "lost"])
+    rows = rows[rows.judged > 0].astype({"judged": "Float64", "lost": "Float64"})
     judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
     if not judged:
         return None
     children: Any = rows.groupby("block")[["judged", "lost"]].sum()
-    children = children[children.judged > 0]
     rates = [float(rate) for rate in children.lost / children.judged]
     return _Lost(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
@@ -153,7 +152,7 @@ def _in_order(data: Dataset) -> list[str]:
     if "races" not in data.tables:
         return []
     races = data.require("races", _NEEDED)
-    rows = races[races.interleaving == "deterministic"]
+    rows = races[(races.interleaving == "deterministic").fillna(False)].dropna(subset=["lost"])
     return [
         f"races: {backing}, {preparation}, one discard between: lost {', '.join(sorted(set(map(str, group.lost))))}"
         for (backing, preparation), group in rows.groupby(["backing", "preparation"])

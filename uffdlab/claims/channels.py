@@ -67,11 +67,15 @@ class _Point:
         return self.faster[1] or self.slower[1]
 
     @property
+    def place(self) -> str:
+        return PLACEMENTS.get(self.placement, self.placement)
+
+    @property
     def below_kbit_s(self) -> float:
         return self.judged.below * self.sent_kbit_s
 
     def __str__(self) -> str:
-        where, p = f"on {PLACEMENTS[self.placement]}", f"p = {format_ratio(self.judged.p)}"
+        where, p = f"on {self.place}", f"p = {format_ratio(self.judged.p)}"
         if self.judged.passes and self.capacity is None:
             return f"{where} bits pass in all samples together ({p}), which are too short or too few of them pass alone"
         if self.capacity is None or not self.judged.passes:
@@ -123,7 +127,7 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
         f"bits pass through the zeropage, {told}; of {len(controls)} controls none carries any",
         evidence,
         effect=best.capacity,
-        quantity=f"capacity at the registered point on {PLACEMENTS[best.placement]}, kbit/s, median of children",
+        quantity=f"capacity at the registered point on {best.place}, kbit/s, median of children",
         limits=_LIMITS,
     )
 
@@ -151,7 +155,11 @@ def markers_close(data: Dataset, claim: Claim) -> Verdict:
     evidence += [f"{t}: {_told(points, name)}" for name, t in {**_MARKERS, **_OTHERS}.items() if _told(points, name)]
     open_ = [name for name in _MARKERS if any(one.memory == name and _passes(one, marked) for one in marked)]
     if not open_:
-        least = min(one.capacity.value for one in heard if one.capacity)
+        known = [one.capacity.value for one in heard if one.capacity]
+        if not known:
+            because = f"no sample passes alone, so that no capacity is known: {_told(points, 'zeropage')}"
+            return claim.undecided(data, because, _AGAIN)
+        least = min(known)
         if any(one.below_kbit_s > _NOTICED * least for one in marked):
             because = (
                 "nothing was noticed through markers, and more than 1 % of what passes fresh memory could have passed"

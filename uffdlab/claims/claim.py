@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
 
 
@@ -32,7 +33,10 @@ class Claim:
         """Return what the dataset says; "not decided" when it lacks what the rule needs."""
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
-        return self.decide(data, self)
+        try:
+            return self.decide(data, self)
+        except UffdlabError as error:  # that it lacks a column, say, or holds what is no measurement
+            return self.undecided(data, str(error))
 
     def ruled(
         self,

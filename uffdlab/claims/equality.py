@@ -16,10 +16,13 @@ THP_OFF = "THP is off for the memory"
 
 def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
     """Return, per way of populating, whether every page is in the state of markers that were read."""
-    rows = warm(data, "equality", backing=backing)
-    if rows is None or not set(WAYS) <= set(rows.way):
+    rows = warm(data, "equality", "way", "state", "pages", "equal_pages", backing=backing)
+    if rows is None or not set(WAYS) <= set(rows.way.dropna()):
         return None
-    return {way: bool((rows[rows.way == way].pages == rows[rows.way == way].equal_pages).all()) for way in WAYS}
+    same = rows.pages == rows.equal_pages
+    if same.isna().any():
+        return None  # nobody knows of all pages
+    return {way: bool(same[rows.way == way].all()) for way in WAYS}
 
 
 def _evidence(data: Dataset) -> tuple[str, ...]:
@@ -33,16 +36,18 @@ def _evidence(data: Dataset) -> tuple[str, ...]:
 
 def _states(data: Dataset, backing: str) -> str:
     """Return in which states pages were found after populating."""
-    rows = warm(data, "equality", backing=backing)
+    rows = warm(data, "equality", "way", "state", backing=backing)
     assert rows is not None
-    return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state)))
+    return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state.fillna("unknown"))))
 
 
 def _costs(data: Dataset) -> Estimate | None:
     """Return read loop / MADV_POPULATE_READ, untouched anonymous memory, THP off, at the largest common size."""
-    loop = warm(data, "samples", backing="anon", design="preread", populated=0)
-    call = warm(data, "samples", backing="anon", design="populate_read", populated=0)
-    return ratio_of(loop, call, "prepare_ns", "size_kib")
+    loop, call = (
+        warm(data, "samples", "block", "size_kib", "prepare_ns", backing="anon", design=design, populated=0)
+        for design in ("preread", "populate_read")
+    )
+    return ratio_of("samples", loop, call, "prepare_ns", "size_kib")
 
 
 def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:

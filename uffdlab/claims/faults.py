@@ -9,7 +9,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.rows import at_common_size, median_of, ratio_of, said, warm
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, added
 from uffdlab.units import format_size
 
 SPEEDS_UP = 0.8  # time with tables / without must lie below this
@@ -22,11 +22,12 @@ _STRIDES = {PMD_KIB: "one per 2 MiB", PAGE_KIB: "every page"}
 
 
 def _touched(
-    data: Dataset, preparation: str, delivery: str, touch: str, threads: int, stride: int
+    data: Dataset, column: str, preparation: str, delivery: str, touch: str, threads: int, stride: int
 ) -> pd.DataFrame | None:
-    """Return the warm rows of a pass over anonymous memory, each thread in a share of its own."""
-    how = {"preparation": preparation, "delivery": delivery, "touch": touch}
-    return warm(data, "faults", backing="anon", threads=threads, stride_kib=stride, together=False, **how)
+    """Return the warm rows of a pass over anonymous memory, each thread in a share of its own: ``column`` is read."""
+    how = {"preparation": preparation, "delivery": delivery, "touch": touch, "stride_kib": stride, "together": False}
+    read = ("block", "size_kib", "touches", column)
+    return warm(data, "faults", *read, backing="anon", threads=threads, **how)
 
 
 def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
@@ -37,8 +38,10 @@ def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
         for touch in ("first read", "first write"):
             for threads in (1, 2):
                 name = f"{touch}, {where}, {threads} thread{'s' * (threads > 1)}"
-                with_, without = (_touched(data, p, "plain", touch, threads, stride) for p in ("tables", "fresh"))
-                found = ratio_of(with_, without, "busy_ns", "touches")
+                with_, without = (
+                    _touched(data, "busy_ns", filled, "plain", touch, threads, stride) for filled in ("tables", "fresh")
+                )
+                found = ratio_of("faults", with_, without, "busy_ns", "touches")
                 if found is None:
                     absent.append(name)
                 else:
@@ -82,8 +85,10 @@ def _over_cells(yes: list[str], no: list[str], all_: list[str]) -> Ruling | None
 
 def reads_need_no_fault(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether reads of a filled zeropage fault, and how often reads of a marker do."""
-    zeropage = median_of(_touched(data, "zeropage", "plain", "first read", 1, PAGE_KIB), "minor_faults", "touches")
-    marker = median_of(_touched(data, "markers", "async", "first read", 1, PAGE_KIB), "minor_faults", "touches")
+    zeropage, marker = (
+        median_of(_touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
+        for how in (("zeropage", "plain"), ("markers", "async"))
+    )
     if zeropage is None or marker is None:
         return claim.undecided(data, "faults of reads after both preparations were not counted")
     because = f"faults per first read: {said(zeropage)} where the zeropage is mapped, {said(marker)} where a marker is"
@@ -101,15 +106,16 @@ def reads_need_no_fault(data: Dataset, claim: Claim) -> Verdict:
 
 def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether replacing a filled zeropage interrupts the other CPU, and replacing a marker does not."""
-    rows = {
-        name: _touched(data, preparation, delivery, "first write", 2, PAGE_KIB)
-        for name, preparation, delivery in (("zeropage", "zeropage", "plain"), ("marker", "markers", "async"))
-    }
-    ipis = {name: median_of(found, "tlb_ipis", "touches") for name, found in rows.items()}
+    ipis, times = (
+        {
+            name: median_of(_touched(data, column, *how, "first write", 2, PAGE_KIB), column, "touches")
+            for name, how in (("zeropage", ("zeropage", "plain")), ("marker", ("markers", "async")))
+        }
+        for column in ("tlb_ipis", "busy_ns")
+    )
     zeropage, marker = ipis["zeropage"], ipis["marker"]
     if zeropage is None or marker is None:
         return claim.undecided(data, "shootdown interrupts of two threads were not counted")
-    times = {name: median_of(found, "busy_ns", "touches") for name, found in rows.items()}
     because = f"interrupts per first write of two threads: zeropage {said(zeropage)}, marker {said(marker)}"
     evidence = tuple(f"faults: {name}: {said(one)} ns per first write, 2 threads" for name, one in times.items() if one)
     verdict: Ruling
@@ -132,13 +138,18 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
 
 def table_fill_slower(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether filling every PTE takes longer than populating with huge zeropages and protecting those."""
-    marked = warm(data, "samples", backing="anon_thp", design="pte_marker", populated=0)
-    both = at_common_size(marked, warm(data, "samples", backing="anon_thp", design="populate_read", populated=0))
+    read = ("block", "size_kib", "prepare_ns", "protect_ns")
+    marked, filled = (
+        warm(data, "samples", *read, backing="anon_thp", design=design, populated=0)
+        for design in ("pte_marker", "populate_read")
+    )
+    both = at_common_size(marked, filled)
     if both is None:
         return claim.undecided(data, "protecting by markers and by populating was not measured with THP on at one size")
-    top, bottom = (rows.assign(total_ns=rows.prepare_ns + rows.protect_ns) for rows in both)
-    found = ratio_of(top, bottom, "total_ns", "size_kib")
-    assert found is not None
+    top, bottom = (rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns)) for rows in both)
+    found = ratio_of("samples", top, bottom, "total_ns", "size_kib")
+    if found is None:
+        return claim.undecided(data, "`samples.prepare_ns` and `samples.protect_ns` hold no time of one of the two")
     size = format_size(float(top.size_kib.iloc[0]) * 1024)
     because = f"filling PTEs / (populate-read + protect) with THP on is {said(found)} at {size}"
     if not (found.above(FILL_SLOWER) or found.below(FILL_SLOWER)):

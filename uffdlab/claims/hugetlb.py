@@ -9,10 +9,10 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import interval, said
+from uffdlab.claims.rows import at_common_size, children, interval, median_of, said, warm
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval, ratio_of_children
+from uffdlab.stats import Estimate, added, ratio_of_children
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
@@ -28,13 +28,11 @@ def _reported(data: Dataset, backing: str, features: str) -> bool | None:
     """Whether a write to an empty, protected page raised a write-protect event; None when that was not measured."""
     if "states" not in data.tables:
         return None
-    states = data.table("states")
-    rows = states[
-        (states.backing == backing)
-        & (states.features == features)
-        & (states.content == "empty")
-        & (states.moment == "protected")
-    ]
+    states = data.require("states", ("backing", "features", "content", "moment", "write_reported"))
+    here = (states.backing == backing) & (states.features == features)
+    rows = states[(here & (states.content == "empty") & (states.moment == "protected")).fillna(False)]
+    if rows.write_reported.isna().any():
+        return None
     answers = {bool(answer) for answer in rows.write_reported}
     return answers.pop() if len(answers) == 1 else None
 
@@ -103,6 +101,8 @@ def already_works(data: Dataset, claim: Claim) -> Verdict:
 
 # --- deciding from the protect samples -------------------------------------------------------------------------------
 
+_SAMPLED = ("block", "design", "size_kib", "populated", "prepare_ns", "protect_ns", "rss_growth_kib",
+            "hugetlb_growth_kib")  # fmt: skip
 _QEMU_BACKENDS = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 
 
@@ -127,28 +127,28 @@ class _Saving:
 
 def _saving(data: Dataset, backing: str) -> _Saving | None:
     """Return what skipping saves; None where that was not measured."""
-    if "samples" not in data.tables:
+    rows = warm(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
+    if rows is None:
         return None
-    samples = data.table("samples")
-    rows = samples[(samples.backing == backing) & ~samples.cold & (samples.cluster_pages == 1)]
     time = {at: _time(rows[rows.populated == at]) for at in WRITTEN}
     known = {at: one for at, one in time.items() if one is not None}
     filled = rows[(rows.populated == 0) & (rows.design == "preread")]
     if len(known) < len(time) or filled.empty:
         return None
-    grown = (filled.rss_growth_kib + filled.hugetlb_growth_kib.fillna(0)) / filled.size_kib
-    return _Saving(known, median_interval(list(child_medians(list(grown), list(filled.block)).values())))
+    filled = filled.assign(grown_kib=added(filled.rss_growth_kib, filled.hugetlb_growth_kib.fillna(0)))
+    share = median_of(filled, "grown_kib", "size_kib")
+    return _Saving(known, share) if share else None
 
 
 def _time(rows: Any) -> Estimate | None:
     """Return (read loop + protect) / protect at the largest size at which both were measured."""
-    with_, without = rows[rows.design == "preread"], rows[rows.design == "unprotected"]
-    size = max(set(with_.size_kib) & set(without.size_kib), default=None)
-    if size is None:
+    both = at_common_size(rows[rows.design == "preread"], rows[rows.design == "unprotected"])
+    if both is None:
         return None
-    with_, without = with_[with_.size_kib == size], without[without.size_kib == size]
-    top = child_medians(list(with_.prepare_ns + with_.protect_ns), list(with_.block))
-    return ratio_of_children(top, child_medians(list(without.protect_ns), list(without.block)))
+    with_, without = both
+    top = children(with_.assign(total_ns=added(with_.prepare_ns, with_.protect_ns)), "total_ns")
+    bottom = children(without, "protect_ns")
+    return ratio_of_children(top, bottom, "`samples.protect_ns`") if top and bottom else None
 
 
 def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:

@@ -6,11 +6,8 @@ No kernel has either design for anonymous memory, so that what both agree on hol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
@@ -23,6 +20,7 @@ from uffdlab.stats import Estimate
 from uffdlab.units import format_size
 
 FACTOR = 10.0
+_READ = ("block", "size_kib", "protect_ns", "table_growth_kib")
 _SPAN_BYTES = 256 << 30  # of the prediction
 
 
@@ -96,7 +94,7 @@ def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict
         return claim.ruled(data, "does not hold", because, **more)
     if not (time.above(FACTOR) and predicted.above(FACTOR)):
         return claim.undecided(data, because, "costs with narrower intervals, or more rounds of probe protect")
-    if not (_factor(*tables) >= FACTOR and _factor(*counted) >= FACTOR):
+    if not (_at_least(FACTOR, *tables) and _at_least(FACTOR, *counted)):
         return claim.ruled(data, "does not hold", because, **more)
     condition = "a kernel that sets such markers does as the proxy and the prediction do: no prototype was measured"
     return claim.ruled(data, "holds if", because, condition=condition, **more)
@@ -105,20 +103,18 @@ def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, tuple[float, float], str] | None:
     """Return the ratio of times, the tables (KiB) of both, and the size; None where there is no common one."""
     lower, higher = (
-        warm(data, "samples", backing=backing, design=design, populated=0)
+        warm(data, "samples", *_READ, backing=backing, design=design, populated=0)
         for backing, design in (level.below, level.above)
     )
     both = at_common_size(lower, higher)
     if both is None:
         return None
-    ratio = ratio_of(both[0], both[1], "protect_ns", "size_kib")
-    assert ratio is not None
-    tables = (_median(both, 0), _median(both, 1))
+    ratio = ratio_of("samples", both[0], both[1], "protect_ns", "size_kib")
+    grown = [rows.table_growth_kib.dropna().astype("float64") for rows in both]
+    if ratio is None or not all(map(len, grown)):
+        return None
+    tables = (float(grown[0].median()), float(grown[1].median()))
     return ratio, tables, format_size(float(both[0].size_kib.iloc[0]) * 1024)
-
-
-def _median(both: Sequence[pd.DataFrame], which: int) -> float:
-    return float(both[which].table_growth_kib.median())
 
 
 def _predicted(costs: Costs, level: _Level) -> tuple[Estimate, tuple[float, float]]:
@@ -131,10 +127,11 @@ def _predicted(costs: Costs, level: _Level) -> tuple[Estimate, tuple[float, floa
     return costs.ratio(*ledgers), tables
 
 
-def _factor(below_kib: float, above_kib: float) -> float:
-    return below_kib / above_kib if above_kib else float("inf")
+def _at_least(factor: float, below_kib: float, above_kib: float) -> bool:
+    """Whether the lower level needs so many times the tables of the higher one, or some where that needs none."""
+    return below_kib >= factor * above_kib if above_kib > 0 else below_kib > 0
 
 
 def _times(below_kib: float, above_kib: float) -> str:
     pair = f"{format_size(below_kib * 1024)} against {format_size(above_kib * 1024)}"
-    return f"{pair} ({_factor(below_kib, above_kib):,.0f} times)" if above_kib else f"{pair}, none at all"
+    return f"{pair} ({below_kib / above_kib:,.0f} times)" if above_kib > 0 else f"{pair}, none at all"

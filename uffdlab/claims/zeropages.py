@@ -13,7 +13,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.rows import median_of, ratio_of, said, warm
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, added
 
 NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
 SAME = 1.25  # costs are the same when the ratio lies between 1 / SAME and SAME
@@ -38,10 +38,11 @@ class _Filled:
 
 
 def _filled(data: Dataset, backing: str, huge_zeropage: str, design: str) -> _Filled | None:
-    rows = warm(data, "zeropages", backing=backing, huge_zeropage=huge_zeropage, design=design, step="protected")
-    if rows is None:
+    read = ("block", "size_kib", "rss_growth_kib", "hugetlb_growth_kib", "reported")
+    rows = warm(data, "zeropages", *read, backing=backing, huge_zeropage=huge_zeropage, design=design, step="protected")
+    if rows is None or rows.reported.isna().any():
         return None
-    rows = rows.assign(filled_kib=rows.rss_growth_kib + rows.hugetlb_growth_kib.fillna(0))
+    rows = rows.assign(filled_kib=added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
     share = median_of(rows, "filled_kib", "size_kib")
     return _Filled(share, bool(rows.reported.all())) if share else None
 
@@ -95,7 +96,7 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
 def other_contexts(data: Dataset, claim: Claim) -> Verdict:
     """Decide from documented attempts to forbid zeropages outside s390; nothing is measured."""
     published = datasets.load(datasets.locate("published"))
-    attempts = published.table("attempts")
+    attempts = published.require("attempts", ("author", "architecture", "what", "outcome", "source"))
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
     evidence = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
@@ -114,13 +115,16 @@ def _rows(frame: Any) -> Iterator[Any]:
 
 def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether marking every PTE works, and costs the same, with the huge zeropage switched off."""
+    read = ("block", "size_kib", "protect_ns", "reported")
     with_, without = (
-        warm(data, "zeropages", backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state)
+        warm(data, "zeropages", *read, backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state)
         for state in ("on", "off")
     )
-    found = ratio_of(without, with_, "protect_ns", "size_kib", neighbours=True)
+    found = ratio_of("zeropages", without, with_, "protect_ns", "size_kib", neighbours=True)
     if found is None or with_ is None or without is None:
         return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
+    if with_.reported.isna().any() or without.reported.isna().any():
+        return claim.undecided(data, "`zeropages.reported` does not say of every sample whether a write was reported")
     because = f"time to protect without the huge zeropage / with it: {said(found)}"
     evidence = (f"zeropages: {because}",)
     limits = "markers stand for the zeropages of the patch, which no kernel has: both write every PTE"

@@ -24,10 +24,13 @@ A dataset is one directory of plain files, readable without this package::
 ``merged_from``  only after a merge: ``{"id", "provenance"}`` of each dataset that went in
 ``resources``    one object per table: ``name``, ``path`` (the bare file name ``<name>.csv``), ``format``
                  csv, ``mediatype`` text/csv, ``encoding`` utf-8, ``bytes``, ``hash`` (``sha256:…``) and
-                 ``schema``
+                 ``schema``; the standard's other keys (``type``, ``dialect``, ``profile`` …) may stand there
+                 where they say what holds here anyway
 
 ``schema.fields[]`` follows Table Schema: ``name``, ``type`` (integer, number, boolean, string), ``unit``,
-``title``, ``description`` and ``constraints`` (``required``, ``enum``, ``minimum``, ``maximum``).
+``title``, ``description`` and ``constraints`` (``required``, ``enum``, ``minimum``, ``maximum``). A schema may
+say its ``primaryKey``, which is not checked, and that ``missingValues`` are ``[""]``; what would change the meaning of
+a cell is refused.
 
 A CSV file is UTF-8 with ``\\n`` line ends, a header naming the fields in order, and one row per line: no cell
 holds a line break or any other control character. An empty cell is a missing value, never zero and never an

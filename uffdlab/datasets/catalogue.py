@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from uffdlab.errors import UffdlabError
 
+from .cells import show
 from .dataset import cpu, kernel, mthp, thp
 from .descriptor import FILE_NAME, Descriptor, parse, read_raw
 from .files import check_directory, printable, refusal
@@ -81,15 +83,17 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
     """Return the directory of the dataset meant by ``wanted``: a path, an id, the beginning of one id, or
     None.
 
-    None means the committed reference, the newest by name. Ids are looked for in ``data``, by default the
-    ``data`` directory of the checkout this package runs from. Raises UffdlabError if nothing, or more than
-    one, is meant.
+    None means the committed reference, the newest by name. A path is looked for from the working directory, which
+    in a notebook is the notebook's, and then from the checkout this package runs from; ids in ``data``, by default
+    the ``data`` directory of that checkout. Raises UffdlabError if nothing, or more than one, is meant, saying where
+    it was looked for.
     """
-    if wanted is not None and _is_path(wanted):
-        return Path(wanted)
+    found = None if wanted is None else _as_path(wanted)
+    if found:
+        return found
     data = data or _checkout_data()
     if data is None:
-        asked = "the reference dataset" if wanted is None else f"dataset {str(wanted)!r}"
+        asked = "the reference dataset" if wanted is None else f"dataset {show(str(wanted))}"
         raise UffdlabError(
             f"{asked} is not installed with the package: pass --data DIRECTORY, such as data/{REFERENCE}… of a checkout"
         )
@@ -109,20 +113,43 @@ def companions(data: Path | None = None) -> list[Path]:
     return list(newest.values())
 
 
-def _is_path(wanted: Path | str) -> bool:
+def _as_path(wanted: Path | str) -> Path | None:
+    """Return the directory that a path means; None where it is no path, but perhaps an id."""
     text = os.fspath(wanted)
     if not text:
         raise UffdlabError("the name of the dataset is empty: pass a directory or the id of a dataset")
+    places = _places(text)
     looks_like_one = isinstance(wanted, Path) or any(s in text for s in (os.sep, os.altsep or os.sep))
     if not looks_like_one:
-        return os.path.lexists(os.path.join(text, FILE_NAME))
-    try:
-        os.lstat(text)
-    except FileNotFoundError:
-        raise UffdlabError(f"{printable(Path(text))} does not exist: name the directory of a dataset") from None
-    except (OSError, ValueError) as error:
-        raise refusal(Path(text), error) from None
-    return True
+        return next((one for one in places if os.path.lexists(one / FILE_NAME)), None)
+    for place in places:
+        try:
+            os.lstat(place)
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError as error:
+            if place == places[-1]:
+                raise refusal(Path(text), error) from None
+        except (OSError, ValueError) as error:
+            raise refusal(Path(text), error) from None
+        else:
+            return place
+    raise UffdlabError(
+        f"{printable(Path(text))} does not exist (looked for {_said(places)}): name the directory of a dataset"
+    )
+
+
+def _places(text: str) -> list[Path]:
+    """Return where a path may lead to: as it stands, and from the top of the checkout."""
+    top = checkout()
+    return [Path(text)] if os.path.isabs(text) or top is None else [Path(text), top / text]
+
+
+def _said(places: list[Path]) -> str:
+    """Return places in words, in full where the working directory is still there."""
+    with suppress(OSError):
+        places = [Path(os.path.abspath(place)) for place in places]
+    return " and ".join(map(printable, places))
 
 
 def _newest_reference(named: list[tuple[str, Path]], data: Path) -> Path:
@@ -137,11 +164,12 @@ def _by_name(wanted: str, named: list[tuple[str, Path]], data: Path) -> Path:
     meant = meant or [found for found in named if found[0].startswith(wanted)]
     if len(meant) > 1:
         could = " or ".join(f"{name} in {printable(path)}" for name, path in meant)
-        raise UffdlabError(f"{wanted!r} could be {could}: pass the directory")
+        raise UffdlabError(f"{show(wanted)} could be {could}: pass the directory")
     if not meant:
         there = ", ".join(name for name, _ in named) or "none"
         raise UffdlabError(
-            f"{wanted!r} is neither a dataset directory nor the id of one in {printable(data)} ({there})"
+            f"{show(wanted)} is neither a dataset directory (looked for {_said(_places(wanted))}) nor the id of one in "
+            f"{printable(data)} ({there})"
         )
     return meant[0][1]
 
@@ -159,10 +187,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(digits or -1), text) for digits, text in re.findall(r"([0-9]{1,18})|([^0-9]+)", name)]
 
 
-def _checkout_data() -> Path | None:
-    """Return ``data`` beside the package; None if it is installed and has unrelated neighbours."""
+def checkout() -> Path | None:
+    """Return the top of the checkout this package runs from; None if it is installed and has unrelated neighbours."""
     top = Path(__file__).resolve().parents[2]
-    return top / "data" if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
+    return top if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
+
+
+def _checkout_data() -> Path | None:
+    top = checkout()
+    return top / "data" if top else None
 
 
 def _walk(directory: Path, depth: int) -> Iterator[Path]:

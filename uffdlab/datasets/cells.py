@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
 
+from . import standard
+
 FieldDescriptor: TypeAlias = Mapping[str, Any]
 Value: TypeAlias = int | float | bool | str | None
 
@@ -18,8 +20,8 @@ TYPES = ("integer", "number", "boolean", "string")
 MAX_TEXT = 10_000  # characters; a log excerpt, not a log
 DATASET_COLUMN = "dataset"  # after a merge: the dataset a row was measured in
 
-_FIELD_KEYS = {"name", "type", "unit", "title", "description", "constraints"}
-_CONSTRAINTS = {"required", "enum", "minimum", "maximum"}
+_FIELD_KEYS = {"name", "type", "unit", "title", "description", "constraints", *standard.FIELD, *standard.FIELD_NOTES}
+_CONSTRAINTS = {"required", "enum", "minimum", "maximum", *standard.CONSTRAINTS}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
@@ -107,6 +109,8 @@ def column(field: object) -> Column:
     for key in ("unit", "title", "description"):
         if not isinstance(field.get(key, ""), str):
             raise CellError(f"{name!r} has a {key} that is not a text")
+    for key, said, must in standard.problems(field, standard.FIELD):
+        raise CellError(f"{name!r} has {key}: {show(said)}, which {must}")
     return _constrained(name, kind, field.get("constraints", {}))
 
 
@@ -114,6 +118,8 @@ def _constrained(name: str, kind: str, constraints: object) -> Column:
     if not isinstance(constraints, Mapping):
         raise CellError(f"{name!r} has constraints that are not an object")
     _known(constraints, _CONSTRAINTS, f"{name!r} has the constraint")
+    for key, said, must in standard.problems(constraints, standard.CONSTRAINTS):
+        raise CellError(f"{name!r} has the constraint {key}: {show(said)}, which {must}")
     required = constraints.get("required", False)
     if not isinstance(required, bool):
         raise CellError(f"{name!r} has required: {show(required)}, which is neither true nor false")

@@ -3,15 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import NotMeasuredError, UffdlabError
+
+from .vocabulary import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# By the kind of dtype that reading a dataset gives a column: Int64 and Float64, boolean, string.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "number": lambda dtype: dtype.kind in "iuf",
+    "boolean": lambda dtype: dtype.kind == "b",
+    "text": lambda dtype: dtype.kind not in "iufb",
+}
+_EMPTY = {"number": "Float64", "boolean": "boolean", "text": "string"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,26 +52,31 @@ class Dataset:
         return self.tables[name]
 
     def require(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Return one table that has at least these columns. Raises UffdlabError naming those it lacks."""
+        """Return one table that has at least these columns, each of its kind.
+
+        Raises UffdlabError where there is no such table, NotMeasuredError naming the columns that it lacks.
+        """
         frame = self.table(table)
-        lacking = [name for name in columns if name not in frame.columns]
+        lacking = [f"`{table}.{name}`" for name in columns if name not in frame.columns]
         if lacking:
-            raise UffdlabError(
-                f"table {table!r} of dataset {self.id!r} lacks {', '.join(lacking)}; it has {', '.join(frame.columns)}"
-            )
+            were = "was" if len(lacking) == 1 else "were"
+            raise NotMeasuredError(f"{' and '.join(lacking)} {were} not measured (dataset {self.id!r})")
+        for name in columns:
+            kind = kind_of(table, name)
+            if not _KINDS[kind](frame[name].dtype):
+                raise UffdlabError(f"`{table}.{name}` of dataset {self.id!r} does not hold {kind}s: restore the column")
         return frame
 
-    def rows(self, table: str, columns: Mapping[str, str] | Sequence[str]) -> pd.DataFrame:
-        """Return one table with at least these columns (name → pandas type), or no rows where there is no such table.
+    def rows(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return one table with at least these columns, or no rows where there is no such table.
 
-        A campaign need not have run every probe. Raises UffdlabError naming the columns that a table there is lacks.
+        A campaign need not have run every probe. Raises NotMeasuredError naming the columns that a table there lacks.
         """
         if table in self.tables:
-            return self.require(table, list(columns))
+            return self.require(table, columns)
         import pandas as pd
 
-        kinds = columns if isinstance(columns, Mapping) else dict.fromkeys(columns, "object")
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+        return pd.DataFrame({name: pd.Series(dtype=_EMPTY[kind_of(table, name)]) for name in columns})
 
     def origin(self) -> str:
         """Return the line that stands beneath every figure drawn from this dataset."""

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from uffdlab import provenance
 from uffdlab.errors import UffdlabError
 
+from . import standard
 from .cells import CellError, column, control_character, show
 from .files import check_directory, printable, read_plain, replace_file
 from .rows import Fingerprint
@@ -37,9 +38,13 @@ _RESOURCE = {
     "bytes",
     "hash",
     "schema",
-    "title",
-    "description",
+    "dialect",
+    "fields",
+    "rows",
+    *standard.RESOURCE,
+    *standard.RESOURCE_NOTES,
 }
+_SCHEMA = {"fields", "primaryKey", *standard.SCHEMA, *standard.SCHEMA_NOTES}
 _SOURCE = {"title", "path", "version"}
 _TYPES = {str: "a text", int: "an integer", dict: "an object", list: "a list"}
 T = TypeVar("T")
@@ -256,12 +261,18 @@ class _Parser:
         )
         expected = {"path": f"{name}.csv", "format": "csv", "mediatype": "text/csv", "encoding": "utf-8"}
         for key, value in expected.items():
+            if key != "path" and key not in entry:
+                continue  # the standard has no other default for a file of that name
             found = self._take(entry, key, str, where + ".")
             inside = ", a bare name, so that it cannot lead out of the directory" if key == "path" else ""
-            self._require(found == value, f"{where}.{key}", f"is {show(found)} and must be {value!r}{inside}")
+            same = standard.is_utf8(found) if key == "encoding" else found == value
+            self._require(same, f"{where}.{key}", f"is {show(found)} and must be {value!r}{inside}")
         schema = self._take(entry, "schema", dict, where + ".")
-        self._check_keys(schema, {"fields"}, f"{where}.schema")
+        self._check_keys(schema, _SCHEMA, f"{where}.schema")
         fields = self._fields(self._take(schema, "fields", list, f"{where}.schema."), f"{where}.schema.fields")
+        names = [field["name"] for field in fields]
+        for key, said, must in standard.of_resource(entry, schema, names):
+            self._fail(f"{where}.{key}", f"is {show(said)} and {must}")
         return Resource(name, fields, None if self._sealing else self._fingerprint(entry, where))
 
     def _fields(self, listed: list[Any], where: str) -> list[dict[str, Any]]:

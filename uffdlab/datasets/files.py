@@ -26,7 +26,7 @@ _REASONS = {
     errno.EROFS: "is on a read-only file system: choose another directory",
     errno.ENOTDIR: "has a component that is a file, not a directory",
     errno.ENAMETOOLONG: "is too long for a path: choose a shorter name",
-    errno.ELOOP: "goes through a symbolic link that may not be followed",
+    errno.ELOOP: "goes round in symbolic links, or through one that may not be followed",
     errno.ENOTEMPTY: "was filled by somebody else meanwhile: choose another directory",
     errno.EEXIST: "was created by somebody else meanwhile: choose another directory",
 }
@@ -51,9 +51,14 @@ def refusal(path: Path, error: OSError | ValueError) -> UffdlabError:
 
 
 def printable(path: Path) -> str:
-    """Return the path, escaped if it would break the line it is printed in."""
+    """Return the path, escaped if it would break the line it is printed in, and only its ends where it is very long."""
     text = str(path)
+    if len(text) > _LONG:
+        text = f"{text[: _LONG // 2]}…{text[-_LONG // 4 :]}"
     return text if text.isprintable() else ascii(text)
+
+
+_LONG = 300
 
 
 def check_directory(path: Path, expected: str = "the directory of a dataset") -> None:

@@ -31,8 +31,9 @@ _STEPS = {
 def _shares(data: Dataset) -> pd.DataFrame:
     """Return the accounts of the smallest range of each case, with what is filled as a percentage of it."""
     rows = summaries.df_zeropages(data)
+    rows = rows[rows.size_kib > 0]
     case = rows.groupby(["backing", "design", "huge_zeropage", "step"])
-    rows = rows[rows.size_kib == case.size_kib.transform("min")].copy()
+    rows = rows[(rows.size_kib == case.size_kib.transform("min")) & rows.filled_kib.notna()].copy()
     for column in ("filled_kib", "filled_kib_low", "filled_kib_high"):
         rows[column] = rows[column] / rows.size_kib.astype(float) * 100
     return rows
@@ -117,7 +118,7 @@ def plot_resolve(data: Dataset) -> go.Figure:
     whole = rows[(rows.piece_kib == rows.stride_kib) & rows.state.isin(["marker", "zeropage", "page"])]
     for state, group in whole.groupby("state"):
         _add_batches(figure, group.sort_values("piece_kib"), str(state))
-    gaps = rows[(rows.piece_kib == 4) & (rows.stride_kib == 2048)]
+    gaps = rows[(rows.piece_kib == 4) & (rows.stride_kib == 2048) & rows.state.isin(list(_STATES))]
     for state, group in gaps.groupby("state"):
         _add_split(figure, group, str(state))
     caption = (
@@ -179,6 +180,7 @@ _WAYS = ("markers, read", "read loop", "MADV_POPULATE_READ")
 def plot_equality(data: Dataset) -> go.Figure:
     """Draw, per backing and way of populating, the share of pages in the state of markers that were read."""
     rows = summaries.df_equality(data)
+    rows = rows[rows.pages > 0]
     rows = rows.assign(share=rows.equal_pages / rows.pages * 100)
     backings = [name for name in BACKINGS if (rows.backing == name).any()]
     names = [f"{BACKINGS[b].short}: {way}" for b in backings for way in _WAYS]

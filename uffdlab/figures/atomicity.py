@@ -31,7 +31,7 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     interval, an arrow that points down to 0, which a logarithmic axis cannot show.
     """
     rows = summaries.df_atomicity(data)
-    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0)]
+    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(list(_BACKINGS))]
     figure = go.Figure()
     for preparation in _PREPARATIONS:
         _add_losing(figure, rows[(rows.preparation == preparation) & (rows.lost > 0)], preparation)

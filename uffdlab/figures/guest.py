@@ -32,13 +32,15 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
         _add_prediction(figure, cost, gib)
     caption = (
         "Filled: measured on empty ranges, median with 95 % interval. Hollow: predicted for the RAM that is "
-        "set, linear in the entries from the largest measured size. Both axes logarithmic."
+        "set: between two measured sizes on the line between them, beyond the largest linear in the entries. Both axes "
+        "logarithmic."
     )
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
     errors = summaries.df_prediction_check(costs).error.abs()
     if len(errors):
         found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
-        origins += [f"predicted: sizes between the smallest and the largest, which it was not drawn from, were {found}"]
+        between = "sizes between the smallest and the largest, which it was not drawn from, were"
+        origins += [f"predicted beyond the largest size: on the same line {between} {found}"]
     origins += [f"this machine: {here.origin()}"] if here else []
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]

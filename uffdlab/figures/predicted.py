@@ -51,9 +51,10 @@ def origins_of(costs: Costs) -> list[str]:
 
 def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, said: list[str], **where: Any) -> None:
     colour, symbol, name = look_of(design)
-    xs, highs, lows = rows[x].tolist(), rows.cost_high.tolist(), rows.cost_low.tolist()
+    known = rows[rows.cost_low.notna() & rows.cost_high.notna()]  # an unknown interval is no narrow one
+    at, highs, lows = known[x].tolist(), known.cost_high.tolist(), known.cost_low.tolist()
     figure.add_scatter(
-        x=xs + xs[::-1],
+        x=at + at[::-1],
         y=highs + lows[::-1],
         fill="toself",
         mode="lines",
@@ -65,7 +66,7 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, s
         **where,
     )
     figure.add_scatter(
-        x=xs,
+        x=rows[x].tolist(),
         y=rows.cost.tolist(),
         mode="lines+markers",
         line={"color": colour, "width": 1.5, "dash": dash_of(design)},
@@ -166,7 +167,7 @@ def plot_touched(
     )
     style.styled(figure, caption, origins_of(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
     figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
-    top = max(style.reach(figure.data[:-1], "y"))
+    top = max(style.reach(figure.data[:-1], "y"), default=0.0)
     ticks = style.round_ticks(top)
     figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(one) for one in ticks], rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="KiB", rangemode="tozero", row=1, col=2)
@@ -253,7 +254,7 @@ def plot_waterfall(
         f"and {workload.writes:,} writes. A part is a count times the cost of one; the bar is all work, predicted."
     )
     style.styled(figure, caption, origins_of(costs), (180 + 60 * len(names), 660), {"x": "ns"})
-    top = max(frame.groupby("design").cost.sum())
+    top = max(frame.groupby("design").cost.sum(), default=0.0)
     ticks = style.round_ticks(top)
     figure.update_xaxes(title_text="all work", tickvals=ticks, ticktext=[format_ns(one) for one in ticks])
     figure.update_layout(barmode="stack", legend={"y": 1.1}, margin={"t": 90})
@@ -267,39 +268,19 @@ def plot_decision(
     base: Workload | None = None,
     designs: sim.sweeps.Designs = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
 ) -> go.Figure:
-    """Draw which design is cheapest, by populated fraction and clustering; hatched where the intervals overlap."""
+    """Draw which design is cheapest, by populated fraction and clustering: hollow where the intervals overlap, and with
+    a look of its own where several are equally cheap.
+    """
     frame = sim.df_decision(costs, objective, designs, base)
     figure = go.Figure()
     for design in [one.name for one in sim.sweeps.chosen(designs)]:
-        for clear in (True, False):
-            rows = frame[(frame.best == design) & (frame.clear == clear)]
-            colour, symbol, name = look_of(design)
-            figure.add_scatter(
-                x=(rows.populated * 100).tolist(),
-                y=[format_size(pages * 4096) for pages in rows.cluster_pages],
-                mode="markers",
-                marker={
-                    "symbol": symbol if clear else f"{symbol}-open",
-                    "color": colour,
-                    "size": 15,
-                    "line": {"color": colour, "width": 2},
-                },
-                name=name,
-                legendgroup=name,
-                showlegend=clear or (not ((frame.best == design) & frame.clear).any() and len(rows) > 0),
-                customdata=[f"{name} is cheapest"] * len(rows),
-                hovertext=[
-                    f"{ratio:.2f} times as much for {look_of(second)[2]}"
-                    for ratio, second in zip(rows.ratio, rows.second, strict=True)
-                ],
-                text=["clearly" if clear else "but the intervals overlap"] * len(rows),
-                hovertemplate=style.HOVER,
-            )
+        _add_cells(figure, frame[(frame.best == design) & ~frame.tie], look_of(design))
+    _add_cells(figure, frame[frame.tie], TIE)
     base = base or sim.decision.BASE
     caption = (
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
-        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. Of those "
-        "within 0.1 % of one another the first of the legend stands for all."
+        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. A bow tie: "
+        "several are within 0.1 % of one another."
     )
     style.styled(figure, caption, origins_of(costs), (520, 640), {"x": "%", "y": "B"})
     figure.update_xaxes(title_text="populated, %", range=[-6, 106])
@@ -310,3 +291,44 @@ def plot_decision(
         categoryarray=[format_size(4096 << power) for power in range(0, 19, 2)],
     )
     return figure
+
+
+# What several designs share: no design has this symbol.
+TIE = (style.GREY, "bowtie", "a tie: several are equally cheap")
+
+
+def _add_cells(figure: go.Figure, frame: pd.DataFrame, look: tuple[str, str, str]) -> None:
+    """Add the cells that one design has, or several share, those that are decided and those that are not."""
+    colour, symbol, name = look
+    for clear in (True, False):
+        rows = frame[frame.clear == clear]
+        figure.add_scatter(
+            x=(rows.populated * 100).tolist(),
+            y=[format_size(pages * 4096) for pages in rows.cluster_pages],
+            mode="markers",
+            marker={
+                "symbol": symbol if clear else f"{symbol}-open",
+                "color": colour,
+                "size": 15,
+                "line": {"color": colour, "width": 2},
+            },
+            name=name,
+            legendgroup=name,
+            showlegend=clear or (len(rows) > 0 and not frame.clear.any()),
+            customdata=[_cheapest(row) for row in summaries.records(rows)],
+            hovertext=[_next(row) for row in summaries.records(rows)],
+            text=["clearly" if clear else "but the intervals overlap"] * len(rows),
+            hovertemplate=style.HOVER,
+        )
+
+
+def _cheapest(row: Any) -> str:
+    names = [look_of(name)[2] for name in row.ties.split(", ")]
+    return f"{' and '.join(names)} are equally cheap" if row.tie else f"{names[0]} is cheapest"
+
+
+def _next(row: Any) -> str:
+    if row.second in row.ties.split(", "):
+        return "no other is compared"
+    name = look_of(row.second)[2]
+    return f"more for {name}, and nothing here" if pd.isna(row.ratio) else f"{row.ratio:.2f} times as much for {name}"

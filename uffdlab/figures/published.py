@@ -61,7 +61,9 @@ def plot_published(
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
+    table = table[table.source.isin(list(_AUTHOR_LOOK)) & table.design.isin(_MODES)]
     runs = summaries.df_published_runs(data)
+    runs = runs[runs["mode"].isin(list(_MODE_DESIGNS)) & runs.total_ns.notna()]
     points = {name: summaries.df_warm(whose) for name, whose in (("measured", data), ("this machine", here)) if whose}
     traces: list[Callable[[float], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
@@ -80,14 +82,14 @@ def plot_published(
     caption = (
         "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
         "measured at the size that is set, median with 95 % interval. Squares: the program's own protocol, "
-        "run here at its own size. Hollow: restated from the largest size "
-        "measured, in proportion, save for doing nothing, which costs the same at any size."
+        "run here at its own size. Hollow: restated, on the line between "
+        "the two sizes measured next to it, or beyond all in proportion, save for doing nothing, which costs the same."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     errors = summaries.df_restating_check(points["measured"]).error.abs()
     if len(errors):
         found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
-        origins.insert(1, f"restated: the largest size, from each smaller one, was {found}")
+        origins.insert(1, f"restated in proportion: the largest size, from each smaller one, was {found}")
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
     drawn = [x for one in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(one))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))

@@ -78,7 +78,7 @@ def styled(
 
 def log_range(values: Iterable[float]) -> list[float] | None:
     """Return the range of a logarithmic axis that holds the values, so that nothing moves an axis."""
-    logs = [math.log10(value) for value in values if value > 0]
+    logs = [math.log10(value) for value in values if 0 < value < math.inf]
     return [min(logs) - 0.25, max(logs) + 0.25] if logs else None
 
 
@@ -103,9 +103,11 @@ def time_axis(title: str, every: int = 1, values: Iterable[float] = ()) -> dict[
 
 
 def round_ticks(top: float) -> list[float]:
-    """Return ticks of a linear axis from 0 to beyond ``top``, 1, 2 or 5 times a power of ten apart."""
+    """Return ticks of a linear axis from 0 to beyond ``top``, 1, 2 or 5 times a power of ten apart; 0 without one."""
+    if not (0 < top < math.inf):
+        return [0.0]
     power = 10.0 ** math.floor(math.log10(top))
-    step = power * next(part for part in (0.2, 0.5, 1) if top / (power * part) <= 7)
+    step = power * next(part for part in (0.2, 0.5, 1, 2) if top / (power * part) <= 7)
     return [number * step for number in range(int(top / step) + 2)]
 
 
@@ -130,7 +132,7 @@ def reach(traces: Iterable[Any], axis: str) -> list[float]:
     for trace in traces:
         bars, values = trace[f"error_{axis}"], trace[axis]
         for value, up, down in zip_longest(values, bars.array or (), bars.arrayminus or (), fillvalue=0):
-            reached += [value - down, value + up]
+            reached += [] if value is None or math.isnan(value) else [value - down, value + up]
     return reached
 
 

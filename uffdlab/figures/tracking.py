@@ -30,6 +30,7 @@ def plot_tracking(data: Dataset) -> go.Figure:
     Left: writing and collecting, per dirty page. Right: collecting alone, per GiB of range.
     """
     rows = summaries.df_tracking(data)
+    rows = rows[rows.backing.isin(list(_BACKINGS))]
     names = list(dict.fromkeys(_names(rows)))
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
     for method in _METHODS:

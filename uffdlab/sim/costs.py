@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import hypot
+from math import hypot, inf, isfinite, sqrt
 from pathlib import Path
 
 import pandas as pd
 
 from uffdlab import datasets
 from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import NotMeasuredError, UffdlabError
 from uffdlab.sim.core import core
 from uffdlab.sim.ledger import Ledger, events, pack, price
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, each
+from uffdlab.units import format_share
 
 PREFIX = "costs-"
 LOW, HIGH = 0.025, 0.975
+_DEAREST = 1e15  # more than a week in ns: no event costs that much
 _AROUND = {"tables_kib": 4, "faults": 1}
 COLUMNS = {
     "costs": ("event", "unit", "warm", "cold", "status"),
@@ -61,7 +63,7 @@ class Costs:
             lacking = [name for name in events() if name not in vector]
             if lacking:
                 raise UffdlabError(f"costs {self.id!r} lack {', '.join(lacking)}: calibrate them again")
-            wrong = [name for name in events() if not 0 <= vector[name] < float("inf")]
+            wrong = [name for name in events() if not 0 <= vector[name] <= _DEAREST]
             if wrong:
                 raise UffdlabError(f"costs {self.id!r}: {wrong[0]} costs {vector[wrong[0]]}, which is no cost")
 
@@ -72,11 +74,13 @@ class Costs:
     def ratio(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> Estimate:
         """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels.
 
-        So does the error of predicting it: only what one ledger has beyond the other is off on its own.
+        So does the error of predicting it: only what one ledger has beyond the other is off on its own. Raises
+        NotMeasuredError where the second is priced at nothing.
         """
-        drawn = (a / b for a, b in zip(self._drawn(top), self._drawn(bottom), strict=True))
-        value = price(top, self.vector) / price(bottom, self.vector)
-        return self.spread([value, *drawn], self.apart(top, bottom))
+        over, under = [price(top, self.vector), *self._drawn(top)], [price(bottom, self.vector), *self._drawn(bottom)]
+        if min(under) <= 0:
+            raise NotMeasuredError(f"costs {self.id!r} price at nothing what a ratio divides by: it has no value")
+        return self.spread([a / b for a, b in zip(over, under, strict=True)], self.apart(top, bottom))
 
     def apart(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> float:
         """Return by how much the logarithm of a ratio is off where each price is off by 1, to first order.
@@ -86,15 +90,18 @@ class Costs:
         """
         shared = price({name: min(top[name], bottom[name]) for name in events()}, self.vector)
         over, under = price(top, self.vector), price(bottom, self.vector)
+        if over <= 0 or under <= 0:
+            return sqrt(2)
         return hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under)
 
     def spread(self, values: Sequence[float], weight: float = 1) -> Estimate:
         """Return the interval of a quantity that was computed with the vector, and then with each draw.
 
-        It is widened by the error of unseen predictions, to the power of ``weight``.
+        It is widened by the error of unseen predictions, to the power of ``weight``. There is none where that is not
+        known.
         """
         value, prices = values[0], sorted(values[1:])
-        if not prices:
+        if not prices or not isfinite(self.p95_error):
             return Estimate(value, None, None, 0)
         low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
         widened = (1 + self.p95_error) ** weight
@@ -129,10 +136,12 @@ class Costs:
         """Return the line that stands under every prediction."""
         if not self.checked:
             return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
+        if not isfinite(self.p95_error):
+            return f"priced by {self.id}; how far off predictions with these costs are is not known"
         return (
             f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
-            f"{self.median_error:.0%} (median) and {self.p95_error:.0%} (95th percentile; fitted ones "
-            f"{self.fitted_p95_error:.0%})"
+            f"{format_share(self.median_error)} (median) and {format_share(self.p95_error)} (95th percentile; fitted "
+            f"ones {format_share(self.fitted_p95_error)})"
         )
 
 
@@ -143,25 +152,30 @@ def load_costs(wanted: Path | str | None = None) -> Costs:
 
 def costs_of(data: Dataset) -> Costs:
     """Return the costs of a loaded dataset. Raises UffdlabError where it holds none, or they are not of one unit."""
-    rows = data.require("costs", COLUMNS["costs"])
+    rows = data.require("costs", COLUMNS["costs"]).dropna(subset=["event", "unit", "status"])
     units = sorted(set(rows.unit))
     if len(units) != 1:
-        raise UffdlabError(f"costs {data.id!r} are in {' and '.join(units)}: one vector has one unit")
+        raise UffdlabError(f"costs {data.id!r} are in {' and '.join(units) or 'no unit'}: one vector has one unit")
     vector = {str(event): float(cost) for event, cost in zip(rows.event, rows.warm, strict=True) if not pd.isna(cost)}
     status = dict(zip(rows.event, rows.status, strict=True))
     fixed = {name: cost for name, cost in vector.items() if status[name] != "fitted"}
-    drawn = data.rows("draws", COLUMNS["draws"]).groupby("draw")
+    drawn = data.rows("draws", COLUMNS["draws"]).dropna(subset=COLUMNS["draws"]).groupby("draw")
     draws = [fixed | dict(zip(group.event, map(float, group.warm), strict=True)) for _, group in drawn]
     like = {name: what.removeprefix("as ") for name, what in status.items() if what.startswith("as ")}
     if not set(like.values()) <= vector.keys():
         raise UffdlabError(f"costs {data.id!r} are of another version of the simulator: calibrate them again")
-    draws = [draw | {name: draw[other] for name, other in like.items()} for draw in draws]
+    draws = [draw | {name: draw[other] for name, other in like.items() if other in draw} for draw in draws]
     checks = df_checks(data)
     unseen, fitted = (checks[checks.part == part].factor - 1 for part in ("unseen", "fitted"))
-    median, p95 = (float(unseen.quantile(at)) if len(unseen) else float("inf") for at in (0.5, 0.95))
-    fitted_p95 = float(fitted.quantile(0.95)) if len(fitted) else float("inf")
     cold = {str(event): float(cost) for event, cost in zip(rows.event, rows.cold, strict=True) if not pd.isna(cost)}
-    return Costs(data.id, units[0], vector, tuple(draws), status, median, p95, fitted_p95, data.origin(), cold)
+    errors = (_within(unseen, 0.5), _within(unseen, 0.95), _within(fitted, 0.95))
+    return Costs(data.id, units[0], vector, tuple(draws), status, *errors, data.origin(), cold)
+
+
+def _within(errors: pd.Series, share: float) -> float:
+    """Return within which error such a share of predictions stayed; infinite where that is not known."""
+    known = errors.dropna()
+    return float(known.quantile(share)) if len(known) else inf
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:
@@ -173,9 +187,10 @@ def df_checks(data: Dataset) -> pd.DataFrame:
 
 
 def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`)."""
-    ratio = rows.predicted_ns.astype(float) / rows.measured_ns.astype(float)
-    return rows.assign(ratio=ratio, factor=ratio.where(ratio >= 1, 1 / ratio))
+    """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`), missing where a time is none."""
+    ratio = each(rows.predicted_ns, rows.measured_ns).astype("float64")
+    known = ratio.where(ratio > 0)
+    return rows.assign(ratio=ratio, factor=known.where(known >= 1, 1 / known))
 
 
 def df_ratios(data: Dataset) -> pd.DataFrame:

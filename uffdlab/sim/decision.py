@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which design is the cheapest, over a plane of two parameters, and where nothing is decided between two."""
+"""Which design is the cheapest, over a plane of two parameters, where several are, and where nothing is decided.
+
+In which order designs are named changes nothing: of those that are equally cheap none is before another, and where one
+of them has to stand for all it is the first by name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import NotMeasuredError, UffdlabError, check_word
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES
@@ -67,10 +71,12 @@ def df_decision(
 
     ``objective``: *stop time*, *total work*, *memory* (KiB of tables and pages that come on top), *tail latency* (the
     slowest 1 % of the later writes that ask the kernel), or *mix*: their geometric mean with ``weights``, each over the
-    least there is. Columns besides the two: ``best``, ``ties`` (within 0.1 % of it; the first one stands for all),
-    ``second`` (the cheapest of the others), their ``ratio``, and ``clear``: the whole interval of it lies above 1.
+    least there is; a point at which that is nothing has none, and is left out. Columns besides the two: ``tie``
+    (whether several are within 0.1 % of the least), ``ties`` (their names, in order), ``best`` (the first of them),
+    ``second`` (the cheapest of the others, or where there is none another of the ties), their ``ratio`` (missing where
+    the least is nothing), and ``clear``: whether the whole interval of it lies above 1.
     """
-    records = [record_of(one) for one in designs]
+    records = sorted((record_of(one) for one in designs), key=lambda design: design.name)
     if len(records) < 2:
         raise UffdlabError("a decision is between two designs or more")
     check_word("objective", objective, OBJECTIVES)
@@ -93,8 +99,12 @@ def df_decision(
                 continue
             work = replace(start, **changed)
             judged = [_judge(design, work, costs, objective in ("tail latency", "mix")) for design in records]
-            rows.append(where | _decide(judged, costs, objective, weighed))
-    return pd.DataFrame(rows)
+            decided = _decide(judged, costs, objective, weighed)
+            rows += [where | decided] if decided else []
+    return pd.DataFrame(rows, columns=[x[0], y[0], *_COLUMNS]).astype({"ratio": "float64"})
+
+
+_COLUMNS = ("best", "second", "ties", "tie", "cost", "ratio", "clear")
 
 
 def _judge(design: Design, work: Workload, costs: Costs, with_tail: bool) -> _Judged:
@@ -117,8 +127,12 @@ def tail(design: Design, work: Workload, costs: Costs) -> Bar | None:
     return slowest
 
 
-def _decide(judged: Sequence[_Judged], costs: Costs, objective: str, weights: Mapping[str, float]) -> dict[str, Any]:
+def _decide(
+    judged: Sequence[_Judged], costs: Costs, objective: str, weights: Mapping[str, float]
+) -> dict[str, Any] | None:
     least = {name: min(one.value(name) for one in judged) for name in MIXED}
+    if objective == "mix" and min(least.values()) <= 0:
+        return None
 
     def score(one: _Judged) -> float:
         if objective != "mix":
@@ -130,12 +144,13 @@ def _decide(judged: Sequence[_Judged], costs: Costs, objective: str, weights: Ma
     ties = [one for one in judged if score(one) <= reach]
     others = sorted((one for one in judged if one not in ties), key=score)
     best, second = ties[0], (others or ties[1:])[0]
-    ratio = exp(score(second) - score(best)) if objective == "mix" else score(second) / score(best)
+    ratio = exp(score(second) - lowest) if objective == "mix" else score(second) / lowest if lowest > 0 else None
     return {
         "best": best.design.name,
         "second": second.design.name,
         "ties": ", ".join(one.design.name for one in ties),
-        "cost": score(best),
+        "tie": len(ties) > 1,
+        "cost": lowest,
         "ratio": ratio,
         "clear": bool(others) and _clear(best, second, costs, objective),
     }
@@ -145,10 +160,16 @@ def _clear(best: _Judged, second: _Judged, costs: Costs, objective: str) -> bool
     """Whether one is cheaper with the whole interval. Memory is counted, and exact; a mix has no interval."""
     if objective == "memory":
         return True
-    if objective == "stop time":
-        return costs.ratio(second.protect, best.protect).above(1)
-    if objective == "total work":
-        return costs.ratio(second.total, best.total).above(1)
-    if objective == "mix" or best.tail is None or second.tail is None:
+    if objective == "mix":
         return False
-    return costs.ratio(second.tail.ledger, best.tail.ledger).above(1)
+    top, bottom = (_ledger(one, objective) for one in (second, best))
+    try:
+        return top is not None and bottom is not None and costs.ratio(top, bottom).above(1)
+    except NotMeasuredError:  # the best is priced at nothing
+        return False
+
+
+def _ledger(one: _Judged, objective: str) -> Ledger | None:
+    if objective == "tail latency":
+        return one.tail.ledger if one.tail else None
+    return one.protect if objective == "stop time" else one.total

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
 from uffdlab.sim.designs import DESIGNS, Design
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
@@ -72,7 +73,8 @@ def design_on(backing: str, design: str) -> Design:
 
 def _protected(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("samples", (*_SAMPLE_COLUMNS, "prepare_ns", "protect_ns"))
-    rows = rows[rows.backing.isin(list(_MEMORY)) & rows.design.isin(_DESIGNS)]
+    rows = rows[rows.backing.isin(list(_MEMORY)) & rows.design.isin(_DESIGNS) & rows.populated.between(0, 1)]
+    rows = _possible(rows, "size_kib", "cluster_pages")
     for key, group in rows.groupby(["backing", "design", "size_kib", "populated", "cluster_pages"]):
         backing, design, size_kib, populated, cluster = _values(key)
         prefault, protect = _protect_ledgers(backing, design, int(size_kib), float(populated), int(cluster))
@@ -114,7 +116,8 @@ _PASSES = {"read": ("first read", "second read", "write after reads"), "write": 
 
 def _faulted(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("faults", (*_FAULT_COLUMNS, "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib"))
-    rows = rows[(rows.threads == 1) & rows.backing.isin(["anon", "anon_thp"])]
+    rows = rows[((rows.threads == 1) & rows.backing.isin(["anon", "anon_thp"])).fillna(False)]
+    rows = _possible(rows, "size_kib", "stride_kib")
     for key, group in rows.groupby(["backing", "preparation", "delivery", "size_kib", "stride_kib"]):
         backing, preparation, delivery, size_kib, stride_kib = _values(key)
         for access in _PASSES:
@@ -171,6 +174,7 @@ _UNSEEN_PIECE_KIB = 64
 
 def _resolved(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("resolves", (*_RESOLVE_COLUMNS, "table_growth_kib"))
+    rows = _possible(rows, "size_kib", "piece_kib", "stride_kib")
     for key, group in rows.groupby(["state", "size_kib", "piece_kib", "stride_kib"]):
         state, size_kib, piece_kib, stride_kib = _values(key)
         ledgers = _resolve_ledgers(state, int(size_kib), int(piece_kib), int(stride_kib))
@@ -209,6 +213,7 @@ _UNSEEN_ENTRIES_KIB = {256 << 10, 16 << 20}
 
 def _operated(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("entries", (*_ENTRY_COLUMNS, *_ENTRY_MEASURES))
+    rows = _possible(rows[rows.backing.isin(list(_MEMORY))], "size_kib", "stride_kib")
     for key, group in rows.groupby(["backing", "content", "markers", "size_kib", "stride_kib"]):
         backing, content, markers, size_kib, stride_kib = _values(key)
         # RSS has no pages of hugetlb in it.
@@ -248,11 +253,23 @@ def _values(key: Any) -> tuple[Any, ...]:
     return tuple(key)
 
 
+def _possible(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Return the rows of which a size is one that memory can have: of whole pages, and at most 256 TiB of them."""
+    for column in columns:
+        least = 1 if column.endswith("pages") else PAGE_BYTES // 1024
+        rows = rows[((rows[column] >= least) & (rows[column] <= _MOST_KIB)).fillna(False)]
+    return rows
+
+
+_MOST_KIB = 256 << 30
+
 # --- medians ---------------------------------------------------------------------------------------------------------
 
 
 def _phase(name: str, rows: pd.DataFrame, column: str, ledger: Ledger, unseen: bool, grown: dict[str, str]) -> Phase:
-    rows = rows[rows[column].notna()]
+    rows = rows.dropna(subset=[column, "block", "cold"])
+    if (rows[column] <= 0).any():
+        raise UffdlabError(f"{name}: `{column}` holds a time of 0 ns, which no clock of this resolution can tell")
     warm, cold = rows[~rows.cold.astype(bool)], rows[rows.cold.astype(bool)]
     counted = {what: float(warm[name_].min()) for what, name_ in grown.items() if warm[name_].notna().any()}
     return Phase(name, ledger, _children(warm, column), _children(cold, column), unseen, counted)

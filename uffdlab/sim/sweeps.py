@@ -95,7 +95,7 @@ def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataF
         for phase, ledger in (("protect", result.protect), ("touches", result.touches)):
             for event, count, cost in costs.dearest(ledger, most=len(ledger)):
                 rows.append({"design": design.name, "phase": phase, "event": event, "count": count, "cost": cost})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["design", "phase", "event", "count", "cost"])
 
 
 def _priced(costs: Costs, ledger: ledgers.Ledger) -> dict[str, float | None]:

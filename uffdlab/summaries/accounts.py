@@ -6,19 +6,14 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.stats import added
 from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
-_ZEROPAGES = (
-    dict.fromkeys(
-        ("block", "size_kib", "prepare_ns", "protect_ns", "zeropages", "huge_pages", "rss_growth_kib"), "Int64"
-    )
-    | dict.fromkeys(("hugetlb_growth_kib", "table_growth_kib"), "Int64")
-    | dict.fromkeys(("backing", "design", "huge_zeropage", "step"), "string")
-    | dict.fromkeys(("cold", "reported"), "boolean")
-)
-_EQUALITY = dict.fromkeys(("pages", "equal_pages"), "Int64") | dict.fromkeys(("backing", "way", "state"), "string")
-_RUNS = dict.fromkeys(("block", "size_kib", "total_ns"), "Int64") | dict.fromkeys(("thp", "mode"), "string")
+_COUNTED = ("zeropages", "huge_pages", "rss_growth_kib", "hugetlb_growth_kib", "table_growth_kib")
+_ZEROPAGES = ("block", "cold", *_KEYS, "prepare_ns", "protect_ns", *_COUNTED, "reported")
+_EQUALITY = ("backing", "way", "state", "pages", "equal_pages")
+_RUNS = ("block", "thp", "mode", "size_kib", "total_ns")
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 
@@ -28,14 +23,16 @@ def df_zeropages(data: Dataset) -> pd.DataFrame:
 
     ``filled_kib`` is the growth of RSS and huge pages, ``zeropages_kib`` the part of the range that maps a zeropage,
     ``huge_kib`` the part mapped by huge entries; ``reported`` whether a write to a protected page raised an event in
-    every sample.
+    every sample: missing where that is not known of one.
     """
     rows = data.rows("zeropages", _ZEROPAGES).copy()
-    rows["filled_kib"] = rows.rss_growth_kib + rows.hugetlb_growth_kib.fillna(0)
-    rows["zeropages_kib"] = rows.zeropages * 4
-    rows["huge_kib"] = rows.huge_pages * 4
+    rows["filled_kib"] = added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
+    rows["zeropages_kib"] = rows.zeropages.astype("Float64") * 4
+    rows["huge_kib"] = rows.huge_pages.astype("Float64") * 4
     found = df_medians(rows, _KEYS, _MEASURES)
-    return found.merge(rows.groupby(_KEYS, as_index=False).reported.all(), on=_KEYS)
+    reported = rows.groupby(_KEYS).reported.all(skipna=False)
+    known = [reported[key] for key in found[_KEYS].itertuples(index=False, name=None)]
+    return found.assign(reported=pd.array(known, dtype="boolean"))
 
 
 def df_equality(data: Dataset) -> pd.DataFrame:
@@ -43,7 +40,8 @@ def df_equality(data: Dataset) -> pd.DataFrame:
 
     ``states`` names the states found after it.
     """
-    rows = data.rows("equality", _EQUALITY)
+    rows = data.rows("equality", _EQUALITY).dropna(subset=_EQUALITY)
+    rows = rows.astype({"pages": "Float64", "equal_pages": "Float64"})
     grouped = rows.groupby(["backing", "way"], as_index=False)
     found = grouped.agg(pages=("pages", "sum"), equal_pages=("equal_pages", "sum"))
     said = rows.groupby(["backing", "way"]).state.agg(lambda states: "; ".join(sorted(set(states))))

@@ -32,7 +32,7 @@ def df_atomicity(data: Dataset) -> pd.DataFrame:
     only bound there is when none is lost. ``child_per_million`` is the median over child processes of their rates with
     the order-statistic interval: losses of one race share its timing, so a child is the unit of repetition.
     """
-    races = data.rows("races", [*_POINT, "block", *_COUNTED])
+    races = data.rows("races", [*_POINT, "block", *_COUNTED]).astype(dict.fromkeys(_COUNTED, "Float64"))
     rows = [_point(key, group) for key, group in races.groupby(_POINT)]
     columns = [*_POINT, "trials", "children", *_COUNTED, *_RATES]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_RATES, "float64"))
@@ -41,7 +41,7 @@ def df_atomicity(data: Dataset) -> pd.DataFrame:
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"trials": len(group)}
     row |= {name: int(group[name].sum()) for name in _COUNTED}
-    children = group.groupby("block")[["judged", "lost"]].sum()
+    children = group.dropna(subset=["judged", "lost"]).groupby("block")[["judged", "lost"]].sum()
     children = children[children.judged > 0]
     row["children"] = len(children)
     if len(children):

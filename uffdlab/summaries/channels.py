@@ -141,7 +141,8 @@ def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
         "p": found.p,
         "below_kbit_s": None if found.passes else found.below * samples[0].kbit_s_sent,
     }
-    measured = {"limit_kbit_s": [_limit(one) for one in children]}
+    limits = [_limit(one) for one in children]
+    measured = {"limit_kbit_s": [one for one in limits if one is not None]}
     for name, kind in zip(_KINDS, kinds, strict=True):
         rates = measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
         row |= {f"{name}_kbit_s_{end}": of(rates, default=None) for end, of in (("least", min), ("most", max))}
@@ -173,10 +174,10 @@ def _points(data: Dataset) -> Iterator[tuple[dict[str, Any], list[Transmission]]
     yield from _KNOWN[data]
 
 
-def _limit(samples: Sequence[Transmission]) -> float:
-    """Return what one flush and reload per bit would allow, in kbit/s."""
-    rates = [one.row["cycles_per_us"] / one.row["probe_cycles"] * 1e3 for one in samples]
-    return float(sum(rates) / len(rates))
+def _limit(samples: Sequence[Transmission]) -> float | None:
+    """Return what one flush and reload per bit would allow, in kbit/s; None where neither takes a cycle."""
+    rates = [one.row["cycles_per_us"] / one.row["probe_cycles"] * 1e3 for one in samples if one.row["probe_cycles"] > 0]
+    return float(sum(rates) / len(rates)) if rates else None
 
 
 def _error(samples: Sequence[Transmission]) -> float:

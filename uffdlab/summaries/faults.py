@@ -6,22 +6,15 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.stats import added, each
 from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
 _COUNTS = ("touches", "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib", "tlb_ipis")
 _EVENTS = ("wp_events", "missing_events")
-_FAULTS = (
-    dict.fromkeys(("block", "sample", "size_kib", "stride_kib", "threads", *_COUNTS, *_EVENTS), "Int64")
-    | dict.fromkeys(("cold", "together"), "boolean")
-    | dict.fromkeys(("backing", "preparation", "delivery", "touch"), "string")
-)
-_LATENCIES = dict.fromkeys(("block", "sample", "from_ns", "below_ns", "count"), "Int64") | {"touch": "string"}
-_RESOLVES = (
-    dict.fromkeys(("block", "piece_kib", "stride_kib", "calls", "resolve_ns"), "Int64")
-    | dict.fromkeys(("state", "pass"), "string")
-    | {"cold": "boolean"}
-)
+_FAULTS = ("block", "sample", *_KEYS, "cold", *_COUNTS, *_EVENTS)
+_LATENCIES = ("block", "sample", "touch", "from_ns", "count")
+_RESOLVES = ("block", "cold", "state", "piece_kib", "stride_kib", "pass", "calls", "resolve_ns")
 _MEASURES = ["ns_per_touch", "faults_per_touch", "ipis_per_touch", "events_per_touch", "table_growth_kib"]
 
 
@@ -36,12 +29,12 @@ def df_faults(data: Dataset) -> pd.DataFrame:
 
 
 def per_touch(data: Dataset) -> pd.DataFrame:
-    """Return the table ``faults`` with its counts divided by the touches of each row."""
+    """Return the table ``faults`` with its counts divided by the touches of each row; of no touch there is no share."""
     rows = data.rows("faults", _FAULTS).copy()
-    rows["ns_per_touch"] = rows.busy_ns / rows.touches
-    rows["faults_per_touch"] = rows.minor_faults / rows.touches
-    rows["ipis_per_touch"] = rows.tlb_ipis / rows.touches
-    rows["events_per_touch"] = (rows.wp_events + rows.missing_events) / rows.touches
+    rows["ns_per_touch"] = each(rows.busy_ns, rows.touches)
+    rows["faults_per_touch"] = each(rows.minor_faults, rows.touches)
+    rows["ipis_per_touch"] = each(rows.tlb_ipis, rows.touches)
+    rows["events_per_touch"] = each(added(rows.wp_events, rows.missing_events), rows.touches)
     return rows
 
 
@@ -54,13 +47,20 @@ def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -
     faults = data.rows("faults", _FAULTS)
     wanted = (faults.stride_kib == stride_kib) & (faults.threads == threads) & (faults.touch == touch)
     keys = ["backing", "preparation", "delivery"]
-    which = faults[wanted][["block", "sample", "touch", *keys]]
-    bins = data.rows("fault_latencies", _LATENCIES).merge(which, on=["block", "sample", "touch"])
+    bins = _bins(data, faults[wanted.fillna(False)], keys)
     counted = bins.groupby([*keys, "from_ns"])["count"].sum().reset_index()
     counted["timed"] = counted.groupby(keys)["count"].transform("sum")
     above = counted.iloc[::-1].groupby(keys)["count"].cumsum()
-    counted["slower"] = (above / counted.timed).astype("float64")
+    counted["slower"] = each(above, counted.timed).astype("float64")
     return counted.sort_values([*keys, "from_ns"])
+
+
+def _bins(data: Dataset, faults: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return what is known of how long single touches took, in the passes that ``faults`` has the rows of."""
+    sample = ["block", "sample", "touch"]
+    which = faults[[*sample, *keys]].dropna()
+    bins = data.rows("fault_latencies", _LATENCIES).dropna(subset=_LATENCIES).astype({"count": "Float64"})
+    return bins[bins["count"] > 0].merge(which, on=sample)
 
 
 def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> pd.DataFrame:
@@ -71,9 +71,7 @@ def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> 
     """
     keys = ["backing", "preparation", "delivery", "stride_kib"]
     faults = data.rows("faults", _FAULTS)
-    faults = faults[(faults.threads == 1) & (faults.touch == touch)]
-    which = faults[["block", "sample", "touch", *keys]]
-    bins = data.rows("fault_latencies", _LATENCIES).merge(which, on=["block", "sample", "touch"])
+    bins = _bins(data, faults[((faults.threads == 1) & (faults.touch == touch)).fillna(False)], keys)
     rows = []
     for (block, *key), group in bins.groupby(["block", *keys]):
         group = group.sort_values("from_ns")
@@ -87,6 +85,6 @@ def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> 
 def df_resolves(data: Dataset) -> pd.DataFrame:
     """Return ns per ioctl and per 4 KiB un-protected, by state, piece and stride, first and second pass."""
     rows = data.rows("resolves", _RESOLVES).copy()
-    rows["ns_per_call"] = rows.resolve_ns / rows.calls
-    rows["ns_per_page"] = rows.resolve_ns / (rows.calls * rows.piece_kib / 4)
+    rows["ns_per_call"] = each(rows.resolve_ns, rows.calls)
+    rows["ns_per_page"] = each(rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4)
     return df_medians(rows, ["state", "piece_kib", "stride_kib", "pass"], ["ns_per_call", "ns_per_page"])

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, child_medians, median_interval
+from uffdlab.errors import NotMeasuredError
+from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
 
 Columns = dict[str, float | None]
 More = ParamSpec("More")
@@ -33,10 +34,35 @@ def once(
     return remembered
 
 
+def is_warm(rows: pd.DataFrame) -> Any:
+    """Return which rows are known to be warm."""
+    return (rows.cold == False).fillna(False)  # noqa: E712 - what is unknown is neither
+
+
+def is_cold(rows: pd.DataFrame) -> Any:
+    """Return which rows are known to be cold."""
+    return (rows.cold == True).fillna(False)  # noqa: E712 - what is unknown is neither
+
+
 def estimate(rows: pd.DataFrame, column: str) -> Estimate | None:
-    """Return the median over children (``block``) of a column; None without rows."""
-    children = child_medians(list(rows[column]), list(rows.block))
+    """Return the median over children (``block``) of a column; None without values."""
+    known = rows.dropna(subset=[column, "block"])
+    children = child_medians(list(known[column]), list(known.block))
     return median_interval(list(children.values())) if children else None
+
+
+def middle(values: pd.Series) -> float | None:
+    """Return the median of what is known; None where nothing is."""
+    known = values.dropna().astype("float64")
+    return float(known.median()) if len(known) else None
+
+
+def ratio(top: Sequence[float], bottom: Sequence[float]) -> Estimate | None:
+    """Return the ratio of two medians; None where one is not known, or there is a 0 to divide by."""
+    try:
+        return ratio_interval(top, bottom) if top and bottom else None
+    except NotMeasuredError:
+        return None
 
 
 def columns(name: str, found: Estimate | None) -> Columns:
@@ -54,13 +80,12 @@ def df_medians(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]
     """
     rows = []
     for key, group in frame.groupby(list(keys), sort=True):
-        warm = group[~group.cold.astype(bool)] if not group.cold.all() else group
+        cold = group[is_cold(group)]
+        warm = group[is_warm(group)] if is_warm(group).any() else cold
         row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
-        cold = group[group.cold.astype(bool)][measures[0]]
-        row["cold"] = float(cold.median()) if len(cold) else None
+        row["cold"] = middle(cold[measures[0]])
         for measure in measures:
-            known = warm[warm[measure].notna()]
-            row |= columns(measure, estimate(known, measure))
+            row |= columns(measure, estimate(warm, measure))
         rows.append(row)
     measured = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
     whole = pd.DataFrame(rows, columns=[*keys, "n", "children", "cold", *measured])

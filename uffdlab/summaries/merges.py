@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
 from uffdlab.stats import median_interval
 from uffdlab.summaries import medians
 from uffdlab.transmission import Bits, Transmission, as_bits, judge, mutual_information
 
 _KEY = ["contents", "use_zero_pages", "silent", "pages"]
 _MEASURED = ("error", "bit_s", "round_ms", "merged_ns", "private_ns")
-_READ = [*_KEY, "block", "sample", "round", "sent", "received", "wall_ns", "merged_ns", "private_ns"]
+_SENT = [*_KEY, "block", "sample", "round", "sent", "received", "wall_ns"]
+_READ = [*_SENT, "merged_ns", "private_ns"]
 
 
 def df_merges(data: Dataset) -> pd.DataFrame:
@@ -27,7 +29,11 @@ def df_merges(data: Dataset) -> pd.DataFrame:
     ``below_bit_s``, what may have passed unnoticed (one-sided 95 %).
     """
     rows = []
-    for key, group in data.rows("merges", _READ).groupby(_KEY, sort=True):
+    known = data.rows("merges", _READ).dropna(subset=_SENT)
+    for column in ("pages", "wall_ns"):
+        if (known[column] <= 0).any():
+            raise UffdlabError(f"`merges.{column}` holds {known[column].min()}: nothing can be sent in that")
+    for key, group in known.groupby(_KEY, sort=True):
         samples = [_sample(one) for _, one in group.groupby(["block", "sample"])]
         children = [child for _, child in group.groupby("block")]
         row = dict(zip(_KEY, key, strict=True)) | {"children": len(children), "rounds": len(group)}
@@ -35,15 +41,19 @@ def df_merges(data: Dataset) -> pd.DataFrame:
             ("error", [_error(child) for child in children]),
             ("bit_s", [_bit_s(child) for child in children]),
             ("round_ms", [float(child.wall_ns.median()) / 1e6 for child in children]),
-            ("merged_ns", [float(child.merged_ns.median()) for child in children]),
-            ("private_ns", [float(child.private_ns.median()) for child in children]),
+            ("merged_ns", [medians.middle(child.merged_ns) for child in children]),
+            ("private_ns", [medians.middle(child.private_ns) for child in children]),
         ):
-            row |= medians.columns(name, median_interval(values))
+            there = [value for value in values if value is not None]
+            row |= medians.columns(name, median_interval(there) if there else None)
         found, seconds = judge(samples), float(group.wall_ns.sum()) / 1e9
         below = None if found.passes else found.below * sum(one.sent.size for one in samples) / seconds
         rows.append(row | {"p": found.p, "below_bit_s": below})
     measured = [f"{name}{end}" for name in _MEASURED for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p", "below_bit_s"])
+
+
+_LONGEST = 10_000  # digits, as many as a cell may have
 
 
 def _sample(rows: pd.DataFrame) -> Transmission:
@@ -54,7 +64,10 @@ def _sample(rows: pd.DataFrame) -> Transmission:
 
 def _bits(words: Any, pages: int) -> Bits:
     digits = -(-pages // 4)
-    return as_bits("".join(str(word).zfill(digits) for word in words), pages)
+    try:
+        return as_bits("".join(str(word).rjust(min(digits, _LONGEST), "0") for word in words), pages)
+    except ValueError as error:
+        raise UffdlabError(f"`merges.sent` or `merges.received` of {pages} pages: {error}") from None
 
 
 def _error(child: pd.DataFrame) -> float:

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.stats import added
 from uffdlab.summaries import medians
+from uffdlab.summaries.interpolation import interpolated
 from uffdlab.summaries.records import records
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
@@ -18,7 +20,8 @@ _MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")]
     "table_kib",
     "filled_kib",
 ]
-_SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib"]
+_SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib",
+                   "hugetlb_growth_kib"]  # fmt: skip
 
 
 @medians.once
@@ -30,35 +33,38 @@ def df_protect(data: Dataset) -> pd.DataFrame:
     (warm samples) and ``children`` (processes they come from: what an interval counts).
     """
     samples = data.require("samples", _SAMPLE_COLUMNS).copy()
-    samples["total_ns"] = samples.prepare_ns + samples.protect_ns
-    samples["filled_kib"] = samples.rss_growth_kib + samples.hugetlb_growth_kib.fillna(0)
+    samples["total_ns"] = added(samples.prepare_ns, samples.protect_ns)
+    samples["filled_kib"] = added(samples.rss_growth_kib, samples.hugetlb_growth_kib.fillna(0))
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
     frame = pd.DataFrame(rows, columns=[*_POINT, "n", "children", *_MEASURES])
     return frame.astype(dict.fromkeys(_MEASURES, "float64"))
 
 
 def df_warm(data: Dataset) -> pd.DataFrame:
-    """Return the rows of ``df_protect`` that have a warm sample and no clustering: what most figures draw."""
+    """Return the rows of ``df_protect`` with a warm time of some memory and no clustering: what most figures draw."""
     points = df_protect(data)
-    return points[(points.n > 0) & (points.cluster_pages == 1)]
+    return points[points.total_ns.notna() & (points.cluster_pages == 1) & (points.size_kib > 0)]
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
-    warm, cold = group[~group.cold], group[group.cold]
+    warm, cold = group[medians.is_warm(group)], group[medians.is_cold(group)]
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
         row |= medians.columns(column, medians.estimate(warm, column))
-    row["cold_ns"] = float(cold.total_ns.median()) if len(cold) else None
+    row["cold_ns"] = medians.middle(cold.total_ns)
     counted = warm if len(warm) else cold
-    row["table_kib"] = float(counted.table_growth_kib.median())
-    row["filled_kib"] = float(counted.filled_kib.median())
+    row["table_kib"] = medians.middle(counted.table_growth_kib)
+    row["filled_kib"] = medians.middle(counted.filled_kib)
     return row
+
+
+_PUBLISHED = ["source", "author", "mode", "design", "thp", "size_kib", "protect_us"]
 
 
 def df_published(published: Dataset) -> pd.DataFrame:
     """Return the thread's table: one row per source and mode, ``protect_us`` for ``size_kib``, and ``total_ns``."""
-    table = published.table("protect_times").copy()
-    table["total_ns"] = table.protect_us * 1000
+    table = published.require("protect_times", _PUBLISHED).dropna(subset=_PUBLISHED)
+    table["total_ns"] = table.protect_us.astype("Float64") * 1000
     return table
 
 
@@ -86,7 +92,7 @@ def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (backing, design), group in untouched.groupby(["backing", "design"]):
         *smaller, largest = records(group.sort_values("size_kib"))
-        for one in smaller:
+        for one in smaller if largest.total_ns > 0 else ():
             restated = one.total_ns * growth_with_size(str(design), one.size_kib, largest.size_kib)
             row = {"backing": backing, "design": design, "from_kib": one.size_kib, "size_kib": largest.size_kib}
             rows.append(row | {"error": restated / largest.total_ns - 1})
@@ -96,15 +102,27 @@ def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
 def df_at_size(points: pd.DataFrame, backing: str, size_kib: float) -> pd.DataFrame:
     """Return, from the rows of ``df_warm``, one per design for untouched memory of that size: measured or restated.
 
-    ``measured`` says which. What was not measured at that size is ``df_largest`` in proportion to the size, save for
-    designs that cost the same at any.
+    ``measured`` says which. What was not measured at that size lies on the line between its neighbours, interval and
+    all, where it has one on either side, and is otherwise its only neighbour in proportion to the size, save for
+    designs that cost the same at any. Its ``size_kib`` is that of the neighbour nearest to it.
     """
-    there = points[(points.backing == backing) & (points.populated == 0) & (points.size_kib == size_kib)]
-    rest = df_largest(points, backing)
-    rest = rest[~rest.design.isin(there.design)].copy()
-    factor = [growth_with_size(d, kib, size_kib) for d, kib in zip(rest.design, rest.size_kib, strict=True)]
-    for column in ("total_ns", "total_ns_low", "total_ns_high"):
-        rest[column] = rest[column] * factor
-    both = [part for part in (there.assign(measured=True), rest.assign(measured=False)) if len(part)]
-    rows = pd.concat(both) if both else there.assign(measured=True)
-    return rows.sort_values("design")
+    untouched = points[(points.backing == backing) & (points.populated == 0)]
+    rows = [_at(group.sort_values("size_kib"), str(design), size_kib) for design, group in untouched.groupby("design")]
+    return pd.concat(rows) if rows else untouched.assign(measured=True)
+
+
+_TOTAL = ["total_ns", "total_ns_low", "total_ns_high"]
+
+
+def _at(group: pd.DataFrame, design: str, size_kib: float) -> pd.DataFrame:
+    there = group[group.size_kib == size_kib]
+    if len(there):
+        return there.assign(measured=True)
+    sizes = group.size_kib.astype("float64")
+    nearest = group.loc[[(sizes - size_kib).abs().idxmin()]].assign(measured=False)
+    if sizes.min() < size_kib < sizes.max():
+        found = interpolated(list(zip(sizes, *(group[one] for one in _TOTAL), strict=True)), size_kib)
+    else:
+        by = growth_with_size(design, float(nearest.size_kib.iloc[0]), size_kib)
+        found = tuple(float(nearest[one].iloc[0]) * by for one in _TOTAL)
+    return nearest.assign(**dict(zip(_TOTAL, found, strict=True)))

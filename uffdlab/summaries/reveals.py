@@ -37,10 +37,11 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
     error.
     """
     samples = data.rows("reveals", _REVEALS)
-    writes = data.rows("reveal_writes", _WRITES)
+    writes = data.rows("reveal_writes", _WRITES).dropna(subset=_WRITES)
+    writes = writes[writes.writes > 0]
     rows: list[dict[str, Any]] = []
     for backing, group in samples.groupby("backing", sort=True):
-        warm = group[~group.cold.astype(bool)] if not group.cold.all() else group
+        warm = group[medians.is_warm(group)] if medians.is_warm(group).any() else group[medians.is_cold(group)]
         # A sample without its row was interrupted: its writes are not whole.
         kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
         by_state = _histograms(kept)

@@ -13,6 +13,9 @@ from uffdlab.summaries.records import records
 
 # A write is lost when it goes unnoticed after the range was protected, with no discard in between.
 _MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")
+_CASE = ("backing", "features", "content", "moment")
+_WRITTEN = ("write_reported", "write_missing_event", "write_seen_by_scan")
+_BITS = ("present", "swap", "uffd_wp")
 _STILL_PROTECTED = ("protected", "read")
 _ANSWERS = {
     (True, False): "reported",
@@ -28,8 +31,8 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
     PAGEMAP_SCAN tells that it was written. ``lost``: none of these, though it was to be noticed; ``not reported``: nor
     was it to be. ``not measured``: no row.
     """
-    states = data.table("states")
-    states = states[(states.content == content) & (states.moment == moment)]
+    states = data.require("states", [*_CASE, *_WRITTEN])
+    states = states[((states.content == content) & (states.moment == moment)).fillna(False)]
     answers = states.assign(answer=[_answer(row) for row in records(states)])
     table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc="first")
     columns = ["none", "wp_hugetlbfs_shmem", "wp_unpopulated", "wp_async", "missing_wp"]
@@ -38,18 +41,21 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
 
 
 def _answer(row: Any) -> str:
+    if pd.isna(row.write_reported) or pd.isna(row.write_missing_event):
+        return "not measured"
     known = _ANSWERS.get((bool(row.write_reported), bool(row.write_missing_event)))
     if known:
         return known
-    if row.moment not in _STILL_PROTECTED:
+    if pd.isna(row.moment) or row.moment not in _STILL_PROTECTED:
         return "not reported"  # nor had it to be; that PAGEMAP_SCAN tells of it says only that the page is there now
     return "seen by scan" if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan else "lost"
 
 
 def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
     """Return what pagemap and PAGEMAP_SCAN say of one page at each moment, and whether a write then is reported."""
-    states = data.table("states")
-    rows = states[(states.backing == backing) & (states.features == features) & (states.content == content)]
+    states = data.require("states", [*_CASE, *_WRITTEN, *_BITS, "categories"])
+    here = (states.backing == backing) & (states.features == features) & (states.content == content)
+    rows = states[here.fillna(False)]
     order = {moment: place for place, moment in enumerate(_MOMENTS)}
     rows = rows.sort_values("moment", key=lambda moments: moments.map(order))
     frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})
@@ -60,5 +66,7 @@ def df_states(data: Dataset, backing: str, features: str, content: str = "empty"
 
 
 def _pagemap(row: Any) -> str:
-    bits = [name for name in ("present", "swap", "uffd_wp") if getattr(row, name)]
+    if any(pd.isna(getattr(row, name)) for name in _BITS):
+        return "not measured"
+    bits = [name for name in _BITS if getattr(row, name)]
     return ", ".join(bits) or "0"

@@ -11,8 +11,9 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook import Table
+from uffdlab.stats import added, each
 from uffdlab.transmission import LEVEL, PLACEMENTS, POINT, SHARED
-from uffdlab.units import format_ns, format_ratio
+from uffdlab.units import format_ns, format_ratio, format_share
 
 _SHORT = {
     "zeropage": "zeropage",
@@ -101,23 +102,24 @@ def messages(data: Dataset) -> Table:
     known = ["memory", "placement", "silent", "slot_ns", "lines", "copies"]
     read = [*known, "outcome", "sent", "received", "text_bytes", "message_slots", "bits_on_wire", "missed", "invented"]
     rows = []
-    for key, group in data.rows("messages", read).groupby(known, sort=True):
+    for key, group in data.rows("messages", read).dropna(subset=["outcome"]).groupby(known, sort=True):
         one: dict[str, Any] = dict(zip(known, key, strict=True))
-        whole = (group.outcome == "arrived") & (group.sent == group.received)
+        whole = ((group.outcome == "arrived") & (group.sent == group.received)).fillna(False)
         arrived = group[whole]
         lost = group[~whole].outcome.value_counts()
-        wrong = (group.missed + group.invented) / group.bits_on_wire
-        seconds = arrived.message_slots.astype(float) * float(one["slot_ns"]) / 1e9
-        goodput = arrived.text_bytes.astype(float) * 8 / seconds
+        wrong = each(added(group.missed, group.invented), group.bits_on_wire)
+        seconds = arrived.message_slots.astype("Float64") * float(one["slot_ns"]) / 1e9
+        goodput = each(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
         rows.append(
             {
-                "through": f"{_SHORT[one['memory']]}, {PLACEMENTS[one['placement']]}",
+                "through": f"{_SHORT.get(one['memory'], one['memory'])}, "
+                f"{PLACEMENTS.get(one['placement'], one['placement'])}",
                 "sender": "silent" if one["silent"] else "sends",
                 "slot": _slot(one),
                 "arrived": f"{len(arrived)} of {len(group)}",
                 "lost": ", ".join(f"{number} {why}" for why, number in lost.items()) or "–",
                 "wrong bits, least to most": _from_to(wrong.dropna()),
-                "text": _rate(float(goodput.median()) / 1000) if len(arrived) else "–",
+                "text": _rate(float(goodput.median()) / 1000) if len(goodput) else "–",
             }
         )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
@@ -148,7 +150,7 @@ def channel_merges(data: Dataset) -> Table:
             "use_zero_pages": str(int(one["use_zero_pages"])),
             "sender": "silent" if one["silent"] else "sends",
             "what passes": _bits_s(one),
-            "wrong bits": f"{one['error']:.1%}",
+            "wrong bits": format_share(one["error"], 1),
             "bits in a round": f"{one['pages']} in {one['round_ms']:.3g} ms",
             "a write, merged / private": f"{format_ns(one['merged_ns'])} / {format_ns(one['private_ns'])}",
         }
@@ -166,15 +168,20 @@ def _bits_s(row: Mapping[Any, Any]) -> str:
     )
 
 
+_FIGURE = ["key", "topic", "quantity", "relation", "value", "unit", "citation", "note"]
+
+
 def channel_published(published: Dataset) -> Table:
     """Return published rates of such channels, each in bit/s as well, with how well it is sourced."""
     rows = []
-    for one in published.table("figures").fillna("").to_dict("records"):
+    figures = published.require("figures", _FIGURE).dropna(subset=["value"])
+    texts = [name for name in _FIGURE if name != "value"]
+    for one in figures.fillna(dict.fromkeys(texts, "")).to_dict("records"):
         if one["topic"] != "covert channel":
             continue
         value = float(one["value"])
         rate = value * _BIT_S[one["unit"]] if one["unit"] in _BIT_S else None
-        if one["key"] == "dedup-local-copy":
+        if one["key"] == "dedup-local-copy" and value > 0:
             rate = _COPIED_BYTES * 8 / value
         said = f"{one['relation']} {value:g} {one['unit']}"
         bound = "at least " if one["relation"] == "below" else ""  # less time is a higher rate
@@ -198,13 +205,13 @@ def _rate(kbit_s: float) -> str:
 
 def _from_to(shares: pd.Series) -> str:
     """Return the least and the most of shares: on two CPUs samples differ in kind, and nothing lies in their middle."""
-    return f"{shares.min():.1%} to {shares.max():.1%}" if len(shares) else "not known"
+    return f"{format_share(shares.min(), 1)} to {format_share(shares.max(), 1)}" if len(shares) else "not known"
 
 
 def _of_limit(point: Mapping[Any, Any]) -> str:
     if pd.isna(point["faster_kbit_s"]):
         return "none"
-    return f"{point['faster_kbit_s'] / point['limit_kbit_s']:.0%}"
+    return format_share(point["faster_kbit_s"] / point["limit_kbit_s"]) if point["limit_kbit_s"] > 0 else "not known"
 
 
 def _slot(point: Mapping[Any, Any]) -> str:

@@ -10,9 +10,9 @@ import pandas as pd
 from uffdlab import sim, summaries
 from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
-from uffdlab.notebook import Table, shown
-from uffdlab.stats import child_medians, ratio_of_children
-from uffdlab.units import format_ns, format_size
+from uffdlab.notebook import Table, ratio, shown
+from uffdlab.stats import child_medians
+from uffdlab.units import format_ns, format_share, format_size
 
 _PASSES = ("first read", "second read", "write after reads")
 _STRIDES = {2048: "one per 2 MiB", 4: "every page", 1048576: "one per 1 GiB"}
@@ -50,7 +50,7 @@ def _count(value: float) -> str:
 def with_tables(data: Dataset) -> Table:
     """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
     rows = summaries.per_touch(data)
-    rows = rows[(rows.backing == "anon") & ~rows.cold & (rows.delivery == "plain")]
+    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.delivery == "plain")).fillna(False)]
     shown_rows = []
     for stride, where in _STRIDES.items():
         for touch in ("first read", "first write"):
@@ -68,15 +68,17 @@ def with_tables(data: Dataset) -> Table:
 def after_discards(data: Dataset) -> Table:
     """Return the time of a first touch after a discard by pieces over that after one call, and the tables it grew."""
     rows = summaries.per_touch(data)
-    rows = rows[(rows.backing == "anon") & ~rows.cold & (rows.threads == 1)]
+    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.threads == 1)).fillna(False)]
     shown_rows = []
     for stride, where in _STRIDES.items():
         for touch in ("first read", "first write"):
             cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
             ratio = _ratio(cell, "discarded_pieces", "discarded_whole")
             if ratio:
-                grown = {p: cell[cell.preparation == p].table_growth_kib.median() for p in _DISCARDS}
-                tables = {f"tables grown, {name}": format_size(float(grown[p]) * 1024) for p, name in _DISCARDS.items()}
+                tables = {
+                    f"tables grown, {name}": _size(cell[cell.preparation == p].table_growth_kib.median())
+                    for p, name in _DISCARDS.items()
+                }
                 shown_rows.append({"touched": where, "touch": touch, "pieces / one call": ratio} | tables)
     return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
 
@@ -88,9 +90,9 @@ def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
     """Return the ratio of the medians of two preparations in words; None unless both were measured."""
     above, below = (
         child_medians(list(part.ns_per_touch), list(part.block))
-        for part in (rows[rows.preparation == top], rows[rows.preparation == bottom])
+        for part in (rows[rows.preparation == name].dropna(subset=["ns_per_touch", "block"]) for name in (top, bottom))
     )
-    return shown(ratio_of_children(above, below)) if above and below else None
+    return shown(ratio(above, below)) if above and below else None
 
 
 def tails(data: Dataset) -> Table:
@@ -103,7 +105,7 @@ def tails(data: Dataset) -> Table:
             "processes": one.children,
         }
         for one in summaries.records(summaries.df_tails(data))
-        if one.backing == "anon" and one.stride_kib < 1048576 and one.preparation in _TAILS
+        if one.backing == "anon" and one.stride_kib in (4, 2048) and one.preparation in _TAILS
     ]
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
 
@@ -122,8 +124,9 @@ def read_faults(data: Dataset) -> Table:
             row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
             row["first read"] = _interval(passes["first read"], "ns_per_touch")
             for touch in ("second read", "write after reads"):
-                row[touch] = format_ns(passes[touch].ns_per_touch)
-            row["faults of each"] = ", ".join(_count(passes[touch].faults_per_touch) for touch in _PASSES)
+                row[touch] = format_ns(passes[touch].ns_per_touch) if touch in passes else "not measured"
+            counts = [passes[touch].faults_per_touch if touch in passes else float("nan") for touch in _PASSES]
+            row["faults of each"] = ", ".join(map(_count, counts))
             rows.append(row)
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
 
@@ -132,7 +135,7 @@ def accounts(data: Dataset) -> Table:
     """Return what each way of protecting an empty range leaves in it, by backing."""
     frame = summaries.df_zeropages(data)
     rows = []
-    for one in summaries.records(frame[frame.step == "protected"]):
+    for one in summaries.records(frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]):
         rows.append(
             {
                 "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
@@ -141,8 +144,8 @@ def accounts(data: Dataset) -> Table:
                 "real memory": _amount(one, "filled_kib"),
                 "maps a zeropage": _size(one.zeropages_kib),
                 "by huge entries": _size(one.huge_kib),
-                "page tables": format_size(one.table_growth_kib * 1024),
-                "a write is": "reported" if one.reported else "lost",
+                "page tables": _size(one.table_growth_kib),
+                "a write is": "not measured" if pd.isna(one.reported) else "reported" if one.reported else "lost",
             }
         )
     return Table(pd.DataFrame(rows), index=False)
@@ -150,8 +153,9 @@ def accounts(data: Dataset) -> Table:
 
 def _amount(row: Any, column: str) -> str:
     """Return an amount of memory, with its interval where the ends differ."""
-    value, low, high = (format_size(getattr(row, f"{column}{end}") * 1024) for end in ("", "_low", "_high"))
-    return value if low == high or "nan" in low else f"{value} ({low} to {high})"
+    value, low, high = (_size(getattr(row, f"{column}{end}")) for end in ("", "_low", "_high"))
+    known = not pd.isna(getattr(row, f"{column}_low"))
+    return f"{value} ({low} to {high})" if known and low != high else value
 
 
 def _size(kib: float) -> str:
@@ -165,7 +169,7 @@ def without_huge_zeropage(data: Dataset) -> Table:
     rows = []
     for one in summaries.records(frame):
         times = {"prepare": _interval(one, "prepare_ns"), "protect": _interval(one, "protect_ns")}
-        found = {"real memory": format_size(one.filled_kib * 1024)}
+        found = {"real memory": _size(one.filled_kib)}
         case = {"design": one.design, "range": format_size(one.size_kib * 1024), "huge zeropage": one.huge_zeropage}
         rows.append(case | times | found)
     return Table(pd.DataFrame(rows or [{"design": "not measured"}]), index=False)
@@ -215,15 +219,17 @@ def page_sizes(data: Dataset, mthp: Dataset | None) -> Table:
 
 def validation(costs: Dataset) -> Table:
     """Return how far predictions lie from what was measured, and how often ledgers equal what the kernel did."""
-    checks, counts = sim.df_checks(costs), sim.df_counts(costs)
+    checks, counts = sim.df_checks(costs), sim.df_counts(costs).astype({"equal": "float64", "explained": "float64"})
     rows = []
     for part, title in (("fitted", "times that costs were fitted on"), ("unseen", "times of other configurations")):
         errors = checks[checks.part == part].factor - 1
-        off = f"off by {errors.median():.1%} (median), {errors.quantile(0.95):.1%} (95th percentile)"
+        median, p95 = (format_share(float(errors.quantile(at)), 1) for at in (0.5, 0.95))
+        off = f"off by {median} (median), {p95} (95th percentile)"
         rows.append({"compared": title, "how many": len(errors), "result": off})
-    ratios = sim.df_ratios(costs)
+    ratios = sim.df_ratios(costs).astype({"inside": "float64", "meet": "float64"})
     result = (
-        f"{ratios.inside.mean():.0%} within the predicted interval, {ratios.meet.mean():.0%} by their own intervals"
+        f"{format_share(ratios.inside.mean())} within the predicted interval, {format_share(ratios.meet.mean())} by "
+        "their own intervals"
     )
     rows.append({"compared": "ratios of two other configurations", "how many": len(ratios), "result": result})
     for what, title in (
@@ -238,8 +244,8 @@ def validation(costs: Dataset) -> Table:
 
 def _equal(counts: pd.DataFrame) -> str:
     equal, explained = counts.equal.mean(), counts.explained.mean()
-    besides = f", {explained:.0%} but for what lies around the range" if explained > equal else ""
-    return f"{equal:.0%} equal{besides}"
+    besides = f", {format_share(explained)} but for what lies around the range" if explained > equal else ""
+    return f"{format_share(equal)} equal{besides}"
 
 
 # What stands in the page table → design that leads there, and how its writes are delivered.
@@ -287,4 +293,4 @@ def _first_writes(preparation: str, design: sim.Design) -> sim.Ledger:
 def attempts(published: Dataset) -> Table:
     """Return who tried to forbid zeropages, and what became of it."""
     columns = ["date", "author", "architecture", "what", "outcome", "source"]
-    return Table(published.table("attempts")[columns].fillna(""), index=False)
+    return Table(published.require("attempts", columns)[columns].fillna(""), index=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import floor
+from math import floor, isfinite
 from typing import Any
 
 import pandas as pd
@@ -122,7 +122,8 @@ class DesignExplorer(View):
     def _vectors(self) -> Any:
         costs, names = self.priced, sim.events()
         unpriced = [name for name in names if costs.status.get(name) == "not in the data"]
-        shared = {"p95_error": costs.p95_error, "low": LOW, "high": HIGH, "unpriced": unpriced}
+        error = costs.p95_error if isfinite(costs.p95_error) else None  # JSON has no number for what is not known
+        shared = {"p95_error": error, "low": LOW, "high": HIGH, "unpriced": unpriced}
         warm = {"name": "warm", "title": "a process that has used its memory", "drawn_from": True}
         yield (
             warm

@@ -23,24 +23,28 @@ const MIXED = ["stop time", "total work", "memory", "tail latency"];
 
 // --- who wins
 
-const best = (judged, of) => judged.filter((one) => of(one) !== null && of(one) !== undefined).sort((a, b) => of(a) - of(b));
+// In which order designs were chosen changes nothing: of those that are equal the first by name comes first.
+const byName = (a, b) => (a.name < b.name ? -1 : Number(a.name > b.name));
+const best = (judged, of) => judged.filter((one) => of(one) !== null && of(one) !== undefined).sort((a, b) => of(a) - of(b) || byName(a.design, b.design));
 const verdictOf = (pricing, costs, judged, state) => {
   const stop = best(judged, (one) => one.stop.value);
   const work = best(judged, (one) => one.work.value);
   if (judged.length < 2) return "Choose a second design to compare with.";
   // Of those that stop equally fast the one with less work is the quickest.
-  const [first] = equalOf(stop, (one) => one.stop.value).sort((a, b) => a.work.value - b.work.value);
+  const [first] = equalOf(stop, (one) => one.stop.value).sort((a, b) => a.work.value - b.work.value || byName(a.design, b.design));
   return [...losses(pricing.sim, judged), told(pricing, costs, stop, (one) => one.stop.value, "protect", "Stop time"),
     told(pricing, costs, work, (one) => one.work.value, "total", "All work"), breakEven(pricing, costs, first.design, judged, state)].join(" ");
 };
+const together = (ties) => ties.map((one) => one.design.title).sort().join(" and ");
 const equalOf = (ordered, of) => ordered.filter((one) => of(one) <= of(ordered[0]) * (1 + TIE));
 // Who has least, and by how much less than the first that has not as little.
 const told = (pricing, costs, ordered, of, phase, what) => {
   const equal = equalOf(ordered, of);
-  const names = equal.map((one) => one.design.title).join(" and ");
+  const names = together(equal);
   const next = ordered[equal.length];
   if (!next) return `${what}: the same with ${names}.`;
   const ratio = pricing.ratio(costs, next[phase], equal[0][phase]);
+  if (ratio.value === null) return `${what}: nothing with ${names}; ${said(next[phase === "total" ? "work" : "stop"])} with ${next.design.title}.`;
   const band = ratio.low === null ? "" : ` (${formatRatio(ratio.low)} to ${formatRatio(ratio.high)})`;
   const open = ratio.low !== null && ratio.low > 1 ? "" : ", though nothing is decided";
   return `${what}: ${equal.length > 1 ? "the same" : "least"} with ${names}${open}; ${formatRatio(ratio.value)} times as long with ${next.design.title}${band}.`;
@@ -71,7 +75,7 @@ const breakEven = (pricing, costs, quickest, judged, state) => {
     const most = within.reduce((best, x) => (least[2 * x] / others[2 * x] > least[2 * best] / others[2 * best] ? x : best));
     return { design, most, from: first ? edge((first - 1) / 2, true) : 0, to: after < 0 ? null : edge((after - 1) / 2, false) };
   };
-  const found = judged.filter((one) => one.design !== quickest).map(behindFrom).filter(Boolean).sort((a, b) => a.from - b.from)[0];
+  const found = judged.filter((one) => one.design !== quickest).map(behindFrom).filter(Boolean).sort((a, b) => a.from - b.from || byName(a.design, b.design))[0];
   if (!found) return `However much is written afterwards, all work is never more with ${quickest.title}.`;
   const [from, to] = [found.from, found.to].map((x) => (x === null ? null : formatCount(2 ** x)));
   // Where it is more by most, is it so with the whole interval?
@@ -109,11 +113,11 @@ const scoreOf = (one, objective, weights, least) => {
   return MIXED.reduce((sum, name) => sum + weights[name] * Math.log(value[name] / least[name]), 0);
 };
 
-// One cell: the cheapest, the next, and whether the whole interval of their ratio lies above 1.
+// One cell: the cheapest, or those that are a tie, the next, and whether the whole interval of their ratio lies above 1.
 const cellOf = (pricing, costs, designs, state, where) => {
   const work = { ...state, ...where };
   if (work.cluster * 4096 > work.span || designs.some((design) => pricing.sim.workProblem(design.at, work.span / 4096, work))) return null;
-  const found = designs.map((design) => {
+  const found = [...designs].sort(byName).map((design) => {
     const out = pricing.sim.expect(design.at, work.span / 4096, work);
     const total = out.protect.map((count, i) => count + out.touches[i]);
     const price = (ledger) => ({ value: pricing.sim.price(ledger, costs.at) });
@@ -124,6 +128,7 @@ const cellOf = (pricing, costs, designs, state, where) => {
     };
   });
   const least = Object.fromEntries(MIXED.map((name) => [name, Math.min(...found.map((one) => scoreOf(one, name)))]));
+  if (state.objective === "mix" && !MIXED.every((name) => least[name] > 0)) return null; // a ratio to nothing has no value
   const score = (one) => scoreOf(one, state.objective, state.weights, least);
   const lowest = Math.min(...found.map(score));
   const tied = state.objective === "mix" ? (one) => score(one) <= lowest + Math.log1p(TIE) : (one) => score(one) <= lowest * (1 + TIE);
@@ -137,35 +142,40 @@ const cellOf = (pricing, costs, designs, state, where) => {
     else if (state.objective === "tail latency") clear = Boolean(first.tail && second.tail) && (pricing.ratio(costs, ...[second, first].map((one) => pricing.sim.shapeLedger(one.design.at, one.tail.code))).low ?? 0) > 1;
     else clear = false; // a mix of scores has no interval of its own
   }
-  const ratio = state.objective === "mix" ? Math.exp(score(second) - score(first)) : score(second) / score(first);
-  return { first, second, ties, clear, ratio };
+  const ratio = state.objective === "mix" ? Math.exp(score(second) - lowest) : lowest > 0 ? score(second) / lowest : null;
+  return { first, second, ties, tie: ties.length > 1, clear, ratio };
 };
 
 // The next one, against the cheapest. What one has none of is no ratio.
 const against = ({ first, second, ties, clear, ratio }, objective) => {
   const { title } = second.design;
-  if (ties.includes(second)) return `the same with ${title}`;
+  if (ties.includes(second)) return "no other is compared";
   if (objective === "memory" && first.added <= 0) return `nothing is added, and ${formatSize(second.added * 1024)} with ${title}`;
   if (objective === "tail latency" && !first.tail) return `no later write asks the kernel, and with ${title} the slowest 1 % take ${formatNs(second.tail.cost.value)}`;
+  if (ratio === null) return `nothing here, and more with ${title}`;
   return `${formatRatio(ratio)} times as much with ${title}${clear ? "" : ", and nothing is decided"}`;
 };
+
+// What several designs share: no design has this sign, and none is dotted or crossed.
+const TIE_LOOK = { title: "a tie", glyph: "=", colour: "#777777" };
 
 const mapFigure = (pricing, costs, designs, state, width) => {
   const [xs, ys] = [steps(state.x, state), steps(state.y, state)];
   const [px, py] = [PARAMETERS[state.x], PARAMETERS[state.y]];
-  const cells = new Map(designs.map((design) => [design.name, []]));
-  ys.forEach((y, j) => xs.forEach((x, i) => {
+  const cells = ys.flatMap((y, j) => xs.map((x, i) => {
     const cell = cellOf(pricing, costs, designs, state, { [state.x]: x, [state.y]: y });
-    if (cell) cells.get(cell.first.design.name).push({ ...cell, x, y, i, j });
-  }));
-  const data = designs.filter((design) => cells.get(design.name).length).map((design) => {
-    const own = cells.get(design.name);
+    return cell && { ...cell, x, y, i, j };
+  })).filter(Boolean);
+  const looks = [...designs.map((look) => ({ look, own: cells.filter((cell) => !cell.tie && cell.first.design.name === look.name) })),
+    { look: TIE_LOOK, own: cells.filter((cell) => cell.tie) }];
+  const data = looks.filter(({ own }) => own.length).map(({ look, own }) => {
+    const [decided, open] = look === TIE_LOOK ? [".", "x"] : ["", "/"];
     return {
-      type: "bar", name: `${design.glyph} ${design.title}`, x: own.map((cell) => cell.i), y: own.map(() => 1), base: own.map((cell) => cell.j - 0.5), width: own.map(() => 1), offset: own.map(() => -0.5),
-      marker: { color: design.colour, line: { width: 0 }, pattern: { shape: own.map((cell) => (cell.clear ? "" : "/")), fillmode: "overlay", fgcolor: "#ffffff", size: 7 } },
+      type: "bar", name: `${look.glyph} ${look.title}`, x: own.map((cell) => cell.i), y: own.map(() => 1), base: own.map((cell) => cell.j - 0.5), width: own.map(() => 1), offset: own.map(() => -0.5),
+      marker: { color: look.colour, line: { width: 0 }, pattern: { shape: own.map((cell) => (cell.clear ? decided : open)), fillmode: "overlay", fgcolor: "#ffffff", size: 7 } },
       customdata: own.map((cell) => [state.x, cell.x, state.y, cell.y]),
-      text: own.map(() => design.glyph), textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { size: 12, color: "#ffffff" },
-      hovertext: own.map((cell) => `<b>${design.title}</b> is cheapest${cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : ""}<br>`
+      text: own.map(() => look.glyph), textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { size: 12, color: "#ffffff" },
+      hovertext: own.map((cell) => `<b>${together(cell.ties)}</b> ${cell.tie ? "are equally cheap" : "is cheapest"}<br>`
         + `${against(cell, state.objective)}<br>${px.axis}: ${px.show(cell.x)}, ${py.axis}: ${py.show(cell.y)}`),
       hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: true,
     };
@@ -183,12 +193,10 @@ const mapFigure = (pricing, costs, designs, state, width) => {
     const shown = values.map((value, i) => [i, parameter.show(value)]).filter(([i]) => i % every === 0);
     return { title: { text: parameter.axis, font: { size: 13 } }, tickvals: shown.map(([i]) => i), ticktext: shown.map(([, text]) => text), range: [-0.5, values.length - 0.5], zeroline: false, showgrid: false, ticks: "", automargin: true };
   };
-  const saved = designs.map((design) => {
-    const own = cells.get(design.name);
-    return {
-      name: design.title, x: own.map((cell) => cell.x), y: own.map((cell) => cell.y), text: own.map((cell) => against(cell, state.objective)),
-    };
-  });
+  const saved = looks.filter(({ look, own }) => look !== TIE_LOOK || own.length).map(({ look, own }) => ({
+    name: look.title, x: own.map((cell) => cell.x), y: own.map((cell) => cell.y),
+    text: own.map((cell) => (cell.tie ? `${together(cell.ties)}; ` : "") + against(cell, state.objective)),
+  }));
   saved.push({ name: "where the controls stand", x: [state[state.x]], y: [state[state.y]] });
   return {
     data,
@@ -201,12 +209,12 @@ const mapFigure = (pricing, costs, designs, state, width) => {
   };
 };
 const mapCaption = (state) => `Colour and sign: the cheapest design by ${OBJECTIVES[state.objective]}. Hatched: ${state.objective === "mix"
-  ? "always, since a mix has no interval of its own" : "the interval of its ratio to the next reaches 1, so that nothing is decided"}. Of those within 0.1 % of one another the first chosen stands for all. A click takes a point to the comparison.`;
+  ? "always, since a mix has no interval of its own" : "the interval of its ratio to the next reaches 1, so that nothing is decided"}. Grey, dotted and with =: a tie, several are within 0.1 % of one another (crossed, where others would be hatched). A click takes a point to the comparison.`;
 // The cell where the controls stand, in words: what a pointer held over it would say.
 const hereSaid = (cell, objective) => {
   if (!cell) return "Where the controls stand nothing can be compared.";
-  const also = cell.ties.length > 1 ? ` (as ${cell.ties.slice(1).map((one) => one.design.title).join(", ")})` : "";
-  return `Where the controls stand: cheapest with ${cell.first.design.title}${also}; ${against(cell, objective)}.`;
+  const least = cell.tie ? `a tie, ${together(cell.ties)} are equally cheap` : `cheapest with ${cell.first.design.title}`;
+  return `Where the controls stand: ${least}; ${against(cell, objective)}.`;
 };
 
 // --- the widget

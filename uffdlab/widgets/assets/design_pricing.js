@@ -19,7 +19,7 @@ class Pricing {
     const width = sim.events.length;
     const drawn = [];
     for (let i = 0; i < all.length; i += width) drawn.push(sim.vector(all.subarray(i, i + width)));
-    this.costs.forEach((costs) => { if (costs.drawn_from) costs.draws = drawn; else costs.draws = []; });
+    this.costs.forEach((costs) => { if (costs.drawn_from && costs.p95_error !== null) costs.draws = drawn; else costs.draws = []; });
     this.shapePrices = new Map();
   }
 
@@ -31,8 +31,10 @@ class Pricing {
   ratio(costs, top, bottom) {
     const price = (ledger) => this.sim.price(ledger, costs.at);
     const [over, under, shared] = [price(top), price(bottom), price(top.map((count, i) => Math.min(count, bottom[i])))];
-    const apart = Math.hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under);
-    const drawn = costs.draws.map((one) => this.sim.price(top, one) / this.sim.price(bottom, one));
+    const below = costs.draws.map((one) => this.sim.price(bottom, one));
+    if (!(Math.min(under, ...below) > 0)) return { value: null, low: null, high: null }; // a ratio to nothing has no value
+    const apart = over > 0 ? Math.hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under) : Math.SQRT2;
+    const drawn = costs.draws.map((one, i) => this.sim.price(top, one) / below[i]);
     return spread(costs, over / under, drawn, apart);
   }
 

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""Committed campaigns made small, everything that is computed of them, and ways in which they can be damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab import claims, datasets, figures, notebook, sim, stability, summaries, tables
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+from uffdlab.sim.measured import phases
+
+Tables = dict[str, pd.DataFrame]
+Use = Callable[[Dataset], Any]
+
+# --- what is damaged -------------------------------------------------------------------------------------------------
+
+
+def _thin_reference(kept: Tables) -> None:
+    samples, faults = kept["samples"], kept["faults"]
+    sizes, written = samples.size_kib.isin([1 << 20, 16 << 20]), samples.populated.isin([0, 0.5])
+    kept["samples"] = samples[sizes & written & (samples["sample"] < 2)]
+    kept["faults"] = faults = faults[faults.stride_kib.isin([4, 2048]) & (faults["sample"] < 2)]
+    bins = kept["fault_latencies"]
+    first = (bins["sample"] == 1) & (bins.touch == "first write")
+    kept["fault_latencies"] = bins[first & bins.block.isin(faults[faults.backing == "anon"].block)]
+    kept["zeropages"] = kept["zeropages"][kept["zeropages"]["sample"] < 2]
+    kept["entries"] = kept["entries"][kept["entries"]["sample"] < 2]
+
+
+def _thin_channel(kept: Tables) -> None:
+    point = ["placement", "slot_ns", "lines"]
+    channels = kept["channels"]
+    channels = channels[channels.memory.isin(["zeropage", "markers_read", "private"])]
+    spots = channels[channels.silent & (channels.memory == "zeropage")][point].drop_duplicates()
+    kept["channels"] = channels = channels[channels["sample"] == 0].merge(spots, on=point)
+    key = channels[["block", "sample"]]
+    kept["channel_slots"] = kept["channel_slots"].merge(key, on=["block", "sample"])
+    loads = kept["channel_latencies"]
+    kept["channel_latencies"] = loads[loads.block.isin(channels[channels.memory == "zeropage"].block)].iloc[::10]
+    reveals = kept["reveals"]
+    kept["reveals"] = reveals = reveals[(reveals.backing == "anon") & reveals.state.isin(["zeropage", "private"])]
+    kept["reveal_writes"] = kept["reveal_writes"].merge(reveals[["block", "sample", "state"]].drop_duplicates())
+    kept["merges"] = kept["merges"][kept["merges"]["round"] < 4]
+    kept["messages"] = kept["messages"][kept["messages"]["sample"] == 0]
+    kept["message_bits"] = kept["message_bits"][kept["message_bits"]["sample"] == 0]
+
+
+_THINNED: dict[str, Callable[[Tables], None]] = {
+    "reference-": _thin_reference,
+    "channel-": _thin_channel,
+    "costs-": lambda kept: kept.update(draws=kept["draws"][kept["draws"].draw < 20]),
+    "published": lambda kept: None,
+}
+
+
+@cache
+def thin(wanted: str) -> Dataset:
+    """Return a committed dataset with fewer rows, of every kind that there is."""
+    data = datasets.load(datasets.locate(wanted))
+    kept = dict(data.tables)
+    _THINNED[wanted](kept)
+    for name in ("outcomes", "latencies", "merge_writes"):  # of these nothing is computed
+        kept.pop(name, None)
+    return replace(data, tables={name: rows.reset_index(drop=True) for name, rows in kept.items()})
+
+
+# --- what is computed of it ------------------------------------------------------------------------------------------
+
+_SUMMARIES: dict[str, Use] = {
+    name: getattr(summaries, name)
+    for name in (
+        *("df_atomicity", "df_channels", "df_equality", "df_faults", "df_marker_times", "df_merges", "df_occupancy"),
+        *("df_entry_costs", "df_prediction_check", "df_protect", "df_published_runs", "df_reported", "df_resolves"),
+        *("df_reveals", "df_samples", "df_shuffled", "df_tails", "df_tracking", "df_work", "df_zeropages"),
+    )
+} | {
+    "df_latencies": lambda data: summaries.df_latencies(data, 4, "first write"),
+    "df_restating_check": lambda data: summaries.df_restating_check(summaries.df_warm(data)),
+    "df_states": lambda data: summaries.df_states(data, "anon", "wp_unpopulated"),
+    "best_point": lambda data: summaries.best_point(data, "zeropage", "same"),
+    "stability": stability.sentences,
+    "phases": phases,
+}
+_TABLES: dict[str, Use] = {
+    name: getattr(tables, name)
+    for name in (
+        *("accounts", "after_discards", "channel_controls", "channel_merges", "channel_points", "least_work", "locks"),
+        *("messages", "prediction_check", "read_faults", "tails", "with_tables", "without_huge_zeropage"),
+        "write_reveals",
+    )
+} | {
+    "page_sizes": lambda data: tables.page_sizes(data, data),
+    "cold": notebook.cold,
+    "entry_costs": notebook.entry_costs,
+    "ranking": notebook.ranking,
+    "ranking_said": notebook.ranking_said,
+    "reported_table": notebook.reported_table,
+    "states": lambda data: notebook.states(data, "anon", "wp_unpopulated"),
+}
+_FIGURES: dict[str, Use] = {
+    name: getattr(figures, name)
+    for name in (
+        *("plot_atomicity", "plot_capacity", "plot_channel_loads", "plot_designs", "plot_equality", "plot_latencies"),
+        *("plot_message", "plot_occupancy", "plot_populated", "plot_regimes", "plot_resolve", "plot_reveals"),
+        *("plot_threads", "plot_tracking"),
+    )
+} | {
+    "plot_guest": lambda data: figures.plot_guest(data, data, data, gib=2),
+    "plot_later_faults": lambda data: figures.plot_later_faults(data, data),
+    "plot_published": lambda data: figures.plot_published(thin("published"), data, data, gib=2),
+    "plot_skip": lambda data: figures.plot_skip(data, data),
+    "plot_stop_time": lambda data: figures.plot_stop_time(sim.load_costs(), data),
+    "plot_zeropages": lambda data: figures.plot_zeropages(data, data),
+}
+_WORK = sim.Workload(1 << 30, 0.25, 8, writes=1000)
+_PRICED: dict[str, Use] = {
+    name: lambda data, name=name: getattr(figures, name)(sim.costs_of(data))
+    for name in ("plot_decision", "plot_snapshot", "plot_stop_time", "plot_touched")
+} | {
+    "plot_spreading": lambda data: figures.plot_spreading(sim.costs_of(data), _WORK),
+    "plot_waterfall": lambda data: figures.plot_waterfall(sim.costs_of(data), _WORK),
+    "validation": tables.validation,
+    "df_ratios": sim.df_ratios,
+}
+_QUOTED: dict[str, Use] = {
+    "attempts": tables.attempts,
+    "channel_published": tables.channel_published,
+    "published_ratios": notebook.published_ratios,
+    "published_table": notebook.published_table,
+    "versions": notebook.versions,
+    "plot_published": lambda data: figures.plot_published(data, thin("reference-"), gib=2),
+}
+_MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: claim.verdict for claim in claims.CLAIMS}
+USES = {"reference-": _MEASURED, "channel-": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
+
+
+class _Watched(dict[str, pd.DataFrame]):
+    """Tables that notice which of them are read."""
+
+    def __init__(self, held: Tables) -> None:
+        super().__init__(held)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+
+@cache
+def uses_of(wanted: str) -> dict[str, list[str]]:
+    """Return, by table of a dataset, what is computed of it."""
+    found: dict[str, list[str]] = {name: [] for name in thin(wanted).tables}
+    for name, use in USES[wanted].items():
+        watched = _Watched(thin(wanted).tables)
+        try:
+            use(replace(thin(wanted), tables=watched))
+        except UffdlabError:
+            continue  # it needs a table that this campaign has not
+        for table in watched.read & found.keys():
+            found[table].append(name)
+    return found
+
+
+def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:
+    """Return a dataset with other tables (None: without one), which nothing has been computed of yet."""
+    data = thin(wanted)
+    kept = {name: rows for name, rows in (data.tables | changed).items() if rows is not None}
+    return replace(data, tables=kept)
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+# No number of ours is written so: what is not known, and what is unbounded, is told in words.
+NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat)(?![a-z])", re.IGNORECASE)
+
+
+def said(found: Any) -> Iterator[str]:
+    """Yield every text that a reader gets to see of a verdict, a table or a figure."""
+    if isinstance(found, claims.Verdict):
+        yield json.dumps(found.as_dict(), allow_nan=False)
+        yield found._repr_html_()
+    elif isinstance(found, notebook.Table | notebook.Said):
+        yield found._repr_html_()
+        yield repr(found)
+    elif isinstance(found, go.Figure):
+        yield from _texts(json.loads(found.to_json()))
+    elif isinstance(found, list):
+        yield from (one for one in found if isinstance(one, str))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in ("template", "bdata"):
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

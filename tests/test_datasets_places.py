@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Which directory a name or a path means, from wherever one stands, and what is said of one that means none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from handmade import make, refused
+from making import ROOT
+
+from uffdlab import notebook
+from uffdlab.datasets import locate
+
+HERE = "build/places-of-a-test"
+
+
+@pytest.fixture
+def measured_here(tmp_path: Path) -> Iterator[str]:
+    """A dataset in the checkout's build directory, by the path that the tool would have printed of it."""
+    made = ROOT / HERE
+    existed = made.parent.exists()
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        make(made)
+        yield HERE
+    finally:
+        shutil.rmtree(made)
+        if not existed:
+            made.parent.rmdir()
+
+
+def test_the_path_that_was_printed_works_from_the_directory_of_the_notebooks(
+    measured_here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
+    for path in (measured_here, f"./{measured_here}", Path(measured_here)):
+        assert locate(path).resolve() == ROOT / measured_here
+    data, costs, here = notebook.load(measured_here, "reference", measured_here)
+    assert (data.id, costs.id[:10], here and here.id) == ("lab", "reference-", "lab")
+
+
+def test_what_stands_where_one_works_comes_first(
+    measured_here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / measured_here, id="nearer")
+    monkeypatch.chdir(tmp_path)
+    assert notebook.load(measured_here, "reference", None)[0].id == "nearer"
+
+
+def test_the_error_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with refused("build/nope does not exist", str(tmp_path / "build/nope"), str(ROOT / "build/nope")):
+        notebook.load("build/nope", "reference", None)
+    with refused("'nope' is neither", str(tmp_path / "nope"), str(ROOT / "nope"), "reference-"):
+        notebook.load("nope", "reference", None)
+
+
+def test_nothing_is_added_to_an_absolute_path(tmp_path: Path) -> None:
+    with refused(f"{tmp_path}/nope does not exist (looked for {tmp_path}/nope)"):
+        locate(str(tmp_path / "nope"))
+
+
+@pytest.mark.parametrize(
+    ("place", "path", "parts"),
+    [
+        (lambda: os.symlink("round", "round"), "./round", ["round goes round in symbolic links"]),
+        (lambda: os.symlink("round", "round"), "round/x", ["goes round in symbolic links"]),
+        (lambda: os.mkfifo("pipe"), "./pipe", ["pipe is a FIFO, not a directory"]),
+        (lambda: Path("file").write_text(""), "./file", ["file is a file, not a directory"]),
+        (lambda: os.symlink("nowhere", "dangling"), "./dangling", ["dangling does not exist"]),
+        (lambda: None, "x/" + "y" * 5000, ["is too long for a path"]),
+        (lambda: None, "y" * 5000, ["is neither a dataset directory"]),
+        (lambda: None, "a/\0", ["a character that no file name can have"]),
+        (lambda: None, "a\0", ["is neither a dataset directory"]),
+    ],
+)
+def test_a_path_that_leads_nowhere_gets_one_sentence_of_a_readable_length(
+    place: Callable[[], object], path: str, parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place()
+    with refused(*parts) as caught:
+        notebook.load(path, "reference", None)
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_working_directory_that_is_gone_is_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with refused("does not exist (looked for"):
+        locate("build/nope")
+    assert locate("reference-").parent == ROOT / "data"

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The standard's own keys: accepted where they say what holds here anyway, refused where they would change a cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import ROWS, edit, put, refused, rows_of
+from making import ROOT
+
+from uffdlab.datasets import load, seal
+from uffdlab.datasets.vocabulary import kind_of
+
+SCHEMA = ("resources", 0, "schema")
+FIELD = (*SCHEMA, "fields", 1)
+DATASETS = sorted(path.parent for path in (ROOT / "data").glob("*/datapackage.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("table", "resources", 0, "type"),
+        put("tabular-data-resource", "resources", 0, "profile"),
+        put("https://datapackage.org/profiles/2.0/dataresource.json", "resources", 0, "$schema"),
+        put("file", "resources", 0, "scheme"),
+        put(6, "resources", 0, "fields"),
+        put(3, "resources", 0, "rows"),
+        put("UTF-8", "resources", 0, "encoding"),
+        put([{"name": "MIT"}], "resources", 0, "licenses"),
+        put({}, "resources", 0, "dialect"),
+        put({"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True, "lineTerminator": "\r\n",
+             "skipInitialSpace": False, "caseSensitiveHeader": False}, "resources", 0, "dialect"),
+        put({"csv": {"lineTerminator": "\n"}}, "resources", 0, "dialect"),
+        put([""], *SCHEMA, "missingValues"),
+        put([{"value": "", "label": "not measured"}], *SCHEMA, "missingValues"),
+        put(["block", "design"], *SCHEMA, "primaryKey"),
+        put("block", *SCHEMA, "primaryKey"),
+        put("exact", *SCHEMA, "fieldsMatch"),
+        put("https://datapackage.org/profiles/2.0/tableschema.json", *SCHEMA, "$schema"),
+        put("default", *FIELD, "format"),
+        put("preread", *FIELD, "example"),
+        put([""], *FIELD, "missingValues"),
+        put({"required": True, "unique": False}, *FIELD, "constraints"),
+        put(["true", "TRUE", "1"], *SCHEMA, "fields", 4, "trueValues"),
+        put(".", *SCHEMA, "fields", 3, "decimalChar"),
+        put("data-package", "profile"),
+        put("https://datapackage.org/profiles/2.0/datapackage.json", "$schema"),
+        put([{"title": "somebody"}], "contributors"),
+    ],
+)  # fmt: skip
+def test_what_the_standard_says_anyway_is_accepted(lab: Path, change: Callable[[Any], Any]) -> None:
+    edit(lab, change)
+    assert rows_of(seal(lab)) == ROWS
+    assert rows_of(load(lab)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (put("json", "resources", 0, "type"), ["resources[0].type is 'json' and must be 'table'"]),
+        (put("utf-8-sig", "resources", 0, "encoding"), ["resources[0].encoding", "must be 'utf-8'"]),
+        (put("no such", "resources", 0, "encoding"), ["resources[0].encoding"]),
+        (put("gz", "resources", 0, "compression"), ["resources[0].compression is 'gz'", "not compressed"]),
+        (put(["b.csv"], "resources", 0, "extrapaths"), ["resources[0].extrapaths", "a table is one file"]),
+        (put(5, "resources", 0, "fields"), ["resources[0].fields is 5 and must be 6"]),
+        (put({"delimiter": ";"}, "resources", 0, "dialect"), ["resources[0].dialect.delimiter is ';'", "','"]),
+        (put({"csv": {"delimiter": "\t"}}, "resources", 0, "dialect"), ["resources[0].dialect.csv.delimiter"]),
+        (put({"header": False}, "resources", 0, "dialect"), ["dialect.header is False", "names the fields"]),
+        (put({"header": 1}, "resources", 0, "dialect"), ["dialect.header is 1"]),
+        (put({"commentChar": "#"}, "resources", 0, "dialect"), ["dialect.commentChar is '#'", "no line is a comment"]),
+        (put({"skipInitialSpace": True}, "resources", 0, "dialect"), ["dialect.skipInitialSpace is True"]),
+        (put({"nullSequence": "NULL"}, "resources", 0, "dialect"), ["dialect.nullSequence", "empty cell"]),
+        (put({"colour": 1}, "resources", 0, "dialect"), ["dialect.colour is 1", "does not know"]),
+        (put("excel", "resources", 0, "dialect"), ["resources[0].dialect is 'excel' and must be an object"]),
+        (put(["-"], *SCHEMA, "missingValues"), ["schema.missingValues is ['-']", "an empty cell, and nothing else"]),
+        (put(["", "NA"], *SCHEMA, "missingValues"), ["schema.missingValues"]),
+        (put([], *SCHEMA, "missingValues"), ["schema.missingValues is []"]),
+        (put("", *SCHEMA, "missingValues"), ["schema.missingValues is ''"]),
+        (put(["NA"], *FIELD, "missingValues"), ["fields[1]", "'design' has missingValues: ['NA']"]),
+        (put("subset", *SCHEMA, "fieldsMatch"), ["schema.fieldsMatch is 'subset'", "in order"]),
+        (put(["speed"], *SCHEMA, "primaryKey"), ["schema.primaryKey is ['speed']", "block"]),
+        (put(7, *SCHEMA, "primaryKey"), ["schema.primaryKey is 7"]),
+        (put("email", *FIELD, "format"), ["'design' has format: 'email'"]),
+        (put(",", *SCHEMA, "fields", 3, "decimalChar"), ["'ratio' has decimalChar: ','"]),
+        (put(" ", *SCHEMA, "fields", 2, "groupChar"), ["'ns' has groupChar: ' '"]),
+        (put(["yes"], *SCHEMA, "fields", 4, "trueValues"), ["'cold' has trueValues: ['yes']"]),
+        (put({"unique": True}, *FIELD, "constraints"), ["'design' has the constraint unique: True", "not checked"]),
+    ],
+)
+def test_what_would_change_a_cell_is_refused(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
+    edit(lab, change)
+    with refused("datapackage.json", *parts):
+        seal(lab)
+
+
+def test_what_is_left_out_is_what_the_standard_has_then(lab: Path) -> None:
+    def short(raw: Any) -> None:
+        for key in ("format", "mediatype", "encoding"):
+            del raw["resources"][0][key]
+
+    edit(lab, short)
+    assert rows_of(seal(lab)) == ROWS
+
+
+def test_a_descriptor_as_frictionless_writes_it_is_accepted(lab: Path) -> None:
+    frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
+    package = frictionless.Package(str(lab / "datapackage.json"))
+    package.infer(stats=True)
+    (lab / "datapackage.json").write_text(package.to_json())
+    assert rows_of(seal(lab)) == ROWS
+
+
+@pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
+def test_the_committed_datasets_are_valid_for_frictionless_too(directory: Path) -> None:
+    frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
+    report = frictionless.validate(str(directory / "datapackage.json"))
+    assert report.valid, report.flatten(["rowNumber", "fieldNumber", "type", "note"])[:5]
+
+
+def test_there_are_five_committed_datasets() -> None:
+    assert len(DATASETS) == 5
+
+
+@pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
+def test_columns_hold_what_their_names_say(directory: Path) -> None:
+    kinds = {"integer": "number", "number": "number", "boolean": "boolean", "string": "text"}
+    raw = json.loads((directory / "datapackage.json").read_text())
+    for table in raw["resources"]:
+        for field in table["schema"]["fields"]:
+            assert kind_of(table["name"], field["name"]) == kinds[field["type"]], (table["name"], field["name"])
+
+
+def test_a_column_of_another_kind_is_refused_where_it_is_read(lab: Path) -> None:
+    def renamed(raw: Any) -> None:
+        raw["resources"][0]["schema"]["fields"][5]["name"] = "busy_ns"
+
+    edit(lab, renamed)
+    path = lab / "samples.csv"
+    path.write_text(path.read_text().replace("cold,note", "cold,busy_ns"))
+    with refused("`samples.busy_ns` of dataset 'lab' does not hold numbers"):
+        seal(lab).rows("samples", ["busy_ns"])
