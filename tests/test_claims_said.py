@@ -145,8 +145,8 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
         ("one not measured", heard(_both(CLEAR, "zeropage"), _both(CLEAR, "markers_read"))),
         ("a loud control", heard(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")),
             point(CLEAR, "private"))),
-        ("a weak control", heard(*(_both(CLEAR, m) for m in ("markers_read", "markers_unread")),
-            point(CLEAR), point(DEAF, silent=True), point([0.5], "private", sample=0))),
+        ("a weak control", heard(point([0.5], "private", sample=0), *(point(CLEAR, m) + point(DEAF, m, silent=True)
+            for m in ("zeropage", "markers_read", "markers_unread")))),
     ],
     "no-huge-zeropage-needed": [
         ("nothing measured", base()),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_sys import kernel
 from test_host_settings import KSM, POOL, THP, _get, _put, root, state  # noqa: F401  (fixtures)
 
 from uffdlab.errors import UffdlabError
@@ -33,28 +34,17 @@ def values(root: Path) -> dict[str, str | None]:  # noqa: F811
 
 @contextmanager
 def calls_watched(act: Callable[[int], None]) -> Iterator[None]:
-    """Call ``act`` with the number of each call before it is made.
-
-    What is written to a setting replaces what was there, at once: to open a file of /sys truncates nothing.
-    """
+    """Call ``act`` with the number of each call before it is made."""
     real = {name: getattr(os, name) for name in CALLS}
     number = 0
-
-    def do(name: str, *arguments: Any, **named: Any) -> Any:
-        if name == "open" and "/sys/kernel/" in str(arguments[0]):
-            arguments = (arguments[0], arguments[1] & ~os.O_TRUNC, *arguments[2:])
-        if name == "fsync":
-            return None  # a killed process loses nothing for want of it, and the test would wait for the disk
-        if name == "write" and "/sys/kernel/" in os.readlink(f"/proc/self/fd/{arguments[0]}"):
-            os.ftruncate(arguments[0], 0)
-        return real[name](*arguments, **named)
 
     def watched(name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
             nonlocal number
             number += 1
             act(number)
-            return do(name, *arguments, **named)
+            # A killed process loses nothing for want of fsync, and the test would wait for the disk.
+            return None if name == "fsync" else real[name](*arguments, **named)
 
         return call
 
@@ -103,7 +93,7 @@ def leave_changed(root: Path) -> None:  # noqa: F811
     assert run_apart(killed) == -signal.SIGKILL
 
 
-def interrupted_at(number: int, signal_: int, code: Callable[[], object]) -> int:
+def interrupted_at(root: Path, number: int, signal_: int, code: Callable[[], object]) -> int:  # noqa: F811
     """Run the code apart, with a signal before one of its calls; return the wait status."""
 
     def act(this: int) -> None:
@@ -111,13 +101,13 @@ def interrupted_at(number: int, signal_: int, code: Callable[[], object]) -> int
             os.kill(os.getpid(), signal_)
 
     def disturbed() -> None:
-        with calls_watched(act):
+        with kernel(root), calls_watched(act):
             code()
 
     return run_apart(disturbed)
 
 
-def calls_of(code: Callable[[], object]) -> int:
+def calls_of(root: Path, code: Callable[[], object]) -> int:  # noqa: F811
     """Return how many calls the code makes undisturbed."""
     most = 0
 
@@ -125,7 +115,7 @@ def calls_of(code: Callable[[], object]) -> int:
         nonlocal most
         most = number
 
-    with calls_watched(act):
+    with kernel(root), calls_watched(act):
         code()
     return most
 
@@ -134,12 +124,12 @@ def test_wherever_a_sigkill_falls_the_next_command_puts_everything_back(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
 ) -> None:
-    before, count = values(root), calls_of(lambda: change(root))
+    before, count = values(root), calls_of(root, lambda: change(root))
     assert values(root) == before
     assert count > 50, "every step of the journal and every write of the kernel's"
     left_changed = 0
     for number in range(1, count + 1):
-        assert interrupted_at(number, signal.SIGKILL, lambda: change(root)) == -signal.SIGKILL
+        assert interrupted_at(root, number, signal.SIGKILL, lambda: change(root)) == -signal.SIGKILL
         left_changed += values(root) != before
         settings.restore_leftovers(root)
         assert values(root) == before, f"killed before call {number}"
@@ -153,12 +143,12 @@ def test_wherever_a_sigkill_cuts_putting_back_short_the_next_command_goes_on(
 ) -> None:
     before = values(root)
     leave_changed(root)
-    count = calls_of(lambda: settings.restore_leftovers(root))
+    count = calls_of(root, lambda: settings.restore_leftovers(root))
     assert values(root) == before
     for number in range(1, count + 1):
         leave_changed(root)
         assert values(root) != before
-        interrupted_at(number, signal.SIGKILL, lambda: settings.restore_leftovers(root))
+        interrupted_at(root, number, signal.SIGKILL, lambda: settings.restore_leftovers(root))
         settings.restore_leftovers(root)
         assert values(root) == before, f"killed before call {number}"
         assert not (state / "journal.json").exists()
@@ -170,23 +160,23 @@ def test_wherever_a_signal_falls_everything_is_put_back_on_the_way_out(
     state: Path,  # noqa: F811
     number: int,
 ) -> None:
-    before, count = values(root), calls_of(lambda: change(root))
+    before, count = values(root), calls_of(root, lambda: change(root))
     ended_by = {128 + number, -number}
     for call in range(1, count + 1, 2 if number == signal.SIGTERM else 9):
-        assert interrupted_at(call, number, lambda: change(root)) in ended_by
+        assert interrupted_at(root, call, number, lambda: change(root)) in ended_by
         assert values(root) == before, f"signal before call {call}"
         assert not (state / "journal.json").exists()
 
 
 def test_two_signals_at_once_do_not_cut_putting_back_short(root: Path, state: Path) -> None:  # noqa: F811
-    before, count = values(root), calls_of(lambda: change(root))
+    before, count = values(root), calls_of(root, lambda: change(root))
 
     def act(this: int) -> None:
         if this in (at, at + 1):
             os.kill(os.getpid(), signal.SIGTERM)
 
     def disturbed() -> None:
-        with calls_watched(act):
+        with kernel(root), calls_watched(act):
             change(root)
 
     for at in range(count // 3, count, 4):
@@ -198,25 +188,6 @@ def test_two_signals_at_once_do_not_cut_putting_back_short(root: Path, state: Pa
 # --- the journal and its lock at the moment of a write ----------------------------------------------------------------
 
 
-@contextmanager
-def kernel_writes(root: Path, look: Callable[[str, str], None]) -> Iterator[list[tuple[str, str]]]:  # noqa: F811
-    """Call ``look`` before each write to a setting's file, with its path and value; yield what was written."""
-    real, seen = os.write, []
-
-    def write(file: int, data: bytes) -> int:
-        path = os.readlink(f"/proc/self/fd/{file}")
-        if path.startswith(str(root)):
-            seen.append((os.path.relpath(path, root), data.decode()))
-            look(*seen[-1])
-        return real(file, data)
-
-    os.write = write
-    try:
-        yield seen
-    finally:
-        os.write = real
-
-
 def test_what_is_about_to_change_stands_in_the_journal_before_it_does(root: Path, state: Path) -> None:  # noqa: F811
     told: list[list[dict[str, Any]]] = []
 
@@ -224,15 +195,15 @@ def test_what_is_about_to_change_stands_in_the_journal_before_it_does(root: Path
         told.append(json.loads((state / "journal.json").read_text())["entries"])
 
     with (
-        kernel_writes(root, look) as written,
+        kernel(root, look) as written,
         settings.changed({"thp_enabled": "never", "ksm_pages_to_scan": 7}, allow=True, root=root),
     ):
         pass
     assert written == [
-        (f"{THP}/enabled", "never\n"),
-        (f"{KSM}/pages_to_scan", "7\n"),
-        (f"{KSM}/pages_to_scan", "100\n"),
-        (f"{THP}/enabled", "madvise\n"),
+        (f"{THP}/enabled", "never"),
+        (f"{KSM}/pages_to_scan", "7"),
+        (f"{KSM}/pages_to_scan", "100"),
+        (f"{THP}/enabled", "madvise"),
     ]
     first, second = ("thp_enabled", "madvise", "never"), ("ksm_pages_to_scan", "100", "7")
     for entries, known in zip(told, ((None, None), ("never", None), ("never", "7"), ("never", "7")), strict=True):
@@ -256,7 +227,7 @@ def test_nobody_else_gets_the_state_directory_while_settings_are_written(root: P
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(other)
 
-    with kernel_writes(root, look) as written:
+    with kernel(root, look) as written:
         with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
             free()  # for moments only: a child forked inside the block would keep it
         leave_changed(root)
@@ -274,7 +245,7 @@ def test_a_journal_that_cannot_be_written_changes_nothing(
         raise OSError(28, "No space left on device")
 
     before = values(root)
-    with kernel_writes(root, lambda *_: None) as written:
+    with kernel(root) as written:
         monkeypatch.setattr(os, "rename", full)
         with (
             pytest.raises(UffdlabError, match=r"cannot be written to .*No space left.*free space there") as refused,
@@ -298,5 +269,5 @@ def test_a_pool_cut_short_keeps_what_is_beyond_the_wanted_size(root: Path, state
 
 
 def interrupted_in_the_first_write(root: Path) -> None:  # noqa: F811
-    with kernel_writes(root, lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+    with kernel(root, lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
         change(root)
