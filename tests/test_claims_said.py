@@ -29,6 +29,7 @@ from test_sim_stories import EVENT, SURE, costs
 from uffdlab import claims, datasets
 from uffdlab.claims import spreading
 from uffdlab.claims.claim import Claim
+from uffdlab.errors import UffdlabError
 
 GOLDEN = Path(__file__).with_name("verdicts.golden.txt")
 ACCEPT = "python tests/test_claims_said.py"
@@ -264,6 +265,66 @@ def test_a_reader_is_told_what_was_read_before(tmp_path: Path, claim: str) -> No
     golden = GOLDEN.read_text(encoding="utf-8").split("\n\n")
     known = {block.split(",")[0]: block.strip().splitlines() for block in golden if block.strip()}
     assert said(claim, tmp_path) == known[claim], f"to accept what is said now: {ACCEPT}"
+
+
+# --- tables, cards and lines -----------------------------------------------------------------------------------------
+
+
+def some(**more: Any) -> claims.Verdict:
+    said = {"because": "it was <measured> so", "evidence": ("a", "b")} | more
+    return claims.Verdict("qemu-could-skip", more.pop("verdict", "holds if"), "the rule", **said)
+
+
+def test_a_mail_s_table_labels_and_wraps() -> None:
+    long = "a reason that does not fit on one line of a mail because it has too many words to be said in so few columns"
+    text = claims.text_table([some(because=long, condition="it rains"), some(because="so", missing="time")])
+    assert text.splitlines() == [
+        "qemu-could-skip             holds if",
+        "  because: a reason that does not fit on one line of a mail because it",
+        "    has too many words to be said in so few columns",
+        "  if: it rains",
+        "qemu-could-skip             holds if",
+        "  because: so",
+        "  needs: time",
+    ]
+
+
+def test_the_table_of_readme_has_a_row_for_what_is_decided() -> None:
+    undecided = claims.Verdict("atomicity", "not decided", "", "too little")
+    text = claims.markdown_table([some(condition="it rains"), undecided, undecided, some(because="so")])
+    row = "| `qemu-could-skip` | DH 1 | QEMU could skip populating there (and on shmem) | **holds if** |"
+    assert text.split("\n") == [
+        "| claim | who | says | verdict | because |",
+        "|---|---|---|---|---|",
+        f"{row} it was <measured> so; holds if it rains |",
+        f"{row} so |",
+        "",
+        "2 more claims are not decided yet: `uffdlab claims` names what each needs.",
+    ]
+
+
+def test_a_card_shows_what_there_is() -> None:
+    full = some(
+        condition="c", missing="m", quantity="q", effect=1234.5, interval=(0.25, 2000.0), dataset="d", limits="l"
+    )
+    assert full._repr_html_() == (
+        '<div class="verdict holds-if"><p><strong>holds if</strong> <code>qemu-could-skip</code></p><dl>'
+        "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Holds if</dt><dd>c</dd>"
+        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,234, 95 % interval 0.25 to 2,000</dd>"
+        "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
+    )
+    assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()
+    assert "Effect" not in some()._repr_html_()
+    assert str(full) == "qemu-could-skip: holds if. it was <measured> so"
+    assert full.as_dict()["interval"] == [0.25, 2000.0]
+    assert full.as_dict()["evidence"] == ["a", "b"]
+    assert some().as_dict()["interval"] is None
+
+
+def test_a_claim_that_is_not_there_says_where_they_are_listed() -> None:
+    with pytest.raises(UffdlabError) as caught:
+        claims.find("nonsense")
+    assert str(caught.value) == "no claim is called 'nonsense': 'uffdlab claims' lists them"
 
 
 def accept() -> None:
