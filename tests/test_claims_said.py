@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""What a reader is told of every way in which a claim can come out, word for word.
+
+``verdicts.golden.txt`` holds what was read and found right. ``python tests/test_claims_said.py`` accepts what is said
+now.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+import synthetic_later
+import synthetic_races
+from synthetic_channel import campaign, point
+from synthetic_later import filled, populated, same, touched
+from test_claims import HUGETLB, QEMU, hugetlb, reported, timed
+from test_claims_atomicity import ENOUGH, LOSING, NONE, SOME, anon
+from test_claims_channels import CLEAR, DEAF, _both
+from test_claims_later import equal, in_turns, prealloc, relatives
+from test_sim_stories import EVENT, SURE, costs
+
+from uffdlab import claims, datasets
+from uffdlab.claims import spreading
+from uffdlab.claims.claim import Claim
+from uffdlab.errors import UffdlabError
+
+GOLDEN = Path(__file__).with_name("verdicts.golden.txt")
+ACCEPT = "python tests/test_claims_said.py"
+
+Rows = list[dict[str, Any]]
+Made = Callable[[Path], datasets.Dataset]
+
+
+def base(samples: Rows = (), states: Rows = ()) -> Made:  # type: ignore[assignment]
+    return lambda out: synthetic.dataset(out, samples, states)
+
+
+def later(**tables: Rows) -> Made:
+    return lambda out: synthetic_later.dataset(out, **tables)
+
+
+def raced(*rows: Rows) -> Made:
+    return lambda out: synthetic_races.dataset(out, [row for one in rows for row in one])
+
+
+def heard(*points: Rows) -> Made:
+    return lambda out: campaign(out, *points)
+
+
+def reads(zeropage: int, marker: int, children: int = 9) -> Made:
+    rows = touched("zeropage", "plain", "first read", 5, minor_faults=zeropage, children=children)
+    return later(faults=rows + touched("markers", "async", "first read", 900, minor_faults=marker, children=children))
+
+
+def interrupts(zeropage: int, marker: int) -> Made:
+    rows = touched("markers", "async", "first write", 2000, tlb_ipis=marker, threads=2)
+    return later(faults=rows + touched("zeropage", "plain", "first write", 9000, tlb_ipis=zeropage, threads=2))
+
+
+def fill(ns: int) -> Made:
+    rows = populated("pte_marker", 0, ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
+    return later(samples=rows)
+
+
+def without_huge(ns: int, reported: bool = True) -> Made:
+    off = filled("anon_thp", "pte_marker", 0, "off", reported=reported)
+    rows = [row | {"protect_ns": ns + 100 * i} for i, row in enumerate(off)]
+    return later(zeropages=filled("anon_thp", "pte_marker", 0, "on") + rows)
+
+
+def chosen(anon_pages: int, thp_pages: int, loop_ns: int = 2000) -> Made:
+    samples = populated("populate_read", 1000, 100) + populated("preread", loop_ns, 100)
+    more = [same("shmem", "read loop", 4096) | {"state": "present / PFNZERO"}]
+    other = [same("anon_thp", "read loop", 0) | {"state": "huge"}]
+    return later(equality=equal(anon_pages, thp_pages) + more + (other if not thp_pages else []), samples=samples)
+
+
+def levels(below_ns: int, tables: tuple[int, int]) -> Made:
+    sizes = [row | {"table_growth_kib": tables[0]} for row in populated("pte_marker", 0, below_ns)]
+    pmd = [row | {"table_growth_kib": tables[1]} for row in populated("unprotected", 0, 1000, "hugetlb_2m_private")]
+    pud = [row | {"table_growth_kib": 0} for row in populated("unprotected", 0, 10, "hugetlb_1g_private")]
+    return later(samples=sizes + pmd + pud)
+
+
+SAVING = timed(9_000_000, 1_000_000, 1 << 20)
+SCENARIOS: dict[str, list[tuple[str, Made]]] = {
+    "hugetlb-needs-feature": [
+        ("nothing measured", base()),
+        ("gained everywhere", base(states=hugetlb(False, True))),
+        ("gained on one", base(states=hugetlb(False, True, HUGETLB[:1]) + hugetlb(True, True, HUGETLB[1:]))),
+        ("reported without", base(states=hugetlb(True, True))),
+        ("never reported", base(states=hugetlb(False, False, HUGETLB[:2]) + hugetlb(True, True, HUGETLB[2:]))),
+        ("one not measured", base(states=hugetlb(True, True, HUGETLB[:3]))),
+    ],
+    "hugetlb-already-works": [
+        ("both", base(states=hugetlb(True, True))),
+        ("neither", base(states=hugetlb(False, True))),
+        ("2 MiB only", base(states=hugetlb(True, True, HUGETLB[:1]) + hugetlb(False, True, HUGETLB[2:3]))),
+        ("1 GiB not measured", base(states=hugetlb(True, True, HUGETLB[:1]))),
+    ],
+    "qemu-could-skip": [
+        ("everywhere", base(SAVING, reported(True))),
+        ("shmem only", base(SAVING, reported(True, QEMU[:1]) + reported(False, QEMU[1:]))),
+        ("lost", base(SAVING, reported(False))),
+        ("straddles", base(timed(250_000, 1_000_000, 1 << 20, spread=100_000), reported(True))),
+        ("no times", base(states=reported(True))),
+    ],
+    "forbidden-zeropage": [
+        ("as said", later(zeropages=relatives(0, 1))),
+        ("nowhere", later(zeropages=relatives(0, 0.5))),
+        ("a write is lost", later(zeropages=relatives(0, 1)[:-1] + relatives(0, 1, False)[:1])),
+        ("not on two", later(zeropages=relatives(0, 1)[36:] + relatives(0.2, 1)[:36])),
+        ("too few children", later(zeropages=relatives(0, 1, children=5))),
+        ("one not measured", later(zeropages=relatives(0, 1, of=5))),
+    ],
+    "zeropage-other-contexts": [("the list", base())],
+    "zeropage-covert-channel": [
+        ("nothing measured", base()),
+        ("heard", heard(_both(CLEAR, "zeropage"), _both(CLEAR, "huge_zeropage"))),
+        ("heard on two CPUs too", heard(_both(CLEAR, "zeropage", placement="cross"), _both([0.1] * 9, "zeropage"))),
+        ("heard in some", heard(_both(DEAF[:4] + [0.0] * 8, "zeropage"))),
+        ("slower in some", heard(_both(DEAF[:4] + CLEAR, "zeropage", slower=True))),
+        ("deaf", heard(_both(DEAF * 3, "zeropage"))),
+        ("deaf, too little", heard(_both(DEAF[:1], "zeropage", slots=30))),
+        ("a loud control", heard(_both(CLEAR, "zeropage"), point(CLEAR, "private"))),
+        ("a weak control", heard(point(CLEAR), point(DEAF, silent=True), point([0.5], "private", sample=0))),
+        ("none passes alone", heard(_both([0.0] * 9, "zeropage", slots=60))),
+        ("without controls", heard(point(CLEAR))),
+    ],
+    "markers-close-channel": [
+        ("read ones carry", heard(*(_both(c, m) for c, m in
+            ((CLEAR, "zeropage"), (CLEAR, "markers_read"), (DEAF, "markers_unread"))), _both(CLEAR, "populated"))),
+        ("both carry", heard(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")))),
+        ("neither carries", heard(*(_both(c, m) for c, m in
+            ((CLEAR, "zeropage"), (DEAF * 3, "markers_read"), (DEAF * 3, "markers_unread"))))),
+        ("too little", heard(_both(CLEAR, "zeropage"),
+            *(_both(DEAF[:1], m, slots=30) for m in ("markers_read", "markers_unread")))),
+        ("fresh is deaf", heard(*(_both(DEAF, m) for m in ("zeropage", "markers_read", "markers_unread")))),
+        ("one not measured", heard(_both(CLEAR, "zeropage"), _both(CLEAR, "markers_read"))),
+        ("a loud control", heard(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")),
+            point(CLEAR, "private"))),
+        ("a weak control", heard(point([0.5], "private", sample=0), *(point(CLEAR, m) + point(DEAF, m, silent=True)
+            for m in ("zeropage", "markers_read", "markers_unread")))),
+    ],
+    "no-huge-zeropage-needed": [
+        ("nothing measured", base()),
+        ("the same", without_huge(100_000)),
+        ("dearer", without_huge(200_000)),
+        ("straddles", without_huge(125_000)),
+        ("a write is lost", without_huge(100_000, False)),
+    ],
+    "table-fill-slower": [
+        ("nothing measured", base()),
+        ("slower", fill(5000)),
+        ("faster", fill(500)),
+        ("straddles", fill(1250)),
+    ],
+    "zeropage-cow-shootdown": [
+        ("nothing measured", base()),
+        ("as said", interrupts(990, 1)),
+        ("none", interrupts(100, 1)),
+        ("straddles", interrupts(500, 1)),
+    ],
+    "pmd-marker-wins": [
+        ("not measured at one size", base()),
+        ("the proxy wins", levels(20_000, (2048, 4))),
+        ("the proxy needs no table", levels(20_000, (2048, 0))),
+        ("the proxy does not", levels(5000, (2048, 4))),
+    ],
+    "pud-marker-wins": [("the proxy wins", levels(20_000, (2048, 400)))],
+    "prealloc-speeds-faults": [
+        ("everywhere", later(faults=prealloc({2048: 0.5, 4: 0.6}))),
+        ("per 2 MiB", later(faults=prealloc({2048: 0.5, 4: 1.0}))),
+        ("nowhere", later(faults=prealloc({2048: 0.9, 4: 1.0}))),
+        ("straddles", later(faults=prealloc({2048: 0.8, 4: 1.0}))),
+        ("some straddle", later(faults=prealloc({2048: 0.8, 4: 0.5}))),
+        ("in turns", later(faults=in_turns(prealloc({2048: 0.5, 4: 0.6})))),
+        ("one thread", later(faults=prealloc({2048: 0.5, 4: 0.6}, threads=(1,)))),
+    ],
+    "reads-need-no-fault": [
+        ("nothing measured", base()),
+        ("none and one", reads(0, 1000)),
+        ("none and half", reads(0, 500)),
+        ("one and one", reads(1000, 1000)),
+        ("too few children", reads(0, 1000, 5)),
+    ],
+    "userspace-has-choice": [
+        ("nothing measured", base()),
+        ("on both", chosen(4096, 4096)),
+        ("THP off", chosen(4096, 0)),
+        ("not at all", chosen(4095, 4096)),
+        ("cost not known", later(equality=equal(4096, 4096))),
+    ],
+    "patch-equals-populate": [
+        ("nothing measured", base()),
+        ("as said", chosen(4096, 0)),
+        ("not slower", chosen(4096, 0, 1000)),
+        ("not equal", chosen(4095, 0)),
+        ("straddles", chosen(4096, 0, 1253)),
+    ],
+    "untouched-is-common": [("no probe", base())],
+    "atomicity": [
+        ("nothing measured", base()),
+        ("both lose", raced(anon("two_pass_read", [7 * n for n in LOSING]), anon("two_pass_populate", LOSING),
+            anon("one_pass", NONE), synthetic_races.races("shmem", "two_pass_read", 1000, NONE),
+            [synthetic_races.race("anon", "two_pass_read", 256, 1, interleaving="deterministic")])),
+        ("one loses", raced(anon("two_pass_read", LOSING), anon("two_pass_populate", SOME), anon("one_pass", NONE))),
+        ("neither loses", raced(*(anon(p, NONE) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
+        ("one pass loses too", raced(*(anon(p, LOSING) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
+        ("one pass not bounded", raced(anon("two_pass_read", LOSING), anon("one_pass", NONE, ENOUGH // 60))),
+        ("too few children", raced(anon("two_pass_read", LOSING[:5]), anon("one_pass", NONE))),
+        ("no one pass", raced(anon("two_pass_read", LOSING))),
+    ],
+}  # fmt: skip
+SPREADING = {
+    "the tail": EVENT | SURE | {"markers_pte": 20.0},
+    "all work": EVENT | SURE | {"markers_pte": 20.0, "markers_pmd": 50_000.0},
+    "hidden": EVENT | {"markers_pte": 0.1},
+    "some": EVENT | SURE | {"markers_pte": 1.0},
+}
+
+
+def spread(claim: Claim, some: dict[str, float]) -> claims.Verdict:
+    known = costs(**some)
+    sure = replace(known, draws=(known.vector,) * 20, p95_error=0.1)
+    return spreading.decided(sure, datasets.load(datasets.locate("published")), claim)
+
+
+def told(found: claims.Verdict) -> Iterator[str]:
+    """Yield what a verdict says, but for its rule, which is the claim's."""
+    for name, value in found.as_dict().items():
+        if name in ("effect", "interval") and value is not None:
+            yield f"  {name}: {' to '.join(f'{one:.6g}' for one in (value if name == 'interval' else [value]))}"
+        elif name == "evidence":
+            yield from (f"  evidence: {one}" for one in value)
+        elif name not in ("id", "rule") and value is not None:
+            yield f"  {name}: {value}"
+
+
+def said(claim: str, directory: Path) -> list[str]:
+    """Return what is said of a claim, scenario by scenario."""
+    lines = []
+    for number, (name, made) in enumerate(SCENARIOS.get(claim, [])):
+        found = claims.verdict(claim, made(directory / str(number)))
+        assert (found.id, found.rule) == (claim, claims.find(claim).rule)
+        lines += [f"{claim}, {name}:", *told(found)]
+    if claim == "spread-cost-later":
+        for name, some in SPREADING.items():
+            lines += [f"{claim}, {name}:", *told(spread(claims.find(claim), some))]
+    return lines
+
+
+NAMES = [*SCENARIOS, "spread-cost-later"]
+
+
+@pytest.mark.parametrize("claim", NAMES)
+def test_a_reader_is_told_what_was_read_before(tmp_path: Path, claim: str) -> None:
+    golden = GOLDEN.read_text(encoding="utf-8").split("\n\n")
+    known = {block.split(",")[0]: block.strip().splitlines() for block in golden if block.strip()}
+    assert said(claim, tmp_path) == known[claim], f"to accept what is said now: {ACCEPT}"
+
+
+# --- tables, cards and lines -----------------------------------------------------------------------------------------
+
+
+def some(**more: Any) -> claims.Verdict:
+    said = {"because": "it was <measured> so", "evidence": ("a", "b")} | more
+    return claims.Verdict("qemu-could-skip", more.pop("verdict", "holds if"), "the rule", **said)
+
+
+def test_a_mail_s_table_labels_and_wraps() -> None:
+    long = "a reason that does not fit on one line of a mail because it has too many words to be said in so few columns"
+    text = claims.text_table([some(because=long, condition="it rains"), some(because="so", missing="time")])
+    assert text.splitlines() == [
+        "qemu-could-skip             holds if",
+        "  because: a reason that does not fit on one line of a mail because it",
+        "    has too many words to be said in so few columns",
+        "  if: it rains",
+        "qemu-could-skip             holds if",
+        "  because: so",
+        "  needs: time",
+    ]
+
+
+def test_the_table_of_readme_has_a_row_for_what_is_decided() -> None:
+    undecided = claims.Verdict("atomicity", "not decided", "", "too little")
+    text = claims.markdown_table([some(condition="it rains"), undecided, undecided, some(because="so")])
+    row = "| `qemu-could-skip` | DH 1 | QEMU could skip populating there (and on shmem) | **holds if** |"
+    assert text.split("\n") == [
+        "| claim | who | says | verdict | because |",
+        "|---|---|---|---|---|",
+        f"{row} it was <measured> so; holds if it rains |",
+        f"{row} so |",
+        "",
+        "2 more claims are not decided yet: `uffdlab claims` names what each needs.",
+    ]
+
+
+def test_a_card_shows_what_there_is() -> None:
+    full = some(
+        condition="c", missing="m", quantity="q", effect=1234.5, interval=(0.25, 2000.0), dataset="d", limits="l"
+    )
+    assert full._repr_html_() == (
+        '<div class="verdict holds-if"><p><strong>holds if</strong> <code>qemu-could-skip</code></p><dl>'
+        "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Holds if</dt><dd>c</dd>"
+        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,234, 95 % interval 0.25 to 2,000</dd>"
+        "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
+    )
+    assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()
+    assert "Effect" not in some()._repr_html_()
+    assert str(full) == "qemu-could-skip: holds if. it was <measured> so"
+    assert full.as_dict()["interval"] == [0.25, 2000.0]
+    assert full.as_dict()["evidence"] == ["a", "b"]
+    assert some().as_dict()["interval"] is None
+
+
+def test_a_claim_that_is_not_there_says_where_they_are_listed() -> None:
+    with pytest.raises(UffdlabError) as caught:
+        claims.find("nonsense")
+    assert str(caught.value) == "no claim is called 'nonsense': 'uffdlab claims' lists them"
+
+
+def accept() -> None:
+    """Write what is said now."""
+    with tempfile.TemporaryDirectory() as directory:
+        blocks = ["\n".join(said(claim, Path(directory) / claim)) for claim in NAMES]
+    GOLDEN.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(accept())

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Estimates carry what they were made of: how many samples, at which confidence, which child beside which."""
+
+from __future__ import annotations
+
+import pytest
+
+from uffdlab.stats import (
+    CONFIDENCE,
+    Estimate,
+    adjoining,
+    child_medians,
+    median_interval,
+    proportion_interval,
+    ratio_interval,
+    ratio_of_children,
+)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("n", [1, 2, 9, 40])
+def test_an_estimate_knows_how_sure_it_is_and_of_how_much(n: int, confidence: float) -> None:
+    samples = [1.0 + one for one in range(n)]
+    assert median_interval(samples, confidence).confidence == confidence
+    assert median_interval(samples, confidence).n == n
+    ratio = ratio_interval(samples, [*samples, 99.0], confidence)
+    assert (ratio.confidence, ratio.n) == (confidence, n)
+    ratio = ratio_interval([*samples, 99.0], samples, confidence)
+    assert (ratio.confidence, ratio.n) == (confidence, n)
+    for hits in {0, n // 2, n}:
+        found = proportion_interval(hits, n, confidence)
+        assert (found.confidence, found.n, found.value) == (confidence, n, hits / n)
+
+
+def test_95_per_cent_unless_told_otherwise() -> None:
+    samples = [1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert CONFIDENCE == 0.95
+    assert median_interval(samples) == median_interval(samples, 0.95) != median_interval(samples, 0.9)
+    assert ratio_interval(samples, samples) == ratio_interval(samples, samples, 0.95)
+    assert ratio_interval(samples, samples) != ratio_interval(samples, samples, 0.85)
+    assert proportion_interval(1, 9) == proportion_interval(1, 9, 0.95) != proportion_interval(1, 9, 0.9)
+
+
+def test_a_ratio_s_ends_are_the_far_ends_of_two_surer_intervals() -> None:
+    top, bottom = [10.0 + n for n in range(20)], [2.0 + n for n in range(15)]
+    above, below = median_interval(top, 0.975), median_interval(bottom, 0.975)
+    found = ratio_interval(top, bottom)
+    assert above.low is not None
+    assert above.high is not None
+    assert below.low is not None
+    assert below.high is not None
+    assert (found.value, found.low, found.high) == (19.5 / 9, above.low / below.high, above.high / below.low)
+    assert above != median_interval(top), "each alone has to be surer"
+    one_side = ratio_interval(top, [4.0])
+    assert (one_side.value, one_side.low, one_side.high, one_side.n) == (19.5 / 4, None, None, 1)
+    assert ratio_interval([4.0], top).value == 4 / 19.5
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "known"), [(1.0, 2.0, True), (None, 2.0, False), (1.0, None, False), (None, None, False)]
+)
+def test_an_interval_is_known_when_both_its_ends_are(low: float | None, high: float | None, known: bool) -> None:
+    estimate = Estimate(1.5, low, high, 3)
+    assert estimate.known is known
+    assert estimate.above(0.5) is (low is not None)
+    assert estimate.below(9.5) is (high is not None)
+    assert not estimate.above(1.0)
+    assert not estimate.below(2.0)
+
+
+def test_samples_are_gathered_by_child_in_the_order_of_their_numbers() -> None:
+    found = child_medians([5, 1, 9, 2, 4], [7, 3, 7, 3, 7])
+    assert list(found.items()) == [(3, 1.5), (7, 5.0)]
+    assert all(isinstance(one, float) for one in found.values())
+    assert child_medians([], []) == {}
+    with pytest.raises(ValueError, match="zip"):
+        child_medians([1.0], [1, 2])
+
+
+def test_children_of_one_side_only_count_where_none_has_both() -> None:
+    top = {n: 10.0 + n for n in range(9)}
+    alone = ratio_of_children(top, {n + 100: 2.0 for n in range(9)})
+    assert alone == ratio_interval(list(top.values()), [2.0] * 9)
+    (one,) = [ratio_of_children(top, {3: 2.0, 100: 9.0})]
+    assert (one.value, one.n, one.known) == (6.5, 1, False)
+
+
+def test_neighbours_are_one_apart_and_measured_a_side_each() -> None:
+    assert adjoining({1: 10.0, 2: 20.0}, {3: 30.0}) == ({2: 20.0}, {2: 30.0})
+    assert adjoining({1: 10.0}, {2: 20.0, 3: 30.0}) == ({1: 10.0}, {1: 20.0})
+    assert adjoining({1: 10.0}, {3: 20.0}) == ({}, {})
+    assert adjoining({0: 10.0, 3: 1.0}, {1: 20.0, 2: 5.0}) == ({0: 10.0, 2: 1.0}, {0: 20.0, 2: 5.0})
+    assert adjoining({1: 1.0, 2: 2.0}, {1: 3.0, 2: 4.0}) == ({}, {}), "those measured both sides themselves"
+    assert adjoining({}, {}) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    # R 4.3, binom.test(hits, trials)$conf.int
+    [(1, 1, 0.025, 1.0), (0, 1, 0.0, 0.975), (1, 2, 0.01257912, 0.98742088), (7, 9, 0.3999064, 0.9718550),
+     (90, 100, 0.8237774, 0.9509953), (1, 1000, 2.531747e-05, 0.005558924)],
+)  # fmt: skip
+def test_ends_of_proportions_as_another_program_has_them(hits: int, trials: int, low: float, high: float) -> None:
+    found = proportion_interval(hits, trials)
+    assert (found.low, found.high) == (pytest.approx(low, rel=1e-6, abs=1e-12), pytest.approx(high, rel=1e-6))
+
+
+def test_what_is_no_sample_says_so() -> None:
+    with pytest.raises(ValueError, match=r"^no samples: a median needs at least one$"):
+        median_interval([])
+    with pytest.raises(ValueError, match=r"^a ratio needs positive samples below the line$"):
+        ratio_interval([1.0], [0.0])
+    with pytest.raises(ValueError, match=r"^7 hits in 5 trials: no proportion$"):
+        proportion_interval(7, 5)
+    assert ratio_interval([0.0], [1.0]).value == 0
+    assert ratio_interval([-3.0], [0.5]).value == -6
