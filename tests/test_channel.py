@@ -52,12 +52,11 @@ def _told_apart(row: dict[str, Any]) -> float:
 
 # --- two real processes ----------------------------------------------------------------------------------------------
 
-# What is sent is drawn anew for each sample and independent of what is received where nothing passes. Then
+# What is sent is drawn anew for each sample, and is independent of what is received where nothing passes. There
 # `_told_apart` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the 800
-# bits of the shortest samples here, and less for the others. That one of the up to 15 samples of a test exceeds 0.3 by
-# chance, over eight standard deviations, has a probability below 1e-14. Where bits pass, all of 80 samples with the CPU
-# to themselves exceeded it, most of them with 0.98, so that fewer than 1 in 20 do not (with 95 % confidence): that all
-# of 10 samples in five tries fall short is below 1e-13.
+# bits of the shortest samples here. That one of up to 15 samples exceeds 0.3, over eight of these, by chance, has a
+# probability below 1e-13. Where bits pass, all of 80 samples with the CPU to themselves exceeded it, most with 0.98, so
+# that fewer than 1 in 20 do not (with 95 % confidence): all 10 samples of five tries fall short with less than 1e-13.
 PASSES = 0.3
 
 
