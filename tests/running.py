@@ -16,7 +16,7 @@ import uffdlab
 
 PACKAGE_ROOT = Path(uffdlab.__file__).resolve().parent.parent  # the checkout, or the sanitized copy
 UFFDLAB = [sys.executable, "-m", "uffdlab"]
-HANGS_S = 300.0  # so long takes nothing here, however busy the machine is
+HANGS_S = 120.0  # nothing here takes that long, however busy the machine is
 
 
 def environment(**more: str) -> dict[str, str]:

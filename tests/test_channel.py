@@ -53,8 +53,8 @@ def _told_apart(row: dict[str, Any]) -> float:
 # --- two real processes ----------------------------------------------------------------------------------------------
 
 # What is sent is drawn anew for each sample, and is independent of what is received where nothing passes. There
-# `_told_apart` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the 800
-# bits of the shortest samples here. That one of up to 15 samples exceeds 0.3, over eight of these, by chance, has a
+# `_told_apart` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the
+# 800 bits of the shortest samples here. That one of up to 15 samples exceeds 0.3, over eight of these, by chance, has a
 # probability below 1e-13. Where bits pass, all of 80 samples with the CPU to themselves exceeded it, most with 0.98, so
 # that fewer than 1 in 20 do not (with 95 % confidence): all 10 samples of five tries fall short with less than 1e-13.
 PASSES = 0.3
