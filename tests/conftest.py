@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 from handmade import make
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from making import opened
 from running import environment
 from widget_pages import NAMES, THREE, moved, written
@@ -30,6 +32,10 @@ WHY_NOT: dict[str, Callable[[], str | None]] = {
     "uffd": cache(campaign.why_impossible),
     "browser": cache(chromium.why_missing),
 }
+
+# A busy machine is slow, and no example is wrong for that.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 def _required() -> list[str]:

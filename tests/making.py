@@ -136,6 +136,7 @@ def opened(browser: Any, file: Path, *, width: int = 1280, dark: bool = False) -
         viewport={"width": width, "height": 900}, offline=True, color_scheme="dark" if dark else "light"
     )
     try:
+        context.set_default_timeout(60_000)  # twice what it is, for a busy machine
         tab = context.new_page()
         wrong: list[str] = []
         tab.on("request", lambda one: wrong.append(one.url) if not one.url.startswith(("blob:", "data:")) else None)

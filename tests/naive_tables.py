@@ -214,7 +214,8 @@ class Naive:
         kept = Counter({name: self.ledger[name] for name in ("traps", "reads", "lock_vma")})
         self.touch_all(0, self.end - self.first, False)
         if self.d.prefault == "populate read":
-            self.ledger["populated"] += len({self.found_at(page) for page in range(self.first, self.end)})
+            leaves = range(self.first, self.end, SPAN[self.leaf])
+            self.ledger["populated"] += len({self.found_at(page) for page in leaves})
             for name in ("traps", "reads", "lock_vma"):
                 self.ledger[name] = kept[name]
             self.ledger.update(calls=1, lock_mmap=1)

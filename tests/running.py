@@ -16,6 +16,7 @@ import uffdlab
 
 PACKAGE_ROOT = Path(uffdlab.__file__).resolve().parent.parent  # the checkout, or the sanitized copy
 UFFDLAB = [sys.executable, "-m", "uffdlab"]
+HANGS_S = 120.0  # nothing here takes that long, however busy the machine is
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -41,7 +42,7 @@ def uffdlab_run(
     *arguments: str | Path, cwd: Path, command: Sequence[str] = UFFDLAB, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run ``uffdlab`` with the arguments to its end."""
-    options = {"env": environment(), "timeout": 60, **more}
+    options = {"env": environment(), "timeout": HANGS_S, **more}
     return subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
     )
@@ -58,7 +59,7 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
     return said[-1].removeprefix("uffdlab: error: ")
 
 
-def wait_until(holds: Callable[[], Any], what: str, at_most_s: float = 30.0) -> None:
+def wait_until(holds: Callable[[], Any], what: str, at_most_s: float = HANGS_S) -> None:
     """Wait until something holds; fail, saying what did not come about, when it never does."""
     deadline = time.monotonic() + at_most_s
     while not holds():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quiet import ahead_of_others, tried
 from running import forks
 
 from uffdlab import native
@@ -32,6 +33,8 @@ def _able() -> str | None:
 
 
 live = pytest.mark.skipif(_able() is not None, reason=str(_able()))
+CPUS = sorted(os.sched_getaffinity(0))
+RECEIVING = CPUS[-1]  # and on one CPU sending, too
 
 
 def _rows(spec: ChannelSpec) -> Rows:
@@ -49,28 +52,43 @@ def _told_apart(row: dict[str, Any]) -> float:
 
 # --- two real processes ----------------------------------------------------------------------------------------------
 
+# What is sent is drawn anew for each sample, and is independent of what is received where nothing passes. There
+# `_told_apart` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the
+# 800 bits of the shortest samples here. That one of up to 15 samples exceeds 0.3, over eight of these, by chance, has a
+# probability below 1e-13. Where bits pass, all of 80 samples with the CPU to themselves exceeded it, most with 0.98, so
+# that fewer than 1 in 20 do not (with 95 % confidence): all 10 samples of five tries fall short with less than 1e-13.
+PASSES = 0.3
+
+
+def _passing(spec: ChannelSpec) -> list[dict[str, Any]]:
+    """Return the samples of the first try in which bits pass on one CPU."""
+    if spec.needs().missing():
+        pytest.skip(str(spec.needs().missing()))
+    return tried(
+        lambda: _rows(spec)["channels"],
+        lambda rows: max(map(_told_apart, rows)) > PASSES,
+        {RECEIVING},
+        f"bits pass through {spec.memory}",
+    )
+
 
 @live
 @pytest.mark.parametrize(("memory", "lines"), [("zeropage", 8), ("huge_zeropage", 32)])
 def test_bits_pass_through_a_zeropage_on_one_cpu(memory: str, lines: int) -> None:
     spec = ChannelSpec(memory=memory, lines=lines, slots=500, slot_ns=100_000, repeats=3, seed=5)
-    if spec.needs().missing():
-        pytest.skip(str(spec.needs().missing()))
-    assert max(map(_told_apart, _rows(spec)["channels"])) > 0.3
+    assert [row["memory"] for row in _passing(spec)] == [memory] * 3
 
 
 @live
 @pytest.mark.parametrize("memory", ["populated", "markers_read", "markers_unread", "empty_unread", "huge_populated"])
 def test_every_preparation_with_a_zeropage_is_measured_as_what_it_is(memory: str) -> None:
     spec = ChannelSpec(memory, slots=100, slot_ns=200_000, repeats=2, seed=1)
-    if spec.needs().missing():
-        pytest.skip(str(spec.needs().missing()))
-    found = _rows(spec)["channels"]
-    assert [row["memory"] for row in found] == [memory] * 2
     if "unread" not in memory:
-        assert max(map(_told_apart, found)) > 0.3, "each maps the same zeropage"
+        found = _passing(spec)
     else:
+        found = _rows(spec)["channels"]
         assert min(row["hit_cycles"] for row in found) > 400, "each load faults"
+    assert [row["memory"] for row in found] == [memory] * 2
 
 
 def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,21 +107,39 @@ def test_a_page_that_is_not_protected_where_it_should_be_is_refused(monkeypatch:
 @live
 @pytest.mark.parametrize("control", [{"memory": "private"}, {"memory": "shmem"}, {"silent": True}])
 def test_nothing_passes_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
-    rows = _rows(ChannelSpec(slots=1000, seed=7, **control))
-    (row,) = rows["channels"]
+    with ahead_of_others():  # where something would pass
+        (row,) = _rows(ChannelSpec(slots=1000, seed=7, **control))["channels"]
     assert abs(_told_apart(row)) < 0.06  # more than five standard deviations of 8000 bits
 
 
-@live
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
-def test_bits_pass_between_two_cpus_wherever_the_host_runs_them() -> None:
-    rows = _rows(ChannelSpec(placement="cross", slot_ns=20_000, repeats=8, seed=11))["channels"]
-    assert max(map(_told_apart, rows)) > 0.1
+def _in_time(rows: list[dict[str, Any]]) -> bool:
+    """Whether in some sample neither end came too late for more than a tenth of its slots."""
+    return any(max(row["late_sent"], row["late_received"]) <= row["slots"] / 10 for row in rows)
 
 
 @live
-def test_a_slot_may_last_as_long_as_a_slot_may() -> None:
-    spec = ChannelSpec(slot_ns=80_000_000, slots=3)
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_two_cpus_keep_time_and_bits_pass_where_they_share_a_cache() -> None:
+    """That bits pass cannot be had: a host may run the two CPUs where neither sees what the other one has loaded."""
+    spec = ChannelSpec(placement="cross", slot_ns=20_000, repeats=8, seed=11)
+    told_apart = []
+
+    def attempt() -> list[dict[str, Any]]:
+        rows = _rows(spec)["channels"]
+        told_apart.extend(map(_told_apart, rows))
+        return rows
+
+    tried(attempt, _in_time, {CPUS[0], CPUS[-1]}, "the ends on two CPUs keep time")
+    while max(told_apart) < 0.1 and len(told_apart) < 40:  # six standard deviations of 4000 bits
+        attempt()
+    if max(told_apart) < 0.1:
+        pytest.skip(f"of {len(told_apart)} samples none passed: the host runs CPUs {CPUS[0]} and {CPUS[-1]} apart")
+
+
+@live
+def test_a_slot_may_last_as_long_as_a_slot_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "TRAINING", 4)
+    spec = ChannelSpec(slot_ns=100_000_000, slots=3)
     assert _rows(spec)["channels"][0]["slots"] == 3
 
 

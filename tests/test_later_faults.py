@@ -221,9 +221,10 @@ def test_two_threads_touch_every_page_once(together: bool) -> None:
 def test_threads_start_together() -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one CPU only")
-    rows = [passes("anon", "fresh", threads=2, size_bytes=64 * MIB)["first write"] for _ in range(5)]
-    # Two threads that ran one after the other would take as long as their times added up.
-    assert min(row["wall_ns"] / row["busy_ns"] for row in rows) < 0.8
+    # Two threads that ran one after the other would take as long as their times added up. With eight busy loops beside
+    # them on two CPUs, 36 of 60 tries were below, so that 2 in 5 are at least: none of 40 is with less than 1e-8.
+    tries = (passes("anon", "fresh", threads=2, size_bytes=64 * MIB)["first write"] for _ in range(40))
+    assert any(row["wall_ns"] / row["busy_ns"] < 0.8 for row in tries)
 
 
 @pytest.mark.uffd

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from quiet import tried
 from running import forks, sentence, uffdlab_run
-from test_channel import dies_amid_its_message, live
+from test_channel import RECEIVING, dies_amid_its_message, live
 
 from uffdlab.cli.measure import _print_point
 from uffdlab.errors import UffdlabError
@@ -35,10 +36,16 @@ def _rows(spec: MessageSpec) -> Rows:
 @live
 def test_a_message_arrives_through_the_zeropage_on_one_cpu() -> None:
     spec = MessageSpec(text="Grüße: both read it.", slot_ns=60_000, copies=9, repeats=3, seed=2)
-    rows = _rows(spec)["messages"]
-    assert {row["sent"] for row in rows} == {spec.sent.hex()}
-    assert {row["received"] for row in rows} <= {spec.sent.hex(), None}
-    assert ARRIVED in {row["outcome"] for row in rows}
+
+    def attempt() -> set[str]:
+        rows = _rows(spec)["messages"]
+        assert {row["sent"] for row in rows} == {spec.sent.hex()}
+        assert {row["received"] for row in rows} <= {spec.sent.hex(), None}, "whole, or not at all"
+        return {row["outcome"] for row in rows}
+
+    # With the CPU to themselves 30 of 30 messages arrived, so that fewer than 1 in 10 are lost (with 95 % confidence):
+    # all 15 of five tries would be with a probability below 1e-15. Where nothing passes, none arrives.
+    tried(attempt, lambda outcomes: ARRIVED in outcomes, {RECEIVING}, "a message arrives")
 
 
 @live

@@ -170,7 +170,7 @@ def test_every_control_of_its_page_moves_something(browser: Any, path: Path, tmp
             for act in (_by_keyboard, _by_mouse):
                 before = tab.evaluate(_DRAWN)
                 act(tab, control)
-                for _ in range(30):
+                for _ in range(300):  # a busy machine is slow
                     if tab.evaluate(_DRAWN) != before:
                         break
                     tab.wait_for_timeout(100)
