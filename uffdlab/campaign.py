@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab import datasets, native, provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.host import errnos, facts, features, memory, settings
+from uffdlab.host import errnos, exclusive, facts, features, memory, settings
 from uffdlab.journal import Journal
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs, peak
@@ -103,14 +103,16 @@ def measure(
     With a ``journal`` what it has finished is not run again, and what ends is kept in it as soon as it does; without
     one it is kept in memory only.
 
-    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, or is not the one
-    the journal was begun on.
+    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, is not the one
+    the journal was begun on, or is being changed by another run.
     """
     impossible = why_impossible()
     if impossible:
         raise UffdlabError(impossible)
     left = list(blocks) if journal is None else journal.left()
     with ExitStack() as stack:
+        if allow_host_changes:
+            stack.enter_context(exclusive.claimed())
         stack.enter_context(_in_force(suite, allow_host_changes))
         return _measured(blocks, left, suite, seed, allow_host_changes, say, progress, journal)
 
