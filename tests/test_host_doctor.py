@@ -15,7 +15,8 @@ import pytest
 
 from uffdlab import native, provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.host import doctor, features, memory, settings, uapi
+from uffdlab.host import asking, doctor, features, memory, settings, uapi
+from uffdlab.host.asking import Answer
 
 NAMES = [
     "native extension",
@@ -30,6 +31,8 @@ NAMES = [
     "PAGEMAP_SCAN",
     "MADV_POPULATE_READ",
     "PT_RECLAIM",
+    "child processes",
+    "pinned threads",
     "transparent huge pages",
     "hugetlb 2 MiB",
     "hugetlb 1 GiB",
@@ -70,7 +73,7 @@ def test_this_host():
 
 
 def test_an_old_kernel(monkeypatch):
-    _pretend(monkeypatch, features.Userfaultfd(True, "syscall", False, 0x1FF, 1, None))
+    _pretend(monkeypatch, features.Userfaultfd("syscall", False, 0x1FF, 1))
     report = doctor.examine()
     found = _by_name(report)
     assert found["userfaultfd"].detail == "opened by syscall; faults from user and kernel mode"
@@ -84,11 +87,11 @@ def test_an_old_kernel(monkeypatch):
 
 
 def test_a_refused_userfaultfd_makes_its_features_unknown_not_absent(monkeypatch):
-    _pretend(monkeypatch, features.Userfaultfd(False, None, False, 0, 0, 38, "open userfaultfd"))
+    _pretend(monkeypatch, features.Userfaultfd(refused=Answer("open userfaultfd", errno=38)))
     report = doctor.examine()
     found = _by_name(report)
     assert found["userfaultfd"].ok is False
-    assert "CONFIG_USERFAULTFD" in (found["userfaultfd"].cause or "")
+    assert found["userfaultfd"].detail == "open userfaultfd: Function not implemented"
     assert found["WP_UNPOPULATED"].ok is None
     assert found["PTE markers"].ok is None
     assert "  ?    WP_UNPOPULATED" in _check_text(report)
@@ -142,14 +145,34 @@ def test_transparent_huge_pages(enabled, ok):
     assert doctor._thp(enabled).ok is ok
 
 
-def test_an_advice_this_kernel_does_not_know(monkeypatch):
-    if sys.platform != "linux":
-        pytest.skip("needs Linux's madvise")
-    assert doctor._madvise_error(9999) == 22
-    monkeypatch.setattr(doctor, "_madvise_error", lambda advice: 22)
-    capability = doctor._populate_read()
-    assert capability.ok is False
-    assert capability.remedy == f"use Linux {uapi.MADV_POPULATE_READ.since} or later"
+def test_what_linux_7_3_adds_is_reported_by_name(monkeypatch):
+    _pretend(monkeypatch, features.Userfaultfd("device", True, 0x7FFFF, 1))
+    report = doctor.examine()
+    assert _by_name(report)["RWP"].ok is True
+    assert report.host["uffd_features"][-2:] == ["RWP", "RWP_ASYNC"]
+    assert "bit1" not in _check_text(report)
+
+
+ANSWERS = {
+    "refused": (Answer("MADV_POPULATE_READ", errno=22), False, f"use Linux {uapi.MADV_POPULATE_READ.since} or later"),
+    "killed": (Answer("MADV_POPULATE_READ", signal=31, system_call=28), False, "a seccomp profile that allows madvise"),
+    "killed by somebody": (Answer("MADV_POPULATE_READ", signal=9), False, "kernel log"),
+    "silent": (Answer("MADV_POPULATE_READ", silent=True), False, "kernel log"),
+    "not asked": (Answer(asking.START_PROCESS, errno=11), None, "ulimit -u"),
+}
+
+
+@pytest.mark.parametrize(("answer", "ok", "remedy"), ANSWERS.values(), ids=ANSWERS)
+def test_whatever_comes_of_a_question_is_explained(monkeypatch, answer, ok, remedy):
+    if native.why_missing() is not None:
+        pytest.skip("the native extension is not built")
+    monkeypatch.setattr(asking, "ask", lambda _: answer)
+    report = doctor.examine()
+    found = _by_name(report)["MADV_POPULATE_READ"]
+    assert found.ok is ok
+    assert remedy in (found.remedy or "")
+    assert _by_name(report)["child processes"].ok is False
+    _check_text(report)
 
 
 def test_an_unprivileged_user(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -17,7 +18,8 @@ import pytest
 import uffdlab
 from uffdlab import native, provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.host import facts, features, memory, uapi
+from uffdlab.host import asking, cpus, facts, features, memory, uapi
+from uffdlab.host.asking import Answer
 
 THP = "sys/kernel/mm/transparent_hugepage"
 
@@ -265,59 +267,30 @@ def test_a_huge_page_pool_counts_what_is_free_and_not_promised(tmp_path):
 # --- userfaultfd ----------------------------------------------------------------------------------------------
 
 
-class FakeLibrary:
-    """The native functions, answering as another kernel would."""
-
-    def __init__(self, opened: int = 9, via: int = 3, offered: int = 0x1FFFF, api_error: int = 0) -> None:
-        self.opened, self.via, self.offered, self.api_error = opened, via, offered, api_error
-        self.closed: list[int] = []
-
-    def ul_uffd_open(self, user_mode_only, via):
-        assert user_mode_only == 1
-        via[0] = self.via
-        return self.opened
-
-    def ul_uffd_api(self, fd, wanted, granted, ioctls):
-        if wanted & ~self.offered:
-            return -22
-        granted[0], ioctls[0] = self.offered, 1 << 0x3F
-        return self.api_error
-
-    def ul_close(self, fd):
-        self.closed.append(fd)
-        return 0
-
-
-class FakeInterface:
-    def new(self, _):
-        return [0]
-
-
-def _pretend(monkeypatch, library: FakeLibrary) -> None:
-    monkeypatch.setattr(native, "probe", lambda: (FakeInterface(), library))
+def _pretend(monkeypatch, answer: Answer) -> None:
+    monkeypatch.setattr(asking, "ask", lambda _: answer)
 
 
 def test_what_an_old_kernel_offers(monkeypatch):
-    library = FakeLibrary(via=2, offered=0x1FF)
-    _pretend(monkeypatch, library)
+    _pretend(monkeypatch, Answer("UFFDIO_API", result=0, via=2, features=0x1FF))
     answer = features.query()
     assert answer.available
     assert (answer.via, answer.user_mode_only) == ("syscall", False)
     assert answer.has("PAGEFAULT_FLAG_WP")
     assert not answer.has("WP_UNPOPULATED")
-    wanted = uapi.feature_mask(["PAGEFAULT_FLAG_WP", "WP_UNPOPULATED"])
-    assert features.granted(wanted) == uapi.feature("PAGEFAULT_FLAG_WP").mask
-    assert library.closed
-    assert len(library.closed) == 3
 
 
 def test_a_refused_open(monkeypatch):
-    _pretend(monkeypatch, FakeLibrary(opened=-1))
+    _pretend(monkeypatch, Answer("open userfaultfd", errno=1))
     answer = features.query()
-    assert (answer.available, answer.errno, answer.failed, answer.features) == (False, 1, "open userfaultfd", 0)
-    with pytest.raises(UffdlabError, match=r"open userfaultfd.*failed with EPERM"):
-        features.granted(1)
-    assert "failed with EPERM" in (answer.why or "")
+    assert (answer.available, answer.via, answer.features) == (False, None, 0)
+    assert "open userfaultfd failed with EPERM" in (answer.why or "")
+
+
+@pytest.mark.parametrize(("number", "has"), [(errno.ENOTTY, False), (errno.EPERM, None)])
+def test_a_kernel_without_a_scan_is_told_from_one_that_refuses_it(monkeypatch, number, has):
+    _pretend(monkeypatch, Answer("PAGEMAP_SCAN", errno=number))
+    assert facts.collect()["pagemap_scan"] is has
 
 
 def test_without_the_extension(monkeypatch):
@@ -338,11 +311,9 @@ def test_this_kernel_s_userfaultfd():
     before = len(os.listdir("/proc/self/fd"))
     answer = features.query()
     if not answer.available:
-        pytest.skip(f"userfaultfd cannot be opened here (errno {answer.errno})")
+        pytest.skip(f"userfaultfd cannot be opened here: {answer.why}")
     assert answer.has("PAGEFAULT_FLAG_WP")
     assert "UFFDIO_API" in uapi.ioctl_names(answer.ioctls)
-    assert features.granted(answer.features & 1) == 1
-    assert features.granted(1 | 1 << 60) == 1, "one unknown bit does not spoil the rest of the answer"
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -352,3 +323,15 @@ def test_importing_the_room_is_light():
     environment = {**os.environ, "PYTHONPATH": str(Path(uffdlab.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("listed", "numbers"), [("0-3", [0, 1, 2, 3]), ("1,3-4,64", [1, 3, 4, 64]), ("7", [7]), ("", []), ("x-y", [])]
+)
+def test_cpus_are_read_from_a_list(tmp_path, listed, numbers):
+    assert cpus.allowed(_tree(tmp_path, {"proc/self/status": f"Cpus_allowed_list:\t{listed}"})) == numbers
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells")
+def test_cpus_of_this_process():
+    assert cpus.allowed() == sorted(os.sched_getaffinity(0))

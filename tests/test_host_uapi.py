@@ -23,6 +23,8 @@ GOLDEN = {
     "UFFDIO_WRITEPROTECT": 0xC018AA06,
     "UFFDIO_CONTINUE": 0xC020AA07,
     "UFFDIO_POISON": 0xC020AA08,
+    "UFFDIO_RWPROTECT": 0xC018AA09,
+    "UFFDIO_SET_MODE": 0x4010AA0A,
     "USERFAULTFD_IOC_NEW": 0x0000AA00,
     "PAGEMAP_SCAN": 0xC0606610,
 }
@@ -33,18 +35,26 @@ def test_ioctl_numbers():
     assert {ioctl.name: ioctl.number for ioctl in known} == GOLDEN
 
 
-def test_features_are_in_bit_order_without_gaps_or_proposals():
-    assert [feature.bit for feature in uapi.FEATURES] == list(range(17))
+def test_features_are_in_bit_order_without_gaps():
+    assert [feature.bit for feature in uapi.FEATURES] == list(range(19))
     assert uapi.feature("WP_UNPOPULATED").since == "6.4"
     assert uapi.feature("UFFD_FEATURE_WP_HUGETLBFS_SHMEM").mask == 1 << 12
     versions = [tuple(map(int, f.since.split("."))) for f in uapi.FEATURES[1:]]
     assert versions == sorted(versions), "bits were handed out in the order of the kernels"
 
 
+def test_what_linux_7_3_offers_has_names():
+    assert uapi.feature_names(0x7FFFF)[-3:] == ["MOVE", "RWP", "RWP_ASYNC"]
+    assert uapi.ioctl_names(1 << 9 | 1 << 10) == ["UFFDIO_RWPROTECT", "UFFDIO_SET_MODE"]
+    assert uapi.category_names(1 << 8 | 1 << 9) == ["GUARD", "ACCESSED"]
+    assert uapi.REGISTER_MODE_RWP == uapi.PAGEFAULT_FLAG_RWP == 8
+
+
 def test_a_bit_without_a_settled_name_is_not_named():
-    assert uapi.feature_names(0x7FFFF)[-3:] == ["MOVE", "bit17", "bit18"]
+    assert uapi.feature_names(1 << 19 | 1 << 16) == ["MOVE", "bit19"]
     assert uapi.feature_names(0) == []
-    assert uapi.feature_mask(["bit17", "MOVE"]) == 1 << 17 | 1 << 16
+    assert uapi.feature_mask(["bit19", "MOVE"]) == 1 << 19 | 1 << 16
+    assert uapi.feature_mask(["bit17"]) == 1 << 17, "as earlier datasets spell it"
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -59,7 +69,7 @@ def test_unknown_feature_is_refused_with_the_known_ones():
 
 def test_categories_and_ioctls_by_name():
     assert uapi.category_names(1 << 4 | 1 << 6) == ["SWAPPED", "HUGE"]
-    assert uapi.category_names(1 << 9) == ["bit9"]
+    assert uapi.category_names(1 << 10) == ["bit10"]
     assert uapi.PAGE_CATEGORIES.index("GUARD") == 8
     assert uapi.ioctl_names(1 << 0x3F | 1 << 6 | 1 << 0x20) == ["UFFDIO_WRITEPROTECT", "ioctl32", "UFFDIO_API"]
 

@@ -147,16 +147,17 @@ def test_a_page_in_another_state_is_a_sentence(backing: str, wanted: str, done: 
 
 @live
 def test_without_a_scan_states_are_not_checked_and_other_refusals_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(number: int) -> None:
+    def refuse(operation: str, number: int) -> None:
         def states(_: Range) -> list[tuple[int, int]]:
-            raise KernelRefused("PAGEMAP_SCAN", number)
+            raise KernelRefused(operation, number)
 
         monkeypatch.setattr(Range, "states", states)
 
-    refuse(errno.ENOTTY)
-    assert len(_rows(pages=60)["reveals"]) == len(STATES)
-    refuse(errno.ENOMEM)
-    with pytest.raises(KernelRefused, match="PAGEMAP_SCAN"):
+    for number in (errno.ENOTTY, errno.EPERM, errno.EINVAL):
+        refuse("PAGEMAP_SCAN", number)
+        assert len(_rows(pages=60)["reveals"]) == len(STATES)
+    refuse("pagemap", errno.EACCES)
+    with pytest.raises(KernelRefused, match="pagemap"):
         _rows(pages=60)
 
 

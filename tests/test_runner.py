@@ -17,7 +17,7 @@ import pytest
 from running import alive, environment, wait_until
 
 from uffdlab.backing import GIB, MIB
-from uffdlab.host import memory
+from uffdlab.host import asking, memory
 from uffdlab.probes import runner
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.runner import Block, Rows
@@ -137,6 +137,39 @@ def test_a_child_that_exits_silently_has_failed(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="os._exit(3)"))
     rows = runner.run([block()])
     assert (outcomes(rows), reason(rows)) == (["failed"], "exit status 3: nothing on standard error")
+
+
+def test_a_child_that_ends_well_and_says_nothing_is_not_taken_for_a_status(child_code: Misbehave) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="os._exit(0)"))
+    rows = runner.run([block()])
+    assert outcomes(rows) == ["failed"]
+    assert reason(rows).startswith("it ended without saying how, as if nobody were listening")
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGSYS, "a seccomp filter answers one of its system calls with death"),
+        (signal.SIGBUS, "a page was poisoned"),
+        (signal.SIGXCPU, "a limit on CPU time (ulimit -t) was reached"),
+    ],
+)
+def test_a_death_that_can_be_explained_is(child_code: Misbehave, number: signal.Signals, why: str) -> None:
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"os.kill(os.getpid(), {int(number)})"))
+    rows = runner.run([block()])
+    assert outcomes(rows) == ["killed"]
+    assert reason(rows).startswith(f"by signal {number.name}: {why}")
+    assert "hugetlb" not in reason(rows), "no such memory was asked for"
+
+
+def test_a_child_that_hangs_where_a_filter_kills_threads(
+    child_code: Misbehave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "deadly", lambda: ["UFFDIO_COPY"])
+    child_code(AFTER_TWO_SAMPLES.format(misbehaviour="time.sleep(60)"))
+    rows = runner.run([block(deadline_s=2.0)])
+    assert outcomes(rows) == ["hung"]
+    assert reason(rows).endswith("a seccomp filter answers UFFDIO_COPY with death, and may have ended a thread of it")
 
 
 def test_a_child_that_complains_at_length_is_not_blocked(child_code: Misbehave) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filters
 import pytest
 from running import PACKAGE_ROOT, sentence, uffdlab_run
 
@@ -29,22 +30,6 @@ pytestmark = [
     pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing())),
 ]
 
-# As a container's default profile does: no userfaultfd system call. Then it becomes the command named.
-WITHOUT_THE_SYSTEM_CALL = """
-import ctypes, os, platform, struct, sys
-
-number = {"x86_64": 323, "aarch64": 282, "riscv64": 282}[platform.machine()]
-LOAD, JUMP_IF_EQUAL, RETURN, ALLOW, REFUSE = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000 | 1  # EPERM
-steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
-program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-filter_ = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program)))
-libc = ctypes.CDLL(None, use_errno=True)
-for request in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(filter_), 0, 0)):  # no new privileges; seccomp
-    if libc.prctl(*map(ctypes.c_ulong, request)):
-        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
-
 
 @dataclass(frozen=True)
 class Nobody:
@@ -54,11 +39,18 @@ class Nobody:
     home: Path
     path: str
 
-    def run(self, *arguments: str | Path, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        """Run uffdlab as this user; ``before`` comes between Python and ``-m uffdlab``."""
+    def filtered(self, answer: str, call: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run uffdlab as this user, under a filter that answers one of its system calls."""
+        become = Path(filters.__file__).read_text(encoding="utf-8")  # the file itself may be closed to this user
+        return self.run(*arguments, before=["-c", become, answer, call, self.python])
+
+    def run(
+        self, *arguments: str | Path, before: Sequence[str] = (), starter: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run uffdlab as this user; ``before`` comes between Python and ``-m uffdlab``, ``starter`` before both."""
         options: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         environment = {"PATH": os.defpath, "PYTHONPATH": self.path, "HOME": str(self.home), "COLUMNS": "80"}
-        command = [self.python, *before, "-m", "uffdlab"]
+        command = [*starter, self.python, *before, "-m", "uffdlab"]
         return uffdlab_run(*arguments, cwd=self.home, command=command, env=environment, **options)
 
 
@@ -132,19 +124,37 @@ def test_page_states_are_read_without_privilege(nobody: Nobody) -> None:
     assert "SWAPPED" in done.stdout
 
 
+# As a container's default profile does, and as one does that kills.
 @pytest.mark.uffd
 def test_a_seccomp_filter_is_named_as_the_cause(nobody: Nobody) -> None:
-    refusal = sentence(nobody.run(*POINT, before=["-c", WITHOUT_THE_SYSTEM_CALL]))
+    refusal = sentence(nobody.filtered("EPERM", "userfaultfd", *POINT))
     assert refusal.startswith("open userfaultfd failed with EPERM (Operation not permitted): a seccomp filter denies")
     assert "start the container with a seccomp profile that allows userfaultfd" in refusal
+    refusal = sentence(nobody.filtered("KILL_PROCESS", "userfaultfd", *POINT))
+    assert refusal.startswith("open userfaultfd killed the process that asked for it (SIGSYS): a seccomp filter")
 
 
 @pytest.mark.uffd
-def test_doctor_works_behind_a_seccomp_filter(nobody: Nobody) -> None:
-    done = nobody.run("doctor", before=["-c", WITHOUT_THE_SYSTEM_CALL])
+@pytest.mark.parametrize("answer", ["EPERM", "KILL_PROCESS"])
+def test_doctor_works_behind_a_seccomp_filter(nobody: Nobody, answer: str) -> None:
+    done = nobody.filtered(answer, "userfaultfd", "doctor")
     assert done.returncode == 0, done.stderr
     assert "no   userfaultfd" in done.stdout
     assert "seccomp" in done.stdout
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("arguments", [("doctor",), ("measure", "merging", "--allow-host-changes")])
+def test_root_of_a_user_namespace_is_not_told_to_be_root(nobody: Nobody, arguments: tuple[str, ...]) -> None:
+    own = ("unshare", "--user", "--map-root-user")
+    done = nobody.run(*arguments, starter=own)
+    if "unshare:" in done.stderr:
+        pytest.skip(f"no user namespace can be made here: {done.stderr.strip()}")
+    assert done.returncode in (0, 2), done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "user namespace" in said or "cannot be used for the journal" in said
+    for wrong in ("as root", "only root", "Traceback"):
+        assert wrong not in said
 
 
 def test_a_directory_of_somebody_else_is_not_written_to(nobody: Nobody) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab import datasets, native, provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.host import errnos, facts, features, memory, settings
+from uffdlab.host import asking, exclusive, facts, features, memory, settings
 from uffdlab.journal import Journal
 from uffdlab.probes import runner
 from uffdlab.probes.needs import Needs, peak
@@ -74,7 +74,7 @@ def why_impossible() -> str | None:
             f"this kernel's base page has {page} B: the probes know {BASE_PAGE_BYTES} B only, measure on such a kernel"
         )
     found = features.query()
-    return None if found.available else errnos.explain("open userfaultfd", found.errno or 0)
+    return found.why
 
 
 def needs_text(blocks: Sequence[Block]) -> str:
@@ -103,14 +103,16 @@ def measure(
     With a ``journal`` what it has finished is not run again, and what ends is kept in it as soon as it does; without
     one it is kept in memory only.
 
-    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, or is not the one
-    the journal was begun on.
+    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, is not the one
+    the journal was begun on, or is being changed by another run.
     """
     impossible = why_impossible()
     if impossible:
         raise UffdlabError(impossible)
     left = list(blocks) if journal is None else journal.left()
     with ExitStack() as stack:
+        if allow_host_changes:
+            stack.enter_context(exclusive.claimed())
         stack.enter_context(_in_force(suite, allow_host_changes))
         return _measured(blocks, left, suite, seed, allow_host_changes, say, progress, journal)
 
@@ -135,6 +137,7 @@ def _measured(
     if journal is not None:
         journal.check_host(known)
     say(f"{len(left)} blocks; needs {needs_text(left)}")
+    _say_what_is_left_out(say)
     started = time.monotonic()
     with ExitStack() as stack:
         if allow_host_changes:
@@ -182,6 +185,13 @@ def save(campaign: Campaign, out: Path, *, id_: str, title: str) -> datasets.Dat
     return datasets.write(out, id=id_, title=title, tables=campaign.tables(), provenance=campaign.facts)
 
 
+def _say_what_is_left_out(say: Say) -> None:
+    """Say what every probe does without where the kernel refuses it."""
+    answer = asking.ask("PAGEMAP_SCAN")
+    if answer.result is None:
+        say(f"zeropages and huge pages are not counted, and the states of pages are not checked: {answer.why()}")
+
+
 def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:
     lacking = [block.needs().missing() for block in blocks]
     if lacking and all(lacking):
@@ -191,12 +201,20 @@ def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:
 def _fill_pools(stack: ExitStack, needs: Needs, say: Say) -> None:
     """Hold the hugetlb pools at what is needed until the stack closes, as far as that is to be had."""
     sizes = sorted(size for size in needs.hugepages if memory.hugepages(size))
+    wanted = {size: _allowed(size, needs.hugepages[size], say) for size in sizes}
     while sizes:
         try:
-            stack.enter_context(
-                settings.changed({f"hugetlb_{size}": needs.hugepages[size] for size in sizes}, allow=True)
-            )
+            stack.enter_context(settings.changed({f"hugetlb_{size}": wanted[size] for size in sizes}, allow=True))
             return
         except UffdlabError as error:
             # Memory may be too fragmented for the largest pages: measure the rest all the same.
             say(f"going on without huge pages of {format_size(sizes.pop() * 1024)}: {error}")
+
+
+def _allowed(size_kib: int, pages: int, say: Say) -> int:
+    """Return how many of the huge pages needed the control group lets this process use: no more are reserved."""
+    limit = memory.hugetlb_limit(size_kib)
+    if limit is None or limit.room >= pages:
+        return pages
+    say(f"of {pages} huge pages of {format_size(size_kib * 1024)} only {limit.room} can be used: {limit.remedy}")
+    return limit.room

@@ -17,6 +17,8 @@ from uffdlab.errors import UffdlabError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 2 for what the caller can mend, 130 after Ctrl-C."""
+    # numpy's OpenBLAS starts a thread per CPU, which nothing here needs; where it may not, it raises SIGINT.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         try:
             asked = _parser().parse_args(argv)

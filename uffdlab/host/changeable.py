@@ -92,7 +92,14 @@ def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
         return "this kernel has no such setting"
     if os.access(root / one.path, os.W_OK):
         return None
-    return "/sys is mounted read-only" if _read_only(root) else "only root may change it"
+    if _read_only(root):
+        return "/sys is mounted read-only"
+    now = Situation(root)
+    if not now.superuser():
+        return "only root may change it"
+    if now.user_namespace():
+        return "it belongs to the user 0 of the host, and this process is user 0 of a user namespace only"
+    return "a container or a security module keeps this process from changing it"
 
 
 def current(name: str, root: Path = Path("/")) -> str | None:

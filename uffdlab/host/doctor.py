@@ -3,25 +3,26 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.host import errnos, facts, features, memory, settings, uapi
+from uffdlab.host import asking, facts, features, memory, settings, uapi
+from uffdlab.host.asking import Answer
+from uffdlab.host.situation import Situation
 
 _COLUMNS = 80
-_ROOT = Path("/")
 
-# The features uffdlab asks for, in the order of what depends on them; the last two are only reported.
+# The features uffdlab asks for, in the order of what depends on them; those after WP_ASYNC are only reported.
 _FEATURES = ("PAGEFAULT_FLAG_WP", "WP_HUGETLBFS_SHMEM", "WP_UNPOPULATED", "WP_ASYNC", "MOVE", "POISON")
+# Nobody misses these yet: they are reported where they are.
+_RECENT_FEATURES = ("RWP", "RWP_ASYNC")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _HUGE = ((2048, "hugetlb 2 MiB"), (1048576, "hugetlb 1 GiB"))
 
@@ -83,10 +84,18 @@ def _kernel(host: Mapping[str, Any]) -> list[Capability]:
     return [
         _userfaultfd(answer),
         *(_feature(name, answer) for name in _FEATURES),
+        *(_feature(name, answer) for name in _RECENT_FEATURES if answer is not None and answer.has(name)),
         _markers(host["pte_markers_uffd_wp"]),
-        _pagemap_scan(host["pagemap_scan"]),
-        _populate_read(),
-        _pt_reclaim(host["pt_reclaim"]),
+        _asked("PAGEMAP_SCAN", "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since),
+        _asked(
+            "MADV_POPULATE_READ",
+            "POPULATE_READ",
+            "populates a range without a read loop",
+            uapi.MADV_POPULATE_READ.since,
+        ),
+        _pt_reclaim(),
+        _asked("child processes", "DIE_WITH_PARENT", "a measurement is one, and ends with uffdlab"),
+        _asked("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
         _thp(host["thp_enabled"]),
     ]
 
@@ -105,16 +114,38 @@ def _userfaultfd(answer: features.Userfaultfd | None) -> Capability:
     if answer.available:
         where = "faults from user mode only" if answer.user_mode_only else "faults from user and kernel mode"
         return Capability(name, True, f"opened by {answer.via}; {where}", since)
-    operation, number = answer.failed or "open userfaultfd", answer.errno or 0
-    likely = errnos.causes(operation, number)
+    assert answer.refused is not None
+    return _refused(name, _how_refused(answer.refused), since, answer.refused)
+
+
+def _how_refused(answer: Answer) -> str:
+    if answer.errno is not None:
+        return f"{answer.operation}: {os.strerror(answer.errno)}"
+    return f"{answer.operation}: {'no answer' if answer.silent else 'deadly to ask for'}"
+
+
+def _refused(name: str, detail: str, since: str | None, answer: Answer) -> Capability:
+    """Explain a question that got no result; where nobody could be sent to ask, it stays open."""
+    likely = answer.likely()
     return Capability(
         name,
-        False,
-        f"{operation}: {os.strerror(number)}",
+        None if answer.operation == asking.START_PROCESS and name != "child processes" else False,
+        detail,
         since,
-        cause="; or ".join(cause.why for cause in likely) or errnos.explain(operation, number),
+        cause="; or ".join(cause.why for cause in likely) or answer.why(),
         remedy="; or ".join(dict.fromkeys(cause.remedy for cause in likely)) or "see the kernel log",
     )
+
+
+def _asked(name: str, question: str, detail: str, since: str | None = None) -> Capability:
+    """Ask whether there is something, and explain what keeps it from being there."""
+    try:
+        answer = asking.ask(question)
+    except UffdlabError:
+        return _unknown(name, detail, since)
+    if answer.result is not None:
+        return Capability(name, True, detail, since)
+    return _refused(name, detail, since, answer)
 
 
 def _feature(name: str, answer: features.Userfaultfd | None) -> Capability:
@@ -130,6 +161,8 @@ def _feature(name: str, answer: features.Userfaultfd | None) -> Capability:
             cause="userfaultfd cannot be opened, so it cannot be asked",
             remedy="see userfaultfd",
         )
+    if answer.has(name) and name == "PAGEFAULT_FLAG_WP":  # what all else rests on is done, not only asked for
+        return _asked(name, "PROTECT", feature.what, feature.since)
     if answer.has(name):
         return Capability(name, True, feature.what, feature.since)
     return Capability(
@@ -158,55 +191,15 @@ def _markers(has: bool | None) -> Capability:
     )
 
 
-def _pagemap_scan(has: bool | None) -> Capability:
-    name, detail, since = "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since
-    if has is None:
-        return _unknown(name, detail, since)
-    if has:
-        return Capability(name, True, detail, since)
-    return Capability(
-        name,
-        False,
-        detail,
-        since,
-        "/proc/self/pagemap does not take the ioctl",
-        f"use Linux {since} or later",
-    )
-
-
-def _populate_read() -> Capability:
-    advice = uapi.MADV_POPULATE_READ
-    detail = "populates a range without a read loop"
-    error = _madvise_error(advice.number)
-    if error is None:
-        return Capability(advice.name, True, detail, advice.since)
-    likely = errnos.causes(advice.name, error)
-    return Capability(
-        advice.name,
-        False,
-        detail,
-        advice.since,
-        cause=likely[0].why if likely else errnos.explain(advice.name, error),
-        remedy=f"use Linux {advice.since} or later",
-    )
-
-
-def _madvise_error(advice: int) -> int | None:
-    """Try *advice* on a page of our own; return the errno, or None if it was taken."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    with mmap.mmap(-1, mmap.PAGESIZE, flags=flags) as page:
-        try:
-            page.madvise(advice)
-        except OSError as error:
-            return error.errno
-    return None
-
-
-def _pt_reclaim(has: bool | None) -> Capability:
+def _pt_reclaim() -> Capability:
     name, detail, since = "PT_RECLAIM", "a discard of a whole 2 MiB frees its page table", "6.14"
-    if has is None:
+    try:
+        answer = asking.ask(name)
+    except UffdlabError:
         return _unknown(name, detail, since)
-    if has:
+    if answer.result is None:
+        return _refused(name, detail, since, answer)
+    if answer.result:
         return Capability(name, True, detail, since)
     return Capability(
         name,
@@ -237,15 +230,18 @@ def _thp(enabled: str | None) -> Capability:
         f"enabled: {enabled}",
         since,
         cause="they are switched off",
-        remedy=f"give --allow-host-changes as root, or write madvise to /{settings.SETTINGS['thp_enabled'].path}",
+        remedy=f"give --allow-host-changes{_as_root()}, or write madvise to /{settings.SETTINGS['thp_enabled'].path}",
     )
 
 
 def _pools() -> list[Capability]:
-    return [_pool(name, memory.hugepages(size_kib), f"hugetlb_{size_kib}") for size_kib, name in _HUGE]
+    return [
+        _pool(name, memory.hugepages(size_kib), f"hugetlb_{size_kib}", memory.hugetlb_limit(size_kib))
+        for size_kib, name in _HUGE
+    ]
 
 
-def _pool(name: str, pool: memory.HugePool | None, setting: str) -> Capability:
+def _pool(name: str, pool: memory.HugePool | None, setting: str, limit: memory.HugeLimit | None = None) -> Capability:
     if pool is None:
         return Capability(
             name,
@@ -254,19 +250,28 @@ def _pool(name: str, pool: memory.HugePool | None, setting: str) -> Capability:
             cause="CPU, architecture or kernel configuration (CONFIG_HUGETLBFS) lacks it",
             remedy="use an x86_64 kernel with CONFIG_HUGETLBFS; 1 GiB pages need the CPU flag pdpe1gb",
         )
+    if limit is not None and limit.room == 0:
+        detail = f"supported; the control group allows {limit.pages} pages, all in use" if limit.pages else "supported"
+        return Capability(name, False, detail, cause=str(limit), remedy=limit.remedy)
     if pool.available is None:
         return Capability(name, None, "supported", cause="the pool does not tell its free pages", remedy="mount /sys")
+    allowed = f"; the control group allows {limit.room} more" if limit is not None else ""
     if pool.available > 0:
-        return Capability(name, True, f"supported; {pool.available} of {pool.total} pages free")
+        return Capability(name, True, f"supported; {pool.available} of {pool.total} pages free{allowed}")
     if settings.why_unchangeable(setting) is None:
-        return Capability(name, True, "supported; no page free, but --allow-host-changes can reserve some")
+        return Capability(name, True, f"supported; no page free, but --allow-host-changes can reserve some{allowed}")
     return Capability(
         name,
         False,
         f"supported; 0 of {pool.total} pages free",
         cause="the pool has no free page",
-        remedy=f"as root, write a number of pages to /{settings.SETTINGS[setting].path}",
+        remedy=f"on the host{_as_root()}, write a number of pages to /{settings.SETTINGS[setting].path}",
     )
+
+
+def _as_root() -> str:
+    """Return what a remedy adds for those who are not user 0: to user 0 it would say nothing."""
+    return "" if Situation().superuser() else " as root"
 
 
 def _changes() -> Capability:
@@ -280,7 +285,7 @@ def _changes() -> Capability:
         False,
         "only what is set up already can be measured",
         cause="; ".join(dict.fromkeys(refused.values())),
-        remedy="run as root on the host itself",
+        remedy=f"run{_as_root()} on the host itself, outside of containers",
     )
 
 
@@ -308,7 +313,7 @@ def _not_asked(name: str, since: str) -> Capability:
     )
 
 
-def _unknown(name: str, detail: str, since: str) -> Capability:
+def _unknown(name: str, detail: str, since: str | None) -> Capability:
     return Capability(
         name,
         None,

@@ -8,6 +8,7 @@ get in.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -20,7 +21,7 @@ from typing import Any
 import uffdlab
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.host import features, memory, pseudofiles, uapi
+from uffdlab.host import asking, cpus, features, memory, pseudofiles, uapi
 from uffdlab.host.memory import HugePool, hugepages, memory_available_kib
 
 __all__ = ["HugePool", "collect", "harmless", "hugepages", "memory_available_kib"]
@@ -136,7 +137,7 @@ def _machine(root: Path, live: bool) -> dict[str, Any]:
             cpu.get("microcode") or pseudofiles.text(root, "sys/devices/system/cpu/cpu0/microcode/version")
         ),
         "hypervisor": _hypervisor(cpu),
-        "cores_online": _cores(),
+        "cores_online": len(cpus.allowed()) or os.cpu_count(),
         "memory_total_kib": memory.meminfo_kib("MemTotal", root),
         "cgroup_memory_limit_kib": memory.cgroup_limit_kib(root),
         "load_1min": _number(load[0]) if load else None,
@@ -161,12 +162,6 @@ def _cpu_model(cpu: Mapping[str, str]) -> str | None:
 def _hypervisor(cpu: Mapping[str, str]) -> bool | None:
     # Only x86 says so in its flags; elsewhere the absence of the word means nothing.
     return "hypervisor" in cpu["flags"].split() if cpu.get("flags") else None
-
-
-def _cores() -> int | None:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _mitigations(root: Path) -> dict[str, str | None] | None:
@@ -253,8 +248,8 @@ def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
         "pte_markers_uffd_wp": (
             None if offered is None else bool({"WP_UNPOPULATED", "WP_HUGETLBFS_SHMEM"} & set(offered))
         ),
-        "pt_reclaim": _yes_or_no("ul_pt_reclaim") if live else None,
-        "pagemap_scan": _yes_or_no("ul_pagemap_scan_supported") if live else None,
+        "pt_reclaim": _yes_or_no("PT_RECLAIM") if live else None,
+        "pagemap_scan": _yes_or_no("PAGEMAP_SCAN") if live else None,
     }
 
 
@@ -265,11 +260,12 @@ def _answer() -> features.Userfaultfd | None:
         return None
 
 
-def _yes_or_no(function: str) -> bool | None:
-    """Ask one of the native yes-or-no questions; None if it could not be answered."""
+def _yes_or_no(question: str) -> bool | None:
+    """Ask a yes-or-no question; None if it could not be answered."""
     try:
-        _, lib = native.probe()
+        answer = asking.ask(question)
     except UffdlabError:
         return None
-    answer = int(getattr(lib, function)())
-    return None if answer < 0 else bool(answer)
+    if answer.errno == errno.ENOTTY:  # the kernel knows no such ioctl
+        return False
+    return None if answer.result is None else bool(answer.result)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How much memory a probe may use: what is free, what the control group allows, what the hugetlb pools hold.
 
-Sources: ``Documentation/admin-guide/cgroup-v2.rst``, ``cgroup-v1/memory.rst``, ``mm/hugetlbpage.rst``.
+Sources: ``Documentation/admin-guide/cgroup-v2.rst``, ``cgroup-v1/memory.rst``, ``cgroup-v1/hugetlb.rst``,
+``mm/hugetlbpage.rst``.
 """
 
 from __future__ import annotations
@@ -51,6 +52,55 @@ def hugepages(size_kib: int, root: Path = Path("/")) -> HugePool | None:
         surplus=pseudofiles.integer(root, f"{directory}/surplus_hugepages"),
         overcommit=pseudofiles.integer(root, f"{directory}/nr_overcommit_hugepages"),
     )
+
+
+@dataclass(frozen=True)
+class HugeLimit:
+    """A control group's limit on huge pages, in pages: how many it allows, how many of them are left.
+
+    ``name`` is that of the file only: the group's own may name a user or a container.
+    """
+
+    size_kib: int
+    pages: int
+    room: int
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as a clause."""
+        return f"the control group allows {self.room} more huge pages of {self.size_kib} KiB (limit: {self.pages})"
+
+    @property
+    def remedy(self) -> str:
+        """Return what would help."""
+        return f"raise {self.name} of that group (see /proc/self/cgroup) or of one above it, or run outside it"
+
+
+def hugetlb_limit(size_kib: int, root: Path = Path("/")) -> HugeLimit | None:
+    """Return the limit of this process's control groups that leaves the fewest pages; None if nothing limits them.
+
+    A group limits pages in use and, since 5.7, reservations (``rsvd``); a page that was not reserved counts as
+    both when it is faulted in (``alloc_hugetlb_folio()``). The limits of its ancestors hold as well.
+    """
+    page_bytes = size_kib * 1024
+    found = []
+    for version, directory in _cgroups(root, "hugetlb"):
+        names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+        for prefix in ("", "rsvd."):
+            limit, usage = (f"{directory}/hugetlb.{_hugetlb_name(size_kib)}.{prefix}{name}" for name in names)
+            allowed, used = _bytes(root, limit), _bytes(root, usage)
+            if allowed is not None:
+                room = max(0, allowed - (used or 0)) // page_bytes
+                found.append(HugeLimit(size_kib, allowed // page_bytes, room, PurePosixPath(limit).name))
+    return min(found, key=lambda one: one.room, default=None)
+
+
+def _hugetlb_name(size_kib: int) -> str:
+    """Return a page size as the control group's files spell it (``mem_fmt()`` of mm/hugetlb_cgroup.c)."""
+    for unit, kib in (("GB", 1 << 20), ("MB", 1 << 10)):
+        if size_kib >= kib:
+            return f"{size_kib // kib}{unit}"
+    return f"{size_kib}KB"
 
 
 def hugepage_sizes_kib(root: Path = Path("/")) -> list[int]:
@@ -149,21 +199,22 @@ def _bytes(root: Path, path: str) -> int | None:
 
 def _memory_cgroups(root: Path) -> Iterator[_Group]:
     """Yield this process's memory control group and its ancestors, of version 1 and of version 2."""
+    for version, directory in _cgroups(root, "memory"):
+        if version == 2:
+            yield _Group(directory, "memory.max", "memory.high", "memory.current", "inactive_file")
+        else:
+            yield _Group(directory, "memory.limit_in_bytes", None, "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _cgroups(root: Path, controller: str) -> Iterator[tuple[int, str]]:
+    """Yield version and directory of this process's control group, if it may have the controller, and its ancestors."""
     for line in (pseudofiles.text(root, "proc/self/cgroup") or "").splitlines():
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if hierarchy == "0" and not controllers:
-            for directory in _upwards(_mount(root, "cgroup2", None), path):
-                yield _Group(directory, "memory.max", "memory.high", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            for directory in _upwards(_mount(root, "cgroup", "memory"), path):
-                yield _Group(
-                    directory,
-                    "memory.limit_in_bytes",
-                    None,
-                    "memory.usage_in_bytes",
-                    "total_inactive_file",
-                )
+            yield from ((2, directory) for directory in _upwards(_mount(root, "cgroup2", None), path))
+        elif controller in controllers.split(","):
+            yield from ((1, directory) for directory in _upwards(_mount(root, "cgroup", controller), path))
 
 
 def _mount(root: Path, kind: str, controller: str | None) -> tuple[str, str]:

@@ -32,13 +32,13 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, pseudofiles
+from uffdlab.host import state as state_files
 from uffdlab.host.changeable import SETTINGS, Setting, beside, current, setting, why_unchangeable
 from uffdlab.host.signals import OrderlyExit
+from uffdlab.host.state import STATE_DIR_VARIABLE
 
 __all__ = ["SETTINGS", "STATE_DIR_VARIABLE", "changed", "current", "restore_leftovers", "why_unchangeable"]
 
-STATE_DIR_VARIABLE = "UFFDLAB_STATE_DIR"
-_STATE_DIR = "/run/uffdlab"
 _JOURNAL = "journal.json"
 _FORMAT = 1
 
@@ -421,43 +421,18 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _state_dir() -> Path:
-    return Path(os.environ.get(STATE_DIR_VARIABLE) or _STATE_DIR)
+    return state_files.directory()
 
 
 @contextlib.contextmanager
 def _state() -> Iterator[_State]:
-    """Open and lock the state directory, creating it; raises UffdlabError unless it is a directory of our
-    own.
+    """Open and lock the state directory.
 
     The lock is held for moments only. Who has settings changed is said by the journal, because a lock would
     pass to every child forked inside the block.
     """
-    import fcntl  # only where there is something to lock: this module is imported on Windows too
-
-    path = _state_dir()
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise UffdlabError(
-            f"{path} cannot be used for the journal of host settings ({error.strerror}): "
-            "it must be a directory of your own, not a symbolic link; run as root, "
-            f"or name another directory in {STATE_DIR_VARIABLE}"
-        ) from error
-    try:
-        status = os.fstat(directory)
-        if status.st_uid != os.geteuid():
-            raise UffdlabError(
-                f"{path} belongs to another user, so its journal of host settings is not trusted; "
-                f"delete it, or name another directory in {STATE_DIR_VARIABLE}"
-            )
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            os.fchmod(directory, 0o700)
-        fcntl.flock(directory, fcntl.LOCK_EX)
+    with state_files.locked() as (path, directory):
         yield _State(path, directory)
-    finally:
-        os.close(directory)
 
 
 # --- who changed it ---------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ Distributions often ship headers older than their kernel, so the constants stand
 ``include/uapi/linux/userfaultfd.h``, ``include/uapi/linux/fs.h`` (PAGEMAP_SCAN),
 ``include/uapi/asm-generic/mman-common.h``, ``Documentation/admin-guide/mm/pagemap.rst``. The ioctl numbers
 use the generic layout of ``asm-generic/ioctl.h`` (x86, arm64, riscv, s390); mips, powerpc and sparc differ,
-and C code takes them from the compiler.
+and C code takes them from the compiler. What came with RWP (Linux 7.3: 2d427bb01639, 338964881982) is from the series
+that was merged, 20260706084805.8400-1-kirill@shutemov.name.
 
 Nothing here says what the running kernel has: for that, ask it (``uffdlab.host.features``).
 """
@@ -56,6 +57,8 @@ UFFDIO_MOVE = Ioctl("UFFDIO_MOVE", UFFD_API, 0x05, "both", 40, "6.8")
 UFFDIO_WRITEPROTECT = Ioctl("UFFDIO_WRITEPROTECT", UFFD_API, 0x06, "both", 24, "5.7")
 UFFDIO_CONTINUE = Ioctl("UFFDIO_CONTINUE", UFFD_API, 0x07, "both", 32, "5.13")
 UFFDIO_POISON = Ioctl("UFFDIO_POISON", UFFD_API, 0x08, "both", 32, "6.6")
+UFFDIO_RWPROTECT = Ioctl("UFFDIO_RWPROTECT", UFFD_API, 0x09, "both", 24, "7.3")
+UFFDIO_SET_MODE = Ioctl("UFFDIO_SET_MODE", UFFD_API, 0x0A, "write", 16, "7.3")
 UFFDIO_API = Ioctl("UFFDIO_API", UFFD_API, 0x3F, "both", 24, "4.3")
 
 UFFD_IOCTLS: tuple[Ioctl, ...] = (
@@ -68,6 +71,8 @@ UFFD_IOCTLS: tuple[Ioctl, ...] = (
     UFFDIO_WRITEPROTECT,
     UFFDIO_CONTINUE,
     UFFDIO_POISON,
+    UFFDIO_RWPROTECT,
+    UFFDIO_SET_MODE,
     UFFDIO_API,
 )
 
@@ -81,6 +86,7 @@ UFFD_USER_MODE_ONLY = 1  # since 5.11: faults taken in kernel mode are not deliv
 REGISTER_MODE_MISSING = 1 << 0
 REGISTER_MODE_WP = 1 << 1
 REGISTER_MODE_MINOR = 1 << 2
+REGISTER_MODE_RWP = 1 << 3
 
 WRITEPROTECT_MODE_WP = 1 << 0
 WRITEPROTECT_MODE_DONTWAKE = 1 << 1
@@ -95,6 +101,7 @@ UFFD_EVENT_UNMAP = 0x16
 PAGEFAULT_FLAG_WRITE = 1 << 0
 PAGEFAULT_FLAG_WP = 1 << 1
 PAGEFAULT_FLAG_MINOR = 1 << 2
+PAGEFAULT_FLAG_RWP = 1 << 3
 
 # --- features ---------------------------------------------------------------------------------------------
 
@@ -117,8 +124,7 @@ class Feature:
         return 1 << self.bit
 
 
-# One list in bit order. Bits 17 and 18 are missing on purpose: RWP and RWP_ASYNC are a proposal
-# (20260706084805.8400-1), and a bit alone does not say that a kernel means that.
+# One list in bit order.
 FEATURES: tuple[Feature, ...] = (
     Feature("PAGEFAULT_FLAG_WP", 0, "5.7", "write-protect faults on anonymous memory", "every write-protect probe"),
     Feature("EVENT_FORK", 1, "4.11", "an event when the process forks"),
@@ -149,6 +155,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("POISON", 14, "6.6", "UFFDIO_POISON: make a page raise SIGBUS"),
     Feature("WP_ASYNC", 15, "6.7", "the kernel resolves write-protect faults itself", "tracking without events"),
     Feature("MOVE", 16, "6.8", "UFFDIO_MOVE: move pages instead of copying them"),
+    Feature("RWP", 17, "7.3", "UFFDIO_RWPROTECT: faults on reads of present pages, too"),
+    Feature("RWP_ASYNC", 18, "7.3", "the kernel resolves those faults itself"),
 )
 
 _BY_NAME = {feature.name: feature for feature in FEATURES}
@@ -169,13 +177,13 @@ def feature(name: str) -> Feature:
 
 def feature_names(mask: int) -> list[str]:
     """Return the names of the features in *mask*, in bit order; a bit without a settled name becomes
-    ``bit17``.
+    ``bit19``.
     """
     return [_BY_BIT[bit].name if bit in _BY_BIT else f"bit{bit}" for bit in _bits(mask)]
 
 
 def feature_mask(names: Iterable[str]) -> int:
-    """Return the mask of the named features: the inverse of ``feature_names``, so ``bit17`` is understood
+    """Return the mask of the named features: the inverse of ``feature_names``, so ``bit19`` is understood
     too.
 
     Raises UffdlabError for an unknown name.
@@ -206,7 +214,7 @@ def _bits(mask: int) -> list[int]:
 # Bits of one 64-bit word of /proc/PID/pagemap.
 PAGEMAP_SOFT_DIRTY_BIT = 55
 PAGEMAP_EXCLUSIVE_BIT = 56
-PAGEMAP_UFFD_WP_BIT = 57
+PAGEMAP_UFFD_WP_BIT = 57  # or, in a range registered for it, read-write protection
 PAGEMAP_GUARD_BIT = 58
 PAGEMAP_FILE_BIT = 61
 PAGEMAP_SWAP_BIT = 62
@@ -223,6 +231,7 @@ PAGE_CATEGORIES: tuple[str, ...] = (
     "HUGE",
     "SOFT_DIRTY",
     "GUARD",
+    "ACCESSED",  # since 7.3, in ranges registered for RWP
 )
 
 PM_SCAN_WP_MATCHING = 1 << 0
@@ -230,7 +239,7 @@ PM_SCAN_CHECK_WPASYNC = 1 << 1
 
 
 def category_names(mask: int) -> list[str]:
-    """Return the names of the PAGEMAP_SCAN categories in *mask*; an unknown bit becomes ``bit9``."""
+    """Return the names of the PAGEMAP_SCAN categories in *mask*; an unknown bit becomes ``bit10``."""
     return [PAGE_CATEGORIES[b] if b < len(PAGE_CATEGORIES) else f"bit{b}" for b in _bits(mask)]
 
 

@@ -7,8 +7,8 @@ from cffi import FFI
 
 HERE = Path("uffdlab/native")  # the build backend runs in the project's root
 SOURCES = [
-    "channel.c", "clock.c", "counters.c", "handler.c", "map.c", "merge.c", "occupancy.c", "pagemap.c", "race.c",
-    "threads.c", "touch.c", "track.c", "uffd.c",
+    "ask.c", "channel.c", "clock.c", "counters.c", "handler.c", "map.c", "merge.c", "occupancy.c", "pagemap.c",
+    "race.c", "threads.c", "touch.c", "track.c", "uffd.c",
 ]  # fmt: skip
 
 

@@ -84,6 +84,7 @@ static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
 	if (ret) {
 		h->stats.failed++;
 		h->stats.last_errno = -ret;
+		h->stats.last_missing = !(msg->fault_flags & UL_PAGEFAULT_FLAG_WP);
 	}
 }
 
@@ -128,7 +129,7 @@ static void *handle(void *arg)
 	}
 }
 
-/* NULL when a descriptor, memory or a thread could not be had. */
+/* NULL, and errno, when a descriptor, memory or a thread could not be had. */
 struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns)
 {
 	return ul_handler_start_noting(fd, page_bytes, timeout_ns, 0, NULL);
@@ -139,6 +140,7 @@ struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t
 					   uint64_t addr, uint8_t *seen)
 {
 	struct ul_handler *h = calloc(1, sizeof(*h));
+	int ret;
 
 	if (!h)
 		return NULL;
@@ -149,9 +151,11 @@ struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t
 	h->deadline_ns = ul_now_ns() + timeout_ns;
 	h->zeros = MAP_FAILED;
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = errno;
 	if (h->stop_fd < 0)
 		goto free_handler;
-	if (pthread_create(&h->thread, NULL, handle, h))
+	ret = pthread_create(&h->thread, NULL, handle, h);
+	if (ret)
 		goto close_stop;
 	return h;
 
@@ -159,6 +163,7 @@ close_stop:
 	close(h->stop_fd);
 free_handler:
 	free(h);
+	errno = ret;
 	return NULL;
 }
 

@@ -48,13 +48,15 @@ static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
 	return 0;
 }
 
-int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr)
+/* When it fails, *advised says whether it was madvise(2) that was refused, and not mmap(2). */
+int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised)
 {
 	const uint64_t pmd = 2ull << 20;
 	const int huge = MAP_HUGETLB | (log2_of(page_bytes) << MAP_HUGE_SHIFT);
 	const int advice = kind == UL_MAP_ANON_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
 	int ret;
 
+	*advised = 0;
 	switch (kind) {
 	case UL_MAP_ANON:
 	case UL_MAP_ANON_THP:
@@ -77,6 +79,7 @@ int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr)
 	/* A kernel without THP answers EINVAL: then there is nothing to turn off. */
 	if (madvise((void *)(uintptr_t)*addr, len, advice) && (errno != EINVAL || advice == MADV_HUGEPAGE)) {
 		ret = -errno;
+		*advised = 1;
 		munmap((void *)(uintptr_t)*addr, len);
 	}
 	return ret;

@@ -64,10 +64,10 @@ int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *stat
 }
 
 /*
- * The same for every base page of a range: pagemap bits without the PFN, which only root sees, and categories.
- * A page in no region that PAGEMAP_SCAN returns has none.
+ * The same for every base page of a range: pagemap bits without the PFN, which CAP_SYS_ADMIN shows, and
+ * categories. A page in no region that PAGEMAP_SCAN returns has none; *scan_errno says why none are known.
  */
-int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories)
+int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories, int *scan_errno)
 {
 	const uint64_t base = (uint64_t)sysconf(_SC_PAGESIZE), flags = ~((1ull << 55) - 1);
 	const ssize_t wanted = (ssize_t)(len / base * 8);
@@ -78,6 +78,7 @@ int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *cat
 	};
 	int fd, got, ret = 0;
 
+	*scan_errno = 0;
 	fd = open_pagemap();
 	if (fd < 0)
 		return fd;
@@ -95,7 +96,8 @@ int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *cat
 		arg.start = arg.walk_end;
 	} while (got > 0 && arg.walk_end < addr + len);
 	close(fd);
-	return ret ? ret : got < 0 ? got : 0;
+	*scan_errno = got < 0 ? -got : 0;
+	return ret;
 }
 
 /* Base pages in the range that carry every category asked for. */
@@ -134,7 +136,5 @@ int ul_pagemap_scan_supported(void)
 		return fd;
 	ret = scan(fd, &arg);
 	close(fd);
-	if (ret == -ENOTTY)
-		return 0;
 	return ret < 0 ? ret : 1;
 }

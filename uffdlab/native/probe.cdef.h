@@ -26,6 +26,7 @@ struct ul_handler_stats {
 	uint64_t wp, missing, minor, other;
 	uint64_t failed;		/* events that could not be resolved */
 	int last_errno;			/* of the last failure, positive */
+	int last_missing;		/* whether that was UFFDIO_COPY for a hole, not UFFDIO_WRITEPROTECT */
 	int deadline_hit;		/* it gave up: the userfaultfd is closed, every waiter released */
 };
 struct ul_handler;
@@ -40,7 +41,7 @@ enum {
 	UL_MAP_HUGETLB_PRIVATE = 3, UL_MAP_HUGETLB_SHARED = 4,
 	UL_MAP_PLAIN = 5		/* private anonymous without advice: THP as the whole system has it */
 };
-int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr);
+int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised);
 int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
@@ -65,6 +66,7 @@ struct ul_touching {
 	int cpus[UL_THREADS];
 };
 struct ul_touched {
+	int pinned;			/* when it failed: whether that was pinning, not starting a thread */
 	uint64_t touches, wall_ns, busy_ns;	/* busy: summed over threads */
 	uint64_t bins[UL_BINS];
 };
@@ -77,9 +79,9 @@ struct ul_page_state {
 	int scan_errno;			/* why categories is unknown; 0 when it is known */
 };
 int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *state);
-int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories);
+int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories, int *scan_errno);
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages);
-int ul_pagemap_scan_supported(void);
+int ul_pagemap_scan_supported(void);	/* 1, or -errno: -ENOTTY where the kernel has none */
 
 /* race.c: threads that discard and write random pages until they are stopped */
 enum { UL_RACE_LEAD = 0, UL_RACE_PREPARING = 1, UL_RACE_PROTECTING = 2 };
@@ -143,6 +145,25 @@ struct ul_counters {
 int ul_counters(struct ul_counters *now);
 int ul_pt_reclaim(void);
 int ul_die_with_parent(int parent);
+
+/* ask.c: questions to the kernel, each asked by a child that the answer may kill */
+enum {
+	UL_ASK_USERFAULTFD = 0, UL_ASK_PROTECT = 1, UL_ASK_PAGEMAP_SCAN = 2, UL_ASK_POPULATE_READ = 3,
+	UL_ASK_PT_RECLAIM = 4, UL_ASK_DIE_WITH_PARENT = 5, UL_ASK_PINNED_THREAD = 6,
+	UL_QUESTIONS = 7
+};
+struct ul_answer {
+	int64_t result;			/* as of the function that asks; -errno when refused */
+	uint64_t features, ioctls;	/* of UFFDIO_API */
+	int via;			/* UL_VIA_* */
+	int step;			/* which of the question's operations it came to, from 0 */
+	int answered;			/* 0: it ended before it could say */
+	int signal;			/* what it was killed by; 0: nothing */
+	int hung;
+	int system_call;		/* number of the one that a filter trapped; -1: not known */
+	int parent;
+};
+int ul_ask(int question, unsigned int seconds, struct ul_answer *answer);
 
 /*
  * occupancy.c: what the pages of a mapping of any process are, from /proc/PID/pagemap

@@ -93,7 +93,7 @@ static void collect(const struct toucher *all, int threads, struct ul_touched *s
 	sum->wall_ns = end - begin;
 }
 
-/* One touch per stride by job->threads threads; the first error of a thread, or of starting one. */
+/* One touch per stride by job->threads threads; the first error of pinning one, or of starting one. */
 int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum)
 {
 	struct toucher all[UL_THREADS];
@@ -111,6 +111,7 @@ int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum)
 		if (ret)
 			break;
 	}
+	sum->pinned = !ret;
 	while (!ret && __atomic_load_n(&ready, __ATOMIC_SEQ_CST) < job->threads)
 		sched_yield();
 	__atomic_store_n(&gate, ret ? GATE_OFF : GATE_OPEN, __ATOMIC_RELEASE);

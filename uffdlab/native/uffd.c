@@ -33,8 +33,9 @@ static int open_syscall(int flags)
 }
 
 /*
- * The device first (since 6.1: file permissions decide), then the system call.
- * UFFD_USER_MODE_ONLY came with 5.11; older kernels answer EINVAL.
+ * The device first (since 6.1: file permissions decide), then the system call,
+ * whatever the device answers. UFFD_USER_MODE_ONLY came with 5.11; older kernels
+ * answer EINVAL.
  */
 int ul_uffd_open(int user_mode_only, int *via)
 {
@@ -46,7 +47,7 @@ int ul_uffd_open(int user_mode_only, int *via)
 	fd = open_device(flags);
 	if (fd == -EINVAL && flags != base)
 		fd = open_device(base);
-	if (fd != -ENOENT && fd != -EACCES && fd != -EPERM)
+	if (fd >= 0)
 		return fd;
 
 	*via = user_mode_only ? UL_VIA_SYSCALL_USER_ONLY : UL_VIA_SYSCALL;

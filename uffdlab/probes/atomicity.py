@@ -163,7 +163,7 @@ def _trial(spec: AtomicitySpec, seed: int) -> dict[str, Any]:
             with on_one_cpu():
                 memory.touch(WRITE)
     if events.deadline_hit or events.failed:
-        raise UffdlabError(_gave_up(events))
+        raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
     return row | judge(discarded.values(), raised.values()) | {"events": events.wp}
 
 
@@ -174,10 +174,6 @@ def _handled_nearby(uffd: Userfault, memory: Range, raised: PageNotes) -> Iterat
         with on_one_cpu():
             events = stack.enter_context(uffd.handled(memory.backing.page_bytes, HANDLER_TIMEOUT_S, raised))
         yield events
-
-
-def _gave_up(events: Events) -> str:
-    return f"the event handler could not resolve every event in {HANDLER_TIMEOUT_S:g} s (errno {events.last_errno})"
 
 
 def judge(discarded: bytes, raised: bytes) -> dict[str, int]:
@@ -245,5 +241,5 @@ def _racing(spec: AtomicitySpec, seed: int, memory: Range, discarded: PageNotes)
     finally:
         lib.ul_race_stop(race.handle, stats)
     race.discards, race.writes = [int(n) for n in stats.discards], int(stats.writes)
-    check("MADV_DONTNEED", -stats.discard_error)
-    check("touch", -stats.write_error)
+    check("MADV_DONTNEED", -stats.discard_error, memory.asked)
+    check("touch", -stats.write_error, memory.asked)

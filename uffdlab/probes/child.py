@@ -11,18 +11,16 @@ import json
 import sys
 from typing import Any
 
-from uffdlab import native
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.registry import PROBES
-from uffdlab.probes.userfault import KernelRefused
+from uffdlab.probes.userfault import KernelRefused, die_with
 
 
 def main() -> None:
     """Run the requested block and say how it ended."""
     request = json.load(sys.stdin)
     try:
-        _, lib = native.probe()
-        if lib.ul_die_with_parent(request["runner"]):
+        if not die_with(request["runner"]):
             return  # nobody is left to listen
         probe = PROBES[request["probe"]]
         for table, row in probe.run(probe.spec(**request["spec"])):

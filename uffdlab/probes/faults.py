@@ -9,7 +9,6 @@ runs on the same CPU, where a trip to it and back is cheapest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
+from uffdlab.host import cpus
 from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.latency import bin_rows
 from uffdlab.probes.limits import check_limits, repeated, within
@@ -239,15 +239,15 @@ def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int
     sample_every = SAMPLE_EVERY[spec.stride_bytes] if _faults_every_time(spec, touch) else 0
 
     def touched() -> Touched:
-        cpus = sorted(os.sched_getaffinity(0))[: spec.threads]
-        return memory.touch_threads(how, spec.stride_bytes, cpus, together=spec.together, sample_every=sample_every)
+        places = cpus.allowed()[: spec.threads]
+        return memory.touch_threads(how, spec.stride_bytes, places, together=spec.together, sample_every=sample_every)
 
     if spec.delivery != "event":
         return touched(), Events()
     with on_one_cpu() if spec.threads == 1 else nullcontext(), uffd.handled(PAGE, HANDLER_TIMEOUT_S) as events:
         found = touched()
     if events.deadline_hit:
-        raise UffdlabError(f"the event handler gave up after {HANDLER_TIMEOUT_S:g} s (errno {events.last_errno})")
+        raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
     return found, events
 
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from uffdlab import native
 from uffdlab.backing import BACKINGS, MIB
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.userfault import WRITE, KernelRefused, Range, mapped, opened
+from uffdlab.host import deaths
+from uffdlab.probes.userfault import WRITE, KernelRefused, Range, die_with, mapped, opened
 
 CLUSTER_BYTES = 2 * MIB
 
@@ -58,7 +58,7 @@ def held(content: Content) -> Iterator[int]:
     """
     request = json.dumps(vars(content) | {"parent": os.getpid()})
     command = [sys.executable, "-m", "uffdlab.probes.holder"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with _started(command) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -66,7 +66,7 @@ def held(content: Content) -> Iterator[int]:
             child.stdin.flush()
             answer = child.stdout.readline()
             if not answer:
-                raise UffdlabError(f"the process that should hold memory ended with status {child.wait()}")
+                raise UffdlabError(f"the process that should hold memory {_ended(child.wait())}")
             refusal = json.loads(answer)["refused"]
             if refusal:
                 raise HolderRefused(refusal)
@@ -75,14 +75,26 @@ def held(content: Content) -> Iterator[int]:
             child.kill()
 
 
+def _started(command: list[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise KernelRefused("start a process", error.errno or 0) from error
+
+
+def _ended(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    return f"was killed by signal {deaths.name(-status)}{deaths.clause(-status)}"
+
+
 def main() -> None:
     """Hold what is asked for."""
     request = json.loads(sys.stdin.readline())
-    _, lib = native.probe()
-    if lib.ul_die_with_parent(request.pop("parent")):
-        return  # nobody is left to look
     with ExitStack() as stack:
         try:
+            if not die_with(request.pop("parent")):
+                return  # nobody is left to look
             _hold(Content(**request), stack)
         except KernelRefused as refusal:
             _say(str(refusal))

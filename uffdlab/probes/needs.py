@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -36,20 +35,22 @@ class Needs:
     def missing(self) -> str | None:
         """Return one sentence on what this host has not got, or None when it suffices."""
         # Imported here: a child is told to measure, not whether it can, and should not wait for what it does not use.
-        from uffdlab.host import memory, settings
+        from uffdlab.host import cpus, memory, settings
 
         for size_kib, count in self.hugepages.items():
-            pool = memory.hugepages(size_kib)
+            pool, limit = memory.hugepages(size_kib), memory.hugetlb_limit(size_kib)
             if pool is None:
                 return f"this kernel has no huge pages of {size_kib} KiB"
+            if limit is not None and limit.room < count:
+                return f"needs {count} huge pages of {size_kib} KiB, and {limit}: {limit.remedy}"
             if (pool.available or 0) < count:
                 return (
                     f"needs {count} free huge pages of {size_kib} KiB and the pool has {pool.available or 0}: let "
                     "uffdlab fill the pool meanwhile with --allow-host-changes, or write nr_hugepages yourself"
                 )
-        cpus = len(os.sched_getaffinity(0))
-        if cpus < self.cpus:
-            return f"needs {self.cpus} CPUs to pin threads to, and this process may run on {cpus}"
+        usable = len(cpus.allowed())
+        if 0 < usable < self.cpus:
+            return f"needs {self.cpus} CPUs to pin threads to, and this process may run on {usable}"
         if self.thp and settings.current("thp_enabled") in ("never", None):
             return (
                 "needs transparent huge pages, which this kernel has not got or /sys/kernel/mm/transparent_hugepage/"

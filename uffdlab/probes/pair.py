@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.host import deaths
+from uffdlab.probes.userfault import KernelRefused, die_with
 
 READY_S = 10.0  # for either end to say what the other one waits for
 _Found = TypeVar("_Found")
@@ -59,7 +60,12 @@ def converse(send: Callable[[Ends], bool], receive: Callable[[Ends], _Found | No
     to_sender, from_sender = os.pipe(), os.pipe()
     ours, theirs = Ends(from_sender[0], to_sender[1]), Ends(to_sender[0], from_sender[1])
     parent = os.getpid()
-    sender = os.fork()
+    try:
+        sender = os.fork()
+    except OSError as error:
+        ours.close()
+        theirs.close()
+        raise KernelRefused("start a process", error.errno or 0) from error
     if sender == 0:
         ours.close()
         _send_and_exit(send, theirs, parent)
@@ -71,7 +77,7 @@ def converse(send: Callable[[Ends], bool], receive: Callable[[Ends], _Found | No
         status = _reap(sender)
     if status or found is None:
         code = os.waitstatus_to_exitcode(status)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        how = f"was killed by signal {-code}{deaths.clause(-code)}" if code < 0 else f"ended with status {code}"
         raise SenderLostError(f"the sender {how} before its message was through: nothing of it is kept")
     return found
 
@@ -80,8 +86,7 @@ def _send_and_exit(send: Callable[[Ends], bool], ends: Ends, parent: int) -> Non
     """Be the sender, in a process that never returns and does not outlive its parent."""
     status = 1
     try:
-        _, lib = native.probe()
-        if not lib.ul_die_with_parent(parent) and send(ends):
+        if die_with(parent) and send(ends):
             status = 0
     finally:
         os._exit(status)

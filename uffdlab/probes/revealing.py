@@ -15,7 +15,6 @@ file that was written before.
 
 from __future__ import annotations
 
-import errno
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,7 +174,7 @@ def check_states(memory: Range, dealt: Sequence[str]) -> None:
     try:
         found = memory.states()
     except KernelRefused as refusal:
-        if refusal.errno == errno.ENOTTY:
+        if refusal.operation == "PAGEMAP_SCAN":  # the campaign has said what is left out without it
             return
         raise
     zeropage = 1 << uapi.PAGE_CATEGORIES.index("PFNZERO")

@@ -16,14 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
+from uffdlab.backing import BACKINGS
 from uffdlab.errors import UffdlabError
-from uffdlab.host import memory, settings
+from uffdlab.host import asking, deaths, errnos, memory, settings
 from uffdlab.host.signals import OrderlyExit
+from uffdlab.host.situation import Asked
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.registry import PROBES
+from uffdlab.probes.userfault import asked_of
 
 OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
 GRACE_S = 5.0
@@ -201,12 +204,27 @@ def _run_child(result: Result) -> None:
 def _converse(result: Result) -> Ending:
     """Start the child, collect its rows as they come, return how it ended."""
     ooms = memory.oom_kills()
-    with tempfile.TemporaryFile() as complaints, _started(complaints) as child:
+    with _complaints() as complaints:
         try:
-            return _listen(child, result) or _post_mortem(child, complaints, ooms)
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
+            started = _started(complaints)
+        except OSError as error:
+            return "refused", errnos.explain(asking.START_PROCESS, error.errno or 0)
+        with started as child:
+            try:
+                return _listen(child, result) or _post_mortem(child, result.block, complaints, ooms)
+            finally:
+                if child.poll() is None:
+                    os.killpg(child.pid, signal.SIGKILL)
+
+
+def _complaints() -> IO[bytes]:
+    """Return a file for what a child says on standard error. Raises UffdlabError where none can be had."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise UffdlabError(
+            f"no temporary file can be made ({error.strerror}): free space, or name another directory in TMPDIR"
+        ) from error
 
 
 def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -233,7 +251,7 @@ def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
         ready.register(child.stdout, selectors.EVENT_READ)
         while True:
             if not ready.select(max(0.0, deadline - time.monotonic())):
-                return "hung", f"no answer within {block.deadline_s:g} s"
+                return "hung", f"no answer within {block.deadline_s:g} s{_lost_thread()}"
             chunk = os.read(child.stdout.fileno(), 1 << 16)
             if not chunk:
                 break
@@ -243,6 +261,14 @@ def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
                 said = _take(line, result)
                 ended = ended or said
     return ended
+
+
+def _lost_thread() -> str:
+    """Return what may have kept a child from answering: a filter that kills threads leaves the others waiting."""
+    deadly = asking.deadly()
+    if not deadly:
+        return ""
+    return f": a seccomp filter answers {', '.join(deadly)} with death, and may have ended a thread of it"
 
 
 def _take(line: bytes, result: Result) -> Ending | None:
@@ -256,7 +282,9 @@ def _take(line: bytes, result: Result) -> Ending | None:
         return "failed", f"its output holds something that is no row: {line[:60].decode(errors='replace')!r}"
 
 
-def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes], ooms: Mapping[str, int]) -> Ending:
+def _post_mortem(
+    child: subprocess.Popen[bytes], block: Block, complaints: IO[bytes], ooms: Mapping[str, int]
+) -> Ending:
     """Say how a child ended that did not say so itself."""
     try:
         status = child.wait(timeout=GRACE_S)
@@ -265,10 +293,30 @@ def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes], ooms: Ma
     if status == -signal.SIGKILL:
         return "killed", f"by signal SIGKILL{_who_killed(ooms, memory.oom_kills())}"
     if status < 0:
-        return "killed", f"by signal {_signal_name(-status)}"
+        deadly = asking.deadly() if status == -signal.SIGSYS else ()
+        return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _asked(block), deadly)}"
     complaints.seek(0)
     last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
-    return "failed", f"exit status {status}: {last or 'nothing on standard error'}"
+    if status == 0:  # it ends so by itself only where its runner is not the parent that it sees
+        return "failed", f"it ended without saying how, as if nobody were listening: {last or _SILENT}"
+    return "failed", f"exit status {status}: {last or _SILENT}"
+
+
+_SILENT = "nothing on standard error"
+
+
+def _asked(block: Block) -> Asked:
+    """Return what memory the block asked for, as far as its spec says."""
+    backing = BACKINGS.get(str(block.spec.get("backing")))
+    if backing is not None:
+        return replace(asked_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
+    pools = block.needs().hugepages
+    if pools:
+        size, count = max(pools.items())
+        return Asked(
+            kind="hugetlb", pool_kib=size, length_bytes=count * size * 1024, file=False, features=(), gone=True
+        )
+    return Asked(kind="anon", features=(), gone=True)
 
 
 def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:
@@ -285,10 +333,3 @@ def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:
             "before): somebody sent it"
         )
     return ": out of memory? See whether oom_kill has risen in /proc/vmstat or in the control group's memory.events"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return str(number)

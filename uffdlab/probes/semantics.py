@@ -106,18 +106,14 @@ def _observe(spec: SemanticsSpec, moment: str) -> dict[str, Any]:
         uffd.register(memory, missing=wanted.missing)
         reached = _bring_about(moment, memory, uffd, page)
         if reached.deadline_hit:
-            raise UffdlabError(_gave_up(reached))
+            raise UffdlabError(reached.why(memory, HANDLER_TIMEOUT_S))
         state = memory.state(page)
         with uffd.handled(backing.page_bytes, HANDLER_TIMEOUT_S) as events:
             memory.touch_at([page], WRITE)
         after = memory.state(page)
     if events.deadline_hit:
-        raise UffdlabError(_gave_up(events))
+        raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
     return _row(state, reached, events, after)
-
-
-def _gave_up(events: Events) -> str:
-    return f"the event handler gave up after {HANDLER_TIMEOUT_S:g} s (errno {events.last_errno})"
 
 
 def _watched_page(backing: Backing) -> int:

@@ -160,7 +160,7 @@ def choose(spec: TrackingSpec, seed: int) -> _Dirty:
 def _write(memory: Range, dirty: _Dirty) -> dict[str, Any]:
     ffi, lib = native.probe()
     ns, before = ffi.new("uint64_t *"), counters().minor_faults
-    check("touch", lib.ul_touch_list(memory.address, dirty.offsets, dirty.count, WRITE, ns))
+    check("touch", lib.ul_touch_list(memory.address, dirty.offsets, dirty.count, WRITE, ns), memory.asked)
     return {"write_ns": int(ns[0]), "write_minor_faults": counters().minor_faults - before}
 
 
@@ -184,7 +184,7 @@ def scan_written(memory: Range) -> tuple[Any, bytes]:
     """Report and protect again what was written, in one PAGEMAP_SCAN. Returns its counts, and a byte per page."""
     ffi, lib = native.probe()
     result, written = ffi.new("struct ul_scan_result *"), PageNotes(memory)
-    check("PAGEMAP_SCAN", lib.ul_scan_written(memory.address, memory.length, result, written.raw))
+    check("PAGEMAP_SCAN", lib.ul_scan_written(memory.address, memory.length, result, written.raw), memory.asked)
     return result, written.values()
 
 
@@ -197,7 +197,7 @@ def _handled(spec: TrackingSpec, memory: Range, dirty: _Dirty) -> dict[str, Any]
         with uffd.handled(page, HANDLER_TIMEOUT_S, raised) as events:
             row |= _write(memory, dirty)
         if events.deadline_hit or events.failed:
-            raise UffdlabError(f"the event handler could not resolve every event (errno {events.last_errno})")
+            raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
         each = spec.method == "events_each"
         row["reprotect_ns"] = uffd.protect_each(memory, dirty.offsets) if each else uffd.protect(memory)
     row["events"] = events.wp

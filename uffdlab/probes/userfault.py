@@ -7,6 +7,7 @@ holds the interpreter lock (cffi releases it around every call).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ READ, WRITE = 0, 1
 class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an error of ours)
     """The kernel answered an operation with an errno; the message says which, and the likely causes."""
 
-    def __init__(self, operation: str, errno_: int) -> None:
-        """Explain ``errno_`` (positive) as returned by ``operation``."""
-        super().__init__(errnos.explain(operation, errno_))
+    def __init__(self, operation: str, errno_: int, asked: errnos.Asked | None = None) -> None:
+        """Explain ``errno_`` (positive) as returned by ``operation``, by what it was asked for."""
+        super().__init__(errnos.explain(operation, errno_, asked=asked))
         self.operation = operation
         self.errno = errno_
 
@@ -40,11 +41,36 @@ class FeatureMissingError(KernelRefused):
         self.operation, self.errno = "UFFDIO_API", 0
 
 
-def check(operation: str, result: int) -> int:
+def check(operation: str, result: int, asked: errnos.Asked | None = None) -> int:
     """Return a native result that is not negative; raise KernelRefused for -errno."""
     if result < 0:
-        raise KernelRefused(operation, -result)
+        raise KernelRefused(operation, -result, asked)
     return result
+
+
+def asked_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Asked:
+    """Return what is asked of the kernel with a range of that backing, by which its refusals are explained."""
+    pool = backing.pool_kib
+    return errnos.Asked(
+        memory=backing.title,
+        kind="hugetlb" if pool else "shmem" if backing.name == "shmem" else "anon",
+        pool_kib=pool,
+        length_bytes=length,
+        aligned=length > 0 and length % backing.page_bytes == 0,
+        placed=False,
+        file=False,
+        features=features,
+    )
+
+
+def die_with(parent: int) -> bool:
+    """Make this process end when its parent does; False where the parent is gone already."""
+    _, lib = native.probe()
+    result = int(lib.ul_die_with_parent(parent))
+    if result == -errno.ESRCH:
+        return False
+    check("PR_SET_PDEATHSIG", result)
+    return True
 
 
 @dataclass(frozen=True)
@@ -101,12 +127,20 @@ class Range:
     address: int
     length: int
 
+    @property
+    def asked(self) -> errnos.Asked:
+        """Return what is asked of the kernel with it."""
+        return asked_of(self.backing, self.length, ())
+
+    def _check(self, operation: str, result: int) -> None:
+        check(operation, result, self.asked)
+
     def touch(self, how: int, stride: int | None = None) -> int:
         """Read or write one byte every ``stride`` bytes (default: the backing's page). Returns ns."""
         ffi, lib = native.probe()
         ns = ffi.new("uint64_t *")
         step = stride or self.backing.page_bytes
-        check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, 0, ffi.NULL))
+        self._check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, 0, ffi.NULL))
         return int(ns[0])
 
     def touch_sampled(self, how: int, sample_every: int) -> tuple[int, dict[int, int]]:
@@ -114,7 +148,7 @@ class Range:
         ffi, lib = native.probe()
         ns, bins = ffi.new("uint64_t *"), ffi.new("uint64_t[]", lib.UL_BINS)
         step = self.backing.page_bytes
-        check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, sample_every, bins))
+        self._check("touch", lib.ul_touch_every(self.address, self.length, step, how, ns, sample_every, bins))
         return int(ns[0]), {b: int(bins[b]) for b in range(lib.UL_BINS) if bins[b]}
 
     def touch_threads(
@@ -127,7 +161,8 @@ class Range:
         job.write, job.threads, job.together, job.pinned = how, len(cpus), int(together), 1
         for index, cpu in enumerate(cpus):
             job.cpus[index] = cpu
-        check("touch", lib.ul_touch_threads(job, sum_))
+        result = lib.ul_touch_threads(job, sum_)
+        self._check("sched_setaffinity" if sum_.pinned else "start a thread", result)
         bins = {b: int(sum_.bins[b]) for b in range(lib.UL_BINS) if sum_.bins[b]}
         return Touched(int(sum_.touches), int(sum_.wall_ns), int(sum_.busy_ns), bins)
 
@@ -135,34 +170,34 @@ class Range:
         """Read or write one byte at each offset. Returns ns."""
         ffi, lib = native.probe()
         ns = ffi.new("uint64_t *")
-        check("touch", lib.ul_touch_list(self.address, list(offsets), len(offsets), how, ns))
+        self._check("touch", lib.ul_touch_list(self.address, list(offsets), len(offsets), how, ns))
         return int(ns[0])
 
     def write_timed(self, offsets: Sequence[int]) -> list[int]:
         """Write one byte at each offset in turn, each timed on its own. Returns ns by offset, the clock's included."""
         ffi, lib = native.probe()
         ns = ffi.new("uint32_t[]", len(offsets))
-        check("touch", lib.ul_write_list_timed(self.address, list(offsets), len(offsets), ns))
+        self._check("touch", lib.ul_write_list_timed(self.address, list(offsets), len(offsets), ns))
         return [int(one) for one in ns]
 
     def write_some(self, pages: int, seed: int, run_pages: int = 1) -> None:
         """Write to exactly ``pages`` pages, in runs of ``run_pages`` chosen uniformly by seed (any integer)."""
         _, lib = native.probe()
         stride, runs = self.backing.page_bytes, pages // run_pages
-        check("touch", lib.ul_touch_some(self.address, self.length, stride, run_pages, runs, seed % 2**64))
+        self._check("touch", lib.ul_touch_some(self.address, self.length, stride, run_pages, runs, seed % 2**64))
 
     def populate_read(self) -> int:
         """MADV_POPULATE_READ the range. Returns ns."""
         ffi, lib = native.probe()
         ns = ffi.new("uint64_t *")
-        check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
+        self._check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
         return int(ns[0])
 
     def discard(self, piece_bytes: int | None = None) -> int:
         """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``. Returns ns."""
         ffi, lib = native.probe()
         ns = ffi.new("uint64_t *")
-        check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length, ns))
+        self._check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length, ns))
         return int(ns[0])
 
     def state(self, offset: int) -> PageState:
@@ -170,7 +205,7 @@ class Range:
         ffi, lib = native.probe()
         raw = ffi.new("struct ul_page_state *")
         page = self.backing.page_bytes
-        check("pagemap", lib.ul_page_state(self.address + offset // page * page, page, raw))
+        self._check("pagemap", lib.ul_page_state(self.address + offset // page * page, page, raw))
         bits = int(raw.pagemap)
         return PageState(
             present=bool(bits >> uapi.PAGEMAP_PRESENT_BIT & 1),
@@ -184,7 +219,9 @@ class Range:
         ffi, lib = native.probe()
         pages = self.length // 4096
         pagemap, categories = ffi.new("uint64_t[]", pages), ffi.new("uint64_t[]", pages)
-        check("PAGEMAP_SCAN", lib.ul_page_states(self.address, self.length, pagemap, categories))
+        scan_errno = ffi.new("int *")
+        self._check("pagemap", lib.ul_page_states(self.address, self.length, pagemap, categories, scan_errno))
+        self._check("PAGEMAP_SCAN", -scan_errno[0])
         return list(zip(ffi.unpack(pagemap, pages), ffi.unpack(categories, pages), strict=True))
 
     def zeropages(self) -> int | None:
@@ -226,9 +263,12 @@ class PageNotes:
 def mapped(backing: Backing, length: int) -> Iterator[Range]:
     """Map ``length`` bytes of the backing, aligned, empty; unmap at the end."""
     ffi, lib = native.probe()
-    address = ffi.new("uint64_t *")
+    address, advised = ffi.new("uint64_t *"), ffi.new("int *")
     kind = getattr(lib, backing.map_kind)
-    check("mmap", lib.ul_map(kind, length, backing.page_bytes, address))
+    result = lib.ul_map(kind, length, backing.page_bytes, address, advised)
+    advice = "MADV_HUGEPAGE" if backing.name == "anon_thp" else "MADV_NOHUGEPAGE"
+    mapping = "mmap hugetlb" if backing.pool_kib else "mmap"
+    check(advice if advised[0] else mapping, result, asked_of(backing, length))
     try:
         yield Range(backing, int(address[0]), length)
     finally:
@@ -245,14 +285,25 @@ class Events:
     other: int = 0
     failed: int = 0
     last_errno: int = 0
+    last_missing: bool = False
     deadline_hit: bool = False
+
+    def why(self, memory: Range, timeout_s: float) -> str:
+        """Return one sentence on events of that range that the handler could not resolve."""
+        gave_up = f" and gave up after {timeout_s:g} s" if self.deadline_hit else ""
+        said = f"the event handler could not resolve every event{gave_up}"
+        if not self.last_errno:
+            return said
+        operation = "UFFDIO_COPY" if self.last_missing else "UFFDIO_WRITEPROTECT"
+        return f"{said}: {errnos.explain(operation, self.last_errno, asked=memory.asked)}"
 
 
 @dataclass
 class Userfault:
-    """An open userfaultfd with the features it was granted."""
+    """An open userfaultfd with the features it was asked for and granted."""
 
     fd: int
+    asked_for: int
     features: int
     closed: bool = field(default=False, repr=False)
 
@@ -261,8 +312,12 @@ class Userfault:
         ffi, lib = native.probe()
         ioctls, ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         mode = lib.UL_REGISTER_MODE_WP | (lib.UL_REGISTER_MODE_MISSING if missing else 0)
-        check("UFFDIO_REGISTER", lib.ul_register(self.fd, memory.address, memory.length, mode, ioctls, ns))
+        result = lib.ul_register(self.fd, memory.address, memory.length, mode, ioctls, ns)
+        check("UFFDIO_REGISTER", result, self._asked(memory))
         return int(ns[0])
+
+    def _asked(self, memory: Range) -> errnos.Asked:
+        return asked_of(memory.backing, memory.length, uapi.feature_names(self.asked_for))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
         """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
@@ -271,6 +326,7 @@ class Userfault:
         check(
             "UFFDIO_WRITEPROTECT",
             lib.ul_write_protect(self.fd, memory.address, memory.length, int(on), ns),
+            self._asked(memory),
         )
         return int(ns[0])
 
@@ -279,7 +335,7 @@ class Userfault:
         ffi, lib = native.probe()
         ns, page = ffi.new("uint64_t *"), memory.backing.page_bytes
         result = lib.ul_protect_list(self.fd, memory.address, offsets, len(offsets), page, ns)
-        check("UFFDIO_WRITEPROTECT", result)
+        check("UFFDIO_WRITEPROTECT", result, self._asked(memory))
         return int(ns[0])
 
     def unprotect_pieces(self, memory: Range, stride: int, piece: int) -> tuple[int, int]:
@@ -287,7 +343,7 @@ class Userfault:
         ffi, lib = native.probe()
         ns, calls = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         result = lib.ul_unprotect_pieces(self.fd, memory.address, memory.length, stride, piece, ns, calls)
-        check("UFFDIO_WRITEPROTECT", result)
+        check("UFFDIO_WRITEPROTECT", result, self._asked(memory))
         return int(ns[0]), int(calls[0])
 
     @contextmanager
@@ -325,11 +381,12 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     ffi, lib = native.probe()
     via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
     fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
-    uffd = Userfault(fd, 0)
+    uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
-        check("UFFDIO_API", lib.ul_uffd_api(fd, uapi.feature_mask(features), granted, ioctls))
+        asked = errnos.Asked(features=features)
+        check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.asked_for, granted, ioctls), asked)
         uffd.features = int(granted[0])
-        absent = uapi.feature_mask(features) & ~uffd.features
+        absent = uffd.asked_for & ~uffd.features
         if absent:  # a kernel may accept a request and leave out what it was built without
             raise FeatureMissingError(uapi.feature_names(absent))
         yield uffd

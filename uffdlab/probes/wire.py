@@ -15,7 +15,6 @@ rate.
 from __future__ import annotations
 
 import errno
-import os
 import random
 import time
 from collections import Counter
@@ -28,10 +27,12 @@ from typing import Any
 from uffdlab import native
 from uffdlab.backing import KIB
 from uffdlab.errors import UffdlabError, check_word
+from uffdlab.host import cpus
 from uffdlab.parting import Parting, part
 from uffdlab.probes.conduits import CONDUITS, prepared
 from uffdlab.probes.needs import Needs
 from uffdlab.probes.pair import Ends, converse
+from uffdlab.probes.placement import pin
 from uffdlab.probes.userfault import KernelRefused, Range, check
 
 PLACEMENTS = ("same", "cross")
@@ -139,9 +140,9 @@ def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = Fa
 
     Raises SenderLostError when it ends before its last word.
     """
-    allowed = os.sched_getaffinity(0)
-    receiving = max(allowed)
-    sending = receiving if point.placement == "same" else min(allowed)
+    allowed = cpus.allowed()
+    receiving = allowed[-1]
+    sending = receiving if point.placement == "same" else allowed[0]
     known = _training(point, seed)
     sent = [0] * (TRAINING + point.slots) if silent else [*known, *words]
     try:
@@ -150,7 +151,7 @@ def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = Fa
             lambda ends: _receive(point, seed, known, ends, receiving),
         )
     finally:
-        os.sched_setaffinity(0, allowed)
+        pin(allowed)
 
 
 # --- two processes ----------------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = Fa
 def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -> bool:
     """Be the sender: prepare, say so, wait for the first slot's time, send, say how many slots were missed."""
     ffi, lib = native.probe()
-    os.sched_setaffinity(0, {cpu})
+    pin([cpu])
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
         parts = [word >> 64 * part & (1 << 64) - 1 for word in words for part in range(lib.UL_CHANNEL_WORDS)]
@@ -176,7 +177,7 @@ def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -
 def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Got | None:
     """Be the receiver; None where the sender ended before it was ready or before it had sent."""
     ffi, lib = native.probe()
-    os.sched_setaffinity(0, {cpu})
+    pin([cpu])
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
         if not ends.told(1):
