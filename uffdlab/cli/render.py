@@ -35,19 +35,21 @@ def _render(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.report import render
 
+    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
+    render.notebooks_in(notebooks)  # both before anything is measured
+    render.check_out(asked.out)
     data = datasets.load(datasets.locate(asked.data))
-    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs else data
+    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
     notices: list[str] = []
     # Without any choice of data this is what 'make report' does: this machine beside the reference.
     alone = asked.data is None and asked.this_machine is None
     own = _measure_here(notices) if asked.measure or alone else asked.this_machine
-    overlay = datasets.load(own) if own else None
+    overlay = None if own is None else datasets.load(own)
     parameters = {
         "data": str(data.path.resolve()),
         "costs": str(costs.path.resolve()),
         "this_machine": str(overlay.path.resolve()) if overlay else None,
     }
-    notebooks = asked.notebooks or beside_package("notebooks")
     header = render.header(data, overlay, notices)
     # A page names datasets, not places on this machine.
     shown = {"data": data.id, "costs": costs.id, "this_machine": overlay.id if overlay else None}

@@ -45,15 +45,15 @@ def add(commands: Any) -> None:
 
 
 def _scan(asked: argparse.Namespace) -> int:
-    from uffdlab import bitmap, occupancy, units
+    from uffdlab import bitmap, occupancy, outfile, units
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size)
-    if asked.bitmap:
-        _check_file(asked.bitmap)
+    if asked.bitmap is not None:
+        outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
     with _target(asked) as pid:
         found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True)
-    if asked.bitmap:
+    if asked.bitmap is not None:
         bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
@@ -100,16 +100,6 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
     return [textwrap.fill(head, 80), *lines, textwrap.fill(costs.words(), 80)]
-
-
-def _check_file(path: Path) -> None:
-    """Refuse before anything is started or read what could not be written in the end."""
-    if path.is_dir():
-        raise UffdlabError(f"--bitmap {path} is a directory: name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UffdlabError(
-            f"--bitmap {path} cannot be written: {path.parent} is not a directory that this user may write"
-        )
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def _sim(asked: argparse.Namespace) -> int:
 
     if asked.list:
         return _list(asked.json)
-    if asked.calibrate:
+    if asked.calibrate is not None:
         return _calibrate(asked)
     if not asked.design:
         raise UffdlabError("name a --design, or see them with --list")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from uffdlab import native
+from uffdlab import native, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, facts, features, memory, settings, uapi
 
@@ -285,7 +284,7 @@ def _changes() -> Capability:
 
 
 def _browser() -> Capability:
-    found = next((name for name in _BROWSERS if shutil.which(name)), None)
+    found = next((name for name in _BROWSERS if starting.program(name)), None)
     if found:
         return Capability("Chromium", True, f"{found}; only tests and screenshots need it")
     return Capability(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A process that holds memory of known content until its standard input is closed: what *occupancy* looks at.
 
-Run as ``python -m uffdlab.probes.holder``: a request as one JSON line, an answer as one JSON line when the memory is as
+Run by ``starting.python``: a request as one JSON line, an answer as one JSON line when the memory is as
 asked, or why it is not.
 """
 
@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from uffdlab import native
+from uffdlab import native, starting
 from uffdlab.backing import BACKINGS, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.userfault import WRITE, KernelRefused, Range, mapped, opened
@@ -57,8 +58,9 @@ def held(content: Content) -> Iterator[int]:
     Raises KernelRefused when the kernel refused it something, UffdlabError when it ended.
     """
     request = json.dumps(vars(content) | {"parent": os.getpid()})
-    command = [sys.executable, "-m", "uffdlab.probes.holder"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = starting.python("uffdlab.probes.holder")
+    with subprocess.Popen(command, env=starting.environment(), **pipes) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
