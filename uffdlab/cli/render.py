@@ -35,11 +35,11 @@ def _render(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.report import render
 
+    data = datasets.load(datasets.locate(asked.data))
+    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
     notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
     render.notebooks_in(notebooks)  # both before anything is measured
     render.check_out(asked.out)
-    data = datasets.load(datasets.locate(asked.data))
-    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
     notices: list[str] = []
     # Without any choice of data this is what 'make report' does: this machine beside the reference.
     alone = asked.data is None and asked.this_machine is None

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, printable, refusal
 from uffdlab.report.execute import execute
 from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html, to_single_html
 
@@ -86,13 +88,25 @@ def render(
 
 def check_out(out: Path) -> None:
     """Refuse a place that a report cannot be written to, before any notebook runs."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UffdlabError(f"--out {out} is not a directory: choose a new one")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
-        raise UffdlabError(f"--out {out} holds files that render did not write: choose a new or empty directory")
-    parent = next(place for place in out.resolve().parents if place.exists())
+    where = f"--out {printable(out)}"
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_ISDIR(os.lstat(out).st_mode):
+                raise UffdlabError(f"{where} is not a directory: choose a new one")
+            held = list(os.scandir(out))
+            if held and not (out / MARKER).exists():
+                raise UffdlabError(f"{where} holds files that render did not write: choose a new or empty directory")
+            for one in held:
+                if not one.is_file(follow_symlinks=False) or not (one.name == MARKER or one.name.endswith(".html")):
+                    raise UffdlabError(
+                        f"{where} holds {printable(one.name)}, which render did not write: move it away, or choose "
+                        "another directory"
+                    )
+        parent = next(place for place in out.resolve().parents if place.exists())
+    except (OSError, ValueError) as error:
+        raise UffdlabError(f"--out {refusal(out, error)}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UffdlabError(f"--out {out} cannot be written: {parent} is not a directory you may write to")
+        raise UffdlabError(f"{where} cannot be written: {printable(parent)} is not a directory you may write to")
 
 
 def _write(out: Path, files: Mapping[str, str]) -> None:
