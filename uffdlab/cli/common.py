@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,18 @@ def command(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argp
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, **more)
     parser.set_defaults(run=run)
     return parser
+
+
+def path(text: str) -> Path:
+    """Return the path that an argument names; an empty one would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: write the path of a file or directory")
+    return Path(text)
+
+
+def last_name(out: Path) -> str:
+    """Return what a directory is called, however it was named, and whether or not it is there."""
+    return os.path.basename(os.path.abspath(out))
 
 
 def say(text: str) -> None:

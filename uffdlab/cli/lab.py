@@ -6,18 +6,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from uffdlab import starting
-from uffdlab.cli.common import beside_package, command
+from uffdlab.cli.common import beside_package, command, path
 from uffdlab.errors import UffdlabError, printable
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "lab", _lab, "open JupyterLab on the notebooks")
-    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
     parser.add_argument(
         "jupyter", nargs="*", metavar="-- OPTION", help="options for JupyterLab, such as -- --no-browser"
     )

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from uffdlab.cli.common import INTERRUPTED, command, say
+from uffdlab.cli.common import INTERRUPTED, command, last_name, path, say
 from uffdlab.errors import UffdlabError
 
 _MANY_BLOCKS = 50
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
     parser.add_argument("probe", nargs="?", metavar="PROBE", help="one point of a probe, such as protect or semantics")
     parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, mthp or channel")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="new directory for the dataset")
+    parser.add_argument("--out", type=path, metavar="DIR", help="new directory for the dataset")
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted suite in DIR.partial")
     parser.add_argument("--finish", action="store_true", help="make a dataset of what DIR.partial holds")
     for name, help_ in _POINT_OPTIONS.items():
@@ -246,7 +246,7 @@ def save(measured: Any, out: Path, suite: str | None) -> Any:
     """Write what was measured, say so, and return the dataset."""
     from uffdlab import campaign
 
-    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
+    id_ = re.sub(r"[^a-z0-9.-]+", "-", last_name(out).lower()).strip("-.")[:100] or "campaign"
     written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
     say(f"{measured.summary()}; written to {out}")
     _say_reasons(measured)

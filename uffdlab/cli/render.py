@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from uffdlab.cli import measure
-from uffdlab.cli.common import beside_package, command, say
+from uffdlab.cli.common import beside_package, command, path, say
 from uffdlab.errors import UffdlabError
 
 THIS_MACHINE = Path("build/this-machine")
@@ -24,11 +24,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--data", metavar="DATASET", help="what to draw (default: the committed reference)")
     parser.add_argument("--costs", metavar="DATASET", help="where costs per entry come from (default: as --data)")
-    parser.add_argument("--this-machine", type=Path, metavar="DIR", help="a dataset to draw over it, labelled")
+    parser.add_argument("--this-machine", type=path, metavar="DIR", help="a dataset to draw over it, labelled")
     parser.add_argument("--measure", action="store_true", help="measure the quick suite here first and draw it over")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
+    parser.add_argument("--out", type=path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
     parser.add_argument("--single", action="store_true", help="all notebooks in one file, for a mail")
-    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
 
 
 def _render(asked: argparse.Namespace) -> int:

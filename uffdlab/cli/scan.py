@@ -9,10 +9,9 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command, say
+from uffdlab.cli.common import command, path, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--after", metavar="SECONDS", help="with --cmd: how long to wait first (default: 1)")
     parser.add_argument("--min-size", metavar="SIZE", help="smallest mapping to look at (default: 2MiB)")
     parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first there is)")
-    parser.add_argument("--bitmap", type=Path, metavar="FILE", help="write each page's state, for a replay")
+    parser.add_argument("--bitmap", type=path, metavar="FILE", help="write each page's state, for a replay")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 

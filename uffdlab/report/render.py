@@ -102,9 +102,9 @@ def check_out(out: Path) -> None:
                         f"{where} holds {printable(one.name)}, which render did not write: move it away, or choose "
                         "another directory"
                     )
-        parent = next(place for place in out.resolve().parents if place.exists())
     except (OSError, ValueError) as error:
         raise UffdlabError(f"--out {refusal(out, error)}") from error
+    parent = next(place for place in out.resolve().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UffdlabError(f"{where} cannot be written: {printable(parent)} is not a directory you may write to")
 
