@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from uffdlab import bitmap, occupancy
+from uffdlab import bitmap, occupancy, outfile, starting
 from uffdlab.host import facts
 from uffdlab.occupancy import process
 from uffdlab.probes.holder import Content, held
@@ -34,7 +33,7 @@ WAYS = {"uniform": ("anon", False), "clustered": ("anon", True), "clustered, THP
 def command(pid: int) -> int:
     """Return how long the whole command took, in ns."""
     start = time.monotonic_ns()
-    subprocess.run([sys.executable, "-m", "uffdlab", "scan", str(pid), "--json"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(starting.python("uffdlab", "scan", str(pid), "--json"), check=True, stdout=subprocess.DEVNULL)
     return time.monotonic_ns() - start
 
 
@@ -87,7 +86,7 @@ def main() -> None:
         same = record[name]["counters_before"] == record[name]["counters_after"]
         print(f"    VmPTE, RSS and minor faults {'the same' if same else 'CHANGED'} before and after")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    outfile.write(asked.out, (json.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+from uffdlab import outfile
 from uffdlab.host import facts
 from uffdlab.probes import protect
 from uffdlab.provenance import allowed
@@ -107,7 +108,7 @@ def main() -> None:
         "host": allowed(facts.collect()),
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(record) + "\n")
+    outfile.write(asked.out, (json.dumps(record) + "\n").encode())
 
 
 if __name__ == "__main__":

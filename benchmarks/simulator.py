@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from uffdlab import outfile
 from uffdlab.host import facts
 from uffdlab.provenance import allowed
 from uffdlab.sim import DESIGNS, Range, Workload, events, expect, sweep
@@ -106,7 +107,7 @@ def main() -> None:
     for name, estimate in found.items():
         print(f"{name}: {estimate.value:.4g} ({estimate.low} .. {estimate.high}, n = {estimate.n})")
     record = {"found": {name: asdict(one) for name, one in found.items()}, "host": allowed(facts.collect())}
-    asked.out.write_text(json.dumps(record) + "\n")
+    outfile.write(asked.out, (json.dumps(record) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from uffdlab import outfile
 from uffdlab.host import facts
 from uffdlab.provenance import allowed
 from uffdlab.stats import median_interval
@@ -53,7 +54,7 @@ def main() -> None:
     estimates = {name: asdict(median_interval(found)) for name, found in times.items()}
     record = {"estimates_ns": estimates, "times_ns": times, "host": allowed(facts.collect())}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    outfile.write(asked.out, (json.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ to (as in CI), ``UFFDLAB_REQUIRE=browser,uffd`` turns that skip into a failure w
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -22,12 +23,13 @@ from making import opened
 from running import environment
 from widget_pages import NAMES, THREE, moved, written
 
-from uffdlab import campaign
+from uffdlab import campaign, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import settings
 from uffdlab.report import browser as chromium
 
 REQUIRE = "UFFDLAB_REQUIRE"
+SANITIZED = "UFFDLAB_SANITIZED"  # set by sanitized.py
 WHY_NOT: dict[str, Callable[[], str | None]] = {
     "uffd": cache(campaign.why_impossible),
     "browser": cache(chromium.why_missing),
@@ -43,6 +45,8 @@ def _required() -> list[str]:
 
 
 def pytest_configure() -> None:
+    if os.environ.get(SANITIZED):  # children keep PYTHONMALLOC, so that memory from Python has its red zones there too
+        starting.OPTIONS = ("-P", "-s")
     unknown = [name for name in _required() if name not in WHY_NOT]
     if unknown:
         raise pytest.UsageError(f"{REQUIRE} names {', '.join(unknown)}; known are {', '.join(WHY_NOT)}")
@@ -110,15 +114,44 @@ def huge_pages(changeable_pool: None) -> Iterator[None]:
         yield
 
 
+# What uffdlab starts imports nothing from PYTHONPATH. So the commands that a test starts, which do, are told to let
+# their children run a module of the test's first; and so is the process of the test itself.
+_COMMAND = """
+from uffdlab import starting
+started = starting.python
+starting.python = lambda module, *arguments: started("misbehaving_first", module, *arguments)
+import misbehaviour
+"""
+_CHILD = """
+import runpy, sys
+import misbehaviour
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.fixture
 def child_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let every Python started from now on run ``code`` first: real children that misbehave as a test wants."""
+    """Let every Python started from now on run ``code`` first: real children that misbehave as a test wants.
+
+    A later call takes the place of the earlier one.
+    """
+    directory = tmp_path / "misbehaviour"
+    started = starting.python
 
     def install(code: str) -> None:
-        directory = tmp_path / "sitecustomize"
-        directory.mkdir()
-        (directory / "sitecustomize.py").write_text(code)
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), environment()["PYTHONPATH"]]))
+        if not directory.exists():
+            directory.mkdir()
+            (directory / "sitecustomize.py").write_text(_COMMAND)
+            (directory / "misbehaving_first.py").write_text(_CHILD)
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), environment()["PYTHONPATH"]]))
+            monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # code is replaced within the resolution of its time
+            monkeypatch.setattr(sys, "dont_write_bytecode", True)
+            monkeypatch.syspath_prepend(directory)
+            monkeypatch.setattr(
+                starting, "python", lambda module, *arguments: started("misbehaving_first", module, *arguments)
+            )
+        (directory / "misbehaviour.py").write_text(code)
 
     return install
 

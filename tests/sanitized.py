@@ -45,6 +45,7 @@ def main(options: Sequence[str]) -> int:
         "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigbus=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONPATH": str(COPY),
+        "UFFDLAB_SANITIZED": "1",
         "PYTHONMALLOC": "malloc",  # so that memory from Python has its red zones too
     }
     test = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{name}" for name in TESTS), *options]

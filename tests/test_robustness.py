@@ -85,7 +85,7 @@ def home(tmp_path: Path) -> Path:
 
 def behave(home: Path, code: str = ORDINARY) -> None:
     """Let the commands to come run this first, instead of what a test put in with ``child_code``."""
-    (home.parent / "sitecustomize" / "sitecustomize.py").write_text(code)
+    (home.parent / "misbehaviour" / "misbehaviour.py").write_text(code)
 
 
 def journalled(home: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""``python -m uffdlab``."""
+"""``python -m uffdlab``, and the command ``uffdlab``: before anything is imported, where it may come from."""
 
 import sys
 
-from uffdlab.cli import main
+from uffdlab import starting
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; return its exit status."""
+    starting.forget_where_one_stands()
+    try:
+        from uffdlab import cli
+    except KeyboardInterrupt:
+        print("uffdlab: interrupted", file=sys.stderr)
+        return 130
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -38,9 +38,7 @@ it began after a multiple of 2 MiB. So tables of 2 MiB have the shape they had, 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import struct
 import sys
 import zlib
@@ -49,7 +47,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from uffdlab.errors import UffdlabError
+from uffdlab import outfile
+from uffdlab.errors import UffdlabError, printable
 
 MAGIC, VERSION = b"UFFDBMAP", 1
 STATES = ("untouched", "zeropage", "present", "marked")
@@ -111,29 +110,16 @@ def runs_of(states: bytes) -> array[int]:
 
 
 def save(bitmap: Bitmap, path: Path) -> None:
-    """Write the file, whole or not at all. Raises UffdlabError where it cannot be written."""
-    content = encode(bitmap)
-    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}")
-    try:
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UffdlabError(f"bitmap {path} cannot be written: {error.strerror}") from error
+    """Write the file, whole or not at all, at whatever stands there. Raises UffdlabError where it cannot be written."""
+    outfile.write(path, encode(bitmap), "bitmap")
 
 
 def load(path: Path) -> Bitmap:
     """Read and validate a file. Raises UffdlabError naming the file and what is wrong with it."""
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise UffdlabError(f"bitmap {path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise UffdlabError(f"bitmap {printable(path)} cannot be read: {getattr(error, 'strerror', error)}") from error
     return decode(content, f"bitmap {path}")
 
 

@@ -25,7 +25,7 @@ import verdicts
 from kernel_source import Offer, PrivateApt
 from statements import STATEMENTS, Statement, judged
 
-from uffdlab import datasets
+from uffdlab import datasets, outfile
 from uffdlab.errors import UffdlabError
 from uffdlab.host import facts, settings
 from uffdlab.probes import runner, semantics
@@ -189,7 +189,7 @@ def main() -> int:
         print(f"selftests: {error}", file=sys.stderr)
         return 2
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(kept) + "\n")
+    outfile.write(asked.out, (json.dumps(kept) + "\n").encode())
     return 0
 
 

@@ -36,6 +36,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from uffdlab import outfile
 from uffdlab.backing import BACKINGS, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import facts
@@ -183,7 +184,7 @@ def main() -> int:
         show(name, one)
     record = {"version": version, "size_kib": SIZE // 1024, "estimates": found, "rounds_ns": times}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(record | {"host": allowed(facts.collect())}, indent=1) + "\n")
+    outfile.write(asked.out, (json.dumps(record | {"host": allowed(facts.collect())}, indent=1) + "\n").encode())
     return 0
 
 

@@ -64,9 +64,10 @@ def spread_cost_later(data: Dataset, claim: Claim) -> Verdict:
     """Decide from the committed costs, and not from the campaign that is looked at."""
     try:
         calibrated = datasets.load(datasets.locate(sim.COSTS_PREFIX))
-    except UffdlabError as error:
+        costs = sim.costs_of(calibrated)
+    except UffdlabError as error:  # no costs, or nothing that could count with them
         return claim.undecided(data, str(error))
-    return decided(sim.costs_of(calibrated), calibrated, claim)
+    return decided(costs, calibrated, claim)
 
 
 def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:

@@ -29,11 +29,11 @@ def _claims(asked: argparse.Namespace) -> int:
 
     chosen = [claims.find(id_) for id_ in asked.ids] or list(claims.CLAIMS)
     # Whoever names a dataset is told what that one says, and no other.
-    beside = [] if asked.data else [datasets.load(path) for path in datasets.companions()]
+    beside = [] if asked.data is not None else [datasets.load(path) for path in datasets.companions()]
     data = datasets.load(datasets.locate(asked.data))
     found = [claim.verdict(claims.deciding(claim, data, *beside)) for claim in chosen]
     if asked.json:
-        print(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
+        print(json.dumps([one.as_dict() for one in found], indent=1))
         return 0
     if asked.markdown:
         print(claims.markdown_table(found))

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what breaks a line, or a terminal obeys
 
 
 def command(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argparse.ArgumentParser:
@@ -20,9 +24,22 @@ def command(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argp
     return parser
 
 
+def path(text: str) -> Path:
+    """Return the path that an argument names; an empty one would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: write the path of a file or directory")
+    return Path(text)
+
+
+def last_name(out: Path) -> str:
+    """Return what a directory is called, however it was named, and whether or not it is there."""
+    return os.path.basename(os.path.abspath(out))
+
+
 def say(text: str) -> None:
-    """Say something on standard error."""
-    print(f"uffdlab: {text}", file=sys.stderr)
+    """Say something on standard error, on one line; where nobody can hear it, never mind."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"uffdlab: {_CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)}", file=sys.stderr, flush=True)
 
 
 def beside_package(name: str) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from uffdlab.cli.common import beside_package, command
+from uffdlab.cli.common import beside_package, command, last_name, path
 
 
 def add(commands: Any) -> None:
@@ -16,20 +15,20 @@ def add(commands: Any) -> None:
     parser = command(commands, "data", _data_list, "list, check, merge and scrub datasets")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listed = command(actions, "list", _data_list, "list the datasets below a directory (default: data/)")
-    listed.add_argument("root", nargs="?", type=Path, metavar="DIR")
+    listed.add_argument("root", nargs="?", type=path, metavar="DIR")
     listed.add_argument("--json", action="store_true", help="for machines")
     check = command(actions, "check", _data_check, "validate datasets: schema, every row, hashes")
     check.add_argument("paths", nargs="+", metavar="DATASET")
     merge = command(actions, "merge", _data_merge, "join datasets of the same kernel, CPU and THP state")
     merge.add_argument("paths", nargs="+", metavar="DATASET")
-    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="new directory")
+    merge.add_argument("--out", type=path, required=True, metavar="DIR", help="new directory")
     merge.add_argument(
         "--allow-mixed", action="store_true", help="join what differs too; the origin of each row is kept"
     )
     scrub = command(actions, "scrub", _data_scrub, "drop whatever is not on the allow-list, and say what it was")
-    scrub.add_argument("path", type=Path, metavar="DATASET")
+    scrub.add_argument("path", type=path, metavar="DATASET")
     seal = command(actions, "seal", _data_seal, "recompute sizes and hashes after an intended edit")
-    seal.add_argument("path", type=Path, metavar="DATASET")
+    seal.add_argument("path", type=path, metavar="DATASET")
 
 
 def _data_list(asked: argparse.Namespace) -> int:
@@ -52,8 +51,8 @@ def _data_list(asked: argparse.Namespace) -> int:
 def _data_check(asked: argparse.Namespace) -> int:
     from uffdlab import datasets, stability
 
-    for path in asked.paths:
-        found = datasets.load(datasets.locate(path))
+    for one in asked.paths:
+        found = datasets.load(datasets.locate(one))
         print(f"{found.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in found.tables.items())}")
         for sentence in stability.sentences(found):
             print(f"    {sentence}")
@@ -63,8 +62,8 @@ def _data_check(asked: argparse.Namespace) -> int:
 def _data_merge(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    parts = [datasets.locate(path) for path in asked.paths]
-    merged = datasets.merge(parts, asked.out, id=asked.out.resolve().name, allow_mixed=asked.allow_mixed)
+    parts = [datasets.locate(one) for one in asked.paths]
+    merged = datasets.merge(parts, asked.out, id=last_name(asked.out), allow_mixed=asked.allow_mixed)
     print(f"{merged.id}: {', '.join(f'{len(frame)} {name}' for name, frame in merged.tables.items())}")
     return 0
 

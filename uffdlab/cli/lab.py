@@ -6,27 +6,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
-from uffdlab.cli.common import beside_package, command
-from uffdlab.errors import UffdlabError
+from uffdlab import starting
+from uffdlab.cli.common import beside_package, command, path
+from uffdlab.errors import UffdlabError, printable
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "lab", _lab, "open JupyterLab on the notebooks")
-    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
     parser.add_argument(
         "jupyter", nargs="*", metavar="-- OPTION", help="options for JupyterLab, such as -- --no-browser"
     )
 
 
 def _lab(asked: argparse.Namespace) -> int:
-    notebooks = asked.notebooks or beside_package("notebooks")
-    if not notebooks.is_dir():
-        raise UffdlabError(f"--notebooks {notebooks} is not a directory: name the one that holds the notebooks")
+    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
+    if not os.path.isdir(notebooks):
+        raise UffdlabError(
+            f"--notebooks {printable(notebooks)} is not a directory: name the one that holds the notebooks"
+        )
     options = [f"--notebook-dir={notebooks.resolve()}", *asked.jupyter]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")  # probes gain from root; JupyterLab refuses it unless told
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
+    command = starting.python("jupyterlab", *options)
+    sys.stdout.flush()
+    os.execve(command[0], command, starting.environment())

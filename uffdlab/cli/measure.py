@@ -11,7 +11,7 @@ from typing import Any
 
 from uffdlab.cli import point
 from uffdlab.cli.claims import say_what_is_decided
-from uffdlab.cli.common import INTERRUPTED, command, say
+from uffdlab.cli.common import INTERRUPTED, command, last_name, path, say
 from uffdlab.errors import UffdlabError
 from uffdlab.units import shown
 
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     parser.add_argument("probe", nargs="?", metavar="PROBE", help="one point of a probe, such as protect or semantics")
     parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, mthp or channel")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="new directory for the dataset")
+    parser.add_argument("--out", type=path, metavar="DIR", help="new directory for the dataset")
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted suite in DIR.partial")
     parser.add_argument("--finish", action="store_true", help="make a dataset of what DIR.partial holds")
     for name, help_ in _POINT_OPTIONS.items():
@@ -266,7 +266,7 @@ def save(measured: Any, out: Path, suite: str | None) -> Any:
     """Write what was measured, say so, and return the dataset."""
     from uffdlab import campaign
 
-    id_ = re.sub(r"[^a-z0-9.-]+", "-", out.resolve().name.lower()).strip("-.")[:100] or "campaign"
+    id_ = re.sub(r"[^a-z0-9.-]+", "-", last_name(out).lower()).strip("-.")[:100] or "campaign"
     written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
     say_what_came(measured, out)
     return written

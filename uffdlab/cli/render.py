@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uffdlab.cli import this_machine
-from uffdlab.cli.common import INTERRUPTED, beside_package, command, say
+from uffdlab.cli.common import INTERRUPTED, beside_package, command, path, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--data", metavar="DATASET", help="what to draw (default: the committed reference)")
     parser.add_argument("--costs", metavar="DATASET", help="where costs per entry come from (default: as --data)")
-    parser.add_argument("--this-machine", type=Path, metavar="DIR", help="a dataset to draw over it, labelled")
+    parser.add_argument("--this-machine", type=path, metavar="DIR", help="a dataset to draw over it, labelled")
     parser.add_argument("--measure", action="store_true", help="measure the quick suite anew and draw it over")
-    parser.add_argument("--out", type=Path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
+    parser.add_argument("--out", type=path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
     parser.add_argument("--single", action="store_true", help="all notebooks in one file, for a mail")
-    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
 
 
 def _render(asked: argparse.Namespace) -> int:
@@ -69,10 +69,10 @@ def _rendered(asked: argparse.Namespace, written: list[Path]) -> None:
     if asked.measure and asked.this_machine:
         raise UffdlabError("--measure measures what --this-machine names: leave one of them out")
     data = datasets.load(datasets.locate(asked.data))
-    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs else data
-    overlay = datasets.load(asked.this_machine) if asked.this_machine else None
-    notebooks = asked.notebooks or beside_package("notebooks")
-    render.notebooks_in(notebooks)
+    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
+    overlay = datasets.load(asked.this_machine) if asked.this_machine is not None else None
+    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
+    render.notebooks_in(notebooks)  # both before anything is measured
     render.check_out(asked.out)
     notices: list[str] = []
     # Without any choice of data this is what 'make report' does: this machine beside the reference.

@@ -9,10 +9,9 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command, say
+from uffdlab.cli.common import command, path, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
@@ -40,20 +39,20 @@ def add(commands: Any) -> None:
     parser.add_argument("--after", metavar="SECONDS", help="with --cmd: how long to wait first (default: 1)")
     parser.add_argument("--min-size", metavar="SIZE", help="smallest mapping to look at (default: 2MiB)")
     parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first there is)")
-    parser.add_argument("--bitmap", type=Path, metavar="FILE", help="write each page's state, for a replay")
+    parser.add_argument("--bitmap", type=path, metavar="FILE", help="write each page's state, for a replay")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _scan(asked: argparse.Namespace) -> int:
-    from uffdlab import bitmap, occupancy, units
+    from uffdlab import bitmap, occupancy, outfile, units
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size, "--min-size")
-    if asked.bitmap:
-        _check_file(asked.bitmap)
+    if asked.bitmap is not None:
+        outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
     with _target(asked) as pid:
         found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True)
-    if asked.bitmap:
+    if asked.bitmap is not None:
         bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
@@ -100,16 +99,6 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
     return [textwrap.fill(head, 80), *lines, textwrap.fill(costs.words(), 80)]
-
-
-def _check_file(path: Path) -> None:
-    """Refuse before anything is started or read what could not be written in the end."""
-    if path.is_dir():
-        raise UffdlabError(f"--bitmap {path} is a directory: name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UffdlabError(
-            f"--bitmap {path} cannot be written: {path.parent} is not a directory that this user may write"
-        )
 
 
 @contextlib.contextmanager

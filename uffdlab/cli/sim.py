@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command
+from uffdlab.cli.common import command, last_name, path
 from uffdlab.errors import UffdlabError
 from uffdlab.units import LARGEST_SEED, shown
 
@@ -59,7 +58,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--expected", action="store_true", help="expected values, at once, instead of one exact run")
     parser.add_argument("--costs", metavar="DATASET", help="costs to price it with (default: the committed ones)")
     parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign, and write them to --out")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="with --calibrate: new directory")
+    parser.add_argument("--out", type=path, metavar="DIR", help="with --calibrate: new directory")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -68,7 +67,7 @@ def _sim(asked: argparse.Namespace) -> int:
 
     if asked.list:
         return _list(asked.json)
-    if asked.calibrate:
+    if asked.calibrate is not None:
         return _calibrate(asked)
     if not asked.design:
         raise UffdlabError("name a --design, or see them with --list")
@@ -103,7 +102,7 @@ def _calibrate(asked: argparse.Namespace) -> int:
 
     if asked.out is None:
         raise UffdlabError("--calibrate writes a dataset: name a new directory with --out")
-    made = calibrate(datasets.load(datasets.locate(asked.calibrate)), asked.out, asked.out.resolve().name)
+    made = calibrate(datasets.load(datasets.locate(asked.calibrate)), asked.out, last_name(asked.out))
     print(sim.costs_of(made).words())
     return 0
 

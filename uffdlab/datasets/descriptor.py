@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from uffdlab import provenance
+from uffdlab import outfile, provenance
 from uffdlab.errors import UffdlabError
 
 from . import standard
 from .cells import CellError, column, control_character, show
-from .files import check_directory, printable, read_plain, replace_file
+from .files import check_directory, printable, read_plain
 from .rows import Fingerprint
 
 FILE_NAME = "datapackage.json"
@@ -145,7 +145,7 @@ def to_bytes(raw: Mapping[str, Any]) -> bytes:
 
 def rewrite(directory: Path, raw: dict[str, Any]) -> None:
     """Replace the descriptor of a dataset, sealed anew, whole or not at all. Raises UffdlabError."""
-    replace_file(directory / FILE_NAME, to_bytes(sealed(raw)))
+    outfile.write(directory / FILE_NAME, to_bytes(sealed(raw)))
 
 
 def compose(

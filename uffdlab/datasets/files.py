@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
@@ -13,23 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, printable, refusal
+
+__all__ = ["check_directory", "check_out", "open_plain", "printable", "read_plain", "refusal", "staged", "sync"]
 
 MAX_FILE = 64 << 20  # bytes of one table; the largest campaign so far needs a tenth
-
-_REASONS = {
-    errno.ENOENT: "does not exist",
-    errno.EACCES: "may not be accessed: check its permissions and those of the directories above",
-    errno.EPERM: "may not be accessed: check its permissions and those of the directories above",
-    errno.ENOSPC: "has no space left on its device: free some, or choose another directory",
-    errno.EDQUOT: "would exceed your disk quota: free some space, or choose another directory",
-    errno.EROFS: "is on a read-only file system: choose another directory",
-    errno.ENOTDIR: "has a component that is a file, not a directory",
-    errno.ENAMETOOLONG: "is too long for a path: choose a shorter name",
-    errno.ELOOP: "goes round in symbolic links, or through one that may not be followed",
-    errno.ENOTEMPTY: "was filled by somebody else meanwhile: choose another directory",
-    errno.EEXIST: "was created by somebody else meanwhile: choose another directory",
-}
 
 # Absent where the system has no such flag (Windows); lstat has already refused what they guard against.
 _OPEN = (
@@ -39,26 +26,6 @@ _OPEN = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
-
-
-def refusal(path: Path, error: OSError | ValueError) -> UffdlabError:
-    """Return the sentence for a failed system call on ``path`` (ValueError: a name no file can have)."""
-    if isinstance(error, OSError):
-        why = _REASONS.get(error.errno or 0) or f"cannot be used: {error.strerror or error}"
-    else:
-        why = "holds a character that no file name can have"
-    return UffdlabError(f"{printable(path)} {why}")
-
-
-def printable(path: Path) -> str:
-    """Return the path, escaped if it would break the line it is printed in, and only its ends where it is very long."""
-    text = str(path)
-    if len(text) > _LONG:
-        text = f"{text[: _LONG // 2]}…{text[-_LONG // 4 :]}"
-    return text if text.isprintable() else ascii(text)
-
-
-_LONG = 300
 
 
 def check_directory(path: Path, expected: str = "the directory of a dataset") -> None:
@@ -149,19 +116,6 @@ def staged(out: Path | str) -> Iterator[Path]:
                 path.rmdir()
     with suppress(OSError):  # the dataset is complete; only the durability of its name is left to the system
         sync(out.parent)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace one file by ``content``, whole or not at all. Raises UffdlabError."""
-    stage = path.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
-    try:
-        stage.write_bytes(content)
-        sync(stage)
-        os.replace(stage, path)
-    except OSError as error:
-        raise refusal(path, error) from None
-    finally:
-        stage.unlink(missing_ok=True)
 
 
 def _check_plain(path: Path, status: os.stat_result) -> None:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab import native
+from uffdlab import native, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, facts, features, memory, settings, uapi
 from uffdlab.host.asking import Answer
@@ -290,7 +289,7 @@ def _changes() -> Capability:
 
 
 def _browser() -> Capability:
-    found = next((name for name in _BROWSERS if shutil.which(name)), None)
+    found = next((name for name in _BROWSERS if starting.program(name)), None)
     if found:
         return Capability("Chromium", True, f"{found}; only tests and screenshots need it")
     return Capability(

@@ -9,9 +9,11 @@ get in.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import uffdlab
-from uffdlab import native
+from uffdlab import native, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, cpus, features, memory, pseudofiles, uapi
 from uffdlab.host.memory import HugePool, hugepages, memory_available_kib
@@ -86,32 +88,65 @@ def _checkout(package: Path) -> tuple[str | None, bool | None]:
     A package installed into somebody's environment may lie below another project's checkout: that one says
     nothing.
     """
-    top = _git(package.parent, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != package.parent:
-        return None, None
     commit = _git(package.parent, "rev-parse", "HEAD")
-    changes = _git(package.parent, "status", "--porcelain", "--", package.name)
-    return commit, None if changes is None else bool(changes)
+    if commit is None:
+        return None, None
+    committed = _git(package.parent, "ls-tree", "-r", "-z", "HEAD", "--", package.name)
+    added = _git(package.parent, "ls-files", "--others", "--exclude-standard", "-z", "--", package.name)
+    if committed is None or added is None:
+        return commit.strip(), None
+    return commit.strip(), bool(added) or any(_changed(package.parent, one) for one in committed.split("\0") if one)
+
+
+def _changed(top: Path, entry: str) -> bool:
+    """Return whether a file is another one than a line of ``git ls-tree`` says, by mode, kind and content.
+
+    Not ``git status``: that runs the filters which the configuration of a repository names.
+    """
+    about, _, name = entry.partition("\t")
+    mode, _, expected = about.split(" ")
+    try:
+        status = os.lstat(top / name)
+        content = (top / name).read_bytes() if stat.S_ISREG(status.st_mode) else b""
+    except OSError:
+        return True
+    kind = hashlib.sha256 if len(expected) == 64 else hashlib.sha1
+    return (
+        not stat.S_ISREG(status.st_mode)
+        or (mode == "100755") != bool(status.st_mode & stat.S_IXUSR)
+        or kind(b"blob %d\0" % len(content) + content).hexdigest() != expected
+    )
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    # safe.directory: a checkout that belongs to another user is fine, we run its code already. The rest
-    # keeps git from starting helpers, taking locks, or being led elsewhere by GIT_DIR and its like.
-    options = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--no-optional-locks"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    """Ask about the repository in the directory itself; None where git has no answer.
+
+    Runs nothing that the repository names: no monitor, hook, pager, filter, or helper that fetches what is missing, and
+    reads no repository further up, which somebody else may have put there. Its owner may be another user: its code runs
+    already.
+    """
+    program = starting.program("git")
+    if program is None:
+        return None
+    options = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"]
+    options += ["--no-optional-locks", "--no-pager"]
+    environment = {name: value for name, value in starting.environment().items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(directory.parent), "GIT_TERMINAL_PROMPT": "0"}
+    environment |= {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}
     try:
         done = subprocess.run(
-            ["git", *options, "-C", str(directory), *arguments],
+            [program, *options, "-C", str(directory), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             timeout=_GIT_SECONDS,
             check=True,
         )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout
 
 
 def _compiler() -> str | None:

@@ -23,17 +23,17 @@ def probe() -> tuple[Any, Any]:
     """
     try:
         module = importlib.import_module("uffdlab.native._probe")
-    except ImportError as error:
+    except Exception as error:  # a library that is damaged or of another Python raises what it likes
         raise UffdlabError(_explain(error)) from error
     return module.ffi, module.lib
 
 
 def simulator() -> tuple[Any, Any]:
-    """Return ``(ffi, lib)`` of the simulator's core. Raises UffdlabError when the extension is not there."""
+    """Return ``(ffi, lib)`` of the simulator's core. Raises UffdlabError when the extension does not load."""
     try:
         module = importlib.import_module("uffdlab.native._sim")
-    except ImportError as error:
-        raise UffdlabError(f"the extension uffdlab.native._sim is not there: {error}") from error
+    except Exception as error:
+        raise UffdlabError(f"the extension uffdlab.native._sim does not load: {error}") from error
     return module.ffi, module.lib
 
 
@@ -51,7 +51,7 @@ def why_missing() -> str | None:
     return None
 
 
-def _explain(error: ImportError) -> str:
+def _explain(error: Exception) -> str:
     if sys.platform != "linux":
         return f"nothing can be measured on {sys.platform}: the probes need Linux; recorded data can still be read"
     if isinstance(error, ModuleNotFoundError):

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host.signals import OrderlyExit
 
@@ -50,9 +51,16 @@ def _words(command: str) -> list[str]:
 
 
 def _started(words: list[str]) -> subprocess.Popen[bytes]:
+    program = starting.program(words[0])
+    if program is None:
+        raise UffdlabError(
+            f"--cmd: there is no command {words[0][:60]!r} to be found in the absolute directories of PATH: name the "
+            "path of one that is elsewhere, such as ./program"
+        )
     try:
         return subprocess.Popen(
             words,
+            executable=program,
             stdin=subprocess.DEVNULL,
             stdout=_STANDARD_ERROR,  # standard output is for what the scan found
             start_new_session=True,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The child process of one block: a request as JSON on standard input, rows as JSON lines on standard output.
 
-Run as ``python -m uffdlab.probes.child``. It dies with its runner, and every row is flushed when it is measured, so
+Run by ``starting.python``. It dies with its runner, and every row is flushed when it is measured, so
 whatever ends it early loses no finished sample.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A process that holds memory of known content until its standard input is closed: what *occupancy* looks at.
 
-Run as ``python -m uffdlab.probes.holder``: a request as one JSON line, an answer as one JSON line when the memory is as
+Run by ``starting.python``: a request as one JSON line, an answer as one JSON line when the memory is as
 asked, or why it is not.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from uffdlab import starting
 from uffdlab.backing import BACKINGS, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import deaths
@@ -57,8 +58,7 @@ def held(content: Content) -> Iterator[int]:
     Raises KernelRefused when the kernel refused it something, UffdlabError when it ended.
     """
     request = json.dumps(vars(content) | {"parent": os.getpid()})
-    command = [sys.executable, "-m", "uffdlab.probes.holder"]
-    with _started(command) as child:
+    with _started(starting.python("uffdlab.probes.holder")) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -77,7 +77,9 @@ def held(content: Content) -> Iterator[int]:
 
 def _started(command: list[str]) -> subprocess.Popen[str]:
     try:
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, env=starting.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
     except OSError as error:
         raise KernelRefused("start a process", error.errno or 0) from error
 

@@ -12,13 +12,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
+from uffdlab import starting
 from uffdlab.backing import BACKINGS
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, deaths, errnos, memory, settings
@@ -229,7 +229,8 @@ def _complaints() -> IO[bytes]:
 
 def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "uffdlab.probes.child"],
+        starting.python("uffdlab.probes.child"),
+        env=starting.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=complaints,  # a file: a pipe could fill up and block the child

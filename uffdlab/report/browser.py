@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from uffdlab import starting
 from uffdlab.errors import UffdlabError
 
 VARIABLE = "UFFDLAB_CHROMIUM"
@@ -26,7 +26,7 @@ ARGUMENTS = (
 
 def find() -> str | None:
     """Return the path of a Chromium: that of UFFDLAB_CHROMIUM, or the first on the PATH; None when there is none."""
-    return os.environ.get(VARIABLE) or next((path for name in _NAMES if (path := shutil.which(name))), None)
+    return os.environ.get(VARIABLE) or next((path for name in _NAMES if (path := starting.program(name))), None)
 
 
 def why_missing() -> str | None:
@@ -49,7 +49,9 @@ def launched() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(
+            executable_path=find(), args=list(ARGUMENTS), env={**starting.environment()}
+        )
         try:
             yield browser
         finally:

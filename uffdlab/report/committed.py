@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import nbformat
 
+from uffdlab import outfile
 from uffdlab.errors import UffdlabError
 from uffdlab.report import browser
 from uffdlab.report.execute import execute, read
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if asked.picture:
             notebook, cell, file = asked.picture
-            Path(file).write_bytes(picture(Path(notebook), cell))
+            outfile.write(Path(file), picture(Path(notebook), cell))
             return 0
         if asked.check:
             return _check(notebooks_in(asked.notebooks))
@@ -79,11 +79,7 @@ def rewrite(path: Path) -> None:
             "language_info": {"name": "python"},
         }
     )
-    text = nbformat.writes(notebook)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as staged:
-        staged.write(text + "\n")
-    os.chmod(staged.name, 0o644)
-    os.replace(staged.name, path)
+    outfile.write(path, (nbformat.writes(notebook) + "\n").encode())
 
 
 def picture(path: Path, cell_id: str) -> bytes:

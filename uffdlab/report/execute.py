@@ -6,9 +6,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import atexit
-import os
 import re
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +19,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.widgets.explore import BAKING
 
@@ -35,7 +34,8 @@ class _ThisInterpreter(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"]
+        # IPython adds the notebook's directory behind the standard library: Jupyter's habit, and all there is of it.
+        command = starting.python("ipykernel_launcher", "-f", "{connection_file}", "--log-level=40")
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
@@ -118,11 +118,9 @@ def _run(notebook: Any, path: Path, told: Callable[[int, int], None]) -> None:
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
     # Only the figure itself, not a copy of plotly.js beside each.
-    environment = os.environ | {
-        "PLOTLY_RENDERER": "plotly_mimetype",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        BAKING: "1",
-    }
+    environment = starting.environment(
+        PLOTLY_RENDERER="plotly_mimetype", PYDEVD_DISABLE_FILE_VALIDATION="1", **{BAKING: "1"}
+    )
     try:
         _executed(client, environment, told)
     except CellExecutionError as error:

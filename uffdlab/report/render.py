@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uffdlab import ownership
 from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
+from uffdlab.errors import UffdlabError, printable, refusal
 from uffdlab.report.execute import execute
 from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html, to_single_html
 
@@ -114,14 +116,20 @@ def _told(progress: Callable[[At], None], name: str, number: int, of: int) -> Ca
 
 def check_out(out: Path) -> None:
     """Refuse a place that a report cannot be written to, before any notebook runs."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UffdlabError(f"--out {out} is not a directory: choose a new one")
-    parent = next(place for place in out.resolve().parents if place.exists())
+    """Refuse a place that a report cannot be written to, before any notebook runs."""
+    where = f"--out {printable(out)}"
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_ISDIR(os.lstat(out).st_mode):
+                raise UffdlabError(f"{where} is not a directory: choose a new one")
+        why = ownership.why_kept(out, _names)
+        parent = next(place for place in out.resolve().parents if place.exists())
+    except (OSError, ValueError) as error:
+        raise UffdlabError(f"--out {refusal(out, error)}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UffdlabError(f"--out {out} cannot be written: {parent} is not a directory you may write to")
-    why = ownership.why_kept(out, _names)
+        raise UffdlabError(f"{where} cannot be written: {printable(parent)} is not a directory you may write to")
     if why:
-        raise UffdlabError(f"--out {out} is kept as it is, since {why}: choose a new directory, or move that away")
+        raise UffdlabError(f"{where} is kept as it is, since {why}: choose a new directory, or move that away")
 
 
 def _write(out: Path, files: Mapping[str, str]) -> None:

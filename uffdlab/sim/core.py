@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.native import wasm
 
 _ZEROED_AT_ONCE = 1 << 20  # bytes
 
@@ -102,25 +103,14 @@ class Extension:
         yield int(self._ffi.cast("uintptr_t", held))
 
 
-@cache
-def _compiled() -> tuple[Any, Any]:
-    """Return wasmtime's engine and the module it compiled, once for all that run it."""
-    wasmtime = import_module("wasmtime")
-    engine = wasmtime.Engine()
-    return engine, wasmtime.Module(engine, native.simulator_wasm())
-
-
 class WebAssembly:
     """The core as ``sim.wasm``, run by wasmtime. Memory is linear: what is given back is used again from the top."""
 
     name = "wasm"
 
     def __init__(self) -> None:
-        """Load it. Raises ImportError where wasmtime is missing."""
-        wasmtime = import_module("wasmtime")
-        engine, module = _compiled()
-        self._store = wasmtime.Store(engine)
-        self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        """Load it. Raises ImportError where wasmtime is missing, and what wasmtime raises where it cannot start."""
+        self._store, self._exports = wasm.started()
         self._memory = self._exports["memory"]
         self._base = int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
         self._top = self._base
@@ -194,17 +184,31 @@ def _fitting(kind: str, arg: float) -> float:
 def core() -> Core:
     """Return the extension, or WebAssembly where no compiler was there at install.
 
-    Raises UffdlabError, saying what to install, where there is neither.
+    One that is installed and cannot start is missing. Raises UffdlabError, saying what to install, where there is
+    neither.
     """
     with contextlib.suppress(UffdlabError):
         return Extension()
     try:
-        return WebAssembly()
+        import_module("wasmtime")
     except ImportError as error:
-        raise UffdlabError(
-            f"the simulator was not built, and its WebAssembly has nothing to run it ({error}): install gcc (or clang) "
-            "and repeat 'pip install -e .', or install wasmtime"
-        ) from error
+        raise _missing(f"has nothing to run it ({error})") from error
+    except Exception as error:
+        raise _missing(f"cannot be run: wasmtime does not load ({error})") from error
+    why = wasm.why_not()
+    if why is not None:
+        raise _missing(f"cannot be started by wasmtime ({why})")
+    try:
+        return WebAssembly()
+    except Exception as error:  # wasmtime's own, of no fixed class
+        raise _missing(f"cannot be started by wasmtime ({error})") from error
+
+
+def _missing(why: str) -> UffdlabError:
+    return UffdlabError(
+        f"the simulator was not built, and its WebAssembly {' '.join(why.split())}: install gcc (or clang) and repeat "
+        "'pip install -e .', or install a wasmtime that starts here (see also ulimit -v)"
+    )
 
 
 @cache

@@ -147,7 +147,7 @@ class Costs:
 
 def load_costs(wanted: Path | str | None = None) -> Costs:
     """Return the costs that a dataset holds: a path, an id, the beginning of one; or the committed ones."""
-    return costs_of(datasets.load(datasets.locate(wanted or PREFIX)))
+    return costs_of(datasets.load(datasets.locate(PREFIX if wanted is None else wanted)))
 
 
 def costs_of(data: Dataset) -> Costs:

@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: MIT
+"""The door of the command line: whatever comes in, and wherever it is to go out, one sentence or a result."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import UFFDLAB, environment, sentence, uffdlab_run
+
+from uffdlab import cli, datasets
+from uffdlab.cli import common
+from uffdlab.errors import UffdlabError
+
+FULL = os.makedev(1, 7)
+QUICK = (("--version",), ("data", "list", "--json"), ("sim", "--list"))
+
+
+class Said:
+    """What a command said in this process, and how it ended."""
+
+    def __init__(self, *arguments: str, out: Any = None) -> None:
+        self.out, self.err = out or io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "stdout", self.out)
+            patched.setattr(sys, "stderr", self.err)
+            try:
+                self.status: Any = cli.main(arguments)
+            except SystemExit as end:  # --help
+                self.status = end.code
+            assert (sys.stdout, sys.stderr) == (self.out, self.err), "they are put back"
+
+    @property
+    def complaints(self) -> str:
+        return str(self.err.buffer.getvalue().decode())  # type: ignore[attr-defined]
+
+    @property
+    def printed(self) -> bytes:
+        return bytes(self.out.buffer.getvalue())
+
+    def sentence(self) -> str:
+        assert self.status == 2, self.complaints
+        assert "Traceback" not in self.complaints
+        lines = self.complaints.splitlines()
+        assert lines, "nothing was said"
+        assert lines[-1].startswith("uffdlab: error: "), lines
+        assert all(line.startswith("uffdlab: ") for line in lines)
+        return lines[-1].removeprefix("uffdlab: error: ")
+
+
+# --- paths -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return paths that nothing can be read from, and hardly anything written to."""
+    top = tmp_path_factory.mktemp("places")
+    (top / "loop").symlink_to("pool")
+    (top / "pool").symlink_to("loop")
+    (top / "file").write_text("x")
+    os.mkfifo(top / "fifo")
+    return {
+        "a long name": str(top / ("x" * 300)),
+        "a long path": str(top) + "/y" * 2500,
+        "a loop": str(top / "loop"),
+        "below a loop": str(top / "loop" / "x"),
+        "a null byte": str(top / "nul\0byte"),
+        "not UTF-8": os.fsdecode(os.fsencode(top) + b"/\xff\xfe/\xff"),
+        "half a pair": str(top / "\ud800" / "x"),
+        "nothing": "",
+        "a file": str(top / "file"),
+        "below a file": str(top / "file" / "x"),
+        "a FIFO": str(top / "fifo"),
+        "a control": str(top / "a\n\x1b[31mb" / "x"),
+        "nowhere": "/proc/self/nowhere/x",
+    }
+
+
+READING = (
+    ("data", "list", "{}"),
+    ("data", "check", "{}"),
+    ("data", "scrub", "{}"),
+    ("data", "seal", "{}"),
+    ("data", "merge", "{}", "--out", "fresh"),
+    ("claims", "--data", "{}"),
+    ("sim", "--design", "pte_marker", "--costs", "{}"),
+    ("sim", "--calibrate", "{}", "--out", "fresh"),
+    ("render", "--data", "{}", "--out", "fresh"),
+    ("render", "--data", "reference", "--costs", "{}", "--out", "fresh"),
+    ("render", "--data", "reference", "--this-machine", "{}", "--out", "fresh"),
+    ("render", "--data", "reference", "--notebooks", "{}", "--out", "fresh"),
+    ("lab", "--notebooks", "{}"),
+    ("measure", "--resume", "--out", "{}"),
+    ("measure", "--finish", "--out", "{}"),
+)
+WRITING = (
+    ("scan", "--self", "--bitmap", "{}"),
+    ("measure", "protect", "--size", "4MiB", "--repeats", "2", "--out", "{}"),
+    ("measure", "--suite", "quick", "--out", "{}"),
+    ("data", "merge", "published", "published", "--out", "{}"),
+    ("sim", "--calibrate", "published", "--out", "{}"),
+    ("render", "--data", "reference", "--notebooks", "nowhere", "--out", "{}"),
+)
+WRITABLE = ("not UTF-8", "a control", "a FIFO", "half a pair")  # odd names, but names
+
+
+@pytest.mark.parametrize("command", READING, ids=lambda command: " ".join(command))
+def test_a_path_that_cannot_be_read_is_one_sentence(
+    command: Sequence[str], places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("JupyterLab would have been started"))
+    for what, path in places.items():
+        said = Said(*(argument.format(path) if argument == "{}" else argument for argument in command))
+        refusal = said.sentence()
+        assert len(refusal) < 700, (what, refusal)
+        assert refusal.isprintable(), what
+        assert os.listdir(tmp_path) == [], what
+
+
+@pytest.mark.parametrize("command", WRITING, ids=lambda command: " ".join(command))
+def test_a_path_that_cannot_be_written_is_one_sentence(
+    command: Sequence[str], places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for what, path in places.items():
+        if what in WRITABLE or (what == "a file" and command[0] == "scan"):
+            continue
+        said = Said(*(argument.format(path) if argument == "{}" else argument for argument in command))
+        refusal = said.sentence()
+        assert len(refusal) < 700, (what, refusal)
+        assert refusal.isprintable(), what
+        assert os.listdir(tmp_path) == [], what
+
+
+def test_an_empty_name_is_not_the_reference() -> None:
+    for command in (("claims", "--data", ""), ("sim", "--design", "preread", "--costs", ""), ("data", "check", "")):
+        assert "empty" in Said(*command).sentence()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_place_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    tmp_path.chmod(0o755)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            found = [
+                Said(*command).sentence()
+                for command in (("data", "check", f"{closed}/x"), ("data", "list", str(closed / "x")))
+            ]
+            os.write(write, json.dumps(found).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as answers:
+        found = json.loads(answers.read() or "[]")
+    os.waitpid(child, 0)
+    assert [one.partition(" may not be accessed: ")[0] for one in found] == [f"{closed}/x"] * 2
+
+
+# --- the working directory, and other limits -------------------------------------------------------------------------
+
+
+def test_without_a_working_directory_what_needs_none_works(tmp_path: Path) -> None:
+    script = 'mkdir gone && cd gone && rmdir ../gone && "$@"'
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", "-c", script, "-", *UFFDLAB, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+
+    for arguments in (("data", "list"), ("sim", "--list"), ("claims", "atomicity")):
+        done = run(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    for arguments in (("data", "merge", "published", "published", "--out", "x"), ("render", "--out", "x")):
+        assert "the working directory does not exist any more: change to one that does" in sentence(run(*arguments))
+    assert "cannot be written" in sentence(run("scan", "--self", "--bitmap", "b"))
+
+
+@pytest.mark.uffd
+def test_six_open_files_are_enough_or_one_sentence(tmp_path: Path) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+
+    for arguments in (("data", "list"), ("claims", "atomicity"), ("scan", "--self"), ("doctor",)):
+        done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)
+        assert done.returncode == 0 or "too many files are open: raise the limit (ulimit -n)" in sentence(done)
+        assert "Traceback" not in done.stderr
+    measured = uffdlab_run("measure", "protect", "--size=4MiB", "--out=d", cwd=tmp_path, preexec_fn=limited)
+    assert "too many files are open: raise the limit (ulimit -n)" in sentence(measured)
+    assert os.listdir(tmp_path) == []
+
+
+# --- what is an answer, and what a bug -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENAMETOOLONG, "", "x" * 5000), "is too long for a path"),
+        (OSError(errno.ELOOP, "", "a"), "a goes through a symbolic link"),
+        (OSError(errno.ENOSPC, "", b"\xff"), "has no space left on its device"),
+        (OSError(errno.EACCES, "", 7), "7 may not be accessed"),
+        (OSError(errno.EMFILE, ""), "too many files are open"),
+        (OSError(errno.EAGAIN, ""), "no process or thread can be started"),
+        (OSError(errno.ENOMEM, ""), "there is not enough memory"),
+        (OSError(errno.ENOTTY, "Not a typewriter"), "the system refused: Not a typewriter"),
+        (OSError("of no number"), "the system refused: of no number"),
+        (UnicodeEncodeError("ascii", "\u2013", 0, 1, "no"), "a text cannot be read or written in its encoding"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "a text cannot be read or written in its encoding"),
+        (MemoryError(), "there is not enough memory"),
+        (RecursionError(), "nested too deeply"),
+        (ModuleNotFoundError("No module named 'rich'", name="rich"), "a package that uffdlab needs cannot be imported"),
+        (ImportError("libz.so:\n cannot map"), "(libz.so: cannot map)"),
+        (UffdlabError("a name with \x1b[31m and \n in it"), r"a name with \x1b[31m and \n in it"),
+    ],
+)
+def test_what_the_machine_brought_about_is_a_sentence(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "listing", fails)
+    assert said in Said("data", "list").sentence()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError(), TypeError(), AssertionError(), ModuleNotFoundError("no", name="uffdlab.claims.missing")],
+)
+def test_a_bug_of_ours_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "listing", fails)
+    with pytest.raises(type(error)):
+        Said("data", "list")
+
+
+@pytest.mark.parametrize("where", ["import", "arguments", "command"])
+def test_ctrl_c_is_one_line_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if where == "arguments":
+        monkeypatch.setattr(cli, "_parser", pressed)
+    elif where == "command":
+        monkeypatch.setattr(datasets, "listing", pressed)
+    if where != "import":
+        said = Said("data", "list")
+        assert (said.status, said.complaints) == (130, "uffdlab: interrupted\n")
+        return
+    code = f"""
+import builtins, sys
+real = builtins.__import__
+def imported(name, *rest):
+    if name == "argparse":
+        raise KeyboardInterrupt
+    return real(name, *rest)
+builtins.__import__ = imported
+sys.path.insert(0, {str(Path(cli.__file__).parents[2])!r})
+from uffdlab.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, "data", "list"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "uffdlab: interrupted\n")
+
+
+# --- standard streams ------------------------------------------------------------------------------------------------
+
+
+def shell(redirection: str, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a shell that redirects its streams."""
+    script = f'"$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", script, "-", *UFFDLAB, *arguments],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A device that is always full, of the test's own."""
+    path = tmp_path / "full"
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, FULL)
+        os.close(os.open(path, os.O_WRONLY))
+    except OSError as error:
+        pytest.skip(f"no device can be made and opened here: {error.strerror}")
+    yield path
+    status = os.lstat(path)
+    assert stat.S_ISCHR(status.st_mode)
+    assert status.st_rdev == FULL
+
+
+@pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
+def test_output_that_is_closed_is_said(arguments: Sequence[str], tmp_path: Path) -> None:
+    assert sentence(shell(">&-", *arguments, cwd=tmp_path)) == "standard output cannot be written: it is closed"
+
+
+def test_output_that_is_full_is_said(full: Path, tmp_path: Path) -> None:
+    for arguments, unbuffered in zip((*QUICK, QUICK[0]), ("", "1", "", "1"), strict=True):
+        done = shell(f"> {full}", *arguments, cwd=tmp_path, PYTHONUNBUFFERED=unbuffered)
+        assert sentence(done) == "standard output cannot be written: No space left on device"
+
+
+def test_complaints_that_nobody_can_hear_change_nothing(full: Path, tmp_path: Path) -> None:
+    for redirection in ("2>&-", f"2> {full}", "<&- 2>&-"):
+        fine = shell(redirection, "data", "list", "--json", cwd=tmp_path)
+        assert (fine.returncode, bool(json.loads(fine.stdout)), fine.stderr) == (0, True, "")
+        wrong = shell(redirection, "data", "check", "./nowhere", cwd=tmp_path)
+        assert (wrong.returncode, wrong.stdout) == (2, ""), "and they do not go where results go"
+    assert shell("<&- >&- 2>&-", "data", "list", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.uffd
+def test_what_is_measured_is_kept_where_nobody_listens(tmp_path: Path) -> None:
+    point = ("measure", "semantics", "--out", "d", "--features=none")
+    done = shell("<&- >&- 2>&-", *point, cwd=tmp_path)
+    assert done.returncode == 2, "its table could not be printed"
+    assert len(datasets.load(tmp_path / "d").table("states")) > 0
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[tuple[str, ...], Said]:
+    """What commands say where everything can be written."""
+    return {}
+
+
+@pytest.mark.parametrize("codec", ["ascii", "latin-1", "cp1252"])
+def test_tables_and_json_come_out_in_any_encoding(codec: str, lab: Path, plain: dict[tuple[str, ...], Said]) -> None:
+    claims = ("claims", "zeropage-other-contexts", "pmd-marker-wins", "--data", "reference")
+    for arguments in (claims, (*claims, "--markdown"), (*claims, "--json"), ("data", "list", str(lab))):
+        plain.setdefault(arguments, Said(*arguments))
+        out = io.TextIOWrapper(io.BytesIO(), codec, errors="strict")
+        said = Said(*arguments, out=out)
+        assert (said.status, said.complaints) == (0, "")
+        text = said.printed.decode(codec)
+        if "--json" in arguments:
+            assert json.loads(text) == json.loads(plain[arguments].printed)
+        else:
+            widths = [len(line) for line in plain[arguments].printed.decode().splitlines()]
+            assert [len(line) for line in text.splitlines()] == widths, "as wide as with all its characters"
+        assert out.errors == "strict", "the stream is given back as it was"
+
+
+@pytest.mark.parametrize(
+    "more", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_a_terminal_without_utf_8_is_spoken_to(more: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "gr\u00fc\u00dfe").mkdir()
+    done = shell("", "claims", "zeropage-other-contexts", cwd=tmp_path, **more)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    refusal = shell("", "data", "check", "./gr\u00fc\u00dfe", cwd=tmp_path, **more)
+    assert "does not exist: the directory is not a dataset" in sentence(refusal)
+    assert refusal.stderr.isascii()
+
+
+def test_a_name_that_is_not_utf_8_is_listed(tmp_path: Path) -> None:
+    broken = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(broken)
+    open(broken + b"/datapackage.json", "w").close()
+    (listed,) = json.loads(Said("data", "list", str(tmp_path), "--json").printed)
+    assert os.fsencode(listed["path"]) == broken
+    assert b"\\xff" in Said("data", "list", str(tmp_path)).printed
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("data", "list"), ("claims", "--help")])
+def test_a_reader_who_is_gone_before_anything_is_said_is_no_error(arguments: Sequence[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*UFFDLAB, *arguments], cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_refusal_stays_one_where_the_reader_is_gone(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*UFFDLAB, "data", "check", "published", "./nowhere"]
+    env = environment(PYTHONUNBUFFERED="")  # so that what is printed waits until the refusal
+    done = subprocess.run(command, cwd=tmp_path, env=env, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode == 2
+    assert "nowhere does not exist" in done.stderr
+
+
+def test_output_that_would_block_is_waited_for(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with subprocess.Popen(
+        [*UFFDLAB, "data", "list", "--json"], cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE
+    ) as running:
+        os.close(write)
+        with os.fdopen(read, "rb") as answers:
+            printed = answers.read()
+        assert running.wait(60) == 0
+    assert json.loads(printed)
+
+
+def test_a_signal_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    monkeypatch.setattr(datasets, "listing", ended)
+    assert Said("data", "list").status == 143
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------
+
+BROKEN = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "uffdlab.native._sim":
+            {extension}
+        if name == "wasmtime":
+            {wasmtime}
+
+sys.meta_path.insert(0, Broken())
+"""
+NO_LIBRARY = "raise OSError('libsim.so: invalid ELF header')"
+DIES = "import os, signal; os.kill(os.getpid(), signal.SIGABRT)"
+IN_A_CHILD = "if 'uffdlab.native.wasm' in sys.orig_argv: "
+
+
+@pytest.mark.parametrize(
+    ("extension", "wasmtime", "why"),
+    [
+        (NO_LIBRARY, NO_LIBRARY, "wasmtime does not load (libsim.so: invalid ELF header)"),
+        ("raise ImportError('no')", "raise RuntimeError('no pages')", "wasmtime does not load (no pages)"),
+        ("raise SystemError('of another Python')", f"{IN_A_CHILD}{DIES}", "(signal 6)"),
+        ("raise ImportError('no')", "raise ImportError('none')", "has nothing to run it (none)"),
+    ],
+)
+def test_an_engine_that_cannot_start_is_a_missing_one(
+    extension: str, wasmtime: str, why: str, child_code: Callable[[str], None], tmp_path: Path
+) -> None:
+    child_code(BROKEN.format(extension=extension, wasmtime=wasmtime))
+    refusal = sentence(uffdlab_run("sim", "--design", "pte_marker", cwd=tmp_path))
+    assert why in refusal
+    assert "install gcc (or clang)" in refusal
+    done = uffdlab_run("claims", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {one["id"]: one for one in json.loads(done.stdout)}
+    assert len(found) == 22
+    without = [one for one in found.values() if why in one["because"]]
+    assert {one["id"] for one in without} == {"pmd-marker-wins", "pud-marker-wins", "spread-cost-later"}
+    assert {one["verdict"] for one in without} == {"not decided"}
+    for arguments in (("data", "list"), ("sim", "--list"), ("scan", "--self")):
+        assert uffdlab_run(*arguments, cwd=tmp_path).returncode == 0
+
+
+def test_little_address_space_is_a_sentence(child_code: Callable[[str], None], tmp_path: Path) -> None:
+    child_code(BROKEN.format(extension="raise ImportError('no')", wasmtime="pass"))
+    pytest.importorskip("wasmtime")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+    done = uffdlab_run("sim", "--design", "pte_marker", "--writes", "10", cwd=tmp_path, preexec_fn=limited)
+    assert done.returncode == 0 or "cannot be" in sentence(done)
+
+
+def test_saying_something_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Deaf())
+    common.say("anything")
