@@ -17,6 +17,7 @@ from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
     from uffdlab.bitmap import Bitmap
+    from uffdlab.occupancy import Progress, Scan
 
 _EXAMPLES = """examples:
   uffdlab scan 4242
@@ -51,18 +52,43 @@ def _scan(asked: argparse.Namespace) -> int:
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size)
     if asked.bitmap:
         _check_file(asked.bitmap)
-    with _target(asked) as pid:
-        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True)
-    if asked.bitmap:
-        bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
+    with _target(asked) as pid, _progress() as progress:
+        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True, progress=progress)
+    recorded = occupancy.bitmap_of(found) if found.mappings or asked.bitmap else None
+    if asked.bitmap and recorded:
+        bitmap.save(recorded, asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
-        print(json.dumps(occupancy.as_dict(found) | {"advice": _advice(occupancy.bitmap_of(found))}, indent=1))
+        _print_json(found, _advice(recorded) if recorded else [])
         return 0
     print(occupancy.text(found))
-    if found.mappings:
-        print("\n".join(["", *_advice_lines(occupancy.bitmap_of(found))]))
+    if recorded:
+        print("\n".join(["", *_advice_lines(recorded)]))
     return 0
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """Yield what shows on a terminal how much of the address space has been looked at."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("looking at memory", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(found: Scan, advice: list[dict[str, Any]]) -> None:
+    """Print the object as it is made, a mapping a line: of 100 000 mappings not all are there at once."""
+    from uffdlab import occupancy
+
+    print('{"mappings": [')
+    for number, one in enumerate(occupancy.mapping_dicts(found)):
+        print(("," if number else "") + json.dumps(one))
+    rest = json.dumps(occupancy.summary_dict(found) | {"advice": advice}, indent=1)
+    print("]," + rest.removeprefix("{"))
 
 
 def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
