@@ -18,6 +18,7 @@ from uffdlab.errors import UffdlabError
 if TYPE_CHECKING:
     from uffdlab.bitmap import Bitmap
     from uffdlab.occupancy import Progress, Scan
+    from uffdlab.sim import Costs, Replayed
 
 _EXAMPLES = """examples:
   uffdlab scan 4242
@@ -59,7 +60,7 @@ def _scan(asked: argparse.Namespace) -> int:
         bitmap.save(recorded, asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
-        _print_json(found, _advice(recorded) if recorded else [])
+        _print_json(found, _advice(recorded) if recorded else {"advice": []})
         return 0
     print(occupancy.text(found))
     if recorded:
@@ -80,27 +81,40 @@ def _progress() -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_json(found: Scan, advice: list[dict[str, Any]]) -> None:
+def _print_json(found: Scan, advice: dict[str, Any]) -> None:
     """Print the object as it is made, a mapping a line: of 100 000 mappings not all are there at once."""
     from uffdlab import occupancy
 
     print('{"mappings": [')
     for number, one in enumerate(occupancy.mapping_dicts(found)):
         print(("," if number else "") + json.dumps(one))
-    rest = json.dumps(occupancy.summary_dict(found) | {"advice": advice}, indent=1)
+    rest = json.dumps(occupancy.summary_dict(found) | advice, indent=1)
     print("]," + rest.removeprefix("{"))
 
 
-def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
+def _replayed(recorded: Bitmap) -> tuple[Costs, list[Replayed], list[str]]:
+    """Return costs, what each design counted, and what that leaves out.
+
+    Raises UffdlabError where there is nothing to advise on, or no costs.
+    """
+    from uffdlab import sim
+
+    rest, left_out = sim.replayable(recorded)
+    if not rest.mappings:
+        raise UffdlabError(" ".join(left_out))
+    return sim.load_costs(), sim.replays(rest), left_out
+
+
+def _advice(recorded: Bitmap) -> dict[str, Any]:
     """Return the designs ranked by each objective; none where there are no costs, or the memory cannot be replayed."""
     from uffdlab import sim
 
     try:
-        costs, replayed = sim.load_costs(), sim.replays(recorded) if recorded.mappings else []
+        costs, replayed, left_out = _replayed(recorded)
     except UffdlabError as error:
         say(f"no advice on designs: {error}")
-        return []
-    return [
+        return {"advice": [], "advice_leaves_out": []}
+    advice = [
         {
             "objective": objective,
             "unit": "KiB" if objective == "memory" else costs.unit,
@@ -112,6 +126,7 @@ def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
         }
         for objective in sim.OBJECTIVES
     ]
+    return {"advice": advice, "advice_leaves_out": left_out}
 
 
 def _advice_lines(recorded: Bitmap) -> list[str]:
@@ -119,13 +134,14 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
     from uffdlab import sim
 
     try:
-        costs, replayed = sim.load_costs(), sim.replays(recorded)
+        costs, replayed, left_out = _replayed(recorded)
     except UffdlabError as error:
-        return [f"no advice on designs: {error}"]
+        return textwrap.wrap(f"no advice on designs: {error}", 80)
     said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
-    return [textwrap.fill(head, 80), *lines, textwrap.fill(costs.words(), 80)]
+    more = [textwrap.fill(one, 80) for one in (*left_out, costs.words())]
+    return [textwrap.fill(head, 80), *lines, *more]
 
 
 def _check_file(path: Path) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from uffdlab.occupancy import mappings as maps
 from uffdlab.occupancy.process import Counters
 
 SMALL = "smaller than --min-size"
@@ -28,41 +29,36 @@ NAMES = ("anon", "shmem", "hugetlb", "swap")  # what is counted, and the names u
 _COUNTERS = ("rss_anon_kib", "rss_shmem_kib", "hugetlb_kib", "vm_swap_kib")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Held:
-    """What some mappings hold, in bytes, by the counter it is in; None where nobody looked."""
+    """What some mappings hold, in bytes, by the counter it is in; all None where nobody looked."""
 
-    mappings: int
-    size_bytes: int
+    mappings: int = 0
+    size_bytes: int = 0
     anon: int | None = 0
     shmem: int | None = 0
     hugetlb: int | None = 0
     swap: int | None = 0
 
-    def __add__(self, other: Held) -> Held:
-        """Return what both hold."""
-        parts = (_added(getattr(self, name), getattr(other, name)) for name in NAMES)
-        return Held(self.mappings + other.mappings, self.size_bytes + other.size_bytes, *parts)
+    def add(self, one: maps.Mapping, pages: Mapping[str, int], page_bytes: int) -> None:
+        """Add a mapping by the states of its pages."""
+        self.mappings += 1
+        self.size_bytes += one.length
+        own, of_file = pages["present"] * page_bytes, pages["file"] * page_bytes
+        self.swap = (self.swap or 0) + pages["swapped"] * page_bytes
+        if one.kind == "hugetlb":
+            self.hugetlb = (self.hugetlb or 0) + own + of_file
+        elif one.kind == "shmem":
+            self.shmem = (self.shmem or 0) + (own if one.shared else of_file)
+            self.anon = (self.anon or 0) + (0 if one.shared else own)
+        else:
+            self.anon = (self.anon or 0) + own
 
-
-def _added(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other
-
-
-def not_looked_at(size_bytes: int) -> Held:
-    """Return a mapping of which nothing is known but its size."""
-    return Held(1, size_bytes, None, None, None, None)
-
-
-def held(kind: str, size_bytes: int, page_bytes: int, pages: Mapping[str, int], *, shared: bool) -> Held:
-    """Return what a mapping holds by the states of its pages."""
-    present, of_file = pages["present"] * page_bytes, pages["file"] * page_bytes
-    swap = pages["swapped"] * page_bytes
-    if kind == "hugetlb":
-        return Held(1, size_bytes, hugetlb=present + of_file)
-    if kind == "shmem":
-        return Held(1, size_bytes, 0 if shared else present, present if shared else of_file, swap=swap)
-    return Held(1, size_bytes, present, swap=swap)
+    def add_unknown(self, one: maps.Mapping) -> None:
+        """Add a mapping that nobody looked at."""
+        self.mappings += 1
+        self.size_bytes += one.length
+        self.anon = self.shmem = self.hugetlb = self.swap = None
 
 
 @dataclass(frozen=True)

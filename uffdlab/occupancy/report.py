@@ -129,7 +129,7 @@ def _mapping(one: Occupancy) -> dict[str, Any]:
 
 def _granularity(one: Granularity) -> dict[str, Any]:
     counts = one.whole | {"mixed": one.mixed, "untouched_or_zeropage": one.untouched_or_zeropage}
-    shares = {name: one.share(name) for name in counts}
+    shares = {name: None if count is None or not one.units else count / one.units for name, count in counts.items()}
     return {"granularity_kib": one.unit_bytes >> 10, "units": one.units, "counts": counts, "shares": shares}
 
 
@@ -232,7 +232,7 @@ def _closing(scan: Scan) -> Iterator[str]:
 def _account_sentences(scan: Scan) -> Iterator[str]:
     """Say how much was found of what the kernel counts, and what was left out."""
     counted = account.counted(scan.before)
-    small = scan.account.left_out.get(account.SMALL, Held(0, 0))
+    small = scan.account.left_out.get(account.SMALL, Held())
     parts = []
     for name in account.NAMES:
         scanned, smaller = getattr(scan.account.scanned, name) or 0, getattr(small, name) or 0

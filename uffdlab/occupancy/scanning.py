@@ -158,7 +158,7 @@ class _Look:
     ) -> None:
         self.reader, self.min_bytes, self.may_swap, self.keep_runs = reader, min_bytes, may_swap, keep_runs
         self.seen: list[Occupancy] = []
-        self.scanned, self.left_out = Held(0, 0), dict[str, Held]()
+        self.scanned, self.left_out = Held(), dict[str, Held]()
         self.poisoned = 0
         self._progress, self._done, self._all = progress, 0, 0
         self._page = os.sysconf("SC_PAGE_SIZE")
@@ -175,7 +175,7 @@ class _Look:
         for one in found:
             if one.kind not in mappings.KINDS:
                 reason = account.KERNELS if one.kind == "kernel" else account.OF_FILES
-                self._leave_out(reason, account.not_looked_at(one.length))
+                self.left_out.setdefault(reason, Held()).add_unknown(one)
         try:
             for one in memory:
                 self._at(one)
@@ -186,18 +186,14 @@ class _Look:
     def _at(self, one: mappings.Mapping) -> None:
         self.reader.read(one, may_swap=self.may_swap, advance=self._advance)
         pages = dict(zip(STATES, self.reader.raw.pages, strict=True))
-        held = account.held(one.kind, one.length, self._page, pages, shared=one.shared)
         if one.kind == "private file" and not one.writable and not any(pages[state] for state in _OWN):
-            self._leave_out(account.NO_OWN_PAGE, held)
+            self.left_out.setdefault(account.NO_OWN_PAGE, Held()).add(one, pages, self._page)
         elif one.length < self.min_bytes:
-            self._leave_out(account.SMALL, held)
+            self.left_out.setdefault(account.SMALL, Held()).add(one, pages, self._page)
         else:
-            self.scanned += held
+            self.scanned.add(one, pages, self._page)
             self.poisoned += int(self.reader.raw.poisoned)
             self.seen.append(_occupancy(self.reader, one, self._page, self.keep_runs))
-
-    def _leave_out(self, reason: str, held: Held) -> None:
-        self.left_out[reason] = self.left_out[reason] + held if reason in self.left_out else held
 
     def _advance(self, length: int) -> None:
         self._done += length
