@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from uffdlab.host import errnos
 from uffdlab.occupancy import mappings, process
-from uffdlab.occupancy.reading import Reader
 
 if TYPE_CHECKING:
+    from uffdlab.occupancy.reading import Reader
     from uffdlab.occupancy.scanning import Occupancy
+
+
+def refusal(number: int) -> str:
+    """Say that PAGEMAP_SCAN was refused, for an errno."""
+    if number == errno.ENOTTY:
+        return "this kernel has no PAGEMAP_SCAN (before 6.7)"
+    return f"PAGEMAP_SCAN is refused here ({errno.errorcode.get(number, number)}, {os.strerror(number)})"
 
 
 def of_method(reader: Reader) -> Iterator[str]:
     """Say why PAGEMAP_SCAN was not used."""
     if reader.refused:
-        yield f"read from pagemap, entry by entry, since {errnos.explain('PAGEMAP_SCAN', reader.refused)}"
+        yield f"read from pagemap, entry by entry, which is slower and tells the same: {refusal(reader.refused)}"
 
 
 def of_what_was_seen(reader: Reader, seen: Sequence[Occupancy], min_bytes: int, may_swap: bool) -> Iterator[str]:

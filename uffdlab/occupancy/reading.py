@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from uffdlab import native
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import errnos
-from uffdlab.occupancy import process
+from uffdlab.occupancy import notes, process
 from uffdlab.occupancy.mappings import Mapping
 
 METHODS = ("PAGEMAP_SCAN", "pagemap")
@@ -61,7 +61,7 @@ class Reader:
     def _give_up(self, number: int) -> None:
         """Go on without PAGEMAP_SCAN, which is an ability that may be missing for any reason."""
         if self._forced:
-            raise UffdlabError(errnos.explain("PAGEMAP_SCAN", number))
+            raise UffdlabError(f"{notes.refusal(number)}: leave --method out, and pagemap is read")
         self._categories, self.refused = 0, number
 
     def read(self, one: Mapping, *, may_swap: bool, advance: Advance) -> None:
