@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "sanitized"
 TESTS = (
-    "test_native.py", "test_occupancy.py", "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py",
+    "test_native.py", "test_occupancy.py", "test_occupancy_entries.py", "test_occupancy_process.py",
+    "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py",
     "test_later_faults.py", "test_sim_exact.py", "test_channel.py", "test_merging.py", "test_revealing.py",
 )  # fmt: skip
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
+import subprocess
+import tracemalloc
 import zlib
 from array import array
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,25 +139,37 @@ def patched(place: int, form: str, value: int) -> bytes:
     return sealed(bytes(content))
 
 
+def announcing(runs: int) -> bytes:
+    """Return a file whose header and first mapping agree on a number of runs, whatever it holds."""
+    content = bytearray(encode(example()))
+    struct.pack_into("<Q", content, 24, runs + 2)
+    struct.pack_into("<Q", content, HEADER + 16, runs)
+    return sealed(bytes(content))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (patched(8, "<H", 2), "has version 2, and this uffdlab reads version 1"),
+        (patched(8, "<H", 3), "has version 3, and this uffdlab reads versions 1 and 2"),
         (patched(10, "<H", 4), "has unknown flags 0x4"),
         (patched(12, "<I", 5000), "page size 5000 B is not a power of two"),
         (patched(16, "<I", 0), "granularity 0 B is not a power of two"),
         (patched(16, "<I", 2048), "granularity 2048 B is finer than the page"),
         (patched(20, "<I", 3), "where its header says"),
-        (patched(24, "<Q", 5), "does not hold the 5 runs"),
-        (patched(24, "<Q", 7), "does not hold the 7 runs"),
-        (patched(24, "<Q", 1 << 61), "announces 2305843009213693952 runs, more than fit"),
+        (patched(24, "<Q", 5), "announces 5 runs, and its mappings 6"),
+        (patched(24, "<Q", 7), "announces 7 runs, and its mappings 6"),
+        (patched(24, "<Q", 1 << 61), "announces 2305843009213693952 runs, and its mappings 6"),
         (patched(32, "<Q", 1), "where its header says"),
         (patched(HEADER, "<Q", 100), "mapping 0: offset 100 B is no multiple of the page size"),
         (patched(HEADER + 8, "<Q", 9 * PAGE), "mapping 0: its runs cover 32768 of its 36864 B"),
         (patched(HEADER + 8, "<Q", 0), "mapping 0: length 0 B is no multiple of the granularity above 0"),
-        (patched(HEADER + 16, "<Q", 3), "holds 6 runs, and its mappings 5"),
+        (patched(HEADER + 16, "<Q", 3), "announces 6 runs, and its mappings 5"),
+        (announcing(1 << 40), "announces 1099511627778 runs, more than 25 compressed bytes can hold"),
+        (announcing(7), "does not hold the 9 runs that its header announces"),
+        (announcing(3), "mapping 0: its runs cover 24576 of its 32768 B"),
         (patched(HEADER + 24, "<Q", 3 * PAGE), "mapping 0: its page of 12288 B is not a power of two"),
         (patched(HEADER + 32, "<B", 9), "mapping 0: kind 9 is unknown"),
+        (patched(HEADER + 32, "<B", 3), "mapping 0: kind 3 is unknown"),
         (patched(HEADER + 33, "<B", 8), "mapping 0: flags 0x8 are unknown"),
         (patched(HEADER + ENTRY, "<Q", 4 * PAGE), "mapping 1: begins at 16384 B, before the end of the last"),
         (patched(HEADER + ENTRY, "<Q", (1 << 63) - PAGE), "mapping 1: ends beyond any address space"),
@@ -165,6 +181,83 @@ def test_what_contradicts_itself_is_named(content: bytes, said: str) -> None:
         decode(content, "bitmap x")
     assert str(caught.value).startswith("bitmap x")
     assert said in str(caught.value)
+
+
+def bomb(runs: int, length: int, pattern: bytes, packed: int) -> bytes:
+    """Return a file of one mapping that announces so many runs; what is packed repeats the pattern."""
+    squeezed = zlib.compressobj(9)
+    piece = pattern * (1 << 16)
+    body = b"".join(squeezed.compress(piece) for _ in range(packed // len(piece))) + squeezed.flush()
+    head = struct.pack("<8sHHIIIQQ", bitmap.MAGIC, 1, 1, PAGE, PAGE, 1, runs, len(body))
+    entry = struct.pack("<QQQQBB6x", 0, length, runs, PAGE, 0, 2)
+    return sealed(head + entry + body + bytes(DIGEST))
+
+
+ALTERNATING = struct.pack("<2Q", 1 << 2, 1 << 2 | 2)
+MANY = 8 << 20  # bytes of runs
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (bomb(MANY // 8, 64 * PAGE, ALTERNATING, MANY), r"its runs cover \d+ of its 262144 B"),
+        (bomb(MANY // 8, MANY // 8 * PAGE, bytes(8), MANY), "a run is empty or continues the one before it"),
+        (bomb(MANY // 8, (MANY // 8 + 1) * PAGE, ALTERNATING, MANY), "its runs cover 4294967296 of its 4294971392 B"),
+        (bomb(2, 2 * PAGE, ALTERNATING, MANY), "does not hold the 2 runs that its header announces"),
+        (bomb(MANY // 8, MANY // 8 * PAGE, ALTERNATING, MANY >> 1), "does not hold the 1048576 runs"),
+    ],
+    ids=["longer", "empty", "shorter", "more", "fewer"],
+)
+def test_what_is_refused_never_takes_much_memory(made: bytes, said: str) -> None:
+    assert len(made) < MANY // 500
+    with taking_at_most(3 << 20), pytest.raises(UffdlabError, match=said):
+        decode(made)
+
+
+@contextlib.contextmanager
+def taking_at_most(size: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 64), max_size=40),
+    st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 64), min_size=6, max_size=6),
+    st.integers(0, 2**32 - 1) | st.integers(0, 3),
+)
+@settings(max_examples=300)
+def test_whatever_a_sealed_file_says_it_is_refused_or_sound(runs: list[int], numbers: list[int], count: int) -> None:
+    offset, length, own, page, total, flags = numbers
+    body = zlib.compress(struct.pack(f"<{len(runs)}Q", *runs))
+    head = struct.pack("<8sHHIIIQQ", bitmap.MAGIC, 1, 1, PAGE, PAGE, count, total, len(body))
+    entry = struct.pack("<QQQQBB6x", offset * PAGE % 2**64, length * PAGE % 2**64, own, page, 0, flags % 4)
+    with taking_at_most(2 << 20):
+        said = ""
+        try:
+            decode(sealed(head + entry * min(count, 3) + body + bytes(DIGEST)))
+        except UffdlabError as refused:
+            said = str(refused)
+    assert len(said) < 300
+
+
+def test_a_file_of_the_first_version_is_still_read_and_written() -> None:
+    content = encode(example())
+    assert struct.unpack_from("<H", content, 8) == (1,)
+    assert {one.kind for one in decode(content).mappings} == {"anon", "hugetlb"}
+
+
+def test_a_private_file_makes_the_second_version() -> None:
+    restored = Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(bytes([1, 1, 2, 0])))
+    made = Bitmap(PAGE, PAGE, True, (restored,))
+    content = encode(made)
+    assert struct.unpack_from("<H", content, 8) == (2,)
+    assert content[HEADER + 32] == 3
+    assert decode(content) == made
 
 
 @pytest.mark.parametrize(
@@ -189,6 +282,41 @@ def test_nothing_wrong_is_written(wrong: dict[str, Any], said: str, tmp_path: Pa
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UffdlabError, match=r"bitmap .*/none cannot be read: No such file or directory"):
         load(tmp_path / "none")
+
+
+def test_a_file_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
+    for path in (Path("/dev/zero"), Path("/dev/urandom")):
+        with pytest.raises(UffdlabError, match="is no uffdlab bitmap"):
+            load(path)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", 'cat "$0" /dev/zero > "$1"', *_saved(tmp_path), fifo]) as writer:
+        with pytest.raises(UffdlabError, match=r"where its header says \d+: it was cut or appended to"):
+            load(fifo)
+        writer.wait(30)
+
+
+def test_a_file_is_also_read_from_a_pipe(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', *_saved(tmp_path), fifo]):
+        assert load(fifo) == example()
+
+
+def _saved(directory: Path) -> list[Path]:
+    save(example(), directory / "b")
+    return [directory / "b"]
+
+
+def test_what_was_appended_is_named_by_its_length(tmp_path: Path) -> None:
+    (path,) = _saved(tmp_path)
+    size = path.stat().st_size
+    os.truncate(path, 1 << 40)
+    with (
+        taking_at_most(1 << 20),
+        pytest.raises(UffdlabError, match=f"is {1 << 40} B long where its header says {size}"),
+    ):
+        load(path)
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import mmap
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory
 from uffdlab.host import settings as host_settings
-from uffdlab.occupancy import Granularity, Occupancy, process, scanning
+from uffdlab.occupancy import Granularity, Occupancy, process, reading
 from uffdlab.probes.holder import Content, held
 from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
 
@@ -247,62 +246,6 @@ def _methods() -> list[str]:
     return list(dict.fromkeys([best, *(["pagemap"] if os.geteuid() == 0 and not SANITIZED else [])]))
 
 
-# Entries of a pagemap that this machine may not have: without swap there is nothing swapped.
-MARKER, SWAPPED, PROTECTED = 1 << 62 | 1 << 57 | 31 | 1 << 5, 1 << 62 | 3 | 77 << 5, 1 << 62 | 1 << 57 | 3 | 77 << 5
-HIDDEN, GUARD, HUGE_MARKER = 1 << 62 | 1 << 57, 1 << 62 | 1 << 58 | 31 | 4 << 5, 1 << 57
-ENTRIES = {
-    0: "untouched",
-    1 << 63 | 8: "present",
-    1 << 63 | 9: "zeropage",
-    MARKER: "marked",
-    HUGE_MARKER: "marked",
-    HIDDEN: "marked",
-    SWAPPED: "swapped",
-    PROTECTED: "swapped",
-    GUARD: "guard",
-}
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from(list(ENTRIES)), st.integers(1, 900)), min_size=1, max_size=12),
-    st.integers(0, 1000),
-)
-def test_every_entry_of_a_pagemap_is_understood(
-    tmp_path_factory: pytest.TempPathFactory, stretches: list[tuple[int, int]], first: int
-) -> None:
-    entries = [entry for entry, count in stretches for _ in range(count)]
-    directory = tmp_path_factory.mktemp("pagemap")
-    (directory / "pagemap").write_bytes(bytes(first * 8) + struct.pack(f"<{len(entries)}Q", *entries))
-    (directory / "kpageflags").write_bytes(struct.pack("<10Q", *[0] * 9, 1 << 24))
-    _, lib = native.probe()
-    account = lib.ul_occupancy_new(2 * MIB, GIB)
-    with (directory / "pagemap").open("rb") as pagemap, (directory / "kpageflags").open("rb") as flags:
-        end = (first + len(entries)) * PAGE
-        account.want_runs = 1
-        assert lib.ul_occupancy_read(account, pagemap.fileno(), flags.fileno(), first * PAGE, end) == 0
-        cut = lib.ul_occupancy_read(account, pagemap.fileno(), flags.fileno(), end, end + PAGE)
-    states = [ENTRIES[entry] for entry in entries]
-    counted = {name: int(account.pages[i]) for i, name in enumerate(occupancy.STATES)}
-    whole, mixed, blank, _ = modelled(states, first % PER_UNIT, PER_UNIT)
-    units = account.units[0]
-    found = {name: int(units.whole[i]) for i, name in enumerate(occupancy.STATES) if units.whole[i]}
-    runs = [account.runs[i] for i in range(account.run_count)]
-    frames_hidden = bool(account.frames_hidden)
-    lib.ul_occupancy_free(account)
-    assert counted == {name: states.count(name) for name in occupancy.STATES}
-    assert (found, int(units.mixed)) == (whole, mixed)
-    assert int(units.blank) + whole.get("untouched", 0) + whole.get("zeropage", 0) == blank
-    assert [run & 3 for run in runs for _ in range(run >> 2)] == [_kept(state) for state in states]
-    assert frames_hidden == (HIDDEN in entries)
-    assert cut == -errno.ESRCH, "a pagemap that ends is a process that ended"
-
-
-def _kept(state: str) -> int:
-    """Return the state as a bitmap keeps it."""
-    return {"untouched": 0, "guard": 0, "zeropage": 1, "present": 2, "swapped": 2, "marked": 3}[state]
-
-
 # --- looking touches nothing -----------------------------------------------------------------------------------------
 
 
@@ -355,18 +298,18 @@ def test_more_stretches_than_one_call_returns_are_counted_once(method: str) -> N
 
 @pytest.fixture
 def after_first_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Let something happen when the first part of a process has been read."""
+    """Let something happen when the first mapping that is told by itself has been read."""
 
-    def install(happens: Callable[[], object]) -> None:
-        feed, fed = scanning._feed, []
+    def install(happens: Callable[[], object], least: int = 64 * KIB) -> None:
+        read, done = reading.Reader.read, []
 
-        def feed_and_let_happen(*arguments: Any) -> None:
-            feed(*arguments)
-            if not fed:
-                fed.append(True)
+        def read_and_let_happen(reader: reading.Reader, one: Any, **more: Any) -> None:
+            read(reader, one, **more)
+            if one.length >= least and one.writable and not done:
+                done.append(True)
                 happens()
 
-        monkeypatch.setattr(scanning, "_feed", feed_and_let_happen)
+        monkeypatch.setattr(reading.Reader, "read", read_and_let_happen)
 
     return install
 
@@ -395,7 +338,7 @@ def test_a_process_that_ends_before_anything_was_read_is_refused(method: str, mo
     read_maps = process.read_maps
     with held(Content("anon", SIZE, 7, seed=5)) as pid:
 
-        def read_and_end(pid: int) -> str:
+        def read_and_end(pid: int) -> bytes:
             text = read_maps(pid)
             _ended(pid)()
             return text

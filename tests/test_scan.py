@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
 from synthetic import FACTS
+from targets import scanned
 
 from uffdlab import bitmap, datasets, figures, native, occupancy, summaries
 from uffdlab.backing import KIB, MIB
@@ -45,13 +45,6 @@ time.sleep(60)
 
 def secretive() -> str:
     return shlex.join([sys.executable, "-c", SECRETIVE])
-
-
-def scanned(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
-    done = uffdlab_run("scan", *arguments, "--json", cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 # --- what it prints --------------------------------------------------------------------------------------------------
@@ -127,14 +120,15 @@ def test_a_bitmap_is_what_was_there(tmp_path: Path) -> None:
 
 def test_offsets_keep_the_place_in_2_mib_and_neighbours() -> None:
     def seen(start: int, pages: int) -> occupancy.Occupancy:
-        mapping = occupancy.mappings.Mapping(start, start + pages * 4096, "anon", "rw-p", 4096, ("00:00", 0))
-        small = occupancy.Granularity(4096, pages, dict.fromkeys(occupancy.STATES, 0), 0, 0)
+        mapping = occupancy.mappings.Mapping(start, start + pages * 4096, "anon", "rw-p", 4096, ("0:0", 0))
+        small = occupancy.Granularity(4096, pages, (0,) * len(occupancy.STATES), 0, 0)
         return occupancy.Occupancy(mapping, (small,), 0, 0, 0, 0, runs=bitmap.runs_of(bytes(pages)))
 
     first = 0x7F12_3456_7000
     found = (seen(first, 8), seen(first + 8 * 4096, 4), seen(first + (5 << 30), 2))
     nothing = occupancy.process.Counters(None, None, None, None, None, None)
-    whole = occupancy.Scan(found, "pagemap", nothing, nothing, 0, 4096, True, ())
+    account = occupancy.account.Account(occupancy.account.Held(), {})
+    whole = occupancy.Scan(found, "pagemap", nothing, nothing, 0, 4096, True, (), account)
     placed = occupancy.bitmap_of(whole).mappings
     within = first % (2 * MIB)
     assert [one.offset_bytes for one in placed] == [within, within + 8 * 4096, (1 << 30) + within]
@@ -274,7 +268,7 @@ def test_a_holder_that_is_refused_says_why() -> None:
 def look(workload: str, granularity_kib: int, units: int, **more: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"block": 0, "sample": 0, "workload": workload, "method": "PAGEMAP_SCAN", "mapping": 0}
     row |= {"kind": "anon", "size_kib": 4096, "granularity_kib": granularity_kib, "units": units}
-    row |= dict.fromkeys((*occupancy.STATES, "mixed", "untouched_or_zeropage"), 0.0 if units else None)
+    row |= dict.fromkeys(probe.SHARES, 0.0 if units else None)
     row |= {"huge_kib": 0, "scan_ns": 1000, "calls": 2, "vm_pte_kib": 8, "vm_rss_kib": 4096}
     return row | more
 

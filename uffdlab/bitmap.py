@@ -7,7 +7,7 @@ It holds shapes and nothing that names a process: no path, no name, no address. 
 offset    type    header, 40 bytes
 ========  ======  =====================================================================================
 0         8 B     magic ``UFFDBMAP``
-8         u16     version, 1
+8         u16     version: 1, or 2 where a mapping is of kind 3
 10        u16     flags: bit 0 set when zeropages could be told from other present pages
 12        u32     page size in bytes
 16        u32     granularity: bytes that one state stands for, a power of two, the page size or more
@@ -23,14 +23,25 @@ Then 40 bytes for each mapping, in ascending order of offset, none overlapping:
 8         u64     length in bytes, a multiple of the granularity
 16        u64     number of its runs
 24        u64     size of the page that a fault fills: that of the huge page for hugetlb
-32        u8      kind: 0 anon, 1 shmem, 2 hugetlb
+32        u8      kind: 0 anon, 1 shmem, 2 hugetlb, 3 private file (since version 2)
 33        u8      flags: bit 0 shared, bit 1 accessible (not PROT_NONE)
 34        6 B     zero
 ========  ======  =====================================================================================
 
 Then the runs of all mappings, compressed with zlib: each a u64, ``count << 2 | state``, of ``count`` >= 1 equal states;
-neighbours differ, and the counts of a mapping sum up to its length. States: 0 untouched, 1 zeropage, 2 present (a
-swapped page too), 3 marked (a uffd-wp marker). Last, the SHA-256 of everything before it, 32 bytes.
+neighbours differ, and the counts of a mapping sum up to its length, so that it has no more runs than units. Last, the
+SHA-256 of everything before it, 32 bytes. The states:
+
+- 0 untouched: nothing is there. So is a guard page, and a page of which an access is an error (poisoned): neither has
+  content that could be protected or saved. In shmem the file may hold a page all the same.
+- 1 zeropage: maps the shared zeropage; in a *private file*, a page of the file. Neither is the process's own, and a
+  write replaces either by a page that is.
+- 2 present: a page with content: a swapped page too, one in the memory of a device, one that is being moved, and in
+  shmem and hugetlb a page of the file.
+- 3 marked: a uffd-wp marker and no page. In shmem it says nothing about the file's page, which may be there.
+
+A *private file* is a private mapping of a file that is neither shmem nor hugetlb, such as guest memory restored from a
+snapshot file. No userfaultfd can be registered on it: a replay of write-protection leaves it out.
 
 *Offsets*: adjoining mappings adjoin here; any other mapping begins after the next multiple of 1 GiB, as far after it as
 it began after a multiple of 2 MiB. So tables of 2 MiB have the shape they had, and the address itself is not told.
@@ -39,26 +50,34 @@ it began after a multiple of 2 MiB. So tables of 2 MiB have the shape they had, 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 from uffdlab import outfile
 from uffdlab.errors import UffdlabError, printable
 
-MAGIC, VERSION = b"UFFDBMAP", 1
+MAGIC, VERSIONS = b"UFFDBMAP", (1, 2)
 STATES = ("untouched", "zeropage", "present", "marked")
-KINDS = ("anon", "shmem", "hugetlb")
+KINDS = ("anon", "shmem", "hugetlb", "private file")
+PRIVATE_FILE = KINDS[3]
+_KINDS_KNOWN = (3, 4)  # of each version
 _HEADER = struct.Struct("<8sHHIIIQQ")
 _MAPPING = struct.Struct("<QQQQBB6x")
 _DIGEST_BYTES = 32
 _LEVEL = 3  # four times as fast as the default on scattered pages, and an eighth larger
 _ZEROPAGES_KNOWN, _SHARED, _ACCESSIBLE = 1, 1, 2
 _END_BYTES = 1 << 63  # no offset of any address space is beyond
+_PIECE_RUNS = 1 << 16  # unpacked at a time
+_PIECE_BYTES = 1 << 16  # given to zlib at a time, which copies what it does not use
+_MOST_DENSE = 1032  # bytes that deflate can make of one
 
 
 @dataclass(frozen=True)
@@ -116,11 +135,38 @@ def save(bitmap: Bitmap, path: Path) -> None:
 
 def load(path: Path) -> Bitmap:
     """Read and validate a file. Raises UffdlabError naming the file and what is wrong with it."""
+    name = f"bitmap {printable(path)}"
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return decode(_whole(file, name), name)
     except (OSError, ValueError) as error:
-        raise UffdlabError(f"bitmap {printable(path)} cannot be read: {getattr(error, 'strerror', error)}") from error
-    return decode(content, f"bitmap {path}")
+        raise UffdlabError(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from error
+
+
+def _whole(file: BinaryIO, name: str) -> bytes:
+    """Return a file's content, and never much more than its header announces: it may be a device, and endless."""
+    content = bytearray(file.read(_HEADER.size))
+    expected = _expected_bytes(content, name)
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size != expected:
+        raise _wrong_length(status.st_size, expected, name)
+    while len(content) <= expected and (more := file.read(min(expected + 1 - len(content), 1 << 20))):
+        content += more
+    return bytes(content)
+
+
+def _expected_bytes(content: bytes | bytearray, name: str) -> int:
+    """Return how long a file is by its header. Raises UffdlabError where it has none."""
+    if content[: len(MAGIC)] != MAGIC:
+        raise UffdlabError(f"{name} is no uffdlab bitmap: it does not begin with {MAGIC.decode()}")
+    if len(content) < _HEADER.size:
+        raise UffdlabError(f"{name} is cut off: {len(content)} B are less than a header")
+    *_, count, _, packed = _HEADER.unpack_from(content)
+    return int(_HEADER.size + count * _MAPPING.size + packed + _DIGEST_BYTES)
+
+
+def _wrong_length(length: int, expected: int, name: str) -> UffdlabError:
+    return UffdlabError(f"{name} is {length} B long where its header says {expected}: it was cut or appended to")
 
 
 def encode(bitmap: Bitmap) -> bytes:
@@ -131,35 +177,53 @@ def encode(bitmap: Bitmap) -> bytes:
     total = sum(len(one.runs) for one in bitmap.mappings)
     flags = _ZEROPAGES_KNOWN if bitmap.zeropages_known else 0
     sizes = (bitmap.page_bytes, bitmap.granularity_bytes, len(bitmap.mappings), total, len(runs))
-    head = _HEADER.pack(MAGIC, VERSION, flags, *sizes)
+    head = _HEADER.pack(MAGIC, _version(one.kind for one in bitmap.mappings), flags, *sizes)
     content = head + b"".join(map(_pack, bitmap.mappings)) + runs
     return content + hashlib.sha256(content).digest()
 
 
 def decode(content: bytes, name: str = "bitmap") -> Bitmap:
     """Return what a file's content says. Raises UffdlabError, beginning with ``name``, when it breaks a rule."""
-    if content[: len(MAGIC)] != MAGIC:
-        raise UffdlabError(f"{name} is no uffdlab bitmap: it does not begin with {MAGIC.decode()}")
-    if len(content) < _HEADER.size + _DIGEST_BYTES:
-        raise UffdlabError(f"{name} is cut off: {len(content)} B are less than a header and its hash")
+    expected = _expected_bytes(content, name)
     _, version, flags, page, granularity, count, total, packed = _HEADER.unpack_from(content)
-    if version != VERSION:
-        raise UffdlabError(f"{name} has version {version}, and this uffdlab reads version {VERSION}")
-    expected = _HEADER.size + count * _MAPPING.size + packed + _DIGEST_BYTES
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise UffdlabError(f"{name} has version {version}, and this uffdlab reads versions {known}")
     if len(content) != expected:
-        raise UffdlabError(
-            f"{name} is {len(content)} B long where its header says {expected}: it was cut or appended to"
-        )
+        raise _wrong_length(len(content), expected, name)
     if hashlib.sha256(content[:-_DIGEST_BYTES]).digest() != content[-_DIGEST_BYTES:]:
         raise UffdlabError(f"{name} does not match its SHA-256: it was changed or damaged")
     if flags & ~_ZEROPAGES_KNOWN:
         raise UffdlabError(f"{name} has unknown flags {flags:#x}")
-    entries = [_MAPPING.unpack_from(content, _HEADER.size + i * _MAPPING.size) for i in range(count)]
-    runs = _unpacked(content[_HEADER.size + count * _MAPPING.size : -_DIGEST_BYTES], total, name)
-    mappings = tuple(_mappings(entries, runs, name))
-    bitmap = Bitmap(page, granularity, bool(flags & _ZEROPAGES_KNOWN), mappings)
-    _check(bitmap, name)
-    return bitmap
+    _check_sizes(page, granularity, name)
+    mappings = list(_announced(content, count, VERSIONS.index(version), name))
+    _check_places(mappings, page, granularity, name)
+    announced = sum(runs for _, runs in mappings)
+    if announced != total:
+        raise UffdlabError(f"{name} announces {total} runs, and its mappings {announced}")
+    _check_room(total, packed, name)
+    packed_runs = memoryview(content)[_HEADER.size + count * _MAPPING.size : -_DIGEST_BYTES]
+    _check_packed(_Unpacking(packed_runs, total, name), mappings, granularity, name)
+    unpacking = _Unpacking(packed_runs, total, name)
+    for mapping, runs in mappings:
+        for piece in unpacking.pieces(runs):
+            mapping.runs.extend(piece)
+    return Bitmap(page, granularity, bool(flags & _ZEROPAGES_KNOWN), tuple(one for one, _ in mappings))
+
+
+def _check_packed(unpacking: _Unpacking, mappings: Sequence[tuple[Mapping, int]], unit: int, name: str) -> None:
+    """Look at all runs before any is kept: what is refused has taken no more memory than a piece."""
+    for number, (mapping, runs) in enumerate(mappings):
+        rule = _Rule(mapping.length_bytes // unit, unit, f"{name}, mapping {number}")
+        for piece in unpacking.pieces(runs):
+            rule.check(piece)
+        rule.check_end()
+    unpacking.check_end()
+
+
+def _version(kinds: Iterable[str]) -> int:
+    """Return the version of a file with mappings of these kinds: the lowest that knows them all."""
+    return 2 if PRIVATE_FILE in kinds else 1
 
 
 def _pack(one: Mapping) -> bytes:
@@ -168,32 +232,73 @@ def _pack(one: Mapping) -> bytes:
     return _MAPPING.pack(*place, KINDS.index(one.kind), flags)
 
 
-def _unpacked(packed: bytes, total: int, name: str) -> array[int]:
-    """Return the runs; never more than the header announced, whatever the compressed data would grow to."""
-    unpacker = zlib.decompressobj()
-    try:
-        raw = unpacker.decompress(packed, total * 8 + 1)
-    except zlib.error as error:
-        raise UffdlabError(f"{name} holds runs that zlib cannot read: {error}") from error
-    except (MemoryError, OverflowError) as error:
-        raise UffdlabError(f"{name} announces {total} runs, more than fit into memory") from error
-    if len(raw) != total * 8 or not unpacker.eof or unpacker.unused_data:
-        raise UffdlabError(f"{name} does not hold the {total} runs that its header announces")
-    return _little_endian(array("Q", raw))
+def _check_room(total: int, packed: int, name: str) -> None:
+    if total * 8 > packed * _MOST_DENSE:
+        raise UffdlabError(f"{name} announces {total} runs, more than {packed} compressed bytes can hold")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if total * 8 > memory:
+        raise UffdlabError(f"{name} announces {total} runs, which take {total * 8} B: this machine has {memory} B")
 
 
-def _mappings(entries: list[tuple[int, ...]], runs: array[int], name: str) -> Iterator[Mapping]:
-    first = 0
-    for number, (offset, length, count, page, kind, flags) in enumerate(entries):
-        if kind >= len(KINDS):
+def _announced(content: bytes, count: int, version: int, name: str) -> Iterator[tuple[Mapping, int]]:
+    """Yield the mappings without their runs, and how many runs each has."""
+    for number in range(count):
+        place = _HEADER.size + number * _MAPPING.size
+        offset, length, runs, page, kind, flags = _MAPPING.unpack_from(content, place)
+        if kind >= _KINDS_KNOWN[version]:
             raise UffdlabError(f"{name}, mapping {number}: kind {kind} is unknown")
         if flags & ~(_SHARED | _ACCESSIBLE):
             raise UffdlabError(f"{name}, mapping {number}: flags {flags:#x} are unknown")
-        own = runs[first : first + count]
-        yield Mapping(KINDS[kind], offset, length, page, bool(flags & _SHARED), bool(flags & _ACCESSIBLE), own)
-        first += count
-    if first != len(runs):
-        raise UffdlabError(f"{name} holds {len(runs)} runs, and its mappings {first}")
+        shared, accessible = bool(flags & _SHARED), bool(flags & _ACCESSIBLE)
+        yield Mapping(KINDS[kind], offset, length, page, shared, accessible, array("Q")), runs
+
+
+class _Unpacking:
+    """The compressed runs of a file, piece by piece."""
+
+    def __init__(self, packed: memoryview, total: int, name: str) -> None:
+        self._unpacker = zlib.decompressobj()
+        self._packed, self._at, self._tail = packed, 0, b""  # the tail was given to zlib, and not used
+        self._total, self._name = total, name
+
+    def pieces(self, count: int) -> Iterator[array[int]]:
+        """Yield the next so many runs, some at a time."""
+        while count:
+            piece = self._next(min(count, _PIECE_RUNS))
+            yield piece
+            count -= len(piece)
+
+    def check_end(self) -> None:
+        """Refuse what holds more than the runs."""
+        if self._more(1) or not self._unpacker.eof or self._unpacker.unused_data or self._at < len(self._packed):
+            raise self._differs()
+
+    def _next(self, count: int) -> array[int]:
+        raw = bytearray()
+        while len(raw) < count * 8:
+            more = self._more(count * 8 - len(raw))
+            if not more:
+                raise self._differs()
+            raw += more
+        return _little_endian(array("Q", bytes(raw)))
+
+    def _more(self, size: int) -> bytes:
+        """Return some bytes, at most so many; none at the end of what is packed."""
+        found = b""
+        while not found and not self._unpacker.eof:
+            given = self._tail or self._packed[self._at : self._at + _PIECE_BYTES]
+            self._at += 0 if self._tail else len(given)
+            try:
+                found = self._unpacker.decompress(given, size)
+            except zlib.error as error:
+                raise UffdlabError(f"{self._name} holds runs that zlib cannot read: {error}") from error
+            self._tail = self._unpacker.unconsumed_tail
+            if not given and not found:
+                break
+        return found
+
+    def _differs(self) -> UffdlabError:
+        return UffdlabError(f"{self._name} does not hold the {self._total} runs that its header announces")
 
 
 def _little_endian(runs: array[int]) -> array[int]:
@@ -206,38 +311,72 @@ def _little_endian(runs: array[int]) -> array[int]:
 
 
 def _check(bitmap: Bitmap, name: str) -> None:
-    for what, value in (("page size", bitmap.page_bytes), ("granularity", bitmap.granularity_bytes)):
+    _check_sizes(bitmap.page_bytes, bitmap.granularity_bytes, name)
+    placed = [(one, len(one.runs)) for one in bitmap.mappings]
+    _check_places(placed, bitmap.page_bytes, bitmap.granularity_bytes, name)
+    for number, one in enumerate(bitmap.mappings):
+        units = one.length_bytes // bitmap.granularity_bytes
+        rule = _Rule(units, bitmap.granularity_bytes, f"{name}, mapping {number}")
+        rule.check(one.runs)
+        rule.check_end()
+
+
+def _check_sizes(page: int, granularity: int, name: str) -> None:
+    for what, value in (("page size", page), ("granularity", granularity)):
         if not _is_size(value) or value >= 1 << 32:
             raise UffdlabError(f"{name}: {what} {value} B is not a power of two below 4 GiB")
-    if bitmap.granularity_bytes < bitmap.page_bytes:
-        raise UffdlabError(f"{name}: granularity {bitmap.granularity_bytes} B is finer than the page")
+    if granularity < page:
+        raise UffdlabError(f"{name}: granularity {granularity} B is finer than the page")
+
+
+def _check_places(mappings: Sequence[tuple[Mapping, int]], page: int, unit: int, name: str) -> None:
     end = 0
-    for number, one in enumerate(bitmap.mappings):
-        _check_mapping(one, bitmap, f"{name}, mapping {number}")
+    for number, (one, _) in enumerate(mappings):
+        _check_place(one, page, unit, f"{name}, mapping {number}")
         if one.offset_bytes < end:
             raise UffdlabError(f"{name}, mapping {number}: begins at {one.offset_bytes} B, before the end of the last")
         end = one.offset_bytes + one.length_bytes
 
 
-def _check_mapping(one: Mapping, bitmap: Bitmap, where: str) -> None:
-    unit = bitmap.granularity_bytes
+def _check_place(one: Mapping, page: int, unit: int, where: str) -> None:
     if one.kind not in KINDS:
         raise UffdlabError(f"{where}: kind {one.kind!r} is unknown")
-    if not _is_size(one.page_bytes) or one.page_bytes < bitmap.page_bytes or one.page_bytes > _END_BYTES:
+    if not _is_size(one.page_bytes) or one.page_bytes < page or one.page_bytes > _END_BYTES:
         raise UffdlabError(f"{where}: its page of {one.page_bytes} B is not a power of two of the page size or more")
-    if one.offset_bytes < 0 or one.offset_bytes % bitmap.page_bytes:
+    if one.offset_bytes < 0 or one.offset_bytes % page:
         raise UffdlabError(f"{where}: offset {one.offset_bytes} B is no multiple of the page size")
     if one.length_bytes <= 0 or one.length_bytes % unit:
         raise UffdlabError(f"{where}: length {one.length_bytes} B is no multiple of the granularity above 0")
     if one.offset_bytes + one.length_bytes > _END_BYTES:
         raise UffdlabError(f"{where}: ends beyond any address space")
-    covered, previous = 0, -1
-    for run in one.runs:
-        if run < 4 or run & 3 == previous:
-            raise UffdlabError(f"{where}: a run is empty or continues the one before it")
-        covered, previous = covered + (run >> 2), run & 3
-    if covered * unit != one.length_bytes:
-        raise UffdlabError(f"{where}: its runs cover {covered * unit} of its {one.length_bytes} B")
+
+
+class _Rule:
+    """What the runs of a mapping must be, seen piece by piece: none empty, neighbours differing, as long as it is."""
+
+    def __init__(self, units: int, unit: int, where: str) -> None:
+        self._units, self._unit, self._where = units, unit, where
+        self._covered, self._previous = 0, -1
+
+    def check(self, runs: Iterable[int]) -> None:
+        """Look at the next runs."""
+        covered, previous = self._covered, self._previous
+        for run in runs:
+            if run < 4 or run & 3 == previous:
+                raise UffdlabError(f"{self._where}: a run is empty or continues the one before it")
+            covered, previous = covered + (run >> 2), run & 3
+        self._covered, self._previous = covered, previous
+        if covered > self._units:
+            self._differs()
+
+    def check_end(self) -> None:
+        """Look at their sum."""
+        if self._covered != self._units:
+            self._differs()
+
+    def _differs(self) -> NoReturn:
+        length, covered = self._units * self._unit, self._covered * self._unit
+        raise UffdlabError(f"{self._where}: its runs cover {covered} of its {length} B")
 
 
 def _is_size(value: int) -> bool:

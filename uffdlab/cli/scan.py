@@ -16,6 +16,8 @@ from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
     from uffdlab.bitmap import Bitmap
+    from uffdlab.occupancy import Progress, Scan
+    from uffdlab.sim import Costs, Replayed
 
 _EXAMPLES = """examples:
   uffdlab scan 4242
@@ -50,30 +52,68 @@ def _scan(asked: argparse.Namespace) -> int:
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size, "--min-size")
     if asked.bitmap is not None:
         outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
-    with _target(asked) as pid:
-        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True)
-    if asked.bitmap is not None:
-        bitmap.save(occupancy.bitmap_of(found), asked.bitmap)
+    with _target(asked) as pid, _progress() as progress:
+        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True, progress=progress)
+    recorded = occupancy.bitmap_of(found) if found.mappings or asked.bitmap is not None else None
+    if asked.bitmap is not None and recorded:
+        bitmap.save(recorded, asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
-        print(json.dumps(occupancy.as_dict(found) | {"advice": _advice(occupancy.bitmap_of(found))}, indent=1))
+        _print_json(found, _advice(recorded) if recorded else {"advice": []})
         return 0
     print(occupancy.text(found))
-    if found.mappings:
-        print("\n".join(["", *_advice_lines(occupancy.bitmap_of(found))]))
+    if recorded:
+        print("\n".join(["", *_advice_lines(recorded)]))
     return 0
 
 
-def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """Yield what shows on a terminal how much of the address space has been looked at."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("looking at memory", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(found: Scan, advice: dict[str, Any]) -> None:
+    """Print the object as it is made, a mapping a line: of 100 000 mappings not all are there at once."""
+    from uffdlab import occupancy
+
+    print('{"mappings": [')
+    for number, one in enumerate(occupancy.mapping_dicts(found)):
+        print(("," if number else "") + json.dumps(one))
+    rest = json.dumps(occupancy.summary_dict(found) | advice, indent=1)
+    print("]," + rest.removeprefix("{"))
+
+
+def _replayed(recorded: Bitmap) -> tuple[Costs, list[Replayed], list[str]]:
+    """Return costs, what each design counted, and what that leaves out.
+
+    Raises UffdlabError where there is nothing to advise on, or no costs.
+    """
+    from uffdlab import sim
+
+    rest, left_out = sim.replayable(recorded)
+    if not rest.mappings:
+        raise UffdlabError(" ".join(left_out))
+    return sim.load_costs(), sim.replays(rest), left_out
+
+
+def _advice(recorded: Bitmap) -> dict[str, Any]:
     """Return the designs ranked by each objective; none where there are no costs, or the memory cannot be replayed."""
     from uffdlab import sim
 
     try:
-        costs, replayed = sim.load_costs(), sim.replays(recorded) if recorded.mappings else []
+        costs, replayed, left_out = _replayed(recorded)
     except UffdlabError as error:
         say(f"no advice on designs: {error}")
-        return []
-    return [
+        return {"advice": [], "advice_leaves_out": []}
+    advice = [
         {
             "objective": objective,
             "unit": "KiB" if objective == "memory" else costs.unit,
@@ -85,6 +125,7 @@ def _advice(recorded: Bitmap) -> list[dict[str, Any]]:
         }
         for objective in sim.OBJECTIVES
     ]
+    return {"advice": advice, "advice_leaves_out": left_out}
 
 
 def _advice_lines(recorded: Bitmap) -> list[str]:
@@ -92,13 +133,14 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
     from uffdlab import sim
 
     try:
-        costs, replayed = sim.load_costs(), sim.replays(recorded)
+        costs, replayed, left_out = _replayed(recorded)
     except UffdlabError as error:
-        return [f"no advice on designs: {error}"]
+        return textwrap.wrap(f"no advice on designs: {error}", 80)
     said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
-    return [textwrap.fill(head, 80), *lines, textwrap.fill(costs.words(), 80)]
+    more = [textwrap.fill(one, 80) for one in (*left_out, costs.words())]
+    return [textwrap.fill(head, 80), *lines, *more]
 
 
 @contextlib.contextmanager

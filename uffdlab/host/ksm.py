@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from uffdlab.host import pseudofiles
+from uffdlab.host import pseudofiles, threads
 
 _KSM = "sys/kernel/mm/ksm"
 _LET_GO = "where nobody needs that any more, write 2 and then 0 to /sys/kernel/mm/ksm/run"
@@ -48,8 +48,10 @@ def busy(root: Path = Path("/")) -> str | None:
 
 def _offering(root: Path) -> int | None:
     """Return a process that has mergeable memory, or None."""
-    for maps in root.glob("proc/[0-9]*/smaps"):
-        with contextlib.suppress(OSError), maps.open("rb") as lines:
+    for process in root.glob("proc/[0-9]*"):
+        pid = int(process.name)
+        smaps = root / threads.living(pid, root) / "smaps"
+        with contextlib.suppress(OSError), smaps.open("rb") as lines:
             if any(line.startswith(b"VmFlags:") and b" mg" in line for line in lines):
-                return int(maps.parent.name)
+                return pid
     return None

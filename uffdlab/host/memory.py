@@ -156,9 +156,9 @@ def oom_kills(root: Path = Path("/")) -> dict[str, int]:
 
 def _counter(root: Path, path: str, name: str) -> int | None:
     """Return the number after *name* in a file of ``name number`` lines."""
-    for line in (pseudofiles.text(root, path) or "").splitlines():
+    for line in pseudofiles.lines(root, path):
         if line.startswith(f"{name} "):
-            return pseudofiles.as_integer(line.split()[1])
+            return pseudofiles.as_integer(line.split(" ")[1])
     return None
 
 
@@ -183,9 +183,7 @@ def _headroom_kib(group: _Group, root: Path) -> int | None:
         return None
     # Page cache that nobody uses is charged to the group but given up at once when the group needs room.
     stat = dict(
-        line.split(maxsplit=1)
-        for line in (pseudofiles.text(root, f"{group.directory}/memory.stat") or "").splitlines()
-        if " " in line
+        line.split(" ", maxsplit=1) for line in pseudofiles.lines(root, f"{group.directory}/memory.stat") if " " in line
     )
     reclaimable = pseudofiles.as_integer(stat.get(group.inactive)) or 0
     return max(0, min(limits) - max(0, usage - reclaimable)) // 1024
@@ -208,7 +206,7 @@ def _memory_cgroups(root: Path) -> Iterator[_Group]:
 
 def _cgroups(root: Path, controller: str) -> Iterator[tuple[int, str]]:
     """Yield version and directory of this process's control group, if it may have the controller, and its ancestors."""
-    for line in (pseudofiles.text(root, "proc/self/cgroup") or "").splitlines():
+    for line in pseudofiles.lines(root, "proc/self/cgroup"):
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if hierarchy == "0" and not controllers:
@@ -219,14 +217,14 @@ def _cgroups(root: Path, controller: str) -> Iterator[tuple[int, str]]:
 
 def _mount(root: Path, kind: str, controller: str | None) -> tuple[str, str]:
     """Return the mount point of a cgroup hierarchy and the part of the hierarchy that is mounted there."""
-    for line in (pseudofiles.text(root, "proc/self/mountinfo") or "").splitlines():
+    for line in pseudofiles.lines(root, "proc/self/mountinfo"):
         # ID parent major:minor ROOT POINT options … - KIND source SUPER-OPTIONS
         before, _, after = line.partition(" - ")
-        left, right = before.split(), after.split()
+        left, right = before.split(" "), after.split(" ")
         if len(left) < 5 or len(right) < 3 or right[0] != kind:
             continue
         if controller is None or controller in right[2].split(","):
-            return left[4].lstrip("/"), left[3]
+            return pseudofiles.unescaped(left[4]).lstrip("/"), pseudofiles.unescaped(left[3])
     return ("sys/fs/cgroup" if controller is None else f"sys/fs/cgroup/{controller}"), "/"
 
 

@@ -7,9 +7,10 @@ from cffi import FFI
 
 HERE = Path("uffdlab/native")  # the build backend runs in the project's root
 SOURCES = [
-    "ask.c", "channel.c", "clock.c", "counters.c", "handler.c", "map.c", "merge.c", "occupancy.c", "pagemap.c",
-    "race.c", "threads.c", "touch.c", "track.c", "uffd.c",
+    "ask.c", "channel.c", "clock.c", "counters.c", "handler.c", "map.c", "merge.c", "occupancy.c", "occupancy_read.c",
+    "pagemap.c", "race.c", "threads.c", "touch.c", "track.c", "uffd.c",
 ]  # fmt: skip
+DEPENDS = ("occupancy.h", "probe.h", "probe.cdef.h", "probe.constants.txt", "random.h", "uapi.h")
 
 
 def _declarations() -> str:
@@ -24,7 +25,7 @@ ffibuilder.set_source(
     '#include "probe.h"\n#include "uapi.h"',
     sources=[str(HERE / name) for name in SOURCES],
     include_dirs=[str(HERE)],
-    depends=[str(HERE / name) for name in ("probe.h", "probe.cdef.h", "probe.constants.txt", "random.h", "uapi.h")],
+    depends=[str(HERE / name) for name in DEPENDS],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread"],
     extra_link_args=["-pthread"],
     optional=True,  # without a compiler the rest of the package still installs

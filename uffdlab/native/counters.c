@@ -32,24 +32,41 @@ static ssize_t slurp(const char *path, char *buf, size_t size)
 	return (ssize_t)used;
 }
 
-/* "VmPTE:\t   48 kB" -> 48; -1 when the line is not there. */
-static int64_t status_kib(const char *text, const char *key)
+/*
+ * What follows a label that a line begins with, blanks aside. A process may be named
+ * "VmPTE: 1": a label within a line is none.
+ */
+static const char *after_label(const char *text, const char *label)
 {
-	const char *line = strstr(text, key);
+	while (text) {
+		text += strspn(text, " ");
+		if (!strncmp(text, label, strlen(label)))
+			return text + strlen(label);
+		text = strchr(text, '\n');
+		if (text)
+			text++;
+	}
+	return NULL;
+}
 
-	return line ? strtoll(line + strlen(key), NULL, 10) : -1;
+/* "VmPTE:\t   48 kB" -> 48; -1 when the line is not there. */
+static int64_t status_kib(const char *text, const char *label)
+{
+	const char *value = after_label(text, label);
+
+	return value ? strtoll(value, NULL, 10) : -1;
 }
 
 /* Sum over CPUs of the line that starts with the label, as in "TLB:   669   627   TLB shootdowns". */
 static int64_t interrupts(const char *text, const char *label)
 {
-	const char *at = strstr(text, label);
+	const char *at = after_label(text, label);
 	int64_t sum = 0;
 	char *end;
 
 	if (!at)
 		return -1;
-	for (at += strlen(label); ; at = end) {
+	for (; ; at = end) {
 		long long count = strtoll(at, &end, 10);
 
 		if (end == at)

@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How much of a mapping is populated, and with what: /proc/PID/pagemap of any
- * process, by PAGEMAP_SCAN where there is one and by reading it where not. Both
- * look at page tables only: no page is faulted in, and nothing of the other
- * process is written.
+ * process, by PAGEMAP_SCAN where there is one and by reading it where not
+ * (occupancy_read.c). Both look at page tables only: no page is faulted in, and
+ * nothing of the other process is written.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "probe.h"
+#include "occupancy.h"
 #include "uapi.h"
 
 #define REGIONS 32768		/* 768 KiB: a system call per that many stretches of equal pages */
-#define ENTRIES 32768		/* 256 KiB of pagemap: 128 MiB of address space a read */
+#define BUFFER (REGIONS * sizeof(struct ul_page_region))
 #define RUN_STATE_BITS 2
 
-static uint64_t page_bytes(void)
-{
-	return (uint64_t)sysconf(_SC_PAGESIZE);
-}
+_Static_assert(BUFFER >= ENTRIES * sizeof(uint64_t), "one buffer does for both ways");
 
 struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes)
 {
@@ -29,15 +28,43 @@ struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes)
 
 	if (!o)
 		return NULL;
+	o->buffer = malloc(BUFFER);
+	if (!o->buffer) {
+		free(o);
+		return NULL;
+	}
+	o->kpageflags = -1;
 	o->units[0].bytes = large_bytes;
 	o->units[1].bytes = huge_bytes;
 	return o;
 }
 
+void ul_occupancy_empty(struct ul_occupancy *o)
+{
+	memset(o->pages, 0, sizeof(o->pages));
+	for (int i = 0; i < 2; i++)
+		o->units[i] = (struct ul_units){ .bytes = o->units[i].bytes };
+	o->huge_bytes = o->huge_zero_bytes = 0;
+	o->poisoned = o->calls = o->ns = 0;
+	o->frames_hidden = o->types_hidden = 0;
+	o->run_count = 0;
+}
+
 void ul_occupancy_free(struct ul_occupancy *o)
 {
 	free(o->runs);
+	free(o->buffer);
 	free(o);
+}
+
+int64_t ul_filesystem(const char *path, uint64_t *block_bytes)
+{
+	struct statfs found;
+
+	if (statfs(path, &found))
+		return -errno;
+	*block_bytes = (uint64_t)found.f_bsize;
+	return (int64_t)(found.f_type & 0xffffffff);
 }
 
 /* --- the account ------------------------------------------------------- */
@@ -86,15 +113,29 @@ static void account_units(struct ul_units *u, uint64_t start, uint64_t end, unsi
 	}
 }
 
+/* As a bitmap keeps it (uffdlab/bitmap.py): four states, by whether there is content and whose it is. */
+static unsigned int folded(const struct ul_occupancy *o, unsigned int state)
+{
+	switch (state) {
+	case UL_SWAPPED:
+	case UL_ELSEWHERE:
+		return UL_PRESENT;	/* it has content, wherever that is */
+	case UL_FILE:
+		return o->of_file ? UL_ZEROPAGE : UL_PRESENT;
+	case UL_GUARD:
+	case UL_SPECIAL:
+		return UL_UNTOUCHED;	/* it has none, and an access is an error */
+	default:
+		return state;
+	}
+}
+
 static int keep_run(struct ul_occupancy *o, uint64_t pages, unsigned int state)
 {
 	const uint64_t mask = (1u << RUN_STATE_BITS) - 1;
 	uint64_t *more;
 
-	if (state == UL_SWAPPED)
-		state = UL_PRESENT;	/* it has content, wherever that is */
-	else if (state == UL_GUARD)
-		state = UL_UNTOUCHED;	/* it has none, and never will */
+	state = folded(o, state);
 	if (o->run_count && (o->runs[o->run_count - 1] & mask) == state) {
 		o->runs[o->run_count - 1] += pages << RUN_STATE_BITS;
 		return 0;
@@ -110,19 +151,20 @@ static int keep_run(struct ul_occupancy *o, uint64_t pages, unsigned int state)
 	return 0;
 }
 
-static int account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state)
+int ul_account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state)
 {
-	const uint64_t pages = (end - start) / page_bytes();
+	const uint64_t pages = (end - start) / ul_page_bytes();
+	const unsigned int told = state == UL_ELSEWHERE ? UL_SPECIAL : state;
 
 	if (start >= end)
 		return 0;
-	o->pages[state] += pages;
-	account_units(&o->units[0], start, end, state);
-	account_units(&o->units[1], start, end, state);
+	o->pages[told] += pages;
+	account_units(&o->units[0], start, end, told);
+	account_units(&o->units[1], start, end, told);
 	return o->want_runs ? keep_run(o, pages, state) : 0;
 }
 
-static void account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
+void ul_account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
 {
 	if (zero)
 		o->huge_zero_bytes += bytes;
@@ -138,7 +180,7 @@ static void account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
 static int still_there(struct ul_occupancy *o, int pagemap, uint64_t addr)
 {
 	uint64_t entry;
-	ssize_t got = pread(pagemap, &entry, sizeof(entry), (off_t)(addr / page_bytes() * 8));
+	ssize_t got = pread(pagemap, &entry, sizeof(entry), (off_t)(addr / ul_page_bytes() * 8));
 
 	o->calls++;
 	if (got < 0)
@@ -146,31 +188,87 @@ static int still_there(struct ul_occupancy *o, int pagemap, uint64_t addr)
 	return got == sizeof(entry) ? 0 : -ESRCH;
 }
 
-/* --- a marker and a swapped page --------------------------------------- */
+/* --- what is not present ------------------------------------------------ */
+
+static uint64_t flags_of(struct ul_occupancy *o, uint64_t frame)
+{
+	uint64_t flags;
+	ssize_t got = -1;
+
+	if (o->kpageflags >= 0) {
+		got = pread(o->kpageflags, &flags, sizeof(flags), (off_t)(frame * 8));
+		o->calls++;
+	}
+	return got == sizeof(flags) ? flags : UL_KPF_NOPAGE;
+}
+
+static unsigned int marker_state(struct ul_occupancy *o, uint64_t what, uint64_t entry, uint64_t pages)
+{
+	if (what & UL_MARKER_GUARD)
+		return UL_GUARD;
+	if (what & UL_MARKER_POISONED) {
+		o->poisoned += pages;
+		return UL_SPECIAL;
+	}
+	return what & UL_MARKER_UFFD_WP || entry & UL_PM_UFFD_WP ? UL_MARKED : UL_SPECIAL;
+}
 
 /*
- * Both are not present and may carry uffd-wp. The swap type tells them apart,
- * where this user may see it; otherwise the bit alone decides.
+ * An entry that names a page and does not map it: the page is being moved, and is
+ * there again in a moment; or it is a device's; or the memory behind it is broken.
  */
-static unsigned int absent_state(struct ul_occupancy *o, uint64_t entry)
+static unsigned int unmapped_state(struct ul_occupancy *o, uint64_t frame, uint64_t pages)
+{
+	const uint64_t flags = flags_of(o, frame);
+
+	if (flags & UL_KPF_HWPOISON) {
+		o->poisoned += pages;
+		return UL_SPECIAL;
+	}
+	return flags & UL_KPF_NOPAGE ? UL_ELSEWHERE : UL_PRESENT;
+}
+
+/*
+ * What the entries of so many alike pages say, none of them present. The swap type
+ * tells what they are, where this user may see it; otherwise the bits alone decide,
+ * and whether anything of this mapping can be swapped.
+ */
+unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pages)
 {
 	const uint64_t frame = entry & UL_PM_FRAME;
+	const uint64_t type = UL_SWAP_TYPE(frame), offset = UL_SWAP_OFFSET(frame);
 
 	if (entry & UL_PM_GUARD)
 		return UL_GUARD;
-	if (!(entry & UL_PM_UFFD_WP))
-		return entry & UL_PM_SWAP ? UL_SWAPPED : UL_UNTOUCHED;
-	if (!frame && (entry & UL_PM_SWAP))
-		o->frames_hidden = 1;
-	return frame && UL_SWAP_TYPE(frame) != UL_SWAP_TYPE_MARKER ? UL_SWAPPED : UL_MARKED;
+	if (!(entry & UL_PM_SWAP))	/* hugetlb shows no more than this of a marker */
+		return entry & UL_PM_UFFD_WP ? UL_MARKED : UL_UNTOUCHED;
+	if (!frame) {
+		o->types_hidden = 1;
+		if (entry & UL_PM_UFFD_WP)
+			return UL_MARKED;
+		return o->may_swap ? UL_SWAPPED : UL_SPECIAL;
+	}
+	if (type < UL_SWAP_AREAS)
+		return UL_SWAPPED;
+	if (type == UL_SWAP_TYPE_MARKER)
+		return marker_state(o, offset, entry, pages);
+	return unmapped_state(o, offset, pages);
+}
+
+static unsigned int state_now(struct ul_occupancy *o, uint64_t entry, uint64_t pages)
+{
+	if (!(entry & UL_PM_PRESENT))
+		return ul_absent_state(o, entry, pages);
+	return ul_present_state(o, entry);	/* it has changed since the scan: what it is now counts */
 }
 
 static int account_absent(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end)
 {
-	const uint64_t page = page_bytes();
+	const uint64_t page = ul_page_bytes();
 	uint64_t entries[512];
+	int ret = 0;
 
-	while (start < end) {
+	while (start < end && !ret) {
 		uint64_t wanted = (end - start) / page;
 		ssize_t got;
 
@@ -180,17 +278,38 @@ static int account_absent(struct ul_occupancy *o, int pagemap, uint64_t start, u
 		o->calls++;
 		if (got < 8)
 			return got < 0 ? -errno : -ESRCH;
-		for (ssize_t i = 0; i < got / 8; i++, start += page) {
-			/* It may have changed since the scan: then what it is now counts. */
-			unsigned int state = entries[i] & UL_PM_PRESENT ? UL_PRESENT
-									: absent_state(o, entries[i]);
-			int ret = account(o, start, start + page, state);
-
-			if (ret)
-				return ret;
-		}
+		for (ssize_t i = 0; i < got / 8 && !ret; i++, start += page)
+			ret = ul_account(o, start, start + page, state_now(o, entries[i], 1));
 	}
-	return 0;
+	return ret;
+}
+
+static unsigned int hugetlb_state_now(struct ul_occupancy *o, uint64_t entry)
+{
+	if (entry & UL_PM_PRESENT)
+		return ul_present_state(o, entry);
+	return entry & UL_PM_UFFD_WP ? UL_MARKED : UL_SPECIAL;	/* no other marker shows in pagemap */
+}
+
+/* Of a huge page one entry is enough. */
+static int account_absent_hugetlb(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end)
+{
+	int ret = 0;
+
+	while (start < end && !ret) {
+		uint64_t next = (start | (o->hugetlb - 1)) + 1;
+		uint64_t entry;
+		ssize_t got = pread(pagemap, &entry, sizeof(entry), (off_t)(start / ul_page_bytes() * 8));
+
+		o->calls++;
+		if (got < 8)
+			return got < 0 ? -errno : -ESRCH;
+		if (next > end)
+			next = end;
+		ret = ul_account(o, start, next, hugetlb_state_now(o, entry));
+		start = next;
+	}
+	return ret;
 }
 
 /* --- PAGEMAP_SCAN ------------------------------------------------------ */
@@ -204,11 +323,28 @@ static int64_t known_categories(int pagemap, uint64_t mask)
 
 int64_t ul_occupancy_categories(int pagemap)
 {
-	const uint64_t wanted = UL_PAGE_IS_WRITTEN | UL_PAGE_IS_PRESENT | UL_PAGE_IS_SWAPPED |
-				UL_PAGE_IS_PFNZERO | UL_PAGE_IS_HUGE;
+	const uint64_t wanted = UL_PAGE_IS_WRITTEN | UL_PAGE_IS_FILE | UL_PAGE_IS_PRESENT |
+				UL_PAGE_IS_SWAPPED | UL_PAGE_IS_PFNZERO | UL_PAGE_IS_HUGE;
 	int64_t ret = known_categories(pagemap, wanted | UL_PAGE_IS_GUARD);
 
 	return ret == -EINVAL ? known_categories(pagemap, wanted) : ret;
+}
+
+/*
+ * Whether a region of one mapping whose pages the scan calls swapped holds nothing but
+ * uffd-wp markers: nothing of it was written since it was protected, so that either each
+ * entry has the bit, or (since 7.3, which tells that of protected ranges only) none.
+ */
+static int wholly_marked(struct ul_occupancy *o, int pagemap, const struct ul_page_region *r)
+{
+	uint64_t entry;
+	ssize_t got;
+
+	if (o->may_swap || r->categories & UL_PAGE_IS_WRITTEN)
+		return 0;
+	got = pread(pagemap, &entry, sizeof(entry), (off_t)(r->start / ul_page_bytes() * 8));
+	o->calls++;
+	return got == sizeof(entry) && entry & UL_PM_UFFD_WP && !(entry & UL_PM_PRESENT);
 }
 
 static int account_region(struct ul_occupancy *o, int pagemap, const struct ul_page_region *r)
@@ -216,20 +352,20 @@ static int account_region(struct ul_occupancy *o, int pagemap, const struct ul_p
 	const uint64_t is = r->categories;
 
 	if (is & UL_PAGE_IS_PRESENT) {
-		const int zero = !!(is & UL_PAGE_IS_PFNZERO);
+		const int zero = is & UL_PAGE_IS_PFNZERO && !o->hugetlb;
+		const int of_file = is & UL_PAGE_IS_FILE && o->cow;
 
 		if (is & UL_PAGE_IS_HUGE)
-			account_huge(o, r->end - r->start, zero);
-		return account(o, r->start, r->end, zero ? UL_ZEROPAGE : UL_PRESENT);
+			ul_account_huge(o, r->end - r->start, zero);
+		return ul_account(o, r->start, r->end, zero ? UL_ZEROPAGE : of_file ? UL_FILE : UL_PRESENT);
 	}
 	if (is & UL_PAGE_IS_GUARD)
-		return account(o, r->start, r->end, UL_GUARD);
-	if (is & UL_PAGE_IS_WRITTEN)
-		return account(o, r->start, r->end, UL_SWAPPED);
-	/* A marker, or a page that was swapped while it was protected. */
-	if (o->check_markers && !o->hugetlb)
-		return account_absent(o, pagemap, r->start, r->end);
-	return account(o, r->start, r->end, UL_MARKED);
+		return ul_account(o, r->start, r->end, UL_GUARD);
+	if (wholly_marked(o, pagemap, r))
+		return ul_account(o, r->start, r->end, UL_MARKED);
+	if (o->hugetlb)
+		return account_absent_hugetlb(o, pagemap, r->start, r->end);
+	return account_absent(o, pagemap, r->start, r->end);
 }
 
 static int scan_ranges(struct ul_occupancy *o, int pagemap, struct ul_pm_scan_arg *arg,
@@ -245,7 +381,7 @@ static int scan_ranges(struct ul_occupancy *o, int pagemap, struct ul_pm_scan_ar
 		if (got < 0)
 			return -errno;
 		for (int i = 0; i < got && !ret; i++) {
-			ret = account(o, at, regions[i].start, UL_UNTOUCHED);
+			ret = ul_account(o, at, regions[i].start, UL_UNTOUCHED);
 			if (!ret)
 				ret = account_region(o, pagemap, &regions[i]);
 			at = regions[i].end;
@@ -257,12 +393,12 @@ static int scan_ranges(struct ul_occupancy *o, int pagemap, struct ul_pm_scan_ar
 		 */
 		arg->start = arg->walk_end > at ? arg->walk_end : at;
 	} while (!ret && arg->start < end);
-	return ret ? ret : account(o, at, end, UL_UNTOUCHED);
+	return ret ? ret : ul_account(o, at, end, UL_UNTOUCHED);
 }
 
 int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, uint64_t start, uint64_t end)
 {
-	struct ul_page_region *regions = malloc(REGIONS * sizeof(*regions));
+	struct ul_page_region *regions = o->buffer;
 	struct ul_pm_scan_arg arg = {
 		.size = sizeof(arg), .start = start, .end = end,
 		.vec = (uint64_t)(uintptr_t)regions, .vec_len = REGIONS,
@@ -272,154 +408,9 @@ int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, 
 	uint64_t began = ul_now_ns();
 	int ret;
 
-	if (!regions)
-		return -ENOMEM;
 	ret = scan_ranges(o, pagemap, &arg, regions);
 	if (!ret)
 		ret = still_there(o, pagemap, start);
-	free(regions);
-	o->ns += ul_now_ns() - began;
-	return ret;
-}
-
-/* --- reading pagemap and kpageflags ------------------------------------ */
-
-struct reader {
-	struct ul_occupancy *o;
-	int kpageflags;			/* negative: not to be had */
-	uint64_t zero_frame;		/* met last: zeropages share it, and would cost a read each */
-	uint64_t flags[512];
-};
-
-/* Flags of frames that follow one another; 0 where they are not told. */
-static void read_flags(struct reader *r, uint64_t frame, uint64_t count)
-{
-	ssize_t got = -1;
-
-	if (count == 1 && frame && frame == r->zero_frame) {
-		r->flags[0] = UL_KPF_ZERO_PAGE;
-		return;
-	}
-	if (r->kpageflags >= 0 && frame) {
-		got = pread(r->kpageflags, r->flags, count * 8, (off_t)(frame * 8));
-		r->o->calls++;
-	}
-	if (got != (ssize_t)(count * 8))
-		r->o->frames_hidden = 1;
-	for (uint64_t i = got > 0 ? (uint64_t)got / 8 : 0; i < count; i++)
-		r->flags[i] = 0;
-	if (count == 1 && (r->flags[0] & UL_KPF_ZERO_PAGE))
-		r->zero_frame = frame;
-}
-
-/* Present entries from the first whose frames follow one another, at most those of one large unit. */
-static uint64_t contiguous(const uint64_t *entries, uint64_t count)
-{
-	const uint64_t first = entries[0] & UL_PM_FRAME;
-	uint64_t i;
-
-	for (i = 1; i < count && i < 512; i++)
-		if (!(entries[i] & UL_PM_PRESENT) || !first || (entries[i] & UL_PM_FRAME) != first + i)
-			break;
-	return i;
-}
-
-/*
- * pagemap does not tell how a page is mapped: what fills an aligned large unit
- * with an aligned huge page is taken for one huge mapping.
- */
-static int looks_huge(const struct reader *r, uint64_t addr, uint64_t frame, uint64_t count)
-{
-	const uint64_t bytes = r->o->units[0].bytes;
-	const uint64_t page = page_bytes();
-
-	return count * page == bytes && !(addr & (bytes - 1)) && !(frame * page & (bytes - 1)) &&
-	       (r->flags[0] & UL_KPF_THP);
-}
-
-static int account_present(struct reader *r, uint64_t addr, const uint64_t *entries, uint64_t count)
-{
-	const uint64_t frame = entries[0] & UL_PM_FRAME;
-	const uint64_t page = page_bytes();
-	int ret = 0;
-
-	if (r->o->hugetlb) {
-		account_huge(r->o, count * page, 0);
-		return account(r->o, addr, addr + count * page, UL_PRESENT);
-	}
-	read_flags(r, frame, count);
-	if (looks_huge(r, addr, frame, count))
-		account_huge(r->o, count * page, !!(r->flags[0] & UL_KPF_ZERO_PAGE));
-	for (uint64_t i = 0; i < count && !ret; i++, addr += page)
-		ret = account(r->o, addr, addr + page,
-			      r->flags[i] & UL_KPF_ZERO_PAGE ? UL_ZEROPAGE : UL_PRESENT);
-	return ret;
-}
-
-/* How many entries from the first are alike in that there is no page behind them. */
-static uint64_t alike(const uint64_t *entries, uint64_t count)
-{
-	uint64_t i;
-
-	for (i = 1; i < count; i++)
-		if (entries[i] != entries[0])
-			break;
-	return i;
-}
-
-static int account_entries(struct reader *r, uint64_t addr, const uint64_t *entries, uint64_t count)
-{
-	const uint64_t page = page_bytes();
-	int ret = 0;
-
-	for (uint64_t i = 0, same; i < count && !ret; i += same) {
-		uint64_t at = addr + i * page;
-
-		if (entries[i] & UL_PM_PRESENT) {
-			/* A run must not straddle a large unit, or a huge page would be missed. */
-			uint64_t left = (r->o->units[0].bytes - (at & (r->o->units[0].bytes - 1))) / page;
-
-			same = contiguous(entries + i, left < count - i ? left : count - i);
-			ret = account_present(r, at, entries + i, same);
-		} else {
-			same = alike(entries + i, count - i);
-			ret = account(r->o, at, at + same * page, absent_state(r->o, entries[i]));
-		}
-	}
-	return ret;
-}
-
-/* How many entries to read from here: up to a multiple of the buffer, so that no large unit is cut. */
-static uint64_t entries_until_cut(uint64_t start, uint64_t end)
-{
-	const uint64_t index = start / page_bytes();
-	const uint64_t whole = ENTRIES - index % ENTRIES;
-	const uint64_t left = (end - start) / page_bytes();
-
-	return left < whole ? left : whole;
-}
-
-int ul_occupancy_read(struct ul_occupancy *o, int pagemap, int kpageflags, uint64_t start, uint64_t end)
-{
-	struct reader r = { .o = o, .kpageflags = kpageflags };
-	uint64_t *entries = malloc(ENTRIES * sizeof(*entries));
-	const uint64_t page = page_bytes();
-	uint64_t began = ul_now_ns();
-	int ret = entries ? 0 : -ENOMEM;
-
-	while (!ret && start < end) {
-		const uint64_t wanted = entries_until_cut(start, end);
-		ssize_t got = pread(pagemap, entries, wanted * 8, (off_t)(start / page * 8));
-
-		o->calls++;
-		if (got < 8) {
-			ret = got < 0 ? -errno : -ESRCH;
-			break;
-		}
-		ret = account_entries(&r, start, entries, (uint64_t)got / 8);
-		start += (uint64_t)got / 8 * page;
-	}
-	free(entries);
 	o->ns += ul_now_ns() - began;
 	return ret;
 }

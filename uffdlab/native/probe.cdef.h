@@ -167,11 +167,12 @@ int ul_ask(int question, unsigned int seconds, struct ul_answer *answer);
 
 /*
  * occupancy.c: what the pages of a mapping of any process are, from /proc/PID/pagemap
- * opened by the caller. One account is fed with adjoining ranges of one mapping.
+ * opened by the caller. One account is fed with adjoining ranges of one mapping, and
+ * emptied before the next one.
  */
 enum {
 	UL_UNTOUCHED = 0, UL_ZEROPAGE = 1, UL_PRESENT = 2, UL_MARKED = 3, UL_SWAPPED = 4, UL_GUARD = 5,
-	UL_PAGE_STATES = 6
+	UL_FILE = 6, UL_SPECIAL = 7, UL_PAGE_STATES = 8
 };
 struct ul_units {
 	uint64_t bytes;			/* length and alignment of a unit */
@@ -182,20 +183,28 @@ struct ul_units {
 	int clipped;			/* the mapping begins inside the unit under way */
 };
 struct ul_occupancy {
+	int kpageflags;			/* in: /proc/kpageflags, or negative */
+	int want_runs;			/* in: keep runs */
+	int cow;			/* in: a private mapping: a page of a file is not its own */
+	int of_file;			/* in: a private mapping of a file that is neither shmem nor hugetlb */
+	int may_swap;			/* in: pages may be swapped, so tell them from what else is not present */
+	uint64_t hugetlb;		/* in: bytes of its huge pages; 0: no hugetlb */
 	uint64_t pages[UL_PAGE_STATES];	/* base pages */
 	struct ul_units units[2];
 	uint64_t huge_bytes, huge_zero_bytes;	/* mapped by one entry above the last level */
+	uint64_t poisoned;		/* of the special pages, those of which an access is SIGBUS for sure */
 	uint64_t calls;			/* system calls made */
 	uint64_t ns;
 	int frames_hidden;		/* pagemap did not tell frames: no zeropage, no huge mapping is known by it */
-	int check_markers;		/* in: pages may be swapped, so tell a marker from them by its frame */
-	int want_runs;			/* in: keep runs */
-	int hugetlb;			/* in: every page is huge */
-	uint64_t *runs;			/* base pages << 2 | state, in order; swapped as present, guard as untouched */
+	int types_hidden;		/* it did not tell swap types: swapped, marked and special are told by bits alone */
+	uint64_t *runs;			/* base pages << 2 | state, in order, as keep_run() folds the states */
 	uint64_t run_count, run_room;
+	void *buffer;
 };
 struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes);
+void ul_occupancy_empty(struct ul_occupancy *o);	/* what is marked "in" stays */
 void ul_occupancy_free(struct ul_occupancy *o);
 int64_t ul_occupancy_categories(int pagemap);	/* what PAGEMAP_SCAN can tell here; -ENOTTY without it */
 int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, uint64_t start, uint64_t end);
-int ul_occupancy_read(struct ul_occupancy *o, int pagemap, int kpageflags, uint64_t start, uint64_t end);
+int ul_occupancy_read(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end);
+int64_t ul_filesystem(const char *path, uint64_t *block_bytes);	/* the magic number of statfs(2) */

@@ -64,6 +64,7 @@ struct ul_page_region { uint64_t start, end, categories; };
 #define UL_PM_SCAN_CHECK_WPASYNC	(1ull << 1)	/* EPERM where the range is not registered for it */
 
 #define UL_PAGE_IS_WRITTEN	(1ull << 1)
+#define UL_PAGE_IS_FILE		(1ull << 2)
 #define UL_PAGE_IS_PRESENT	(1ull << 3)
 #define UL_PAGE_IS_SWAPPED	(1ull << 4)
 #define UL_PAGE_IS_PFNZERO	(1ull << 5)
@@ -77,12 +78,25 @@ struct ul_page_region { uint64_t start, end, categories; };
 #define UL_PM_FRAME	((1ull << 55) - 1)	/* PFN; swap type and offset of what is swapped */
 #define UL_PM_UFFD_WP	(1ull << 57)
 #define UL_PM_GUARD	(1ull << 58)
+#define UL_PM_FILE	(1ull << 61)
 #define UL_PM_SWAP	(1ull << 62)
 #define UL_PM_PRESENT	(1ull << 63)
 #define UL_SWAP_TYPE(frame)	((frame) & 31)
-#define UL_SWAP_TYPE_MARKER	31	/* SWP_PTE_MARKER: the last of the 32 types, since 5.19 */
+#define UL_SWAP_OFFSET(frame)	((frame) >> 5)
+/*
+ * include/linux/swap.h: of the 32 types a kernel keeps the last for itself, at most 4 for device
+ * memory, 3 for migration, 1 for hwpoison and 1 for markers, by its configuration.
+ */
+#define UL_SWAP_AREAS		23	/* types below are swap areas on any kernel */
+#define UL_SWAP_TYPE_MARKER	31	/* SWP_PTE_MARKER: the last, since 5.19 ... */
+/* ... whose offset says what is marked (include/linux/swapops.h) */
+#define UL_MARKER_UFFD_WP	(1ull << 0)
+#define UL_MARKER_POISONED	(1ull << 1)	/* UFFDIO_POISON, or a page that could not be swapped in */
+#define UL_MARKER_GUARD		(1ull << 2)	/* since 6.13; bit 58 of pagemap since 6.15 */
 
 /* /proc/kpageflags */
+#define UL_KPF_HWPOISON		(1ull << 19)
+#define UL_KPF_NOPAGE		(1ull << 20)	/* memory of a device, too */
 #define UL_KPF_THP		(1ull << 22)
 #define UL_KPF_ZERO_PAGE	(1ull << 24)
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from .command import running
 from .export import bitmap_of
-from .report import as_dict, text
-from .scanning import METHODS, STATES, Granularity, Occupancy, Scan, scan
+from .report import as_dict, mapping_dicts, summary_dict, text
+from .scanning import METHODS, STATES, Granularity, Occupancy, Progress, Scan, scan
 
 __all__ = [
     "METHODS",
     "STATES",
     "Granularity",
     "Occupancy",
+    "Progress",
     "Scan",
     "as_dict",
     "bitmap_of",
+    "mapping_dicts",
     "running",
     "scan",
+    "summary_dict",
     "text",
 ]

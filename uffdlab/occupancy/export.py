@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from uffdlab import bitmap
 from uffdlab.errors import UffdlabError
-from uffdlab.occupancy.scanning import HUGE_BYTES, LARGE_BYTES, Occupancy, Scan
+from uffdlab.occupancy.reading import HUGE_BYTES, LARGE_BYTES
+from uffdlab.occupancy.scanning import Occupancy, Scan
 
 
 def bitmap_of(scan: Scan) -> bitmap.Bitmap:

@@ -5,24 +5,29 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from uffdlab.errors import UffdlabError
-from uffdlab.host import errnos, pseudofiles
+from uffdlab.host import errnos, pseudofiles, threads
+from uffdlab.occupancy import mappings
 
 _ROOT = Path("/")
 _MOST_DIGITS = 10  # more than a process ID ever has
 _MINOR_FAULTS = 7  # of the fields of /proc/PID/stat after the name: minflt
+_TRIES = 3  # a thread may end between being chosen and being asked
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Counters:
     """What the kernel counts for a process, in KiB; None where it does not tell.
 
-    ``vm_pte_kib`` is the memory of its page tables, ``vm_rss_kib`` what is resident without hugetlb pages.
+    ``vm_pte_kib`` is the memory of its page tables, ``vm_rss_kib`` what is resident without hugetlb pages, of which
+    ``rss_anon_kib`` are anonymous pages and ``rss_shmem_kib`` those of shared memory and tmpfs.
     """
 
     vm_pte_kib: int | None
@@ -31,6 +36,8 @@ class Counters:
     vm_swap_kib: int | None
     minor_faults: int | None
     children: frozenset[str] | None
+    rss_anon_kib: int | None = None
+    rss_shmem_kib: int | None = None
 
 
 def process_id(text: str) -> int:
@@ -42,15 +49,16 @@ def process_id(text: str) -> int:
 
 def counters(pid: int) -> Counters:
     """Read the counters now; all None once the process is gone."""
-    status = pseudofiles.fields(_ROOT, f"proc/{pid}/status")
+    status = pseudofiles.fields(_ROOT, f"{threads.living(pid)}/status")
 
     def kib(name: str) -> int | None:
         return pseudofiles.as_integer(status.get(name, "").removesuffix(" kB").strip())
 
+    # The name in parentheses may hold anything, line ends and parentheses too; after it there are numbers only.
     stat = (pseudofiles.text(_ROOT, f"proc/{pid}/stat") or "").rpartition(")")[2].split()
-    faults = int(stat[_MINOR_FAULTS]) if len(stat) > _MINOR_FAULTS else None
+    faults = pseudofiles.as_integer(stat[_MINOR_FAULTS]) if len(stat) > _MINOR_FAULTS else None
     memory = (kib("VmPTE"), kib("VmRSS"), kib("HugetlbPages"), kib("VmSwap"))
-    return Counters(*memory, faults, _children(pid))
+    return Counters(*memory, faults, _children(pid), kib("RssAnon"), kib("RssShmem"))
 
 
 def _children(pid: int) -> frozenset[str] | None:
@@ -71,51 +79,68 @@ def opened(pid: int) -> Iterator[int]:
     """
     if not Path(f"/proc/{pid}").exists():
         raise UffdlabError(_no_such(pid))
-    try:
-        fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UffdlabError(_refused(pid, error)) from error
+    fd = _of_living(pid, "pagemap", lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def read_maps(pid: int) -> str:
-    """Return the text of its list of mappings. Raises UffdlabError as ``opened`` does."""
-    try:
-        found = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UffdlabError(_refused(pid, error)) from error
+def read_maps(pid: int) -> bytes:
+    """Return its list of mappings. Raises UffdlabError as ``opened`` does."""
+    found = _of_living(pid, "maps", Path.read_bytes)
     if not found:
         raise UffdlabError(without_memory(pid))
     return found
 
 
-def maps_or_nothing(pid: int) -> str:
-    """Return the text of its list of mappings, empty once it is gone."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
-    return ""
+def maps_or_nothing(pid: int) -> bytes:
+    """Return its list of mappings, empty once it is gone."""
+    with suppress(UffdlabError):
+        return _of_living(pid, "maps", Path.read_bytes)
+    return b""
+
+
+def kinds(pid: int) -> mappings.Kinds:
+    """Return what tells the kinds of its mappings."""
+    path = _ROOT / threads.living(pid)
+    # Only a process has map_files, and /proc knows each thread as one, though it does not list it.
+    return mappings.Kinds(mappings.read_devices(path), path, _ROOT / "proc" / path.name / "map_files")
 
 
 def without_memory(pid: int) -> str:
     """Return one sentence on why a process has no mappings, or none of those it had."""
-    status = pseudofiles.fields(_ROOT, f"proc/{pid}/status")
+    path = threads.living(pid)
+    status = pseudofiles.fields(_ROOT, f"{path}/status")
     if not status:
         return f"process {pid} ended before anything was read: nothing can be said of it"
-    if status.get("State", "").startswith(("Z", "X")):
+    if threads.ended(path):
         return f"process {pid} has ended and only waits for its parent: it has no memory any more"
     if "VmSize" in status:
         return f"process {pid} executed another program before anything was read: look again"
     return f"process {pid} is a kernel thread: it has no mappings of its own"
 
 
+def _of_living(pid: int, name: str, read: Callable[[Path], T]) -> T:
+    """Read a file of a living thread; a file that is empty is one of a thread that has ended meanwhile."""
+    for _ in range(_TRIES):
+        asked = threads.living(pid)
+        try:
+            found = read(_ROOT / asked / name)
+        except OSError as error:
+            if threads.living(pid) == asked or error.errno not in (errno.ENOENT, errno.ESRCH):
+                raise UffdlabError(_refused(pid, error)) from error
+            continue
+        if found != b"" or threads.living(pid) == asked:
+            return found
+    raise UffdlabError(without_memory(pid))
+
+
 def _refused(pid: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"process {pid} may not be looked at by this user, because it belongs to somebody else or has more "
-            "privilege: run as its user, or as root"
+            "privilege: run as its user, or with CAP_SYS_PTRACE"
         )
     if error.errno in (errno.ENOENT, errno.ESRCH):
         if Path(f"/proc/{pid}/pagemap").exists():  # opening it is refused, so there is no memory behind it

@@ -5,25 +5,39 @@ from __future__ import annotations
 
 import platform
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from uffdlab.occupancy.scanning import STATES, Granularity, Occupancy, Scan
+from uffdlab.occupancy import account
+from uffdlab.occupancy.account import Held
+from uffdlab.occupancy.scanning import Granularity, Occupancy, Scan
 from uffdlab.units import format_ns, format_size
 
+MOST_SHOWN = 40  # mappings of which the text tells each; the object tells all
 _WIDTH = 80
-_COLUMNS = ("untouched", "zeropage", "present", "marked", "swapped", "mixed", "untouched_or_zeropage")
-_HEADS = ("untouched", "zeropage", "present", "marked", "swapped", "mixed", "unt.|zero")
-_WIDTHS = (11, 10, 9, 8, 9, 8, 10)
+_COLUMNS = {"untouched": 10, "zeropage": 9, "present": 8, "marked": 7, "swapped": 8, "mixed": 7}
+_LAST, _LAST_HEAD, _LAST_WIDTH = "untouched_or_zeropage", "unt.|zero", 10
+_RARE = {"file": 7, "special": 8}  # columns only where there is something in them
+_COUNTERS = {"anon": "RssAnon", "shmem": "RssShmem", "hugetlb": "HugetlbPages", "swap": "VmSwap"}
 
 
 def as_dict(scan: Scan) -> dict[str, Any]:
     """Return the scan as plain JSON types; sizes in KiB, times in ns, shares 0 to 1; None is unknown.
 
-    ``process`` is what the kernel counted when the look began.
+    ``process`` is what the kernel counted when the look began; ``account`` is explained in
+    ``uffdlab.occupancy.account``.
     """
+    return {"mappings": list(mapping_dicts(scan)), **summary_dict(scan)}
+
+
+def mapping_dicts(scan: Scan) -> Iterator[dict[str, Any]]:
+    """Yield each of ``mappings`` of ``as_dict``, so that not all need to be there at once."""
+    return map(_mapping, scan.mappings)
+
+
+def summary_dict(scan: Scan) -> dict[str, Any]:
+    """Return ``as_dict`` without the mappings."""
     return {
-        "mappings": [_mapping(one) for one in scan.mappings],
         "totals": {
             "mappings": len(scan.mappings),
             "size_kib": sum(one.mapping.length for one in scan.mappings) >> 10,
@@ -37,7 +51,10 @@ def as_dict(scan: Scan) -> dict[str, Any]:
             "vm_rss_kib": scan.before.vm_rss_kib,
             "hugetlb_kib": scan.before.hugetlb_kib,
             "vm_swap_kib": scan.before.vm_swap_kib,
+            "rss_anon_kib": scan.before.rss_anon_kib,
+            "rss_shmem_kib": scan.before.rss_shmem_kib,
         },
+        "account": _account(scan),
         "kernel": platform.release(),
         "method": scan.method,
         "min_size_kib": scan.min_bytes >> 10,
@@ -45,6 +62,22 @@ def as_dict(scan: Scan) -> dict[str, Any]:
         "complete": scan.complete,
         "notes": list(scan.notes),
     }
+
+
+def _account(scan: Scan) -> dict[str, Any]:
+    differences = scan.account.differences(scan.before, scan.after) if scan.complete else {}
+    return {
+        "scanned": _held(scan.account.scanned),
+        "left_out": [{"why": why} | _held(held) for why, held in scan.account.left_out.items()],
+        "counted_kib": account.counted(scan.before),
+        "counted_after_kib": account.counted(scan.after),
+        "difference_kib": {name: _kib(differences.get(name)) for name in account.NAMES},
+    }
+
+
+def _held(held: Held) -> dict[str, Any]:
+    parts = {f"{name}_kib": _kib(getattr(held, name)) for name in account.NAMES}
+    return {"mappings": held.mappings, "size_kib": held.size_bytes >> 10, **parts}
 
 
 def totals(seen: Iterable[Occupancy]) -> list[Granularity]:
@@ -60,7 +93,7 @@ def _added(size: int, parts: list[Granularity]) -> Granularity:
     return Granularity(
         size,
         sum(one.units for one in parts),
-        {state: _sum(one.whole[state] for one in parts) for state in STATES},
+        tuple(_sum(counts) for counts in zip(*(one.counts for one in parts), strict=True)),
         sum(one.mixed for one in parts),
         _sum(one.untouched_or_zeropage for one in parts),
     )
@@ -96,7 +129,7 @@ def _mapping(one: Occupancy) -> dict[str, Any]:
 
 def _granularity(one: Granularity) -> dict[str, Any]:
     counts = one.whole | {"mixed": one.mixed, "untouched_or_zeropage": one.untouched_or_zeropage}
-    shares = {name: one.share(name) for name in counts}
+    shares = {name: None if count is None or not one.units else count / one.units for name, count in counts.items()}
     return {"granularity_kib": one.unit_bytes >> 10, "units": one.units, "counts": counts, "shares": shares}
 
 
@@ -104,15 +137,43 @@ def _granularity(one: Granularity) -> dict[str, Any]:
 
 
 def text(scan: Scan) -> str:
-    """Return the scan as a table of at most 80 columns, with what must be known to read it."""
-    lines = ["  unit" + "".join(f"{head:>{width}}" for head, width in zip(_HEADS, _WIDTHS, strict=True))]
-    for one in scan.mappings:
-        lines += [_title(one), *map(_row, one.granularities)]
+    """Return the scan as a table of at most 80 columns, with what must be known to read it.
+
+    Of many mappings the largest are told one by one, in the order of their addresses, and the others as one sum.
+    """
+    everything = totals(scan.mappings)
+    columns = _columns(everything)
+    lines = ["  unit" + "".join(f"{head:>{width}}" for _, head, width in columns)]
+    shown, others = _largest(scan.mappings)
+    for one in shown:
+        lines += [_title(one), *(_row(granularity, columns) for granularity in one.granularities)]
+    if others:
+        lines += [_sum_title(f"{len(others):,} smaller mappings", others)]
+        lines += [_row(granularity, columns) for granularity in totals(others)]
     if len(scan.mappings) > 1:
-        size = sum(one.mapping.length for one in scan.mappings)
-        lines += [f"all {len(scan.mappings)} mappings, {format_size(size)}", *map(_row, totals(scan.mappings))]
+        lines += [_sum_title(f"all {len(scan.mappings):,} mappings", scan.mappings)]
+        lines += [_row(granularity, columns) for granularity in everything]
     lines += ["", *_closing(scan)]
     return "\n".join(lines)
+
+
+def _columns(everything: Iterable[Granularity]) -> list[tuple[str, str, int]]:
+    """Return name, head and width of each column."""
+    rare = [name for name in _RARE if any(one.whole[name] for one in everything)]
+    columns = [(name, name, width) for name, width in (_COLUMNS | {name: _RARE[name] for name in rare}).items()]
+    return [*columns, (_LAST, _LAST_HEAD, _LAST_WIDTH)]
+
+
+def _largest(seen: Sequence[Occupancy]) -> tuple[list[Occupancy], list[Occupancy]]:
+    """Return those that are told one by one, and the others."""
+    if len(seen) <= MOST_SHOWN:
+        return list(seen), []
+    ranked = sorted(seen, key=lambda one: (-one.mapping.length, one.mapping.start))
+    return sorted(ranked[:MOST_SHOWN], key=lambda one: one.mapping.start), ranked[MOST_SHOWN:]
+
+
+def _sum_title(what: str, seen: Iterable[Occupancy]) -> str:
+    return f"{what}, {format_size(sum(one.mapping.length for one in seen))}"
 
 
 def _title(one: Occupancy) -> str:
@@ -128,10 +189,11 @@ def _title(one: Occupancy) -> str:
     return words + ("; changed meanwhile" if one.changed else "")
 
 
-def _row(one: Granularity) -> str:
+def _row(one: Granularity, columns: Iterable[tuple[str, str, int]]) -> str:
     unit = format_size(one.unit_bytes).replace(" ", "")
-    cells = [_percent(one.share(name), bool(one.units)) for name in _COLUMNS]
-    return f"{unit:>6}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+    return f"{unit:>6}" + "".join(
+        f"{_percent(one.share(name), bool(one.units)):>{width}}" for name, _, width in columns
+    )
 
 
 def _percent(share: float | None, any_units: bool) -> str:
@@ -153,7 +215,9 @@ def _closing(scan: Scan) -> Iterator[str]:
         f"Linux {platform.release()}",
     ]
     yield from textwrap.wrap("; ".join(parts), _WIDTH)
-    guarded = sum(one.granularities[0].whole["guard"] or 0 for one in scan.mappings)
+    for sentence in _account_sentences(scan):
+        yield from textwrap.wrap(sentence, _WIDTH)
+    guarded = sum(one.pages("guard") for one in scan.mappings)
     explained = (
         "2MiB and 1GiB: aligned units wholly inside the mapping, each page of which is in that state (mixed: in "
         "several; unt.|zero: each page untouched or a zeropage). -: no such unit; ?: not to be told."
@@ -163,6 +227,31 @@ def _closing(scan: Scan) -> Iterator[str]:
     yield from textwrap.wrap(explained, _WIDTH)
     for note in scan.notes:
         yield from textwrap.wrap(f"note: {note}", _WIDTH, subsequent_indent="      ")
+
+
+def _account_sentences(scan: Scan) -> Iterator[str]:
+    """Say how much was found of what the kernel counts, and what was left out."""
+    counted = account.counted(scan.before)
+    small = scan.account.left_out.get(account.SMALL, Held())
+    parts = []
+    for name in account.NAMES:
+        scanned, smaller = getattr(scan.account.scanned, name) or 0, getattr(small, name) or 0
+        if counted[name] or scanned or smaller:
+            more = f" and {format_size(smaller)} in smaller mappings" if smaller else ""
+            parts.append(f"{_COUNTERS[name]} {_size(counted[name])}, of which {format_size(scanned)} scanned{more}")
+    differences = scan.account.differences(scan.before, scan.after) if scan.complete else {}
+    wrong = [
+        f"{format_size(abs(size))} of {_COUNTERS[name]} {'more than counted' if size > 0 else 'not found'}"
+        for name, size in differences.items()
+        if size
+    ]
+    if parts and differences:
+        parts.append(", ".join(wrong) or "nothing else")
+    if parts:
+        yield f"account: {'; '.join(parts)}."
+    left = [f"{held.mappings:,} {why} ({format_size(held.size_bytes)})" for why, held in scan.account.left_out.items()]
+    if left:
+        yield f"mappings left out (their address space): {'; '.join(left)}."
 
 
 def _size(kib: int | None) -> str:

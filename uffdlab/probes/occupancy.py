@@ -88,7 +88,8 @@ class OccupancySpec:
         return Needs(memory_kib=content.pages * BACKINGS[content.backing].page_kib + tables)
 
 
-_SHARES = (*occupancy.STATES, "mixed", "untouched_or_zeropage")
+_KINDS = ("anon", "shmem", "hugetlb")  # what a userfaultfd can be registered on; no page of them is a file's
+SHARES = (*(state for state in occupancy.STATES if state != "file"), "mixed", "untouched_or_zeropage")
 
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
@@ -96,11 +97,11 @@ FIELDS: list[dict[str, Any]] = [
     one_of("workload", NAMES, "what the process held"),
     one_of("method", occupancy.METHODS, "how it was looked at"),
     count("mapping", "number of the mapping within the process, from 0"),
-    one_of("kind", ("anon", "shmem", "hugetlb"), "kind of memory"),
+    one_of("kind", _KINDS, "kind of memory"),
     integer("size_kib", "KiB", "length of the mapping"),
     integer("granularity_kib", "KiB", "size of a unit"),
     count("units", "aligned units wholly inside the mapping"),
-    *(fraction(name, f"share of units: {name.replace('_', ' ')}", required=False) for name in _SHARES),
+    *(fraction(name, f"share of units: {name.replace('_', ' ')}", required=False) for name in SHARES),
     integer("huge_kib", "KiB", "mapped by huge entries, without the huge zeropage", required=False),
     integer("scan_ns", "ns", "looking at the whole mapping, at all granularities together"),
     count("calls", "system calls of that look"),
@@ -130,10 +131,10 @@ def _looks(spec: OccupancySpec, pid: int, min_bytes: int) -> Iterator[tuple[str,
 
 def _rows(found: occupancy.Scan) -> Iterator[dict[str, Any]]:
     whole = {"vm_pte_kib": found.after.vm_pte_kib, "vm_rss_kib": found.after.vm_rss_kib}
-    for number, one in enumerate(found.mappings):
+    for number, one in enumerate(one for one in found.mappings if one.mapping.kind in _KINDS):
         huge = None if one.huge_bytes is None else one.huge_bytes // KIB
         place = {"mapping": number, "kind": one.mapping.kind, "size_kib": one.mapping.length // KIB}
         cost = {"huge_kib": huge, "scan_ns": one.scan_ns, "calls": one.calls}
         for granularity in one.granularities:
             units = {"granularity_kib": granularity.unit_bytes // KIB, "units": granularity.units}
-            yield place | units | {name: granularity.share(name) for name in _SHARES} | cost | whole
+            yield place | units | {name: granularity.share(name) for name in SHARES} | cost | whole

@@ -129,7 +129,7 @@ def check_supported() -> None:
 def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the time stamp counter runs at a constant rate, on and on, by the flags of the first CPU."""
     try:
-        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = cpuinfo.read_bytes().decode("ascii", "replace").split("\n")
     except OSError:
         return False
     return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY

@@ -13,7 +13,7 @@ from .decision import df_decision
 from .designs import DESIGNS, Design, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
-from .replay import OBJECTIVES, advice, ranked, recommend, replay, replays
+from .replay import OBJECTIVES, Replayed, advice, ranked, recommend, replay, replayable, replays
 from .snapshot import Snapshot, tell
 from .sweeps import df_latency, df_stop_time, df_touched, df_waterfall
 from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
@@ -28,6 +28,7 @@ __all__ = [
     "Ledger",
     "Memory",
     "Range",
+    "Replayed",
     "Result",
     "Shape",
     "Snapshot",
@@ -52,6 +53,7 @@ __all__ = [
     "ranked",
     "recommend",
     "replay",
+    "replayable",
     "replays",
     "run",
     "shape_ledger",

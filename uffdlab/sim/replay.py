@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from uffdlab.bitmap import Bitmap, Mapping
+from uffdlab.bitmap import PRIVATE_FILE, Bitmap, Mapping
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs, load_costs
@@ -22,6 +22,8 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 # What a stock kernel offers, and reports every write.
 TODAY = ("preread", "populate_read", "pte_marker", "missing_wp")
 IMAGINED = ("wp_zeropage", "pmd_marker", "pud_marker", "protect_on_fault")
+MOST_SHAPES = 256  # of different mappings that advice rests on
+_TABLE_BYTES = (1 << 21, 1 << 30, 1 << 39)  # what one table of PTEs, PMDs, PUDs covers
 _HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
 
 
@@ -39,27 +41,81 @@ class Replayed:
 def replay(bitmap: Bitmap, design: Design, *, skip_holes: bool = True) -> Replayed:
     """Populate each recorded mapping as it was, protect it under a design, and save it once.
 
-    A mapping of hugetlb or shmem follows its own rules (see :func:`on`). Raises UffdlabError on a bitmap of other pages
-    than 4 KiB.
+    A mapping of hugetlb or shmem follows its own rules (see :func:`on`); a private file is left out, since no
+    userfaultfd can be registered on it. Mappings that are alike are replayed once and counted each. Raises UffdlabError
+    on a bitmap of other pages than 4 KiB.
     """
     if bitmap.page_bytes != PAGE_BYTES:
         raise UffdlabError(f"the bitmap is of pages of {bitmap.page_bytes} B, the simulator's are of {PAGE_BYTES} B")
     protects, saves, tables, pages = [], [], 0, 0
-    for mapping in bitmap.mappings:
+    for mapping, times in _alike(bitmap.mappings).values():
         memory = _recorded(mapping, bitmap.granularity_bytes, design)
         before = memory.memory()
         memory.start_phase()
         memory.prefault()
         memory.protect()
-        protects.append(memory.ledger())
+        protects.append(_times(memory.ledger(), times))
         memory.start_phase()
         memory.save(skip_holes=skip_holes)
         memory.unprotect()
-        saves.append(memory.ledger())
+        saves.append(_times(memory.ledger(), times))
         after = memory.memory()
-        tables += after.most_tables_kib - before.tables_kib
-        pages += after.most_pages_kib - before.pages_kib
+        tables += times * (after.most_tables_kib - before.tables_kib)
+        pages += times * (after.most_pages_kib - before.pages_kib)
     return Replayed(design, ledgers.total(protects), ledgers.total(saves), tables, pages)
+
+
+def _times(ledger: Ledger, times: int) -> Ledger:
+    return ledger if times == 1 else {name: count * times for name, count in ledger.items()}
+
+
+def _alike(mappings: Iterable[Mapping]) -> dict[tuple[object, ...], tuple[Mapping, int]]:
+    """Return one of all mappings that replay alike, and how many there are; without private files."""
+    found: dict[tuple[object, ...], tuple[Mapping, int]] = {}
+    for one in mappings:
+        if one.kind != PRIVATE_FILE:
+            first, times = found.get(_shape(one), (one, 0))
+            found[_shape(one)] = first, times + 1
+    return found
+
+
+def _shape(one: Mapping) -> tuple[object, ...]:
+    """Return what a replay depends on: of where it begins, only what decides how many tables cover it."""
+    place, inner = one.offset_bytes % _TABLE_BYTES[-1], 1
+    for covered in _TABLE_BYTES:
+        if one.offset_bytes % covered + one.length_bytes <= covered:  # within one table, wherever in it
+            place = one.offset_bytes % inner
+            break
+        inner = covered
+    return one.kind, one.page_bytes, one.length_bytes, place, one.runs.tobytes()
+
+
+def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
+    """Return the part of a bitmap that advice rests on, and a sentence for each part that it does not.
+
+    That is the largest mappings, as many as there can be of ``MOST_SHAPES`` different ones: a process may have 100 000.
+    """
+    kept = [one for one in bitmap.mappings if one.kind != PRIVATE_FILE]
+    said = []
+    if len(kept) < len(bitmap.mappings):
+        size = sum(one.length_bytes for one in bitmap.mappings if one.kind == PRIVATE_FILE)
+        said.append(
+            f"{len(bitmap.mappings) - len(kept)} private mapping(s) of files, {format_size(size)}, are not in this: no "
+            "userfaultfd can be registered on them"
+        )
+    shapes: set[tuple[object, ...]] = set()
+    largest = set()
+    for one in sorted(kept, key=lambda one: -one.length_bytes):
+        shapes.add(_shape(one))
+        if len(shapes) > MOST_SHAPES:
+            break
+        largest.add(one.offset_bytes)
+    if len(largest) < len(kept):
+        size, rest = sum(one.length_bytes for one in kept), [one for one in kept if one.offset_bytes in largest]
+        share = sum(one.length_bytes for one in rest) / size
+        said.append(f"the largest {len(rest):,} of {len(kept):,} mappings are in this, {share:.1%} of the memory")
+        kept = rest
+    return replace(bitmap, mappings=tuple(kept)), said
 
 
 def on(design: Design, mapping: Mapping) -> Design:

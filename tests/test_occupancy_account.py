@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+"""All memory of a process is found or said to be left out: against what the kernel counts for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import uffdlab_run
+from targets import CannotError, scanned, target
+
+from uffdlab import bitmap, native, occupancy, sim
+from uffdlab.backing import KIB, MIB
+from uffdlab.errors import UffdlabError
+from uffdlab.occupancy import Occupancy, Scan, account
+
+PAGE = 4 * KIB
+pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
+
+
+def looked_at(code: str, *arguments: object, method: str | None = None, min_bytes: int = 2 * MIB) -> Scan:
+    """Return the look at a process that runs the code."""
+    try:
+        with target(code, arguments) as pid:
+            return occupancy.scan(pid, min_bytes, method, keep_runs=True)
+    except CannotError as error:
+        pytest.skip(str(error))
+
+
+def differences(found: Scan) -> dict[str, int | None]:
+    return found.account.differences(found.before, found.after)
+
+
+NOTHING = dict.fromkeys(account.NAMES, 0)
+
+
+def of_size(found: Scan, size: int) -> Occupancy:
+    (one,) = [one for one in found.mappings if one.mapping.length == size]
+    return one
+
+
+@pytest.fixture(params=occupancy.METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    if request.param == "pagemap" and os.geteuid() != 0:
+        pytest.skip("only root may see which page is the zeropage")
+    name: str = request.param
+    return name
+
+
+# --- private mappings of files ---------------------------------------------------------------------------------------
+
+RESTORED = """
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.truncate(fd, 64 * MIB)
+guest = map_(64 * MIB, PRIVATE, fd)
+read(guest, 8 * MIB)
+write(guest + 16 * MIB, 4 * MIB)
+ready()
+"""
+
+
+def test_the_memory_of_a_guest_restored_from_a_file_is_memory(tmp_path: Path, method: str) -> None:
+    found = looked_at(RESTORED, tmp_path / "snapshot", method=method)
+    assert differences(found) == NOTHING
+    one = of_size(found, 64 * MIB)
+    assert one.mapping.kind == "private file"
+    assert one.pages("present") == 4 * MIB // PAGE
+    assert one.pages("file") >= 8 * MIB // PAGE, "the kernel maps some around each fault, too"
+    assert one.pages("untouched") + one.pages("file") + one.pages("present") == 64 * MIB // PAGE
+    assert any(note.startswith("file: maps a page of the file (page cache)") for note in found.notes)
+
+
+def test_pages_of_the_file_are_not_told_as_memory_of_the_process(tmp_path: Path) -> None:
+    read_only = """
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.write(fd, b"x" * (32 * MIB))
+read(map_(32 * MIB, PRIVATE, fd, prot=1), 32 * MIB)
+read(map_(16 * MIB, SHARED, fd, prot=1), 16 * MIB)
+ready()
+"""
+    found = looked_at(read_only, tmp_path / "library")
+    assert differences(found) == NOTHING
+    assert not [one for one in found.mappings if one.mapping.length in (16 * MIB, 32 * MIB)]
+    assert found.account.left_out[account.NO_OWN_PAGE].size_bytes >= 32 * MIB
+    assert found.account.left_out[account.NO_OWN_PAGE].anon == 0
+    assert found.account.left_out[account.OF_FILES].size_bytes >= 16 * MIB
+    assert found.account.left_out[account.OF_FILES].anon is None, "unknown is not zero"
+
+
+def test_what_was_written_and_then_made_read_only_is_memory(tmp_path: Path) -> None:
+    closed = """
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.truncate(fd, 8 * MIB)
+data = map_(8 * MIB, PRIVATE, fd)
+write(data + MIB, MIB)
+libc.mprotect(data, 8 * MIB, 1)
+ready()
+"""
+    found = looked_at(closed, tmp_path / "relro")
+    one = of_size(found, 8 * MIB)
+    assert (one.mapping.flags, one.pages("present")) == ("r--p", MIB // PAGE)
+    assert differences(found) == NOTHING
+
+
+def test_a_restored_guest_as_its_users_see_it(tmp_path: Path) -> None:
+    with target(RESTORED, [tmp_path / "snapshot"]) as pid:
+        found = scanned(str(pid), "--bitmap=b", cwd=tmp_path)
+        text = uffdlab_run("scan", str(pid), cwd=tmp_path).stdout
+    kept = bitmap.load(tmp_path / "b")
+    (one,) = [one for one in kept.mappings if one.kind == "private file"]
+    counts = one.counts()
+    assert counts["present"] == 4 * MIB // PAGE
+    assert counts["zeropage"] >= 8 * MIB // PAGE, "a page of the file, which the first write replaces"
+    assert found["account"]["difference_kib"] == NOTHING
+    assert found["account"]["counted_kib"]["anon"] == found["process"]["rss_anon_kib"]
+    assert any("private mapping(s) of files" in said for said in found["advice_leaves_out"])
+    assert "private file rw-p, 64 MiB" in text
+    assert "no userfaultfd can be registered on them" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "file" in text.splitlines()[0].split()
+
+
+def test_without_anything_to_protect_there_is_no_advice(tmp_path: Path) -> None:
+    one = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, bitmap.runs_of(b"\0\1\2\0"))
+    made = bitmap.Bitmap(PAGE, PAGE, True, (one,))
+    rest, said = sim.replayable(made)
+    assert rest.mappings == ()
+    assert said == ["1 private mapping(s) of files, 16 KiB, are not in this: no userfaultfd can be registered on them"]
+    assert sim.replay(made, sim.DESIGNS["pte_marker"]).protect["markers_pte"] == 0
+
+
+# --- every other kind ------------------------------------------------------------------------------------------------
+
+KINDS = {
+    "anonymous": ("write(map_(16 * MIB), 5 * MIB)", "anon"),
+    "read only": ("read(map_(16 * MIB), 5 * MIB)", "anon"),
+    "shared": ("write(map_(16 * MIB, SHARED | ANONYMOUS), 5 * MIB)", "shmem"),
+    "private of /dev/zero": ("write(map_(16 * MIB, PRIVATE, os.open('/dev/zero', os.O_RDWR)), 5 * MIB)", "anon"),
+    "shared of /dev/zero": ("write(map_(16 * MIB, SHARED, os.open('/dev/zero', os.O_RDWR)), 5 * MIB)", "shmem"),
+    "memfd": (
+        "fd = os.memfd_create('x')\nos.truncate(fd, 16 * MIB)\nwrite(map_(16 * MIB, SHARED, fd), 5 * MIB)",
+        "shmem",
+    ),
+    "memfd, private": (
+        "fd = os.memfd_create('x')\nos.truncate(fd, 16 * MIB)\nwrite(map_(16 * MIB, SHARED, fd), 5 * MIB)\n"
+        "copy = map_(16 * MIB, PRIVATE, fd)\nread(copy, 3 * MIB)\nwrite(copy + 2 * MIB, MIB)",
+        "shmem",
+    ),
+    "tmpfs": (
+        "fd = os.open('/dev/shm/uffdlab-test', os.O_RDWR | os.O_CREAT, 0o600)\nos.truncate(fd, 16 * MIB)\n"
+        "where = map_(16 * MIB, SHARED, fd)\nwrite(where, 5 * MIB)\nos.unlink('/dev/shm/uffdlab-test')",
+        "shmem",
+    ),
+    "SysV": (
+        "libc.shmat.restype = ctypes.c_void_p\nid_ = libc.shmget(0, 16 * MIB, 0o600 | 0o1000)\n"
+        "where = libc.shmat(id_, None, 0)\nlibc.shmctl(id_, 0, None)\nwrite(where, 5 * MIB)",
+        "shmem",
+    ),
+    "no access": ("where = map_(16 * MIB)\nwrite(where, 5 * MIB)\nlibc.mprotect(where, 16 * MIB, 0)", "anon"),
+    "heap": ("libc.sbrk.restype = ctypes.c_void_p\nlibc.sbrk(16 * MIB)\nwrite(libc.sbrk(0) - 8 * MIB, 5 * MIB)", None),
+    "huge": ("where = map_(16 * MIB)\nlibc.madvise(where, 16 * MIB, 14)\nwrite(where, 5 * MIB)", "anon"),
+    "named": (
+        "where = map_(16 * MIB)\nwrite(where, 5 * MIB)\nname = b'7f00-8000 rw-p'\n"
+        "libc.prctl(0x53564D41, ctypes.c_ulong(0), ctypes.c_ulong(where), ctypes.c_ulong(16 * MIB), name)",
+        "anon",
+    ),
+    "secret": (
+        "fd = libc.syscall(447, 0)\nfd >= 0 or sys.exit('no secret memory')\nos.truncate(fd, MIB)\n"
+        "write(map_(MIB, SHARED, fd), MIB)",
+        None,
+    ),
+    "many small": ("where = map_(16 * MIB)\nfor at in range(0, 16 * MIB, 8 * PAGE):\n"
+    "    libc.mprotect(where + at, PAGE, 1 + at // PAGE % 16 // 8)\n    write(where + at + PAGE, PAGE)", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_memory_is_accounted_for(name: str, method: str) -> None:
+    code, kind = KINDS[name]
+    found = looked_at(f"{code}\nready()\n", method=method)
+    assert differences(found) == NOTHING, (found.account, found.before)
+    if kind:
+        assert kind in {one.mapping.kind for one in found.mappings if one.mapping.length == 16 * MIB}
+
+
+def test_hugetlb_is_accounted_for(huge_pages: None) -> None:
+    found = looked_at("write(map_(4 * MIB, PRIVATE | ANONYMOUS | 0x40000 | 21 << 26), MIB)\nready()\n")
+    assert differences(found) == NOTHING
+    assert found.account.scanned.hugetlb == 2 * MIB
+
+
+def test_populated_memory_without_access_is_told_from_reserved_address_space() -> None:
+    code = (
+        "where = map_(16 * MIB)\nwrite(where, MIB)\nlibc.mprotect(where, 16 * MIB, 0)\nmap_(32 * MIB, prot=0)\nready()"
+    )
+    said = looked_at(code).notes
+    assert "1 mapping(s) have no access (---) and hold pages all the same" in said
+    assert "1 mapping(s) have no access (---): address space that is reserved, in the totals too" in said
+
+
+def test_tmpfs_that_no_mount_table_shows_is_known_all_the_same(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount, and ask by map_files")
+    code = """
+libc.unshare(0x20000) and sys.exit("unshare: refused")
+libc.mount(b"none", b"/", None, 0x44000, None)  # private, all of it
+os.mkdir(sys.argv[1])
+libc.mount(b"none", sys.argv[1].encode(), b"tmpfs", 0, None) and sys.exit("mount: refused")
+fd = os.open(sys.argv[1] + "/file", os.O_RDWR | os.O_CREAT)
+os.truncate(fd, 16 * MIB)
+write(map_(16 * MIB, SHARED, fd), 5 * MIB)
+libc.umount2(sys.argv[1].encode(), 2)  # lazily: nobody sees it any more
+ready()
+"""
+    found = looked_at(code, tmp_path / "hidden")
+    assert differences(found) == NOTHING
+    assert of_size(found, 16 * MIB).mapping.kind == "shmem"
+
+
+def test_a_device_on_tmpfs_is_no_memory(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may make nodes of devices")
+    node = Path(f"/dev/shm/uffdlab-test-{os.getpid()}")
+    os.mknod(node, 0o20600, os.makedev(1, 5))
+    try:
+        found = looked_at("write(map_(16 * MIB, PRIVATE, os.open(sys.argv[1], os.O_RDWR)), 5 * MIB)\nready()\n", node)
+    finally:
+        node.unlink()
+    assert of_size(found, 16 * MIB).mapping.kind == "anon", "zero.c makes it anonymous memory"
+    assert differences(found) == NOTHING
+
+
+def test_what_is_not_found_is_said() -> None:
+    one = account.Account(account.Held(1, 4096, anon=4096), {})
+    counted = occupancy.process.Counters(0, 0, 0, 0, 0, None, 12, 0)
+    later = occupancy.process.Counters(0, 0, 0, 0, 0, None, 8, 0)
+    assert one.differences(counted, counted) == NOTHING | {"anon": -8192}
+    assert one.differences(counted, later) == NOTHING | {"anon": -4096}, "it may have been in between"
+    nothing = occupancy.process.Counters(None, None, None, None, None, None)
+    assert one.differences(nothing, nothing) == dict.fromkeys(account.NAMES)
+    whole = Scan((), "pagemap", counted, counted, 0, 4096, True, (), one)
+    assert "8 KiB of RssAnon not found" in " ".join(occupancy.text(whole).split())
+    too_much = Scan(
+        (), "pagemap", counted, counted, 0, 4096, True, (), account.Account(account.Held(1, 0, 1 << 20), {})
+    )
+    assert "1012 KiB of RssAnon more than counted" in " ".join(occupancy.text(too_much).split())
+    cut = Scan((), "pagemap", counted, counted, 0, 4096, False, (), one)
+    assert set(occupancy.as_dict(cut)["account"]["difference_kib"].values()) == {None}
+
+
+# --- many mappings ---------------------------------------------------------------------------------------------------
+
+MANY = """
+for number in range(int(sys.argv[1])):
+    where = map_(64 * KIB, prot=3 if number % 2 else 1)
+    if number % 2:
+        write(where, number % 16 * PAGE)
+ready()
+"""
+
+
+def test_small_mappings_are_summed_in_the_text_and_told_in_json(tmp_path: Path) -> None:
+    with target(MANY, [1000]) as pid:
+        found = scanned(str(pid), "--min-size=64KiB", cwd=tmp_path)
+        done = uffdlab_run("scan", str(pid), "--min-size=64KiB", cwd=tmp_path)
+    assert len(found["mappings"]) >= 1000
+    assert found["account"]["difference_kib"] == NOTHING
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    titles = [line for line in lines if line.startswith(("anon ", "shmem ", "private file "))]
+    assert len(titles) == occupancy.report.MOST_SHOWN
+    (summed,) = [line for line in lines if "smaller mappings, " in line]
+    assert summed.startswith(f"{len(found['mappings']) - 40:,} smaller mappings, ")
+    assert f"all {len(found['mappings']):,} mappings" in done.stdout
+    largest = sorted((one["size_kib"] for one in found["mappings"]), reverse=True)
+    assert sum(largest[40:]) < found["totals"]["size_kib"]
+
+
+def test_work_grows_with_the_mappings_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count what is looked at when the lists before and after are compared; time on a busy machine tells nothing."""
+    many = 3000
+    before = [_made(number) for number in range(many)]
+    after = _Counted([one for one in before if one.start % (7 * 8 * PAGE)])
+    differ = occupancy.mappings.changed(before, after)
+    assert sum(differ) == many - len(after)
+    assert after.asked < 10 * many
+
+
+class _Counted(list[Any]):
+    """A list that counts how often it is asked for an element."""
+
+    asked = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        self.asked += 1
+        return super().__getitem__(place)
+
+
+def _made(number: int) -> occupancy.mappings.Mapping:
+    start = (number + 1) * 8 * PAGE
+    return occupancy.mappings.Mapping(start, start + 4 * PAGE, "anon", "rw-p", PAGE, ("0:0", 0))
+
+
+def test_progress_ends_with_everything() -> None:
+    told: list[tuple[int, int]] = []
+    with target("map_(3 << 30)\nready()\n") as pid:
+        occupancy.scan(pid, method="pagemap", progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] >= 3 << 30
+    assert len([done for done, _ in told if done > 1 << 20]) >= 3, "between two GiB it is told, too"
+
+
+def test_mappings_that_are_alike_replay_alike() -> None:
+    runs = bitmap.runs_of(bytes([0, 2, 2, 1] * 300))
+    size = 1200 * PAGE
+    places = [5 * PAGE, (1 << 30) + 5 * PAGE, (3 << 30) - 2 * MIB + 5 * PAGE, (5 << 30) + 9 * PAGE]
+    apart = [
+        bitmap.Bitmap(PAGE, PAGE, True, (bitmap.Mapping("anon", at, size, PAGE, False, True, runs),)) for at in places
+    ]
+    together = bitmap.Bitmap(PAGE, PAGE, True, tuple(one.mappings[0] for one in apart))
+    for name in ("pte_marker", "pmd_marker", "pud_marker", "populate_read"):
+        whole, parts = sim.replay(together, sim.DESIGNS[name]), [sim.replay(one, sim.DESIGNS[name]) for one in apart]
+        assert whole.added_tables_kib == sum(one.added_tables_kib for one in parts)
+        assert whole.added_pages_kib == sum(one.added_pages_kib for one in parts)
+        assert whole.protect == {event: sum(one.protect[event] for one in parts) for event in whole.protect}
+        assert whole.save == {event: sum(one.save[event] for one in parts) for event in whole.save}
+
+
+def test_advice_rests_on_the_largest_and_says_so() -> None:
+    many = [
+        bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, bitmap.runs_of(bytes(number + 1)))
+        for number in range(400)
+    ]
+    rest, said = sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, tuple(many)))
+    assert rest.mappings == tuple(many[-256:])
+    assert said == ["the largest 256 of 400 mappings are in this, 87.0% of the memory"]
+    alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, bitmap.runs_of(b"\2")) for n in range(2000))
+    assert sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, alike)) == (bitmap.Bitmap(PAGE, PAGE, True, alike), [])
+
+
+def test_a_bad_size_is_still_refused() -> None:
+    with pytest.raises(UffdlabError, match="--min-size 0 B: write a size above 0"):
+        occupancy.scan(os.getpid(), 0)

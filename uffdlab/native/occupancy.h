@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* What both ways of looking at a mapping share. */
+#ifndef UFFDLAB_OCCUPANCY_H
+#define UFFDLAB_OCCUPANCY_H
+
+#include <unistd.h>
+
+#include "probe.h"
+#include "uapi.h"
+
+#define ENTRIES 32768		/* 256 KiB of pagemap: 128 MiB of address space a read */
+#define UL_ELSEWHERE UL_PAGE_STATES	/* special, and it has content: a device holds it */
+
+static inline uint64_t ul_page_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What a present entry of pagemap maps: in a private mapping, a page of the file is not its own. */
+static inline unsigned int ul_present_state(const struct ul_occupancy *o, uint64_t entry)
+{
+	return entry & UL_PM_FILE && o->cow ? UL_FILE : UL_PRESENT;
+}
+
+/* What so many alike entries of pagemap say that are not present. */
+unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pages);
+
+int ul_account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state);
+void ul_account_huge(struct ul_occupancy *o, uint64_t bytes, int zero);
+
+#endif
