@@ -29,17 +29,17 @@ $(VENV)/installed-tests: $(VENV)/installed
 	@touch $@
 
 report: $(VENV)/installed
-	$(BIN)/python -m uffdlab render
+	$(BIN)/uffdlab render
 
 test: $(VENV)/installed-tests
 	$(BIN)/python -m pytest
 
 lab: $(VENV)/installed
-	$(BIN)/python -m uffdlab lab
+	$(BIN)/uffdlab lab
 
 # An interrupted campaign goes on; then a hundred children are killed at random moments.
 lab-full: $(VENV)/installed-tests
-	$(BIN)/python -m uffdlab measure --suite full --allow-host-changes --out build/full $(if $(wildcard build/full.partial),--resume)
+	$(BIN)/uffdlab measure --suite full --allow-host-changes --out build/full $(if $(wildcard build/full.partial),--resume)
 	UFFDLAB_KILLS=100 $(BIN)/python -m pytest tests/test_robustness.py
 
 notebooks: $(VENV)/installed-tests

@@ -27,6 +27,8 @@ PACKAGE = PACKAGE_ROOT / "uffdlab"
 
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "starting": set(),
+    "outfile": {"errors"},
     "backing": set(),
     "design": set(),
     "ownership": {"errors"},
@@ -34,12 +36,12 @@ ROOMS: dict[str, set[str]] = {
     "provenance": set(),
     "stats": {"errors"},
     "units": {"errors"},
-    "native": {"errors"},
-    "host": {"native", "errors"},
-    "bitmap": {"errors"},
-    "occupancy": {"native", "host", "bitmap", "units", "errors"},
-    "probes": {"native", "host", "occupancy", "backing", "design", "parting", "units", "errors"},
-    "datasets": {"provenance", "errors"},
+    "native": {"starting", "errors"},
+    "host": {"native", "starting", "errors"},
+    "bitmap": {"outfile", "errors"},
+    "occupancy": {"native", "host", "bitmap", "starting", "units", "errors"},
+    "probes": {"native", "host", "occupancy", "backing", "design", "parting", "starting", "units", "errors"},
+    "datasets": {"provenance", "outfile", "errors"},
     "journal": {"probes", "datasets", "errors"},
     "campaign": {"native", "host", "probes", "datasets", "journal", "provenance", "units", "errors"},
     "stability": {"datasets", "stats"},
@@ -51,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
     "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "transmission", "units"},
     "widgets": {"native", "figures", "sim", "units", "errors"},
-    "report": {"native", "ownership", "widgets", "datasets", "errors"},
+    "report": {"native", "ownership", "widgets", "datasets", "outfile", "starting", "errors"},
     "cli": {
         "bitmap",
         "campaign",
@@ -61,15 +63,17 @@ ROOMS: dict[str, set[str]] = {
         "host",
         "journal",
         "occupancy",
+        "outfile",
         "probes",
         "report",
         "sim",
         "ownership",
+        "starting",
         "stability",
         "stats",
         "units",
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "starting"},
     "__init__": set(),
 }
 Arrow = tuple[str, str, str]  # from, to, where
@@ -125,7 +129,7 @@ def test_contributing_shows_the_same_table() -> None:
         names = re.findall(r"`(\w+)/?`", cells[0])
         if len(cells) == 3 and set(names) & ROOMS.keys():
             told |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
-    basic = {"errors", "units", "stats", "parting", "provenance", "backing", "design"}
+    basic = {"errors", "units", "stats", "parting", "provenance", "backing", "design", "starting", "outfile"}
     assert {room: allowed for room, allowed in told.items() if room not in basic | {"cli"}} == {
         room: allowed for room, allowed in ROOMS.items() if room not in basic | {"cli", "__main__", "__init__"}
     }
@@ -205,6 +209,35 @@ def test_no_file_holds(what: str) -> None:
         if FORBIDDEN[what].search(line)
     ]
     assert found == []
+
+
+WAYS = {
+    "another Python is started, a program looked for": (
+        re.compile(r"sys\.executable|shutil\.which|\bwhich\(|os\.system|shell=True"),
+        {"starting.py"},
+    ),
+    "a file is written": (
+        re.compile(
+            r"write_text|write_bytes|NamedTemporary|mkstemp|os\.replace|os\.rename|O_CREAT"
+            r"""|open\([^)]*["'][wax]b?["']"""
+        ),
+        # One file; a directory that appears whole; what is appended to; the journal of settings, in a closed directory.
+        {"outfile.py", "datasets/files.py", "datasets/writing.py", "report/render.py", "journal.py", "host/settings.py"}
+        | {"report/committed.py", "cli/streams.py"},  # a page for the browser, in a new directory; standard error
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WAYS)
+def test_there_is_one_way_in_which(what: str) -> None:
+    pattern, places = WAYS[what]
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert found <= places
+    assert found >= places - {"cli/streams.py"}
 
 
 @pytest.mark.slow

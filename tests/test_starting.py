@@ -213,16 +213,6 @@ def test_a_program_is_taken_from_absolute_directories_alone(tmp_path: Path, monk
     assert starting.program("./tool") == "./tool"
 
 
-def test_only_one_module_starts_pythons_and_looks_for_programs() -> None:
-    looked_for = re.compile(r"sys\.executable|shutil\.which|\bwhich\(|os\.system|shell=True")
-    found = {
-        path.name
-        for path in (PACKAGE_ROOT / "uffdlab").rglob("*.py")
-        if looked_for.search(path.read_text(encoding="utf-8"))
-    }
-    assert found == {"starting.py"}
-
-
 # --- git, in a repository that somebody else has configured ----------------------------------------------------------
 
 
