@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+"""What somebody sees of the first commands: how far they are, what came of it, and an end in good order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import ROOT, code, measured, parameters, save
+from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
+from synthetic import dataset
+
+from uffdlab import claims, datasets, journal
+from uffdlab.claims import standing
+from uffdlab.cli import render as command
+from uffdlab.journal import Asked
+from uffdlab.report.render import At
+
+# --- an end in good order --------------------------------------------------------------------------------------------
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+# Writes so slowly that a signal comes in between; sleeps in pieces, since a handler has to run in between.
+SLOW = """
+import pathlib, time
+def write_text(self, text, *args, real=pathlib.Path.write_text, **more):
+    real(self, text, *args, **more)
+    if self.suffix == ".html":
+        real(pathlib.Path("at"), "writing")
+        time.sleep(60)
+pathlib.Path.write_text = write_text
+"""
+
+
+RENDER = ("render", "--data=data", "--notebooks=notebooks", "--out=report")
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a dataset, a notebook that runs as long as a file says, and its page."""
+    where = tmp_path_factory.mktemp("once")
+    measured(where / "data")
+    pid = "import os, pathlib, time\npathlib.Path('../kernel').write_text(str(os.getpid()))"
+    wait = "for _ in range(int(pathlib.Path('../seconds').read_text()) * 10):\n    time.sleep(0.1)"
+    save(where / "notebooks" / "01_a.ipynb", "# A", parameters(), code(pid), code(wait))
+    save(where / "notebooks" / "02_b.ipynb", "# B", parameters())
+    (where / "seconds").write_text("0")
+    done = uffdlab_run(*RENDER, cwd=where)
+    assert done.returncode == 0, done.stderr
+    (where / "said").write_text(done.stderr)
+    return where
+
+
+@pytest.fixture
+def rendered(once: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    return Path(shutil.copytree(once, tmp_path / "copy"))
+
+
+def processes(mark: str) -> list[int]:
+    """Return the processes that were started with this in their environment and still run."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = f"MARK={mark}".encode() in (one / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if marked and alive(int(one.name)):
+            found.append(int(one.name))
+    return found
+
+
+def ended(where: Path, number: int, moment: Path, *more: str, path: str = "") -> str:
+    """Send the signal once ``moment`` is there; return standard error when everything has ended as it should."""
+    pages = {one.name: one.read_bytes() for one in (where / "report").iterdir()}
+    before = sorted(os.listdir(where))
+    mark = f"{where}-{number}"
+    env = environment(MARK=mark)
+    env["PYTHONPATH"] = os.pathsep.join(part for part in (path, env["PYTHONPATH"]) if part)
+    arguments = [*UFFDLAB, *RENDER, *more]
+    with subprocess.Popen(arguments, cwd=where, env=env, stderr=subprocess.PIPE, text=True) as running:
+        wait_until(lambda: moment.exists() or running.poll() is not None, f"{moment.name} is there", 120)
+        time.sleep(0.3)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == SIGNALS[signal.Signals(number)], said
+    assert said.splitlines()[-1] == "uffdlab: interrupted, and report is as it was before"
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
+    wait_until(lambda: not processes(mark), f"all have ended but {processes(mark)}", 10)
+    assert {one.name: one.read_bytes() for one in (where / "report").iterdir()} == pages
+    assert set(os.listdir(where)) - set(before) <= {moment.name, "build"}
+    return said
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_a_notebook_runs_leaves_the_pages_and_no_kernel(number: int, rendered: Path) -> None:
+    (rendered / "kernel").unlink()
+    (rendered / "seconds").write_text("120")
+    ended(rendered, number, rendered / "kernel")
+    assert not alive(int((rendered / "kernel").read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_pages_are_written_leaves_those_that_were_there(number: int, rendered: Path) -> None:
+    (rendered / "slow").mkdir()
+    (rendered / "slow" / "sitecustomize.py").write_text(SLOW)
+    ended(rendered, number, rendered / "at", path=str(rendered / "slow"))
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_measures_leaves_no_half_measurement(number: int, rendered: Path) -> None:
+    started = "import pathlib, sys\nif 'uffdlab.probes.child' in sys.orig_argv:\n    pathlib.Path('at').touch()\n"
+    (rendered / "slow").mkdir()
+    (rendered / "slow" / "sitecustomize.py").write_text(started)
+    ended(rendered, number, rendered / "at", "--measure", path=str(rendered / "slow"))
+    assert not (rendered / "build").exists()
+
+
+# --- how far it is ---------------------------------------------------------------------------------------------------
+
+
+def test_each_page_is_said_when_it_is_done(once: Path) -> None:
+    said = [line.split(": ", 2)[1:] for line in (once / "said").read_text().splitlines()]
+    assert [name for name, _ in said] == ["01_a", "02_b"]
+    assert all(text.endswith(f" s ({number} of 2 notebooks)") for number, (_, text) in enumerate(said, 1))
+
+
+def test_a_long_notebook_is_heard_of_every_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    with command._progress() as tell:
+        for second in range(200):
+            tell(At("03_long", 3, 6, second // 10, 30, float(second), done=False))
+        tell(At("03_long", 3, 6, 0, 0, 200.4, done=True))
+        tell(At("04_next", 4, 6, 1, 9, 0.0, done=False))
+        tell(At("04_next", 4, 6, 1, 9, 61.0, done=False))
+    assert capsys.readouterr().err.splitlines() == [
+        "uffdlab: 03_long, cell 6 of 30: running for 1 min",
+        "uffdlab: 03_long, cell 12 of 30: running for 2 min",
+        "uffdlab: 03_long, cell 18 of 30: running for 3 min",
+        "uffdlab: 03_long: 200 s (3 of 6 notebooks)",
+        "uffdlab: 04_next, cell 1 of 9: running for 1 min",
+    ]
+
+
+def test_a_notebook_tells_where_it_is(tmp_path: Path) -> None:
+    from uffdlab.report.execute import execute
+
+    told: list[tuple[int, int]] = []
+    path = save(tmp_path / "01_a.ipynb", "# A", parameters(), code("import time\ntime.sleep(2.5)"))
+    execute(path, {}, None, lambda cell, cells: told.append((cell, cells)))
+    assert told[0] == (0, 3)
+    assert told[-1] == (3, 3)
+    assert len(told) >= 3
+
+
+# --- what came of it -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def references() -> list[datasets.Dataset]:
+    return [datasets.load(path) for path in (datasets.locate(None), *datasets.companions())]
+
+
+def test_what_a_campaign_decides_is_one_sentence(references: list[datasets.Dataset], tmp_path: Path) -> None:
+    said = standing.sentence(dataset(tmp_path / "d"), *references)
+    counted = [claim.verdict(datasets.load(tmp_path / "d")).verdict for claim in claims.CLAIMS]
+    decided = sum(one != "not decided" for one in counted)
+    assert said.startswith(f"{decided} of {len(counted)} claims are decided here, all as in the reference; ")
+    assert f"; {len(counted) - decided} need: " in said
+    assert "huge pages, " in said
+    assert "two threads, " in said
+    assert "(--suite full --allow-host-changes)" in said
+    assert "(--suite channel --allow-host-changes)" in said
+    assert said.endswith("(in no suite yet)")
+
+
+def test_what_differs_from_the_reference_is_named(
+    references: list[datasets.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = dataset(tmp_path / "d")
+    id_ = next(claim.id for claim in claims.CLAIMS if claim.verdict(here).verdict == "holds if")
+    of = type(claims.CLAIMS[0]).verdict
+
+    def other(claim: Any, data: datasets.Dataset) -> Any:
+        found = of(claim, data)
+        return claim.ruled(data, "does not hold", "") if (claim.id, data.id) == (id_, here.id) else found
+
+    monkeypatch.setattr(type(claims.CLAIMS[0]), "verdict", other)
+    said = standing.sentence(here, *references)
+    assert f"all as in the reference but {id_} (does not hold here, holds if there); " in said
+
+
+def test_without_a_reference_nothing_is_said_of_it(tmp_path: Path) -> None:
+    said = standing.sentence(dataset(tmp_path / "d"))
+    assert "reference" not in said
+    assert "huge pages" in said
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
+def test_what_a_claim_needs_has_a_short_name(claim: claims.Claim) -> None:
+    assert len(standing.called(claim.needs)) <= 35
+    assert standing.called(f"more rounds of {claim.needs}") == "more samples"
+
+
+@pytest.mark.uffd
+def test_a_suite_ends_with_what_it_decides(tmp_path: Path) -> None:
+    done = uffdlab_run("measure", "--suite=quick", "--only= occupancy , tracking", "--out=d", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert " of 22 claims are decided here, all as in the reference; " in done.stderr.splitlines()[-1]
+
+
+# --- one point -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return a point as JSON and as text."""
+    where = tmp_path_factory.mktemp("point")
+    point = ("measure", "faults", "--size=1MiB", "--repeats=8", "--set=access=read")
+    found = uffdlab_run(*point, "--json", cwd=where)
+    return {"json": json.loads(found.stdout), "text": uffdlab_run(*point, cwd=where).stdout}
+
+
+@pytest.mark.uffd
+def test_a_point_begins_with_medians_intervals_and_units(printed: dict[str, Any]) -> None:
+    head, _, rows = printed["text"].partition("\n\n")
+    first, *lines = head.splitlines()
+    assert first == "median (95 % interval, from 6 warm samples on; all of one process):"
+    assert [line.strip(" :") for line in lines if line.endswith(":")] == [
+        "first read",
+        "second read",
+        "write after reads",
+    ]
+    walls = [line.split() for line in lines if "wall_ns" in line]
+    assert len(walls) == 3
+    assert all(unit in ("ns", "µs", "ms") and low.startswith("(") and "to" in rest for _, _, unit, low, *rest in walls)
+    assert rows.lstrip().startswith("sample")
+
+
+@pytest.mark.uffd
+def test_the_summary_for_machines_is_that_of_the_warm_rows(printed: dict[str, Any]) -> None:
+    rows = [row for row in printed["json"]["faults"] if row["touch"] == "first read" and not row["cold"]]
+    times = sorted(row["wall_ns"] for row in rows)
+    (found,) = [
+        one for one in printed["json"]["summary"] if (one["of"], one["column"]) == ({"touch": "first read"}, "wall_ns")
+    ]
+    assert found == {
+        "table": "faults", "column": "wall_ns", "unit": "ns", "of": {"touch": "first read"}, "samples": 7,
+        "median": times[3], "low": times[0], "high": times[-1], "cold": False,
+    }  # fmt: skip
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("repeats", "said"), [(1, "1 cold sample"), (2, "1 warm sample"), (6, "5 warm samples")])
+def test_too_few_samples_say_so(repeats: int, said: str, tmp_path: Path) -> None:
+    done = uffdlab_run("measure", "protect", "--size=1MiB", f"--repeats={repeats}", cwd=tmp_path)
+    line = next(line for line in done.stdout.splitlines() if "protect_ns" in line)
+    assert line.endswith(f"s  (no interval: {said})")
+
+
+@pytest.mark.uffd
+def test_states_have_no_medians(tmp_path: Path) -> None:
+    done = uffdlab_run("measure", "semantics", cwd=tmp_path)
+    assert "median" not in done.stdout
+
+
+# --- what is asked for is not left out, and what is not ours is not removed ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("occupancy,equality", "the suite quick has no probe 'equality': choose from protect, semantics, faults,"),
+        ("magic", "unknown probe 'magic': choose from protect, semantics, faults,"),
+        ("", "has a place without a name"),
+        ("protect,,faults", "has a place without a name"),
+        ("protect,", "has a place without a name"),
+        ("protect, protect", "names 'protect' twice"),
+        ("Protect", "unknown probe 'Protect'"),
+        ("protect faults", "unknown probe 'protect faults'"),
+    ],
+)
+def test_only_names_probes_of_the_suite(only: str, said: str, tmp_path: Path) -> None:
+    assert said in sentence(uffdlab_run("measure", "--suite=quick", f"--only={only}", "--out=d", cwd=tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("option", ["--size=4GiB", "--set=populated=0.5", "--repeats=3", "--design=preread"])
+def test_a_value_of_a_point_is_refused_beside_a_suite(option: str, tmp_path: Path) -> None:
+    refusal = sentence(uffdlab_run("measure", "--suite=quick", "--out=d", option, cwd=tmp_path))
+    assert "is for a single point, and a suite has its own" in refusal
+
+
+def begun(out: Path) -> journal.Journal:
+    made = journal.new(out, Asked("quick", ("semantics",), 5))
+    made.begin({"load_1min": 0.25}, since=0.0)
+    return made
+
+
+def test_what_somebody_put_beside_a_journal_is_left_and_said(tmp_path: Path) -> None:
+    made = begun(tmp_path / "d")
+    (made.partial / "notes.txt").write_text("mine")
+    assert made.discard() == f"{made.partial} is left, for it holds more than the journal of this campaign"
+    assert os.listdir(made.partial) == ["notes.txt"]
+
+
+def test_another_journal_in_its_place_is_left(tmp_path: Path) -> None:
+    made = begun(tmp_path / "d")
+    made.partial.rename(tmp_path / "moved")
+    begun(tmp_path / "d").close()
+    made.discard()
+    assert (tmp_path / "d.partial" / journal.NAME).exists()
+    assert (tmp_path / "moved" / journal.NAME).exists()
+
+
+@pytest.mark.parametrize("command", [("sim", "--calibrate=reference"), ("data", "merge", "data", "data")])
+def test_a_directory_with_something_in_it_is_no_place_for_a_dataset(command: tuple[str, ...], tmp_path: Path) -> None:
+    measured(tmp_path / "data")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "notes.txt").write_text("mine")
+    assert "exists and is not empty" in sentence(uffdlab_run(*command, "--out=d", cwd=tmp_path))
+    assert (tmp_path / "d" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_clean_keeps_what_was_measured_and_rendered(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    built = [tmp_path / "build" / name for name in ("lib.linux-x86_64", "temp.linux-x86_64", "sanitized")]
+    kept = [tmp_path / "build" / name for name in ("mine", "library", "report", "this-machine", "full.partial")]
+    for one in (*built, *kept, tmp_path / ".venv", tmp_path / "uffdlab.egg-info"):
+        one.mkdir(parents=True)
+    done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "build").iterdir()) == sorted(kept)
+    assert "kept: " in done.stdout
+    assert sorted(os.listdir(tmp_path)) == ["Makefile", "build"]
+    shutil.rmtree(tmp_path / "build")
+    assert subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True).returncode == 0
