@@ -24,16 +24,24 @@ Use = Callable[[Dataset], Any]
 # --- what is damaged -------------------------------------------------------------------------------------------------
 
 
+_QEMU = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
+_LEVELS = ("anon", "anon_thp", "hugetlb_2m_private", "hugetlb_1g_private")
+_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
+
+
 def _thin_reference(kept: Tables) -> None:
     samples, faults = kept["samples"], kept["faults"]
-    sizes, written = samples.size_kib.isin([1 << 20, 16 << 20]), samples.populated.isin([0, 0.5])
-    kept["samples"] = samples[sizes & written & (samples["sample"] < 2)]
-    kept["faults"] = faults = faults[faults.stride_kib.isin([4, 2048]) & (faults["sample"] < 2)]
+    few = (samples.size_kib == 1 << 20) & samples.populated.isin([0, 0.5]) & samples.backing.isin(_QEMU)
+    two = samples.size_kib.isin([1 << 20, 16 << 20]) & (samples.populated == 0) & samples.backing.isin(_LEVELS)
+    kept["samples"] = samples[(few | two) & samples.design.isin(_DESIGNS) & (samples["sample"] < 2)]
+    faults = faults[faults.stride_kib.isin([4, 2048]) & (faults["sample"] < 2) & (faults.delivery != "event")]
+    kept["faults"] = faults = faults[(faults.backing == "anon") & ~faults.preparation.str.startswith("discarded")]
     bins = kept["fault_latencies"]
     first = (bins["sample"] == 1) & (bins.touch == "first write")
-    kept["fault_latencies"] = bins[first & bins.block.isin(faults[faults.backing == "anon"].block)]
+    kept["fault_latencies"] = bins[first & bins.block.isin(faults.block)]
     kept["zeropages"] = kept["zeropages"][kept["zeropages"]["sample"] < 2]
-    kept["entries"] = kept["entries"][kept["entries"]["sample"] < 2]
+    kept["entries"] = kept["entries"][(kept["entries"]["sample"] < 2) & (kept["entries"].backing == "anon")]
+    kept["races"] = kept["races"][(kept["races"].backing == "anon") & (kept["races"].trial % 4 == 0)]
 
 
 def _thin_channel(kept: Tables) -> None:

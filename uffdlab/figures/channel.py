@@ -60,7 +60,7 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
     figure.update_yaxes(title_text="share of loads (%)")
     if rows.empty:
         style.say(figure, f"{data.id} holds no loads of this memory")
-    else:
+    elif threshold > 0:
         figure.add_vline(x=threshold, line={"color": style.GREEN, "width": 2, "dash": "dashdot"})
         said = f"threshold (median)<br>{threshold:,.0f} cycles"
         where = {"x": np.log10(threshold), "xref": "x", "xanchor": "left", "xshift": 6, "align": "left"}
@@ -76,7 +76,8 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
 
     Through shared memory samples are of two kinds, and those of the more frequent one are returned.
     """
-    sent = data.rows("channels", [*POINT, "block", "sample", "threshold_cycles", "slower"])
+    known = [*POINT, "block", "sample", "threshold_cycles", "slower"]
+    sent = data.rows("channels", known).dropna(subset=known)
     sent = sent[sent["sample"] == 0]
     here = sent[(sent.memory == memory) & (sent.placement == placement)]
     quiet = here[here.silent.astype(bool)]
@@ -84,7 +85,7 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
     at = here[~here.silent.astype(bool)]
     if points:
         at = at[[point in points for point in zip(at.slot_ns, at.lines, strict=True)]]
-    loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"])
+    loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"]).dropna()
     drawn = ""
     if memory in SHARED and len(at):
         slower = bool(at.slower.mean() > 0.5)

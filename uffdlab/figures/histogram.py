@@ -16,7 +16,7 @@ def add_steps(figure: go.Figure, times: pd.Series, numbers: pd.Series, unit: str
     """Add what ``numbers`` of ``times`` (above 0, in ``unit``) make, in per cent of all: a line of steps from nothing
     to nothing. No times add nothing.
     """
-    kept = times > 0
+    kept = ((times > 0) & (numbers > 0)).fillna(False)
     bins = np.floor(np.log2(times[kept].astype(float)) * _PER_OCTAVE).astype(int)
     counts = numbers[kept].groupby(bins).sum()
     if counts.empty:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -28,19 +30,21 @@ def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one 
     whether each bit arrived as it was sent.
     """
     figure = go.Figure()
-    rows = data.rows("messages", ["block", "sample", "memory", "placement", "silent", "lines", "idle_slots", "outcome"])
+    known = ["block", "sample", "memory", "placement", "silent", "lines", "idle_slots", "outcome"]
+    rows = data.rows("messages", known).dropna(subset=known)
     sent = rows[(rows.memory == WIRES[memory]) & (rows.placement == PLACEMENTS[placement])]
     sent = sent[~sent.silent.astype(bool) & (sent["sample"] == 0)].sort_values("block")
     outcome = ""
     if len(sent):
         one = sent.iloc[0]
-        outcome = f" This one: {one.outcome}."
         strip = data.rows("message_bits", ["block", "sample", "slot", "sent", "received"])
         strip = strip[(strip.block == one.block) & (strip["sample"] == 0)].sort_values("slot")
         first = max(0, int(one.idle_slots) - _BEFORE)
-        out, back = (as_bits("".join(map(str, strip[name])), int(one.lines)).T[:, first : first + _SLOTS]
-                     for name in ("sent", "received"))  # fmt: skip
-        _draw(figure, 2 * out.astype(int) + back, first)
+        with suppress(ValueError):  # the bits of this message are not there, or are none
+            out, back = (as_bits("".join(map(str, strip[name])), int(one.lines)).T[:, first : first + _SLOTS]
+                         for name in ("sent", "received"))  # fmt: skip
+            _draw(figure, 2 * out.astype(int) + back, first)
+            outcome = f" This one: {one.outcome}."
     caption = "The beginning of the first message of the campaign; light: nothing was sent yet." + outcome
     style.styled(figure, caption, [data.origin()], (380, 640), {"x": "slot", "y": "line"})
     figure.update_xaxes(title_text="slot", showgrid=False)

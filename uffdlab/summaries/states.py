@@ -55,7 +55,7 @@ def df_states(data: Dataset, backing: str, features: str, content: str = "empty"
     """Return what pagemap and PAGEMAP_SCAN say of one page at each moment, and whether a write then is reported."""
     states = data.require("states", [*_CASE, *_WRITTEN, *_BITS, "categories"])
     here = (states.backing == backing) & (states.features == features) & (states.content == content)
-    rows = states[here.fillna(False)]
+    rows = states[here.fillna(False) & states.moment.notna()]
     order = {moment: place for place, moment in enumerate(_MOMENTS)}
     rows = rows.sort_values("moment", key=lambda moments: moments.map(order))
     frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})

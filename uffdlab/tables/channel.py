@@ -211,7 +211,8 @@ def _from_to(shares: pd.Series) -> str:
 def _of_limit(point: Mapping[Any, Any]) -> str:
     if pd.isna(point["faster_kbit_s"]):
         return "none"
-    return format_share(point["faster_kbit_s"] / point["limit_kbit_s"]) if point["limit_kbit_s"] > 0 else "not known"
+    limit = point["limit_kbit_s"]
+    return "not known" if pd.isna(limit) or limit <= 0 else format_share(point["faster_kbit_s"] / limit)
 
 
 def _slot(point: Mapping[Any, Any]) -> str:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Whatever a valid dataset lacks or holds, it is told in words: no traceback, no infinite number, none that is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import damaged
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running import environment
+from synthetic import HUGETLB, dataset, sample, state
+from synthetic_later import dataset as later
+from synthetic_later import populated, touched
+
+from uffdlab import claims, datasets, notebook, tables
+from uffdlab.datasets import Dataset
+from uffdlab.errors import NotMeasuredError, UffdlabError
+
+LARGEST = 2**63 - 1
+COLUMNS = [
+    (wanted, table, column)
+    for wanted in damaged.USES
+    for table, rows in damaged.thin(wanted).tables.items()
+    for column in rows.columns
+]
+
+
+def held(wanted: str, table: str, data: Dataset, what: object) -> None:
+    """Hold everything that is computed of a table to what this file asks."""
+    for name in damaged.uses_of(wanted)[table]:
+        try:
+            found = damaged.USES[wanted][name](data)
+        except UffdlabError as error:
+            found = [str(error)]
+        for text in damaged.said(found):
+            none = damaged.NO_NUMBER.search(text)
+            assert none is None, (name, what, text[max(0, none.start() - 60) : none.end() + 20])
+
+
+# --- columns that a dataset lacks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("wanted", "table"), sorted({one[:2] for one in COLUMNS}))
+def test_a_column_that_is_lacking_was_not_measured(wanted: str, table: str) -> None:
+    for column in damaged.thin(wanted).tables[table].columns:
+        data = damaged.fresh(wanted, **{table: damaged.thin(wanted).tables[table].drop(columns=column)})
+        for name in damaged.uses_of(wanted)[table]:
+            said = _lacking(damaged.USES[wanted][name], data)
+            assert said is None or f"`{table}.{column}` was not measured" in said, name
+
+
+def _lacking(use: damaged.Use, data: Dataset) -> str | None:
+    """Return what is said of what was not measured; None where nothing needs it."""
+    try:
+        found = use(data)
+    except NotMeasuredError as error:
+        return str(error)
+    if isinstance(found, claims.Verdict) and "was not measured (dataset" in found.because:
+        assert found.verdict == "not decided"
+        return found.because
+    return None
+
+
+@pytest.mark.parametrize("column", ["states.moment", "states.backing", "states.write_reported", "samples.cold"])
+def test_the_command_says_which_column_was_not_measured(tmp_path: Path, column: str) -> None:
+    table, name = column.split(".")
+    states = [state(backing, "none", True) for backing in (*HUGETLB, "shmem")]
+    full = dataset(tmp_path / "full", populated_everywhere(), states)
+    kept = [
+        datasets.Table(
+            one, [f for f in full.fields[one] if (one, f["name"]) != (table, name)],
+            json.loads(rows.drop(columns=name if one == table else []).to_json(orient="records")),
+        )
+        for one, rows in full.tables.items()
+    ]  # fmt: skip
+    made = datasets.write(tmp_path / "short", id="short", title="short", tables=kept, provenance=full.provenance)
+    found = _claims(made.path)
+    said = [one for one in found if f"`{column}` was not measured" in one["because"]]
+    assert said
+    assert {one["verdict"] for one in said} == {"not decided"}
+    assert all(one["missing"] for one in said)
+
+
+def populated_everywhere() -> list[dict[str, Any]]:
+    return [
+        sample(backing, design, ns, 1_000_000, populated=written)
+        for backing in ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
+        for design, ns in (("preread", 9_000_000), ("unprotected", 0), ("populate_read", 4_000_000))
+        for written in (0.0, 0.5)
+        for _ in range(7)
+    ]
+
+
+def _claims(path: Path) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "uffdlab", "claims", "--data", str(path), "--json"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+# --- times of 0, and nothing to divide by ----------------------------------------------------------------------------
+
+
+def test_a_time_of_0_decides_nothing_and_is_named(tmp_path: Path) -> None:
+    timed = populated("pte_marker", 0, 1000, "anon_thp") + populated("populate_read", 500, 500, "anon_thp")
+    timed[-1] |= {"prepare_ns": 0, "protect_ns": 0}
+    found = claims.verdict("table-fill-slower", later(tmp_path / "independent", samples=timed))
+    assert found.verdict == "not decided"
+    assert "`samples.total_ns` holds a time of 0 ns, which no clock of this resolution can tell" in found.because
+    for number, row in enumerate(timed):
+        row["block"] = number % 9  # both in one child, in turns
+    found = claims.verdict("table-fill-slower", later(tmp_path / "paired", samples=timed))
+    assert found.verdict == "not decided"
+    assert "holds a time of 0 ns" in found.because
+
+
+def test_no_touches_are_no_time_of_a_touch(tmp_path: Path) -> None:
+    rows = [
+        row
+        for stride in (4, 2048)
+        for touch in ("first read", "first write")
+        for threads in (1, 2)
+        for filled, ns in (("tables", 50), ("fresh", 100))
+        for row in touched(filled, "plain", touch, ns, stride_kib=stride, threads=threads)
+    ]
+    assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "some", faults=rows)).verdict == "holds"
+    none = later(tmp_path / "none", faults=[row | {"touches": 0} for row in rows])
+    found = claims.verdict("prealloc-speeds-faults", none)
+    assert found.verdict == "not decided"
+    assert "not measured: first read, one per 2 MiB, 1 thread" in found.because
+    assert "not measured" in repr(tables.with_tables(none))
+    few = [row | {"touches": 0} if i % 9 == 0 else row for i, row in enumerate(rows)]
+    assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "few", faults=few)).verdict == "holds"
+
+
+def test_a_ranking_to_a_time_of_0_is_told_to_have_no_value(tmp_path: Path) -> None:
+    rows = [sample("anon", design, ns, 0) for design, ns in (("preread", 90), ("populate_read", 50), ("pte_marker", 0))
+            for _ in range(9)]  # fmt: skip
+    data = dataset(tmp_path / "d", rows)
+    assert "no value: a time of 0 ns" in repr(notebook.ranking(data))
+    assert "not to be compared with the read loop" in repr(notebook.ranking_said(data))
+
+
+def test_what_is_not_known_to_have_been_reported_was_not(tmp_path: Path) -> None:
+    states = [state(backing, "none", True) | {"write_reported": None} for backing in HUGETLB]
+    found = claims.verdict("hugetlb-already-works", dataset(tmp_path / "d", states=states))
+    assert (found.verdict, found.effect) == ("not decided", None)
+
+
+# --- whatever it holds -----------------------------------------------------------------------------------------------
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> tuple[str, str, pd.DataFrame, str]:
+    """Draw a committed dataset, one of its tables, and what became of it."""
+    wanted, table, column = draw(st.sampled_from(COLUMNS))
+    rows = damaged.thin(wanted).tables[table]
+    how = draw(st.sampled_from(["cells", "cells", "cells", "one row", "some rows", "no rows", "one child", "twice"]))
+    if how == "cells":
+        return wanted, table, *_cells(draw, rows, column)
+    if how == "one child" and "block" in rows:
+        return wanted, table, rows[rows.block == draw(st.sampled_from(sorted(set(rows.block))))], how
+    if how == "twice":
+        return wanted, table, pd.concat([rows, rows], ignore_index=True), how
+    number = {"one row": 1, "no rows": 0}.get(how, draw(st.integers(2, 9)))
+    first = draw(st.integers(0, max(0, len(rows) - number)))
+    return wanted, table, rows[first : first + number].reset_index(drop=True), how
+
+
+def _cells(draw: st.DrawFn, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, str]:
+    kind = rows[column].dtype.kind
+    values: list[Any] = [pd.NA]
+    if kind in "iuf":
+        values += [0, 1, -1, LARGEST if kind in "iu" else 1e300]
+    else:
+        values += [True, False] if kind == "b" else ["other", "0"]
+    value, every = draw(st.sampled_from(values)), draw(st.sampled_from([1, 2, 7, len(rows)]))
+    changed = rows[column].copy()
+    changed.iloc[::every] = value
+    return rows.assign(**{column: changed}), f"{column}: every {every}. is {value}"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(damages())
+def test_whatever_a_dataset_holds_it_is_told_in_words(damage: tuple[str, str, pd.DataFrame, str]) -> None:
+    wanted, table, rows, what = damage
+    held(wanted, table, damaged.fresh(wanted, **{table: rows}), (table, what))
+
+
+@pytest.mark.parametrize(("wanted", "table"), sorted({one[:2] for one in COLUMNS}))
+def test_a_table_of_nothing_but_zeros_is_told_in_words(wanted: str, table: str) -> None:
+    rows = damaged.thin(wanted).tables[table]
+    zeros = {name: rows[name] * 0 for name in rows if rows[name].dtype.kind in "iuf" and name != "block"}
+    held(wanted, table, damaged.fresh(wanted, **{table: rows.assign(**zeros)}), (table, "zeros"))
+    held(wanted, table, damaged.fresh(wanted, **{table: None}), (table, "not there"))
