@@ -31,7 +31,9 @@ $(VENV)/installed-tests: $(VENV)/installed
 report: $(VENV)/installed
 	$(BIN)/uffdlab render
 
+# Compiled once: where Python is told to write no bytecode, each of the commands that tests start would do it again.
 test: $(VENV)/installed-tests
+	@$(BIN)/python -m compileall -q uffdlab
 	$(BIN)/python -m pytest
 
 lab: $(VENV)/installed
