@@ -213,7 +213,7 @@ def test_no_file_holds(what: str) -> None:
 
 WAYS = {
     "another Python is started, a program looked for": (
-        re.compile(r"sys\.executable|shutil\.which|\bwhich\(|os\.system|shell=True"),
+        re.compile(r"sys\.executable|shutil\.which|\bwhich\(|os\.system\(|shell=True"),
         {"starting.py"},
     ),
     "a file is written": (
@@ -222,7 +222,8 @@ WAYS = {
             r"""|open\([^)]*["'][wax]b?["']"""
         ),
         # One file; a directory that appears whole; what is appended to; the journal of settings, in a closed directory.
-        {"outfile.py", "datasets/files.py", "datasets/writing.py", "report/render.py", "journal.py", "host/settings.py"}
+        {"outfile.py", "ownership.py", "datasets/files.py", "datasets/writing.py", "report/render.py", "journal.py"}
+        | {"host/settings.py", "host/exclusive.py"}
         | {"report/committed.py", "cli/streams.py"},  # a page for the browser, in a new directory; standard error
     ),
 }
