@@ -17,7 +17,8 @@ from running import PACKAGE_ROOT, UFFDLAB
 
 import uffdlab
 from uffdlab import native, starting
-from uffdlab.host import facts
+from uffdlab.errors import UffdlabError
+from uffdlab.host import facts, settings
 
 SCRIPT = Path(sys.executable).with_name("uffdlab")
 PROGRAMS = ("git", "chromium", "gcc", "cc", "python", "python3", "node", "sh", "sleep", "jupyter")
@@ -287,3 +288,24 @@ def test_a_name_that_needs_quoting_is_found(checkout: Path) -> None:
     git(checkout.parent, "add", ".")
     git(checkout.parent, "-c", "user.name=t", "-c", "user.email=t", "commit", "-q", "-m", "t")
     assert facts._checkout(checkout)[1] is False
+
+
+# --- a directory that was open to others -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.parametrize("planted", ["file", "fifo"])
+def test_a_journal_of_settings_that_somebody_else_planted_is_not_obeyed(
+    planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    monkeypatch.setenv(settings.STATE_DIR_VARIABLE, str(state))
+    if planted == "fifo":
+        os.mkfifo(state / "journal.json")
+    else:
+        (state / "journal.json").write_text("{}")
+        os.chown(state / "journal.json", 65534, 65534)
+    with pytest.raises(UffdlabError, match="it is no file of this user's"):
+        settings.restore_leftovers(tmp_path)

@@ -11,6 +11,9 @@ have written what is found there. So
 - a program is looked for in the absolute directories of PATH alone (:func:`program`);
 - either gets an environment that does not lead it there (:func:`environment`).
 
+Two things happen before any code of ours runs. ``python -m`` takes a few modules of the standard library from where one
+stands: the command ``uffdlab`` does not. And every Python obeys PYTHONPATH while it starts.
+
 This file is also what such a Python runs first. It imports nothing that is not part of a running interpreter.
 """
 

@@ -337,12 +337,16 @@ class _State:
     def read(self, root: Path | None) -> _Journal | None:
         """Return the journal, or None if there is none; raises UffdlabError if it makes no sense."""
         try:
-            file = os.open(_JOURNAL, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.directory)
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            file = os.open(_JOURNAL, flags, dir_fd=self.directory)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UffdlabError(self._unreadable(os.strerror(error.errno or 0), root)) from error
         with open(file, encoding="utf-8", errors="replace") as stream:
+            status = os.fstat(file)  # the directory may have been open to others once
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                raise UffdlabError(self._unreadable("it is no file of this user's", root))
             text = stream.read()
         try:
             return _parsed(text)
@@ -360,7 +364,9 @@ class _State:
             "entries": [{"setting": c.setting.name, "old": c.old, "wanted": c.wanted, "set": c.set} for c in changes],
         }
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{_JOURNAL}.new", dir_fd=self.directory)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             file = os.open(f"{_JOURNAL}.new", flags, 0o600, dir_fd=self.directory)
             with open(file, "w", encoding="utf-8") as stream:
                 json.dump(content, stream, indent=1)
