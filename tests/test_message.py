@@ -13,7 +13,7 @@ from quiet import tried
 from running import forks, sentence, uffdlab_run
 from test_channel import RECEIVING, dies_amid_its_message, live
 
-from uffdlab.cli.measure import _print_point
+from uffdlab.cli.point import show
 from uffdlab.errors import UffdlabError
 from uffdlab.parting import Parting
 from uffdlab.probes import message, wire
@@ -184,7 +184,8 @@ def test_the_command_shows_what_arrived_beside_what_was_lost(capsys: pytest.Capt
         {"block": 0, "outcome": "arrived", "sent": "c3a9", "received": "c3a9"},
         {"block": 0, "outcome": "no preamble", "sent": "c3a9", "received": None},
     ]
-    _print_point(SimpleNamespace(rows=SimpleNamespace(tables={"messages": rows})))
+    tables = {"messages": rows, "outcomes": [{"block": 0, "spec": "{}"}]}
+    show(SimpleNamespace(rows=SimpleNamespace(tables=tables), tables=list))
     shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in shown] == ["outcome", "sent", "received"]
     assert shown[2][1].split() == ["'é'", "–"]
