@@ -84,7 +84,7 @@ ODD: list[Any] = [
     2**31, 2**53, 2**53 + 1, 2**64, 1e308, -1e308, 5e-324, "1", "\ud800", "\x00", "composed", [None], {"length": 4},
     ["pte_marker", "", "", ""], ["", "", "", ""], ["composed", "", "", ""], [["protect", 1]], [["protect", 1.0]],
     [["protect", 1, 2]], [["melt", 1]], [["constructor", 1]], [["protect", None]], [["read", 0]] * 200,
-    [["read", 0]] * 201,
+    [["read", 0]] * 201, "populated", "writes",
 ]  # fmt: skip
 
 
@@ -104,6 +104,13 @@ def _odd_texts(name: str) -> list[str]:
     for inner in [key for key, value in start.items() if isinstance(value, dict)]:
         raws += [json.dumps(start | {inner: start[inner] | {key: 1}}) for key in ("__proto__", "more")]
         raws += [json.dumps(start | {inner: dict(list(start[inner].items())[1:])})]
+    raws += [
+        '{"' + key + '": ' + text + ", " + plain[1:] for key in start for text in ("NaN", "-Infinity", "1e400", "[[[")
+    ]
+    raws += [plain + " " * 1_000_000, plain + " " * 700_000]
+    if name == DESIGN:  # fields that are all known, and contradict one another
+        own = start["composed"] | {"empty": "stays", "remembers": "true", "missing": "true"}
+        raws += [json.dumps(start | {"composed": own, "designs": [one, "", "", ""]}) for one in ("composed", "preread")]
     deep = 100_000
     raws += ["[" * deep, "[" * deep + "]" * deep, '{"a":' * deep, '{"a":' * deep + "1" + "}" * deep]
     key = next(iter(start))

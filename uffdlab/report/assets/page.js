@@ -29,7 +29,7 @@
   const colours = (layout) => {
     const style = getComputedStyle(root);
     const [ink, grid, paper, line] = ["--ink", "--grid", "--paper", "--line"].map((name) => style.getPropertyValue(name).trim());
-    const update = { "font.color": ink, "hoverlabel.bgcolor": paper, "hoverlabel.font.color": ink, "hoverlabel.bordercolor": line };
+    const update = { "font.color": ink, "hoverlabel.bgcolor": paper, "hoverlabel.font.color": ink, "hoverlabel.bordercolor": line, "modebar.bgcolor": paper };
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
         update[`${key}.gridcolor`] = grid;

@@ -134,6 +134,7 @@ const themed = (layout, [ink, grid, paper, line]) => {
   put(result, "hoverlabel.bgcolor", paper);
   put(result, "hoverlabel.font.color", ink);
   put(result, "hoverlabel.bordercolor", line);
+  put(result, "modebar.bgcolor", paper);
   // A figure that says nothing of its axes has one of each all the same.
   Object.keys({ xaxis: 0, yaxis: 0, ...layout }).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
     result[key] = { ...layout[key], gridcolor: grid, linecolor: grid };
