@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import uffdlab_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running import UFFDLAB, environment, uffdlab_run
 from targets import CannotError, scanned, target
 
 from uffdlab import bitmap, native, occupancy, sim
@@ -312,6 +317,29 @@ def test_progress_ends_with_everything() -> None:
     assert len([done for done, _ in told if done > 1 << 20]) >= 3, "between two GiB it is told, too"
 
 
+@pytest.mark.parametrize("method", occupancy.METHODS)
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(method: str, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with target("map_(3 << 30)\nready()\n") as pid:
+        command = [*UFFDLAB, "scan", str(pid), f"--method={method}"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=theirs, env=environment(), cwd=tmp_path
+        ) as running:
+            os.close(theirs)
+            assert running.stdout is not None
+            said = running.stdout.read()
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone with its last user
+            while more := os.read(ours, 65536):
+                shown += more
+        os.close(ours)
+        plain = uffdlab_run("scan", str(pid), f"--method={method}", cwd=tmp_path)
+    assert running.returncode == 0, shown
+    assert b"looking at memory" in shown
+    assert b"looking at memory" not in said
+    assert plain.stderr == ""
+
+
 def test_mappings_that_are_alike_replay_alike() -> None:
     runs = bitmap.runs_of(bytes([0, 2, 2, 1] * 300))
     size = 1200 * PAGE
@@ -326,6 +354,27 @@ def test_mappings_that_are_alike_replay_alike() -> None:
         assert whole.added_pages_kib == sum(one.added_pages_kib for one in parts)
         assert whole.protect == {event: sum(one.protect[event] for one in parts) for event in whole.protect}
         assert whole.save == {event: sum(one.save[event] for one in parts) for event in whole.save}
+
+
+SHORT = st.lists(
+    st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from([1, 2, 60, 511, 513])), min_size=1, max_size=30
+)
+
+
+@given(SHORT, st.integers(0, 600), st.sampled_from(["anon", "shmem"]), st.sampled_from([PAGE, 4 * PAGE]))
+@settings(max_examples=30, deadline=None)
+def test_many_short_runs_replay_as_each_of_them_would(
+    stretches: list[tuple[int, int]], first: int, kind: str, unit: int
+) -> None:
+    runs = bitmap.runs_of(bytes(state for state, count in stretches for _ in range(count)))
+    size = sum(run >> 2 for run in runs) * unit
+    mapping = bitmap.Mapping(kind, first * PAGE, size, PAGE, kind == "shmem", True, runs)
+    made = bitmap.Bitmap(PAGE, unit, True, (mapping,))
+    for name in ("pte_marker", "pmd_marker", "missing_wp", "populate_read", "wp_zeropage"):
+        with pytest.MonkeyPatch.context() as patched:
+            by_bits = sim.replay(made, sim.DESIGNS[name])
+            patched.setattr(sys.modules["uffdlab.sim.replay"], "_MOST_BITS", 0)
+            assert sim.replay(made, sim.DESIGNS[name]) == by_bits
 
 
 def test_advice_rests_on_the_largest_and_says_so() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import filters
 import pytest
 from running import PACKAGE_ROOT, sentence, uffdlab_run
+from targets import PRELUDE
 
 from uffdlab import datasets, native
 from uffdlab.host import ksm
@@ -224,3 +225,33 @@ def test_what_only_root_may_see_is_unknown_and_not_zero(nobody: Nobody) -> None:
     assert found["totals"]["granularities"][0]["shares"]["untouched_or_zeropage"] is None
     assert found["totals"]["huge_kib"] is None
     assert any("zeropages are not told apart" in note for note in found["notes"])
+
+
+POISONED = """
+from uffdlab import occupancy
+fd = userfaultfd(1 << 14)
+where = map_(16 * MIB)
+register(fd, where, 16 * MIB, 1)
+poison(fd, where, MIB)
+for method in occupancy.METHODS:
+    found = occupancy.scan(os.getpid(), 16 * MIB, method)
+    (one,) = [one for one in found.mappings if one.mapping.start <= where < one.mapping.end]
+    (note,) = [note for note in found.notes if "special" in note]
+    print(one.pages("special"), one.pages("swapped"), found.account.total()["swap"], note)
+"""
+
+
+def test_what_is_poisoned_is_not_swapped_whoever_looks(nobody: Nobody) -> None:
+    done = nobody.run(before=("-c", PRELUDE + POISONED))
+    if done.stderr.startswith("userfaultfd: "):
+        pytest.skip(done.stderr)
+    said = (
+        "256 special page(s) are neither a page, nor in swap, nor a uffd-wp marker: poisoned, or of a device; which of"
+    )
+    assert done.stdout == f"256 0 0 {said} these shows only to CAP_SYS_ADMIN\n" * 2, done.stderr
+
+
+def test_ones_own_memory_is_accounted_for(nobody: Nobody) -> None:
+    done = nobody.run("scan", "--self", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["account"]["difference_kib"].values()) == {0}

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ _EXAMPLES = """examples:
   uffdlab scan 4242
   uffdlab scan --cmd 'python -c "import time; x = bytes(1<<30); time.sleep(9)"'
   uffdlab scan 4242 --bitmap guest.bitmap --json"""
+
+_NO_ADVICE: dict[str, Any] = {"advice": [], "advice_leaves_out": []}
 
 
 def add(commands: Any) -> None:
@@ -59,7 +62,7 @@ def _scan(asked: argparse.Namespace) -> int:
         bitmap.save(recorded, asked.bitmap)
         say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
     if asked.json:
-        _print_json(found, _advice(recorded) if recorded else {"advice": []})
+        _print_json(found, _advice(recorded) if recorded else _NO_ADVICE)
         return 0
     print(occupancy.text(found))
     if recorded:
@@ -70,12 +73,14 @@ def _scan(asked: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
     """Yield what shows on a terminal how much of the address space has been looked at."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("looking at memory", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -112,7 +117,7 @@ def _advice(recorded: Bitmap) -> dict[str, Any]:
         costs, replayed, left_out = _replayed(recorded)
     except UffdlabError as error:
         say(f"no advice on designs: {error}")
-        return {"advice": [], "advice_leaves_out": []}
+        return _NO_ADVICE
     advice = [
         {
             "objective": objective,

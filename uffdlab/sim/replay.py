@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from uffdlab.bitmap import PRIVATE_FILE, Bitmap, Mapping
+import numpy as np
+
+from uffdlab.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs, load_costs
@@ -24,6 +26,8 @@ TODAY = ("preread", "populate_read", "pte_marker", "missing_wp")
 IMAGINED = ("wp_zeropage", "pmd_marker", "pud_marker", "protect_on_fault")
 MOST_SHAPES = 256  # of different mappings that advice rests on
 _TABLE_BYTES = (1 << 21, 1 << 30, 1 << 39)  # what one table of PTEs, PMDs, PUDs covers
+_ZEROPAGE, _PRESENT = STATES.index("zeropage"), STATES.index("present")
+_LONG_RUN, _MOST_BITS = 4096, 1 << 28  # units: 16 MiB and 1 TiB of 4 KiB each
 _HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
 
 
@@ -135,13 +139,35 @@ def _needs_empty(design: Design) -> bool:
 
 
 def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range:
+    """Return a range that holds what was recorded."""
     unit = granularity_bytes // PAGE_BYTES
-    touched = sum(count for state, _, count in mapping.stretches() if state in (1, 2))
-    memory = Range(on(design, mapping), mapping.length_bytes, touches=touched * unit, start_bytes=mapping.offset_bytes)
-    for state, first, count in mapping.stretches():
-        if state in (1, 2):
-            memory.touch_all(first * unit, count * unit, write=state == 2)
+    runs = np.frombuffer(mapping.runs, dtype=np.uint64)
+    states, counts = runs & np.uint64(3), runs >> np.uint64(2)
+    read, written = states == _ZEROPAGE, states == _PRESENT
+    touched = int(counts[read | written].sum())
+    touches = touched + (int(counts[written].sum()) if read.any() else 0)
+    memory = Range(on(design, mapping), mapping.length_bytes, touches=touches * unit, start_bytes=mapping.offset_bytes)
+    units = mapping.length_bytes // granularity_bytes
+    if mapping.kind == "hugetlb" or not len(runs) * _LONG_RUN >= units <= _MOST_BITS:
+        for state, first, count in mapping.stretches():
+            if state in (_ZEROPAGE, _PRESENT):
+                memory.touch_all(first * unit, count * unit, write=state == _PRESENT)
+        return memory
+    # Many short runs, which one call each would be slow for: read all that has a page, then write by a bitmap.
+    if read.any():
+        for first, count in _joined(read | written, counts):
+            memory.touch_all(first * unit, count * unit, write=False)
+    memory.populate_bits(np.packbits(np.repeat(written, counts.astype(np.intp)), bitorder="little").tobytes(), unit)
     return memory
+
+
+def _joined(wanted: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield first unit and length of each stretch of runs that are wanted."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    edges = np.diff(np.concatenate(([0], wanted.astype(np.int8), [0])))
+    begins = np.concatenate(([0], ends))[np.flatnonzero(edges == 1)]
+    for begin, end in zip(begins, ends[np.flatnonzero(edges == -1) - 1], strict=True):
+        yield int(begin), int(end - begin)
 
 
 @dataclass(frozen=True)
