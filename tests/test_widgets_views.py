@@ -258,10 +258,13 @@ def test_whatever_is_set_in_python_is_refused_in_a_sentence(name: str, strange: 
     assert widget.state == start
 
 
-@pytest.mark.parametrize("text", [None, 5, b"uffdlab:designs:e30", "\ud800", "uffdlab:designs:\ud800"])
+@pytest.mark.parametrize(
+    "text", [None, 5, b"uffdlab:designs:e30", "\ud800", "uffdlab:designs:\ud800", "uffdlab:\ud800\x1b:e30"]
+)
 def test_what_is_no_text_is_no_view(text: Any) -> None:
-    with pytest.raises(UffdlabError, match="view"):
+    with pytest.raises(UffdlabError, match="view") as refused:
         ONE_OF_EACH[DESIGN].view = text
+    assert str(refused.value).isprintable()
 
 
 def test_a_word_that_no_terminal_can_show_is_restored() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.io
 
-# For pages, widgets and live figures alike. A figure that says more of its buttons cannot say these back.
+# For pages, widgets and live figures alike; no figure can bring back what is left out here.
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "showSendToCloud": False,

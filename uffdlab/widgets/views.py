@@ -63,7 +63,7 @@ def read(kind: str, text: str) -> dict[str, Any]:
         raise UffdlabError(f"{text[:40]!r} is no view of uffdlab: paste a text that begins with {_SITE}:")
     found, packed = rest
     if found != kind:
-        raise UffdlabError(f"this is a view of another widget ({found[:40]}), not of {kind}: paste it there")
+        raise UffdlabError(f"this is a view of another widget ({_calm(found[:40])}), not of {kind}: paste it there")
     if not _PACKED.fullmatch(packed):
         raise UffdlabError(_DAMAGED)
     try:
@@ -164,8 +164,7 @@ _KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
 def _shown(value: Any) -> str:
     """Return a value in few words, whatever it is."""
     if isinstance(value, dict):
-        names = ", ".join(str(name)[:40] for name in list(value)[:20])
-        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in names) or "nothing"
+        return _calm(", ".join(str(name)[:40] for name in list(value)[:20])) or "nothing"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
@@ -174,3 +173,8 @@ def _shown(value: Any) -> str:
         return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)[:40]
     except (OverflowError, RecursionError):
         return "too large"
+
+
+def _calm(text: str) -> str:
+    """Return a text that any terminal can show."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
