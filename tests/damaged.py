@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -167,19 +167,39 @@ class _Watched(dict[str, pd.DataFrame]):
         return super().get(name, default)
 
 
+@dataclass(frozen=True, eq=False)
+class Noticing(Dataset):
+    """A dataset that notices which columns are asked of it, by table."""
+
+    asked: dict[str, set[str]] = field(default_factory=dict)
+
+    def require(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return the table, as a dataset does."""
+        self.asked.setdefault(table, set()).update(columns)
+        return super().require(table, columns)
+
+
+@cache
+def asked_of(wanted: str) -> dict[str, dict[str, set[str]]]:
+    """Return, by what is computed of a dataset, the columns that it asks for, by table (none named: all)."""
+    found: dict[str, dict[str, set[str]]] = {}
+    data = thin(wanted)
+    for name, use in USES[wanted].items():
+        watched = _Watched(data.tables)
+        noticing = Noticing(**{one.name: getattr(data, one.name) for one in fields(data)} | {"tables": watched})
+        try:
+            use(noticing)
+        except UffdlabError:
+            continue  # it needs a table that this campaign has not
+        found[name] = {table: noticing.asked.get(table, set()) for table in watched.read & data.tables.keys()}
+    return found
+
+
 @cache
 def uses_of(wanted: str) -> dict[str, list[str]]:
     """Return, by table of a dataset, what is computed of it."""
-    found: dict[str, list[str]] = {name: [] for name in thin(wanted).tables}
-    for name, use in USES[wanted].items():
-        watched = _Watched(thin(wanted).tables)
-        try:
-            use(replace(thin(wanted), tables=watched))
-        except UffdlabError:
-            continue  # it needs a table that this campaign has not
-        for table in watched.read & found.keys():
-            found[table].append(name)
-    return found
+    asked = asked_of(wanted)
+    return {table: [name for name, read in asked.items() if table in read] for table in thin(wanted).tables}
 
 
 def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:

@@ -18,9 +18,10 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
     samples of all children; and say how often one write would be taken for the other.
     """
     figure = go.Figure()
-    rows = data.rows("reveals", ["block", "sample", "cold", "backing", "state"])
+    known = ["block", "sample", "cold", "backing", "state"]
+    rows = data.rows("reveals", known).dropna(subset=known)
     warm = rows[(rows.backing == "anon") & ~rows.cold.astype(bool)]
-    writes = data.rows("reveal_writes", ["block", "sample", "state", "ns", "writes"])
+    writes = data.rows("reveal_writes", ["block", "sample", "state", "ns", "writes"]).dropna()
     kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
     for name, colour, dash in ((state, style.BLUE, "solid"), (other, style.VERMILLION, "dash")):
         here = kept[kept.state == name]

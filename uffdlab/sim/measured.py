@@ -65,6 +65,8 @@ _SEEN_KIB = {1 << 20, 16 << 20, 256 << 20}  # 1, 16 and 256 GiB
 _SEEN_POPULATED = {0.0, 0.5, 1.0}
 _SAMPLE_COLUMNS = ("block", "cold", "backing", "design", "size_kib", "populated", "cluster_pages")
 
+_SAMPLE_MEASURES = ("prepare_ns", "protect_ns", "prepare_minor_faults", "table_growth_kib", "rss_growth_kib")
+
 
 def design_on(backing: str, design: str) -> Design:
     """Return the simulator's design for a probe's design on a backing."""
@@ -72,7 +74,7 @@ def design_on(backing: str, design: str) -> Design:
 
 
 def _protected(data: Dataset) -> Iterator[Phase]:
-    rows = data.rows("samples", (*_SAMPLE_COLUMNS, "prepare_ns", "protect_ns"))
+    rows = data.rows("samples", (*_SAMPLE_COLUMNS, *_SAMPLE_MEASURES))
     rows = rows[rows.backing.isin(list(_MEMORY)) & rows.design.isin(_DESIGNS) & rows.populated.between(0, 1)]
     rows = _possible(rows, "size_kib", "cluster_pages")
     for key, group in rows.groupby(["backing", "design", "size_kib", "populated", "cluster_pages"]):

@@ -50,7 +50,8 @@ def df_merges(data: Dataset) -> pd.DataFrame:
         below = None if found.passes else found.below * sum(one.sent.size for one in samples) / seconds
         rows.append(row | {"p": found.p, "below_bit_s": below})
     measured = [f"{name}{end}" for name in _MEASURED for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p", "below_bit_s"])
+    frame = pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p", "below_bit_s"])
+    return frame.astype(dict.fromkeys([*measured, "below_bit_s"], "float64"))
 
 
 _LONGEST = 10_000  # digits, as many as a cell may have
