@@ -102,14 +102,6 @@ class Extension:
         yield int(self._ffi.cast("uintptr_t", held))
 
 
-@cache
-def _compiled() -> tuple[Any, Any]:
-    """Return wasmtime's engine and the module it compiled, once for all that run it."""
-    wasmtime = import_module("wasmtime")
-    engine = wasmtime.Engine()
-    return engine, wasmtime.Module(engine, native.simulator_wasm())
-
-
 class WebAssembly:
     """The core as ``sim.wasm``, run by wasmtime. Memory is linear: what is given back is used again from the top."""
 
@@ -118,8 +110,8 @@ class WebAssembly:
     def __init__(self) -> None:
         """Load it. Raises ImportError where wasmtime is missing."""
         wasmtime = import_module("wasmtime")
-        engine, module = _compiled()
-        self._store = wasmtime.Store(engine)
+        self._store = wasmtime.Store()
+        module = wasmtime.Module(self._store.engine, native.simulator_wasm())
         self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._memory = self._exports["memory"]
         self._base = int(self._exports["__heap_base"].value(self._store)) + 15 & ~15
