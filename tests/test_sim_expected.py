@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from statistics import fmean, stdev
 
 import pytest
@@ -79,7 +80,9 @@ def test_shapes_add_up_to_the_ledger_of_the_touches(design: Design, writes: int,
 # --- WebAssembly -----------------------------------------------------------------------------------------------------
 
 
+@cache
 def wasm() -> WebAssembly:
+    """Return one for all examples: to compile it takes longer than an example, and it is to be used again."""
     pytest.importorskip("wasmtime")
     return WebAssembly()
 

@@ -8,7 +8,6 @@ whatever it likes, or end the process that loads it.
 from __future__ import annotations
 
 import subprocess
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -20,17 +19,9 @@ _MOST_SECONDS = 60  # a slow machine takes one
 def started() -> tuple[Any, Any]:
     """Return wasmtime's store and the exports of the module, or raise whatever wasmtime raises."""
     wasmtime = import_module("wasmtime")
-    engine, module = _compiled()
-    store = wasmtime.Store(engine)
+    store = wasmtime.Store()
+    module = wasmtime.Module(store.engine, native.simulator_wasm())
     return store, wasmtime.Instance(store, module, []).exports(store)
-
-
-@cache
-def _compiled() -> tuple[Any, Any]:
-    """Return wasmtime's engine and the module it compiled, once for all that run it."""
-    wasmtime = import_module("wasmtime")
-    engine = wasmtime.Engine()
-    return engine, wasmtime.Module(engine, native.simulator_wasm())
 
 
 def why_not() -> str | None:
