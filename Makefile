@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help report test lab lab-full notebooks sanitize wasm plotly lint constraints clean
+.PHONY: help report test lab lab-full notebooks sanitize mutants wasm plotly lint constraints clean
 help:
 	@echo "make report     measure here what may be measured, render every notebook into build/report/"
 	@echo "make test       run the tests"
@@ -11,6 +11,7 @@ help:
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
 	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; over half an hour)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
+	@echo "make mutants    change the code on purpose, in copies, and see which tests notice (MUTANTS=stats: one target)"
 	@echo "make wasm       compile the simulator for pages again (clang and lld)"
 	@echo "make plotly     fetch the drawing library of pages again (npm)"
 	@echo "make lint       formatting, lint and types only"
@@ -50,6 +51,12 @@ notebooks: $(VENV)/installed-tests
 
 sanitize: $(VENV)/installed-tests
 	$(BIN)/python tests/sanitized.py
+
+# Nothing here is changed: see tests/mutants/.
+MUTANTS ?=
+mutants: $(VENV)/installed-tests
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,mutants]'
+	nice $(BIN)/python tests/mutants $(MUTANTS)
 
 # The same sources as the extension, without a library; what is committed is tested against the extension.
 WASM_SOURCES := $(wildcard uffdlab/native/sim*.c)

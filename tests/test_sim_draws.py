@@ -382,3 +382,19 @@ def test_random_work_is_checked_by_the_core_too(changes: dict[str, Any], refused
     with at.lent(DESIGNS["pte_marker"].packed()) as design, at.lent(struct.pack("<dQddii", *work.values(), 0)) as asked:
         assert bool(said("ul_work_problem", design, 1 << 18, asked)) == refused
         assert said("ul_work_problem", design, 511, asked), "not whole 2 MiB"
+
+
+def test_the_most_there_was_stays_when_it_is_gone() -> None:
+    memory = Range(DESIGNS["unprotected"], 64 << 20, touches=64)
+    memory.touch_all(0, 4096, write=True)
+    full = memory.memory()
+    assert (full.pages_kib, full.most_pages_kib) == (16384, 16384)
+    assert full.tables_kib == full.most_tables_kib == 4 * (8 + 1)
+    memory.discard(0, 2048)
+    memory.touch_all(0, 512, write=True)
+    left = memory.memory()
+    assert (left.pages_kib, left.most_pages_kib) == (8192 + 2048, 16384)
+    memory.teardown()
+    gone = memory.memory()
+    assert (gone.pages_kib, gone.tables_kib) == (0, 0)
+    assert (gone.most_pages_kib, gone.most_tables_kib) == (16384, full.most_tables_kib)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What has to hold everywhere is denied by one child, one row or one page in which it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from synthetic_later import dataset, filled, populated, same
+from test_claims import QEMU, reported, timed
+from test_claims_later import equal, relatives
+
+from uffdlab import claims
+
+Rows = list[dict[str, Any]]
+
+
+def but_one(rows: Rows, which: int, **change: Any) -> Rows:
+    return [row | (change if number == which % len(rows) else {}) for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("which", [0, 4, -1])
+@pytest.mark.parametrize("state", ["on", "off"])
+def test_one_write_that_is_not_reported_is_enough_whether_the_huge_zeropage_is_on(
+    tmp_path: Path, state: str, which: int
+) -> None:
+    rows = {one: filled("anon_thp", "pte_marker", 0, one) for one in ("on", "off")}
+    rows[state] = but_one(rows[state], which, reported=False)
+    found = claims.verdict("no-huge-zeropage-needed", dataset(tmp_path / "d", zeropages=rows["on"] + rows["off"]))
+    assert found.verdict == "does not hold"
+
+
+@pytest.mark.parametrize("which", [0, 8, 99])
+def test_one_child_whose_write_is_lost_denies_markers_on_a_backing(tmp_path: Path, which: int) -> None:
+    rows = but_one([row for row in relatives(0, 1) if row["design"] == "pte_marker"], which, reported=False)
+    more = [row for row in relatives(0, 1) if row["design"] != "pte_marker"]
+    assert (
+        claims.verdict("forbidden-zeropage", dataset(tmp_path / "d", zeropages=rows + more)).verdict == "does not hold"
+    )
+
+
+@pytest.mark.parametrize("way", ["read loop", "MADV_POPULATE_READ"])
+@pytest.mark.parametrize("claim", ["patch-equals-populate", "userspace-has-choice"])
+def test_one_state_in_which_a_page_differs_denies_equality(tmp_path: Path, claim: str, way: str) -> None:
+    samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
+    for number, odd in enumerate((same("anon", way, 0, 1), same("anon", way, 4095))):
+        data = dataset(tmp_path / str(number), equality=[*equal(4096, 4096), odd], samples=samples)
+        assert claims.verdict(claim, data).verdict == "does not hold"
+    fine = dataset(tmp_path / "fine", equality=[*equal(4096, 4096), same("anon", way, 7, 7)], samples=samples)
+    assert claims.verdict(claim, fine).verdict.startswith("holds")
+
+
+@pytest.mark.parametrize("lacking", ["time", "time with half of it written", "memory"])
+def test_a_saving_has_to_be_one_of_time_and_of_memory(tmp_path: Path, lacking: str) -> None:
+    rows = timed(9_000_000, 1_000_000, 0 if lacking == "memory" else 1 << 20)
+    for row in rows:
+        if row["prepare_ns"] and (lacking == "time" or (lacking.endswith("written") and row["populated"])):
+            row["prepare_ns"] = 10_000
+    found = claims.verdict("qemu-could-skip", synthetic.dataset(tmp_path / "d", rows, reported(True)))
+    assert found.verdict == "does not hold"
+
+
+def test_a_saving_is_needed_on_one_backing_only(tmp_path: Path) -> None:
+    rows = timed(9_000_000, 1_000_000, 1 << 20)
+    for row in rows:
+        row["prepare_ns"] = min(row["prepare_ns"], 10_000) if row["backing"] != QEMU[1] else row["prepare_ns"]
+    found = claims.verdict("qemu-could-skip", synthetic.dataset(tmp_path / "d", rows, reported(True)))
+    assert found.verdict == "holds if"
+    assert (
+        found.condition
+        == "the guest's memory is one of hugetlb 2 MiB private, and a real snapshot behaves as the probe does"
+    )
