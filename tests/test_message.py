@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from quiet import tried
 from running import forks, sentence, uffdlab_run
 from test_channel import RECEIVING, dies_amid_its_message, live
 
-from uffdlab.cli.point import show
+from uffdlab.cli.point import show_rows
 from uffdlab.errors import UffdlabError
 from uffdlab.parting import Parting
 from uffdlab.probes import message, wire
@@ -184,8 +183,7 @@ def test_the_command_shows_what_arrived_beside_what_was_lost(capsys: pytest.Capt
         {"block": 0, "outcome": "arrived", "sent": "c3a9", "received": "c3a9"},
         {"block": 0, "outcome": "no preamble", "sent": "c3a9", "received": None},
     ]
-    tables = {"messages": rows, "outcomes": [{"block": 0, "spec": "{}"}]}
-    show(SimpleNamespace(rows=SimpleNamespace(tables=tables), tables=list))
+    show_rows({"messages": rows})
     shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in shown] == ["outcome", "sent", "received"]
     assert shown[2][1].split() == ["'é'", "–"]

@@ -211,7 +211,7 @@ def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: st
         ({"workload": "idle"}, "unknown workload 'idle': choose one of anon_uniform, anon_clustered, "),
         ({"size_bytes": 4096}, "size 4096 B is not a multiple of 2 MiB above 0"),
         ({"size_bytes": 0}, "size 0 B is not a multiple of 2 MiB above 0"),
-        ({"populated": 1.5}, "populated fraction 1.5 is outside 0..1"),
+        ({"populated": 1.5}, "populated is 1.5: choose 0 to 1"),
         ({"populated": float("nan")}, "populated fraction nan is outside 0..1"),
         ({"repeats": 0}, "repeats is 0: at least one look is needed"),
     ],

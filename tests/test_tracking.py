@@ -50,7 +50,7 @@ def samples(**spec: Any) -> list[dict[str, Any]]:
         ({"pattern": "striped"}, "unknown pattern 'striped': choose one of uniform, clustered"),
         ({"size_bytes": MIB}, "size 1048576 B is not a positive multiple of 2 MiB"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple of 2 MiB"),
-        ({"dirty": 1.5}, "dirty fraction 1.5 is outside 0..1"),
+        ({"dirty": 1.5}, "dirty is 1.5: choose 0 to 1"),
         ({"dirty": float("nan")}, "dirty fraction nan is outside 0..1"),
         ({"repeats": 0}, "repeats is 0: at least one sample is needed"),
     ],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,8 +109,6 @@ def _named(name: str, value: Any) -> str:
 
 def show(measured: Any) -> None:
     """Print medians with intervals, then the rows."""
-    import pandas as pd
-
     found = quantities(measured)
     if found:
         print(f"median (95 % interval, from {_FEWEST} warm samples on; all of one process):")
@@ -121,11 +119,18 @@ def show(measured: Any) -> None:
             of = one.of
             print(f"  {', '.join(_named(name, value) for name, value in of.items())}:")
         print(f"  {'  ' * bool(of)}{one.column:<{width}}  {one}")
-    for name, rows in measured.rows.tables.items():
+    print("\n" * bool(found), end="")
+    show_rows(measured.rows.tables)
+
+
+def show_rows(tables: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Print the rows of each table that is no outcome and not too long to print."""
+    import pandas as pd
+
+    for name, rows in tables.items():
         if rows and name != "outcomes" and not name.endswith(_RAW):
             frame = pd.DataFrame([_readable(name, row) for row in rows]).drop(columns="block")
             wide = len(rows) > _MANY_COLUMNS
-            print("\n" * bool(found), end="")
             print(frame.to_string(index=False, na_rep="–") if wide else frame.T.to_string(header=False, na_rep="–"))
 
 

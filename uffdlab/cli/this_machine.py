@@ -85,7 +85,7 @@ def _why_stale(found: Dataset) -> str | None:
     now = facts.collect()
     changed = journal.changes(then, now)
     if changed:
-        return f"since it was measured has changed {'; '.join(changed)}"
+        return f"what has changed since it was measured: {'; '.join(changed)}"
     if then.get("uffdlab_dirty") or now["uffdlab_dirty"]:
         return "the package has uncommitted changes, so that it cannot be told whether it is the same"
     if not 0 <= age_s < FRESH_H * 3600 or then.get("started_utc") not in _days():
