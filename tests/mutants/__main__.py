@@ -9,6 +9,7 @@ for each of the others.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         parser.error(f"{', '.join(unknown)}: known are {', '.join(TARGETS)}")
     wanted = asked.targets or list(TARGETS)
+    # A shell lets what it starts in the background ignore these, and tests of signals would see that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     began, found = time.monotonic(), list[Outcome]()
     for run in dict.fromkeys(TARGETS[name] for name in wanted):
         found += run([name for name in wanted if TARGETS[name] is run], asked.sample)
