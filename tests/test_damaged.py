@@ -164,10 +164,17 @@ def test_a_ranking_to_a_time_of_0_is_told_to_have_no_value(tmp_path: Path) -> No
     assert "not to be compared with the read loop" in repr(notebook.ranking_said(data))
 
 
-def test_what_is_not_known_to_have_been_reported_was_not(tmp_path: Path) -> None:
-    states = [state(backing, "none", True) | {"write_reported": None} for backing in HUGETLB]
-    found = claims.verdict("hugetlb-already-works", dataset(tmp_path / "d", states=states))
-    assert (found.verdict, found.effect) == ("not decided", None)
+def test_what_is_not_known_to_have_been_reported_was_not() -> None:
+    states = damaged.thin("reference-").tables["states"]
+    unknown = damaged.fresh(
+        "reference-", states=states.assign(write_reported=pd.NA).astype({"write_reported": "boolean"})
+    )
+    assert claims.verdict("hugetlb-already-works", damaged.fresh("reference-")).verdict == "holds"
+    assert claims.verdict("hugetlb-already-works", unknown).verdict == "not decided"
+    accounts = damaged.thin("reference-").tables["zeropages"]
+    unknown = damaged.fresh("reference-", zeropages=accounts.assign(reported=pd.NA).astype({"reported": "boolean"}))
+    assert claims.verdict("forbidden-zeropage", unknown).verdict == "not decided"
+    assert set(tables.accounts(unknown).frame["a write is"]) == {"not measured"}
 
 
 # --- whatever it holds -----------------------------------------------------------------------------------------------

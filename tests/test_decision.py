@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""Which design is cheapest: a tie is nobody's, and the order in which designs are named changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uffdlab import figures, sim
+from uffdlab.figures.predicted import LOOKS, TIE
+from uffdlab.sim.decision import OBJECTIVES
+
+NAMES = [name for name, one in sim.DESIGNS.items() if one.leaf == "pte"]
+PLANE: dict[str, Any] = {"x": ("populated", (0.0, 0.5, 1.0)), "y": ("writes", (0, 100, 100_000))}
+EVERYTHING_IS_THERE = sim.Workload(1 << 30, populated=1.0)
+
+
+def decided(designs: list[str], objective: str, **more: Any) -> pd.DataFrame:
+    return sim.df_decision(sim.load_costs(), objective, designs, **(PLANE | more))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(NAMES), st.integers(2, 4), st.sampled_from(OBJECTIVES), st.randoms(use_true_random=False))
+def test_the_order_of_the_designs_changes_nothing(names: list[str], number: int, objective: str, random: Any) -> None:
+    one = names[:number]
+    other = random.sample(one, number)
+    pd.testing.assert_frame_equal(decided(one, objective), decided(other, objective))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_is_the_same_under_another_name_is_a_tie_whatever_it_is_called(objective: str) -> None:
+    twins = [replace(sim.DESIGNS["pte_marker"], name=name) for name in ("zz", "aa")]
+    frame = sim.df_decision(sim.load_costs(), objective, [*twins, "preread"], **PLANE)
+    won = frame[frame.best.isin(["aa", "zz"])]
+    assert len(won)
+    assert won.tie.all()
+    assert set(won.ties) <= {"aa, zz", "aa, preread, zz"}
+    assert not frame[frame.best == "preread"].tie.any()
+
+
+def test_a_tie_is_told_from_a_win() -> None:
+    # Where everything is there already, markers have nothing to stand in.
+    frame = decided(["pmd_marker", "pte_marker", "preread"], "stop time", base=EVERYTHING_IS_THERE)
+    full, empty = frame[frame.populated == 1], frame[frame.populated == 0]
+    assert full.tie.all()
+    assert set(full.ties) == {"pmd_marker, pte_marker"}
+    assert not empty.tie.any()
+    assert set(empty.best) == {"pmd_marker"}
+    assert (frame.ratio > 1.001).all(), "the next is the cheapest of those that are no tie"
+
+
+def cells(figure: go.Figure) -> dict[tuple[float, str], tuple[str, str]]:
+    """Return by place what is drawn there: the symbol, and what a pointer held over it says."""
+    return {
+        (x, y): (trace.marker.symbol, said)
+        for trace in figure.data
+        for x, y, said in zip(trace.x, trace.y, trace.customdata, strict=True)
+    }
+
+
+def test_a_tie_is_drawn_as_no_design_is_and_names_those_that_it_is_between() -> None:
+    designs = ["pte_marker", "pmd_marker", "preread"]
+    figure = figures.plot_decision(sim.load_costs(), "stop time", EVERYTHING_IS_THERE, designs)
+    drawn = cells(figure)
+    tie = [found for (x, _), found in drawn.items() if x == 100]
+    assert tie
+    assert {symbol.removesuffix("-open") for symbol, _ in tie} == {TIE[1]}
+    assert {said for _, said in tie} == {"PMD markers and PTE markers are equally cheap"}
+    assert TIE[1] not in {symbol for _, symbol, _ in LOOKS.values()}, "told apart without its colour"
+    assert [trace.name for trace in figure.data if trace.showlegend and trace.name == TIE[2]] == [TIE[2]]
+    assert cells(figures.plot_decision(sim.load_costs(), "stop time", EVERYTHING_IS_THERE, designs[::-1])) == drawn
+
+
+def test_what_is_priced_at_nothing_is_no_infinite_ratio() -> None:
+    priced = sim.load_costs()
+    free = dict.fromkeys(priced.vector, 0.0)
+    nothing = replace(priced, vector=free | {"populated": 5.0}, draws=())
+    frame = sim.df_decision(nothing, "stop time", ["populate_read", "pte_marker"], **PLANE)
+    empty = frame[frame.populated == 0]
+    assert set(empty.best) == {"pte_marker"}
+    assert empty.ratio.isna().all()
+    assert not empty.clear.any()
+    assert len(sim.df_decision(nothing, "mix", ["populate_read", "pte_marker"], **PLANE)) == 0
+    figure = figures.plot_decision(nothing, "stop time", None, ["populate_read", "pte_marker"])
+    hovered = {text for trace in figure.data for text in trace.hovertext}
+    assert "more for MADV_POPULATE_READ, and nothing here" in hovered
