@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import uffdlab_run
 from targets import CannotError, scanned, target
-from test_occupancy import PAGE, PER_UNIT, SIZE, modelled, shares, the_one
+from test_occupancy import PAGE, PER_UNIT, SANITIZED, SIZE, modelled, shares, the_one
 
 from uffdlab import bitmap, native, occupancy, sim
 from uffdlab.backing import GIB, MIB
@@ -156,6 +157,8 @@ def poisoned(kind: str, more: str = "") -> Iterator[int]:
 def method(request: pytest.FixtureRequest) -> str:
     if request.param == "pagemap" and os.geteuid() != 0:
         pytest.skip("only root may see which page is the zeropage")
+    if request.param == "pagemap" and SANITIZED:
+        pytest.skip("the sanitizer maps 14 TiB: too many entries to read")
     name: str = request.param
     return name
 
@@ -197,8 +200,9 @@ def test_a_poisoned_page_has_no_content_in_a_replay(tmp_path: Path) -> None:
     assert one["granularities"][0]["counts"]["special"] == 3 * MIB // PAGE
     assert one["granularities"][0]["counts"]["swapped"] == 0
     recorded = bitmap.load(tmp_path / "b")
-    assert [kept.counts()["present"] for kept in recorded.mappings if kept.length_bytes == SIZE] == [MIB // PAGE]
-    saved = sim.replay(recorded, sim.DESIGNS["pte_marker"]).protect
+    (kept,) = [kept for kept in recorded.mappings if kept.length_bytes == SIZE]
+    assert kept.counts()["present"] == MIB // PAGE
+    saved = sim.replay(replace(recorded, mappings=(kept,)), sim.DESIGNS["pte_marker"]).protect
     assert saved["markers_pte"] == SIZE // PAGE - MIB // PAGE
     heads = text.splitlines()[0].split()
     row = dict(zip(heads, next(line for line in text.splitlines() if line.startswith("  4KiB")).split(), strict=True))

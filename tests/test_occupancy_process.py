@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from running import environment, uffdlab_run
 from targets import CannotError, scanned, target
@@ -73,6 +73,7 @@ names = st.lists(
 
 
 @given(st.lists(st.tuples(names, st.sampled_from([b"fe:00 7", b"00:01 7", b"00:19 8"])), max_size=8))
+@example([([ending, LIKE_A_LINE, ending], b"fe:00 7") for ending in ENDINGS])
 def test_no_name_is_a_mapping(files: list[tuple[list[bytes], bytes]]) -> None:
     lines = []
     for number, (parts, file) in enumerate(files, 1):
