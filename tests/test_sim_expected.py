@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 from statistics import fmean, stdev
 
 import pytest
@@ -80,9 +79,9 @@ def test_shapes_add_up_to_the_ledger_of_the_touches(design: Design, writes: int,
 # --- WebAssembly -----------------------------------------------------------------------------------------------------
 
 
-@cache
+@pytest.fixture(scope="module")
 def wasm() -> WebAssembly:
-    """Return one for all examples: to compile it takes longer than an example, and it is to be used again."""
+    """One for all examples: to compile it takes longer than an example, and it is to be used again."""
     pytest.importorskip("wasmtime")
     return WebAssembly()
 
@@ -90,13 +89,19 @@ def wasm() -> WebAssembly:
 @settings(slow, max_examples=60)
 @given(designs(), STARTS, st.integers(1, 2048), steps, st.floats(0, 1), st.integers(0, 1 << 63))
 def test_the_page_counts_what_the_extension_counts(
-    design: Design, start: int, pages: int, done: list[tuple[str, float, float, bool]], populated: float, seed: int
+    wasm: WebAssembly,
+    design: Design,
+    start: int,
+    pages: int,
+    done: list[tuple[str, float, float, bool]],
+    populated: float,
+    seed: int,
 ) -> None:
     leaf = {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
     start, pages = start // leaf * leaf, max(leaf, pages // leaf * leaf)
     both = [
         Range(design, pages * 4096, touches=4096, start_bytes=start * 4096, other_cpus=2, engine=one)
-        for one in (Extension(), wasm())
+        for one in (Extension(), wasm)
     ]
     for memory in both:
         memory.populate(populated if leaf == 1 else 0, 1 + seed % 7 if pages > 7 else 1, seed)
@@ -119,12 +124,12 @@ def test_the_page_counts_what_the_extension_counts(
     st.integers(0, 1 << 40),
 )
 def test_the_page_expects_what_the_extension_expects_to_the_bit(
-    design: Design, units: int, populated: float, power: int, reads: int, writes: int
+    wasm: WebAssembly, design: Design, units: int, populated: float, power: int, reads: int, writes: int
 ) -> None:
     span = units * {"pte": 2 << 20, "pmd": 2 << 20, "pud": 1 << 30}[design.leaf]
     cluster = 1 << min(power, (span // 4096).bit_length() - 1)
     work = Workload(min(span, 16 << 40), populated, cluster, reads, writes)
-    one, other = (expect(design, work, at) for at in (Extension(), wasm()))
+    one, other = (expect(design, work, at) for at in (Extension(), wasm))
     assert (one.protect, one.touches, one.shapes) == (other.protect, other.touches, other.shapes)
     assert (one.tables_kib, one.pages_kib) == (other.tables_kib, other.pages_kib)
 
@@ -183,8 +188,8 @@ def _said(page: WebAssembly, function: str, *args: float) -> str | None:
     return page.text(address) if address else None
 
 
-def test_a_page_says_what_is_wrong_as_well() -> None:
-    page = wasm()
+def test_a_page_says_what_is_wrong_as_well(wasm: WebAssembly) -> None:
+    page = wasm
     good, huge = DESIGNS["pte_marker"].packed(), DESIGNS["hugetlb_2m"].packed()
     with page.lent(good) as design, page.lent(huge) as large:
         assert _said(page, "ul_design_problem", design) is None
