@@ -62,7 +62,7 @@ def test_run_all_drag_restart_and_open_again(lab: str, browser: Any) -> None:
             drawn = f"JSON.stringify({_PLOT % 1}.data.map((one) => one.x))"
             before = tab.evaluate(drawn)
             _drag(tab, tab.get_by_label("Writes afterwards"))
-            tab.wait_for_function(f"old => {drawn} !== old", arg=before, timeout=5_000)
+            tab.wait_for_function(f"old => {drawn} !== old", arg=before, timeout=30_000)
             tab.get_by_role("button", name="Protect all", exact=True).click()
             assert "PMD markers set" in tab.locator(".uffdlab-widget:has(.ul-tables) .ul-verdict").inner_text()
             menu(tab, "Kernel", "Interrupt Kernel.*")
