@@ -70,9 +70,10 @@ wasm:
 PLOTLY_JS := 4.1.1
 plotly:
 	directory=$$(mktemp -d) && npm pack --silent --pack-destination $$directory plotly.js-cartesian-dist-min@$(PLOTLY_JS) && \
-	    tar -xOf $$directory/*.tgz package/plotly-cartesian.min.js | \
-	    sed -e 's/this, () => {$$/this, (() => {/' -e '$$s/}));$$/})));/' | \
-	    gzip -9n > uffdlab/widgets/assets/plotly-cartesian.min.js.gz; rm -rf $$directory
+	    tar -xOf $$directory/*.tgz package/plotly-cartesian.min.js > $$directory/js && \
+	    sed -e 's/this, () => {$$/this, (() => {/' -e '$$s/}));$$/})));/' $$directory/js | gzip -9n > $$directory/js.gz && \
+	    mv $$directory/js.gz uffdlab/widgets/assets/plotly-cartesian.min.js.gz; \
+	    status=$$?; rm -rf $$directory; exit $$status
 
 lint: $(VENV)/installed-tests
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
