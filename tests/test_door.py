@@ -204,7 +204,7 @@ def test_six_open_files_are_enough_or_one_sentence(tmp_path: Path) -> None:
         assert done.returncode == 0 or "too many files are open: raise the limit (ulimit -n)" in sentence(done)
         assert "Traceback" not in done.stderr
     measured = uffdlab_run("measure", "protect", "--size=4MiB", "--out=d", cwd=tmp_path, preexec_fn=limited)
-    assert "too many files are open: raise the limit (ulimit -n)" in sentence(measured)
+    assert "too many open files (remedy: raise the limit (ulimit -n))" in sentence(measured)
     assert os.listdir(tmp_path) == []
 
 

@@ -125,6 +125,8 @@ def check_out(out: Path) -> None:
         why = ownership.why_kept(out, _names)
         parent = next(place for place in out.resolve().parents if place.exists())
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename is None:  # the working directory is gone
+            raise
         raise UffdlabError(f"--out {refusal(out, error)}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UffdlabError(f"{where} cannot be written: {printable(parent)} is not a directory you may write to")
