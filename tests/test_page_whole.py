@@ -217,6 +217,8 @@ def test_a_slider_is_named_and_stands_where_the_figure_does() -> None:
     assert [found["for"] for found, _ in Tree(text).find("output")] == ["figure-1-slider-0", "figure-1-slider-1"]
     bare = page(code("f", drawn(sliders=[{"steps": [{}, {"label": 7}], "currentvalue": {"prefix": " : "}}])))
     assert Tree(bare).texts("label") == ["Step"]
+    named = page(code("f", drawn(sliders=[slider("a", currentvalue={"prefix": "Axis X: "})])))
+    assert Tree(named).texts("label") == ["Axis X"]
     assert Tree(bare).texts("span", class_="end") == ["", "7"]
 
 
@@ -265,6 +267,12 @@ def test_code_is_there_folded_and_coloured() -> None:
     assert re.search(r'<span class="[a-z0-9]+">print</span>', text)
 
 
+def test_code_that_never_ran_has_no_output() -> None:
+    made = notebook(TITLE, code("never_ran"))
+    del made.cells[1]["outputs"]
+    assert "never_ran" in to_html(made, HEADER)
+
+
 def test_cells_that_are_neither_prose_nor_code_are_left_out() -> None:
     made = notebook(TITLE)
     made.cells.append(nbformat.v4.new_raw_cell("raw and unseen"))
@@ -279,7 +287,7 @@ def test_contents_list_the_headings_of_the_second_level() -> None:
     anchors = [found["href"] for found, said in Tree(text).find("a") if found["href"] and found["href"].startswith("#")]
     listed = [said for found, said in Tree(text).find("a") if found["href"] in anchors]
     assert listed == ["Skip to the text", "One and two", "Third x"]
-    assert anchors[0] == "#main"
+    assert anchors == ["#main", "#One-and-two", "#Third-x"]
     headings = [(found["id"], said) for found, said in Tree(text).find("h2")]
     assert [f"#{anchor}" for anchor, _ in headings] == anchors[1:]
     assert [said for _, said in headings] == ["One and two", "Third x"]

@@ -19,6 +19,7 @@ from synthetic_later import filled, latencies, protocol, resolved, same, touched
 from synthetic_races import race, tracked
 from test_merges_summary import _dataset as merged
 from test_merges_summary import _rounds
+from test_reveals_summary import _campaign as revealed
 from test_scan import look, looked
 
 from uffdlab import notebook, summaries
@@ -107,12 +108,14 @@ def test_what_is_restated_at_another_size(tmp_path: Path) -> None:
         {"backing": "anon", "design": "unprotected", "from_kib": GIB, "size_kib": 4 * GIB, "error": -0.75},
     ]
     assert summaries.growth_with_size("missing_wp", GIB, 9 * GIB) == 1
+    none = summaries.df_restating_check(points[points.backing == "shmem"])
+    assert list(none.columns) == ["backing", "design", "from_kib", "size_kib", "error"]
 
 
 def test_the_thread_s_table_is_in_nanoseconds_too() -> None:
     table = summaries.df_published(notebook.load_published())
     assert len(table) > 4
-    assert (table.total_ns == table.protect_us * 1000).all()
+    assert [float(ns) for ns in table.total_ns] == [1000 * float(us) for us in table.protect_us]
 
 
 # --- entries ---------------------------------------------------------------------------------------------------------
@@ -150,6 +153,13 @@ def test_what_a_marked_entry_costs(tmp_path: Path) -> None:
     }  # fmt: skip
     none = summaries.df_prediction_check(synthetic.dataset(tmp_path / "none", rows[:7]))
     assert list(none.columns) == ["backing", "size_kib", "measured_ns", "predicted_ns", "error"]
+
+
+def test_a_backing_measured_at_one_size_does_not_hide_the_next(tmp_path: Path) -> None:
+    rows = marked("anon", "pte_marker", 400, [1000] * 7) + marked("hugetlb_2m_private", "unprotected", 4096, [10] * 7)
+    rows += marked("hugetlb_2m_private", "unprotected", 40_960, [28] * 7)
+    costs = summaries.df_entry_costs(synthetic.dataset(tmp_path / "d", rows))
+    assert list(costs.backing) == ["hugetlb_2m_private"]
 
 
 def test_a_prediction_s_band_opens_both_ways_and_ends_at_nothing(tmp_path: Path) -> None:
@@ -381,6 +391,13 @@ def test_how_many_writes_a_race_loses(tmp_path: Path) -> None:
     assert (none["children"], none["lost_per_million"], none["child_per_million"]) == (0, None, None)
     one = summaries.df_atomicity(synthetic_races.dataset(tmp_path / "e", [race("anon", "one_pass", 1, 1)]))
     assert (one.children[0], one.child_per_million[0]) == (1, 1e6)
+
+
+def test_states_that_no_child_wrote_both_of_are_not_told_apart(tmp_path: Path) -> None:
+    (row,) = plain(summaries.df_reveals(revealed(tmp_path / "d", [{"empty": [5, 6]}, {"marker": [50, 60]}])))
+    assert (row["state"], row["other"], row["children"]) == ("empty", "marker", 0)
+    assert (row["threshold_ns"], row["error"]) == (None, None)
+    assert (row["state_ns"], row["other_ns"]) == (6, 60)
 
 
 # --- states ----------------------------------------------------------------------------------------------------------
