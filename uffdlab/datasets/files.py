@@ -26,7 +26,7 @@ _REASONS = {
     errno.EROFS: "is on a read-only file system: choose another directory",
     errno.ENOTDIR: "has a component that is a file, not a directory",
     errno.ENAMETOOLONG: "is too long for a path: choose a shorter name",
-    errno.ELOOP: "goes round in symbolic links, or through one that may not be followed",
+    errno.ELOOP: "goes through a symbolic link that may not be followed, or that leads back to itself",
     errno.ENOTEMPTY: "was filled by somebody else meanwhile: choose another directory",
     errno.EEXIST: "was created by somebody else meanwhile: choose another directory",
 }
