@@ -221,8 +221,9 @@ except BlockingIOError:
 
 def test_a_question_without_an_answer_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "DEADLINE_S", 0)
-    answer = asking.ask("PT_RECLAIM")  # takes a millisecond, and none is given
-    assert answer.silent
+    # It takes a millisecond, and none is given; who is kept off the CPU meanwhile may find the answer there already.
+    answer = next((one for one in (asking.ask("PT_RECLAIM") for _ in range(50)) if one.silent), None)
+    assert answer is not None
     assert (answer.result, answer.errno, answer.signal) == (None, None, None)
     assert answer.why().startswith("PT_RECLAIM gave no answer within 0 s (remedy: ")
     with pytest.raises(ChildProcessError):

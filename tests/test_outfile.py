@@ -19,7 +19,7 @@ from test_bitmap import example
 from uffdlab import bitmap, datasets, outfile
 from uffdlab.datasets.descriptor import read_raw, rewrite
 from uffdlab.errors import UffdlabError
-from uffdlab.report import committed, render
+from uffdlab.report import committed
 
 NULL, FULL = os.makedev(1, 3), os.makedev(1, 7)
 SCAN = ("scan", "--self", "--bitmap")
@@ -355,22 +355,3 @@ def test_a_scan_refuses_before_it_looks(tmp_path: Path) -> None:
     os.mkdir(tmp_path / "d")
     said = sentence(uffdlab_run(*SCAN, "d", cwd=tmp_path))
     assert said == "--bitmap d is a directory: name a file"
-
-
-# --- a directory of pages --------------------------------------------------------------------------------------------
-
-
-def test_a_report_replaces_nothing_that_it_did_not_write(tmp_path: Path) -> None:
-    out = tmp_path / "report"
-    out.mkdir()
-    for name in (render.MARKER, "index.html"):
-        (out / name).touch()
-    render.check_out(out)
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(UffdlabError, match=r"report holds notes\.txt, which render did not write"):
-        render.check_out(out)
-    (out / "notes.txt").unlink()
-    (out / "index.html").unlink()
-    (out / "index.html").symlink_to("elsewhere")
-    with pytest.raises(UffdlabError, match=r"report holds index\.html, which render did not write"):
-        render.check_out(out)

@@ -64,10 +64,18 @@ def places(slider: Slider) -> list[float]:
 
 
 def drawn(explorer: Explorer) -> Iterator[tuple[dict[str, Any], go.Figure]]:
-    """Yield the figure at every place of the controls."""
-    at = [places(axis) if isinstance(axis, Slider) else axis.values for axis in explorer.known.values()]
-    for values in product(*at):
-        point = dict(zip(explorer.known, values, strict=True))
+    """Yield the figure at every place that a page has of the controls, and at those between with the others unmoved."""
+    words = {name: axis.values for name, axis in explorer.known.items() if not isinstance(axis, Slider)}
+    sliders = {name: axis for name, axis in explorer.known.items() if isinstance(axis, Slider)}
+    grid = words | {name: axis.values() for name, axis in sliders.items()}
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    points += [
+        explorer.state | dict(zip(words, chosen, strict=True)) | {name: value}
+        for name, axis in sliders.items()
+        for value in places(axis)
+        for chosen in product(*words.values())
+    ]
+    for point in points:
         yield point, explorer.fn(**point)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import (
     CONFIDENCE,
     Estimate,
@@ -108,9 +109,11 @@ def test_ends_of_proportions_as_another_program_has_them(hits: int, trials: int,
 def test_what_is_no_sample_says_so() -> None:
     with pytest.raises(ValueError, match=r"^no samples: a median needs at least one$"):
         median_interval([])
-    with pytest.raises(ValueError, match=r"^a ratio needs positive samples below the line$"):
+    with pytest.raises(NotMeasuredError, match=r"a time of 0 ns, which no clock of this resolution can tell: a ratio"):
         ratio_interval([1.0], [0.0])
-    with pytest.raises(ValueError, match=r"^7 hits in 5 trials: no proportion$"):
+    with pytest.raises(NotMeasuredError, match=r"^7 hits in 5 trials are no proportion$"):
         proportion_interval(7, 5)
     assert ratio_interval([0.0], [1.0]).value == 0
+    with pytest.raises(NotMeasuredError):
+        ratio_interval([1.0], [-0.5])
     assert ratio_interval([-3.0], [0.5]).value == -6

@@ -21,7 +21,7 @@ _REASONS = {
     errno.ENOTDIR: "has a component that is a file, not a directory",
     errno.EISDIR: "is a directory, not a file",
     errno.ENAMETOOLONG: "is too long for a path: choose a shorter name",
-    errno.ELOOP: "goes through a symbolic link that may not be followed, or through a loop of them",
+    errno.ELOOP: "goes through a symbolic link that may not be followed, or that leads back to itself",
     errno.ENOTEMPTY: "was filled by somebody else meanwhile: choose another place",
     errno.EEXIST: "was created by somebody else meanwhile: choose another place",
     errno.EBUSY: "is in use as a mount point or a device: choose another place",

@@ -64,4 +64,5 @@ _CLEANER = nh3.Cleaner(
 
 def harmless(html: str) -> str:
     """Return HTML without what acts: scripts, handlers, frames, forms, redirections, and links other than to pages."""
-    return _CLEANER.clean(html)
+    whole = html.encode(errors="replace").decode()  # half a surrogate pair is no character of a page
+    return _CLEANER.clean(whole)
