@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import synthetic
-from synthetic_later import dataset, filled, populated, same
+from synthetic_later import dataset, filled, populated, same, touched
 from test_claims import QEMU, reported, timed
 from test_claims_later import equal, relatives
 
@@ -72,3 +72,30 @@ def test_a_saving_is_needed_on_one_backing_only(tmp_path: Path) -> None:
         found.condition
         == "the guest's memory is one of hugetlb 2 MiB private, and a real snapshot behaves as the probe does"
     )
+
+
+# --- what does not count ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("measured", ["anon", "anon_thp"])
+def test_a_choice_is_open_until_states_were_compared_with_huge_pages_and_without(tmp_path: Path, measured: str) -> None:
+    samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
+    rows = [row for row in equal(4096, 4096) if row["backing"] == measured]
+    found = claims.verdict("userspace-has-choice", dataset(tmp_path / "d", equality=rows, samples=samples))
+    assert found.verdict == "not decided"
+
+
+def test_touches_of_other_memory_are_not_those_of_anonymous_memory(tmp_path: Path) -> None:
+    rows = touched("zeropage", "plain", "first read", 5, minor_faults=0)
+    rows += touched("markers", "async", "first read", 9, minor_faults=1000)
+    for number, other in enumerate(({"backing": "shmem"}, {"together": True}, {"threads": 2}, {"stride_kib": 2048})):
+        more = touched("zeropage", "plain", "first read", 5, minor_faults=1000, children=30, **other)
+        data = dataset(tmp_path / str(number), faults=rows + more)
+        assert claims.verdict("reads-need-no-fault", data).verdict == "holds", other
+
+
+def test_a_size_at_which_one_side_was_not_measured_does_not_count(tmp_path: Path) -> None:
+    rows = timed(9_000_000, 1_000_000, 1 << 20)
+    larger = [row | {"size_kib": 4 << 20, "prepare_ns": 1} for row in rows if row["design"] == "preread"]
+    found = claims.verdict("qemu-could-skip", synthetic.dataset(tmp_path / "d", rows + larger, reported(True)))
+    assert "populating takes at least 10 (10 to 10) times" in found.because

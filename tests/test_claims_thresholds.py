@@ -155,6 +155,7 @@ def proxies(time: float, tables: float) -> Made:
         (9.5, 10.1, 10.5, "does not hold"),
         (10.5, 9.9, 10.5, "does not hold"),
         (10.5, 10.1, 9.5, "does not hold"),
+        (10.5, 10.0, 10.5, "holds if"),
     ],
 )
 def test_a_higher_marker_wins_by_ten_times_or_not(
