@@ -210,7 +210,8 @@ def _cells(draw: st.DrawFn, rows: pd.DataFrame, column: str) -> tuple[pd.DataFra
     return rows.assign(**{column: changed}), f"{column}: every {every}. is {value}"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same damages each time: a search for new ones is for whoever changes what is computed (derandomize=False).
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(damages(), st.randoms(use_true_random=False))
 def test_whatever_a_dataset_holds_it_is_told_in_words(
     damage: tuple[str, str, pd.DataFrame, str], random: random.Random

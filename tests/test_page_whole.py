@@ -144,9 +144,7 @@ def test_what_stands_in_a_script_is_the_same_and_ends_nothing(value: Any) -> Non
 def test_what_stands_in_a_script_is_short_and_always_the_same() -> None:
     assert in_script({"b": [1, 2], "a": "é<&>"}) == '{"a":"é\\u003c\\u0026\\u003e","b":[1,2]}'
     assert in_script("\u2028\u2029") == '"\\u2028\\u2029"'
-    for value in (float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            in_script(value)
+    assert in_script({"x": [1.5, float("nan"), {"y": float("inf")}]}) == '{"x":[1.5,null,{"y":null}]}'
 
 
 @pytest.mark.parametrize("hostile", ["<!--<script>", "</script>", "]]>", "&lt;", "<", "\u2028"])
@@ -407,3 +405,22 @@ def test_what_no_page_can_carry_is_replaced_wherever_it_stands() -> None:
     assert "\ufffd" in index_html([(Link("a.html", "A\x0b"), "")], HEADER)
     assert "\ud800" not in page("half \ud800")
     assert "tab\tand\r\nline" in page(code("f", says("tab\tand\r\nline")))
+
+
+# --- figures of anybody's --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"meta": "hello"},
+        {"meta": [1]},
+        {"height": None},
+        {"sliders": [{}, {"steps": []}, {"steps": [{"label": "a", "method": "skip"}], "active": 9}]},
+    ],
+)
+def test_any_figure_that_plotly_takes_becomes_a_page(layout: dict[str, Any]) -> None:
+    anybodys = {"data": [{"type": "scatter", "x": [1.0, float("nan")], "y": [float("inf"), 2]}], "layout": layout}
+    found = page(code("figure", shows("application/vnd.plotly.v1+json", anybodys)))
+    assert found.count('class="plot"') == 1
+    assert '"x":[1.0,null],"y":[null,2]' in found

@@ -70,7 +70,7 @@ KINDS = ("anon", "shmem", "hugetlb", "private file")
 PRIVATE_FILE = KINDS[3]
 _KINDS_KNOWN = (3, 4)  # of each version
 _HEADER = struct.Struct("<8sHHIIIQQ")
-_MAPPING = struct.Struct("<QQQQBB6x")
+_MAPPING = struct.Struct("<QQQQBB6s")
 _DIGEST_BYTES = 32
 _LEVEL = 3  # four times as fast as the default on scattered pages, and an eighth larger
 _ZEROPAGES_KNOWN, _SHARED, _ACCESSIBLE = 1, 1, 2
@@ -229,7 +229,7 @@ def _version(kinds: Iterable[str]) -> int:
 def _pack(one: Mapping) -> bytes:
     flags = (_SHARED if one.shared else 0) | (_ACCESSIBLE if one.accessible else 0)
     place = (one.offset_bytes, one.length_bytes, len(one.runs), one.page_bytes)
-    return _MAPPING.pack(*place, KINDS.index(one.kind), flags)
+    return _MAPPING.pack(*place, KINDS.index(one.kind), flags, b"")
 
 
 def _check_room(total: int, packed: int, name: str) -> None:
@@ -244,11 +244,13 @@ def _announced(content: bytes, count: int, version: int, name: str) -> Iterator[
     """Yield the mappings without their runs, and how many runs each has."""
     for number in range(count):
         place = _HEADER.size + number * _MAPPING.size
-        offset, length, runs, page, kind, flags = _MAPPING.unpack_from(content, place)
+        offset, length, runs, page, kind, flags, rest = _MAPPING.unpack_from(content, place)
         if kind >= _KINDS_KNOWN[version]:
             raise UffdlabError(f"{name}, mapping {number}: kind {kind} is unknown")
         if flags & ~(_SHARED | _ACCESSIBLE):
             raise UffdlabError(f"{name}, mapping {number}: flags {flags:#x} are unknown")
+        if any(rest):
+            raise UffdlabError(f"{name}, mapping {number}: the last 6 B of its record are not zero")
         shared, accessible = bool(flags & _SHARED), bool(flags & _ACCESSIBLE)
         yield Mapping(KINDS[kind], offset, length, page, shared, accessible, array("Q")), runs
 

@@ -105,7 +105,7 @@ def load_beside(data: Dataset) -> list[Dataset]:
 def published_table(published: Dataset) -> Table:
     """Return the published table as the thread printed it: one row per source, µs for 10 GiB."""
     table = summaries.df_published(published)
-    names = table.author + table.thp.map(lambda thp: "" if thp == "unknown" else f", THP={thp}")
+    names = table.author.fillna("unknown") + table.thp.map(lambda thp: "" if thp == "unknown" else f", THP={thp}")
     wide = table.assign(source=names).pivot_table(
         index="source", columns="mode", values="protect_us", aggfunc="first", sort=False
     )

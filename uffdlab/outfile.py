@@ -91,6 +91,8 @@ def _followed(path: Path) -> _Place:
         try:
             status = os.lstat(place)
         except FileNotFoundError:
+            if _own_descriptor(place) is not None:
+                raise OSError(errno.EBADF, f"descriptor {place.name} is not open") from None
             return _Place(place)
         if not stat.S_ISLNK(status.st_mode):
             return _Place(place, status)

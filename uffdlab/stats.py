@@ -86,7 +86,10 @@ def ratio_interval(
 
 
 def _check_divisors(values: Iterable[float], name: str = "what a ratio divides by") -> None:
-    if any(value <= 0 for value in values):
+    least = min(values, default=1.0)
+    if least < 0:
+        raise NotMeasuredError(f"{name} holds a time below 0 ns, which no clock tells: a ratio to it has no value")
+    if least == 0:
         raise NotMeasuredError(
             f"{name} holds a time of 0 ns, which no clock of this resolution can tell: a ratio to it has no value"
         )

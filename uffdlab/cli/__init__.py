@@ -72,9 +72,11 @@ def _sentence(error: BaseException) -> str:
         return "there is not enough memory: free some, raise the limit (ulimit -v), or choose smaller sizes"
     if isinstance(error, RecursionError):
         return "something is nested too deeply to be read"
+    while error.__cause__ or error.__context__:  # what was wrong first, and not what numpy advises
+        error = error.__cause__ or error.__context__ or error
     return (
-        f"a package that uffdlab needs cannot be imported ({' '.join(str(error).split())[:300]}): repeat "
-        "'pip install -c constraints.txt -e .', or raise the limits of this shell (ulimit)"
+        f"a package that uffdlab needs cannot be imported ({' '.join(str(error).split())[:300]}): raise the limits of "
+        "this shell (ulimit), or repeat 'pip install -c constraints.txt -e .'"
     )
 
 

@@ -96,6 +96,14 @@ def _print_json(found: Scan, advice: dict[str, Any]) -> None:
     print("]," + rest.removeprefix("{"))
 
 
+# What was found is told whether or not there are costs, an engine and the memory to price it.
+_NONE_TO_BE_HAD = (UffdlabError, ImportError, MemoryError)
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, UffdlabError) else "there is too little memory for it (ulimit -v)"
+
+
 def _replayed(recorded: Bitmap) -> tuple[Costs, list[Replayed], list[str]]:
     """Return costs, what each design counted, and what that leaves out.
 
@@ -115,8 +123,8 @@ def _advice(recorded: Bitmap) -> dict[str, Any]:
 
     try:
         costs, replayed, left_out = _replayed(recorded)
-    except UffdlabError as error:
-        say(f"no advice on designs: {error}")
+    except _NONE_TO_BE_HAD as error:
+        say(f"no advice on designs: {_why(error)}")
         return _NO_ADVICE
     advice = [
         {
@@ -139,8 +147,8 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
 
     try:
         costs, replayed, left_out = _replayed(recorded)
-    except UffdlabError as error:
-        return textwrap.wrap(f"no advice on designs: {error}", 80)
+    except _NONE_TO_BE_HAD as error:
+        return textwrap.wrap(f"no advice on designs: {_why(error)}", 80)
     said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]

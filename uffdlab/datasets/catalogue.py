@@ -190,7 +190,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def checkout() -> Path | None:
     """Return the top of the checkout this package runs from; None if it is installed and has unrelated neighbours."""
     top = Path(__file__).resolve().parents[2]
-    return top if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
+    return top if os.path.isfile(top / "pyproject.toml") and os.path.isdir(top / "data") else None
 
 
 def _checkout_data() -> Path | None:

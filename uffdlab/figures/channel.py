@@ -84,7 +84,8 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
     points = set(zip(quiet.slot_ns, quiet.lines, strict=True))
     at = here[~here.silent.astype(bool)]
     if points:
-        at = at[[point in points for point in zip(at.slot_ns, at.lines, strict=True)]]
+        at_these = [point in points for point in zip(at.slot_ns, at.lines, strict=True)]
+        at = at[pd.Series(at_these, index=at.index, dtype=bool)]
     loads = data.rows("channel_latencies", ["block", "kind", "cycles", "loads"]).dropna()
     drawn = ""
     if memory in SHARED and len(at):

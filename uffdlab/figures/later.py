@@ -86,7 +86,7 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
     colours = [style.HERE_COLOUR if here else _LOOKS[key][0] for key in keys]
     symbols = [style.HERE_SYMBOL if here else _LOOKS[key][1] for key in keys]
-    said = [f"{f:.3g} faults, {i:.2g} IPIs, {e:.2g} events a touch" for f, i, e in _counts(rows)]
+    said = [_said(*counts) for counts in _counts(rows)]
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
         y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
@@ -106,6 +106,13 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
         row=1,
         col=column,
     )
+
+
+def _said(faults: float, ipis: float, events: float) -> str:
+    """Return what is known of the counts of a touch."""
+    counts = ((faults, ".3g", "faults"), (ipis, ".2g", "IPIs"), (events, ".2g", "events"))
+    known = [f"{count:{form}} {what}" for count, form, what in counts if not pd.isna(count)]
+    return f"{', '.join(known)} a touch" if known else "counts a touch: not known"
 
 
 def _counts(rows: pd.DataFrame) -> Any:

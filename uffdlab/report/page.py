@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -150,10 +151,22 @@ def index_html(entries: Sequence[tuple[Link, str]], header: Header) -> str:
 
 def in_script(value: Any) -> str:
     """Return JSON that can stand inside a script element: nothing in it ends the element or a line."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    except ValueError:  # a number that JSON has not got: plotly draws nothing there
+        return in_script(_finite(value))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null in the place of every number that is none, or infinite."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _printable(page: str) -> str:
@@ -193,20 +206,24 @@ def _output(page: _Page, notebook: Any, output: Any) -> Iterator[dict[str, Any]]
     elif "text/markdown" in data:
         yield {"kind": "prose", "html": prose.to_html(data["text/markdown"])}
     elif "image/png" in data:
-        yield {"kind": "image", "data": data["image/png"].replace("\n", "")}
+        yield {"kind": "image", "data": "".join(data["image/png"]).replace("\n", "")}
     elif "text/plain" in data:
         yield {"kind": "text", "text": _ANSI.sub("", data["text/plain"])}
 
 
 def _figure(number: int, figure: Any) -> dict[str, Any]:
     layout = figure.get("layout", {})
-    meta = layout.get("meta") or {}
+    meta = layout.get("meta") if isinstance(layout.get("meta"), dict) else {}  # plotly takes anything there
+    height = layout.get("height") if isinstance(layout.get("height"), int | float) else 450
     drawn = {key: figure.get(key, {} if key == "layout" else []) for key in ("data", "layout", "frames")}
-    sliders = [_slider(slider) for slider in layout.get("sliders", ())]
+    moved = [slider for slider in layout.get("sliders") or () if slider.get("steps")]
+    if "sliders" in layout:
+        drawn["layout"] = {**layout, "sliders": moved}
+    sliders = [_slider(slider) for slider in moved]
     return {
         "kind": "figure",
         "id": f"figure-{number}",
-        "height": layout.get("height", 450) - _SLIDER_HEIGHT * len(sliders),
+        "height": height - _SLIDER_HEIGHT * len(sliders),
         "min_width": meta.get("min_width", 560),
         "json": in_script(drawn),
         "sliders": sliders,
@@ -219,7 +236,8 @@ def _slider(slider: Any) -> dict[str, Any]:
     """Return what an input of the page needs to stand for plotly's slider, which no keyboard reaches."""
     labels = [str(step.get("label", "")) for step in slider["steps"]]
     prefix = str(slider.get("currentvalue", {}).get("prefix", ""))
-    active = slider.get("active", 0)
+    active = slider.get("active")
+    active = active if isinstance(active, int) and 0 <= active < len(labels) else 0
     return {"name": prefix.strip().rstrip(":") or "Step", "labels": labels, "active": active}
 
 

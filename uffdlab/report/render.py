@@ -61,6 +61,8 @@ def header(data: Dataset, overlay: Dataset | None = None, notices: Sequence[str]
 
 def notebooks_in(directory: Path) -> list[Path]:
     """Return the numbered notebooks of a directory, in order; UffdlabError when there are none."""
+    if not directory.is_dir():
+        raise UffdlabError(f"{printable(directory)} is not a directory: name the one that holds the notebooks")
     found = sorted(directory.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise UffdlabError(f"{directory} holds no notebook named like 01_title.ipynb: name the notebooks' directory")
