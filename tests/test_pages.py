@@ -102,8 +102,11 @@ def _plotted(tab: Any, id: str) -> list[dict[str, Any]]:
     return found
 
 
+COLOUR = "id => getComputedStyle(document.querySelector(`#${id} .xtick text`)).fill"
+
+
 def _colour(tab: Any, id: str = "figure-1") -> str:
-    return str(tab.evaluate("id => getComputedStyle(document.querySelector(`#${id} .xtick text`)).fill", id))
+    return str(tab.evaluate(COLOUR, id))
 
 
 def _saved(tab: Any, id: str) -> tuple[str, list[dict[str, str]]]:
@@ -346,9 +349,10 @@ def test_figures_follow_the_width_of_the_window(tab: Any) -> None:
 
 def test_paper_shows_no_buttons_and_light_figures(tab: Any) -> None:
     tab.emulate_media(media="print", color_scheme="dark")
-    tab.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    # The theme was light before: only the ink of paper says that the figures were drawn again.
+    tab.wait_for_function(f"() => ({COLOUR})('figure-1') === 'rgb(0, 0, 0)'")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
     assert tab.locator("button:visible, input:visible, nav:visible, summary:visible").count() == 0
-    assert _colour(tab) == "rgb(0, 0, 0)"
     assert tab.locator("output:visible").count() == len(FIGURES), "where each slider stands is still said"
 
 
