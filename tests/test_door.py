@@ -208,6 +208,27 @@ def test_six_open_files_are_enough_or_one_sentence(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "mib", "said"),
+    [(resource.RLIMIT_AS, 250, "ulimit -v 393216"), (resource.RLIMIT_DATA, 32, "ulimit -d 65536")],
+)
+def test_numbers_without_room_for_them_are_refused_before_they_start(
+    tmp_path: Path, limit: int, mib: int, said: str
+) -> None:
+    def limited() -> None:
+        resource.setrlimit(limit, (mib << 20, mib << 20))
+
+    for arguments in (("claims",), ("sim", "--list"), ("scan", "--self"), ("measure",), ("render",)):
+        done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)
+        assert done.returncode == 2
+        assert said in sentence(done)
+        assert f"limited to {mib} MiB here" in sentence(done)
+    for arguments in (("doctor",), ("data", "list"), ("render", "--help")):
+        done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert os.listdir(tmp_path) == []
+
+
 # --- what is an answer, and what a bug -------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from uffdlab import __version__
 from uffdlab.cli import claims, data, doctor, lab, measure, render, scan, sim, streams
-from uffdlab.cli.common import INTERRUPTED, say
+from uffdlab.cli.common import INTERRUPTED, need_room, say
 from uffdlab.errors import UffdlabError, refused_by_the_system
 
 # What the machine or the caller brought about, wherever it came up: a sentence. Any other exception is a bug of ours
@@ -49,6 +49,8 @@ def _run(argv: Sequence[str]) -> int:
         raise UffdlabError("an argument holds a null byte, which no name or number has")
     try:
         asked = _parser().parse_args(argv)
+        if asked.calculates:
+            need_room()
         _restore_what_a_killed_run_left()
         status: int = asked.run(asked)
     except SystemExit:  # --help, or a signal

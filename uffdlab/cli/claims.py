@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "claims", _claims, "compute what a dataset says of the thread's claims")
+    help_ = "compute what a dataset says of the thread's claims"
+    parser = command(commands, "claims", _claims, help_, calculates=True)
     parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which (default: all)")
     parser.add_argument("--data", metavar="DATASET", help="directory or id (default: the committed reference)")
     form = parser.add_mutually_exclusive_group()

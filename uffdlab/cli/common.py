@@ -17,11 +17,32 @@ INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what breaks a line, or a terminal obeys
 
 
-def command(commands: Any, name: str, run: Any, help_: str, **more: Any) -> argparse.ArgumentParser:
-    """Add a command that ``run`` carries out."""
+# Where there is less, numpy's OpenBLAS ends the process, or tries again for ever. Found with numpy 2 and scipy 1.
+_ROOM_MIB = {"RLIMIT_AS": (384, "ulimit -v"), "RLIMIT_DATA": (64, "ulimit -d")}
+
+
+def command(
+    commands: Any, name: str, run: Any, help_: str, *, calculates: bool = False, **more: Any
+) -> argparse.ArgumentParser:
+    """Add a command that ``run`` carries out. One that ``calculates`` imports numpy, and is refused without room."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, **more)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, calculates=calculates)
     return parser
+
+
+def need_room() -> None:
+    """Raise UffdlabError where a limit of this process leaves numpy no room."""
+    try:
+        import resource
+    except ImportError:  # not a Unix: there is no such limit
+        return
+    for name, (least, how) in _ROOM_MIB.items():
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        if limit != resource.RLIM_INFINITY and limit < least << 20:
+            raise UffdlabError(
+                f"memory is limited to {limit >> 20} MiB here ({how}), and this command needs {least} MiB: "
+                f"raise the limit ({how} {least << 10})"
+            )
 
 
 def path(text: str) -> Path:

@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
         "measure",
         _measure,
         "measure a suite into a dataset, or one point",
+        calculates=True,
         epilog=_MEASURE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
         "render",
         _render,
         "execute the notebooks and write one self-contained HTML page each, and an index",
+        calculates=True,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

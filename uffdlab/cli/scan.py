@@ -35,6 +35,7 @@ def add(commands: Any) -> None:
         "scan",
         _scan,
         "say which share of a process's memory is untouched, without touching it",
+        calculates=True,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

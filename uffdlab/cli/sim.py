@@ -38,6 +38,7 @@ def add(commands: Any) -> None:
         "sim",
         _sim,
         "say what a way of write-protecting would count and cost, without a kernel that has it",
+        calculates=True,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
