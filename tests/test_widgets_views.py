@@ -36,7 +36,7 @@ def packed(kind: str, raw: str | bytes) -> str:
 
 
 def in_python(name: str, texts: list[str]) -> list[Any]:
-    """Return the state that each text leads to, or None where it is refused, in one sentence."""
+    """Return the state that each text leads to, or the sentence that refuses it."""
     widget, found = ONE_OF_EACH[name], []
     start = widget.state
     for text in texts:
@@ -48,7 +48,7 @@ def in_python(name: str, texts: list[str]) -> list[Any]:
         assert said.isprintable(), "one sentence that a terminal can show"
         assert len(said) < 1000
         assert not said or widget.state == start
-        found.append(None if said else widget.state)
+        found.append(said or widget.state)
         widget.state = start
     return found
 
@@ -65,7 +65,7 @@ IN_PAGE = """async ([name, texts]) => {
         restore.click();
         const said = view.querySelector("[role=status]").textContent;
         const state = JSON.parse(JSON.stringify(model.get("state")));
-        found.push(said.startsWith("Restored.") ? state : null);
+        found.push(said.startsWith("Restored.") ? state : said);
         if (!said || said.length > 1000) throw new Error(`not one sentence: ${said.slice(0, 2000)}`);
         if (!said.startsWith("Restored.") && JSON.stringify(state) !== JSON.stringify(start)) throw new Error(said);
         model.set("state", start);
@@ -152,13 +152,15 @@ def test_a_page_takes_what_python_takes_of_all_that_is_odd(widgets_tab: Any, nam
     here, there = in_python(name, texts), widgets_tab.evaluate(IN_PAGE, [name, texts])
     differing = [(text[:300], one, two) for text, one, two in zip(texts, here, there, strict=True) if one != two]
     assert differing == []
-    taken = sum(one is not None for one in here)
+    taken = sum(isinstance(one, dict) for one in here)
     assert 5 < taken < len(texts) / 2
 
 
+# What is no character yet may be one to a browser that knows a later Unicode.
+few = st.text(st.characters(exclude_categories=["Cn", "Cs"]), max_size=5)
 json_values = st.recursive(
-    st.sampled_from(ODD) | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    st.sampled_from(ODD) | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | few,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(few, inner, max_size=4),
     max_leaves=8,
 )
 
@@ -191,7 +193,7 @@ def states(draw: st.DrawFn, name: str) -> Any:
         if what == "drop" and path:
             del at[last]
         elif what == "add" and isinstance(at[last], dict):
-            at[last][draw(st.text(max_size=3) | st.sampled_from(["__proto__", "constructor", "x"]))] = value
+            at[last][draw(few | st.sampled_from(["__proto__", "constructor", "x"]))] = value
         elif what == "add" and isinstance(at[last], list):
             at[last].append(value)
         else:

@@ -9,6 +9,7 @@ ASCII digits, with a sign, a point or an exponent where it needs one: what Pytho
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 from math import isfinite, isnan
 
@@ -60,7 +61,9 @@ def parse_number(text: str, option: str, least: float, most: float, of: str = ""
     """
     value = _parsed(text)
     if value is None or not least <= value <= most:
-        raise UffdlabError(f"{option} {shown(text)} is not a number{of and f' of {of}'} from {least:g} to {most:g}")
+        raise UffdlabError(
+            f"{option} {shown(text)} is not a number{of and f' of {of}'} from {exact(least)} to {exact(most)}"
+        )
     return float(value)
 
 
@@ -72,6 +75,16 @@ def _parsed(text: str) -> Fraction | None:
 def shown(text: str) -> str:
     """Return a text in quotation marks as a sentence can hold it: on one line, and not all of it if it is long."""
     return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}… ({len(text)} characters)"
+
+
+def exact(value: float) -> str:
+    """Return a number with all the digits that tell it from others, as a browser writes it: ``1048577``, ``1e-7``."""
+    if not isfinite(value):
+        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    digits = repr(float(value) + 0.0)
+    if 1e-6 <= abs(value) < 1e21 or not value:
+        return f"{Decimal(digits):f}".removesuffix(".0")
+    return digits.replace("e-0", "e-")
 
 
 def format_size(size_bytes: float) -> str:

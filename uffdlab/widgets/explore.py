@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import traitlets
 
 from uffdlab.errors import UffdlabError
+from uffdlab.units import exact
 from uffdlab.widgets.baking import as_json, bake
 from uffdlab.widgets.base import View, module
 from uffdlab.widgets.views import Rules, number, one_of, record
@@ -105,7 +106,11 @@ def _check(name: str, axis: Axis) -> None:
     outside = [one for one in (*axis.values(), axis.low if axis.start is None else axis.start)
                if not axis.low <= one <= axis.high]  # fmt: skip
     if outside:
-        raise UffdlabError(f"{name}: {outside[0]:g} lies outside of {axis.low:g} to {axis.high:g}")
+        raise UffdlabError(f"{name}: {exact(outside[0])} lies outside of {_ends(axis)}")
+
+
+def _ends(axis: Slider) -> str:
+    return f"{exact(axis.low)} to {exact(axis.high)}"
 
 
 def _as_sent(name: str, axis: Axis) -> dict[str, Any]:
@@ -121,9 +126,7 @@ def _rules(axes: Mapping[str, Axis]) -> Rules:
     fields = {
         name: one_of(axis.values, f"{name} is {{value}}, none of {', '.join(axis.values)}")
         if isinstance(axis, Choice)
-        else number(
-            name, f"{name} is {{value}}, outside of {axis.low:g} to {axis.high:g}", minimum=axis.low, maximum=axis.high
-        )
+        else number(name, f"{name} is {{value}}, outside of {_ends(axis)}", minimum=axis.low, maximum=axis.high)
         for name, axis in axes.items()
     }
     return record(fields, f"this figure is moved by {', '.join(axes)}, not by {{value}}")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from uffdlab.errors import UffdlabError
+from uffdlab.units import exact
 
 Rules = dict[str, Any]
 
@@ -55,15 +56,16 @@ def written(kind: str, state: dict[str, Any]) -> str:
 
 def read(kind: str, text: str) -> dict[str, Any]:
     """Return what stands in the text of a view. Raises UffdlabError on what is none of this kind."""
-    if not isinstance(text, str) or len(text) > LONGEST:
-        raise UffdlabError(f"this is no view of uffdlab: paste a text that begins with {_SITE}:")
     # A mail wraps lines, and a field of a page takes them out.
-    site, *rest = text.translate({10: None, 13: None}).strip(_BLANK).split(":", 2)
+    whole = "" if not isinstance(text, str) or len(text) > LONGEST else text.translate({10: None, 13: None})
+    whole = whole.strip(_BLANK)
+    site, *rest = whole.split(":", 2)
     if site != _SITE or len(rest) != 2 or not rest[1]:
-        raise UffdlabError(f"{text[:40]!r} is no view of uffdlab: paste a text that begins with {_SITE}:")
+        none = f"'{_calm(whole)}'" if whole else "this"
+        raise UffdlabError(f"{none} is no view of uffdlab: paste a text that begins with {_SITE}:")
     found, packed = rest
     if found != kind:
-        raise UffdlabError(f"this is a view of another widget ({_calm(found[:40])}), not of {kind}: paste it there")
+        raise UffdlabError(f"this is a view of another widget ({_calm(found)}), not of {kind}: paste it there")
     if not _PACKED.fullmatch(packed):
         raise UffdlabError(_DAMAGED)
     try:
@@ -162,19 +164,25 @@ _KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
 
 
 def _shown(value: Any) -> str:
-    """Return a value in few words, whatever it is."""
+    """Return a value in few words, whatever it is, as the page does."""
     if isinstance(value, dict):
-        return _calm(", ".join(str(name)[:40] for name in list(value)[:20])) or "nothing"
+        return ", ".join(sorted((_calm(str(name)) for name in value), key=_as_sorted_by_a_browser)[:20]) or "nothing"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
-        return repr(value[:40])
+        return f"'{_calm(value)}'"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
     try:
-        return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)[:40]
-    except (OverflowError, RecursionError):
+        return exact(value) if isinstance(value, int | float) else _calm(str(value))
+    except OverflowError:
         return "too large"
 
 
+def _as_sorted_by_a_browser(text: str) -> bytes:
+    return text.encode("utf-16-be")
+
+
 def _calm(text: str) -> str:
-    """Return a text that any terminal can show."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    """Return the beginning of a text, as any terminal and any page can show it."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text[:40])

@@ -5,16 +5,21 @@
 const LONGEST = 2 ** 20;
 const DAMAGED = "this view is damaged: copy the whole text again";
 
+// The beginning of a text, without what turns the rest of the line around or is no character.
+const calmOf = (text) => [...text].slice(0, 40).join("").replace(/\p{C}|(?! )\p{Z}/gu, "\ufffd");
+
 const viewText = (kind, state) => {
   const bytes = new TextEncoder().encode(JSON.stringify(state));
   const packed = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return `uffdlab:${kind}:${packed.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
 };
 const viewOf = (kind, text) => {
-  const [site, found, ...rest] = text.length > LONGEST ? [] : text.replace(/[\r\n]/g, "").trim().split(":");
+  const whole = text.length > LONGEST ? "" : text.replace(/[\r\n]/g, "").trim();
+  const [site, found, ...rest] = whole.split(":");
   const packed = rest.join(":");
-  if (site !== "uffdlab" || !packed) throw new Error("this is no view of uffdlab: paste a text that begins with uffdlab:");
-  if (found !== kind) throw new Error(`this is a view of another widget (${found.slice(0, 40)}), not of ${kind}: paste it there`);
+  const none = whole ? `'${calmOf(whole)}'` : "this";
+  if (site !== "uffdlab" || !packed) throw new Error(`${none} is no view of uffdlab: paste a text that begins with uffdlab:`);
+  if (found !== kind) throw new Error(`this is a view of another widget (${calmOf(found)}), not of ${kind}: paste it there`);
   if (!/^[A-Za-z0-9_-]+$/.test(packed)) throw new Error(DAMAGED);
   let state;
   try {
@@ -37,9 +42,9 @@ const isOf = (kind, value) => ({
   number: Number.isFinite(value),
 })[kind];
 const shownValueOf = (value) => {
-  if (isOf("object", value)) return Object.keys(value).slice(0, 20).map((name) => name.slice(0, 40)).join(", ") || "nothing";
+  if (isOf("object", value)) return Object.keys(value).map(calmOf).sort().slice(0, 20).join(", ") || "nothing";
   if (isOf("array", value)) return `a list of ${value.length}`;
-  return isOf("string", value) ? `'${value.slice(0, 40)}'` : String(value);
+  return isOf("string", value) ? `'${calmOf(value)}'` : String(value);
 };
 const firstOf = (pairs) => {
   for (const [rules, value] of pairs) {
