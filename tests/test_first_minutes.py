@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 from making import ROOT, code, measured, parameters, save
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
-from synthetic import dataset
 
-from uffdlab import claims, datasets, journal
-from uffdlab.claims import standing
+from uffdlab import journal
 from uffdlab.cli import render as command
 from uffdlab.journal import Asked
 from uffdlab.report.render import At
@@ -171,52 +169,6 @@ def test_a_notebook_tells_where_it_is(tmp_path: Path) -> None:
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def references() -> list[datasets.Dataset]:
-    return [datasets.load(path) for path in (datasets.locate(None), *datasets.companions())]
-
-
-def test_what_a_campaign_decides_is_one_sentence(references: list[datasets.Dataset], tmp_path: Path) -> None:
-    said = standing.sentence(dataset(tmp_path / "d"), *references)
-    counted = [claim.verdict(datasets.load(tmp_path / "d")).verdict for claim in claims.CLAIMS]
-    decided = sum(one != "not decided" for one in counted)
-    assert said.startswith(f"{decided} of {len(counted)} claims are decided here, all as in the reference; ")
-    assert f"; {len(counted) - decided} need: " in said
-    assert "huge pages, " in said
-    assert "two threads, " in said
-    assert "(--suite full --allow-host-changes)" in said
-    assert "(--suite channel --allow-host-changes)" in said
-    assert said.endswith("(in no suite yet)")
-
-
-def test_what_differs_from_the_reference_is_named(
-    references: list[datasets.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = dataset(tmp_path / "d")
-    id_ = next(claim.id for claim in claims.CLAIMS if claim.verdict(here).verdict == "holds if")
-    of = type(claims.CLAIMS[0]).verdict
-
-    def other(claim: Any, data: datasets.Dataset) -> Any:
-        found = of(claim, data)
-        return claim.ruled(data, "does not hold", "") if (claim.id, data.id) == (id_, here.id) else found
-
-    monkeypatch.setattr(type(claims.CLAIMS[0]), "verdict", other)
-    said = standing.sentence(here, *references)
-    assert f"all as in the reference but {id_} (does not hold here, holds if there); " in said
-
-
-def test_without_a_reference_nothing_is_said_of_it(tmp_path: Path) -> None:
-    said = standing.sentence(dataset(tmp_path / "d"))
-    assert "reference" not in said
-    assert "huge pages" in said
-
-
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
-def test_what_a_claim_needs_has_a_short_name(claim: claims.Claim) -> None:
-    assert len(standing.called(claim.needs)) <= 35
-    assert standing.called(f"more rounds of {claim.needs}") == "more samples"
 
 
 @pytest.mark.uffd

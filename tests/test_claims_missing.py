@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Cells that are missing count neither way, and a time of 0 ns is named by its table and column."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic import dataset as early
+from synthetic import state
+from synthetic_later import dataset, filled, populated
+from synthetic_races import dataset as raced
+from synthetic_races import race
+from test_claims_atomicity import LOSING, NONE, ONE, POPULATE, READ, anon
+from test_claims_later import equal, prealloc, relatives
+
+from uffdlab import claims
+from uffdlab.datasets import Dataset
+
+Rows = list[dict[str, Any]]
+
+
+def unknown(data: Dataset, table: str, column: str, last: int) -> Dataset:
+    """Return the dataset with a column of its last rows missing: what another campaign's schema may allow."""
+    frame = data.tables[table].copy()
+    frame.loc[frame.index[-last:], column] = pd.NA
+    return replace(data, tables={**data.tables, table: frame})
+
+
+# --- not known whether it belongs -------------------------------------------------------------------------------------
+
+
+def test_a_race_of_no_known_order_is_neither_racing_nor_in_order(tmp_path: Path) -> None:
+    rows, lost = [*anon(READ, LOSING), *anon(POPULATE, LOSING), *anon(ONE, NONE)], anon(ONE, LOSING)
+    whole = claims.verdict("atomicity", raced(tmp_path / "a", rows))
+    found = claims.verdict("atomicity", unknown(raced(tmp_path / "b", rows + lost), "races", "interleaving", len(lost)))
+    assert (found.verdict, found.because, found.evidence) == ("holds", whole.because, whole.evidence)
+
+
+def test_all_that_one_discard_in_between_did_is_listed(tmp_path: Path) -> None:
+    rows = [race("anon", READ, 10, lost, interleaving="deterministic", block=lost) for lost in (1, 0, 1, 3)]
+    data = raced(tmp_path / "d", [*anon(READ, LOSING), *anon(POPULATE, LOSING), *anon(ONE, NONE), *rows])
+    assert f"races: anon, {READ}, one discard between: lost 0, 1, 3" in claims.verdict("atomicity", data).evidence
+
+
+def test_a_state_of_unknown_content_is_no_state_of_empty_memory(tmp_path: Path) -> None:
+    rows = [state(backing, "none", True) for backing in ("hugetlb_2m_private", "hugetlb_1g_private")]
+    data = early(tmp_path / "d", states=rows + [row | {"write_reported": False} for row in rows])
+    assert claims.verdict("hugetlb-already-works", data).verdict == "not decided"
+    assert claims.verdict("hugetlb-already-works", unknown(data, "states", "content", 2)).verdict == "holds"
+
+
+def test_memory_whose_hugetlb_growth_is_not_known_has_none(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "d", zeropages=relatives(0, 1))
+    whole = claims.verdict("forbidden-zeropage", data)
+    found = claims.verdict("forbidden-zeropage", unknown(data, "zeropages", "hugetlb_growth_kib", len(relatives(0, 1))))
+    assert whole.verdict == "holds if"
+    assert (found.verdict, found.because, found.evidence) == (whole.verdict, whole.because, whole.evidence)
+
+
+def test_a_write_of_which_nothing_is_known_is_said_to_be_the_reason(tmp_path: Path) -> None:
+    rows = filled("anon_thp", "pte_marker", 0, "on") + filled("anon_thp", "pte_marker", 0, "off")
+    data = unknown(dataset(tmp_path / "d", zeropages=rows), "zeropages", "reported", 1)
+    found = claims.verdict("no-huge-zeropage-needed", data)
+    assert (found.verdict, found.because) == (
+        "not decided",
+        "`zeropages.reported` does not say of every sample whether a write was reported",
+    )
+
+
+@pytest.mark.parametrize("column", ["protect_ns", "block"])
+def test_a_sample_without_what_decides_is_left_out(tmp_path: Path, column: str) -> None:
+    samples = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
+    odd = [row | {"block": 9000 + n, "protect_ns": 10**9} for n, row in enumerate(samples[:9])]
+    whole, more = (dataset(tmp_path / name, samples=rows) for name, rows in (("a", samples), ("b", samples + odd)))
+    found = claims.verdict("table-fill-slower", unknown(more, "samples", column, len(odd)))
+    assert found.effect is not None
+    assert found.effect == claims.verdict("table-fill-slower", whole).effect
+    assert found.effect != claims.verdict("table-fill-slower", more).effect
+
+
+# --- a time of nothing ------------------------------------------------------------------------------------------------
+
+
+def _equality() -> dict[str, Rows]:
+    samples = populated("populate_read", 0, 100) + populated("preread", 2000, 100)
+    return {"equality": equal(4096, 4096), "samples": samples}
+
+
+def _zeropages() -> dict[str, Rows]:
+    rows = filled("anon_thp", "pte_marker", 0, "on", protect_ns=0) + filled("anon_thp", "pte_marker", 0, "off")
+    return {"zeropages": rows}
+
+
+def _faults() -> dict[str, Rows]:
+    rows = prealloc({2048: 0.5, 4: 0.6})
+    return {"faults": [row | {"busy_ns": 0} for row in rows]}
+
+
+@pytest.mark.parametrize(
+    ("claim", "tables", "named"),
+    [
+        ("userspace-has-choice", _equality(), "`samples.prepare_ns`"),
+        ("no-huge-zeropage-needed", _zeropages(), "`zeropages.protect_ns`"),
+        ("prealloc-speeds-faults", _faults(), "`faults.busy_ns`"),
+    ],
+)
+def test_a_time_of_nothing_is_named_as_the_csv_has_it(
+    tmp_path: Path, claim: str, tables: dict[str, Rows], named: str
+) -> None:
+    found = claims.verdict(claim, dataset(tmp_path / "d", **tables))
+    assert found.verdict == "not decided"
+    assert f"{named} holds a time of 0 ns" in f"{found.because} {found.missing}"
