@@ -21,7 +21,8 @@ COPIED = (
     "uffdlab", "tests", "data", "notebooks", "docs", "benchmarks", "setup.py", "pyproject.toml", "README.md",
     "CONTRIBUTING.md", "Makefile", "constraints.txt", "environment.yml", "LICENSE",
 )  # fmt: skip
-MOST_CPU_S, LONGEST_S = 200, 1800  # on a busy machine seconds of the clock say little
+MOST_CPU_S, LONGEST_S = 120, 1800  # on a busy machine seconds of the clock say little
+MOST_MEMORY = 4 << 30  # bytes: a mutant may ask for all there is
 
 
 def copied(name: str) -> Path:
@@ -64,6 +65,7 @@ def noticed(copy: Path, tests: Sequence[str], *options: str) -> bool:
 
 def _limited() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
 
 
 class Built:

@@ -2,12 +2,18 @@
 """HTML that a page did not write itself: what a notebook's text and outputs hold is shown, and does nothing.
 
 The page's policy keeps scripts from running. It stops neither a ``<meta>`` that leads elsewhere nor a ``<link>`` that
-opens a connection, so that what is no text, table, picture or formula is left out.
+opens a connection, so that what is no text, table, picture or formula is left out. A style sheet reaches what stands
+beside it, as pandas writes one for a table, and nothing else of the page.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 import nh3
+import tinycss2
 
 _TEXT = (
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption "
@@ -41,8 +47,23 @@ _OWN = {"a": "href", "img": "alt src", "ol": "start", "details": "open", "time":
 }
 
 
+# What an element may say of itself: nothing that puts it elsewhere, or over what is not its own.
+_LOOK = (
+    "background-color border border-bottom border-collapse border-color border-left border-radius border-right "
+    "border-spacing border-style border-top border-width caption-side color display font font-family font-size "
+    "font-style font-variant font-weight height letter-spacing line-height list-style list-style-type max-height "
+    "max-width min-height min-width opacity overflow overflow-x overflow-y padding padding-bottom padding-left "
+    "padding-right padding-top text-align text-decoration text-indent text-transform vertical-align white-space width "
+    "word-break"
+)
+_SHEET = re.compile(r"<style>(.*?)</style>", re.S)
+_AS_TOLD = {"skip_comments": True, "skip_whitespace": True}
+
+
 def _value(tag: str, name: str, value: str) -> str | None:
     """Leave out pictures that would have to be fetched, and links to a text that a page would be made of."""
+    if name == "style":
+        return _declarations(value)
     data = value.strip().lower().startswith("data:")
     if (tag, name) == ("img", "src"):
         return value if data else None
@@ -65,4 +86,31 @@ _CLEANER = nh3.Cleaner(
 def harmless(html: str) -> str:
     """Return HTML without what acts: scripts, handlers, frames, forms, redirections, and links other than to pages."""
     whole = html.encode(errors="replace").decode()  # half a surrogate pair is no character of a page
-    return _CLEANER.clean(whole)
+    clean = _SHEET.sub(lambda found: _sheet(found[1]), _CLEANER.clean(whole))
+    # The sheet's scope is what it stands in; beyond it, nothing is drawn that a rule may place elsewhere.
+    return f'<div class="own"><div>{clean}</div></div>' if "<style>" in clean else clean
+
+
+def _declarations(text: str) -> str | None:
+    kept = [
+        one.serialize()
+        for one in tinycss2.parse_blocks_contents(text, **_AS_TOLD)
+        if one.type == "declaration" and one.lower_name in _LOOK.split() and not _broken(one.value)
+    ]
+    return "; ".join(kept) or None
+
+
+def _sheet(text: str) -> str:
+    """Return a style element whose rules reach no further than the element that it stands in."""
+    rules = [
+        one.serialize()
+        for one in tinycss2.parse_stylesheet(text, **_AS_TOLD)
+        if one.type == "qualified-rule" and one.prelude and not _broken([*one.prelude, *one.content])
+    ]
+    whole = " ".join(rules).replace("</", "<\\/")  # nothing in it ends the element
+    return f"<style>@scope {{ {whole} }}</style>" if rules else ""
+
+
+def _broken(tokens: Iterable[Any]) -> bool:
+    """Whether something does not belong where it stands, such as a brace that would close more than was opened."""
+    return any(one.type == "error" or _broken(getattr(one, "content", None) or ()) for one in tokens)
