@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""What a notebook says of how things look: for what it stands beside, and never for the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import code, opened, page, shows
+
+from uffdlab.report.foreign import harmless
+
+TABLE = '<table id="T_1"><tbody><tr><td id="cell">1</td></tr></tbody></table>'
+
+
+def test_a_style_sheet_reaches_what_it_stands_in() -> None:
+    """As pandas writes one beside its table."""
+    sheet = '<style type="text/css">\n#T_1 td { color: red }\n</style>'
+    assert harmless(sheet + TABLE) == (
+        f'<div class="own"><div><style>@scope {{ #T_1 td {{ color: red }} }}</style>{TABLE}</div></div>'
+    )
+
+
+@pytest.mark.parametrize(
+    "css",
+    [
+        "",
+        "@import url(x);",
+        "} body { color: red }",
+        "@media print { p { color: red } }",
+        "<!-- -->",
+        "p",
+        "{",
+        "a)b{}",
+    ],
+)
+def test_a_style_sheet_without_a_rule_of_its_own_is_none(css: str) -> None:
+    assert harmless(f"<p>a</p><style>{css}</style>") == "<p>a</p>"
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["position: fixed", "z-index: 9", "margin: -9em", "transform: scale(9)", "background: url(x)", "x", "}", "inset:0"],
+)
+def test_an_element_does_not_say_where_it_stands(style: str) -> None:
+    assert harmless(f'<p style="{style}">a</p>') == "<p>a</p>"
+    assert harmless(f'<p style="{style}; color: red">a</p>') == '<p style="color: red">a</p>'
+
+
+OVER_ALL = (
+    "p, body, main, .top, * { display: none !important } :scope, div { position: fixed; inset: 0; z-index: 99; "
+    "contain: none !important; background: red; min-height: 9999px } }} * { display: none !important }",
+    '@layer a { * { display: none } } * { content: "</style><style>* { display: none }" }',
+    ":scope, :root, html, body { display: none !important }",
+)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("css", OVER_ALL)
+def test_a_style_sheet_of_a_notebook_does_not_rule_the_page(browser: Any, tmp_path: Path, css: str) -> None:
+    file = tmp_path / "page.html"
+    sheet = f"<style>{css} #cell {{ color: rgb(1, 2, 3) }}</style>"
+    shown = [shows("text/html", html) for html in (sheet + TABLE, "<p id=after>after</p>")]
+    file.write_text(page(sheet + "\n\nprose", code("f", *shown)), encoding="utf-8")
+    with opened(browser, file) as tab:
+        at = "id => { const r = document.querySelector(id).getBoundingClientRect(); return [r.x + 4, r.y + 9]; }"
+        for place in (".site a", "#theme", "#after"):
+            x, y = tab.evaluate(at, place)
+            hit = tab.evaluate("([x, y]) => document.elementFromPoint(x, y).outerHTML", [x, y])
+            assert hit == tab.evaluate("id => document.querySelector(id).outerHTML", place)
+
+
+@pytest.mark.browser
+def test_a_styled_table_has_its_colours(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    sheet = "<style>#T_1 td { color: rgb(1, 2, 3) }</style>"
+    file.write_text(page(code("f", shows("text/html", sheet + TABLE), shows("text/html", TABLE))), encoding="utf-8")
+    with opened(browser, file) as tab:
+        colours = tab.evaluate("[...document.querySelectorAll('td')].map(cell => getComputedStyle(cell).color)")
+    assert colours[0] == "rgb(1, 2, 3)"
+    assert colours[1] != colours[0]
