@@ -18,6 +18,7 @@ from outcome import Outcome
 TARGET = "core"
 SOURCES = "uffdlab/native/sim*.c"
 TESTS = tuple(f"tests/test_sim_{name}.py" for name in ("exact", "draws", "expected", "stories"))
+MOST_CPU_S = 60  # of which they need 25; some mutants never end
 WITHOUT = ("-k", "not the_page and not webassembly and not a_page_says and not with_neither")
 # What is looked for, and what takes its place.
 CHANGES = [
@@ -76,7 +77,7 @@ def run(_: Sequence[str], sample: int) -> list[Outcome]:
     """Run every so many of the candidates that compile to something else; all of them where ``sample`` is 0."""
     copy = scratch.copied("core")
     built = scratch.Built(copy, "_sim")
-    if scratch.noticed(copy, TESTS, *WITHOUT):
+    if scratch.noticed(copy, TESTS, *WITHOUT, most_cpu_s=MOST_CPU_S):
         raise RuntimeError("the tests of the simulator fail without any change")
     found = list(candidates(copy))
     step = max(1, len(found) // sample) if sample else 1
@@ -102,7 +103,7 @@ def _tried(copy: Path, built: scratch.Built, one: Candidate) -> Outcome | None:
     try:
         if not built.again(one.file):
             return None
-        killed = scratch.noticed(copy, TESTS, *WITHOUT)
+        killed = scratch.noticed(copy, TESTS, *WITHOUT, most_cpu_s=MOST_CPU_S)
     finally:
         one.file.write_text(original, encoding="utf-8")
         built.as_before()

@@ -21,8 +21,8 @@ COPIED = (
     "uffdlab", "tests", "data", "notebooks", "docs", "benchmarks", "setup.py", "pyproject.toml", "README.md",
     "CONTRIBUTING.md", "Makefile", "constraints.txt", "environment.yml", "LICENSE",
 )  # fmt: skip
-MOST_CPU_S, LONGEST_S = 120, 1800  # on a busy machine seconds of the clock say little
-MOST_MEMORY = 4 << 30  # bytes: a mutant may ask for all there is
+MOST_CPU_S, LONGEST_S = 200, 1800  # on a busy machine seconds of the clock say little
+MOST_MEMORY = 2 << 30  # bytes: a mutant may ask for all there is
 
 
 def copied(name: str) -> Path:
@@ -44,13 +44,18 @@ def environment(copy: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def noticed(copy: Path, tests: Sequence[str], *options: str) -> bool:
+def noticed(copy: Path, tests: Sequence[str], *options: str, most_cpu_s: int = MOST_CPU_S) -> bool:
     """Run tests in a copy; return whether one failed. A run that does not end is noticed as well.
 
     Raises RuntimeError where no test ran.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "unshrunk", "-p", "no:cacheprovider", *options, *tests]
-    how: dict[str, Any] = {"cwd": copy, "env": environment(copy), "timeout": LONGEST_S, "preexec_fn": _limited}
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (most_cpu_s, most_cpu_s))
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+
+    how: dict[str, Any] = {"cwd": copy, "env": environment(copy), "timeout": LONGEST_S, "preexec_fn": limited}
     try:
         done = subprocess.run(command, capture_output=True, text=True, **how)
     except subprocess.TimeoutExpired:
@@ -61,11 +66,6 @@ def noticed(copy: Path, tests: Sequence[str], *options: str) -> bool:
     if done.returncode not in (0, 1, 2, 3) and done.returncode > 0 and not collected:
         raise RuntimeError(f"no test ran: {done.stdout}{done.stderr}")
     return done.returncode != 0
-
-
-def _limited() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
 
 
 class Built:
