@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What a notebook says of how things look: for what it stands beside, and never for the page."""
+"""What a notebook says of how things look: for what it stands beside, never for the page, and nothing is fetched."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
-from making import code, opened, page, shows
+from making import code, figure, opened, page, shows
 
 from uffdlab.report.foreign import harmless
 
@@ -80,3 +81,18 @@ def test_a_styled_table_has_its_colours(browser: Any, tmp_path: Path) -> None:
         colours = tab.evaluate("[...document.querySelectorAll('td')].map(cell => getComputedStyle(cell).color)")
     assert colours[0] == "rgb(1, 2, 3)"
     assert colours[1] != colours[0]
+
+
+# --- pictures in figures ---------------------------------------------------------------------------------------------
+
+
+def test_a_figure_keeps_the_pictures_that_it_carries(tmp_path: Path) -> None:
+    carried, fetched = "data:image/png;base64,AA==", "https://example.org/picture.png"
+    drawn = go.Figure(go.Scatter(x=[1], y=[2]))
+    for source in (carried, fetched, "//example.org/x.png"):
+        drawn.add_layout_image(source=source, x=0, y=1)
+    drawn.frames = [go.Frame(layout={"images": [{"source": fetched}]})]
+    made = page(code("f", figure(drawn)))
+    assert carried in made
+    assert "example.org" not in made
+    assert made.count('"x":0,"y":1') == 3, "where each would have been is left as it was"

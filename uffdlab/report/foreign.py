@@ -114,3 +114,16 @@ def _sheet(text: str) -> str:
 def _broken(tokens: Iterable[Any]) -> bool:
     """Whether something does not belong where it stands, such as a brace that would close more than was opened."""
     return any(one.type == "error" or _broken(getattr(one, "content", None) or ()) for one in tokens)
+
+
+def own_pictures(part: Any) -> Any:
+    """Return a part of a figure without the pictures that would have to be fetched."""
+    if isinstance(part, list | tuple):
+        return [own_pictures(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {name: own_pictures(one) for name, one in part.items()}
+    source = kept.get("source")
+    if isinstance(source, str) and not source.strip().lower().startswith("data:"):
+        del kept["source"]
+    return kept

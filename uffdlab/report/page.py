@@ -19,7 +19,7 @@ from nbconvert.filters.highlight import Highlight2HTML
 
 from uffdlab import __version__, native
 from uffdlab.report import prose
-from uffdlab.report.foreign import harmless
+from uffdlab.report.foreign import harmless, own_pictures
 from uffdlab.report.policy import policy
 from uffdlab.report.widgets import VIEW, Widgets
 from uffdlab.widgets import base as widgets
@@ -27,6 +27,7 @@ from uffdlab.widgets import base as widgets
 PLOTLY = "application/vnd.plotly.v1+json"
 _HEADING = re.compile(r'<h([1-3]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>.*?</a></h\1>', re.S)
 _TAG = re.compile(r"<[^>]+>")
+_DRAWN = ("data", "layout", "frames")  # what plotly is given of a figure
 _SLIDER_HEIGHT = 100  # pixels of a figure's height that plotly's own slider would take
 # What neither HTML nor UTF-8 can carry, or a terminal would obey.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -215,10 +216,10 @@ def _figure(number: int, figure: Any) -> dict[str, Any]:
     layout = figure.get("layout", {})
     meta = layout.get("meta") if isinstance(layout.get("meta"), dict) else {}  # plotly takes anything there
     height = layout.get("height") if isinstance(layout.get("height"), int | float) else 450
-    drawn = {key: figure.get(key, {} if key == "layout" else []) for key in ("data", "layout", "frames")}
+    drawn = {key: own_pictures(figure.get(key, {} if key == "layout" else [])) for key in _DRAWN}
     moved = [slider for slider in layout.get("sliders") or () if slider.get("steps")]
     if "sliders" in layout:
-        drawn["layout"] = {**layout, "sliders": moved}
+        drawn["layout"]["sliders"] = moved
     sliders = [_slider(slider) for slider in moved]
     return {
         "kind": "figure",
