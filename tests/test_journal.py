@@ -220,8 +220,8 @@ def _link(partial: Path) -> None:
     ("make", "refusal"),
     [
         (_nothing, "there is nothing to continue"),
-        (_file, "holds no campaign to continue: delete it"),
-        (_empty, "holds no campaign to continue: delete it"),
+        (_file, "holds no campaign to continue: choose another directory"),
+        (_empty, "holds no campaign to continue: choose another directory"),
         (_fifo, "is no plain file"),
         (_link, "goes through a symbolic link"),
     ],

@@ -20,11 +20,12 @@ from uffdlab.probes.runner import Block
 from uffdlab.units import parse_number, parse_size, parse_whole
 
 ABSURD = [
-    "9" * 400, "-" + "9" * 400, "9" * 5000, "0." + "0" * 400 + "1", "1e400", "-1e400", "1e-400", "1e999999999", "nan",
+    "9" * 400, "-" + "9" * 400, "9" * 5000, "1e400", "-1e400", "1e999999999", "nan",
     "inf", "-inf", "infinity", "٣", "１", "1_000", "0x10", "1e", ".", "-", "+", "", " ", "1 2", "1,5", "\0", "\udcff",
     "9" * 29 + "TiB", "8EiB", "one",
 ]  # fmt: skip
 UNUSUAL = ["0", "-1", "+5", " 5 ", "5.0", "5e0", "1.5", "1e18", str(1 << 31), str(1 << 32), str(1 << 63), str(1 << 64)]
+UNUSUAL += ["0." + "0" * 400 + "1", "1e-400"]
 FIELDS = [(probe, field) for probe in PROBES for field in fields(PROBES[probe].spec) if field.type in ("int", "float")]  # type: ignore[arg-type]
 NUMBERS = [(probe, field) for probe, field in FIELDS if not field.name.endswith("_bytes")]
 
@@ -37,6 +38,17 @@ def refused(probe: str, field: Any, text: str) -> str | None:
     except UffdlabError as error:
         return str(error)
     return None
+
+
+@pytest.mark.parametrize("text", ["1e-320", "1e-9", "." + "0" * 400 + "1", "5e-999"])
+def test_a_number_however_small_is_one(text: str) -> None:
+    assert parse_number(text, "--populated", 0, 1) == float(text)
+
+
+@pytest.mark.parametrize("text", ["1e-320", "1e400", "1" + "0" * 400])
+def test_a_number_out_of_bounds_is_not_said_to_be_none(text: str) -> None:
+    with pytest.raises(UffdlabError, match=r"is not a number of seconds from 0\.5 to 86400"):
+        parse_number(text, "--after", 0.5, 86400, "seconds")
 
 
 @pytest.mark.parametrize("text", [*ABSURD, *UNUSUAL], ids=ascii)
@@ -98,17 +110,17 @@ def test_a_size_is_read_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("measure", "channel", "--set=slots={}"), "--slots {} is not a whole number from 1 to 30000000"),
+        (("measure", "channel", "--set=slots={}"), "--set slots {} is not a whole number from 1 to 30000000"),
         (("measure", "protect", "--repeats={}"), "--repeats {} is not a whole number from 1 to 1000000"),
         (("measure", "protect", "--seed={}"), "--seed {} is not a whole number from 0 to 9223372036854775807"),
         (("measure", "--suite=quick", "--out=d", "--seed={}"), "--seed {} is not a whole number from 0 to"),
         (("measure", "protect", "--populated={}"), "--populated {} is not a number from 0 to 1"),
-        (("measure", "protect", "--size={}"), "--size {} is not a size"),
-        (("measure", "faults", "--set=stride={}"), "--stride {} is not a size"),
-        (("scan", "--self", "--min-size={}"), "--min-size {} is not a size"),
+        (("measure", "protect", "--size={}"), "--size {} is not a size of any memory"),
+        (("measure", "faults", "--set=stride={}"), "--set stride {} is not a size of any memory"),
+        (("scan", "--self", "--min-size={}"), "--min-size {} is not a size of any memory"),
         (("scan", "--cmd=sleep 9", "--after={}"), "--after {} is not a number of seconds from 0 to 86400"),
-        (("scan", "{}"), "is not a process ID"),
-        (("sim", "--design=pte_marker", "--span={}"), "--span {} is not a size"),
+        (("scan", "{}"), "there is no process {}: Linux counts to 4194304"),
+        (("sim", "--design=pte_marker", "--span={}"), "--span {} is not a size of any memory"),
         (("sim", "--design=pte_marker", "--cluster={}"), "--cluster {} is not a whole number from 1 to 4294967296"),
         (("sim", "--design=pte_marker", "--walk-cluster={}"), "--walk-cluster {} is not a whole number from 1 to"),
         (("sim", "--design=pte_marker", "--reads={}"), "--reads {} is not a whole number from 0 to"),

@@ -47,7 +47,7 @@ def test_a_process_that_ended_and_was_not_waited_for_has_no_memory() -> None:
             occupancy.scan(child.pid)
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1.5", "1_0", "٣", " 1", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1.5", "1_0", "٣", " 1"])
 def test_what_is_no_process_id_is_refused(text: str) -> None:
     with pytest.raises(UffdlabError, match=r"is not a process ID: write a whole number above 0") as caught:
         process.process_id(text)

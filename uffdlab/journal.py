@@ -234,7 +234,9 @@ def reopened(out: Path) -> Journal:
     try:
         handle = os.open(partial / NAME, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise UffdlabError(f"{where} holds no campaign to continue: delete it, or choose another directory") from None
+        raise UffdlabError(
+            f"{where} holds no campaign to continue: choose another directory, or remove it if nothing in it is yours"
+        ) from None
     except OSError as error:
         raise files.refusal(partial / NAME, error) from None
     try:

@@ -18,9 +18,9 @@ from uffdlab.errors import UffdlabError
 _FACTORS = {"": 1, "B": 1}
 _FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
 _FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
-_DIGITS = r"[0-9]{1,30}(?:\.[0-9]{1,30})?"  # more are no number of anything
+_DIGITS = r"[0-9]{1,2000}(?:\.[0-9]{1,2000})?"  # more are no number of anything, and Python stops at 4300
 _SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z")
-_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,30}})(?:[eE][+-]?[0-9]{{1,2}})?)\s*\Z")
+_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z")
 _MOST_SHOWN = 40  # characters of what cannot be read
 LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
 LARGEST_SEED = (1 << 63) - 1
@@ -72,9 +72,9 @@ def _parsed(text: str) -> Fraction | None:
     return Fraction(found[1]) if found else None
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = _MOST_SHOWN) -> str:
     """Return a text in quotation marks as a sentence can hold it: on one line, and not all of it if it is long."""
-    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}… ({len(text)} characters)"
+    return repr(text) if len(text) <= most else f"{text[:most]!r}… ({len(text)} characters)"
 
 
 def exact(value: float) -> str:

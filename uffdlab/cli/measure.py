@@ -198,7 +198,8 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
         return suites.plan(asked.suite, _only(asked, asked.suite), seed), asked.suite, seed
     if not asked.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
-    return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed))], None, seed
+    called = {name: f"--set {name}" for name in (pair.partition("=")[0] for pair in asked.set)}
+    return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed, called))], None, seed
 
 
 def _refuse_point_options(asked: argparse.Namespace) -> None:

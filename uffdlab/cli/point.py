@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.units import format_ns
+from uffdlab.units import format_ns, shown
 
 _MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
 _RAW = ("latencies", "slots", "bits", "_writes")  # too long to print: --json and --out have them
@@ -17,6 +17,7 @@ _NUMBERING = {"sample", "trial", "round", "order"}  # a row of a table that has 
 _PARTING = {"granularity_kib", "mapping"}  # numbers that say of what a row is, as words do elsewhere
 _RESULTS = {"outcome", "reason", "sent", "received", "late"}  # words that are what was measured
 _FEWEST = 6  # samples with a 95 % interval
+_MOST_SHOWN = 100  # characters of a text: --json and --out have the whole
 
 
 @dataclass(frozen=True)
@@ -147,4 +148,4 @@ def _readable(table: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _quoted(text: str) -> str:
     """Return a text that is kept as UTF-8 in hexadecimal, on one line and without what a terminal would obey."""
-    return repr(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"))
+    return shown(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"), most=_MOST_SHOWN)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, pseudofiles, threads
 from uffdlab.occupancy import mappings
+from uffdlab.units import shown
 
 _ROOT = Path("/")
 _MOST_DIGITS = 10  # more than a process ID ever has
@@ -42,9 +43,12 @@ class Counters:
 
 def process_id(text: str) -> int:
     """Return the process ID a command line gives. Raises UffdlabError when it is none."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text)):
-        raise UffdlabError(f"{text[:40]!r} is not a process ID: write a whole number above 0, as 'ps' shows it")
-    return int(text)
+    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
+    if not digits:
+        raise UffdlabError(f"{shown(text)} is not a process ID: write a whole number above 0, as 'ps' shows it")
+    if len(digits) > _MOST_DIGITS:
+        raise UffdlabError(f"there is no process {shown(text)}: Linux counts to 4194304, see 'ps'")
+    return int(digits)
 
 
 def counters(pid: int) -> Counters:

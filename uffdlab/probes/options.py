@@ -14,11 +14,12 @@ from uffdlab.units import LARGEST_SEED, parse_number, parse_size, parse_whole, s
 REPEATS = "9"  # of a single point, where the probe repeats: enough for an interval without the cold sample
 
 
-def spec_of(probe: str, given: Mapping[str, str], seed: int) -> dict[str, Any]:
+def spec_of(probe: str, given: Mapping[str, str], seed: int, called: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the spec of one point as plain JSON types; what is not given keeps the spec's default.
 
     ``given`` maps field names to text; a field ``size_bytes`` is called ``size``, as in ``1GiB``. Raises UffdlabError
-    on an unknown probe, a field the probe does not have, and a value it refuses.
+    on an unknown probe, a field the probe does not have, and a value it refuses; ``called`` says how that was given, if
+    not as the option of its name.
     """
     check_word("probe", probe, PROBES)
     spec: Any = PROBES[probe].spec
@@ -27,22 +28,23 @@ def spec_of(probe: str, given: Mapping[str, str], seed: int) -> dict[str, Any]:
     if unknown:
         raise UffdlabError(f"probe {probe} takes no {unknown[0]!r}: it takes {', '.join(kinds)}")
     words = ({"repeats": REPEATS} if "repeats" in kinds else {}) | dict(given)
-    values: dict[str, Any] = {kinds[name].name: _read(name, kinds[name], text) for name, text in words.items()}
+    options = {name: f"--{name}" for name in words} | dict(called or {})
+    values: dict[str, Any] = {kinds[name].name: _read(options[name], kinds[name], text) for name, text in words.items()}
     if "seed" in {field.name for field in fields(spec)}:
         values["seed"] = seed
     return asdict(spec(**values))
 
 
-def _read(name: str, field: Any, text: str) -> Any:
+def _read(option: str, field: Any, text: str) -> Any:
     if field.name.endswith("_bytes"):
-        return parse_size(text, f"--{name}")
+        return parse_size(text, option)
     if field.type == "bool":
         if text not in ("true", "false"):
-            raise UffdlabError(f"{name} {shown(text)} is neither true nor false")
+            raise UffdlabError(f"{option} {shown(text)} is neither true nor false")
         return text == "true"
     if field.type in ("int", "float"):
         parse = parse_whole if field.type == "int" else parse_number
-        return parse(text, f"--{name}", field.metadata["least"], field.metadata["most"])
+        return parse(text, option, field.metadata["least"], field.metadata["most"])
     return text
 
 
