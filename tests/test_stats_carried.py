@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import (
     CONFIDENCE,
     Estimate,
+    added,
     adjoining,
     child_medians,
+    each,
     median_interval,
     proportion_interval,
     ratio_interval,
@@ -117,3 +120,41 @@ def test_what_is_no_sample_says_so() -> None:
     with pytest.raises(NotMeasuredError):
         ratio_interval([1.0], [-0.5])
     assert ratio_interval([-3.0], [0.5]).value == -6
+
+
+@pytest.mark.parametrize("known", ["top", "bottom"])
+def test_a_ratio_of_which_one_side_has_too_few_samples_has_no_interval(known: str) -> None:
+    many, few = [float(one) for one in range(1, 40)], [4.0, 5.0]
+    found = ratio_interval(many, few) if known == "top" else ratio_interval(few, many)
+    assert (found.low, found.high, found.n) == (None, None, 2)
+    assert found.value == (20 / 4.5 if known == "top" else 4.5 / 20)
+
+
+def test_a_ratio_without_a_side_says_that_a_median_needs_a_sample() -> None:
+    for top, bottom in (([1.0], []), ([], [1.0])):
+        with pytest.raises(ValueError, match="no samples: a median needs at least one"):
+            ratio_interval(top, bottom)
+
+
+@pytest.mark.parametrize("children", [{1: 0.0}, {2: 0.0}], ids=["in turns", "apart"])
+def test_what_a_ratio_divides_by_is_named(children: dict[int, float]) -> None:
+    """As the caller calls it, and in words where it has no name."""
+    for name, said in ({"name": "`faults.wall_ns`"}, "`faults.wall_ns` holds"), ({}, "what a ratio divides by holds"):
+        with pytest.raises(NotMeasuredError, match=f"^{said} a time of 0 ns"):
+            ratio_of_children({1: 5.0}, children, **name)
+
+
+def test_columns_that_are_divided_or_added_may_lack_cells() -> None:
+    some = pd.Series([6, pd.NA, 6, 6], dtype="Int64")
+    other = pd.Series([3, 3, 0, pd.NA], dtype="Int64")
+    for found, first in ((each(some, other), 2.0), (added(some, other), 9.0)):
+        assert str(found.dtype) == "Float64"
+        assert found[0] == first
+    assert list(each(some, other).isna()) == [False, True, True, True]
+    assert list(added(some, other).isna()) == [False, True, False, True]
+
+
+def test_a_sum_of_large_integers_does_not_wrap_around() -> None:
+    most = pd.Series([2**63 - 1], dtype="Int64")
+    assert added(most, most)[0] == 2.0**64
+    assert str(added(most).dtype) == "Float64"

@@ -85,7 +85,7 @@ def ratio_interval(
     return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
 
 
-def _check_divisors(values: Iterable[float], name: str = "what a ratio divides by") -> None:
+def _check_divisors(values: Iterable[float], name: str) -> None:
     least = min(values, default=1.0)
     if least < 0:
         raise NotMeasuredError(f"{name} holds a time below 0 ns, which no clock tells: a ratio to it has no value")
