@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -79,16 +81,21 @@ def with_widget(*extra: Any) -> Any:
 
 
 def policies() -> dict[str, str]:
-    made = {
+    return {
+        name: next(one["content"] or "" for one, _ in Tree(text).find("meta", http_equiv="Content-Security-Policy"))
+        for name, text in made().items()
+    }
+
+
+@cache
+def made() -> dict[str, str]:
+    """Return a page of each kind."""
+    return {
         "bare": page("text"),
         "figure": page(code("f", drawn())),
         "widget": to_html(with_widget(), HEADER),
         "single": to_single_html({"00_a": notebook(TITLE)}, HEADER),
         "index": index_html([(Link("a.html", "A"), "<p>about</p>")], HEADER),
-    }
-    return {
-        name: next(one["content"] or "" for one, _ in Tree(text).find("meta", http_equiv="Content-Security-Policy"))
-        for name, text in made.items()
     }
 
 
@@ -122,6 +129,17 @@ def test_every_source_a_policy_names_is_the_page_itself(name: str) -> None:
     }
     assert directives.keys() <= known | {"object-src", "frame-src", "child-src", "navigate-to", "sandbox"}
     assert directives["connect-src"] == ["'none'"], "a page has nothing to fetch, not even of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("bare", []), ("figure", ["blob:"]), ("widget", ["blob:", "'wasm-unsafe-eval'"]), ("single", []), ("index", [])],
+)
+def test_a_page_runs_its_own_scripts_and_what_it_unpacks(name: str, more: list[str]) -> None:
+    text = made()[name]
+    (named,) = re.findall(r"script-src ([^;]*);", policies()[name])
+    digests = [hashlib.sha256(one.encode()).digest() for one in re.findall(r"<script>(.*?)</script>", text, re.S)]
+    assert sorted(named.split()) == sorted([*(f"'sha256-{base64.b64encode(one).decode()}'" for one in digests), *more])
 
 
 # --- JSON in scripts -------------------------------------------------------------------------------------------------
@@ -225,6 +243,14 @@ def test_a_slider_is_named_and_stands_where_the_figure_does() -> None:
     named = page(code("f", drawn(sliders=[slider("a", currentvalue={"prefix": "Axis X: "})])))
     assert Tree(named).texts("label") == ["Axis X"]
     assert Tree(bare).texts("span", class_="end") == ["", "7"]
+
+
+@pytest.mark.parametrize(
+    ("active", "stands"), [(0, "a"), (1, "b"), (2, "c"), (3, "a"), (-1, "a"), (1.0, "a"), ("1", "a"), (None, "a")]
+)
+def test_a_slider_that_stands_nowhere_stands_at_its_beginning(active: Any, stands: str) -> None:
+    text = page(code("f", drawn(sliders=[slider("a", "b", "c", active=active)])))
+    assert Tree(text).texts("output") == [stands]
 
 
 # --- other outputs ---------------------------------------------------------------------------------------------------
