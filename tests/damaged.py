@@ -231,7 +231,7 @@ def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 # No number of ours is written so: what is not known, and what is unbounded, is told in words.
-NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat)(?![a-z])", re.IGNORECASE)
+NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat|(?-i:None))(?![a-z])", re.IGNORECASE)
 
 
 def said(found: Any) -> Iterator[str]:
