@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from uffdlab import claims, datasets, figures, notebook, sim, stability, summaries, tables
+from uffdlab import claims, datasets, figures, notebook, sim, stability, summaries, tables, widgets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.sim.measured import phases
@@ -128,7 +128,25 @@ _FIGURES: dict[str, Use] = {
     "plot_skip": lambda data: figures.plot_skip(data, data),
     "plot_stop_time": lambda data: figures.plot_stop_time(sim.load_costs(), data),
     "plot_zeropages": lambda data: figures.plot_zeropages(data, data),
+    # as the controls of a notebook have them
+    "plot_capacity, slower": lambda data: figures.plot_capacity(data, "two CPUs", "a 1 is the slower load"),
+    "plot_channel_loads, two CPUs": lambda data: figures.plot_channel_loads(data, "private", "two CPUs"),
+    "plot_designs, wrong bits": lambda data: figures.plot_designs(data, figures.SHOWN[1]),
+    "plot_later_faults, apart": lambda data: figures.plot_later_faults(data, None, figures.APART[1]),
+    "plot_latencies, apart": lambda data: figures.plot_latencies(data, "first read", figures.APART[1]),
+    "plot_skip, written": lambda data: figures.plot_skip(data, None, figures.shares_written(data)[-1]),
+    "plot_zeropages, later": lambda data: figures.plot_zeropages(data, None, figures.MOMENTS[-1]),
+    "shares_written": lambda data: widgets.Choice(figures.shares_written(data)) and figures.shares_written(data),
 }
+
+
+def _explored(explorer: widgets.DesignExplorer) -> list[str]:
+    """Return what a page gets of the widget, and what it says of itself."""
+    sent = {name: getattr(explorer, name) for name in ("designs", "fields", "costs", "rules", "state")}
+    known = pd.concat([explorer.frame(), explorer.decision()]).notna().any(axis=None)
+    return [json.dumps(sent, allow_nan=False), explorer.caption, str(known)]
+
+
 _WORK = sim.Workload(1 << 30, 0.25, 8, writes=1000)
 _PRICED: dict[str, Use] = {
     name: lambda data, name=name: getattr(figures, name)(sim.costs_of(data))
@@ -136,6 +154,7 @@ _PRICED: dict[str, Use] = {
 } | {
     "plot_spreading": lambda data: figures.plot_spreading(sim.costs_of(data), _WORK),
     "plot_waterfall": lambda data: figures.plot_waterfall(sim.costs_of(data), _WORK),
+    "DesignExplorer": lambda data: _explored(widgets.DesignExplorer(priced=sim.costs_of(data))),
     "validation": tables.validation,
     "df_ratios": sim.df_ratios,
 }
@@ -212,7 +231,7 @@ def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 # No number of ours is written so: what is not known, and what is unbounded, is told in words.
-NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat)(?![a-z])", re.IGNORECASE)
+NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat|(?-i:None))(?![a-z])", re.IGNORECASE)
 
 
 def said(found: Any) -> Iterator[str]:

@@ -363,6 +363,8 @@ def test_datasets_are_listed_with_what_is_wrong_with_them(good: Path, tmp_path: 
     bad, fine = sorted(json.loads(done.stdout), key=lambda one: one["path"])
     assert (fine["rows"]["samples"], fine["problem"]) == (9, None)
     assert "'fast' is not an integer" in bad["problem"]
+    lines = uffdlab_run("data", "list", tmp_path, cwd=tmp_path).stdout.splitlines()
+    assert [line.split("(")[1].split(",")[0] for line in lines if line.endswith("KiB)")] == ["broken", "measured"]
 
 
 def test_datasets_of_different_thp_states_are_not_merged(good: Path, tmp_path: Path) -> None:

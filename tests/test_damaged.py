@@ -21,7 +21,7 @@ from synthetic import HUGETLB, dataset, sample, state
 from synthetic_later import dataset as later
 from synthetic_later import populated, touched
 
-from uffdlab import claims, datasets, notebook, tables
+from uffdlab import claims, datasets, figures, notebook, sim, tables, widgets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError, UffdlabError
 
@@ -175,6 +175,81 @@ def test_what_is_not_known_to_have_been_reported_was_not() -> None:
     unknown = damaged.fresh("reference-", zeropages=accounts.assign(reported=pd.NA).astype({"reported": "boolean"}))
     assert claims.verdict("forbidden-zeropage", unknown).verdict == "not decided"
     assert set(tables.accounts(unknown).frame["a write is"]) == {"not measured"}
+
+
+# --- cells that are missing, and words that nobody knows -------------------------------------------------------------
+
+
+def missing(wanted: str, table: str, column: str, every: int = 1) -> Dataset:
+    """Return a dataset in which one cell in so many of a column is empty."""
+    rows = damaged.thin(wanted).tables[table]
+    changed = rows[column].copy()
+    changed.iloc[::every] = pd.NA
+    return damaged.fresh(wanted, **{table: rows.assign(**{column: changed})})
+
+
+def test_memory_that_was_not_counted_is_told_over_the_points() -> None:
+    filled = missing("reference-", "samples", "rss_growth_kib")
+    [hover] = {text for trace in figures.plot_skip(filled).data[1::2] for text in trace.hovertext}
+    assert hover == "not measured"
+    tables_ = missing("reference-", "samples", "table_growth_kib")
+    drawn = figures.plot_guest(tables_, tables_, None, gib=2).data
+    said = [text for trace in drawn for text in trace.text if text != "predicted"]
+    assert said
+    assert all(text.endswith("processes, tables not measured") for text in said)
+    assert all(text.endswith(" KiB") for text in figures.plot_guest(damaged.thin("reference-"), tables_).data[0].text)
+
+
+def test_where_nothing_was_measured_there_is_one_share_to_choose() -> None:
+    nothing = damaged.fresh("reference-", samples=damaged.thin("reference-").tables["samples"][:0])
+    assert figures.shares_written(nothing) == ["0%"]
+    assert "holds no samples" in figures.plot_skip(nothing).layout.annotations[0].text
+    samples = damaged.thin("reference-").tables["samples"]
+    close = samples.assign(populated=samples.populated.where(samples.populated == 0, 0.5 + samples.index * 1e-6))
+    assert figures.shares_written(damaged.fresh("reference-", samples=close)) == ["0%", "50%"]
+
+
+def test_memory_of_a_kind_that_is_not_known_is_not_drawn() -> None:
+    rows = damaged.thin("reference-").tables["equality"]
+    other = damaged.fresh("reference-", equality=rows.assign(backing="other"))
+    assert "holds no comparison of states" in figures.plot_equality(other).layout.annotations[0].text
+    whole = figures.plot_equality(damaged.thin("reference-")).data[0]
+    first = rows.backing.where(rows.index > 0, "other")
+    some = figures.plot_equality(damaged.fresh("reference-", equality=rows.assign(backing=first))).data[0]
+    assert len(some.y) == len(whole.y) - 1
+
+
+def test_words_of_other_lengths_are_no_bits_of_a_round() -> None:
+    rows = damaged.thin("channel-").tables["merges"]
+    one = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
+    with pytest.raises(UffdlabError, match=r"`merges\.sent` or `merges\.received` of 1 pages: .* have to match"):
+        tables.channel_merges(one)
+
+
+def test_a_published_row_without_its_time_is_told_to_be_none() -> None:
+    shown = notebook.published_table(missing("published", "protect_times", "author", 7))
+    assert "not measured" in repr(shown)
+    assert "&lt;NA&gt;" not in shown._repr_html_()
+
+
+def test_predictions_that_are_off_beyond_use_have_no_interval() -> None:
+    checks = damaged.thin("costs-").tables["checks"]
+    for unseen, said in ((1e300, "is not known"), (1e5, "were off by")):
+        off = checks.predicted_ns.where(checks.part == "fitted", checks.measured_ns * unseen)
+        costs = sim.costs_of(damaged.fresh("costs-", checks=checks.assign(predicted_ns=off)))
+        assert said in costs.words()
+        assert costs.price(sim.expect("pte_marker", sim.Workload(1 << 30)).total).known == (unseen < 1e6)
+        figures.plot_decision(costs)
+    unseen_only = damaged.fresh("costs-", checks=checks[checks.part == "unseen"])
+    assert "(95th percentile; fitted ones not known)" in sim.costs_of(unseen_only).words()
+
+
+def test_the_explorer_sends_what_json_can_hold() -> None:
+    off = missing("costs-", "checks", "measured_ns")
+    explorer = widgets.DesignExplorer(priced=sim.costs_of(off))
+    assert json.loads(json.dumps(explorer.costs, allow_nan=False))[0]["p95_error"] is None
+    assert "is not known" in explorer.costs[0]["words"]
+    assert explorer.frame().stop_ns_low.isna().all()
 
 
 # --- whatever it holds -----------------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import damaged
+import numpy as np
+import pandas as pd
 import pytest
 from synthetic import dataset, sample
 from synthetic_later import dataset as later
@@ -61,6 +64,45 @@ def test_page_sizes_stand_side_by_side_each_from_its_own_dataset(tmp_path: Path)
     assert rows.loc["4 KiB", "pte_marker, 1 GiB"].startswith("8 ms")
     assert rows.loc[registered, "pte_marker, 1 GiB"].startswith("9 ms")
     assert list(tables.page_sizes(reference, None).frame.pages) == ["4 KiB", "2 MiB (THP)"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.array([1234, pd.NA], dtype="Int64"),
+        pd.array([1.5, pd.NA], dtype="Float64"),
+        pd.array([True, pd.NA], dtype="boolean"),
+        pd.array(["a", pd.NA], dtype="string"),
+        np.array([1.5, np.nan]),
+        np.array(["a", None], dtype=object),
+        np.array(["a", pd.NA], dtype=object),
+    ],
+    ids=lambda cells: str(cells.dtype),
+)
+def test_a_missing_cell_or_heading_is_told_in_words(cells: Any) -> None:
+    for index in (None, pd.Index(["known", None]), pd.Index(["known", pd.NA], dtype="string")):
+        shown = notebook.Table(pd.DataFrame({"one": cells}, index=index))
+        for text in (repr(shown), shown._repr_html_()):
+            assert text.count("not measured") == 1 + (index is not None)
+            assert damaged.NO_NUMBER.search(text) is None
+            assert "None" not in text
+    named = notebook.Table(pd.DataFrame([[1, 2]], columns=["known", None]))
+    assert "not measured" in repr(named)
+    assert "None" not in named._repr_html_()
+
+
+def test_a_whole_number_has_separators_beside_a_missing_one_too() -> None:
+    column = pd.array([1234567, pd.NA], dtype="Int64")
+    assert "1,234,567" in repr(notebook.Table(pd.DataFrame({"one": column})))
+    assert "1,234,567" in repr(notebook.Table(pd.DataFrame({"one": column[:1]})))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(), pd.DataFrame({"one": []}), pd.DataFrame([], index=[1, 2])])
+def test_a_table_without_cells_says_not_measured(frame: pd.DataFrame) -> None:
+    shown = notebook.Table(frame, index=False)
+    assert "not measured" in repr(shown)
+    assert "not measured" in shown._repr_html_()
+    assert "Empty" not in repr(shown)
 
 
 @pytest.mark.parametrize("table", [tables.with_tables, tables.after_discards, tables.read_faults])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,53 @@ class Table:
         self._index = index
 
     def _repr_html_(self) -> str:
-        shown = self.frame.to_html(
-            border=0, index=self._index, na_rep="not measured", justify="unset", index_names=False,
-            formatters=self._formatters(),
+        told = _told(self.frame)
+        shown = told.to_html(
+            border=0, index=self._index, na_rep=_LACKING, justify="unset", index_names=False,
+            formatters=_formatters(told),
         )  # fmt: skip
         # pandas would give the name of the index a row of its own.
         corner = f"<th>{html.escape(str(self.frame.index.name or ''))}</th>"
         return str(shown.replace("<th></th>", corner, 1) if self._index else shown)
 
-    def _formatters(self) -> dict[Any, Callable[[Any], str]]:
-        whole = [name for name in self.frame if pd.api.types.is_integer_dtype(self.frame[name])]
-        return dict.fromkeys(whole, lambda value: "not measured" if pd.isna(value) else f"{value:,}")
-
     def __repr__(self) -> str:
         """Return the table as text."""
-        return self.frame.to_string(index=self._index, na_rep="not measured", formatters=self._formatters())
+        told = _told(self.frame)
+        return told.to_string(index=self._index, na_rep=_LACKING, formatters=_formatters(told))
+
+
+_LACKING = "not measured"
+
+
+def _told(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame as it is shown: that a cell or a heading is missing, or that there are no rows, in words.
+
+    Of what is missing pandas replaces NaN alone, and shows the rest as ``<NA>`` and ``None``.
+    """
+    if frame.empty:
+        return pd.DataFrame({str(next(iter(frame.columns), "rows")): [_LACKING]})
+    told = frame.set_axis(_headings(frame.index)).set_axis(_headings(frame.columns), axis=1)
+    for at in range(len(told.columns)):
+        cells = told.iloc[:, at]
+        if cells.isna().any():
+            told.isetitem(at, list(cells.astype("float64")) if cells.dtype.kind == "f" else [*map(_cell, cells)])
+    return told
+
+
+def _headings(names: pd.Index) -> pd.Index:
+    whole = isinstance(names, pd.MultiIndex) or names.notna().all()
+    return names if whole else pd.Index([*map(_cell, names)], name=names.name)
+
+
+def _cell(value: Any) -> Any:
+    if pd.isna(value):
+        return _LACKING
+    return f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
+def _formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
+    whole = [name for name in frame if pd.api.types.is_integer_dtype(frame[name])]
+    return dict.fromkeys(whole, lambda value: f"{value:,}")
 
 
 class Said:

@@ -42,7 +42,7 @@ def _data_list(asked: argparse.Namespace) -> int:
         return 0
     for one in found:
         rows = ", ".join(f"{count} {table}" for table, count in one.rows.items())
-        print(f"{one.id}  ({one.kind}, {one.size_kib} KiB)\n    {one.problem or rows}")
+        print(f"{one.id}  ({one.kind or 'broken'}, {one.size_kib} KiB)\n    {one.problem or rows}")
         if one.kind == "measured" and not one.problem:
             print(f"    Linux {one.kernel}, {one.cpu}, THP {one.thp}")
     return 0

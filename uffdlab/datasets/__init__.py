@@ -23,9 +23,9 @@ A dataset is one directory of plain files, readable without this package::
                  ``version``
 ``merged_from``  only after a merge: ``{"id", "provenance"}`` of each dataset that went in
 ``resources``    one object per table: ``name``, ``path`` (the bare file name ``<name>.csv``), ``format``
-                 csv, ``mediatype`` text/csv, ``encoding`` utf-8, ``bytes``, ``hash`` (``sha256:…``) and
-                 ``schema``; the standard's other keys (``type``, ``dialect``, ``profile`` …) may stand there
-                 where they say what holds here anyway
+                 csv, ``mediatype`` text/csv (with a charset, if any, of UTF-8), ``encoding`` utf-8, ``bytes``,
+                 ``hash`` (``sha256:…``) and ``schema``; the standard's other keys (``type``,
+                 ``dialect``, ``profile`` …) may stand there where they say what holds here anyway
 
 ``schema.fields[]`` follows Table Schema: ``name``, ``type`` (integer, number, boolean, string), ``unit``,
 ``title``, ``description`` and ``constraints`` (``required``, ``enum``, ``minimum``, ``maximum``). A schema may
@@ -34,7 +34,8 @@ a cell is refused.
 
 A CSV file is UTF-8 with ``\\n`` line ends, a header naming the fields in order, and one row per line: no cell
 holds a line break or any other control character. An empty cell is a missing value, never zero and never an
-empty text. Integers fit 64 bits signed; numbers are finite; booleans are ``true`` and ``false``. A file is at
+empty text. Integers fit 64 bits signed; numbers are finite; booleans are ``true`` and ``false``. Times, sizes
+and counts of known names (see :mod:`.vocabulary`) are 0 or more, whatever the schema says. A file is at
 most 64 MiB, a line at most 1 MiB, a text at most 10 000 characters. Everything in the directory is a regular
 file, never a symbolic link.
 

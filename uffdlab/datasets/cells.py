@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 from . import standard
+from .vocabulary import NEVER_NEGATIVE
 
 FieldDescriptor: TypeAlias = Mapping[str, Any]
 Value: TypeAlias = int | float | bool | str | None
@@ -134,7 +135,10 @@ def _constrained(name: str, kind: str, constraints: object) -> Column:
         bounds = [None if b is None else _PLAIN[kind](b) for b in (low, high)]
     except CellError as error:
         raise CellError(f"{name!r} has a constraint of the wrong type: {error}") from None
-    return Column(name, kind, required, values, bounds[0], bounds[1])
+    least = bounds[0]
+    if kind in ("integer", "number") and name in NEVER_NEGATIVE:
+        least = 0 if least is None else max(least, 0)
+    return Column(name, kind, required, values, least, bounds[1])
 
 
 def _known(given: Mapping[Any, Any], known: set[str], what: str) -> None:

@@ -260,12 +260,13 @@ class _Parser:
             f"is {show(name)}; use lower-case letters, digits and underscores",
         )
         expected = {"path": f"{name}.csv", "format": "csv", "mediatype": "text/csv", "encoding": "utf-8"}
+        said = {"mediatype": standard.is_csv, "encoding": standard.is_utf8}  # in more ways than one
         for key, value in expected.items():
             if key != "path" and key not in entry:
                 continue  # the standard has no other default for a file of that name
             found = self._take(entry, key, str, where + ".")
             inside = ", a bare name, so that it cannot lead out of the directory" if key == "path" else ""
-            same = standard.is_utf8(found) if key == "encoding" else found == value
+            same = said[key](found) if key in said else found == value
             self._require(same, f"{where}.{key}", f"is {show(found)} and must be {value!r}{inside}")
         schema = self._take(entry, "schema", dict, where + ".")
         self._check_keys(schema, _SCHEMA, f"{where}.schema")

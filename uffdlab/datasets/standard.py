@@ -32,6 +32,19 @@ def is_utf8(name: str) -> bool:
         return False
 
 
+def is_csv(mediatype: str) -> bool:
+    """Return whether a media type is that of CSV, with no parameter but those that say what holds here anyway."""
+    name, *parameters = (part.strip() for part in mediatype.split(";"))
+    return name.lower() == "text/csv" and all(map(_holds, parameters))
+
+
+def _holds(parameter: str) -> bool:
+    """Whether a parameter of ``text/csv`` (RFC 4180 has two) says UTF-8, or that there is a header."""
+    name, _, value = parameter.lower().partition("=")
+    value = value.removeprefix('"').removesuffix('"')
+    return is_utf8(value) if name == "charset" else (name, value) == ("header", "present")
+
+
 def _empty_is_missing(values: Any) -> bool:
     """Whether missing values are the empty cell alone; version 2 may give each a label."""
     if not isinstance(values, list) or len(values) != 1:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What kind of value a column of a known name holds, in whichever table: text, boolean or number.
+"""What a column of a known name holds, in whichever table: text, booleans or numbers, and which of these are never
+negative.
 
 Whoever reads a column is told so at once where a dataset has another kind there, and not by arithmetic that fails.
 """
@@ -32,6 +33,31 @@ _HERE: dict[tuple[str, str], Kind] = {
     ("occupancy", "present"): "number",
     ("tracking", "populated"): "boolean",
 }
+
+# Times, sizes and counts: nothing lasts less than no time. A growth or another difference may be negative, and so may
+# ``tlb_ipis``, the difference of sums of the kernel's 32-bit counters.
+NEVER_NEGATIVE = frozenset(
+    (
+        *("again_ns", "below_ns", "busy_ns", "duration_ms", "from_ns", "high_ns", "low_ns", "measured_ns", "median_ns"),
+        *("merged_ns", "ns", "pause_us", "predicted_ns", "prepare_ns", "private_ns", "protect_ns", "protect_us"),
+        *("register_ns", "reprotect_ns", "resolve_ns", "scan_ns", "sleep_ms", "slot_ns", "threshold_ns", "took_ns"),
+        *("total_ns", "wall_ns", "write_ns"),
+        *("granularity_kib", "huge_kib", "piece_kib", "rss_before_kib", "size_kib", "stride_kib", "table_before_kib"),
+        *("vm_pte_kib", "vm_rss_kib"),
+        *("again_pages", "bits", "bits_on_wire", "calls", "cluster_pages", "copies", "corrected_bytes", "count"),
+        *("cycles", "cycles_per_us", "dirty_pages", "discards_before", "discards_preparing", "discards_since"),
+        *("equal_pages", "events", "excluded", "excluded_unreported", "failed_events", "hit_cycles"),
+        *("huge_after_pages", "huge_before_pages", "huge_pages", "idle_slots", "invented", "judged"),
+        *("judged_discarded", "ksm_zero_pages", "late_received", "late_sent", "lines", "loads", "lost"),
+        *("lost_undiscarded", "message_slots", "minor_faults", "miss_cycles", "missed", "missed_pages"),
+        *("missing_events", "moment_missing_events", "moment_wp_events", "ones", "pages", "pages_shared"),
+        *("pages_sharing", "pages_to_scan", "phases", "preambles", "prepare_minor_faults", "present_pages"),
+        *("probe_cycles", "processes", "protect_minor_faults", "racing_writes", "regions", "reported_pages"),
+        *("resolves", "scan_calls", "scans", "slots", "spurious_pages", "text_bytes", "threads"),
+        *("threshold_cycles", "touches", "units", "wp_events", "write_minor_faults", "writes", "zeropages"),
+        *("zeropages_before",),
+    )
+)
 
 
 def kind_of(table: str, column: str) -> Kind:

@@ -180,7 +180,7 @@ _WAYS = ("markers, read", "read loop", "MADV_POPULATE_READ")
 def plot_equality(data: Dataset) -> go.Figure:
     """Draw, per backing and way of populating, the share of pages in the state of markers that were read."""
     rows = summaries.df_equality(data)
-    rows = rows[rows.pages > 0]
+    rows = rows[(rows.pages > 0) & rows.backing.isin(list(BACKINGS))]
     rows = rows.assign(share=rows.equal_pages / rows.pages * 100)
     backings = [name for name in BACKINGS if (rows.backing == name).any()]
     names = [f"{BACKINGS[b].short}: {way}" for b in backings for way in _WAYS]

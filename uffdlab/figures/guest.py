@@ -68,11 +68,14 @@ def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose
         showlegend=whose is None or backing == "anon",
         customdata=[f"{name}, {format_size(kib * 1024)}" for kib in rows.size_kib],
         hovertext=style.times(rows, "protect_ns"),
-        text=[
-            f"n = {row.n} of {row.children} processes, tables {row.table_kib:g} KiB" for row in summaries.records(rows)
-        ],
+        text=[_counted(row) for row in summaries.records(rows)],
         hovertemplate=style.HOVER,
     )
+
+
+def _counted(row: Any) -> str:
+    tables = "tables not measured" if math.isnan(row.table_kib) else f"tables {row.table_kib:g} KiB"
+    return f"n = {row.n} of {row.children} processes, {tables}"
 
 
 def _prediction(cost: Any, gib: float) -> dict[str, Any]:

@@ -24,7 +24,8 @@ _SKIP_KIB = 1 << 20  # all points of the figure are of ranges of this size
 
 def shares_written(data: Dataset) -> list[str]:
     """Return the shares that :func:`plot_skip` can draw: of the memory that had been written beforehand."""
-    return [_share(one) for one in sorted(_skip_points(data).populated.unique())]
+    written = sorted(_skip_points(data).populated.unique()) or [0.0]  # of nothing measured, that is said once
+    return list(dict.fromkeys(map(_share, written)))
 
 
 def _share(populated: float) -> str:
@@ -87,7 +88,7 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, here: b
         **shared,
     )
     memory = ((rows.filled_kib + rows.table_kib) / 1024).tolist()
-    said = [f"{mib:.4g} MiB" for mib in memory]
+    said = ["not measured" if pd.isna(mib) else f"{mib:.4g} MiB" for mib in memory]
     figure.add_scatter(x=memory, hovertext=said, marker=marker, showlegend=False, row=1, col=2, **shared)
 
 

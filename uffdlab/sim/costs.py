@@ -26,6 +26,7 @@ from uffdlab.units import format_share
 PREFIX = "costs-"
 LOW, HIGH = 0.025, 0.975
 _DEAREST = 1e15  # more than a week in ns: no event costs that much
+_FARTHEST = 1e6  # times: predictions that are further off predict nothing, and widen an interval to nothing
 _AROUND = {"tables_kib": 4, "faults": 1}
 COLUMNS = {
     "costs": ("event", "unit", "warm", "cold", "status"),
@@ -138,10 +139,11 @@ class Costs:
             return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
         if not isfinite(self.p95_error):
             return f"priced by {self.id}; how far off predictions with these costs are is not known"
+        fitted = format_share(self.fitted_p95_error) if isfinite(self.fitted_p95_error) else "not known"
         return (
             f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
             f"{format_share(self.median_error)} (median) and {format_share(self.p95_error)} (95th percentile; fitted "
-            f"ones {format_share(self.fitted_p95_error)})"
+            f"ones {fitted})"
         )
 
 
@@ -173,9 +175,10 @@ def costs_of(data: Dataset) -> Costs:
 
 
 def _within(errors: pd.Series, share: float) -> float:
-    """Return within which error such a share of predictions stayed; infinite where that is not known."""
+    """Return within which error such a share of predictions stayed; infinite where that is not known or beyond use."""
     known = errors.dropna()
-    return float(known.quantile(share)) if len(known) else inf
+    within = float(known.quantile(share)) if len(known) else inf
+    return within if within <= _FARTHEST else inf
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:

@@ -60,15 +60,15 @@ _LONGEST = 10_000  # digits, as many as a cell may have
 def _sample(rows: pd.DataFrame) -> Transmission:
     pages = int(rows.pages.iloc[0])
     ordered = rows.sort_values("round")
-    return Transmission({"lines": pages}, _bits(ordered.sent, pages), _bits(ordered.received, pages))
+    try:
+        return Transmission({"lines": pages}, _bits(ordered.sent, pages), _bits(ordered.received, pages))
+    except ValueError as error:
+        raise UffdlabError(f"`merges.sent` or `merges.received` of {pages} pages: {error}") from None
 
 
 def _bits(words: Any, pages: int) -> Bits:
     digits = -(-pages // 4)
-    try:
-        return as_bits("".join(str(word).rjust(min(digits, _LONGEST), "0") for word in words), pages)
-    except ValueError as error:
-        raise UffdlabError(f"`merges.sent` or `merges.received` of {pages} pages: {error}") from None
+    return as_bits("".join(str(word).rjust(min(digits, _LONGEST), "0") for word in words), pages)
 
 
 def _error(child: pd.DataFrame) -> float:
