@@ -66,6 +66,30 @@ def test_without_chance_the_two_engines_are_equal() -> None:
         assert run(design, work).protect == expect(design, work).protect, design.name
 
 
+@settings(slow, max_examples=300)
+@given(designs(), st.sampled_from([1 << 30, 64 << 30, 512 << 30, 1536 << 30]), st.sampled_from([0.0, 1.0]))
+def test_without_chance_the_two_engines_are_equal_whatever_the_design(
+    design: Design, span: int, populated: float
+) -> None:
+    """All of it written beforehand or nothing, also across several 512 GiB, of which each has a PUD table."""
+    work = Workload(span, populated, 1 << 18, other_cpus=2)
+    exact, expected = run(design, work), expect(design, work)
+    assert exact.protect == pytest.approx(expected.protect)
+    assert exact.touches == pytest.approx(expected.touches)
+    assert exact.tables_kib == pytest.approx(expected.tables_kib)
+    assert exact.pages_kib == pytest.approx(expected.pages_kib)
+
+
+def test_one_touch_far_away_has_a_pud_table_as_often_as_it_is_not_the_last() -> None:
+    design = DESIGNS["protect_on_fault"]
+    work = Workload(2 << 40, writes=1)
+    expected = expect(design, work)
+    assert expected.touches["tables_pud"] == pytest.approx(3 / 4)
+    runs = [run(design, Workload(2 << 40, writes=1, seed=seed)).touches["tables_pud"] for seed in range(80)]
+    assert set(runs) == {0, 1}
+    assert fmean(runs) == pytest.approx(3 / 4, abs=0.25)
+
+
 @settings(slow, max_examples=100)
 @given(designs(), st.integers(1, 2000), st.integers(0, 200))
 def test_shapes_add_up_to_the_ledger_of_the_touches(design: Design, writes: int, reads: int) -> None:

@@ -208,6 +208,22 @@ def test_tables_that_are_given_back_are_written_out_again_whole(level: str) -> N
     assert most <= least + 20 * UNIT, "a few tables more where pages were drawn further apart, and none lost"
 
 
+@pytest.mark.parametrize("name", ["unprotected", "protect_on_fault"])
+def test_books_that_are_closed_give_back_every_table(name: str) -> None:
+    """Of empty entries some pages were protected and others not, until all are."""
+    memory = Range(DESIGNS[name], 2 << 30, touches=40)
+    used = []
+    for number in range(30):
+        for page in (number, PMD * 2 + number, PUD + PMD * number, PUD + PMD * number + 1):
+            memory.protect(page, 1)
+            assert memory.entry(page).owed
+            memory.unprotect(page, 1)
+        memory.protect()
+        memory.unprotect()
+        used.append(memory.used_bytes)
+    assert used == [used[0]] * 30
+
+
 def test_a_copy_s_tables_are_its_own() -> None:
     memory = Range(DESIGNS["pte_marker"], 1 << 30, touches=9)
     memory.protect()
