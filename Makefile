@@ -18,7 +18,7 @@ help:
 	@echo "make clean      remove what was built; what was measured and rendered into build/ is kept"
 
 # The same versions on every machine: constraints.txt holds build tools and packages alike.
-$(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/native/*.[ch]) uffdlab/native/probe.constants.txt
+$(VENV)/installed: pyproject.toml setup.py constraints.txt $(wildcard uffdlab/native/*/*.[ch]) uffdlab/native/probe/probe.constants.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel cffi
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
@@ -59,8 +59,8 @@ mutants: $(VENV)/installed-tests
 	nice $(BIN)/python tests/mutants $(MUTANTS)
 
 # The same sources as the extension, without a library; what is committed is tested against the extension.
-WASM_SOURCES := $(wildcard uffdlab/native/sim*.c)
-WASM_EXPORTS = $(shell sed -n '/^\(enum\|struct\|\/\)/d; s/^[a-z0-9_ ]*[ *]\(ul_[a-z_]*\).*/-Wl,--export=\1/p' uffdlab/native/sim.cdef.h)
+WASM_SOURCES := $(wildcard uffdlab/native/sim/*.c)
+WASM_EXPORTS = $(shell sed -n '/^\(enum\|struct\|\/\)/d; s/^[a-z0-9_ ]*[ *]\(ul_[a-z_]*\).*/-Wl,--export=\1/p' uffdlab/native/sim/sim.cdef.h)
 wasm:
 	clang --target=wasm32 -std=gnu11 -O2 -ffreestanding -fno-builtin -mbulk-memory -ffp-contract=off -nostdlib \
 	    -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all -Wl,--export=__heap_base $(WASM_EXPORTS) \

@@ -5,5 +5,5 @@ import sys
 
 from setuptools import setup
 
-PROBE = ["uffdlab/native/build_probe.py:ffibuilder"] if sys.platform == "linux" else []
-setup(cffi_modules=[*PROBE, "uffdlab/native/build_sim.py:ffibuilder"])
+PROBE = ["uffdlab/native/probe/build.py:ffibuilder"] if sys.platform == "linux" else []
+setup(cffi_modules=[*PROBE, "uffdlab/native/sim/build.py:ffibuilder"])

@@ -23,11 +23,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from uffdlab import bitmap, occupancy, outfile, starting
+from uffdlab import occupancy, outfile, starting
+from uffdlab.datasets import bitmap
+from uffdlab.datasets.provenance import allowed
 from uffdlab.host import facts
 from uffdlab.occupancy import process
-from uffdlab.probes.holder import Content, held
-from uffdlab.provenance import allowed
+from uffdlab.probes.occupancy_target import Content, held
 from uffdlab.stats import median_interval
 from uffdlab.units import format_ns, format_size, parse_size
 

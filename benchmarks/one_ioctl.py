@@ -23,9 +23,9 @@ from pathlib import Path
 from statistics import median
 
 from uffdlab import outfile
+from uffdlab.datasets.provenance import allowed
 from uffdlab.host import facts
 from uffdlab.probes import protect
-from uffdlab.provenance import allowed
 from uffdlab.stats import Estimate, median_interval
 from uffdlab.units import format_ns, parse_size
 

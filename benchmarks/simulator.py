@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from uffdlab import outfile
+from uffdlab.datasets.provenance import allowed
 from uffdlab.host import facts
-from uffdlab.provenance import allowed
 from uffdlab.sim import DESIGNS, Range, Workload, events, expect, sweep
 from uffdlab.sim.core import WebAssembly
 from uffdlab.stats import Estimate, median_interval

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from uffdlab import outfile
+from uffdlab.datasets.provenance import allowed
 from uffdlab.host import facts
-from uffdlab.provenance import allowed
 from uffdlab.stats import median_interval
 from uffdlab.units import format_ns
 

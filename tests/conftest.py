@@ -23,9 +23,10 @@ from making import opened
 from running import environment
 from widget_pages import NAMES, THREE, moved, written
 
-from uffdlab import campaign, starting
+from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import settings
+from uffdlab.measure import campaign
 from uffdlab.report import browser as chromium
 
 REQUIRE = "UFFDLAB_REQUIRE"

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from uffdlab import claims, datasets, figures, notebook, sim, stability, summaries, tables, widgets
+from uffdlab import claims, datasets, figures, notebook, sim, summaries, widgets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
+from uffdlab.measure import quality
 from uffdlab.sim.measured import phases
 
 Tables = dict[str, pd.DataFrame]
@@ -86,7 +87,7 @@ def thin(wanted: str) -> Dataset:
 _SUMMARIES: dict[str, Use] = {
     name: getattr(summaries, name)
     for name in (
-        *("df_atomicity", "df_channels", "df_equality", "df_faults", "df_marker_times", "df_merges", "df_occupancy"),
+        *("df_atomicity", "df_channels", "df_faults", "df_marker_times", "df_merges", "df_occupancy"),
         *("df_entry_costs", "df_prediction_check", "df_protect", "df_published_runs", "df_reported", "df_resolves"),
         *("df_reveals", "df_samples", "df_shuffled", "df_tails", "df_tracking", "df_work", "df_zeropages"),
     )
@@ -95,18 +96,18 @@ _SUMMARIES: dict[str, Use] = {
     "df_restating_check": lambda data: summaries.df_restating_check(summaries.df_warm(data)),
     "df_states": lambda data: summaries.df_states(data, "anon", "wp_unpopulated"),
     "best_point": lambda data: summaries.best_point(data, "zeropage", "same"),
-    "stability": stability.sentences,
+    "stability": quality.sentences,
     "phases": phases,
 }
 _TABLES: dict[str, Use] = {
-    name: getattr(tables, name)
+    name: getattr(notebook, name)
     for name in (
         *("accounts", "after_discards", "channel_controls", "channel_merges", "channel_points", "least_work", "locks"),
         *("messages", "prediction_check", "read_faults", "tails", "with_tables", "without_huge_zeropage"),
         "write_reveals",
     )
 } | {
-    "page_sizes": lambda data: tables.page_sizes(data, data),
+    "page_sizes": lambda data: notebook.page_sizes(data, data),
     "cold": notebook.cold,
     "entry_costs": notebook.entry_costs,
     "ranking": notebook.ranking,
@@ -117,8 +118,8 @@ _TABLES: dict[str, Use] = {
 _FIGURES: dict[str, Use] = {
     name: getattr(figures, name)
     for name in (
-        *("plot_atomicity", "plot_capacity", "plot_channel_loads", "plot_designs", "plot_equality", "plot_latencies"),
-        *("plot_message", "plot_occupancy", "plot_populated", "plot_regimes", "plot_resolve", "plot_reveals"),
+        *("plot_atomicity", "plot_capacity", "plot_channel_loads", "plot_designs", "plot_latencies"),
+        *("plot_message", "plot_occupancy", "plot_regimes", "plot_resolve", "plot_reveals"),
         *("plot_threads", "plot_tracking"),
     )
 } | {
@@ -147,20 +148,17 @@ def _explored(explorer: widgets.DesignExplorer) -> list[str]:
     return [json.dumps(sent, allow_nan=False), explorer.caption, str(known)]
 
 
-_WORK = sim.Workload(1 << 30, 0.25, 8, writes=1000)
 _PRICED: dict[str, Use] = {
     name: lambda data, name=name: getattr(figures, name)(sim.costs_of(data))
     for name in ("plot_decision", "plot_snapshot", "plot_stop_time", "plot_touched")
 } | {
-    "plot_spreading": lambda data: figures.plot_spreading(sim.costs_of(data), _WORK),
-    "plot_waterfall": lambda data: figures.plot_waterfall(sim.costs_of(data), _WORK),
     "DesignExplorer": lambda data: _explored(widgets.DesignExplorer(priced=sim.costs_of(data))),
-    "validation": tables.validation,
+    "validation": notebook.validation,
     "df_ratios": sim.df_ratios,
 }
 _QUOTED: dict[str, Use] = {
-    "attempts": tables.attempts,
-    "channel_published": tables.channel_published,
+    "attempts": notebook.attempts,
+    "channel_published": notebook.channel_published,
     "published_ratios": notebook.published_ratios,
     "published_table": notebook.published_table,
     "versions": notebook.versions,
@@ -239,7 +237,7 @@ def said(found: Any) -> Iterator[str]:
     if isinstance(found, claims.Verdict):
         yield json.dumps(found.as_dict(), allow_nan=False)
         yield found._repr_html_()
-    elif isinstance(found, notebook.Table | notebook.Said):
+    elif isinstance(found, notebook.Table | notebook.Sentence):
         yield found._repr_html_()
         yield repr(found)
     elif isinstance(found, go.Figure):

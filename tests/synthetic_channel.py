@@ -12,7 +12,7 @@ from synthetic import FACTS
 
 from uffdlab import datasets
 from uffdlab.datasets import Dataset
-from uffdlab.probes import channel
+from uffdlab.probes.covert import channel
 
 LINES, SLOTS = 8, 120
 _SAMPLE = {

@@ -29,51 +29,39 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "starting": set(),
     "outfile": {"errors"},
-    "backing": set(),
-    "design": set(),
     "ownership": {"errors"},
-    "parting": set(),
-    "provenance": set(),
+    "vocabulary": set(),
     "stats": {"errors"},
     "units": {"errors"},
-    "native": {"starting", "errors"},
-    "host": {"native", "starting", "errors"},
-    "bitmap": {"outfile", "errors"},
-    "occupancy": {"native", "host", "bitmap", "starting", "units", "errors"},
-    "probes": {"native", "host", "occupancy", "backing", "design", "parting", "starting", "units", "errors"},
-    "datasets": {"provenance", "outfile", "errors"},
-    "journal": {"probes", "datasets", "errors"},
-    "campaign": {"native", "host", "probes", "datasets", "journal", "provenance", "units", "errors"},
-    "stability": {"datasets", "stats"},
-    "transmission": {"datasets", "errors"},
-    "sim": {"native", "bitmap", "datasets", "stats", "units", "errors"},
-    "summaries": {"backing", "datasets", "parting", "stats", "transmission", "errors"},
-    "claims": {"backing", "datasets", "sim", "stats", "transmission", "units", "errors"},
-    "figures": {"backing", "summaries", "datasets", "sim", "transmission", "units"},
-    "notebook": {"claims", "summaries", "datasets", "stats", "units", "errors"},
-    "tables": {"notebook", "summaries", "sim", "backing", "datasets", "stats", "transmission", "units"},
-    "widgets": {"native", "figures", "sim", "units", "errors"},
-    "report": {"native", "ownership", "widgets", "datasets", "outfile", "starting", "errors"},
+    "native": {"errors", "starting"},
+    "host": {"errors", "starting", "native"},
+    "datasets": {"errors", "outfile"},
+    "occupancy": {"errors", "starting", "units", "native", "host", "datasets"},
+    "probes": {"errors", "starting", "vocabulary", "stats", "units", "native", "host", "occupancy"},
+    "measure": {"errors", "starting", "vocabulary", "stats", "units", "native", "host", "datasets", "probes"},
+    "sim": {"errors", "stats", "units", "native", "datasets"},
+    "summaries": {"errors", "vocabulary", "stats", "datasets"},
+    "claims": {"errors", "vocabulary", "stats", "units", "datasets", "sim", "summaries"},
+    "figures": {"vocabulary", "units", "datasets", "sim", "summaries"},
+    "notebook": {"errors", "vocabulary", "stats", "units", "datasets", "sim", "summaries", "claims"},
+    "widgets": {"errors", "units", "native", "sim", "figures"},
+    "report": {"errors", "starting", "outfile", "ownership", "native", "datasets", "widgets"},
     "cli": {
-        "bitmap",
-        "campaign",
-        "claims",
-        "datasets",
         "errors",
-        "host",
-        "journal",
-        "occupancy",
-        "outfile",
-        "probes",
-        "report",
-        "sim",
-        "ownership",
         "starting",
-        "stability",
+        "outfile",
+        "ownership",
         "stats",
         "units",
+        "host",
+        "datasets",
+        "occupancy",
+        "measure",
+        "sim",
+        "claims",
+        "report",
     },
-    "__main__": {"cli", "starting"},
+    "__main__": {"starting", "cli"},
     "__init__": set(),
 }
 Arrow = tuple[str, str, str]  # from, to, where
@@ -129,7 +117,7 @@ def test_contributing_shows_the_same_table() -> None:
         names = re.findall(r"`(\w+)/?`", cells[0])
         if len(cells) == 3 and set(names) & ROOMS.keys():
             told |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
-    basic = {"errors", "units", "stats", "parting", "provenance", "backing", "design", "starting", "outfile"}
+    basic = {"errors", "units", "vocabulary", "stats", "starting", "outfile"}
     assert {room: allowed for room, allowed in told.items() if room not in basic | {"cli"}} == {
         room: allowed for room, allowed in ROOMS.items() if room not in basic | {"cli", "__main__", "__init__"}
     }
@@ -222,7 +210,14 @@ WAYS = {
             r"""|open\([^)]*["'][wax]b?["']"""
         ),
         # One file; a directory that appears whole; what is appended to; the journal of settings, in a closed directory.
-        {"outfile.py", "ownership.py", "datasets/files.py", "datasets/writing.py", "report/render.py", "journal.py"}
+        {
+            "outfile.py",
+            "ownership.py",
+            "datasets/files.py",
+            "datasets/writing.py",
+            "report/render.py",
+            "measure/journal.py",
+        }
         | {"host/settings.py", "host/exclusive.py"}
         | {"report/committed.py", "cli/streams.py"},  # a page for the browser, in a new directory; standard error
     ),

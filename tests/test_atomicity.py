@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import settings
 from uffdlab.probes import atomicity
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.userfault import WRITE, PageNotes, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 TWO_PASSES = [name for name in PREPARATIONS if name != "one_pass"]

@@ -13,10 +13,11 @@ import pytest
 from making import ROOT
 from synthetic import FACTS
 
-from uffdlab import datasets, provenance
-from uffdlab.backing import BACKINGS
+from uffdlab import datasets
+from uffdlab.datasets import provenance
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import semantics
+from uffdlab.vocabulary.backings import BACKINGS
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "outside"))  # scripts, run from there by hand
 import published_ratios

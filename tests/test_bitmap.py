@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uffdlab import bitmap
-from uffdlab.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, runs_of, save
+from uffdlab.datasets import bitmap
+from uffdlab.datasets.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, runs_of, save
 from uffdlab.errors import UffdlabError
 
 PAGE = 4096

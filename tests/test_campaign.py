@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from test_runner import AFTER_TWO_SAMPLES, Misbehave, block
 
-from uffdlab import campaign, datasets
-from uffdlab.backing import GIB, MIB
+from uffdlab import datasets
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory
+from uffdlab.measure import campaign
+from uffdlab.measure.runner import Block
 from uffdlab.probes.protect import ProtectSpec
-from uffdlab.probes.runner import Block
 from uffdlab.probes.semantics import SemanticsSpec
+from uffdlab.vocabulary.backings import GIB, MIB
 
 pytestmark = pytest.mark.uffd
 

@@ -14,12 +14,12 @@ from running import forks
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.parting import part
-from uffdlab.probes import channel, conduits, wire
-from uffdlab.probes.channel import ChannelSpec
-from uffdlab.probes.pair import Ends
+from uffdlab.probes.covert import channel, flush_reload, memory
+from uffdlab.probes.covert.channel import ChannelSpec
+from uffdlab.probes.covert.endpoints import Ends
+from uffdlab.probes.covert.flush_reload import steady
 from uffdlab.probes.userfault import KernelRefused, PageState
-from uffdlab.probes.wire import steady
+from uffdlab.stats.threshold import best_threshold
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -92,15 +92,15 @@ def test_every_preparation_with_a_zeropage_is_measured_as_what_it_is(memory: str
 
 
 def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduits.Range, "zeropages", lambda _: 0)
-    with pytest.raises(UffdlabError, match="512 should"), conduits.prepared("zeropage", 1):
+    monkeypatch.setattr(memory.Range, "zeropages", lambda _: 0)
+    with pytest.raises(UffdlabError, match="512 should"), memory.prepared("zeropage", 1):
         pass
 
 
 def test_a_page_that_is_not_protected_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = PageState(present=True, swap=False, uffd_wp=False, categories=None)
-    monkeypatch.setattr(conduits.Range, "state", lambda *_: bare)
-    with pytest.raises(UffdlabError, match="is not protected as it should be"), conduits.prepared("populated", 1):
+    monkeypatch.setattr(memory.Range, "state", lambda *_: bare)
+    with pytest.raises(UffdlabError, match="is not protected as it should be"), memory.prepared("populated", 1):
         pass
 
 
@@ -138,7 +138,7 @@ def test_two_cpus_keep_time_and_bits_pass_where_they_share_a_cache() -> None:
 
 @live
 def test_a_slot_may_last_as_long_as_a_slot_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TRAINING", 4)
+    monkeypatch.setattr(flush_reload, "TRAINING", 4)
     spec = ChannelSpec(slot_ns=100_000_000, slots=3)
     assert _rows(spec)["channels"][0]["slots"] == 3
 
@@ -164,7 +164,7 @@ def test_the_tables_agree_with_one_another() -> None:
     assert loads["sent 1"] == rows["channels"][0]["ones"]
     assert loads["sent 1"] + loads["sent 0"] == rows["channels"][0]["bits"]
     assert loads["loaded before"] == loads["flushed before"]
-    assert loads["known 1"] == loads["known 0"] == wire.TRAINING * 8 / 2
+    assert loads["known 1"] == loads["known 0"] == flush_reload.TRAINING * 8 / 2
     first, second = ([row["sent"] for row in rows["channel_slots"] if row["sample"] == n] for n in (0, 1))
     assert first != second
 
@@ -194,7 +194,7 @@ def dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> b
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
 ) -> None:
-    monkeypatch.setattr(wire, "_send", sender)
+    monkeypatch.setattr(flush_reload, "_send", sender)
     with pytest.raises(UffdlabError, match=how):
         _rows(ChannelSpec(slots=50))
     assert forks() == []
@@ -202,7 +202,7 @@ def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
 
 @live
 def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "steady", lambda: False)
+    monkeypatch.setattr(flush_reload, "steady", lambda: False)
     with pytest.raises(KernelRefused, match="not invariant"):
         _rows(ChannelSpec(slots=10))
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> Non
 
 
 def test_two_cpus_are_needed_only_where_two_are_used() -> None:
-    assert [ChannelSpec(placement=one).needs().cpus for one in wire.PLACEMENTS] == [1, 2]
+    assert [ChannelSpec(placement=one).needs().cpus for one in flush_reload.PLACEMENTS] == [1, 2]
     assert ChannelSpec(memory="huge_zeropage").needs().thp
 
 
@@ -245,5 +245,5 @@ def test_a_steady_counter_is_known_by_its_flags(tmp_path: Path, flags: str, expe
 
 
 def test_a_slower_line_is_a_one_where_it_was_learnt_so() -> None:
-    parted = part({440: 1, 441: 1, 450: 1}, {390: 1, 392: 1, 391: 1})
-    assert wire.word_of([450, 380, 441], parted) == 0b101
+    parted = best_threshold({440: 1, 441: 1, 450: 1}, {390: 1, 392: 1, 391: 1})
+    assert flush_reload.word_of([450, 380, 441], parted) == 0b101

@@ -21,7 +21,7 @@ from test_sim_stories import costs
 
 from uffdlab import claims, datasets, sim
 from uffdlab.claims import markers, spreading
-from uffdlab.transmission import LEVEL, judge, transmissions
+from uffdlab.summaries.transmissions import LEVEL, judge, transmissions
 
 Rows = list[dict[str, Any]]
 Made = Callable[[Path], datasets.Dataset]

@@ -21,7 +21,7 @@ from synthetic import HUGETLB, dataset, sample, state
 from synthetic_later import dataset as later
 from synthetic_later import populated, touched
 
-from uffdlab import claims, datasets, figures, notebook, sim, tables, widgets
+from uffdlab import claims, datasets, figures, notebook, sim, widgets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError, UffdlabError
 
@@ -151,7 +151,7 @@ def test_no_touches_are_no_time_of_a_touch(tmp_path: Path) -> None:
     found = claims.verdict("prealloc-speeds-faults", none)
     assert found.verdict == "not decided"
     assert "not measured: first read, one per 2 MiB, 1 thread" in found.because
-    assert "not measured" in repr(tables.with_tables(none))
+    assert "not measured" in repr(notebook.with_tables(none))
     few = [row | {"touches": 0} if i % 9 == 0 else row for i, row in enumerate(rows)]
     assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "few", faults=few)).verdict == "holds"
 
@@ -174,7 +174,7 @@ def test_what_is_not_known_to_have_been_reported_was_not() -> None:
     accounts = damaged.thin("reference-").tables["zeropages"]
     unknown = damaged.fresh("reference-", zeropages=accounts.assign(reported=pd.NA).astype({"reported": "boolean"}))
     assert claims.verdict("forbidden-zeropage", unknown).verdict == "not decided"
-    assert set(tables.accounts(unknown).frame["a write is"]) == {"not measured"}
+    assert set(notebook.accounts(unknown).frame["a write is"]) == {"not measured"}
 
 
 # --- cells that are missing, and words that nobody knows -------------------------------------------------------------
@@ -209,21 +209,11 @@ def test_where_nothing_was_measured_there_is_one_share_to_choose() -> None:
     assert figures.shares_written(damaged.fresh("reference-", samples=close)) == ["0%", "50%"]
 
 
-def test_memory_of_a_kind_that_is_not_known_is_not_drawn() -> None:
-    rows = damaged.thin("reference-").tables["equality"]
-    other = damaged.fresh("reference-", equality=rows.assign(backing="other"))
-    assert "holds no comparison of states" in figures.plot_equality(other).layout.annotations[0].text
-    whole = figures.plot_equality(damaged.thin("reference-")).data[0]
-    first = rows.backing.where(rows.index > 0, "other")
-    some = figures.plot_equality(damaged.fresh("reference-", equality=rows.assign(backing=first))).data[0]
-    assert len(some.y) == len(whole.y) - 1
-
-
 def test_words_of_other_lengths_are_no_bits_of_a_round() -> None:
     rows = damaged.thin("channel-").tables["merges"]
     one = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
     with pytest.raises(UffdlabError, match=r"`merges\.sent` or `merges\.received` of 1 pages: .* have to match"):
-        tables.channel_merges(one)
+        notebook.channel_merges(one)
 
 
 def test_a_published_row_without_its_time_is_told_to_be_none() -> None:

@@ -14,7 +14,7 @@ from running import environment
 
 from uffdlab.datasets import load, seal
 from uffdlab.datasets.vocabulary import NEVER_NEGATIVE, kind_of
-from uffdlab.probes.registry import PROBES
+from uffdlab.measure.registry import PROBES
 
 TIMES_AND_SIZES = {"ns", "µs", "us", "ms", "s", "B", "KiB", "MiB"}
 # Counts that are what they are named after: which child, which sample, with which seed.

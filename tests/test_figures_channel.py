@@ -11,7 +11,7 @@ from synthetic_channel import campaign, point
 
 from uffdlab import figures, summaries
 from uffdlab.datasets import Dataset
-from uffdlab.probes import channel
+from uffdlab.probes.covert import channel
 
 CLEAR, DEAF = [0.05] * 7, [0.5] * 7
 

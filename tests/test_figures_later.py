@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 from synthetic_later import dataset, filled, latencies, populated, protocol, resolved, same, touched
 
-from uffdlab import figures, notebook, summaries, tables
+from uffdlab import figures, notebook, summaries
 from uffdlab.datasets import Dataset
 
 
@@ -46,8 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 FIGURES = (
-    "plot_later_faults", "plot_latencies", "plot_threads", "plot_zeropages", "plot_resolve", "plot_equality",
-    "plot_populated",
+    "plot_later_faults", "plot_latencies", "plot_threads", "plot_zeropages", "plot_resolve",
 )  # fmt: skip
 
 
@@ -157,19 +156,19 @@ def test_the_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> 
 
 
 def test_tables_of_a_notebook_show_ratios_counts_and_bounds(data: Dataset) -> None:
-    assert "0.602 (" in repr(tables.with_tables(data))
-    assert "0.502 (" in repr(tables.after_discards(data))
-    assert "128 KiB" in repr(tables.after_discards(data))
-    least = tables.least_work(data).frame.set_index(["touch", "page table holds"])
+    assert "0.602 (" in repr(notebook.with_tables(data))
+    assert "0.502 (" in repr(notebook.after_discards(data))
+    assert "128 KiB" in repr(notebook.after_discards(data))
+    least = notebook.least_work(data).frame.set_index(["touch", "page table holds"])
     assert "8 KiB zeroed, 2 entries" in least.loc[("first write", "fresh (plain)"), "least"]
     assert "1 faults" in least.loc[("first write", "fresh (plain)"), "counted"]
     assert list(least.loc[("first write", "markers (async)"), ["counted", "time"]]) == ["not measured"] * 2
-    assert "shmem" in repr(tables.accounts(data))
-    assert "off" in repr(tables.without_huge_zeropage(data))
-    assert "fresh (plain)" in repr(tables.read_faults(data))
+    assert "shmem" in repr(notebook.accounts(data))
+    assert "off" in repr(notebook.without_huge_zeropage(data))
+    assert "fresh (plain)" in repr(notebook.read_faults(data))
 
 
 def test_the_attempts_are_listed_with_their_sources() -> None:
-    listed = tables.attempts(notebook.load_published()).frame
+    listed = notebook.attempts(notebook.load_published()).frame
     assert {"merged", "posted"} == set(listed.outcome)
     assert listed.source.str.len().gt(0).all()

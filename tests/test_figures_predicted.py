@@ -12,13 +12,10 @@ import pytest
 from uffdlab import datasets, figures, sim
 from uffdlab.sim import DESIGNS, Costs, Workload
 
-WORK = Workload(1 << 32, 0.2, 64, writes=20_000)
 Draw = Callable[[Costs], go.Figure]
 DRAWN: dict[str, Draw] = {
     "stop time": figures.plot_stop_time,
     "touched": figures.plot_touched,
-    "spreading": lambda costs: figures.plot_spreading(costs, WORK),
-    "waterfall": lambda costs: figures.plot_waterfall(costs, WORK),
     "decision": figures.plot_decision,
 }
 
@@ -36,7 +33,7 @@ def test_the_error_of_predictions_stands_under_every_figure(costs: Costs, name: 
     assert len(figure.data) > 1
 
 
-@pytest.mark.parametrize("name", ["stop time", "touched", "spreading"])
+@pytest.mark.parametrize("name", ["stop time", "touched"])
 def test_what_is_predicted_is_hollow(costs: Costs, name: str) -> None:
     symbols = [trace.marker.symbol for trace in DRAWN[name](costs).data if "markers" in (trace.mode or "")]
     assert symbols
@@ -55,12 +52,6 @@ def test_a_point_is_the_price_of_its_ledger(costs: Costs) -> None:
     (line,) = [trace for trace in figure.data if trace.name == "PTE markers (predicted)"]
     ledger = sim.run(DESIGNS["pte_marker"], Workload(16 << 30)).protect
     assert math.isclose(line.y[list(line.x).index(16)], costs.price(ledger).value, rel_tol=1e-9)
-
-
-def test_bars_add_up_to_all_work(costs: Costs) -> None:
-    figure = figures.plot_waterfall(costs, WORK, ["pmd_marker"])
-    total = costs.price(sim.expect(DESIGNS["pmd_marker"], WORK).total).value
-    assert math.isclose(sum(bar.x[0] for bar in figure.data), total, rel_tol=1e-9)
 
 
 def test_a_design_of_a_reader_is_drawn_under_its_own_name(costs: Costs) -> None:

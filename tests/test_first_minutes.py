@@ -18,9 +18,9 @@ import pytest
 from making import ROOT, code, measured, parameters, save
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
 
-from uffdlab import journal
 from uffdlab.cli import render as command
-from uffdlab.journal import Asked
+from uffdlab.measure import journal
+from uffdlab.measure.journal import Asked
 from uffdlab.report.render import At
 
 # --- an end in good order --------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def measures(mark: str) -> bool:
     """Return whether one of those processes is the child that a block runs in."""
     for one in processes(mark):
         with suppress(OSError):
-            if b"uffdlab.probes.child" in Path(f"/proc/{one}/cmdline").read_bytes():
+            if b"uffdlab.measure.child" in Path(f"/proc/{one}/cmdline").read_bytes():
                 return True
     return False
 

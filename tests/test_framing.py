@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uffdlab.errors import UffdlabError
-from uffdlab.probes import framing
-from uffdlab.probes.framing import ARRIVED, CHECKSUM, NO_PREAMBLE, NOT_DECODABLE, Code
+from uffdlab.probes.covert import codec
+from uffdlab.probes.covert.codec import ARRIVED, CHECKSUM, NO_PREAMBLE, NOT_DECODABLE, Code
 
 _TEXTS = st.binary(min_size=1, max_size=300)
 _IDLE = st.integers(0, 200)
@@ -126,7 +126,7 @@ def test_no_noise_makes_another_text_of_it(text: bytes, lines: int, share: float
 def test_noise_alone_has_no_preamble(lines: int, seed: int, ones: float) -> None:
     rng = random.Random(seed)
     noise = _flipped([0] * 600, lines, ones, rng)
-    assert Code(lines, 3).decode(noise) == framing.Received(NO_PREAMBLE)
+    assert Code(lines, 3).decode(noise) == codec.Received(NO_PREAMBLE)
 
 
 @pytest.mark.parametrize("slots", [0, 1, 63])
@@ -153,7 +153,7 @@ def test_a_body_of_noise_is_not_decodable() -> None:
 def test_a_text_whose_checksum_differs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     code = Code(16, 2)
     with monkeypatch.context() as lying:
-        lying.setattr(framing, "checksum", lambda _: b"\0\0\0\0")
+        lying.setattr(codec, "checksum", lambda _: b"\0\0\0\0")
         words = code.encode(b"not what it says")
     got = code.decode(words)
     assert (got.outcome, got.text) == (CHECKSUM, None)
@@ -170,7 +170,7 @@ def test_a_code_says_what_is_wrong_with_it(lines: int, copies: int, said: str) -
         Code(lines, copies)
 
 
-@pytest.mark.parametrize("length", [0, framing.MOST_BYTES + 1])
+@pytest.mark.parametrize("length", [0, codec.MOST_BYTES + 1])
 def test_what_is_no_message_is_refused(length: int) -> None:
     with pytest.raises(UffdlabError, match=f"of {length} bytes is no message: it has 1 to 65535"):
         Code(16, 1).encode(bytes(length))

@@ -16,11 +16,11 @@ import pytest
 from running import environment, uffdlab_run
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, MIB
 from uffdlab.host import deaths, doctor, errnos, memory, refusals, settings
 from uffdlab.host.errnos import Asked
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.userfault import Range, asked_of
+from uffdlab.vocabulary.backings import BACKINGS, MIB
 
 EVERYTHING = "000001ffffffffff"
 ASKED = {name: asked_of(backing, 4 * backing.page_bytes) for name, backing in BACKINGS.items()}
@@ -264,7 +264,7 @@ def test_a_real_group_is_known_to_all(changeable_pool: None, tmp_path: Path) -> 
         done = uffdlab_run(*point, cwd=tmp_path, preexec_fn=inside)
         assert "needs 8 huge pages of 2048 KiB, and the control group allows 2 more" in done.stderr
         code = """
-from uffdlab.backing import BACKINGS, MIB
+from uffdlab.vocabulary.backings import BACKINGS, MIB
 from uffdlab.probes.userfault import KernelRefused, mapped
 for step in (lambda m: m.touch(1), lambda m: m.populate_read()):
     with mapped(BACKINGS["hugetlb_2m_private"], 16 * MIB) as memory:

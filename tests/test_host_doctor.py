@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from uffdlab import native, provenance
+from uffdlab import native
+from uffdlab.datasets import provenance
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, doctor, features, memory, settings, uapi
 from uffdlab.host.asking import Answer

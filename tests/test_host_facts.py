@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import uffdlab
-from uffdlab import native, provenance
+from uffdlab import native
+from uffdlab.datasets import provenance
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, cpus, facts, features, memory, uapi
 from uffdlab.host.asking import Answer

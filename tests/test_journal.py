@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from handmade import refused
 
-from uffdlab import journal
-from uffdlab.journal import Asked, Journal
-from uffdlab.probes import suites
+from uffdlab.measure import journal, suites
+from uffdlab.measure.journal import Asked, Journal
+from uffdlab.measure.runner import Block, Result
+from uffdlab.measure.suites import Suite, Work
 from uffdlab.probes.protect import ProtectSpec
-from uffdlab.probes.runner import Block, Result
-from uffdlab.probes.suites import Suite, Work
 
 FACTS = {"kernel_release": "6.18.5", "thp_enabled": "madvise", "load_1min": 0.25, "uffdlab_version": "0.1.0"}
 ASKED = Asked("tiny", ("protect",), 5)

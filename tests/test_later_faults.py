@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from uffdlab import native
-from uffdlab.backing import GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import features, settings
-from uffdlab.probes import entries, equality, faults, published, resolve, zeropages
-from uffdlab.probes.entries import EntriesSpec
+from uffdlab.measure.options import spec_of
+from uffdlab.probes import equality, faults, published, reprotect, resolve, zeropages
 from uffdlab.probes.equality import EqualitySpec
 from uffdlab.probes.faults import FaultsSpec
-from uffdlab.probes.needs import Needs
-from uffdlab.probes.options import spec_of
 from uffdlab.probes.published import PublishedSpec
+from uffdlab.probes.reprotect import EntriesSpec
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.resolve import ResolveSpec
 from uffdlab.probes.zeropages import ZeropagesSpec
+from uffdlab.vocabulary.backings import GIB, KIB, MIB
 
 SIZE = 4 * MIB
 PAGES = SIZE // (4 * KIB)
@@ -272,7 +272,7 @@ def test_two_preparations_take_turns_in_one_process() -> None:
         (faults.run, FaultsSpec(size_bytes=SIZE), "fault_latencies", faults.LATENCY_FIELDS),
         (zeropages.run, ZeropagesSpec(size_bytes=SIZE), "zeropages", zeropages.FIELDS),
         (resolve.run, ResolveSpec(size_bytes=SIZE), "resolves", resolve.FIELDS),
-        (entries.run, EntriesSpec(size_bytes=SIZE), "entries", entries.FIELDS),
+        (reprotect.run, EntriesSpec(size_bytes=SIZE), "entries", reprotect.FIELDS),
         (equality.run, EqualitySpec("shmem", SIZE), "equality", equality.FIELDS),
         (published.run, PublishedSpec(2 * MIB), "published_runs", published.FIELDS),
     ],
@@ -330,13 +330,13 @@ def test_the_first_piece_of_a_huge_page_splits_it(state: str, huge: int, _huge_z
 
 def operated(**spec: Any) -> dict[str, dict[str, Any]]:
     _needs("WP_UNPOPULATED")
-    return {row["operation"]: row for _, row in entries.run(EntriesSpec(size_bytes=SIZE, **spec))}
+    return {row["operation"]: row for _, row in reprotect.run(EntriesSpec(size_bytes=SIZE, **spec))}
 
 
 @pytest.mark.uffd
 def test_operations_on_markers_make_their_tables_once() -> None:
     found = operated()
-    assert list(found) == list(entries.OPERATIONS)
+    assert list(found) == list(reprotect.OPERATIONS)
     assert found["protect"]["table_growth_kib"] >= 4 * SIZE // (2 * MIB)
     assert [found[name]["table_growth_kib"] for name in list(found)[1:-1]] == [0, 0, 0]
     assert found["discard"]["table_growth_kib"] <= 0

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from synthetic import FACTS
 
-from uffdlab import datasets, summaries, tables
+from uffdlab import datasets, notebook, summaries
 from uffdlab.datasets import Dataset
-from uffdlab.probes import merging
+from uffdlab.probes.covert import ksm
 
 PAGES, ROUNDS = 16, 40
 _ROW = {
@@ -36,7 +36,7 @@ def _rounds(block: int, *, passes: bool, **more: Any) -> list[dict[str, Any]]:
 
 
 def _dataset(out: Path, rows: list[dict[str, Any]]) -> Dataset:
-    made = [datasets.Table("merges", merging.FIELDS, rows), datasets.Table("merge_writes", merging.WRITE_FIELDS, [])]
+    made = [datasets.Table("merges", ksm.FIELDS, rows), datasets.Table("merge_writes", ksm.WRITE_FIELDS, [])]
     return datasets.write(out, id="made-up", title="made up for a test", tables=made, provenance=FACTS)
 
 
@@ -50,7 +50,7 @@ def test_what_passes_has_a_rate_by_the_time_of_its_rounds(tmp_path: Path) -> Non
     assert (heard["error"], heard["children"], heard["rounds"]) == (0, 7, 7 * ROUNDS)
     assert deaf["bit_s"] == 0
     assert deaf["p"] == 1
-    shown = tables.channel_merges(data).frame
+    shown = notebook.channel_merges(data).frame
     assert list(shown["sender"]) == ["sends", "silent"]
     assert shown["what passes"].iloc[0].endswith(" to 799)")
     assert shown["what passes"].iloc[1] == "none, below 0.536 bit/s (p = 1)"

@@ -15,15 +15,16 @@ import pytest
 from running import forks
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS
 from uffdlab.errors import UffdlabError
 from uffdlab.host import ksm, settings
-from uffdlab.probes import merging, runner
-from uffdlab.probes.merging import MergingSpec
-from uffdlab.probes.needs import Needs, peak
-from uffdlab.probes.pair import Ends
-from uffdlab.probes.runner import Block
+from uffdlab.measure import runner
+from uffdlab.measure.runner import Block
+from uffdlab.probes.covert import ksm as probe
+from uffdlab.probes.covert.endpoints import Ends
+from uffdlab.probes.covert.ksm import MergingSpec
+from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.userfault import mapped
+from uffdlab.vocabulary.backings import BACKINGS
 
 Rows = dict[str, list[dict[str, Any]]]
 KSM = "sys/kernel/mm/ksm"
@@ -54,7 +55,7 @@ def idle() -> Iterator[dict[str, str | None]]:
 
 def _rows(spec: MergingSpec) -> Rows:
     found: Rows = {"merges": [], "merge_writes": []}
-    for table, row in merging.run(spec):
+    for table, row in probe.run(spec):
         found[table].append(row)
     return found
 
@@ -108,7 +109,7 @@ def test_the_tables_agree_with_one_another() -> None:
         assert sent.bit_count() == one["ones"]
         assert one["bits"] == one["pages"] == 40
         assert one["private_ns"] < one["threshold_ns"] <= one["merged_ns"]
-        assert one["scans"] >= merging.SCANS
+        assert one["scans"] >= probe.SCANS
         writes, slow = Counter[str](), 0
         for row in rows["merge_writes"]:
             if (row["sample"], row["round"]) == (one["sample"], one["round"]):
@@ -140,8 +141,8 @@ def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: Ends) -> bool:
 def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str, rounds: int
 ) -> None:
-    monkeypatch.setattr(merging, "_send", sender)
-    monkeypatch.setattr(merging, "_wait_for_scans", lambda: merging.SCANS)
+    monkeypatch.setattr(probe, "_send", sender)
+    monkeypatch.setattr(probe, "_wait_for_scans", lambda: probe.SCANS)
     with pytest.raises(UffdlabError, match=how):
         _rows(MergingSpec(rounds=rounds))
     assert forks() == []
@@ -151,7 +152,7 @@ def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
 def test_scans_that_do_not_come_are_a_sentence_and_leave_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     if settings.current("ksm_run") == "1":
         pytest.skip("somebody has KSM running")
-    monkeypatch.setattr(merging, "SCAN_S", 0.05)
+    monkeypatch.setattr(probe, "SCAN_S", 0.05)
     with pytest.raises(UffdlabError, match=r"KSM finished 0 full scans.*/sys/kernel/mm/ksm/run is 1"):
         _rows(MergingSpec())
     assert forks() == []
@@ -269,5 +270,5 @@ def test_ksm_is_asked_for_alone_running_and_with_the_zeropage_as_said() -> None:
 
 
 def test_a_scan_takes_all_pages_in_one_go() -> None:
-    needs = MergingSpec(pages=merging.MOST_PAGES).needs()
+    needs = MergingSpec(pages=probe.MOST_PAGES).needs()
     assert needs.memory_kib // 4 // 2 <= int(needs.settings["ksm_pages_to_scan"])

@@ -14,10 +14,10 @@ from test_channel import RECEIVING, dies_amid_its_message, live
 
 from uffdlab.cli.point import show_rows
 from uffdlab.errors import UffdlabError
-from uffdlab.parting import Parting
-from uffdlab.probes import message, wire
-from uffdlab.probes.framing import ARRIVED, NO_PREAMBLE
-from uffdlab.probes.message import BIT_FIELDS, FIELDS, MOST_IDLE, SENDER_ENDED, MessageSpec
+from uffdlab.probes.covert import flush_reload, message
+from uffdlab.probes.covert.codec import ARRIVED, NO_PREAMBLE
+from uffdlab.probes.covert.message import BIT_FIELDS, FIELDS, MOST_IDLE, SENDER_ENDED, MessageSpec
+from uffdlab.stats.threshold import Threshold
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -87,7 +87,7 @@ def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
 
 @live
 def test_a_message_whose_sender_ends_is_lost_and_the_next_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "_send", dies_amid_its_message)
+    monkeypatch.setattr(flush_reload, "_send", dies_amid_its_message)
     found = _rows(MessageSpec(repeats=2))
     assert [row["outcome"] for row in found["messages"]] == [SENDER_ENDED] * 2
     assert {row["reason"] for row in found["messages"]} == {"the sender ended before its message was through"}
@@ -103,11 +103,11 @@ class _Wire:
     def __init__(self) -> None:
         self.sent: list[list[int]] = []
 
-    def __call__(self, point: wire.Point, _: int, words: list[int], *, silent: bool) -> wire.Got:
+    def __call__(self, point: flush_reload.Point, _: int, words: list[int], *, silent: bool) -> flush_reload.Got:
         assert not silent
         self.sent.append(words)
-        parted = Parting(2)
-        return wire.Got(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
+        parted = Threshold(2)
+        return flush_reload.Got(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
 
 
 @pytest.mark.parametrize("text", ["a", "Grüße 🐧\n\0\x1b[31m", "8" * 700])
@@ -157,7 +157,7 @@ def test_a_text_fits_up_to_the_length_that_the_refusal_names(where: dict[str, An
 
 
 def test_two_cpus_are_needed_only_where_two_are_used() -> None:
-    assert [MessageSpec(placement=one).needs().cpus for one in wire.PLACEMENTS] == [1, 2]
+    assert [MessageSpec(placement=one).needs().cpus for one in flush_reload.PLACEMENTS] == [1, 2]
     assert MessageSpec(memory="huge_zeropage").needs().thp
 
 

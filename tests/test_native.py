@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from running import PACKAGE_ROOT, environment, sentence, uffdlab_run
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.host import memory, uapi
-from uffdlab.probes.latency import bin_edges_ns
+from uffdlab.probes.histogram import bin_edges_ns
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 NATIVE = PACKAGE_ROOT / "uffdlab" / "native"
 PAGE = 4 * KIB
@@ -31,7 +31,7 @@ built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.w
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("source", sorted(path.name for path in NATIVE.glob("*.c")))
+@pytest.mark.parametrize("source", sorted(str(path.relative_to(NATIVE)) for path in NATIVE.glob("*/*.c")))
 def test_every_c_file_compiles_without_a_warning(compiler: str, source: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
@@ -107,7 +107,7 @@ def test_every_compiled_constant_is_the_one_python_uses() -> None:
         "PM_SCAN_CHECK_WPASYNC": uapi.PM_SCAN_CHECK_WPASYNC,
         "MADV_POPULATE_READ": uapi.MADV_POPULATE_READ.number,
     }
-    names = [line.split()[1] for line in (NATIVE / "probe.constants.txt").read_text().splitlines()]
+    names = [line.split()[1] for line in (NATIVE / "probe" / "probe.constants.txt").read_text().splitlines()]
     compiled = {name.removeprefix("UL_"): getattr(lib, name) for name in names}
     assert compiled == {name: (ioctls | others)[name] for name in compiled}
 

@@ -14,7 +14,7 @@ from synthetic import dataset, sample
 from synthetic_later import dataset as later
 from synthetic_later import populated, touched
 
-from uffdlab import notebook, tables
+from uffdlab import notebook
 
 
 def ranked(backing: str, preread: int, populate: int, marker: int, children: int = 9) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def test_a_ranking_of_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_a_sentence_is_shown_as_a_paragraph_of_text() -> None:
-    assert notebook.Said("a < b")._repr_html_() == "<p>a &lt; b</p>"
+    assert notebook.Sentence("a < b")._repr_html_() == "<p>a &lt; b</p>"
 
 
 def test_the_published_ratios_are_those_of_the_thread() -> None:
@@ -58,12 +58,12 @@ def test_page_sizes_stand_side_by_side_each_from_its_own_dataset(tmp_path: Path)
     middle = touched("fresh", "plain", "first write", 500, backing="anon_thp", minor_faults=63)
     reference = later(tmp_path / "a", faults=small + huge, samples=populated("pte_marker", 0, 8_000_000))
     mthp = later(tmp_path / "b", faults=middle, samples=populated("pte_marker", 0, 9_000_000, "anon_thp"))
-    rows = tables.page_sizes(reference, mthp).frame.set_index("pages")
+    rows = notebook.page_sizes(reference, mthp).frame.set_index("pages")
     registered = "64 KiB (mTHP), registered"
     assert rows["faults, first write"].dropna().to_dict() == {"4 KiB": "1", registered: "0.063", "2 MiB (THP)": "0.002"}
     assert rows.loc["4 KiB", "pte_marker, 1 GiB"].startswith("8 ms")
     assert rows.loc[registered, "pte_marker, 1 GiB"].startswith("9 ms")
-    assert list(tables.page_sizes(reference, None).frame.pages) == ["4 KiB", "2 MiB (THP)"]
+    assert list(notebook.page_sizes(reference, None).frame.pages) == ["4 KiB", "2 MiB (THP)"]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,6 @@ def test_a_table_without_cells_says_not_measured(frame: pd.DataFrame) -> None:
     assert "Empty" not in repr(shown)
 
 
-@pytest.mark.parametrize("table", [tables.with_tables, tables.after_discards, tables.read_faults])
+@pytest.mark.parametrize("table", [notebook.with_tables, notebook.after_discards, notebook.read_faults])
 def test_a_table_of_nothing_says_not_measured(tmp_path: Path, table: Any) -> None:
     assert "not measured" in repr(table(later(tmp_path / "d", faults=[])))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from running import sentence, uffdlab_run
 
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.options import spec_of
-from uffdlab.probes.registry import PROBES
-from uffdlab.probes.runner import Block
+from uffdlab.measure.options import spec_of
+from uffdlab.measure.registry import PROBES
+from uffdlab.measure.runner import Block
 from uffdlab.units import parse_number, parse_size, parse_whole
 
 ABSURD = [

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from running import alive, wait_until
 
 from uffdlab import native, occupancy
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory
 from uffdlab.host import settings as host_settings
 from uffdlab.occupancy import Granularity, Occupancy, process, reading
-from uffdlab.probes.holder import Content, held
+from uffdlab.probes.occupancy_target import Content, held
 from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 PAGE = 4 * KIB
 PER_UNIT = 2 * MIB // PAGE

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from running import UFFDLAB, environment, uffdlab_run
 from targets import CannotError, scanned, target
 
-from uffdlab import bitmap, native, occupancy, sim
-from uffdlab.backing import KIB, MIB
+from uffdlab import native, occupancy, sim
+from uffdlab.datasets import bitmap
 from uffdlab.errors import UffdlabError
 from uffdlab.occupancy import Occupancy, Scan, account
+from uffdlab.vocabulary.backings import KIB, MIB
 
 PAGE = 4 * KIB
 pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))

@@ -19,8 +19,9 @@ from running import uffdlab_run
 from targets import CannotError, scanned, target
 from test_occupancy import PAGE, PER_UNIT, SANITIZED, SIZE, modelled, shares, the_one
 
-from uffdlab import bitmap, native, occupancy, sim
-from uffdlab.backing import GIB, MIB
+from uffdlab import native, occupancy, sim
+from uffdlab.datasets import bitmap
+from uffdlab.vocabulary.backings import GIB, MIB
 
 pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 

@@ -21,9 +21,9 @@ from running import environment, uffdlab_run
 from targets import CannotError, scanned, target
 
 from uffdlab import native, occupancy
-from uffdlab.backing import GIB, KIB, MIB
 from uffdlab.host import ksm, memory, pseudofiles, threads
 from uffdlab.occupancy import mappings, process, reading
+from uffdlab.vocabulary.backings import GIB, KIB, MIB
 
 PAGE = 4 * KIB
 pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))

@@ -16,7 +16,8 @@ import pytest
 from running import UFFDLAB, environment, sentence, uffdlab_run
 from test_bitmap import example
 
-from uffdlab import bitmap, datasets, outfile
+from uffdlab import datasets, outfile
+from uffdlab.datasets import bitmap
 from uffdlab.datasets.descriptor import read_raw, rewrite
 from uffdlab.errors import UffdlabError
 from uffdlab.report import committed

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from test_occupancy import PAGE, built, method, of_mapping, shares  # noqa: F401  (method is a fixture)
 
-from uffdlab.backing import BACKINGS
 from uffdlab.probes import tracking
 from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS
 
 pytestmark = built
 BUFFER = 32768  # regions that occupancy.c asks for at once; pagemap.c asks for 256, and the kernel gathers 512

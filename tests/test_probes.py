@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
-from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError
 from uffdlab.host import memory, settings
 from uffdlab.probes import protect, semantics
-from uffdlab.probes.needs import RESERVE_KIB, Needs, peak
 from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.requirements import RESERVE_KIB, Needs, peak
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, MOMENTS, SemanticsSpec
 from uffdlab.probes.userfault import KernelRefused, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
+from uffdlab.vocabulary.designs import DESIGNS
 
 SIZE = 32 * MIB
 PAGES = SIZE // (4 * KIB)

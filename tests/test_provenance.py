@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uffdlab.provenance import KEYS, allowed, problems
+from uffdlab.datasets.provenance import KEYS, allowed, problems
 
 SAMPLES: dict[str, Any] = {
     "text": "AMD EPYC 9B14 96-Core Processor",

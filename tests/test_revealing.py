@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from running import uffdlab_run
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, GIB, KIB
 from uffdlab.errors import UffdlabError
-from uffdlab.probes import revealing
-from uffdlab.probes.needs import Needs
-from uffdlab.probes.revealing import FEATURES, STATES, RevealingSpec, check_states, deal, prepare, states_of
+from uffdlab.probes.covert import write_timing
+from uffdlab.probes.covert.write_timing import FEATURES, STATES, RevealingSpec, check_states, deal, prepare, states_of
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.userfault import READ, WRITE, FeatureMissingError, KernelRefused, Range, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB
 
 PAGE = 4 * KIB
 BOTH = pytest.mark.parametrize("backing", ["anon", "shmem"])
@@ -48,7 +48,7 @@ scans = pytest.mark.skipif(not _scans(), reason="this kernel has no PAGEMAP_SCAN
 
 def _rows(**spec: Any) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {"reveals": [], "reveal_writes": []}
-    for table, row in revealing.run(RevealingSpec(**spec)):
+    for table, row in write_timing.run(RevealingSpec(**spec)):
         found[table].append(row)
     return found
 
@@ -166,7 +166,7 @@ def test_without_wp_async_the_block_is_refused(monkeypatch: pytest.MonkeyPatch) 
     def without(_: Any) -> None:
         raise FeatureMissingError(["WP_ASYNC"])
 
-    monkeypatch.setattr(revealing, "opened", without)
+    monkeypatch.setattr(write_timing, "opened", without)
     with pytest.raises(KernelRefused, match="does not grant WP_ASYNC"):
         _rows()
 

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 from synthetic import FACTS
 
-from uffdlab import datasets, figures, summaries, tables
+from uffdlab import datasets, figures, notebook, summaries
 from uffdlab.datasets import Dataset
-from uffdlab.parting import part
-from uffdlab.probes import revealing
+from uffdlab.probes.covert import write_timing
+from uffdlab.stats.threshold import best_threshold
 
 Child = dict[str, Sequence[int]]  # state → times of its writes
 
@@ -41,8 +41,8 @@ def _campaign(
 
 def _written(out: Path, rows: list[dict[str, Any]], writes: list[dict[str, Any]]) -> Dataset:
     tables = [
-        datasets.Table("reveals", revealing.FIELDS, rows),
-        datasets.Table("reveal_writes", revealing.WRITE_FIELDS, writes),
+        datasets.Table("reveals", write_timing.FIELDS, rows),
+        datasets.Table("reveal_writes", write_timing.WRITE_FIELDS, writes),
     ]
     return datasets.write(out, id="made-up", title="made up for a test", tables=tables, provenance=FACTS)
 
@@ -82,7 +82,7 @@ def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Pat
         ]
         reported.append(_one(_campaign(tmp_path / str(number), [(children[0], children[1])]))["error"])
         state, other = (Counter(children[1][name]) for name in ("empty", "marker"))
-        flattered.append(part(state, other).error(state, other))
+        flattered.append(best_threshold(state, other).error(state, other))
     assert mean(flattered) < 0.42
     assert 0.45 < mean(reported) < 0.55
 
@@ -147,7 +147,7 @@ def test_two_states_are_drawn_over_one_another_with_their_error(tmp_path: Path) 
     assert [share for share in fast.y if share] == [100]
     assert [share for share in slow.y if share] == [75, 25]
     assert "in 0.0% of cases" in figure.layout.meta["caption"]
-    shown = tables.write_reveals(data).frame
+    shown = notebook.write_reveals(data).frame
     assert shown.loc["zeropage", "private"] == "0.0% (0.0–0.0)"
     assert shown.loc["private", "private"] == "–"
     assert shown.loc["private", "median write"] == "200 ns"

@@ -30,12 +30,12 @@ from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_unt
 from test_runner import AFTER_TWO_SAMPLES, Misbehave, block, outcomes, reason, samples
 
 from uffdlab import datasets
-from uffdlab.backing import MIB
 from uffdlab.host import memory
-from uffdlab.probes import runner
-from uffdlab.probes.needs import Needs
+from uffdlab.measure import runner
+from uffdlab.measure.runner import Block
 from uffdlab.probes.protect import ProtectSpec
-from uffdlab.probes.runner import Block
+from uffdlab.probes.requirements import Needs
+from uffdlab.vocabulary.backings import MIB
 
 pytestmark = pytest.mark.uffd
 
@@ -45,7 +45,7 @@ BLOCKS, SAMPLES = 4, 3
 # Comes before the command's own code, but not before its children's: a suite of four blocks of three samples each.
 TINY = """
 import os, signal, sys
-if "uffdlab.probes.child" not in sys.orig_argv:
+if "uffdlab.measure.child" not in sys.orig_argv:
     from uffdlab import campaign, journal
     from uffdlab.datasets import writing
     from uffdlab.probes import runner, suites

@@ -118,10 +118,10 @@ def test_settings_come_back_after_whichever_system_call_the_process_is_killed(
 
 SUITE = """
 import os, sys
-if "uffdlab.probes.child" not in sys.orig_argv:
-    from uffdlab.backing import MIB
+if "uffdlab.measure.child" not in sys.orig_argv:
+    from uffdlab.vocabulary.backings import MIB
     from uffdlab.probes import suites
-    from uffdlab.probes.merging import MergingSpec
+    from uffdlab.probes.covert.ksm import MergingSpec
     from uffdlab.probes.published import PublishedSpec
     from uffdlab.probes.zeropages import ZeropagesSpec
 

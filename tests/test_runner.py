@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from running import alive, environment, wait_until
 
-from uffdlab.backing import GIB, MIB
 from uffdlab.host import asking, memory
-from uffdlab.probes import runner
+from uffdlab.measure import runner
+from uffdlab.measure.runner import Block, Rows
 from uffdlab.probes.protect import ProtectSpec
-from uffdlab.probes.runner import Block, Rows
 from uffdlab.probes.semantics import SemanticsSpec
+from uffdlab.vocabulary.backings import GIB, MIB
 
 pytestmark = pytest.mark.uffd
 Misbehave = Callable[[str], None]

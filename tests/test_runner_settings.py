@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from uffdlab.backing import MIB
 from uffdlab.host import settings
-from uffdlab.probes import runner
+from uffdlab.measure import runner
+from uffdlab.measure.runner import Block
 from uffdlab.probes.published import PublishedSpec
-from uffdlab.probes.runner import Block
 from uffdlab.probes.zeropages import ZeropagesSpec
+from uffdlab.vocabulary.backings import MIB
 
 pytestmark = pytest.mark.uffd
 ZERO = "thp_use_zero_page"

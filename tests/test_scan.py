@@ -17,13 +17,14 @@ from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_unt
 from synthetic import FACTS
 from targets import scanned
 
-from uffdlab import bitmap, datasets, figures, native, occupancy, summaries
-from uffdlab.backing import KIB, MIB
+from uffdlab import datasets, figures, native, occupancy, summaries
+from uffdlab.datasets import bitmap
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import occupancy as probe
-from uffdlab.probes.holder import Content, held
-from uffdlab.probes.needs import Needs
 from uffdlab.probes.occupancy import INTERPRETER, NAMES, OccupancySpec
+from uffdlab.probes.occupancy_target import Content, held
+from uffdlab.probes.requirements import Needs
+from uffdlab.vocabulary.backings import KIB, MIB
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 

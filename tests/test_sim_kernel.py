@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from uffdlab import datasets
-from uffdlab.backing import BACKINGS, MIB
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, counters, mapped, opened
 from uffdlab.probes.userfault import Range as Real
 from uffdlab.sim import DESIGNS, Range, faults, measured, table_growth_kib
+from uffdlab.vocabulary.backings import BACKINGS, MIB
 
 pytestmark = pytest.mark.uffd
 

@@ -14,8 +14,8 @@ import pytest
 from running import sentence, uffdlab_run
 
 from uffdlab import claims, datasets, sim
-from uffdlab.bitmap import Bitmap, Mapping
 from uffdlab.claims import spreading
+from uffdlab.datasets.bitmap import Bitmap, Mapping
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, tell
 from uffdlab.sim.fitting import fit

@@ -11,7 +11,7 @@ import pytest
 from synthetic import FACTS, dataset, sample, state
 
 from uffdlab import datasets
-from uffdlab.stability import sentences
+from uffdlab.measure.quality import sentences
 
 QUIET = FACTS | {"load_1min": 0.4, "cores_online": 2, "seed": 5}
 SIZES = tuple(1 << power for power in range(15, 25))  # ten points

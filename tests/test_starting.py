@@ -60,7 +60,7 @@ class Traps:
     def set_the_package(self) -> None:
         """Another checkout, so to speak."""
         (self.here / "uffdlab" / "probes").mkdir(parents=True)
-        for name in ("__init__.py", "starting.py", "probes/__init__.py", "probes/child.py"):
+        for name in ("__init__.py", "starting.py", "measure/__init__.py", "measure/child.py"):
             (self.here / "uffdlab" / name).write_text(self.spring)
 
     def sprung(self) -> list[str]:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.channel import REGISTERED
-from uffdlab.probes.conduits import CONDUITS
-from uffdlab.probes.needs import peak
-from uffdlab.probes.registry import PROBES
-from uffdlab.probes.suites import SUITES, Work, plan, probes_of
+from uffdlab.measure.registry import PROBES
+from uffdlab.measure.suites import SUITES, Work, plan, probes_of
+from uffdlab.probes.covert.channel import REGISTERED
+from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.requirements import peak
 from uffdlab.stats import ratio_interval
 
 suites = pytest.mark.parametrize("suite", SUITES)

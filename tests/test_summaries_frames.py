@@ -15,7 +15,7 @@ import synthetic_later
 import synthetic_races
 from synthetic import sample, state
 from synthetic_channel import campaign, point
-from synthetic_later import filled, latencies, protocol, resolved, same, touched
+from synthetic_later import filled, latencies, protocol, resolved, touched
 from synthetic_races import race, tracked
 from test_merges_summary import _dataset as merged
 from test_merges_summary import _rounds
@@ -139,17 +139,6 @@ def test_what_filled_memory_holds(tmp_path: Path) -> None:
     ]
 
 
-def test_which_pages_are_as_after_markers_that_were_read(tmp_path: Path) -> None:
-    rows = [same("anon", "read loop", 4, 10) | {"state": "b"}, same("anon", "read loop", 5, 6) | {"state": "a"}]
-    rows += [same("anon", "read loop", 0, 1) | {"state": "b"}, same("anon_thp", "read loop", 2, 2)]
-    found = summaries.df_equality(synthetic_later.dataset(tmp_path / "d", equality=rows))
-    assert plain(found) == [
-        {"backing": "anon", "way": "read loop", "pages": 17, "equal_pages": 9, "states": "a; b"},
-        {"backing": "anon_thp", "way": "read loop", "pages": 2, "equal_pages": 2, "states": "present / PRESENT"},
-    ]
-    assert list(found.columns) == ["backing", "way", "pages", "equal_pages", "states"]
-
-
 def test_runs_of_the_published_protocol(tmp_path: Path) -> None:
     rows = protocol("always", "DEFAULT", 0, 5000) + protocol("never", "PRE-READ", 1, 70)
     found = plain(summaries.df_published_runs(synthetic_later.dataset(tmp_path / "d", published_runs=rows)))
@@ -160,7 +149,7 @@ def test_runs_of_the_published_protocol(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("frame", ["df_zeropages", "df_equality", "df_published_runs", "df_faults", "df_resolves",
+@pytest.mark.parametrize("frame", ["df_zeropages", "df_published_runs", "df_faults", "df_resolves",
                                    "df_tails", "df_occupancy", "df_tracking", "df_atomicity", "df_reveals",
                                    "df_merges", "df_channels", "df_samples", "df_shuffled"])  # fmt: skip
 def test_what_was_not_measured_has_columns_and_no_rows(tmp_path: Path, frame: str) -> None:

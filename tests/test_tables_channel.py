@@ -8,9 +8,9 @@ from typing import Any
 
 from synthetic_channel import campaign, point
 
-from uffdlab import figures, notebook, tables
+from uffdlab import figures, notebook
 from uffdlab.datasets import Dataset
-from uffdlab.probes import message
+from uffdlab.probes.covert import message
 
 CLEAR, DEAF = [0.0] * 14, [0.5] * 14
 _MESSAGE = {
@@ -29,7 +29,7 @@ def _messages(out: Path, *changed: dict[str, Any]) -> Dataset:
 
 def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(CLEAR, slot_ns=16_000))
-    rows = tables.channel_points(data).frame.to_dict("records")
+    rows = notebook.channel_points(data).frame.to_dict("records")
     assert [(row["point"], row["slot"]) for row in rows] == [("registered", "8 µs, 8 lines"), ("best", "8 µs, 8 lines")]
     assert {row["of the limit"] for row in rows} == {"25%"}
     assert [row["a 1 is faster"] for row in rows] == ["14 of 14", "7 of 7"]
@@ -38,7 +38,7 @@ def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
 
 def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(DEAF, "private"))
-    rows = tables.channel_controls(data).frame.to_dict("records")
+    rows = notebook.channel_controls(data).frame.to_dict("records")
     assert [row["control"] for row in rows] == ["no sender", "nothing shared"]
     assert all(float(row["p"]) > 0.01 for row in rows)
     assert all(row["below"].endswith("bit/s") for row in rows)
@@ -46,7 +46,7 @@ def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Pa
 
 def test_a_text_that_arrived_otherwise_counts_as_lost(tmp_path: Path) -> None:
     data = _messages(tmp_path / "d", {}, {}, {"received": "6163"}, {"outcome": "no preamble", "received": None})
-    [row] = tables.messages(data).frame.to_dict("records")
+    [row] = notebook.messages(data).frame.to_dict("records")
     assert row["arrived"] == "2 of 4"
     assert row["lost"] == "1 arrived, 1 no preamble"
     assert row["wrong bits, least to most"] == "0.9% to 0.9%"
@@ -69,7 +69,7 @@ def test_a_message_that_was_not_sent_is_said(tmp_path: Path) -> None:
 
 
 def test_published_rates_stand_in_bits_a_second_with_what_was_read() -> None:
-    rows = {row["what"]: row for row in tables.channel_published(notebook.load_published()).frame.to_dict("records")}
+    rows = {row["what"]: row for row in notebook.channel_published(notebook.load_published()).frame.to_dict("records")}
     leak = rows["rate of a leak over the network through memory deduplication"]
     assert leak["published"] == "up to 34.41 B/h (0.0765 bit/s)"
     copied = rows["time to send 100 bytes through local copy-on-write deduplication"]
@@ -79,6 +79,6 @@ def test_published_rates_stand_in_bits_a_second_with_what_was_read() -> None:
 
 def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     nothing = campaign(tmp_path / "d")
-    for table in (tables.channel_points, tables.channel_controls, tables.messages, tables.channel_merges,
-                  tables.write_reveals):  # fmt: skip
+    for table in (notebook.channel_points, notebook.channel_controls, notebook.messages, notebook.channel_merges,
+                  notebook.write_reveals):  # fmt: skip
         assert "not measured" in str(table(nothing))

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from test_runner import block
 
-from uffdlab import campaign, datasets
+from uffdlab import datasets
 from uffdlab.cli import this_machine
 from uffdlab.cli.common import say
 from uffdlab.cli.this_machine import PLACE, measured
 from uffdlab.host import facts
+from uffdlab.measure import campaign
 
 pytestmark = pytest.mark.uffd
 SECOND = PLACE.with_name("this-machine-2")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from synthetic_races import dataset, tracked
 
 from uffdlab import figures, native, summaries
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import tracking
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.tracking import METHODS, TRACKED_BACKINGS, TrackingSpec
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 SIZE = 16 * MIB

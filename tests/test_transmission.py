@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from synthetic_channel import LINES, SLOTS, campaign, point, words
 
 from uffdlab.errors import UffdlabError
-from uffdlab.transmission import Transmission, judge, mutual_information, shuffled, transmissions
+from uffdlab.stats.information import mutual_information
+from uffdlab.summaries.transmissions import Transmission, judge, shuffled, transmissions
 
 
 def _sample(sent: list[int], received: list[int], lines: int = LINES) -> Transmission:

@@ -26,10 +26,11 @@ from kernel_source import Offer, PrivateApt
 from statements import STATEMENTS, Statement, judged
 
 from uffdlab import datasets, outfile
+from uffdlab.datasets.provenance import allowed
 from uffdlab.errors import UffdlabError
 from uffdlab.host import facts, settings
-from uffdlab.probes import runner, semantics
-from uffdlab.provenance import allowed
+from uffdlab.measure import runner
+from uffdlab.probes import semantics
 
 RESULTS = Path(__file__).parents[1] / "results" / "selftests.json"
 PROGRAMS = {"uffd-unit-tests": ("uffd-common.c",), "pagemap_ioctl": ()}

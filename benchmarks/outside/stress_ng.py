@@ -37,13 +37,13 @@ from pathlib import Path
 from typing import Any
 
 from uffdlab import outfile
-from uffdlab.backing import BACKINGS, MIB
+from uffdlab.datasets.provenance import allowed
 from uffdlab.errors import UffdlabError
 from uffdlab.host import facts
 from uffdlab.probes.userfault import READ, WRITE, mapped, opened
-from uffdlab.provenance import allowed
 from uffdlab.stats import Estimate, median_interval
 from uffdlab.units import format_ns
+from uffdlab.vocabulary.backings import BACKINGS, MIB
 
 RESULTS = Path(__file__).parents[1] / "results" / "stress_ng.json"
 SIZE = 256 * MIB  # stress-ng's own

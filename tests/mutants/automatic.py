@@ -22,7 +22,7 @@ from outcome import Outcome
 
 TARGETS = {
     "claims": "uffdlab/claims/*.py",
-    "stats": "uffdlab/stats.py",
+    "stats": "uffdlab/stats/intervals.py",
     "summaries": "uffdlab/summaries/*.py",
     "settings": "uffdlab/host/settings.py",
     "page": "uffdlab/report/page.py",

@@ -115,7 +115,7 @@ class Built:
 _HOW = """
 import importlib, json, sys, sysconfig
 name = sys.argv[1]
-builder = importlib.import_module(f"uffdlab.native.build{name}").ffibuilder
+builder = importlib.import_module(f"uffdlab.native.{name[1:]}.build").ffibuilder
 extension = builder.distutils_extension("build/objects")
 macros = [f"-D{key}" if value is None else f"-D{key}={value}" for key, value in extension.define_macros]
 include = [f"-I{one}" for one in (*extension.include_dirs, sysconfig.get_path("include"))]

@@ -11,9 +11,10 @@ the mail of 16 Feb 2023. Claims are paraphrased.
 
 from __future__ import annotations
 
+from uffdlab.claims.text import markdown_table, text_table
+
 from .claim import Claim
 from .register import CLAIMS, deciding, find, verdict, verdicts
-from .tables import markdown_table, text_table
 from .verdict import Ruling, Verdict
 
 __all__ = [

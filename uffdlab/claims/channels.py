@@ -15,10 +15,8 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, ratio_interval
-from uffdlab.transmission import (
+from uffdlab.summaries.transmissions import (
     LEVEL,
-    PLACEMENTS,
-    SHARED,
     Judged,
     Transmission,
     by_child,
@@ -28,6 +26,7 @@ from uffdlab.transmission import (
     transmissions,
 )
 from uffdlab.units import format_ratio
+from uffdlab.vocabulary.channel import PLACEMENTS, SHARED
 
 _WIRES = {"zeropage": "the zeropage", "huge_zeropage": "the huge zeropage"}
 _MARKERS = {"markers_unread": "markers never read before", "markers_read": "markers after their first read"}

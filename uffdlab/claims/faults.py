@@ -11,6 +11,7 @@ from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, added
 from uffdlab.units import format_size
+from uffdlab.vocabulary.strides import STRIDES
 
 SPEEDS_UP = 0.8  # time with tables / without must lie below this
 NO_FAULT, A_FAULT = 0.01, 0.99  # faults per read: none, and one
@@ -18,7 +19,7 @@ AN_IPI, NO_IPI = 0.5, 0.05  # shootdown interrupts per first write: about one, a
 FILL_SLOWER = 1.25  # filling PTEs / populating by huge zeropage must lie above this
 
 PAGE_KIB, PMD_KIB = 4, 2048
-_STRIDES = {PMD_KIB: "one per 2 MiB", PAGE_KIB: "every page"}
+_DECIDING_KIB = (PMD_KIB, PAGE_KIB)  # strides
 
 
 def _touched(
@@ -34,10 +35,10 @@ def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether first touches are faster where page tables stand already."""
     ratios: dict[str, Estimate] = {}
     absent = []
-    for stride, where in _STRIDES.items():
+    for stride in _DECIDING_KIB:
         for touch in ("first read", "first write"):
             for threads in (1, 2):
-                name = f"{touch}, {where}, {threads} thread{'s' * (threads > 1)}"
+                name = f"{touch}, {STRIDES[stride]}, {threads} thread{'s' * (threads > 1)}"
                 with_, without = (
                     _touched(data, "busy_ns", filled, "plain", touch, threads, stride) for filled in ("tables", "fresh")
                 )

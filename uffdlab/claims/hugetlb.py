@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.rows import at_common_size, children, interval, median_of, said, warm
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, added, ratio_of_children
+from uffdlab.vocabulary.backings import BACKINGS
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched

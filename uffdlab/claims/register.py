@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import atomicity, channels, equality, faults, hugetlb, markers, spreading, zeropages
+from uffdlab.claims import atomicity, channels, faults, hugetlb, markers, spreading, userspace, zeropages
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -168,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         "that were read; the cost of each is told",
         "06_snapshots",
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
-        equality.userspace_has_choice,
+        userspace.userspace_has_choice,
     ),
     Claim(
         "patch-equals-populate",
@@ -177,7 +177,7 @@ CLAIMS: tuple[Claim, ...] = (
         "page-by-page state equality; read loop / MADV_POPULATE_READ above 1.25; share of a real snapshot's set-up",
         "06_snapshots",
         "page-by-page state equality and a real snapshot's set-up time",
-        equality.patch_equals_populate,
+        userspace.patch_equals_populate,
     ),
     Claim(
         "untouched-is-common",

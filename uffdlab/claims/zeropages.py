@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import datasets
-from uffdlab.backing import BACKINGS
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.rows import median_of, ratio_of, said, warm
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, added
+from uffdlab.vocabulary.backings import BACKINGS
 
 NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
 SAME = 1.25  # costs are the same when the ratio lies between 1 / SAME and SAME

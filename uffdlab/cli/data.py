@@ -49,12 +49,13 @@ def _data_list(asked: argparse.Namespace) -> int:
 
 
 def _data_check(asked: argparse.Namespace) -> int:
-    from uffdlab import datasets, stability
+    from uffdlab import datasets
+    from uffdlab.measure import quality
 
     for one in asked.paths:
         found = datasets.load(datasets.locate(one))
         print(f"{found.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in found.tables.items())}")
-        for sentence in stability.sentences(found):
+        for sentence in quality.sentences(found):
             print(f"    {sentence}")
     return 0
 

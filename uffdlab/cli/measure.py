@@ -61,7 +61,8 @@ def add(commands: Any) -> None:
 
 
 def _measure(asked: argparse.Namespace) -> int:
-    from uffdlab import campaign, datasets, journal
+    from uffdlab import datasets
+    from uffdlab.measure import campaign, journal
 
     if asked.resume or asked.finish:
         return _go_on(asked)
@@ -87,7 +88,8 @@ def _measure(asked: argparse.Namespace) -> int:
 
 def _go_on(asked: argparse.Namespace) -> int:
     """Continue an interrupted suite, or make a dataset of what it has."""
-    from uffdlab import campaign, datasets, journal
+    from uffdlab import datasets
+    from uffdlab.measure import campaign, journal
 
     way = "--finish" if asked.finish else "--resume"
     if not asked.out:
@@ -115,7 +117,7 @@ def _go_on(asked: argparse.Namespace) -> int:
 
 def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
     """Refuse options that ask for another plan than the one that was begun."""
-    from uffdlab.probes import options
+    from uffdlab.measure import options
 
     only = None if asked.only is None else _only(asked, began.suite)
     seed = None if asked.seed is None else options.seed_of(asked.seed)
@@ -160,7 +162,7 @@ def _discard(kept: Any) -> None:
 
 def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
     """Make the dataset of a suite; until it stands there whole, the journal stays."""
-    from uffdlab import stability
+    from uffdlab.measure import quality
 
     try:
         written = save(measured, kept.out, kept.asked.suite)
@@ -173,7 +175,7 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
             say(f"interrupted while writing: {kept.advice()}")
         raise
     _discard(kept)
-    for sentence in stability.sentences(written):
+    for sentence in quality.sentences(written):
         say(sentence)
     say_what_is_decided(written)
     if json_wanted:
@@ -183,9 +185,9 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
 
 def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     """Return the blocks asked for, the suite's name (None for a point), and the seed."""
-    from uffdlab.probes import options, suites
-    from uffdlab.probes.registry import PROBES
-    from uffdlab.probes.runner import Block
+    from uffdlab.measure import options, suites
+    from uffdlab.measure.registry import PROBES
+    from uffdlab.measure.runner import Block
 
     drawn = random.SystemRandom().randrange(1 << 31)
     seed = drawn if asked.seed is None else options.seed_of(asked.seed)
@@ -210,7 +212,7 @@ def _refuse_point_options(asked: argparse.Namespace) -> None:
 
 def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
     """Return the probes of a suite that are wanted: all of them unless ``--only`` names some."""
-    from uffdlab.probes import suites
+    from uffdlab.measure import suites
 
     if asked.only is None:
         return suites.probes_of(suite)
@@ -239,7 +241,7 @@ def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from uffdlab import campaign
+    from uffdlab.measure import campaign
 
     console = Console(stderr=True)
     milestones = {len(blocks) * tenth // 10 for tenth in range(1, 10)} if len(blocks) >= _MANY_BLOCKS else set()
@@ -266,7 +268,7 @@ def _refuse_if_nothing_came(measured: Any) -> None:
 
 def save(measured: Any, out: Path, suite: str | None) -> Any:
     """Write what was measured, say so, and return the dataset."""
-    from uffdlab import campaign
+    from uffdlab.measure import campaign
 
     id_ = re.sub(r"[^a-z0-9.-]+", "-", last_name(out).lower()).strip("-.")[:100] or "campaign"
     written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")

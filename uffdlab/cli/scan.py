@@ -16,7 +16,7 @@ from uffdlab.cli.common import command, path, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
-    from uffdlab.bitmap import Bitmap
+    from uffdlab.datasets.bitmap import Bitmap
     from uffdlab.occupancy import Progress, Scan
     from uffdlab.sim import Costs, Replayed
 
@@ -50,7 +50,8 @@ def add(commands: Any) -> None:
 
 
 def _scan(asked: argparse.Namespace) -> int:
-    from uffdlab import bitmap, occupancy, outfile, units
+    from uffdlab import occupancy, outfile, units
+    from uffdlab.datasets import bitmap
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
     min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size, "--min-size")

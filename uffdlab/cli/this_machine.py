@@ -76,8 +76,8 @@ def _fresh() -> Dataset | None:
 
 def _why_stale(found: Dataset) -> str | None:
     """Return why a dataset is no fresh measurement of this machine, in words; None when it is one."""
-    from uffdlab import journal
     from uffdlab.host import facts
+    from uffdlab.measure import journal
 
     then, age_s = found.provenance, _age_s(found)
     if found.kind != "measured" or then.get("suite") not in _SUITES or not len(found.tables.get("samples", ())):
@@ -114,7 +114,7 @@ def _ago(seconds: float) -> str:
 
 def _measure(notices: list[str]) -> Any:
     """Measure the quick suite; None, with one line saying why, where that cannot be done."""
-    from uffdlab.probes import suites
+    from uffdlab.measure import suites
 
     seed = random.SystemRandom().randrange(1 << 31)
     try:
@@ -135,7 +135,7 @@ def _measure(notices: list[str]) -> Any:
 
 def _written(found: Any) -> Path:
     """Write it to the first place that nobody else uses, in place of what render measured there; return where."""
-    from uffdlab import campaign
+    from uffdlab.measure import campaign
 
     for place in _places():
         try:

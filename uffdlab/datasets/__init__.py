@@ -17,7 +17,7 @@ A dataset is one directory of plain files, readable without this package::
                  "seal": "sha256:…"}``; the seal is
                  the SHA-256 of this object without the seal (JSON, sorted keys, no spaces), so that an
                  edited kernel release or unit is noticed just like an edited sample
-``provenance``   facts about the machine, each on the allow-list of ``uffdlab.provenance``; null or absent
+``provenance``   facts about the machine, each on the allow-list of ``uffdlab.datasets.provenance``; null or absent
                  is unknown
 ``sources``      where published figures were taken from: objects with ``title`` and, if known, ``path`` and
                  ``version``

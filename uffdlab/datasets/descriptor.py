@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from uffdlab import outfile, provenance
+from uffdlab import outfile
+from uffdlab.datasets import provenance
+from uffdlab.datasets.csv import Fingerprint
 from uffdlab.errors import UffdlabError
 
 from . import standard
 from .cells import CellError, column, control_character, show
 from .files import check_directory, printable, read_plain
-from .rows import Fingerprint
 
 FILE_NAME = "datapackage.json"
 FORMAT_VERSION = 1

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uffdlab.datasets.csv import decode
+
 from .cells import Value
 from .dataset import Dataset
 from .descriptor import Descriptor, parse, read_raw
-from .rows import decode
 
 if TYPE_CHECKING:
     import pandas as pd

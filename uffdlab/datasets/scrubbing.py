@@ -16,14 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from uffdlab import provenance
+from uffdlab.datasets import provenance
+from uffdlab.datasets.csv import decode
 
 from .cells import Value, show
 from .dataset import Dataset
 from .descriptor import FILE_NAME, check_seal, parse, read_raw, rewrite, sealed
 from .files import printable
 from .reading import load
-from .rows import decode
 
 # Of the keys the Data Package standard knows, those that do not name people or places.
 _KEPT = {

@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from uffdlab import provenance as allow_list
+from uffdlab.datasets import provenance as allow_list
+from uffdlab.datasets.csv import encode, fingerprint
 from uffdlab.errors import UffdlabError
 
 from .cells import CellError, FieldDescriptor, column
@@ -18,7 +19,6 @@ from .dataset import Dataset
 from .descriptor import FILE_NAME, KINDS, Resource, check_id, compose, parse, sealed, to_bytes
 from .files import printable, staged
 from .reading import load
-from .rows import encode, fingerprint
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,10 @@ band, published a cross, unavailable a sentence. Importing this lets no figure o
 
 from __future__ import annotations
 
-from .accounts import MOMENTS, plot_equality, plot_resolve, plot_zeropages
+from uffdlab.figures.faults import APART, plot_latencies, plot_later_faults, plot_threads
+from uffdlab.figures.message import plot_message
+from uffdlab.figures.write_timing import STATES, plot_reveals
+
 from .atomicity import plot_atomicity
 from .channel import (
     COUNTED,
@@ -21,17 +24,15 @@ from .channel import (
     plot_regimes,
 )
 from .guest import plot_guest
-from .later import APART, plot_latencies, plot_later_faults, plot_threads
-from .messages import plot_message
 from .occupancy import plot_occupancy
 from .offline import keep_offline
-from .populated import plot_populated
-from .predicted import plot_decision, plot_spreading, plot_stop_time, plot_touched, plot_waterfall
+from .predicted import plot_decision, plot_stop_time, plot_touched
 from .published import plot_published
-from .reveals import STATES, plot_reveals
+from .resolve import plot_resolve
 from .skip import plot_skip, shares_written
 from .snapshot import SAVERS, plot_snapshot
 from .tracking import plot_tracking
+from .zeropages import MOMENTS, plot_zeropages
 
 keep_offline()
 
@@ -50,25 +51,21 @@ __all__ = [
     "plot_channel_loads",
     "plot_decision",
     "plot_designs",
-    "plot_equality",
     "plot_guest",
     "plot_latencies",
     "plot_later_faults",
     "plot_message",
     "plot_occupancy",
-    "plot_populated",
     "plot_published",
     "plot_regimes",
     "plot_resolve",
     "plot_reveals",
     "plot_skip",
     "plot_snapshot",
-    "plot_spreading",
     "plot_stop_time",
     "plot_threads",
     "plot_touched",
     "plot_tracking",
-    "plot_waterfall",
     "plot_zeropages",
     "shares_written",
 ]

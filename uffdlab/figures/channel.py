@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import histogram, style
-from uffdlab.transmission import LEVEL, POINT, SHARED
-from uffdlab.transmission import PLACEMENTS as _TITLES
+from uffdlab.summaries.transmissions import LEVEL
 from uffdlab.units import format_ratio
+from uffdlab.vocabulary.channel import PLACEMENTS as _TITLES
+from uffdlab.vocabulary.channel import POINT, SHARED
 
 PLACEMENTS = {title: placement for placement, title in _TITLES.items()}
 MEMORIES = summaries.CHANNEL_MEMORIES

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from uffdlab import sim, summaries
-from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.sim import Costs, Workload
 from uffdlab.units import format_ns, format_size
+from uffdlab.vocabulary.backings import BACKINGS
 
 LOOKS = {
     "unprotected": (style.GREY, "triangle-up", "nothing"),
@@ -175,91 +175,9 @@ def plot_touched(
     return figure
 
 
-def plot_spreading(
-    costs: Costs,
-    workload: Workload,
-    designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker"),
-) -> go.Figure:
-    """Draw which share of the writes after protecting take longer than a time, by design."""
-    figure = go.Figure()
-    for design, rows in sim.df_latency(costs, designs, workload).groupby("design", sort=False):
-        colour, symbol, name = look_of(str(design))
-        figure.add_scatter(
-            x=rows.cost.tolist(),
-            y=rows.slower.tolist(),
-            error_x=style.interval(rows, "cost"),
-            mode="lines+markers",
-            line={"color": colour, "width": 1.5, "shape": "vh", "dash": dash_of(str(design))},
-            marker=style.marker(colour, f"{symbol}-open", 9),
-            name=f"{name} (predicted)",
-            customdata=[name] * len(rows),
-            hovertext=style.times(rows, "cost"),
-            text=[
-                f"{one.share:.3%} of the writes: a {one.kind} found at the {one.found} level"
-                for one in summaries.records(rows)
-            ],
-            hovertemplate=style.HOVER,
-        )
-    caption = (
-        f"{workload.writes:,} writes spread over {format_size(workload.span_bytes)}, {workload.populated:.0%} "
-        "populated. Each step is one shape of write; the further right, the slower. A step low on the left axis is a "
-        "tail. Both axes logarithmic."
-    )
-    style.styled(figure, caption, origins_of(costs), (480, 640), {"x": "ns", "y": "share"})
-    figure.update_xaxes(**style.time_axis("time of one write", values=style.reach(figure.data, "x")))
-    ticks = {
-        "tickvals": [1, 0.1, 0.01, 0.001, 1e-4, 1e-5],
-        "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"],
-    }
-    figure.update_yaxes(type="log", title_text="of the writes take as long or longer", **ticks)
-    return figure
-
-
 _WATERFALL = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY, style.GREY)
 _PATTERNS = ("", "/", "\\", "x", "-", "|", ".")
 _MOST = 7
-
-
-def plot_waterfall(
-    costs: Costs,
-    workload: Workload,
-    designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker"),
-) -> go.Figure:
-    """Draw of which events the whole work of each design consists."""
-    frame = sim.df_waterfall(costs, designs, workload)
-    dearest = list(frame.groupby("event").cost.sum().sort_values(ascending=False).index)
-    names = [design.name for design in sim.sweeps.chosen(designs)]
-    figure = go.Figure()
-    for number, event in enumerate([*dearest[: _MOST - 1], "everything else"]):
-        rows = (
-            frame[~frame.event.isin(dearest[: _MOST - 1])]
-            if event == "everything else"
-            else frame[frame.event == event]
-        )
-        sums = rows.groupby("design")[["count", "cost"]].sum().reindex(names).fillna(0)
-        figure.add_bar(
-            y=[look_of(name)[2] for name in names],
-            x=sums.cost.tolist(),
-            orientation="h",
-            name=event.replace("_", " "),
-            marker={"color": _WATERFALL[number], "pattern": {"shape": _PATTERNS[number], "fillmode": "overlay"}},
-            customdata=[event.replace("_", " ")] * len(names),
-            hovertext=[format_ns(cost) for cost in sums.cost],
-            text=[f"counted {count:,.0f} times" for count in sums["count"]],
-            textposition="none",
-            hovertemplate=style.HOVER,
-        )
-    caption = (
-        f"{format_size(workload.span_bytes)}, {workload.populated:.0%} populated: protecting, {workload.reads:,} reads "
-        f"and {workload.writes:,} writes. A part is a count times the cost of one; the bar is all work, predicted."
-    )
-    style.styled(figure, caption, origins_of(costs), (180 + 60 * len(names), 660), {"x": "ns"})
-    top = max(frame.groupby("design").cost.sum(), default=0.0)
-    ticks = style.round_ticks(top)
-    figure.update_xaxes(title_text="all work", tickvals=ticks, ticktext=[format_ns(one) for one in ticks])
-    figure.update_layout(barmode="stack", legend={"y": 1.1}, margin={"t": 90})
-    figure.update_yaxes(autorange="reversed")
-    return figure
 
 
 def plot_decision(

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from uffdlab import summaries
-from uffdlab.backing import BACKINGS
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
+from uffdlab.vocabulary.backings import BACKINGS
 
 _SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
 _SKIP_NAMES = {name: BACKINGS[name].short for name in _SKIP_BACKINGS}

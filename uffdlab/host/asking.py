@@ -85,7 +85,7 @@ def deadly() -> list[str]:
 
 
 def ask(question: str) -> Answer:
-    """Ask one of the questions of ``native/ask.c``, by its name without UL_ASK_.
+    """Ask one of the questions of ``native/probe/ask.c``, by its name without UL_ASK_.
 
     Raises UffdlabError if the native extension was not built: without it nothing can be said, not even "no".
     """

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from uffdlab.host.situation import Situation
+from uffdlab.host.conditions import Situation
 
 CAP_SYS_PTRACE = 19
 

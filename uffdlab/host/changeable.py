@@ -10,7 +10,7 @@ from typing import Literal
 
 from uffdlab.errors import UffdlabError
 from uffdlab.host import pseudofiles
-from uffdlab.host.situation import Situation
+from uffdlab.host.conditions import Situation
 
 
 @dataclass(frozen=True)

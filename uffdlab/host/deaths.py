@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uffdlab.host import errnos
 from uffdlab.host.causes import Likely
-from uffdlab.host.situation import Asked
+from uffdlab.host.conditions import Asked
 
 
 def name(number: int) -> str:

@@ -14,7 +14,7 @@ from uffdlab import native, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, facts, features, memory, settings, uapi
 from uffdlab.host.asking import Answer
-from uffdlab.host.situation import Situation
+from uffdlab.host.conditions import Situation
 
 _COLUMNS = 80
 
@@ -40,7 +40,7 @@ class Capability:
 
 @dataclass(frozen=True)
 class Report:
-    """The facts of the host (keys of ``uffdlab.provenance``) and its capabilities."""
+    """The facts of the host (keys of ``uffdlab.datasets.provenance``) and its capabilities."""
 
     host: Mapping[str, Any]
     capabilities: tuple[Capability, ...]

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 
 from uffdlab.host.causes import Cause, Likely
+from uffdlab.host.conditions import Asked, Situation
 from uffdlab.host.refusals import EHWPOISON, TABLE
-from uffdlab.host.situation import Asked, Situation
 
 __all__ = ["OPERATIONS", "Asked", "causes", "explain", "system_calls"]
 

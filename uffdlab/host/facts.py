@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Everything a dataset records about the machine it was measured on.
 
-A fact that cannot be known is None: unknown is not zero. Only keys of ``uffdlab.provenance.KEYS`` are
+A fact that cannot be known is None: unknown is not zero. Only keys of ``uffdlab.datasets.provenance.KEYS`` are
 filled, and text is brought into that module's harmless alphabet, so no host name, user, path or address can
 get in.
 """

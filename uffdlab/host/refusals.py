@@ -24,7 +24,7 @@ from uffdlab.host.causes import (
     unaligned,
     with_features,
 )
-from uffdlab.host.situation import Situation
+from uffdlab.host.conditions import Situation
 
 EHWPOISON = 133  # Python's errno module does not have it
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from uffdlab import bitmap
+from uffdlab.datasets import bitmap
 from uffdlab.errors import UffdlabError
 from uffdlab.occupancy.reading import HUGE_BYTES, LARGE_BYTES
 from uffdlab.occupancy.scanning import Occupancy, Scan

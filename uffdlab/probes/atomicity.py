@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, boolean, count, integer, one_of
+from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
-from uffdlab.probes.needs import Needs
-from uffdlab.probes.placement import on_one_cpu
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of
 from uffdlab.probes.userfault import (
     READ,
     WRITE,
@@ -38,6 +37,7 @@ from uffdlab.probes.userfault import (
     mapped,
     opened,
 )
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 RACED_BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 INTERLEAVINGS = ("racing", "deterministic")

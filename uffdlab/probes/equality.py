@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, KIB, MIB
-from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import uapi
-from uffdlab.probes.fields import BLOCK, Field, count, integer, one_of, text
-from uffdlab.probes.needs import Needs
 from uffdlab.probes.protect import prepare
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, Field, count, integer, one_of, text
 from uffdlab.probes.userfault import READ, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
+from uffdlab.vocabulary.designs import DESIGNS
 
 # The first is what the others are compared with.
 WAYS = {"markers, read": "pte_marker", "read loop": "preread", "MADV_POPULATE_READ": "populate_read"}

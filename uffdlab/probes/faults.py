@@ -14,16 +14,16 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import cpus
-from uffdlab.probes.fields import BLOCK, Field, boolean, count, integer, one_of
-from uffdlab.probes.latency import bin_rows
+from uffdlab.probes.affinity import on_one_cpu
+from uffdlab.probes.histogram import bin_rows
+from uffdlab.probes.interleave import in_turns
 from uffdlab.probes.limits import check_limits, repeated, within
-from uffdlab.probes.needs import Needs, peak
-from uffdlab.probes.placement import on_one_cpu
-from uffdlab.probes.turns import in_turns
+from uffdlab.probes.requirements import Needs, peak
+from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 HANDLER_TIMEOUT_S = 60.0
 PAGE = 4 * KIB

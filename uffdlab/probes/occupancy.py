@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import occupancy
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, count, fraction, integer, one_of
-from uffdlab.probes.holder import CLUSTER_BYTES, Content, held
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.occupancy_target import CLUSTER_BYTES, Content, held
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, count, fraction, integer, one_of
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 INTERPRETER = "interpreter"
 MOST_BYTES = 1 << 40

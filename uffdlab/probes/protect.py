@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB, Backing
-from uffdlab.design import DESIGNS, Design
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, boolean, fraction, integer, one_of
-from uffdlab.probes.latency import bin_rows
+from uffdlab.probes.histogram import bin_rows
+from uffdlab.probes.interleave import in_turns
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
-from uffdlab.probes.needs import Needs, peak
-from uffdlab.probes.turns import in_turns
+from uffdlab.probes.requirements import Needs, peak
+from uffdlab.probes.schema import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB, Backing
+from uffdlab.vocabulary.designs import DESIGNS, Design
 
 # One touch in 61 is timed on its own: beside a fault per touch the clock costs well under 1 %. Where a huge page serves
 # 512 touches it would cost about a fifth, so there the loop runs untimed.

@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.backing import GIB, KIB, MIB, Backing
-from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, Field, integer, one_of
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, Field, integer, one_of
 from uffdlab.probes.userfault import READ, counters, mapped, opened
+from uffdlab.vocabulary.backings import GIB, KIB, MIB, Backing
+from uffdlab.vocabulary.designs import DESIGNS
 
 MODES = {"DEFAULT": "unprotected", "PRE-READ": "preread", "MADVISE": "populate_read", "WP-UNPOPULATE": "pte_marker"}
 THP_STATES = ("always", "madvise", "never")

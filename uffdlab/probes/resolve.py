@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.limits import check_limits, repeated
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 PAGE, PMD = 4 * KIB, 2 * MIB
 STATES = {

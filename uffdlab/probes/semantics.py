@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, KIB, MIB, Backing
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, boolean, count, one_of, text
-from uffdlab.probes.needs import Needs
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, one_of, text
 from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
 
 HANDLER_TIMEOUT_S = 10.0
 MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")

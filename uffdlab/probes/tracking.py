@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import native
-from uffdlab.backing import BACKINGS, GIB, KIB, MIB
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, boolean, count, fraction, integer, one_of
+from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
-from uffdlab.probes.needs import Needs
-from uffdlab.probes.placement import on_one_cpu
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, fraction, integer, one_of
 from uffdlab.probes.userfault import WRITE, PageNotes, Range, check, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 TRACKED_BACKINGS = ("anon", "anon_thp", "shmem")
 METHODS = ("async_scan", "events", "events_each", "untracked")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab import native
-from uffdlab.backing import Backing
 from uffdlab.host import errnos, uapi
+from uffdlab.vocabulary.backings import Backing
 
 READ, WRITE = 0, 1
 

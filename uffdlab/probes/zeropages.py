@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.backing import BACKINGS, KIB, MIB, Backing
-from uffdlab.design import DESIGNS
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.fields import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.limits import check_limits, repeated
-from uffdlab.probes.needs import Needs
 from uffdlab.probes.protect import prepare
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.userfault import WRITE, Counters, Range, Userfault, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
+from uffdlab.vocabulary.designs import DESIGNS
 
 HANDLER_TIMEOUT_S = 10.0
 PMD = 2 * MIB

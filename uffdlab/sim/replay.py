@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from uffdlab.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
+from uffdlab.datasets.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs, load_costs

@@ -7,14 +7,9 @@ there are too few children for one.
 
 from __future__ import annotations
 
-from .accounts import df_equality, df_published_runs, df_zeropages
-from .atomicity import df_atomicity
-from .channels import CHANNEL_MEMORIES, best_point, df_channels, df_samples, df_shuffled
-from .entries import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
-from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
-from .merges import df_merges
-from .occupancy import OCCUPANCY_STATES, df_occupancy
-from .points import (
+from uffdlab.summaries.channel import CHANNEL_MEMORIES, best_point, df_channels, df_samples, df_shuffled
+from uffdlab.summaries.ksm import df_merges
+from uffdlab.summaries.protect import (
     df_at_size,
     df_largest,
     df_protect,
@@ -23,11 +18,18 @@ from .points import (
     df_warm,
     growth_with_size,
 )
+from uffdlab.summaries.reprotect import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
+from uffdlab.summaries.semantics import df_reported, df_states
+from uffdlab.summaries.write_timing import df_reveals
+
+from .atomicity import df_atomicity
+from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
+from .occupancy import OCCUPANCY_STATES, df_occupancy
+from .published import df_published_runs
 from .records import records
-from .reveals import df_reveals
-from .states import df_reported, df_states
 from .tracking import df_tracking
 from .work import df_work
+from .zeropages import df_zeropages
 
 __all__ = [
     "CHANNEL_MEMORIES",
@@ -37,7 +39,6 @@ __all__ = [
     "df_atomicity",
     "df_channels",
     "df_entry_costs",
-    "df_equality",
     "df_faults",
     "df_largest",
     "df_latencies",

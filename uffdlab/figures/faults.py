@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""Later faults: what a touch costs after each preparation, how single touches are spread, what threads pay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.vocabulary.strides import STRIDES
+
+# preparation, delivery → colour, symbol and name; the order is that of the rows, from the top
+_LOOKS = {
+    ("fresh", "plain"): (style.GREY, "triangle-up", "nothing there"),
+    ("fresh, THP", "plain"): (style.GREY, "triangle-right", "nothing there, THP on"),
+    ("tables", "plain"): (style.GREEN, "square", "empty page tables there"),
+    ("discarded_whole", "plain"): (style.GREY, "triangle-down", "discarded, in one call"),
+    ("discarded_pieces", "plain"): (style.GREEN, "square-x", "discarded, 1 MiB a call"),
+    ("zeropage", "plain"): (style.VERMILLION, "circle", "zeropage, not protected"),
+    ("zeropage", "async"): (style.VERMILLION, "circle-x", "zeropage, async"),
+    ("zeropage", "event"): (style.VERMILLION, "circle-cross", "zeropage, event"),
+    ("huge_zeropage", "plain"): (style.ORANGE, "hexagon", "huge zeropage, not protected"),
+    ("huge_zeropage", "async"): (style.ORANGE, "hexagon2", "huge zeropage, async"),
+    ("huge_zeropage", "event"): (style.ORANGE, "hexagram", "huge zeropage, event"),
+    ("markers", "async"): (style.BLUE, "diamond", "marker, async"),
+    ("markers", "event"): (style.BLUE, "diamond-x", "marker, event"),
+    ("markers, THP", "async"): (style.BLUE, "diamond-wide", "marker, async, THP on"),
+    ("unregistered", "plain"): (style.GREY, "triangle-left", "nothing there, not registered"),
+    ("unregistered, THP", "plain"): (style.GREY, "triangle-ne", "the same, THP on"),
+    ("written", "plain"): (style.PURPLE, "pentagon-open-dot", "page, not protected"),
+    ("written", "async"): (style.PURPLE, "pentagon", "page, async"),
+    ("written", "event"): (style.PURPLE, "star-triangle-up", "page, event"),
+    ("missing_wp", "event"): (style.SKY, "cross", "MISSING|WP, event"),
+}
+_TOUCHES = ("first read", "first write")
+APART = tuple(STRIDES.values())
+
+
+def _drawable(data: Dataset) -> pd.DataFrame:
+    """Return what one thread took on anonymous memory; a preparation under THP is a case of its own."""
+    rows = summaries.df_faults(data)
+    rows = rows[(rows.threads == 1) & (rows.backing != "shmem")].copy()
+    rows.loc[(rows.backing == "anon_thp") & (rows.preparation != "huge_zeropage"), "preparation"] += ", THP"
+    return rows
+
+
+def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
+    """Draw the time of a first read and a first write after each preparation; ``apart`` (one of ``APART``) says how
+    far the touches are from one another.
+    """
+    rows = _drawable(data)
+    mine = _drawable(here) if here else rows[:0]
+    known = list(zip(rows.preparation, rows.delivery, strict=True))
+    looks = [key for key in _LOOKS if key in known]
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
+    for column, touch in enumerate(_TOUCHES, start=1):
+        for found, whose in ((rows, False), (mine, True)):
+            chosen = found[(found.stride_kib.map(STRIDES) == apart) & (found.touch == touch)]
+            if len(chosen):
+                _add_points(figure, chosen, looks, column, here=whose)
+    caption = (
+        "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
+        "resolved by a handler thread on the same CPU, an async fault by the kernel. Both axes logarithmic."
+    )
+    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
+    style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
+    reached = style.spanned(rows, "ns_per_touch") + style.spanned(mine, "ns_per_touch")
+    figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=reached))
+    names = [_LOOKS[key][2] for key in looks]
+    places = [-row for row in range(len(looks))]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
+    figure.update_layout(showlegend=False)
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no later faults, {apart}")
+    return figure
+
+
+def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, here: bool = False) -> None:
+    drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
+    rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
+    keys = list(zip(rows.preparation, rows.delivery, strict=True))
+    colours = [style.HERE_COLOUR if here else _LOOKS[key][0] for key in keys]
+    symbols = [style.HERE_SYMBOL if here else _LOOKS[key][1] for key in keys]
+    said = [_said(*counts) for counts in _counts(rows)]
+    figure.add_scatter(
+        x=rows.ns_per_touch.tolist(),
+        y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
+        error_x=style.interval(rows, "ns_per_touch") | {"color": style.GREY},  # it cannot have several
+        mode="markers",
+        marker={
+            "color": colours,
+            "symbol": symbols,
+            "size": 11,
+            "line": {"color": "rgba(255,255,255,0.9)", "width": 1},
+        },
+        name="this machine" if here else "measured",
+        customdata=[_LOOKS[key][2] for key in keys],
+        hovertext=style.times(rows, "ns_per_touch"),
+        text=[f"{a}<br>{b}" for a, b in zip(said, _n(rows), strict=True)],
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )
+
+
+def _said(faults: float, ipis: float, events: float) -> str:
+    """Return what is known of the counts of a touch."""
+    counts = ((faults, ".3g", "faults"), (ipis, ".2g", "IPIs"), (events, ".2g", "events"))
+    known = [f"{count:{form}} {what}" for count, form, what in counts if not pd.isna(count)]
+    return f"{', '.join(known)} a touch" if known else "counts a touch: not known"
+
+
+def _counts(rows: pd.DataFrame) -> Any:
+    return zip(rows.faults_per_touch, rows.ipis_per_touch.fillna(float("nan")), rows.events_per_touch, strict=True)
+
+
+def _n(rows: pd.DataFrame) -> list[str]:
+    return [f"n = {n} of {children} processes" for n, children in zip(rows.n, rows.children, strict=True)]
+
+
+# --- how single touches are spread -----------------------------------------------------------------------------------
+
+_DASHES = {"plain": "solid", "async": "dash", "event": "dot"}
+_SPREAD = [key for key in _LOOKS if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
+
+
+def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART[0]) -> go.Figure:
+    """Draw which share of touches took longer than a time, by preparation; ``apart`` says how far they are from one
+    another (one of ``APART``).
+    """
+    figure = go.Figure()
+    [stride] = (stride for stride, label in STRIDES.items() if label == apart)
+    spread = summaries.df_latencies(data, stride, touch)
+    spread = spread[spread.backing == "anon"]
+    for key in _SPREAD:
+        rows = spread[(spread.preparation == key[0]) & (spread.delivery == key[1])]
+        if len(rows):
+            _add_spread(figure, rows, key)
+    caption = (
+        f"Single {touch}s of anonymous memory, one thread, warm samples of all processes together. A line that lies "
+        "further right is slower; how it ends there is its tail. Bins of a quarter octave; both axes logarithmic."
+    )
+    style.styled(figure, caption, [data.origin()], (520, 640), {"x": "ns", "y": "share"})
+    figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
+    ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
+    figure.update_yaxes(type="log", title_text="share of touches that took longer", range=[-4, 0.1], **ticks)
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no latencies of single touches, {apart}")
+    return figure
+
+
+def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str]) -> None:
+    colour, symbol, name = _LOOKS[key]
+    timed = int(rows.timed.iloc[0])
+    figure.add_scatter(
+        x=[float(ns) for ns in rows.from_ns],
+        y=rows.slower.tolist(),
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5, "shape": "hv", "dash": _DASHES[key[1]]},
+        marker={"color": colour, "symbol": symbol, "size": 7},
+        name=name,
+        customdata=[name] * len(rows),
+        hovertext=[
+            f"{share:.3%} took {ns:,} ns or longer" for share, ns in zip(rows.slower, rows.from_ns, strict=True)
+        ],
+        text=[f"n = {timed:,} touches timed"] * len(rows),
+        hovertemplate=style.HOVER,
+    )
+
+
+# --- what threads pay ------------------------------------------------------------------------------------------------
+
+_THREADED = [
+    ("fresh", "plain"),
+    ("tables", "plain"),
+    ("zeropage", "plain"),
+    ("zeropage", "async"),
+    ("markers", "async"),
+]
+_CROWDS = {
+    (1, False): ("1 thread", "circle"),
+    (2, False): ("2 threads, a half each", "square"),
+    (2, True): ("2 threads under the same tables", "diamond"),
+}
+
+
+def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
+    """Draw what a first write costs one thread and two, and how many interrupts it sends."""
+    rows = summaries.df_faults(data)
+    rows = rows[(rows.backing == "anon") & (rows.stride_kib == 4) & (rows.touch == touch)]
+    titles = ("time of a touch", "interrupts per touch")
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
+    colours = (style.BLUE, style.VERMILLION, style.ORANGE)
+    for colour, (crowd, (label, symbol)) in zip(colours, _CROWDS.items(), strict=True):
+        chosen = rows[(rows.threads == crowd[0]) & (rows.together == crowd[1])]
+        wanted = [key in _THREADED for key in zip(chosen.preparation, chosen.delivery, strict=True)]
+        chosen = chosen[pd.Series(wanted, index=chosen.index, dtype=bool)]
+        for column, measure in ((1, "ns_per_touch"), (2, "ipis_per_touch")):
+            _add_crowd(figure, chosen[chosen[measure].notna()], measure, column, (colour, symbol, label))
+    caption = (
+        f"Each {touch} of a page of anonymous memory; pinned threads, warm samples, median over processes with 95 % "
+        "interval. Interrupts are TLB shootdowns of the whole machine (the TLB line of /proc/interrupts)."
+    )
+    style.styled(figure, caption, [data.origin()], (430, 680), {"x": "ns", "x2": "interrupts per touch"})
+    times = style.reach((trace for trace in figure.data if trace.xaxis == "x"), "x")
+    figure.update_xaxes(**style.time_axis("per touch and thread", values=times), col=1)
+    figure.update_xaxes(title_text="TLB shootdown interrupts per touch", rangemode="tozero", col=2)
+    names = [_LOOKS[key][2] for key in _THREADED]
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
+    figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
+    if rows.empty:
+        style.say(figure, f"{data.id} holds no {touch}s by threads")
+    return figure
+
+
+def _add_crowd(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int, look: tuple[str, str, str]) -> None:
+    colour, symbol, label = look
+    keys = list(zip(rows.preparation, rows.delivery, strict=True))
+    is_time = measure == "ns_per_touch"
+    figure.add_scatter(
+        x=rows[measure].tolist(),
+        y=[-_THREADED.index(key) for key in keys],
+        error_x=style.interval(rows, measure),
+        mode="markers",
+        marker=style.marker(colour, symbol, 9),
+        name=label,
+        legendgroup=label,
+        showlegend=column == 1,
+        customdata=[f"{_LOOKS[key][2]}, {label}" for key in keys],
+        hovertext=style.times(rows, measure) if is_time else [f"{one:.3g} interrupts" for one in rows[measure]],
+        text=_n(rows),
+        hovertemplate=style.HOVER,
+        row=1,
+        col=column,
+    )

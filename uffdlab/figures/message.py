@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What a receiver saw of a message, bit by bit."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import plotly.graph_objects as go
+
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.figures.channel import PLACEMENTS, WIRES
+from uffdlab.summaries.transmissions import as_bits
+
+_SLOTS = 160  # of the strip that is drawn
+_BEFORE = 8  # of them before the message
+# From light to dark, so that they differ in grey as well.
+_BITS = (
+    ("#DDDDDD", "0, received as 0"),
+    (style.ORANGE, "0, received as 1"),
+    (style.VERMILLION, "1, received as 0"),
+    (style.BLUE, "1, received as 1"),
+)
+_PIXELS = 16  # of lines that make a row, where there are more than so many
+
+
+def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
+    """Draw the first slots of the first message sent through one of ``WIRES``: a column per slot, a row per line, and
+    whether each bit arrived as it was sent.
+    """
+    figure = go.Figure()
+    known = ["block", "sample", "memory", "placement", "silent", "lines", "idle_slots", "outcome"]
+    rows = data.rows("messages", known).dropna(subset=known)
+    sent = rows[(rows.memory == WIRES[memory]) & (rows.placement == PLACEMENTS[placement])]
+    sent = sent[~sent.silent.astype(bool) & (sent["sample"] == 0)].sort_values("block")
+    outcome = ""
+    if len(sent):
+        one = sent.iloc[0]
+        strip = data.rows("message_bits", ["block", "sample", "slot", "sent", "received"])
+        strip = strip[(strip.block == one.block) & (strip["sample"] == 0)].sort_values("slot")
+        first = max(0, int(one.idle_slots) - _BEFORE)
+        with suppress(ValueError):  # the bits of this message are not there, or are none
+            out, back = (as_bits("".join(map(str, strip[name])), int(one.lines)).T[:, first : first + _SLOTS]
+                         for name in ("sent", "received"))  # fmt: skip
+            _draw(figure, 2 * out.astype(int) + back, first)
+            outcome = f" This one: {one.outcome}."
+    caption = "The beginning of the first message of the campaign; light: nothing was sent yet." + outcome
+    style.styled(figure, caption, [data.origin()], (380, 640), {"x": "slot", "y": "line"})
+    figure.update_xaxes(title_text="slot", showgrid=False)
+    figure.update_yaxes(title_text="line", showgrid=False, autorange="reversed")
+    if not figure.data:
+        style.say(figure, f"{data.id} holds no message through this")
+    return figure
+
+
+def _draw(figure: go.Figure, kinds: np.ndarray, first: int) -> None:
+    steps = [(colour, at) for at, (colour, _) in enumerate(_BITS)]
+    scale = [[part, colour] for colour, at in steps for part in (at / len(_BITS), (at + 1) / len(_BITS))]
+    figure.add_heatmap(
+        z=kinds.tolist(),
+        x=list(range(first, first + kinds.shape[1])),
+        y=list(range(kinds.shape[0])),
+        zmin=-0.5,
+        zmax=len(_BITS) - 0.5,
+        colorscale=scale,
+        showscale=False,
+        xgap=1 if len(kinds) <= _PIXELS else 0,
+        ygap=1 if len(kinds) <= _PIXELS else 0,
+        hovertemplate="slot %{x}, line %{y}",
+        name="; ".join(f"{at}: {label}" for at, (_, label) in enumerate(_BITS)),
+    )
+    for at, (colour, label) in enumerate(_BITS):
+        count = int((kinds == at).sum())
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", marker=style.marker(colour, "square"), name=f"{label}: {count:,}"
+        )

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""What fills memory: zeropages, huge zeropages and markers, by way of protecting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.figures import style
+from uffdlab.units import format_size
+from uffdlab.vocabulary.backings import BACKINGS
+
+_FILLS = {
+    "preread": (style.VERMILLION, "circle", "read loop, then protect", 0.2),
+    "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
+    "pte_marker": (style.BLUE, "diamond", "PTE markers", -0.2),
+}
+
+
+_HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
+
+
+_STEPS = {
+    "protected": "protected",
+    "resolved 4 KiB, written": "4 KiB of each 2 MiB resolved and written",
+    "resolved 2 MiB, written": "each 2 MiB resolved, one page of it written",
+}
+
+
+def _shares(data: Dataset) -> pd.DataFrame:
+    """Return the accounts of the smallest range of each case, with what is filled as a percentage of it."""
+    rows = summaries.df_zeropages(data)
+    rows = rows[rows.size_kib > 0]
+    case = rows.groupby(["backing", "design", "huge_zeropage", "step"])
+    rows = rows[(rows.size_kib == case.size_kib.transform("min")) & rows.filled_kib.notna()].copy()
+    for column in ("filled_kib", "filled_kib_low", "filled_kib_high"):
+        rows[column] = rows[column] / rows.size_kib.astype(float) * 100
+    return rows
+
+
+MOMENTS = tuple(_STEPS.values())
+
+
+def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMENTS[0]) -> go.Figure:
+    """Draw how much of an empty range is filled with real memory at one of the ``MOMENTS``."""
+    rows, mine = _shares(data), _shares(here) if here else None
+    found = set(zip(rows.backing, rows.huge_zeropage, strict=True))
+    cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in found]
+    figure = go.Figure()
+    [step] = (step for step, label in _STEPS.items() if label == when)
+    for design in _FILLS:
+        _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases)
+        if mine is not None:
+            chosen = mine[(mine.step == step) & (mine.design == design)]
+            # What is found there is this machine's default: it stands beside the same on the reference.
+            chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
+            _add_filled(figure, chosen, design, cases, here=True)
+    caption = (
+        "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
+        "Zeropages count as nothing. Warm samples, median over processes."
+    )
+    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
+    style.styled(figure, caption, origins, (200 + 42 * max(3, len(cases)), 640), {"x": "%"})
+    names = [BACKINGS[b].short + _HUGE_ZEROPAGE[h] for b, h in cases]
+    figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
+    places = [-row for row in range(len(cases))]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
+    if not cases:
+        style.say(figure, f"{data.id} holds no account of zeropages")
+    return figure
+
+
+def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], *, here: bool = False) -> None:
+    colour, symbol, label, lift = _FILLS[design]
+    drawn = [case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
+    rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
+    if here:
+        colour, symbol, label, lift = style.HERE_COLOUR, style.HERE_SYMBOL, f"this machine: {label}", lift + 0.08
+    places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
+    figure.add_scatter(
+        x=rows.filled_kib.tolist(),
+        y=[lift - place for place in places],
+        error_x=style.interval(rows, "filled_kib"),
+        mode="markers",
+        marker=style.marker(colour, symbol, 10),
+        name="this machine" if here else label,
+        legendgroup="this machine" if here else label,
+        showlegend=not here or design == "preread",
+        customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
+        hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],
+        text=[_holds(row) for row in summaries.records(rows)],
+        hovertemplate=style.HOVER,
+    )
+
+
+def _holds(row: Any) -> str:
+    zero = format_size(row.zeropages_kib * 1024) if not pd.isna(row.zeropages_kib) else "an unknown part"
+    return f"{zero} of {format_size(row.size_kib * 1024)} maps a zeropage<br>n = {row.n} of {row.children} processes"

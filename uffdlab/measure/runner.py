@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: MIT
+"""Runs blocks: one child process each, with a deadline; whatever happens to it is a recorded outcome.
+
+A block is the unit of everything: it is kept when it has ended, and run again as a whole if it was cut short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import IO, Any
+
+from uffdlab import starting
+from uffdlab.errors import UffdlabError
+from uffdlab.host import asking, deaths, errnos, memory, settings
+from uffdlab.host.conditions import Asked
+from uffdlab.host.signals import OrderlyExit
+from uffdlab.measure.registry import PROBES
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.userfault import asked_of
+from uffdlab.vocabulary.backings import BACKINGS
+
+OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
+GRACE_S = 5.0
+CTRL_C = "Ctrl-C"
+Ending = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One child's work: a probe and the values of its spec, with a deadline in seconds for each row it measures."""
+
+    number: int
+    probe: str
+    spec: dict[str, Any]
+    deadline_s: float = 120.0
+
+    def needs(self) -> Needs:
+        """Return what the block holds at its peak."""
+        needs: Needs = PROBES[self.probe].spec(**self.spec).needs()
+        return needs
+
+    def title(self) -> str:
+        """Return a short name for a progress line."""
+        return " ".join([self.probe, *(str(v) for k, v in self.spec.items() if k not in ("seed", "repeats"))])
+
+
+OUTCOME_FIELDS: list[dict[str, Any]] = [
+    {"name": "block", "type": "integer", "description": "number of the block, in the order they ran"},
+    {"name": "probe", "type": "string", "description": "which probe", "constraints": {"enum": list(PROBES)}},
+    {"name": "spec", "type": "string", "description": "what it was asked, as JSON"},
+    {
+        "name": "outcome",
+        "type": "string",
+        "description": "how it ended",
+        "constraints": {"required": True, "enum": list(OUTCOMES)},
+    },
+    {"name": "reason", "type": "string", "description": "why, when it did not end well"},
+    {"name": "duration_ms", "type": "integer", "unit": "ms", "description": "life of the child process"},
+]
+
+
+@dataclass
+class Result:
+    """What came of one block: the rows it measured, by table, and how it ended (``outcome`` is None until then)."""
+
+    block: Block
+    rows: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    outcome: str | None = None
+    reason: str | None = None
+    duration_ms: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the block ended by itself, well or not: then it is not run again."""
+        return self.outcome not in (None, "interrupted")
+
+    def ended(self) -> dict[str, Any]:
+        """Return the row of the table ``outcomes``."""
+        spec = json.dumps(self.block.spec, sort_keys=True)
+        asked = {"block": self.block.number, "probe": self.block.probe, "spec": spec}
+        return asked | {"outcome": self.outcome, "reason": self.reason, "duration_ms": self.duration_ms}
+
+
+@dataclass
+class Rows:
+    """What a campaign has measured so far: rows by table, and whether it was cut short."""
+
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Append a row to a table."""
+        self.tables.setdefault(table, []).append(row)
+
+
+def run(
+    blocks: Sequence[Block],
+    progress: Callable[[Block], None] = lambda block: None,
+    *,
+    allow_host_changes: bool = False,
+    earlier: Iterable[Result] = (),
+    keep: Callable[[Result], None] = lambda result: None,
+) -> Rows:
+    """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted.
+
+    A block whose needs name host settings runs with those in force where they may be changed, and is skipped elsewhere.
+    What ``earlier`` results finished is not run again. ``keep`` gets each result as soon as its block has ended, and
+    what a block cut short had measured until then; no signal interrupts it.
+    """
+    results = {one.block.number: one for one in earlier}
+    current: Result | None = None
+    interrupted = False
+    with OrderlyExit() as signals:
+        try:
+            for block in blocks:
+                if block.number in results and results[block.number].finished:
+                    continue
+                current = Result(block)
+                progress(block)
+                _run_one(current, allow_host_changes)
+                with signals.held():
+                    keep(current)
+                    results[block.number], current = current, None
+        except (KeyboardInterrupt, SystemExit) as end:
+            interrupted = True
+            if current is not None and _cut_short(current, end):
+                with signals.held():
+                    keep(current)
+                    results[current.block.number] = current
+            if isinstance(end, SystemExit):  # SIGTERM, SIGHUP: whoever sent it does not wait for a dataset
+                raise
+    return collected(blocks, results.values(), CTRL_C, interrupted=interrupted)
+
+
+def _cut_short(result: Result, end: BaseException) -> bool:
+    """Say of a block that a signal ended it, unless it had ended before; return whether there is anything to keep."""
+    if result.outcome is None:
+        result.outcome, result.reason = "interrupted", CTRL_C if isinstance(end, KeyboardInterrupt) else "terminated"
+    return result.finished or bool(result.rows)
+
+
+def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Rows:
+    """Return the rows of the results in the order of the blocks; one without a result was interrupted, and ``why``."""
+    by_number = {one.block.number: one for one in results}
+    rows = Rows(interrupted=interrupted)
+    for block in blocks:
+        result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=why)
+        for table, row in result.rows:
+            rows.add(table, {"block": block.number} | row)
+        rows.add("outcomes", result.ended())
+    return rows
+
+
+def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the fields of every table the named probes fill, and of ``outcomes``."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name in probes:
+        tables |= PROBES[name].tables
+    return tables | {"outcomes": OUTCOME_FIELDS}
+
+
+def _run_one(result: Result, allow_host_changes: bool) -> None:
+    needs = result.block.needs()
+    wanted, taken = needs.settings, needs.taken()
+    if taken:
+        result.outcome, result.reason = "skipped", taken
+        return
+    try:
+        with settings.changed(wanted, allow=allow_host_changes) if wanted else contextlib.nullcontext():
+            _run_if_possible(result)
+    except UffdlabError as error:  # a setting that could not be changed, or not be put back
+        if result.outcome is None:
+            result.outcome, result.reason = "skipped", str(error)
+        else:
+            result.reason = f"{result.reason}; {error}" if result.reason else str(error)
+
+
+def _run_if_possible(result: Result) -> None:
+    lacking = result.block.needs().missing()
+    if lacking:
+        result.outcome, result.reason = "skipped", lacking
+    else:
+        _run_child(result)
+
+
+def _run_child(result: Result) -> None:
+    started = time.monotonic()
+    try:
+        ending = _converse(result)
+    finally:
+        result.duration_ms = round((time.monotonic() - started) * 1000)
+    result.outcome, result.reason = ending
+
+
+def _converse(result: Result) -> Ending:
+    """Start the child, collect its rows as they come, return how it ended."""
+    ooms = memory.oom_kills()
+    with _complaints() as complaints:
+        try:
+            started = _started(complaints)
+        except OSError as error:
+            return "refused", errnos.explain(asking.START_PROCESS, error.errno or 0)
+        with started as child:
+            try:
+                return _listen(child, result) or _post_mortem(child, result.block, complaints, ooms)
+            finally:
+                if child.poll() is None:
+                    os.killpg(child.pid, signal.SIGKILL)
+
+
+def _complaints() -> IO[bytes]:
+    """Return a file for what a child says on standard error. Raises UffdlabError where none can be had."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise UffdlabError(
+            f"no temporary file can be made ({error.strerror}): free space, or name another directory in TMPDIR"
+        ) from error
+
+
+def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        starting.python("uffdlab.measure.child"),
+        env=starting.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,  # a file: a pipe could fill up and block the child
+        start_new_session=True,  # Ctrl-C is the runner's to handle
+    )
+
+
+def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
+    """Collect rows until the child closes its output; None when it did not say how it ended."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    block = result.block
+    with contextlib.suppress(BrokenPipeError), child.stdin as request:
+        request.write(json.dumps(asdict(block) | {"runner": os.getpid()}).encode())
+    deadline = time.monotonic() + block.deadline_s
+    ended: Ending | None = None
+    pending = b""
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if not ready.select(max(0.0, deadline - time.monotonic())):
+                return "hung", f"no answer within {block.deadline_s:g} s{_lost_thread()}"
+            chunk = os.read(child.stdout.fileno(), 1 << 16)
+            if not chunk:
+                break
+            deadline = time.monotonic() + block.deadline_s  # for the next row: a long block is not a hung one
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                said = _take(line, result)
+                ended = ended or said
+    return ended
+
+
+def _lost_thread() -> str:
+    """Return what may have kept a child from answering: a filter that kills threads leaves the others waiting."""
+    deadly = asking.deadly()
+    if not deadly:
+        return ""
+    return f": a seccomp filter answers {', '.join(deadly)} with death, and may have ended a thread of it"
+
+
+def _take(line: bytes, result: Result) -> Ending | None:
+    try:
+        message = json.loads(line)
+        if "table" in message:
+            result.rows.append((message["table"], dict(message["row"])))
+            return None
+        return message["outcome"], message["reason"]
+    except (ValueError, TypeError, KeyError):  # a library printed something: no reason to lose the campaign
+        return "failed", f"its output holds something that is no row: {line[:60].decode(errors='replace')!r}"
+
+
+def _post_mortem(
+    child: subprocess.Popen[bytes], block: Block, complaints: IO[bytes], ooms: Mapping[str, int]
+) -> Ending:
+    """Say how a child ended that did not say so itself."""
+    try:
+        status = child.wait(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        return "hung", f"closed its output and was still there {GRACE_S:g} s later"
+    if status == -signal.SIGKILL:
+        return "killed", f"by signal SIGKILL{_who_killed(ooms, memory.oom_kills())}"
+    if status < 0:
+        deadly = asking.deadly() if status == -signal.SIGSYS else ()
+        return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _asked(block), deadly)}"
+    complaints.seek(0)
+    last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
+    if status == 0:  # it ends so by itself only where its runner is not the parent that it sees
+        return "failed", f"it ended without saying how, as if nobody were listening: {last or _SILENT}"
+    return "failed", f"exit status {status}: {last or _SILENT}"
+
+
+_SILENT = "nothing on standard error"
+
+
+def _asked(block: Block) -> Asked:
+    """Return what memory the block asked for, as far as its spec says."""
+    backing = BACKINGS.get(str(block.spec.get("backing")))
+    if backing is not None:
+        return replace(asked_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
+    pools = block.needs().hugepages
+    if pools:
+        size, count = max(pools.items())
+        return Asked(
+            kind="hugetlb", pool_kib=size, length_bytes=count * size * 1024, file=False, features=(), gone=True
+        )
+    return Asked(kind="anon", features=(), gone=True)
+
+
+def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Say who sends a SIGKILL that nobody here sent, by what the kernel has counted meanwhile."""
+    risen = [where for where, count in after.items() if count > before.get(where, count)]
+    if risen:
+        return (
+            f": out of memory, most likely (oom_kill in {' and '.join(risen)} has risen meanwhile); give it more "
+            "memory, or choose a smaller size"
+        )
+    if after:
+        return (
+            f", and no process was killed for want of memory meanwhile (oom_kill in {' and '.join(after)} is as "
+            "before): somebody sent it"
+        )
+    return ": out of memory? See whether oom_kill has risen in /proc/vmstat or in the control group's memory.events"

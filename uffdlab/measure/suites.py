@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: MIT
+"""Which blocks a suite runs, and in which order: randomised by seed, rounds interleaved.
+
+A suite visits every configuration once a round, in an order drawn anew, so that a drift of the machine spreads over
+all of them instead of falling on one. Each visit is one child process: one cold sample, then warm ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from uffdlab.errors import UffdlabError, check_word
+from uffdlab.measure.registry import PROBES
+from uffdlab.measure.runner import Block
+from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
+from uffdlab.probes.covert.channel import REGISTERED, ChannelSpec
+from uffdlab.probes.covert.flush_reload import PLACEMENTS
+from uffdlab.probes.covert.ksm import MergingSpec
+from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.covert.message import MessageSpec
+from uffdlab.probes.covert.write_timing import RevealingSpec
+from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
+from uffdlab.probes.faults import PAGE, FaultsSpec
+from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
+from uffdlab.probes.occupancy import NAMES as OCCUPIED
+from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.published import PublishedSpec
+from uffdlab.probes.reprotect import EntriesSpec
+from uffdlab.probes.resolve import ResolveSpec
+from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
+from uffdlab.probes.tracking import TrackingSpec
+from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
+from uffdlab.vocabulary.designs import DESIGNS
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a suite asks of one probe: each spec is one child process a round, in each of ``rounds`` rounds.
+
+    With ``adjoining`` the specs run one right after the other, in an order drawn anew: for a ratio of what no process
+    can take in turns, such as two host settings.
+    """
+
+    probe: str
+    specs: tuple[Any, ...]
+    rounds: int = 1
+    adjoining: bool = False
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How much is measured, probe by probe, and the host settings that are in force meanwhile."""
+
+    name: str
+    title: str
+    work: tuple[Work, ...]
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def _points(
+    backings: Collection[str],
+    designs: Collection[str],
+    sizes: Collection[int],
+    populated: Collection[float],
+    *,
+    warm: int,
+    cluster: int = 1,
+) -> tuple[ProtectSpec, ...]:
+    return tuple(
+        ProtectSpec(b, d, s, p, cluster, repeats=1 + warm, beside=beside)
+        for b in backings
+        for d, _, beside in (design.partition(" beside ") for design in designs)
+        for s in sizes
+        for p in populated
+    )
+
+
+_ORDINARY = ("anon", "anon_thp", "shmem")
+_HUGETLB_2M = ("hugetlb_2m_private", "hugetlb_2m_shared")
+_HUGETLB_1G = ("hugetlb_1g_private", "hugetlb_1g_shared")
+# Where memory was written before, registering for more events makes no difference to what is protected.
+_POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
+# The same, with the two whose ratio a claim is about in turns in one process.
+_POPULATE_IN_TURNS = ("unprotected", "preread beside populate_read", "pte_marker")
+_FILL_IN_TURNS = ("unprotected", "preread", "pte_marker beside populate_read")
+# Nothing is populated by these, so their range may be far larger than memory: tables and markers only.
+_SPARSE_DESIGNS = ("unprotected", "pte_marker")
+# A child is the unit of repetition (its samples resemble one another), and a ratio's interval needs seven of them.
+_ROUNDS = 7
+# With fifteen, the interval of a median leaves the three lowest and the three highest out.
+_MORE_ROUNDS = 15
+
+
+_EMPTY = (0.0,)
+_FRACTIONS = (0.05, 0.25, 0.5)
+
+
+def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], threads: int = 1) -> tuple[Any, ...]:
+    """Return specs from ``(backing, preparation, delivery, accesses)``; several threads stand apart and together."""
+    return tuple(
+        FaultsSpec(backing, preparation, delivery, access, size, stride, threads, together, repeats=2)
+        for backing, preparation, delivery, accesses in configurations
+        for access in accesses.split()
+        for together in _apart_and_together(threads)
+    )
+
+
+def _in_turns(preparation: str, beside: str, *ranges: tuple[int, int, int]) -> tuple[FaultsSpec, ...]:
+    """Return specs that take two preparations in turns, from ``(size, stride, threads)``."""
+    return tuple(
+        FaultsSpec("anon", preparation, "plain", access, size, stride, threads, together, repeats=4, beside=beside)
+        for size, stride, threads in ranges
+        for access in ("read", "write")
+        for together in _apart_and_together(threads)
+    )
+
+
+def _apart_and_together(threads: int) -> tuple[bool, ...]:
+    return (False, True) if threads > 1 else (False,)
+
+
+_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD = (64 * MIB, PAGE), (4 * GIB, 2 * MIB), (64 * GIB, GIB)
+_WITH_TABLES = _in_turns(
+    "tables", "fresh", *((*at, threads) for at in (_EVERY_PAGE, _ONE_PER_PMD) for threads in (1, 2))
+)
+# Whether one thread's write interrupts the other depends on when the host lets both run.
+_INTERRUPTED = _faults(
+    *_EVERY_PAGE, ("anon", "zeropage", "plain", "write"), ("anon", "markers", "async", "write"), threads=2
+)
+_FEWER_IN_TURNS = (
+    *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
+    *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
+)
+_LATER_FAULTS = (
+    *_faults(
+        64 * MIB,
+        PAGE,
+        ("anon", "markers", "async", "read write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "zeropage", "async", "write"),
+        ("anon", "written", "async", "write"),
+        ("anon_thp", "fresh", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "async", "write"),
+        ("shmem", "fresh", "plain", "read write"),
+        ("shmem", "markers", "async", "read write"),
+    ),
+    *_faults(
+        8 * MIB,  # an event takes many times as long as a fault
+        PAGE,
+        ("anon", "markers", "event", "read write"),
+        ("anon", "zeropage", "event", "write"),
+        ("anon", "written", "event", "write"),
+        ("anon", "missing_wp", "event", "read write"),
+        ("anon_thp", "huge_zeropage", "event", "write"),
+        ("shmem", "markers", "event", "write"),
+    ),
+    *_faults(
+        4 * GIB,
+        2 * MIB,
+        ("anon", "markers", "async", "read write"),
+        ("anon", "markers", "event", "write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "missing_wp", "event", "read write"),
+    ),
+    *_faults(
+        GIB // 2,  # a write fills 2 MiB here
+        2 * MIB,
+        ("anon_thp", "fresh", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
+        ("anon_thp", "huge_zeropage", "async", "write"),
+    ),
+    *_faults(
+        64 * GIB,
+        GIB,
+        ("anon", "markers", "async", "read write"),
+        ("anon", "markers", "event", "write"),
+        ("anon", "zeropage", "plain", "read write"),
+        ("anon", "missing_wp", "event", "read write"),
+        ("anon_thp", "huge_zeropage", "plain", "read write"),
+    ),
+    *_faults(
+        64 * MIB,
+        PAGE,
+        ("anon", "markers", "async", "read"),
+        ("anon", "zeropage", "async", "write"),
+        threads=2,
+    ),
+)
+_QUICK_FAULTS = _faults(
+    16 * MIB,
+    PAGE,
+    ("anon", "fresh", "plain", "read"),
+    ("anon", "zeropage", "plain", "write"),
+    ("anon", "markers", "async", "write"),
+)
+_ACCOUNTS = (
+    *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
+    *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
+    *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
+    *(ZeropagesSpec(b, d, "on", GIB, repeats=2) for b in _HUGETLB_1G for d in ("populate_read", "pte_marker")),
+)
+# Their ratio matters, and below 1 GiB processes differ by more than it does.
+_WITHOUT_HUGE_ZEROPAGE = tuple(
+    ZeropagesSpec("anon_thp", "pte_marker", state, GIB, repeats=3) for state in ("on", "off")
+)
+_RESOLVES = (
+    *(
+        ResolveSpec(state, 64 * MIB, piece, piece, repeats=2)
+        for state in ("marker", "zeropage", "page")
+        for piece in (PAGE, 64 * KIB, 2 * MIB, 64 * MIB)
+    ),
+    *(ResolveSpec(state, GIB, PAGE, 2 * MIB, repeats=2) for state in ("zeropage", "huge_zeropage", "huge_page")),
+    *(ResolveSpec(state, GIB, 2 * MIB, 2 * MIB, repeats=2) for state in ("huge_zeropage", "huge_page")),
+)
+# Sizes twice or more: costs are fitted on one and tried on the other.
+_ENTRIES = (
+    *(EntriesSpec("anon", "empty", True, size, repeats=3) for size in (64 * MIB, 256 * MIB, GIB)),
+    *(EntriesSpec("anon", c, False, size, repeats=3) for c in ("read", "written") for size in (64 * MIB, 256 * MIB)),
+    *(
+        EntriesSpec("anon", c, markers, size, 2 * MIB, repeats=3)
+        for c in ("read", "written")
+        for markers in (False, True)
+        for size in (256 * MIB, GIB)
+    ),
+    *(EntriesSpec("anon_thp", c, False, s, repeats=3) for c in ("read", "written") for s in (256 * MIB, GIB)),
+    *(
+        EntriesSpec("hugetlb_2m_private", size_bytes=size, stride_bytes=2 * MIB, repeats=3)
+        for size in (16 * GIB, 64 * GIB)
+    ),
+    *(
+        EntriesSpec("hugetlb_1g_private", size_bytes=size, stride_bytes=GIB, repeats=3)
+        for size in (64 * GIB, 512 * GIB)
+    ),
+    *(
+        EntriesSpec("hugetlb_2m_private", "written", size_bytes=size, stride_bytes=2 * MIB, repeats=3)
+        for size in (256 * MIB, GIB)
+    ),
+    EntriesSpec("hugetlb_1g_private", "written", size_bytes=GIB, stride_bytes=GIB, repeats=3),
+)
+_ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
+# Without a loss, seven children of so many trials bound the rate below one per million: 3.69 / (7 * 34 * 16384).
+_ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 34, 2
+_RACES = (
+    AtomicitySpec("anon", "one_pass", repeats=_ONE_PASS_TRIALS),
+    *(AtomicitySpec("anon", p, repeats=_TWO_PASS_TRIALS) for p in ("two_pass_read", "two_pass_populate")),
+    *(AtomicitySpec("shmem", p, size_bytes=16 * MIB, repeats=_TWO_PASS_TRIALS) for p in PREPARATIONS),
+    *(AtomicitySpec(b, p, size_bytes=64 * MIB, repeats=_TWO_PASS_TRIALS) for b in _HUGETLB_2M for p in PREPARATIONS),
+)
+_IN_ORDER = tuple(
+    AtomicitySpec(b, p, "deterministic", size_bytes=MIB if b in _ORDINARY else 16 * MIB)
+    for b in ("anon", "shmem", *_HUGETLB_2M)
+    for p in ("two_pass_read", "one_pass")
+)
+_BOTH_TRACKERS = ("async_scan", "events")
+_TRACKED = (
+    *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in _BOTH_TRACKERS for d in (0.0, 0.1)),
+    TrackingSpec("shmem", "async_scan", GIB, 0.0, repeats=2),
+    *(
+        TrackingSpec("anon", m, 256 * MIB, d, p, repeats=2)
+        for m in _BOTH_TRACKERS
+        for d, p in ((0.01, "uniform"), (0.1, "uniform"), (0.1, "clustered"), (0.5, "uniform"))
+    ),
+    *(TrackingSpec("anon", m, 256 * MIB, repeats=2) for m in ("events_each", "untracked")),
+    *(TrackingSpec("shmem", m, 256 * MIB, repeats=2) for m in (*_BOTH_TRACKERS, "untracked")),
+    *(TrackingSpec(b, m, 256 * MIB, populated=True, repeats=2) for b in ("anon", "anon_thp") for m in _BOTH_TRACKERS),
+)
+
+# One half of the children chooses a point and the other reports it, with an interval: six of them at least.
+_CHANNEL_ROUNDS = 13
+_REGISTERED = tuple(
+    ChannelSpec(memory, placement, slot_ns=slot_ns, lines=lines, slots=slots, repeats=2)
+    for (memory, placement), (slot_ns, lines, slots) in REGISTERED.items()
+)
+_SWEPT_NS = {
+    8: (6_000, 8_000, 10_000, 15_000, 30_000, 100_000),
+    128: (27_000, 30_000, 33_000, 36_000, 42_000, 60_000),
+}
+_CHANNELS = (
+    *_REGISTERED,
+    # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
+    *(replace(one, silent=True, loads=False, repeats=1) for one in _REGISTERED if CONDUITS[one.memory].zeropage),
+)
+_SWEPT = tuple(
+    replace(one, slot_ns=slot_ns, loads=False, repeats=1)
+    for one in _REGISTERED
+    if one.memory in ("zeropage", "huge_zeropage")
+    for slot_ns in _SWEPT_NS[one.lines]
+    if slot_ns != one.slot_ns
+)
+
+_MESSAGES = (
+    *(MessageSpec(m, p, slot_ns=12_000, lines=8, repeats=3) for m in ("zeropage", "markers_read") for p in PLACEMENTS),
+    *(MessageSpec("huge_zeropage", p, slot_ns=45_000, lines=128, repeats=3) for p in PLACEMENTS),
+    *(MessageSpec("private", p, slot_ns=12_000, lines=8, repeats=3) for p in PLACEMENTS),
+    *(MessageSpec("zeropage", p, slot_ns=12_000, lines=8, silent=True, repeats=3) for p in PLACEMENTS),
+)
+_MERGED = tuple(
+    MergingSpec(contents, use_zero_pages, pages, rounds=40, silent=silent)
+    for contents, pages in (("agreed", 64), ("zeros", 1))
+    for use_zero_pages in (False, True)
+    for silent in (False, True)
+)
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            "quick",
+            "under a minute, no host changes: small ranges of every backing, and the states a page goes through",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(("anon",), ("unprotected", "preread", "pte_marker"), [GIB], _EMPTY, warm=1),
+                        *_points(("shmem",), _SPARSE_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M[:1] + _HUGETLB_1G[:1], _SPARSE_DESIGNS, [GIB, 16 * GIB], _EMPTY, warm=1),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
+                Work("faults", _QUICK_FAULTS, rounds=_ROUNDS),
+                Work("zeropages", tuple(ZeropagesSpec(b, d, size_bytes=16 * MIB) for b in _ORDINARY for d in FILLS)),
+                Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
+                Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
+                Work("occupancy", (OccupancySpec("anon_uniform", 256 * MIB), OccupancySpec(INTERPRETER))),
+            ),
+        ),
+        Suite(
+            "full",
+            "the reference campaign: sizes, populated fractions, every backing; wants --allow-host-changes",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
+                        *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
+                        *_points(("shmem",), _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0], warm=1),
+                        *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
+                        *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
+                        *_points(_ORDINARY, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=1),
+                        # Markers are PTEs with THP on as well: the line of anon goes on for both.
+                        *_points(("anon", "shmem"), _SPARSE_DESIGNS, [256 * GIB], _EMPTY, warm=1),
+                        *_points(
+                            _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=1
+                        ),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("semantics", _ALL_STATES),
+                Work("faults", _LATER_FAULTS, rounds=_ROUNDS),
+                Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
+                Work("faults", (*_WITH_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
+                Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
+                Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
+                Work("resolve", _RESOLVES, rounds=_ROUNDS),
+                Work("entries", _ENTRIES, rounds=_ROUNDS),
+                Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
+                Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
+                Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
+                Work("tracking", _TRACKED, rounds=_ROUNDS),
+                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
+            ),
+        ),
+        Suite(
+            "mthp",
+            "memory in huge pages of 64 KiB instead of 2 MiB (anon_thp) beside small ones; wants --allow-host-changes",
+            (
+                Work(
+                    "protect",
+                    (
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work(
+                    "faults",
+                    _faults(
+                        64 * MIB,
+                        PAGE,
+                        *((b, "fresh", "plain", "read write") for b in ("anon", "anon_thp")),
+                        *((b, "unregistered", "plain", "read write") for b in ("anon", "anon_thp")),
+                        *((b, "markers", "async", "read write") for b in ("anon", "anon_thp")),
+                    ),
+                    rounds=_ROUNDS,
+                ),
+                Work("zeropages", tuple(ZeropagesSpec("anon_thp", d, repeats=2) for d in FILLS), rounds=_ROUNDS),
+                Work("equality", (EqualitySpec("anon"), EqualitySpec("anon_thp"))),
+            ),
+            settings={"mthp_64": "madvise", "mthp_2048": "never"},
+        ),
+        Suite(
+            "channel",
+            "what two processes of its own tell each other through shared zeropages, with controls; wants "
+            "--allow-host-changes",
+            (
+                Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
+                Work("message", _MESSAGES, rounds=_ROUNDS),
+                Work("revealing", tuple(RevealingSpec(b, 2048, repeats=3) for b in ("anon", "shmem")), _CHANNEL_ROUNDS),
+                Work("merging", _MERGED, rounds=_ROUNDS),
+            ),
+            settings={"hugetlb_2048": "2"},
+        ),
+    )
+}
+
+
+def probes_of(suite: str) -> tuple[str, ...]:
+    """Return the probes that a suite runs. Raises UffdlabError on an unknown suite."""
+    check_word("suite", suite, SUITES)
+    return tuple(dict.fromkeys(one.probe for one in SUITES[suite].work))
+
+
+def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
+    """Return the blocks of a suite in the order they will run.
+
+    ``only`` names the probes wanted. Raises UffdlabError on an unknown suite, and on a probe that the suite has not
+    got: nothing that was asked for is left out silently.
+    """
+    there = probes_of(suite)
+    for name in only:
+        if name not in there:
+            why = f"the suite {suite} has no probe" if name in PROBES else "unknown probe"
+            raise UffdlabError(f"{why} {name[:60]!r}: choose from {', '.join(there)}")
+    rng = random.Random(seed)
+    order = list(_visits(SUITES[suite], only, rng))
+    return [Block(number, probe, spec) for number, (probe, spec) in enumerate(order)]
+
+
+def _visits(suite: Suite, only: Collection[str], rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
+    work = [one for one in suite.work if one.probe in only]
+    for round_ in range(max((one.rounds for one in work), default=0)):
+        visits = [unit for one in work if round_ < one.rounds for unit in _units(one, rng)]
+        rng.shuffle(visits)
+        for unit in visits:
+            yield from unit
+
+
+def _units(work: Work, rng: random.Random) -> list[list[tuple[str, dict[str, Any]]]]:
+    """Return what runs without anything between: each spec on its own, or all of them."""
+    visits = [(work.probe, _seeded(spec, rng)) for spec in work.specs]
+    if not work.adjoining:
+        return [[visit] for visit in visits]
+    rng.shuffle(visits)
+    return [visits]
+
+
+def _seeded(spec: Any, rng: random.Random) -> dict[str, Any]:
+    """Return the spec as plain values, with a seed of its own where it has one."""
+    values = asdict(spec)
+    return values | ({"seed": rng.randrange(1 << 32)} if "seed" in values else {})

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""What a notebook calls: its datasets by name, and the tables that stand between its figures."""
+
+from __future__ import annotations
+
+from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
+from .faults import after_discards, least_work, page_sizes, read_faults, tails, with_tables
+from .hugetlb import entry_costs, prediction_check, reported_table, states
+from .load import load, load_beside, load_calibrated, load_channel, load_mthp, load_published
+from .markers import locks, validation
+from .show import Sentence, Table
+from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_said, versions
+from .zeropages import accounts, attempts, without_huge_zeropage
+
+__all__ = [
+    "Sentence",
+    "Table",
+    "accounts",
+    "after_discards",
+    "attempts",
+    "channel_controls",
+    "channel_merges",
+    "channel_points",
+    "channel_published",
+    "cold",
+    "entry_costs",
+    "least_work",
+    "ledger",
+    "load",
+    "load_beside",
+    "load_calibrated",
+    "load_channel",
+    "load_mthp",
+    "load_published",
+    "locks",
+    "messages",
+    "page_sizes",
+    "prediction_check",
+    "published_ratios",
+    "published_table",
+    "ranking",
+    "ranking_said",
+    "read_faults",
+    "reported_table",
+    "states",
+    "tails",
+    "validation",
+    "versions",
+    "with_tables",
+    "without_huge_zeropage",
+    "write_reveals",
+]

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""What is counted beside the figures of the zeropage as a wire: points, noise, controls, and what others published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.notebook.show import Table
+from uffdlab.stats import added, each
+from uffdlab.summaries.transmissions import LEVEL
+from uffdlab.units import format_ns, format_ratio, format_share
+from uffdlab.vocabulary.channel import PLACEMENTS, POINT, SHARED
+
+_SHORT = {
+    "zeropage": "zeropage",
+    "huge_zeropage": "huge zeropage",
+    "empty_unread": "fresh, unread",
+    "populated": "populated",
+    "huge_populated": "populated, huge",
+    "markers_read": "markers, read",
+    "markers_unread": "markers, unread",
+    "shmem": "shmem",
+    "hugetlb": "hugetlb",
+    "private": "written pages",
+}
+_WIRES = ("zeropage", "huge_zeropage")
+# Bits a second in one of the units that published rates come in.
+_BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
+_COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
+
+
+def channel_points(data: Dataset) -> Table:
+    """Return the registered point and the best one of either zeropage: how many samples are of which kind, and what
+    passes in them.
+
+    The best point is chosen by one half of the children and reported by the other. Six children have an interval; where
+    fewer are left, all of them lie between what stands there instead.
+    """
+    frame = summaries.df_channels(data)
+    rows = []
+    for memory in _WIRES:
+        for placement, place in PLACEMENTS.items():
+            here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
+            points: list[tuple[str, Mapping[Any, Any]]]
+            points = [("registered", one) for one in here[here.registered.astype(bool)].to_dict("records")]
+            best = summaries.best_point(data, memory, placement)
+            points += [("best", best)] if best else []
+            for which, one in points:
+                rows.append(
+                    {
+                        "through": f"{_SHORT[memory]}, {place}",
+                        "point": which,
+                        "slot": _slot(one),
+                        "a 1 is faster": f"{one['passing'] - one['slower']} of {one['samples']}",
+                        "kbit/s": _between(one, "faster_kbit_s"),
+                        "of the limit": _of_limit(one),
+                        "a 1 is slower": f"{one['slower']} of {one['samples']}",
+                        "kbit/s then": _between(one, "slower_kbit_s"),
+                    }
+                )
+    return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
+
+
+def channel_controls(data: Dataset) -> Table:
+    """Return what has to come out as nothing, for each memory and placement: without a sender, and against other slots.
+
+    Memory that shares nothing is a control as it is.
+    """
+    frame = summaries.df_channels(data)
+    frame = frame[frame.registered.astype(bool)].merge(summaries.df_shuffled(data), on=[*POINT, "registered"])
+    rows = []
+    for memory, title in _SHORT.items():
+        for placement, place in PLACEMENTS.items():
+            here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
+            sent = next((one for one in here if not one["silent"]), None)
+            silent = next((one for one in here if one["silent"]), None)
+            null = silent or (sent if sent and memory not in SHARED else None)
+            if sent is None or null is None:
+                continue
+            mean, high = sent["shuffled_kbit_s"], sent["shuffled_high_kbit_s"]
+            rows.append(
+                {
+                    "through": f"{title}, {place}",
+                    "control": "no sender" if silent else "nothing shared",
+                    "p": format_ratio(null["p"]),
+                    "below": "not null" if pd.isna(null["below_kbit_s"]) else _rate(null["below_kbit_s"]),
+                    "other slots: mean, 95% below": f"{_rate(mean)}, {_rate(high)}",
+                }
+            )
+    return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
+
+
+def messages(data: Dataset) -> Table:
+    """Return what became of messages, by what they went through: how many arrived, why the others were lost.
+
+    A text that arrived other than it was sent would stand among the lost.
+    """
+    known = ["memory", "placement", "silent", "slot_ns", "lines", "copies"]
+    read = [*known, "outcome", "sent", "received", "text_bytes", "message_slots", "bits_on_wire", "missed", "invented"]
+    rows = []
+    for key, group in data.rows("messages", read).dropna(subset=["outcome"]).groupby(known, sort=True):
+        one: dict[str, Any] = dict(zip(known, key, strict=True))
+        whole = ((group.outcome == "arrived") & (group.sent == group.received)).fillna(False)
+        arrived = group[whole]
+        lost = group[~whole].outcome.value_counts()
+        wrong = each(added(group.missed, group.invented), group.bits_on_wire)
+        seconds = arrived.message_slots.astype("Float64") * float(one["slot_ns"]) / 1e9
+        goodput = each(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
+        rows.append(
+            {
+                "through": f"{_SHORT.get(one['memory'], one['memory'])}, "
+                f"{PLACEMENTS.get(one['placement'], one['placement'])}",
+                "sender": "silent" if one["silent"] else "sends",
+                "slot": _slot(one),
+                "arrived": f"{len(arrived)} of {len(group)}",
+                "lost": ", ".join(f"{number} {why}" for why, number in lost.items()) or "–",
+                "wrong bits, least to most": _from_to(wrong.dropna()),
+                "text": _rate(float(goodput.median()) / 1000) if len(goodput) else "–",
+            }
+        )
+    return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
+
+
+def write_reveals(data: Dataset) -> Table:
+    """Return how often one write to anonymous memory is taken for one to another state, each pair of states a cell.
+
+    Each child finds its threshold in one sample and is judged by another.
+    """
+    frame = summaries.df_reveals(data)
+    frame = frame[(frame.backing == "anon") & frame.error.notna()]
+    if frame.empty:
+        return Table(pd.DataFrame([{"state": "not measured"}]), index=False)
+    both = pd.concat([frame, frame.rename(columns={"state": "other", "other": "state", "state_ns": "other_ns",
+                                                   "other_ns": "state_ns"})])  # fmt: skip
+    cells = both.assign(cell=[_percent(one, "error") for one in both.to_dict("records")])
+    wide = cells.pivot_table(index="state", columns="other", values="cell", aggfunc="first").fillna("–")
+    wide.insert(0, "median write", both.groupby("state").state_ns.first().map(format_ns))
+    return Table(wide.rename_axis(columns=None, index="one write finds"))
+
+
+def channel_merges(data: Dataset) -> Table:
+    """Return what passes through pages that KSM merges, by their contents and ``use_zero_pages``, with its controls."""
+    rows = [
+        {
+            "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
+            "use_zero_pages": str(int(one["use_zero_pages"])),
+            "sender": "silent" if one["silent"] else "sends",
+            "what passes": _bits_s(one),
+            "wrong bits": format_share(one["error"], 1),
+            "bits in a round": f"{one['pages']} in {one['round_ms']:.3g} ms",
+            "a write, merged / private": f"{format_ns(one['merged_ns'])} / {format_ns(one['private_ns'])}",
+        }
+        for one in summaries.df_merges(data).to_dict("records")
+    ]
+    return Table(pd.DataFrame(rows or [{"pages hold": "not measured"}]), index=False)
+
+
+def _bits_s(row: Mapping[Any, Any]) -> str:
+    if row["p"] >= LEVEL:
+        return f"none, below {format_ratio(row['below_bit_s'])} bit/s (p = {format_ratio(row['p'])})"
+    low, high = row["bit_s_low"], row["bit_s_high"]
+    return f"{format_ratio(row['bit_s'])} bit/s" + (
+        "" if pd.isna(low) or pd.isna(high) else f" ({format_ratio(low)} to {format_ratio(high)})"
+    )
+
+
+_FIGURE = ["key", "topic", "quantity", "relation", "value", "unit", "citation", "note"]
+
+
+def channel_published(published: Dataset) -> Table:
+    """Return published rates of such channels, each in bit/s as well, with how well it is sourced."""
+    rows = []
+    figures = published.require("figures", _FIGURE).dropna(subset=["value"])
+    texts = [name for name in _FIGURE if name != "value"]
+    for one in figures.fillna(dict.fromkeys(texts, "")).to_dict("records"):
+        if one["topic"] != "covert channel":
+            continue
+        value = float(one["value"])
+        rate = value * _BIT_S[one["unit"]] if one["unit"] in _BIT_S else None
+        if one["key"] == "dedup-local-copy" and value > 0:
+            rate = _COPIED_BYTES * 8 / value
+        said = f"{one['relation']} {value:g} {one['unit']}"
+        bound = "at least " if one["relation"] == "below" else ""  # less time is a higher rate
+        as_rate = "" if rate is None else f" ({bound}{_rate(rate / 1000)})"
+        rows.append(
+            {
+                "published": said + as_rate,
+                "what": one["quantity"],
+                "where": one["citation"],
+                "how much was read": one["note"] or "the figure alone",
+            }
+        )
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _rate(kbit_s: float) -> str:
+    if kbit_s == 0:
+        return "0"
+    return f"{format_ratio(kbit_s)} kbit/s" if abs(kbit_s) >= 1 else f"{format_ratio(kbit_s * 1000)} bit/s"
+
+
+def _from_to(shares: pd.Series) -> str:
+    """Return the least and the most of shares: on two CPUs samples differ in kind, and nothing lies in their middle."""
+    return f"{format_share(shares.min(), 1)} to {format_share(shares.max(), 1)}" if len(shares) else "not known"
+
+
+def _of_limit(point: Mapping[Any, Any]) -> str:
+    if pd.isna(point["faster_kbit_s"]):
+        return "none"
+    limit = point["limit_kbit_s"]
+    return "not known" if pd.isna(limit) or limit <= 0 else format_share(point["faster_kbit_s"] / limit)
+
+
+def _slot(point: Mapping[Any, Any]) -> str:
+    return f"{point['slot_ns'] / 1000:g} µs, {point['lines']} lines"
+
+
+def _between(row: Mapping[Any, Any], column: str) -> str:
+    if pd.isna(row[column]):
+        return "none"
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    value = f"{row[column]:,.0f}"
+    if pd.isna(low) or pd.isna(high):
+        least, most = row[f"{column}_least"], row[f"{column}_most"]
+        return value if least == most else f"{value} (all of them {least:,.0f}–{most:,.0f})"
+    return f"{value} ({low:,.0f}–{high:,.0f})"
+
+
+def _percent(row: Mapping[Any, Any], column: str) -> str:
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    return f"{row[column]:.1%}" + ("" if pd.isna(low) or pd.isna(high) else f" ({low * 100:.1f}–{high * 100:.1f})")

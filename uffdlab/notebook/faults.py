@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Tables of later faults: least work, tables in place, tails, discards and page sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab import summaries
+from uffdlab.datasets import Dataset
+from uffdlab.notebook.show import Table, ratio, size_of_kib, time_with_interval, with_interval
+from uffdlab.stats import child_medians
+from uffdlab.units import format_ns
+from uffdlab.vocabulary.strides import STRIDES
+
+_PASSES = ("first read", "second read", "write after reads")
+
+
+_STRIDES = (2048, 4, 1048576)  # KiB, in the order in which they are told
+
+
+def least_work(data: Dataset) -> Table:
+    """Return the least work of a first touch per 2 MiB beside what was counted of it."""
+    rows = []
+    for one in summaries.records(summaries.df_work(data)):
+        least = f"{one.least_faults} faults, {one.least_zeroed_kib} KiB zeroed, {one.entries} entries written"
+        counted = f"{_count(one.faults_per_touch)} faults, {_count(one.grown_kib)} KiB grown"
+        rows.append(
+            {
+                "touch": one.touch,
+                "page table holds": f"{one.preparation} ({one.delivery})",
+                "least": least + (", a translation replaced" if one.replaces else ""),
+                "counted": "not measured" if pd.isna(one.faults_per_touch) else counted,
+                "time": time_with_interval(one, "ns_per_touch"),
+            }
+        )
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _count(value: float) -> str:
+    return "not measured" if pd.isna(value) else f"{value:.3g}"
+
+
+def with_tables(data: Dataset) -> Table:
+    """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
+    rows = summaries.per_touch(data)
+    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.delivery == "plain")).fillna(False)]
+    shown_rows = []
+    for stride in _STRIDES:
+        for touch in ("first read", "first write"):
+            for threads in (1, 2):
+                cell = rows[(rows.stride_kib == stride) & (rows.touch == touch) & (rows.threads == threads)]
+                for together in (False, True):
+                    ratio = _ratio(cell[cell.together == together], "tables", "fresh")
+                    if ratio:
+                        crowd = f"{threads}, in turns" if together else str(threads)
+                        row = {"touched": STRIDES[stride], "touch": touch, "threads": crowd, "with / without": ratio}
+                        shown_rows.append(row)
+    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+
+
+def after_discards(data: Dataset) -> Table:
+    """Return the time of a first touch after a discard by pieces over that after one call, and the tables it grew."""
+    rows = summaries.per_touch(data)
+    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.threads == 1)).fillna(False)]
+    shown_rows = []
+    for stride in _STRIDES:
+        for touch in ("first read", "first write"):
+            cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
+            ratio = _ratio(cell, "discarded_pieces", "discarded_whole")
+            if ratio:
+                tables = {
+                    f"tables grown, {name}": size_of_kib(cell[cell.preparation == p].table_growth_kib.median())
+                    for p, name in _DISCARDS.items()
+                }
+                shown_rows.append({"touched": STRIDES[stride], "touch": touch, "pieces / one call": ratio} | tables)
+    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+
+
+_DISCARDS = {"discarded_pieces": "pieces", "discarded_whole": "one call"}
+
+
+def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
+    """Return the ratio of the medians of two preparations in words; None unless both were measured."""
+    above, below = (
+        child_medians(list(part.ns_per_touch), list(part.block))
+        for part in (rows[rows.preparation == name].dropna(subset=["ns_per_touch", "block"]) for name in (top, bottom))
+    )
+    return with_interval(ratio(above, below)) if above and below else None
+
+
+def tails(data: Dataset) -> Table:
+    """Return the time within which 99 % of the first writes of a process stayed, by preparation and stride."""
+    rows = [
+        {
+            "page table holds": f"{one.preparation} ({one.delivery})",
+            "touched": STRIDES[one.stride_kib],
+            "99 % stayed within": time_with_interval(one, "tail_ns"),
+            "processes": one.children,
+        }
+        for one in summaries.records(summaries.df_tails(data))
+        if one.backing == "anon" and one.stride_kib in (4, 2048) and one.preparation in _TAILS
+    ]
+    return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
+
+
+_TAILS = ("fresh", "tables", "zeropage", "markers", "missing_wp")
+
+
+def read_faults(data: Dataset) -> Table:
+    """Return faults and time of a first read, a second read and the write after them, every page touched."""
+    frame = summaries.df_faults(data)
+    frame = frame[(frame.backing == "anon") & (frame.stride_kib == 4) & (frame.threads == 1)]
+    rows = []
+    for (preparation, delivery), group in frame.groupby(["preparation", "delivery"], sort=False):
+        passes = {one.touch: one for one in summaries.records(group)}
+        if "first read" in passes:
+            row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
+            row["first read"] = time_with_interval(passes["first read"], "ns_per_touch")
+            for touch in ("second read", "write after reads"):
+                row[touch] = format_ns(passes[touch].ns_per_touch) if touch in passes else "not measured"
+            counts = [passes[touch].faults_per_touch if touch in passes else float("nan") for touch in _PASSES]
+            row["faults of each"] = ", ".join(map(_count, counts))
+            rows.append(row)
+    return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
+
+
+def page_sizes(data: Dataset, mthp: Dataset | None) -> Table:
+    """Return first touches of every page, and protecting 1 GiB by markers, in pages of 4 KiB, 64 KiB and 2 MiB.
+
+    Without the dataset of 64 KiB pages, those rows are left out.
+    """
+    cases = [("4 KiB", data, "anon", "fresh"), ("2 MiB (THP)", data, "anon_thp", "fresh")]
+    if mthp:
+        registered = ("64 KiB (mTHP), registered", mthp, "anon_thp", "fresh")
+        cases[1:1] = [("64 KiB (mTHP), not registered", mthp, "anon_thp", "unregistered"), registered]
+    rows = []
+    for size, measured, backing, preparation in cases:
+        faults = summaries.df_faults(measured)
+        faults = faults[(faults.backing == backing) & (faults.preparation == preparation) & (faults.stride_kib == 4)]
+        points = summaries.df_warm(measured)
+        points = points[(points.backing == backing) & (points.size_kib == 1 << 20) & (points.populated == 0)]
+        row = {"pages": size}
+        for touch in ("first read", "first write"):
+            for one in summaries.records(faults[(faults.touch == touch) & (faults.threads == 1)]):
+                row[touch] = time_with_interval(one, "ns_per_touch")
+                row[f"faults, {touch}"] = _count(one.faults_per_touch)
+        points = points if preparation == "fresh" else points[:0]
+        for one in summaries.records(points[points.design.isin(["pte_marker", "populate_read"])]):
+            row[f"{one.design}, 1 GiB"] = time_with_interval(one, "total_ns")
+        rows.append(row)
+    return Table(pd.DataFrame(rows), index=False)

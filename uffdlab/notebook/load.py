@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Load the datasets that a notebook's parameters name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uffdlab import datasets
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+
+
+def load(data: str, costs: str, this_machine: str | None) -> tuple[Dataset, Dataset, Dataset | None]:
+    """Return the datasets a notebook's parameters name; ``reference`` is the committed one."""
+    chosen = [datasets.load(_locate(name)) for name in (data, costs)]
+    return chosen[0], chosen[1], datasets.load(_locate(this_machine)) if this_machine else None
+
+
+def _locate(name: str) -> Path:
+    return datasets.locate(None if name == "reference" else name)
+
+
+def load_published() -> Dataset:
+    """Return the thread's own figures."""
+    return datasets.load(datasets.locate("published"))
+
+
+def load_calibrated() -> Dataset:
+    """Return the costs that predictions are priced with, as a dataset: with what they were tried on."""
+    return datasets.load(datasets.locate("costs-"))
+
+
+def load_mthp() -> Dataset | None:
+    """Return the dataset measured with huge pages of 64 KiB; None where it is not at hand."""
+    try:
+        return datasets.load(datasets.locate("mthp"))
+    except UffdlabError:
+        return None
+
+
+def load_channel(data: Dataset) -> Dataset:
+    """Return the dataset that holds the channel: the one given, where it was measured there, or the committed one.
+
+    Raises UffdlabError when there is neither.
+    """
+    return data if "channels" in data.tables else datasets.load(datasets.locate("channel-"))
+
+
+def load_beside(data: Dataset) -> list[Dataset]:
+    """Return what decides claims beside the committed reference; beside any other dataset, nothing does."""
+    chosen = data.id == datasets.load(datasets.locate(None)).id
+    return [datasets.load(path) for path in datasets.companions()] if chosen else []

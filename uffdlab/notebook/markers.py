@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Tables of predictions for markers: locks taken, and predictions beside what was measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from uffdlab import sim, summaries
+from uffdlab.datasets import Dataset
+from uffdlab.notebook.show import Table, time_with_interval
+from uffdlab.units import format_share
+
+
+def validation(costs: Dataset) -> Table:
+    """Return how far predictions lie from what was measured, and how often ledgers equal what the kernel did."""
+    checks, counts = sim.df_checks(costs), sim.df_counts(costs).astype({"equal": "float64", "explained": "float64"})
+    rows = []
+    for part, title in (("fitted", "times that costs were fitted on"), ("unseen", "times of other configurations")):
+        errors = checks[checks.part == part].factor - 1
+        median, p95 = (format_share(float(errors.quantile(at)), 1) for at in (0.5, 0.95))
+        off = f"off by {median} (median), {p95} (95th percentile)"
+        rows.append({"compared": title, "how many": len(errors), "result": off})
+    ratios = sim.df_ratios(costs).astype({"inside": "float64", "meet": "float64"})
+    result = (
+        f"{format_share(ratios.inside.mean())} within the predicted interval, {format_share(ratios.meet.mean())} by "
+        "their own intervals"
+    )
+    rows.append({"compared": "ratios of two other configurations", "how many": len(ratios), "result": result})
+    for what, title in (
+        ("faults", "faults counted"),
+        ("tables_kib", "page tables grown"),
+        ("filled_kib", "memory filled"),
+    ):
+        there = counts[counts.what == what]
+        rows.append({"compared": title, "how many": len(there), "result": _equal(there)})
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _equal(counts: pd.DataFrame) -> str:
+    equal, explained = counts.equal.mean(), counts.explained.mean()
+    besides = f", {format_share(explained)} but for what lies around the range" if explained > equal else ""
+    return f"{format_share(equal)} equal{besides}"
+
+
+# What stands in the page table → design that leads there, and how its writes are delivered.
+_LOCKED = {
+    "fresh": ("unprotected", "plain"),
+    "tables": ("pte_marker", "plain"),
+    "zeropage": ("preread", "plain"),
+    "markers": ("pte_marker", "async"),
+}
+
+
+_LOCKS = {"VMA": "lock_vma", "page_table_lock": "lock_page_table", "PMD table": "lock_pmd", "PTE table": "lock_pte"}
+
+
+_THREADS = {(1, False): "1 thread", (2, False): "2 threads, halves", (2, True): "2, in turns"}
+
+
+def locks(data: Dataset) -> Table:
+    """Return the locks that a first write in each 2 MiB takes (a model), beside times measured with 1 thread and 2."""
+    faults = summaries.df_faults(data)
+    faults = faults[(faults.backing == "anon") & (faults.touch == "first write") & (faults.stride_kib == 2048)]
+    rows = []
+    for preparation, (design, delivery) in _LOCKED.items():
+        ledger = _first_writes(preparation, sim.DESIGNS[design].but(asynchronous=delivery == "async"))
+        row = {"page table holds": preparation}
+        row |= {f"{title} (model)": f"{ledger[event] / ledger['writes']:.3g}" for title, event in _LOCKS.items()}
+        there = faults[(faults.preparation == preparation) & (faults.delivery == delivery)]
+        for (threads, together), title in _THREADS.items():
+            found = there[(there.threads == threads) & (there.together == together)]
+            one = next(summaries.records(found), None)
+            row[title] = "not measured" if one is None else time_with_interval(one, "ns_per_touch")
+        rows.append(row)
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _first_writes(preparation: str, design: sim.Design) -> sim.Ledger:
+    """Return the ledger of one write in each 2 MiB of 4 GiB, after a preparation."""
+    memory = sim.Range(design, 1 << 32, touches=4096)
+    memory.prefault()
+    if preparation in ("tables", "markers"):
+        memory.protect()
+    if preparation == "tables":
+        memory.unprotect()
+    memory.start_phase()
+    memory.touch_stride(512, write=True)
+    return memory.ledger()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Tables of the thread itself: what was published, what became of the patch, the ledger of claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from uffdlab import claims, summaries
+from uffdlab.claims import Verdict
+from uffdlab.claims.rows import at_common_size, children, warm
+from uffdlab.datasets import Dataset
+from uffdlab.notebook.show import Sentence, Table, ratio, with_interval
+from uffdlab.stats import Estimate, added
+from uffdlab.units import format_ns, format_ratio, format_size
+
+
+def published_table(published: Dataset) -> Table:
+    """Return the published table as the thread printed it: one row per source, µs for 10 GiB."""
+    table = summaries.df_published(published)
+    names = table.author.fillna("unknown") + table.thp.map(lambda thp: "" if thp == "unknown" else f", THP={thp}")
+    wide = table.assign(source=names).pivot_table(
+        index="source", columns="mode", values="protect_us", aggfunc="first", sort=False
+    )
+    return Table(wide.rename_axis(columns=None))
+
+
+def published_ratios(published: Dataset) -> Table:
+    """Return how many times longer populating first took than markers, in each published row."""
+    table = summaries.df_published(published)
+    rows = []
+    for (author, thp), group in table.groupby(["author", "thp"], sort=False):
+        us = dict(zip(group["mode"], group.protect_us.astype(float), strict=True))
+        least = us.get("WP-UNPOPULATE", 0.0)
+        known = {top: us[top] / least for top in _POPULATING if top in us} if least > 0 else {}
+        ratios = {f"{top} / WP-UNPOPULATE": format_ratio(known[top]) if top in known else "–" for top in _POPULATING}
+        rows.append({"source": author, "THP": thp} | ratios)
+    return Table(pd.DataFrame(rows), index=False)
+
+
+_POPULATING = ("PRE-READ", "MADVISE")
+
+
+def versions(published: Dataset) -> Table:
+    """Return what became of the patch."""
+    columns = ["version", "date", "kernel", "summary"]
+    return Table(published.require("versions", columns)[columns].fillna(""), index=False)
+
+
+def ranking(data: Dataset) -> Table:
+    """Return, with THP off and on, how many times longer populating first takes than markers do, with intervals."""
+    rows = [
+        {"THP": thp, "at": format_size(size_kib * 1024)}
+        | {f"{d} / pte_marker": with_interval(found) for d, found in ratios.items()}
+        for thp, size_kib, ratios in _rankings(data)
+    ]
+    return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
+
+
+def ranking_said(data: Dataset) -> Sentence:
+    """Return which way of protecting is faster, with THP off and on, as far as the intervals tell."""
+    sentences = []
+    for thp, _, ratios in _rankings(data):
+        told = [f"{_verdict(found)} {_NAMES[design]} ({with_interval(found)})" for design, found in ratios.items()]
+        sentences.append(f"With THP {thp} markers are {' and '.join(told)}.")
+    return Sentence(" ".join(sentences) or "Nothing was measured at one size.")
+
+
+def _verdict(found: Estimate | None) -> str:
+    if found is None:
+        return "not to be compared with"
+    if found.above(1):
+        return "faster than"
+    return "slower than" if found.below(1) else "neither shown to be faster nor slower than"
+
+
+def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | None]]]:
+    """Yield THP, the largest common size and the ratios to markers of untouched anonymous memory."""
+    for backing, thp in (("anon", "off"), ("anon_thp", "on")):
+        both = at_common_size(*(
+            warm(data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing=backing, design=design,
+                 populated=0) for design in _RANKED
+        ))  # fmt: skip
+        total = {design: _totals(rows) for design, rows in zip(_RANKED, both, strict=True)} if both else {}
+        if both and all(total.values()):
+            at = float(both[0].size_kib.iloc[0])
+            marked = total["pte_marker"]
+            yield thp, at, {design: ratio(total[design], marked) for design in _RANKED[:2]}
+
+
+_RANKED = ("preread", "populate_read", "pte_marker")
+
+
+_NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
+
+
+def _totals(rows: pd.DataFrame) -> dict[int, float]:
+    return children(rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns)), "total_ns")
+
+
+def cold(data: Dataset) -> Table:
+    """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
+    rows = []
+    for point in summaries.records(summaries.df_largest(summaries.df_warm(data), "anon")):
+        if pd.isna(point.cold_ns):
+            continue
+        times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
+        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}" if point.total_ns > 0 else "no value"}
+        rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def ledger(verdicts: Iterable[Verdict]) -> Table:
+    """Return one row per claim: who made it, what it says, the verdict, and where it is argued."""
+    rows = []
+    for one in verdicts:
+        claim = claims.find(one.id)
+        where = claim.notebook.split("_", 1)[0]
+        rows.append({"claim": one.id, "who": claim.who, "says": claim.says, "verdict": one.verdict, "in": where})
+    return Table(pd.DataFrame(rows), index=False)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Covert channels through the zeropage, and what their timing is made of.
+
+``memory``        ways to have memory whose loads may collide in a cache
+``flush_reload``  one slot: flush a line, or load it and take the time
+``endpoints``     sender and receiver, two processes
+``bits``          sequences of bits and their packing
+``codec``         a message as frames that survive errors
+``channel``       the probe: slots with and without a sender
+``message``       the probe: a text, sent and decoded
+``ksm``           the probe: writes to pages that KSM merged
+``write_timing``  the probe: what the time of a write tells about a page
+"""

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Probe *channel*: can two processes of ours talk through memory that the kernel maps in both, by flush+reload?
+
+Scope: both ends are children of this probe, started for one sample and gone after it; they send each other random bits
+through mappings of their own. There is no other target, and nothing here can be aimed at one.
+
+One sample is one sender and one receiver (``wire``). Each maps memory and prepares it as one design would
+(``conduits``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
+control). ``silent`` is the other control: the sender takes part and loads nothing.
+
+Where the processors' counter is not steady, or where user space may not flush, the block is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.covert.bits import SLOTS_PER_ROW, WORD_FIELDS, in_rows, wrong, wrong_fields
+from uffdlab.probes.covert.flush_reload import (
+    LEAST_SLOT_NS,
+    MOST_LINES,
+    MOST_SLOT_NS,
+    MOST_SLOTS,
+    PLACEMENTS,
+    TRAINING,
+    Got,
+    Point,
+    check_supported,
+    transmit,
+)
+from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+
+# One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
+# there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
+# are not kept. Designs stand at the point of the zeropage they would share, and where each load is a fault, slots
+# are long enough for it.
+_SMALL = {"same": (10_000, 8, 500), "cross": (8_000, 8, 500)}
+_LARGE = {"same": (36_000, 128, 120), "cross": (36_000, 128, 120)}
+_FAULTING = {"same": (50_000, 8, 500), "cross": (50_000, 8, 500)}
+REGISTERED = {
+    (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 8 else _SMALL)[placement]
+    for name, conduit in CONDUITS.items()
+    for placement in PLACEMENTS
+}
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
+
+    ``loads``: whether it is kept how long loads took, of the first sample.
+    """
+
+    memory: str = "zeropage"
+    placement: str = "same"
+    silent: bool = False
+    slot_ns: int = within(40_000, LEAST_SLOT_NS, MOST_SLOT_NS)
+    lines: int = within(8, 1, MOST_LINES)
+    slots: int = within(1000, 1, MOST_SLOTS)
+    loads: bool = True
+    repeats: int = repeated()
+    seed: int = seeded()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
+        _ = self.point
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    @property
+    def point(self) -> Point:
+        """Return where the channel is operated."""
+        return Point(self.memory, self.placement, self.slot_ns, self.lines, self.slots)
+
+    def needs(self) -> Needs:
+        """Return what both ends hold."""
+        return self.point.needs()
+
+
+FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
+    one_of("memory", CONDUITS, "what each end maps and how it prepared it"),
+    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
+    boolean("silent", "whether the sender loaded nothing: a control"),
+    integer("slot_ns", "ns", "length of a slot"),
+    count("lines", "cache lines that carry a bit each per slot"),
+    count("slots", "slots sent"),
+    count("cycles_per_us", "rate of the counter"),
+    count("hit_cycles", "median load of a line right after another load, when calibrating"),
+    count("miss_cycles", "median load of a line right after a flush, when calibrating"),
+    count("threshold_cycles", "what parts a 1 from a 0, by slots before the message whose bits both ends knew"),
+    boolean("slower", "whether a load that took as long or longer is taken for a 1, and not one that took less"),
+    count(
+        "probe_cycles",
+        "reload and flush of all lines, every other one there, by their number: median of up to 200 rounds",
+    ),
+    count(
+        "late_sent", f"slots that the sender came too late for, of those sent and {TRAINING} of training before them"
+    ),
+    count("late_received", "slots that the receiver had not finished with in time"),
+    *wrong_fields(),
+    count("ones", "bits sent as 1"),
+    count("bits", "bits sent"),
+    boolean("cold", "first sample of its child process"),
+]
+SLOT_FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block"),
+    *WORD_FIELDS,
+    text(
+        "late", "slots of the row that the receiver had not finished with in time: hexadecimal, first slot lowest bit"
+    ),
+]
+KINDS = ("loaded before", "flushed before", "known 1", "known 0", "sent 1", "sent 0")
+LATENCY_FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block: the first one's loads are kept"),
+    one_of(
+        "kind", KINDS, "right after a load or a flush of one's own; or of slots by their bit, known beforehand or sent"
+    ),
+    count("cycles", "what a load took, by the counter"),
+    count("loads", "how many took that"),
+]
+
+
+def run(spec: ChannelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield, for each sample, rows of ``channel_slots`` and ``channel_latencies``, then its row of ``channels``."""
+    check_supported()
+    for index in range(spec.repeats):
+        seed = (spec.seed * 1_000_003 + index) % 2**63
+        bits = _bits(spec, seed)
+        got = transmit(spec.point, seed, bits, silent=spec.silent)
+        yield from (("channel_slots", {"sample": index} | row) for row in _slots(spec, bits, got))
+        if index == 0 and spec.loads:
+            yield from (("channel_latencies", {"sample": index} | row) for row in _latencies(spec, bits, got))
+        yield "channels", {"sample": index} | _summed(spec, bits, got) | {"cold": index == 0}
+
+
+def _bits(spec: ChannelSpec, seed: int) -> list[int]:
+    rng = random.Random(seed)
+    return [rng.getrandbits(spec.lines) for _ in range(spec.slots)]
+
+
+def _slots(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
+    for row in in_rows(bits, got.words, spec.lines):
+        late = got.late[row["slot"] : row["slot"] + SLOTS_PER_ROW]
+        yield row | {"late": f"{sum(1 << place for place, one in enumerate(late) if one):x}"}
+
+
+def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
+    """Yield how often a load took so long. A silent sample is judged by what would have been sent, like its errors."""
+    of_slots: dict[str, list[int]] = {"sent 1": [], "sent 0": []}
+    for place, took in enumerate(got.cycles):
+        of_slots["sent 1" if bits[place // spec.lines] >> place % spec.lines & 1 else "sent 0"].append(took)
+    own = {"loaded before": got.hits, "flushed before": got.misses}
+    known = {"known 1": got.trained[True], "known 0": got.trained[False]}
+    for kind, loads in {**own, **known, **of_slots}.items():
+        for took, number in sorted(Counter(loads).items()):
+            yield {"kind": kind, "cycles": took, "loads": number}
+
+
+def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
+    return {
+        "memory": spec.memory,
+        "placement": spec.placement,
+        "silent": spec.silent,
+        "slot_ns": spec.slot_ns,
+        "lines": spec.lines,
+        "slots": spec.slots,
+        "cycles_per_us": got.cycles_per_us,
+        "hit_cycles": round(median(got.hits)),
+        "miss_cycles": round(median(got.misses)),
+        "threshold_cycles": got.threshold.at,
+        "slower": got.threshold.slower,
+        "probe_cycles": got.probe_cycles,
+        "late_sent": got.late_sent,
+        "late_received": sum(got.late),
+        **wrong(bits, got.words),
+        "ones": sum(sent.bit_count() for sent in bits),
+        "bits": spec.slots * spec.lines,
+    }

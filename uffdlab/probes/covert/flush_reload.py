@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""Words from one child process of ours to another, through cache lines of memory that the kernel maps in both.
+
+Scope: both ends are processes of one sample, started for it and gone after it. There is no other target, and nothing
+here can be aimed at one.
+
+Time is cut into slots by the processors' common counter. A slot carries a word, a bit to a line: the sender loads the
+lines whose bits are 1, then the receiver times a load of each and flushes it. What tells a line that was loaded from
+one that was not is found anew each time, from slots before the message whose words both ends know; it is never a
+constant. A line that was loaded is not always the faster one: one that another CPU's cache holds may take longer than
+one from memory. So those slots tell the direction as well. The counter has to run alike on all CPUs and at a constant
+rate.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from uffdlab import native
+from uffdlab.errors import UffdlabError, check_word
+from uffdlab.host import cpus
+from uffdlab.probes.affinity import pin
+from uffdlab.probes.covert.endpoints import Ends, converse
+from uffdlab.probes.covert.memory import CONDUITS, prepared
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.userfault import KernelRefused, Range, check
+from uffdlab.stats.threshold import Threshold, best_threshold
+from uffdlab.vocabulary.backings import KIB
+
+PLACEMENTS = ("same", "cross")
+MOST_SECONDS = 30.0
+LEAST_SLOT_NS, MOST_SLOT_NS = 1000, 100_000_000
+MOST_LINES = 128  # UL_CHANNEL_LINES
+MOST_SLOTS = int(MOST_SECONDS * 1e9) // LEAST_SLOT_NS
+MOST_LOADS = 1 << 24  # whose times are kept: 1 GiB of Python's numbers
+MOST_UNREAD = 1 << 20  # of memory that has a page for each: 4 GiB of addresses
+_KEPT_BYTES = 64  # of a load's time, until it is counted
+_ROUNDS = 400  # of calibrating: so many loads of each line, either way
+_PROBED = 200  # rounds of reloading and flushing all lines, whose median says what that takes; fewer of long slots
+_PROBED_NS = 5e8
+TRAINING = 100  # slots before the message
+_LEAD_MS = 20  # between agreeing on the first slot and its beginning
+_STEADY = {"constant_tsc", "nonstop_tsc"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a channel is operated: what both ends map, on which CPUs, how long a slot is, how many lines it has."""
+
+    memory: str
+    placement: str
+    slot_ns: int
+    lines: int
+    slots: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        for what, value, known in (("memory", self.memory, CONDUITS), ("placement", self.placement, PLACEMENTS)):
+            check_word(what, value, known)
+        most = CONDUITS[self.memory].most_lines
+        if not 1 <= self.lines <= most:
+            raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
+        if not LEAST_SLOT_NS <= self.slot_ns <= MOST_SLOT_NS:
+            raise UffdlabError(f"slot_ns is {self.slot_ns}: a slot lasts from 1 µs to 100 ms")
+        if self.slots < 1:
+            raise UffdlabError(f"slots is {self.slots}: a message has at least one slot")
+        seconds = (TRAINING + self.slots) * self.slot_ns / 1e9
+        if seconds > MOST_SECONDS:
+            raise UffdlabError(
+                f"{self.slots} slots of {self.slot_ns / 1000:g} µs, with {TRAINING} before them, take {seconds:.0f} s, "
+                f"and {MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
+            )
+        if self.loads > self.most_loads:
+            need = "need a page for each load," if CONDUITS[self.memory].unread else "take a load each,"
+            raise UffdlabError(
+                f"{self.slots} slots of {self.lines} lines {need} {self.loads} with those of calibrating, and "
+                f"{self.most_loads} are allowed: send less"
+            )
+
+    @property
+    def loads(self) -> int:
+        """Return how often the receiver loads a line."""
+        return (2 * _ROUNDS + 2 * _PROBED + TRAINING + self.slots) * self.lines
+
+    @property
+    def most_loads(self) -> int:
+        """Return how often it may."""
+        return MOST_UNREAD if CONDUITS[self.memory].unread else MOST_LOADS
+
+    def needs(self) -> Needs:
+        """Return what both ends hold: their memory, what loads took, and a CPU each where they are not to share one."""
+        held = CONDUITS[self.memory].needs(self.loads)
+        kept_kib = self.loads * _KEPT_BYTES // KIB
+        return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
+
+
+@dataclass(frozen=True)
+class Got:
+    """What the receiver saw: cycles by slot and line, lateness by slot; what it had calibrated, and been trained by."""
+
+    words: list[int]
+    cycles: list[int]
+    late: list[int]
+    hits: list[int]
+    misses: list[int]
+    trained: dict[bool, list[int]]
+    threshold: Threshold
+    probe_cycles: int
+    cycles_per_us: int
+    late_sent: int
+
+
+def check_supported() -> None:
+    """Raise KernelRefused where user space cannot flush a line, or CPUs have no counter that runs alike on all."""
+    _, lib = native.probe()
+    check("flush+reload", lib.ul_channel_supported())
+    if not steady():
+        raise KernelRefused("flush+reload", errno.ENODEV)
+
+
+def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the time stamp counter runs at a constant rate, on and on, by the flags of the first CPU."""
+    try:
+        lines = cpuinfo.read_bytes().decode("ascii", "replace").split("\n")
+    except OSError:
+        return False
+    return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY
+
+
+def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Got:
+    """Start a sender of ``words``, one a slot, receive from it, and see it end; where ``silent``, it loads nothing.
+
+    Raises SenderLostError when it ends before its last word.
+    """
+    allowed = cpus.allowed()
+    receiving = allowed[-1]
+    sending = receiving if point.placement == "same" else allowed[0]
+    known = _training(point, seed)
+    sent = [0] * (TRAINING + point.slots) if silent else [*known, *words]
+    try:
+        return converse(
+            lambda ends: _send(point, seed, sent, ends, sending),
+            lambda ends: _receive(point, seed, known, ends, receiving),
+        )
+    finally:
+        pin(allowed)
+
+
+# --- two processes ----------------------------------------------------------------------------------------------------
+
+
+def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -> bool:
+    """Be the sender: prepare, say so, wait for the first slot's time, send, say how many slots were missed."""
+    ffi, lib = native.probe()
+    pin([cpu])
+    with prepared(point.memory, point.loads) as memory:
+        plan = _plan(point, seed, memory)
+        parts = [word >> 64 * part & (1 << 64) - 1 for word in words for part in range(lib.UL_CHANNEL_WORDS)]
+        bits, late = ffi.new("uint64_t[]", parts), ffi.new("uint64_t *")
+        ends.tell(b"r")
+        told = ends.told(24)
+        if len(told) != 24:
+            return False
+        plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
+        check("flush+reload", lib.ul_channel_send(plan, bits, late))
+        return ends.tell(int(late[0]).to_bytes(8, "little"))
+
+
+def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Got | None:
+    """Be the receiver; None where the sender ended before it was ready or before it had sent."""
+    ffi, lib = native.probe()
+    pin([cpu])
+    with prepared(point.memory, point.loads) as memory:
+        plan = _plan(point, seed, memory)
+        if not ends.told(1):
+            return None
+        per_us = _cycles_per_us()
+        plan.slot = max(1, point.slot_ns * per_us // 1000)
+        room = _ROUNDS * point.lines
+        hits, misses = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room)
+        check("flush+reload", lib.ul_channel_calibrate(plan, _ROUNDS, hits, misses))
+        # Turns are taken so that the receiver is through even where it finds nothing there; half is what it will find.
+        plan.turn = _turn(plan.slot, _reloading(point, plan, there=False))
+        reloading = _reloading(point, plan, there=True)
+        plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
+        if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
+            return None
+        slots = int(plan.slots)
+        cycles, late = ffi.new("uint16_t[]", slots * point.lines), ffi.new("uint8_t[]", slots)
+        check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
+        told = ends.told(8)
+        if len(told) != 8:
+            return None
+        took = ffi.unpack(cycles, slots * point.lines)
+        by_slot = [took[at : at + point.lines] for at in range(0, len(took), point.lines)]
+        trained = {bit: _loads(by_slot[:TRAINING], known, bit) for bit in (True, False)}
+        threshold = best_threshold(Counter(trained[True]), Counter(trained[False]))
+        return Got(
+            words=[word_of(slot, threshold) for slot in by_slot[TRAINING:]],
+            cycles=took[TRAINING * point.lines :],
+            late=ffi.unpack(late, slots)[TRAINING:],
+            hits=ffi.unpack(hits, room),
+            misses=ffi.unpack(misses, room),
+            trained=trained,
+            threshold=threshold,
+            probe_cycles=max(1, round(reloading / point.lines)),
+            cycles_per_us=per_us,
+            late_sent=int.from_bytes(told, "little"),
+        )
+
+
+def word_of(cycles: Sequence[int], threshold: Threshold) -> int:
+    """Return the word of a slot by the cycles of its lines: of loads of the first kind, each is a 1."""
+    return sum(1 << line for line, took in enumerate(cycles) if threshold.is_first(took))
+
+
+def _reloading(point: Point, plan: Any, *, there: bool) -> int:
+    """Return the cycles that a reload and flush of all lines takes, a slot apart: the median of some rounds."""
+    ffi, lib = native.probe()
+    probed = max(3, min(_PROBED, int(_PROBED_NS / point.slot_ns)))
+    rounds = ffi.new("uint64_t[]", probed)
+    check("flush+reload", lib.ul_channel_probe_cycles(plan, probed, int(there), rounds))
+    return int(median(ffi.unpack(rounds, probed)))
+
+
+def _training(point: Point, seed: int) -> list[int]:
+    """Return the words of the first slots, which both ends know: on every line as many ones as zeros, in any order."""
+    rng = random.Random(f"training {seed}")
+    lines = [[place % 2 for place in range(TRAINING)] for _ in range(point.lines)]
+    for bits in lines:
+        rng.shuffle(bits)
+    return [sum(bits[slot] << line for line, bits in enumerate(lines)) for slot in range(TRAINING)]
+
+
+def _loads(slots: Sequence[Sequence[int]], words: Sequence[int], bit: bool) -> list[int]:
+    return [
+        took
+        for slot, word in zip(slots, words, strict=True)
+        for line, took in enumerate(slot)
+        if bool(word >> line & 1) is bit
+    ]
+
+
+def _turn(slot: int, reloading: int) -> int:
+    """Return when in a slot the receiver's turn begins, in cycles: half way, or so early that it can be through.
+
+    The sender needs time too: an eighth of the slot is left to it, and who is too late says so.
+    """
+    return max(slot // 8, min(slot // 2, slot - reloading * 9 // 8))
+
+
+def _plan(point: Point, seed: int, memory: Range) -> Any:
+    ffi, _ = native.probe()
+    conduit = CONDUITS[point.memory]
+    plan = ffi.new("struct ul_channel *")
+    plan.addr, plan.step, plan.advance = memory.address, conduit.step_bytes, conduit.advance_bytes
+    plan.slots, plan.lines, plan.yield_ = TRAINING + point.slots, point.lines, point.placement == "same"
+    plan.room = point.loads
+    order = list(range(point.lines))
+    random.Random(seed).shuffle(order)
+    for place, line in enumerate(order):
+        plan.order[place] = line
+    return plan
+
+
+def _cycles_per_us() -> int:
+    _, lib = native.probe()
+    cycles, ns = int(lib.ul_cycles()), int(lib.ul_now_ns())
+    time.sleep(0.02)
+    return max(1, round((int(lib.ul_cycles()) - cycles) * 1000 / (int(lib.ul_now_ns()) - ns)))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Probe *message*: does a text get through the channel whole, with nothing agreed on but how it is framed?
+
+Scope: both ends are children of this probe, started for one sample and gone after it; the text is the one that the
+probe was given. There is no other target, and nothing here can be aimed at one.
+
+One sample is one sender and one receiver (``wire``), and one message (``framing``). The sender is idle for as many
+slots as its seed draws, sends, and is idle again. The receiver is told how long to listen, and its decoder makes no use
+of that: neither when the message begins nor how long it is. The text arrives byte for byte or is lost, and then the row
+says why. ``silent`` is the control: the sender loads nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.covert.bits import WORD_FIELDS, in_rows, wrong, wrong_fields
+from uffdlab.probes.covert.codec import ARRIVED, CHECKSUM, MOST_BYTES, MOST_COPIES, NO_PREAMBLE, NOT_DECODABLE, Code
+from uffdlab.probes.covert.endpoints import SenderLostError
+from uffdlab.probes.covert.flush_reload import (
+    LEAST_SLOT_NS,
+    MOST_LINES,
+    MOST_SECONDS,
+    MOST_SLOT_NS,
+    PLACEMENTS,
+    TRAINING,
+    Got,
+    Point,
+    check_supported,
+    transmit,
+)
+from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.limits import check_limits, repeated, seeded, within
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+
+SENDER_ENDED = "sender ended"
+REASONS = {
+    NO_PREAMBLE: "no preamble agreed well enough with what was received",
+    NOT_DECODABLE: "more bytes were wrong than can be repaired",
+    CHECKSUM: "what was decoded does not have the checksum it was sent with",
+    SENDER_ENDED: "the sender ended before its message was through",
+}
+OUTCOMES = (ARRIVED, *REASONS)
+MOST_IDLE = 200  # slots before the message, and after it what is left of them
+
+
+@dataclass(frozen=True)
+class MessageSpec:
+    """One message: what is shared, where both run, how long a slot is and how many lines it has, what is sent."""
+
+    memory: str = "zeropage"
+    placement: str = "same"
+    slot_ns: int = within(20_000, LEAST_SLOT_NS, MOST_SLOT_NS)
+    lines: int = within(8, 1, MOST_LINES)
+    text: str = "Nobody wrote this page, and two of us read it."
+    copies: int = within(3, 1, MOST_COPIES)
+    silent: bool = False
+    repeats: int = repeated()
+    seed: int = seeded()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sent, in one sentence."""
+        check_limits(self)
+        shortest = Point(self.memory, self.placement, self.slot_ns, self.lines, 1)
+        length, most = len(self.sent), _most_bytes(shortest, self.code)
+        if not length:
+            raise UffdlabError("text is empty: a message has at least one character")
+        if length > most:
+            raise UffdlabError(
+                f"text has {length} bytes in UTF-8, and {most} fit: a message of {self.copies} copies has up to "
+                f"{MOST_BYTES} bytes and takes up to {MOST_SECONDS:g} s"
+            )
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    @property
+    def sent(self) -> bytes:
+        """Return the bytes of the text. Raises UffdlabError where it holds what is no character."""
+        try:
+            return self.text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UffdlabError(f"text {self.text!r} is not Unicode: it has to be valid UTF-8") from None
+
+    @property
+    def code(self) -> Code:
+        """Return what both ends agree on."""
+        return Code(self.lines, self.copies)
+
+    @property
+    def point(self) -> Point:
+        """Return where the channel is operated, and for how long: as long for every seed."""
+        slots = MOST_IDLE + self.code.slots(len(self.sent))
+        return Point(self.memory, self.placement, self.slot_ns, self.lines, slots)
+
+    def needs(self) -> Needs:
+        """Return what both ends hold."""
+        return self.point.needs()
+
+
+FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver, one message"),
+    one_of("memory", CONDUITS, "what each end maps and how it prepared it"),
+    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
+    boolean("silent", "whether the sender loaded nothing: a control"),
+    integer("slot_ns", "ns", "length of a slot"),
+    count("lines", "cache lines that carry a bit each per slot"),
+    count("copies", "times the message was sent in a row"),
+    count("text_bytes", "length of the text"),
+    count("idle_slots", "slots before the message, drawn, which the receiver does not know"),
+    count("message_slots", "slots of all copies of the message"),
+    count("slots", "slots in all, with the idle ones after it"),
+    count("bits_on_wire", "bits of all slots"),
+    one_of("outcome", OUTCOMES, "whether the text arrived, or why not"),
+    text("reason", "why it is lost; missing where it arrived"),
+    text("sent", "text that was to be sent: UTF-8, hexadecimal"),
+    text("received", "text that the receiver decoded, likewise; missing where it is lost"),
+    count("preambles", "copies whose preamble was found", required=False),
+    count("corrected_bytes", "bytes that the code repaired, after the vote of the copies", required=False),
+    count("late_sent", "slots that the sender came too late for", required=False),
+    count("late_received", "slots that the receiver had not finished with in time", required=False),
+    *wrong_fields(required=False),
+    count("ones", "bits sent as 1; where the sender was silent, those it would have sent"),
+    boolean("cold", "first sample of its child process"),
+]
+BIT_FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block: the first one's bits are kept"),
+    *WORD_FIELDS,
+]
+
+
+def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of ``message_bits`` of the first sample, and of each sample its row of ``messages``."""
+    check_supported()
+    for index in range(spec.repeats):
+        seed = (spec.seed * 1_000_003 + index) % 2**63
+        idle = random.Random(seed).randint(0, MOST_IDLE)
+        words = [0] * idle + spec.code.encode(spec.sent) + [0] * (MOST_IDLE - idle)
+        got: Got | None = None
+        try:
+            got = transmit(spec.point, seed, words, silent=spec.silent)
+        except SenderLostError:
+            summed: dict[str, Any] = {"outcome": SENDER_ENDED}
+        else:
+            summed = _summed(spec, words, got)
+        if index == 0 and got is not None:
+            yield from (("message_bits", {"sample": index} | row) for row in in_rows(words, got.words, spec.lines))
+        lost = {"reason": REASONS.get(summed["outcome"])}
+        sizes = {"idle_slots": idle, "ones": sum(word.bit_count() for word in words)}
+        yield "messages", {"sample": index} | _asked(spec) | sizes | _UNKNOWN | summed | lost | {"cold": index == 0}
+
+
+_UNKNOWN = dict.fromkeys(
+    ("received", "preambles", "corrected_bytes", "late_sent", "late_received", "missed", "invented")
+)
+
+
+def _most_bytes(shortest: Point, code: Code) -> int:
+    """Return the length of the longest text that can be told and is through in time."""
+    slots = int(MOST_SECONDS * 1e9) // shortest.slot_ns - TRAINING
+    slots = min(slots, 1 + (shortest.most_loads - shortest.loads) // shortest.lines)
+    fits, beyond = 0, MOST_BYTES + 1
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        if MOST_IDLE + code.slots(middle) <= slots:
+            fits = middle
+        else:
+            beyond = middle
+    return fits
+
+
+def _asked(spec: MessageSpec) -> dict[str, Any]:
+    slots = spec.point.slots
+    return {
+        "memory": spec.memory,
+        "placement": spec.placement,
+        "silent": spec.silent,
+        "slot_ns": spec.slot_ns,
+        "lines": spec.lines,
+        "copies": spec.copies,
+        "text_bytes": len(spec.sent),
+        "message_slots": slots - MOST_IDLE,
+        "slots": slots,
+        "bits_on_wire": slots * spec.lines,
+        "sent": spec.sent.hex(),
+    }
+
+
+def _summed(spec: MessageSpec, words: Sequence[int], got: Got) -> dict[str, Any]:
+    """Return what became of it. The receiver's part sees what was received, and nothing of what was sent."""
+    decoded = spec.code.decode(got.words, got.late)
+    return {
+        "outcome": decoded.outcome,
+        "received": None if decoded.text is None else decoded.text.hex(),
+        "preambles": decoded.preambles,
+        "corrected_bytes": decoded.repaired,
+        "late_sent": got.late_sent,
+        "late_received": sum(got.late),
+        **wrong(words, got.words),
+    }

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Probe *entries*: what operations on a whole range cost by what its entries hold, each apart from what made them so.
+
+Protecting an empty range allocates tables, looks at entries and writes them, all at once. Here the same range is
+operated on again: protecting it a second time only looks at markers (and rewrites what is present), taking the
+protection off and putting it on again finds the tables there, and a discard takes entries, pages and tables away.
+Together they tell apart what one time cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from uffdlab.errors import UffdlabError, check_word
+from uffdlab.probes.limits import check_limits, repeated
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.userfault import READ, WRITE, Range, Userfault, counters, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
+
+PAGE = 4 * KIB
+MOST_BYTES = 1 << 46
+BACKINGS_OPERATED = ("anon", "anon_thp", "hugetlb_2m_private", "hugetlb_1g_private")
+CONTENTS = {"empty": None, "read": READ, "written": WRITE}
+# In this order, on the same range.
+OPERATIONS: dict[str, Callable[[Range, Userfault], int]] = {
+    "protect": lambda memory, uffd: uffd.protect(memory),
+    "protect again": lambda memory, uffd: uffd.protect(memory),
+    "unprotect": lambda memory, uffd: uffd.protect(memory, on=False),
+    "protect once more": lambda memory, uffd: uffd.protect(memory),
+    "discard": lambda memory, uffd: memory.discard(),
+}
+
+
+@dataclass(frozen=True)
+class EntriesSpec:
+    """One configuration: ``content`` is how one page per ``stride_bytes`` is touched beforehand; with ``markers`` what
+    is empty gets markers.
+    """
+
+    backing: str = "anon"
+    content: str = "empty"
+    markers: bool = True
+    size_bytes: int = 64 * MIB
+    stride_bytes: int = PAGE
+    repeats: int = repeated()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        check_limits(self)
+        for what, value, known in (("backing", self.backing, BACKINGS_OPERATED), ("content", self.content, CONTENTS)):
+            check_word(what, value, known)
+        backing = BACKINGS[self.backing]
+        if not 0 < self.size_bytes <= MOST_BYTES or self.size_bytes % backing.alignment_bytes:
+            raise UffdlabError(
+                f"size {self.size_bytes} B is not a positive multiple of {backing.name}'s "
+                f"{backing.alignment_bytes // KIB} KiB up to 64 TiB"
+            )
+        if not backing.page_bytes <= self.stride_bytes <= MOST_BYTES or self.stride_bytes % backing.page_bytes:
+            raise UffdlabError(
+                f"stride {self.stride_bytes} B is not a whole number of {backing.name}'s {backing.page_kib} KiB pages"
+            )
+        if self.content == "read" and backing.pool_kib:
+            raise UffdlabError("hugetlb has no zeropage, so that reading fills as writing does: choose written")
+        if self.repeats < 1:
+            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+
+    def needs(self) -> Needs:
+        """Return the memory and huge pages one sample holds at its peak."""
+        backing = BACKINGS[self.backing]
+        thp = self.backing == "anon_thp"
+        pages = -(-self.size_bytes // self.stride_bytes) if self.content == "written" else 0
+        tables = self.size_bytes // (512 * backing.page_bytes) * 4
+        if backing.pool_kib:
+            return Needs(tables, {backing.pool_kib: pages} if pages else {})
+        held = self.size_bytes // KIB if thp and pages else pages * 4
+        return Needs(held + tables, thp=thp, settings={"thp_use_zero_page": "1"} if thp else {})
+
+
+FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0"),
+    boolean("cold", "first sample of its child process"),
+    one_of("backing", BACKINGS_OPERATED, "kind of memory"),
+    one_of("content", CONTENTS, "what the touched pages held: nothing, what a read leaves, what a write leaves"),
+    boolean("markers", "whether what is empty gets markers (WP_UNPOPULATED); hugetlb gives them always"),
+    integer("size_kib", "KiB", "length of the range"),
+    integer("stride_kib", "KiB", "from one touched page to the next"),
+    one_of("operation", OPERATIONS, "what was done with the whole range, one call each, in this order"),
+    integer("took_ns", "ns", "time of the call"),
+    integer("table_growth_kib", "KiB", "growth of VmPTE meanwhile; negative where tables were freed"),
+    integer("rss_growth_kib", "KiB", "growth of VmRSS meanwhile (hugetlb pages are not in it)"),
+]
+
+
+def run(spec: EntriesSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("entries", row)`` for every operation of every sample."""
+    key = {name: getattr(spec, name) for name in ("backing", "content", "markers")}
+    sizes = {"size_kib": spec.size_bytes // KIB, "stride_kib": spec.stride_bytes // KIB}
+    for index in range(spec.repeats):
+        for row in _sample(spec):
+            yield "entries", {"sample": index, "cold": index == 0} | key | sizes | row
+
+
+def _sample(spec: EntriesSpec) -> Iterator[dict[str, Any]]:
+    features = ("WP_UNPOPULATED",) if spec.markers and not BACKINGS[spec.backing].pool_kib else ()
+    touch = CONTENTS[spec.content]
+    with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(features) as uffd:
+        if touch is not None:
+            memory.touch(touch, spec.stride_bytes)
+        uffd.register(memory, missing=False)
+        before = counters()
+        for name, operate in OPERATIONS.items():
+            ns = operate(memory, uffd)
+            after = counters()
+            grown = {
+                "table_growth_kib": after.vm_pte_kib - before.vm_pte_kib,
+                "rss_growth_kib": after.vm_rss_kib - before.vm_rss_kib,
+            }
+            yield {"operation": name, "took_ns": ns} | grown
+            before = after

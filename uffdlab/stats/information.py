@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""Mutual information of two bits from a table of counts, naively and with the bias of few samples taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+
+
+def mutual_information(counts: Sequence[Sequence[int]]) -> float:
+    """Return how many bits of information were received per bit sent, less the bias of counting; never below 0.
+
+    ``counts[i][j]``: how often i was sent and j received. Raises ValueError when nothing was sent.
+    """
+    return max(0.0, corrected(counts))
+
+
+def corrected(counts: Sequence[Sequence[int]]) -> float:
+    """Return the same, below 0 where less was counted than chance is expected to make. Raises ValueError likewise."""
+    table = np.asarray(counts, dtype=float)
+    total = table.sum()
+    if not total > 0:
+        raise ValueError("nothing was sent: no information can be counted")
+    rows, columns = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
+    seen = table > 0
+    naive = float((table[seen] * np.log2((table * total)[seen] / (rows @ columns)[seen])).sum() / total)
+    freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
+    return naive - float(freedom / (2 * total * log(2)))

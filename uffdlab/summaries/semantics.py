@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""States of the probe *semantics*: what a page is, and what became of a write to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.summaries.records import records
+from uffdlab.vocabulary.backings import BACKINGS
+
+# A write is lost when it goes unnoticed after the range was protected, with no discard in between.
+_MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")
+_CASE = ("backing", "features", "content", "moment")
+_WRITTEN = ("write_reported", "write_missing_event", "write_seen_by_scan")
+_BITS = ("present", "swap", "uffd_wp")
+_STILL_PROTECTED = ("protected", "read")
+_ANSWERS = {
+    (True, False): "reported",
+    (True, True): "reported",
+    (False, True): "missing event",
+}
+
+
+def df_reported(data: Dataset, content: str = "empty", moment: str = "protected") -> pd.DataFrame:
+    """Return, per backing (rows) and feature set (columns), what became of a write at that moment.
+
+    ``reported``: a write-protect event. ``missing event``: a missing event. ``seen by scan``: no event, but
+    PAGEMAP_SCAN tells that it was written. ``lost``: none of these, though it was to be noticed; ``not reported``: nor
+    was it to be. ``not measured``: no row.
+    """
+    states = data.require("states", [*_CASE, *_WRITTEN])
+    states = states[((states.content == content) & (states.moment == moment)).fillna(False)]
+    answers = states.assign(answer=[_answer(row) for row in records(states)])
+    table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc="first")
+    columns = ["none", "wp_hugetlbfs_shmem", "wp_unpopulated", "wp_async", "missing_wp"]
+    whole = table.reindex(index=list(BACKINGS), columns=columns).astype("object")
+    return whole.fillna("not measured").rename_axis(index=None, columns=None)
+
+
+def _answer(row: Any) -> str:
+    if pd.isna(row.write_reported) or pd.isna(row.write_missing_event):
+        return "not measured"
+    known = _ANSWERS.get((bool(row.write_reported), bool(row.write_missing_event)))
+    if known:
+        return known
+    if pd.isna(row.moment) or row.moment not in _STILL_PROTECTED:
+        return "not reported"  # nor had it to be; that PAGEMAP_SCAN tells of it says only that the page is there now
+    return "seen by scan" if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan else "lost"
+
+
+def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
+    """Return what pagemap and PAGEMAP_SCAN say of one page at each moment, and whether a write then is reported."""
+    states = data.require("states", [*_CASE, *_WRITTEN, *_BITS, "categories"])
+    here = (states.backing == backing) & (states.features == features) & (states.content == content)
+    rows = states[here.fillna(False) & states.moment.notna()]
+    order = {moment: place for place, moment in enumerate(_MOMENTS)}
+    rows = rows.sort_values("moment", key=lambda moments: moments.map(order))
+    frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})
+    frame["PAGEMAP_SCAN"] = rows.categories
+    frame["a write is"] = [_answer(row) for row in records(rows)]
+    frame = frame.set_index("moment").rename_axis(index=None)
+    return frame
+
+
+def _pagemap(row: Any) -> str:
+    if any(pd.isna(getattr(row, name)) for name in _BITS):
+        return "not measured"
+    bits = [name for name in _BITS if getattr(row, name)]
+    return ", ".join(bits) or "0"

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""What was sent through a channel, what was received, and whether that is more than chance.
+
+Capacity is mutual information per bit times bits per second. Counted naively, independent data carry information: with
+few samples no table of counts is quite flat. So the expected excess (Miller and Madow, 1955) is taken off, and what is
+left of nothing is about 0. Whether anything passes at all is asked by permuting which slot was sent when. The
+permutations are rotations: each moves all slots of a sample on by as many, so that errors which come in bursts stay
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log2, sqrt
+from typing import Any
+
+import numpy as np
+
+from uffdlab.datasets import Dataset
+from uffdlab.errors import UffdlabError
+from uffdlab.stats.information import corrected, mutual_information
+from uffdlab.vocabulary.channel import POINT, SHARED
+
+ROTATIONS = 9999
+LEVEL = 0.01  # of the test
+_ONE_SIDED_95 = 1.645
+_COLUMNS = [*POINT, "block", "sample", "slots", "probe_cycles", "cycles_per_us", "late_sent", "late_received", "slower"]
+_SLOTS = ["block", "sample", "slot", "sent", "received"]
+_NIBBLES = np.full(256, 255, dtype=np.uint8)
+_NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
+
+Bits = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Transmission:
+    """One sample: its row of ``channels`` and the bits of its slots, by slot and line."""
+
+    row: dict[str, Any]
+    sent: Bits
+    received: Bits
+
+    def __post_init__(self) -> None:
+        """Refuse to compare what differs in length, or is nothing: raises ValueError."""
+        if self.sent.shape != self.received.shape or not self.sent.size:
+            raise ValueError(f"{self.sent.shape} bits sent, {self.received.shape} received: they have to match")
+
+    @property
+    def kbit_s_sent(self) -> float:
+        """Return how many kilobits a second were sent."""
+        return float(self.row["lines"]) / float(self.row["slot_ns"]) * 1e6
+
+    @cached_property
+    def agreements(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return by how much bits agree beyond their lines' means, by rotation (the first is none at all) and line.
+
+        A line that is always 1 agrees with nothing. Computed as a cyclic correlation, by Fourier transform.
+        """
+        out, back = (np.fft.rfft(bits - bits.mean(axis=0), axis=0) for bits in (self.sent, self.received))
+        return np.asarray(np.fft.irfft(np.conj(out) * back, n=len(self.sent), axis=0))
+
+    @cached_property
+    def agreement(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the same of all lines together, by rotation."""
+        return np.asarray(self.agreements.sum(axis=1))
+
+    @cached_property
+    def correlation(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the mean over lines of the squared correlation, by rotation: it misses no line among many."""
+        out, back = (((bits - bits.mean(axis=0)) ** 2).sum(axis=0) for bits in (self.sent, self.received))
+        scale = out * back
+        return np.asarray((self.agreements**2 / np.where(scale > 0, scale, np.inf)).mean(axis=1))
+
+    def counts(self, rotated: int = 0) -> list[list[int]]:
+        """Return how often i was sent and j received, with the slots sent moved on by so many."""
+        sent = np.roll(self.sent, rotated, axis=0)
+        return [[int(((sent == i) & (self.received == j)).sum()) for j in (False, True)] for i in (False, True)]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Whether samples agree beyond chance: the one-sided ``p`` of a test of ``ROTATIONS`` permutations.
+
+    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed, through few lines
+    or in few samples as well: by what chance would hide, and by what was too rare to be met once (three in so many
+    bits). It means nothing where there is a channel.
+    """
+
+    p: float
+    below: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether there is a channel."""
+        return self.p < LEVEL
+
+
+def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
+    """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any.
+
+    A rotation by nothing is one of them. A sample alone has no more rotations than slots, and all of them are tried:
+    its p is never below one in so many.
+    """
+    if not samples:
+        raise ValueError("no samples: a test needs at least one")
+    rng = np.random.default_rng(seed)
+    alone = len(samples) == 1
+    moved = [np.arange(len(one.sent)) if alone else rng.integers(0, len(one.sent), ROTATIONS) for one in samples]
+    found = sum(float(one.agreement[0]) for one in samples)
+    chance = np.asarray(sum(one.agreement[by] for one, by in zip(samples, moved, strict=True)))
+    # Rounding of the transform must not make a difference between equals.
+    slack = 1e-9 * (1 + sum(one.sent.size for one in samples))
+    as_much = int((chance >= found - slack).sum())
+    p = as_much / len(chance) if alone else (1 + as_much) / (1 + ROTATIONS)
+    squares = np.asarray(sum(one.correlation[by] for one, by in zip(samples, moved, strict=True))) / len(samples)
+    beyond = sum(float(one.correlation[0]) for one in samples) / len(samples) - float(squares.mean())
+    bits = sum(one.sent.size for one in samples)
+    # What there is spreads as well, besides what chance does.
+    spread = sqrt(float(squares.var()) + 4 * max(0.0, beyond) / bits)
+    most, rare = max(0.0, beyond) + _ONE_SIDED_95 * spread, 3 / bits
+    # However errors lie: information is at most log2(1 + chi^2) (Gibbs and Su, 2002), which of two bits is the squared
+    # correlation; and the mean of such logarithms is at most that of the mean.
+    return Judged(p, min(1.0, max(rare, log2(1 + most))))
+
+
+def shuffled(samples: Sequence[Transmission], draws: int = 100, seed: int = 0) -> list[float]:
+    """Return a control, by draw: the corrected information per bit of what was received about other slots than its own.
+
+    Not cut off at 0, so that nothing is 0 on average: the correction takes off what is expected, and half of the draws
+    have less.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
+        found.append(corrected(np.asarray(moved).sum(axis=0).tolist()))
+    return found
+
+
+def capacity_kbit_s(samples: Sequence[Transmission]) -> float:
+    """Return the corrected capacity of samples of one point, counted together. Raises ValueError without any."""
+    if not samples:
+        raise ValueError("no samples: a capacity needs at least one")
+    counts = np.asarray([one.counts() for one in samples]).sum(axis=0)
+    return mutual_information(counts.tolist()) * samples[0].kbit_s_sent
+
+
+def by_child(samples: Iterable[Transmission]) -> list[list[Transmission]]:
+    """Return the samples of each child process: what repeats independently."""
+    children: dict[Any, list[Transmission]] = {}
+    for one in samples:
+        children.setdefault(one.row["block"], []).append(one)
+    return list(children.values())
+
+
+def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Return which operating points, each a tuple as ``POINT`` has it, were measured beside their controls.
+
+    Memory that is shared was, where nobody sent through it at the same point as well. Memory that is not needs no such
+    control, and counts at the points at which others have theirs. All else belongs to a sweep.
+    """
+    known = set(keys)
+    silent = {key for key in known if key[2]}
+    spots = {(key[1], *key[3:]) for key in silent}
+    return {
+        key
+        for key in known
+        if ((key[0], key[1], True, *key[3:]) in silent if key[0] in SHARED else (key[1], *key[3:]) in spots)
+    }
+
+
+def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
+    """Yield the samples of a dataset whose row of ``channels`` is as wanted, in the order they were measured.
+
+    A sample of which something is unknown is left out. Raises UffdlabError where ``channel_slots`` does not hold the
+    words of another, or nothing could have been sent in it.
+    """
+    if "channels" not in data.tables or "channel_slots" not in data.tables:
+        return
+    rows = data.rows("channels", _COLUMNS)
+    rows = rows.dropna(subset=_COLUMNS)
+    for column in ("slot_ns", "lines", "slots"):
+        if (rows[column] <= 0).any():
+            raise UffdlabError(f"`channels.{column}` holds {rows[column].min()}: nothing can be sent in that")
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
+    words = dict(iter(data.rows("channel_slots", _SLOTS).groupby(["block", "sample"], sort=False)))
+    for row in rows.sort_values(["block", "sample"]).to_dict("records"):
+        group = words.get((row["block"], row["sample"]))
+        if group is None:
+            raise UffdlabError(f"channel_slots has no slots of block {row['block']}, sample {row['sample']}")
+        group = group.sort_values("slot")
+        sent, received = (_bits("".join(map(str, group[name])), row) for name in ("sent", "received"))
+        yield Transmission({str(name): value for name, value in row.items()}, sent, received)
+
+
+def _bits(text: str, row: Mapping[Any, Any]) -> Bits:
+    try:
+        return as_bits(text, int(row["lines"]), int(row["slots"]))
+    except ValueError as error:
+        raise UffdlabError(f"channel_slots of block {row['block']}, sample {row['sample']}: {error}") from None
+
+
+def as_bits(text: str, lines: int, slots: int | None = None) -> Bits:
+    """Return hexadecimal words, one a slot and each of as many digits as so many lines need, as bits by slot and line.
+
+    Raises ValueError where they are no such words, or not as many as there are ``slots``.
+    """
+    digits = -(-lines // 4)
+    nibbles = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]
+    whole = digits > 0 and len(nibbles) > 0 and len(nibbles) % digits == 0 and not (nibbles > 15).any()
+    if not whole or slots not in (None, len(nibbles) // digits):
+        many = "" if slots is None else f"{slots} "
+        raise ValueError(f"not {many}words of {digits} hexadecimal digits")
+    places = np.arange(lines)
+    words = nibbles.reshape(-1, digits)[:, ::-1]
+    return np.asarray(words[:, places // 4] >> (places % 4) & 1, dtype=bool)
