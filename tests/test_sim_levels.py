@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""What happens at levels above the last: markers that are cut, huge pages that are saved, and what the core refuses."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from uffdlab.sim import DESIGNS, Design, Range
+from uffdlab.sim.core import core
+from uffdlab.sim.designs import choices, problem_of
+
+PMD, PUD = 512, 512**2
+ADDRESSES = 1 << 35
+
+
+def test_a_marker_that_is_cut_spreads_to_the_next_level() -> None:
+    memory = Range(DESIGNS["pud_marker"], 1 << 30, touches=9)
+    memory.protect()
+    memory.start_phase()
+    memory.unprotect(5, 1)
+    counted = memory.ledger()
+    assert (counted["spread_pud"], counted["spread_pmd"]) == (1, 1)
+    assert (counted["markers_pmd"], counted["markers_pte"]) == (PMD, PMD)
+    assert (counted["tables_pmd"], counted["tables_pte"], counted["deposits"]) == (1, 1, 0)
+    assert counted["markers_cleared"] == 1
+
+
+def test_a_marker_that_is_cut_may_spread_to_the_last_level_at_once() -> None:
+    memory = Range(DESIGNS["pud_marker"].but(spread="last"), 1 << 30, touches=9)
+    memory.protect()
+    memory.start_phase()
+    memory.unprotect(5, 1)
+    counted = memory.ledger()
+    assert (counted["spread_pud"], counted["markers_pmd"], counted["markers_pte"]) == (1, 0, PUD)
+    assert (counted["tables_pmd"], counted["tables_pte"]) == (1, PMD)
+
+
+@pytest.mark.parametrize(("name", "visited"), [("pmd_marker", "visited_pmd"), ("pud_marker", "visited_pud")])
+def test_a_part_that_is_marked_already_is_looked_at_and_left_alone(name: str, visited: str) -> None:
+    memory = Range(DESIGNS[name], 1 << 30, touches=9)
+    memory.protect()
+    memory.start_phase()
+    memory.protect(7, 3)
+    assert {key: count for key, count in memory.ledger().items() if count} == {
+        visited: 1,
+        "protects": 1,
+        "lock_mmap": 1,
+    }
+
+
+def test_only_a_table_without_any_entry_is_freed_by_a_discard() -> None:
+    memory = Range(DESIGNS["pte_marker"].but(survives=True), 2 << 20, touches=9)
+    for page in (0, 100):
+        memory.protect(page, 1)
+    memory.start_phase()
+    memory.discard()
+    assert memory.ledger()["freed_pte"] == 0, "markers survive on shmem"
+    memory.unprotect(100, 1)
+    memory.discard()
+    assert memory.ledger()["freed_pte"] == 0, "that of page 0 still does"
+    memory.unprotect(0, 1)
+    memory.discard()
+    assert memory.ledger()["freed_pte"] == 1
+
+
+@pytest.mark.parametrize(("first", "count", "told"), [(0, None, 0), (0, 1000, 1), (1, None, 1)])
+def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int | None, told: int) -> None:
+    memory = Range(DESIGNS["protect_on_fault"], 8 << 20, touches=9)
+    memory.protect()
+    memory.unprotect(first, count)
+    memory.start_phase()
+    memory.touch(1500 if count else 0, write=True)
+    assert memory.ledger()["events_wp"] == told
+
+
+@pytest.mark.parametrize(("piece", "splits", "resolves"), [(1, PMD, PUD), (512, 0, PMD)])
+def test_huge_pages_are_split_where_they_are_saved_in_smaller_pieces(piece: int, splits: int, resolves: int) -> None:
+    memory = Range(DESIGNS["pte_marker"].but(thp=True), 1 << 30, touches=9)
+    memory.populate(1.0, PUD)
+    memory.protect()
+    memory.start_phase()
+    memory.save(skip_holes=False, piece_pages=piece)
+    counted = memory.ledger()
+    assert (counted["split_pages"], counted["resolves"]) == (splits, resolves)
+    assert memory.entry(PUD - 1).level == ("pte" if splits else "pmd")
+
+
+@pytest.mark.parametrize(
+    ("resolve", "asynchronous", "level"),
+    [("pte", False, "pte"), ("pmd", False, "pmd"), ("pte", True, "pte"), ("pmd", True, "pte")],
+)
+def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchronous: bool, level: str) -> None:
+    design = Design("d", "", thp=True, resolve=resolve, asynchronous=asynchronous)  # type: ignore[arg-type]
+    memory = Range(design, 2 << 20, touches=9)
+    memory.populate(1.0, PMD)
+    assert memory.entry(0).level == "pmd"
+    memory.protect()
+    memory.touch(3, write=True)
+    assert (memory.entry(3).level, memory.entry(3).protected) == (level, False)
+    assert memory.entry(4).protected is (level == "pte")
+
+
+# --- refused ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", choices())
+def test_a_field_of_a_design_has_the_values_that_there_are(field: str) -> None:
+    """Numbers of ``struct ul_design``: one more than the last word, and one below the first, are none."""
+    numbers = DESIGNS["pte_marker"].numbers()
+    at = list(choices()).index(field)
+    for wrong in (-1, len(choices()[field]), 1 << 30):
+        packed = struct.pack(f"<{len(numbers)}i", *(wrong if i == at else n for i, n in enumerate(numbers)))
+        assert problem_of(core(), packed) is not None, (field, wrong)
+
+
+def test_a_range_lies_within_the_addresses_of_a_process() -> None:
+    with core().lent(DESIGNS["pte_marker"].packed()) as design:
+        for start, pages, fits in (
+            (ADDRESSES - 2, 2, True), (ADDRESSES - 2, 3, False), (ADDRESSES, 1, False), (0, 1 << 32, True),
+            (0, (1 << 32) + 1, False), (0, 0, False),
+        ):  # fmt: skip
+            assert bool(core().call("ul_range_problem", design, start, pages)) is not fits, (start, pages)
