@@ -278,7 +278,7 @@ def test_a_point_becomes_a_dataset(tmp_path: Path) -> None:
 def test_a_point_past_its_deadline_still_gives_what_it_measured(tmp_path: Path, child_code: Any) -> None:
     child_code(
         "import dataclasses, time\n"
-        "from uffdlab.probes import registry\n"
+        "from uffdlab.measure import registry\n"
         "def run(spec, real=registry.PROBES['protect'].run):\n"
         "    yield from real(spec)\n"
         "    raise RuntimeError('too late')\n"

@@ -17,7 +17,7 @@ from uffdlab.probes.requirements import RESERVE_KIB, Needs, peak
 from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, MOMENTS, SemanticsSpec
 from uffdlab.probes.userfault import KernelRefused, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import STOCK
 
 SIZE = 32 * MIB
 PAGES = SIZE // (4 * KIB)
@@ -150,10 +150,10 @@ def test_two_designs_take_turns_in_one_process() -> None:
 @pytest.mark.uffd
 @pytest.mark.usefixtures("_huge_zeropage")
 @pytest.mark.parametrize("backing", _ORDINARY)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", STOCK)
 def test_the_cost_of_a_design_on_untouched_memory(backing: str, design: str) -> None:
-    prepares = DESIGNS[design].prepare != "nothing"
-    marks = backing == "shmem" or "WP_UNPOPULATED" in DESIGNS[design].features
+    prepares = STOCK[design].prepare != "nothing"
+    marks = backing == "shmem" or "WP_UNPOPULATED" in STOCK[design].features
     for row in samples(ProtectSpec(backing, design, SIZE, repeats=2)):
         # Anonymous memory with features 0 gets no entry at all; a huge zeropage deposits a table just like markers.
         tables = TABLES_KIB if prepares or marks else 0
@@ -218,7 +218,7 @@ def test_the_first_sample_of_a_process_is_the_cold_one() -> None:
 
 
 @pytest.mark.uffd
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", STOCK)
 def test_only_a_read_loop_is_timed_touch_by_touch(design: str) -> None:
     rows = [row for table, row in protect.run(ProtectSpec("anon", design, SIZE)) if table == "latencies"]
     timed = PAGES // protect.SAMPLE_EVERY if design == "preread" else 0

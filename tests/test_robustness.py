@@ -46,9 +46,9 @@ BLOCKS, SAMPLES = 4, 3
 TINY = """
 import os, signal, sys
 if "uffdlab.measure.child" not in sys.orig_argv:
-    from uffdlab import campaign, journal
+    from uffdlab.measure import campaign, journal
     from uffdlab.datasets import writing
-    from uffdlab.probes import runner, suites
+    from uffdlab.measure import runner, suites
     from uffdlab.probes.protect import ProtectSpec
 
     specs = tuple(ProtectSpec(*point, repeats=3) for point in {points})

@@ -120,7 +120,7 @@ SUITE = """
 import os, sys
 if "uffdlab.measure.child" not in sys.orig_argv:
     from uffdlab.vocabulary.backings import MIB
-    from uffdlab.probes import suites
+    from uffdlab.measure import suites
     from uffdlab.probes.covert.ksm import MergingSpec
     from uffdlab.probes.published import PublishedSpec
     from uffdlab.probes.zeropages import ZeropagesSpec

@@ -31,8 +31,8 @@ AFTER_TWO_SAMPLES = """
 import dataclasses, os, signal, sys, time
 from itertools import islice
 from uffdlab.errors import UffdlabError
-from uffdlab import design
-from uffdlab.probes import registry
+from uffdlab.measure import registry
+from uffdlab.vocabulary import designs
 
 def run(spec, real=registry.PROBES["protect"].run):
     yield from islice(real(spec), 2)
@@ -186,7 +186,7 @@ def test_a_child_that_prints_something_else_has_not_broken_the_campaign(child_co
 
 
 def test_a_kernel_that_refuses_is_an_outcome_with_its_cause(child_code: Misbehave) -> None:
-    lacking = "design.DESIGNS['pte_marker'] = dataclasses.replace(design.DESIGNS['pte_marker'], features=('bit40',))"
+    lacking = "designs.STOCK['pte_marker'] = dataclasses.replace(designs.STOCK['pte_marker'], features=('bit40',))"
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="pass") + lacking)
     rows = runner.run([block()])
     assert outcomes(rows) == ["refused"]
@@ -223,7 +223,7 @@ def test_a_child_dies_with_its_runner(child_code: Misbehave, tmp_path: Path) -> 
     pid = tmp_path / "pid"
     write = f"open({str(pid)!r} + '.new', 'w').write(str(os.getpid())); os.rename({str(pid)!r} + '.new', {str(pid)!r})"
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"{write}; time.sleep(60)"))
-    code = f"from uffdlab.probes import runner; runner.run([runner.Block(0, 'protect', {block().spec!r})])"
+    code = f"from uffdlab.measure import runner; runner.run([runner.Block(0, 'protect', {block().spec!r})])"
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment()) as parent:
         try:
             wait_until(pid.exists, "the child measures")

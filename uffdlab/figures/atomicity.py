@@ -10,17 +10,14 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ratio
+from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS
 
-_BACKINGS = {
-    "anon": "anonymous 4 KiB",
-    "shmem": "shmem",
-    "hugetlb_2m_private": "hugetlb 2 MiB, private",
-    "hugetlb_2m_shared": "hugetlb 2 MiB, shared",
-}
+_BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _PREPARATIONS = {
-    "two_pass_read": (style.VERMILLION, "circle", "read loop, then protect", 0.22),
-    "two_pass_populate": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
-    "one_pass": (style.BLUE, "diamond", "one pass (WP_UNPOPULATED)", -0.22),
+    "two_pass_read": ("preread", "read loop, then protect", 0.22),
+    "two_pass_populate": ("populate_read", "MADV_POPULATE_READ, then protect", 0.0),
+    "one_pass": ("pte_marker", "one pass (WP_UNPOPULATED)", -0.22),
 }
 
 
@@ -31,7 +28,7 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     interval, an arrow that points down to 0, which a logarithmic axis cannot show.
     """
     rows = summaries.df_atomicity(data)
-    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(list(_BACKINGS))]
+    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(_BACKINGS)]
     figure = go.Figure()
     for preparation in _PREPARATIONS:
         _add_losing(figure, rows[(rows.preparation == preparation) & (rows.lost > 0)], preparation)
@@ -46,7 +43,7 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     said = [format_ratio(value) for value in ticks]
     figure.update_xaxes(type="log", title_text="lost writes per million judged", range=drawn)
     figure.update_xaxes(tickvals=ticks, ticktext=said)
-    names = list(_BACKINGS.values())
+    names = [BACKINGS[backing].short for backing in _BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if rows.empty:
         style.say(figure, f"{data.id} holds no races")
@@ -54,7 +51,8 @@ def plot_atomicity(data: Dataset) -> go.Figure:
 
 
 def _add_losing(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
-    colour, symbol, label, _ = _PREPARATIONS[preparation]
+    design, label, _ = _PREPARATIONS[preparation]
+    colour, symbol, _ = DESIGNS[design].look
     if rows.empty:
         return
     said = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in zip(rows.lost, rows.judged, strict=True)]
@@ -68,7 +66,8 @@ def _add_losing(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
 
 
 def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
-    colour, _, label, _ = _PREPARATIONS[preparation]
+    design, label, _ = _PREPARATIONS[preparation]
+    colour = DESIGNS[design].look.colour
     if rows.empty:
         return
     said = [
@@ -84,11 +83,11 @@ def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
 
 
 def _shared(rows: pd.DataFrame, preparation: str, said: list[str]) -> dict[str, object]:
-    lift, names = _PREPARATIONS[preparation][3], list(_BACKINGS)
+    lift, names = _PREPARATIONS[preparation][2], list(_BACKINGS)
     return {
         "y": [lift - names.index(backing) for backing in rows.backing],
         "mode": "markers",
-        "customdata": [_BACKINGS[backing] for backing in rows.backing],
+        "customdata": [BACKINGS[backing].short for backing in rows.backing],
         "hovertext": said,
         "text": [f"{n} children, {t} trials" for n, t in zip(rows.children, rows.trials, strict=True)],
         "hovertemplate": style.HOVER,

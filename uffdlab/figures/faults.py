@@ -12,31 +12,9 @@ from plotly.subplots import make_subplots
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
+from uffdlab.vocabulary.entries import ENTRIES
 from uffdlab.vocabulary.strides import STRIDES
 
-# preparation, delivery → colour, symbol and name; the order is that of the rows, from the top
-_LOOKS = {
-    ("fresh", "plain"): (style.GREY, "triangle-up", "nothing there"),
-    ("fresh, THP", "plain"): (style.GREY, "triangle-right", "nothing there, THP on"),
-    ("tables", "plain"): (style.GREEN, "square", "empty page tables there"),
-    ("discarded_whole", "plain"): (style.GREY, "triangle-down", "discarded, in one call"),
-    ("discarded_pieces", "plain"): (style.GREEN, "square-x", "discarded, 1 MiB a call"),
-    ("zeropage", "plain"): (style.VERMILLION, "circle", "zeropage, not protected"),
-    ("zeropage", "async"): (style.VERMILLION, "circle-x", "zeropage, async"),
-    ("zeropage", "event"): (style.VERMILLION, "circle-cross", "zeropage, event"),
-    ("huge_zeropage", "plain"): (style.ORANGE, "hexagon", "huge zeropage, not protected"),
-    ("huge_zeropage", "async"): (style.ORANGE, "hexagon2", "huge zeropage, async"),
-    ("huge_zeropage", "event"): (style.ORANGE, "hexagram", "huge zeropage, event"),
-    ("markers", "async"): (style.BLUE, "diamond", "marker, async"),
-    ("markers", "event"): (style.BLUE, "diamond-x", "marker, event"),
-    ("markers, THP", "async"): (style.BLUE, "diamond-wide", "marker, async, THP on"),
-    ("unregistered", "plain"): (style.GREY, "triangle-left", "nothing there, not registered"),
-    ("unregistered, THP", "plain"): (style.GREY, "triangle-ne", "the same, THP on"),
-    ("written", "plain"): (style.PURPLE, "pentagon-open-dot", "page, not protected"),
-    ("written", "async"): (style.PURPLE, "pentagon", "page, async"),
-    ("written", "event"): (style.PURPLE, "star-triangle-up", "page, event"),
-    ("missing_wp", "event"): (style.SKY, "cross", "MISSING|WP, event"),
-}
 _TOUCHES = ("first read", "first write")
 APART = tuple(STRIDES.values())
 
@@ -56,7 +34,7 @@ def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = A
     rows = _drawable(data)
     mine = _drawable(here) if here else rows[:0]
     known = list(zip(rows.preparation, rows.delivery, strict=True))
-    looks = [key for key in _LOOKS if key in known]
+    looks = [key for key in ENTRIES if key in known]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
     for column, touch in enumerate(_TOUCHES, start=1):
         for found, whose in ((rows, False), (mine, True)):
@@ -71,7 +49,7 @@ def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = A
     style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
     reached = style.spanned(rows, "ns_per_touch") + style.spanned(mine, "ns_per_touch")
     figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=reached))
-    names = [_LOOKS[key][2] for key in looks]
+    names = [ENTRIES[key].title for key in looks]
     places = [-row for row in range(len(looks))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
     figure.update_layout(showlegend=False)
@@ -84,8 +62,8 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
     drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
-    colours = [style.HERE_COLOUR if here else _LOOKS[key][0] for key in keys]
-    symbols = [style.HERE_SYMBOL if here else _LOOKS[key][1] for key in keys]
+    colours = [style.HERE_COLOUR if here else ENTRIES[key].look.colour for key in keys]
+    symbols = [style.HERE_SYMBOL if here else ENTRIES[key].look.symbol for key in keys]
     said = [_said(*counts) for counts in _counts(rows)]
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
@@ -99,7 +77,7 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
             "line": {"color": "rgba(255,255,255,0.9)", "width": 1},
         },
         name="this machine" if here else "measured",
-        customdata=[_LOOKS[key][2] for key in keys],
+        customdata=[ENTRIES[key].title for key in keys],
         hovertext=style.times(rows, "ns_per_touch"),
         text=[f"{a}<br>{b}" for a, b in zip(said, _n(rows), strict=True)],
         hovertemplate=style.HOVER,
@@ -125,8 +103,7 @@ def _n(rows: pd.DataFrame) -> list[str]:
 
 # --- how single touches are spread -----------------------------------------------------------------------------------
 
-_DASHES = {"plain": "solid", "async": "dash", "event": "dot"}
-_SPREAD = [key for key in _LOOKS if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
+_SPREAD = [key for key in ENTRIES if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
 
 
 def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART[0]) -> go.Figure:
@@ -155,13 +132,13 @@ def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART
 
 
 def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str]) -> None:
-    colour, symbol, name = _LOOKS[key]
+    name, (colour, symbol, dash) = ENTRIES[key]
     timed = int(rows.timed.iloc[0])
     figure.add_scatter(
         x=[float(ns) for ns in rows.from_ns],
         y=rows.slower.tolist(),
         mode="lines+markers",
-        line={"color": colour, "width": 1.5, "shape": "hv", "dash": _DASHES[key[1]]},
+        line={"color": colour, "width": 1.5, "shape": "hv", "dash": dash},
         marker={"color": colour, "symbol": symbol, "size": 7},
         name=name,
         customdata=[name] * len(rows),
@@ -210,7 +187,7 @@ def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
     times = style.reach((trace for trace in figure.data if trace.xaxis == "x"), "x")
     figure.update_xaxes(**style.time_axis("per touch and thread", values=times), col=1)
     figure.update_xaxes(title_text="TLB shootdown interrupts per touch", rangemode="tozero", col=2)
-    names = [_LOOKS[key][2] for key in _THREADED]
+    names = [ENTRIES[key].title for key in _THREADED]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
     figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
     if rows.empty:
@@ -231,7 +208,7 @@ def _add_crowd(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int,
         name=label,
         legendgroup=label,
         showlegend=column == 1,
-        customdata=[f"{_LOOKS[key][2]}, {label}" for key in keys],
+        customdata=[f"{ENTRIES[key].title}, {label}" for key in keys],
         hovertext=style.times(rows, measure) if is_time else [f"{one:.3g} interrupts" for one in rows[measure]],
         text=_n(rows),
         hovertemplate=style.HOVER,

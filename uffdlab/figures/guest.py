@@ -13,6 +13,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
+from uffdlab.vocabulary.backings import BACKINGS
 
 _LEAST_GIB, _MOST_GIB = 1, 4096
 _START_GIB = 1024  # beyond what was measured, so that a reader sees a prediction first
@@ -54,7 +55,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
 
 
 def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose: str | None) -> None:
-    colour, symbol, name = style.BACKING_LOOK[backing]
+    (colour, symbol, _), name = BACKINGS[backing].look, BACKINGS[backing].level
     marker = style.marker(style.HERE_COLOUR, style.HERE_SYMBOL, 9) if whose else style.marker(colour, symbol)
     figure.add_scatter(
         x=(rows.size_kib / 1048576).tolist(),
@@ -86,7 +87,7 @@ def _prediction(cost: Any, gib: float) -> dict[str, Any]:
 
 
 def _add_prediction(figure: go.Figure, cost: Any, gib: float) -> None:
-    colour, symbol, name = style.BACKING_LOOK[cost.backing]
+    (colour, symbol, _), name = BACKINGS[cost.backing].look, BACKINGS[cost.backing].level
     at = _prediction(cost, gib)
     bars = {"type": "data", "symmetric": False, "array": at["up"], "arrayminus": at["down"], "width": 9}
     figure.add_scatter(

@@ -15,33 +15,21 @@ from uffdlab.figures import style
 from uffdlab.sim import Costs, Workload
 from uffdlab.units import format_ns, format_size
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.looks import Look
 
-LOOKS = {
-    "unprotected": (style.GREY, "triangle-up", "nothing"),
-    "preread": (style.VERMILLION, "circle", "read loop"),
-    "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ"),
-    "wp_zeropage": (style.SKY, "hexagon", "zeropages (the patch)"),
-    "pte_marker": (style.BLUE, "diamond", "PTE markers"),
-    "pmd_marker": (style.GREEN, "triangle-down", "PMD markers"),
-    "pud_marker": (style.PURPLE, "pentagon", "PUD markers"),
-    "protect_on_fault": (style.GREY, "star-diamond", "protect on fault"),
-    "missing_wp": (style.PURPLE, "cross", "MISSING|WP"),
-}
-_DASHES = dict(
-    zip(LOOKS, ("dot", "solid", "dash", "dashdot", "solid", "dash", "dot", "longdash", "longdashdot"), strict=True)
-)
-_OTHER = (style.GREY, "x", "")
+_OTHER = Look(style.GREY, "x", "dot")
 
 
 def look_of(design: str) -> tuple[str, str, str]:
     """Return colour, symbol and name of a design; one that a reader composed is grey, and called what it is called."""
-    colour, symbol, name = LOOKS.get(design, _OTHER)
-    return colour, symbol, name or design
+    known = DESIGNS.get(design)
+    return (known.look.colour, known.look.symbol, known.short) if known else (_OTHER.colour, _OTHER.symbol, design)
 
 
 def dash_of(design: str) -> str:
     """Return how the line of a design is dashed."""
-    return _DASHES.get(design, "dot")
+    return (DESIGNS[design].look if design in DESIGNS else _OTHER).dash
 
 
 def origins_of(costs: Costs) -> list[str]:

@@ -16,6 +16,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ns
+from uffdlab.vocabulary.designs import DESIGNS
 
 _MODE_DESIGNS = {
     "DEFAULT": "unprotected",
@@ -93,7 +94,7 @@ def plot_published(
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
     drawn = [x for one in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(one))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
-    names = [style.DESIGN_LOOK[mode][2] for mode in _MODES]
+    names = [DESIGNS[mode].label for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
     figure.update_layout(legend={"y": 1.1}, margin={"t": 74})
     return figure

@@ -11,13 +11,15 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
+from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 
+# What the entries of the range hold: names of the probe → what the touches of such memory are called.
 _STATES = {
-    "marker": (style.BLUE, "diamond", "marker"),
-    "zeropage": (style.VERMILLION, "circle", "zeropage"),
-    "page": (style.PURPLE, "pentagon", "page"),
-    "huge_zeropage": (style.ORANGE, "hexagon", "huge zeropage"),
-    "huge_page": (style.GREEN, "square", "huge page"),
+    "marker": ENTRIES["markers", "async"]._replace(title="marker"),
+    "zeropage": ENTRIES["zeropage", "plain"]._replace(title="zeropage"),
+    "page": ENTRIES["written", "plain"]._replace(title="page"),
+    "huge_zeropage": ENTRIES["huge_zeropage", "plain"]._replace(title="huge zeropage"),
+    "huge_page": HUGE_PAGE,
 }
 
 
@@ -63,7 +65,7 @@ def _add_split(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
 
 
 def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:
-    colour, symbol, name = _STATES[state]
+    name, (colour, symbol, _) = _STATES[state]
     figure.add_scatter(
         x=x,
         y=rows[measure].tolist(),

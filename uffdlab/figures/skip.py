@@ -12,6 +12,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS
 
 _SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
 _SKIP_NAMES = {name: BACKINGS[name].short for name in _SKIP_BACKINGS}
@@ -63,12 +64,12 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, here: b
     rows = points[points.backing.map(wanted) == points.design]
     places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
     # Of two sizes, so that both are seen where they meet.
-    colour, symbol, size = (style.VERMILLION, "circle", 13) if populating else (style.BLUE, "diamond", 7)
+    (colour, symbol, _), size = DESIGNS["preread" if populating else "pte_marker"].look, 13 if populating else 7
     label = "populate, then protect" if populating else "protect only"
     if here:
         colour, symbol, label = (
             style.HERE_COLOUR,
-            style.HERE_SYMBOL if populating else "star-diamond",
+            style.HERE_SYMBOL if populating else "star-square",
             f"this machine: {label}",
         )
     shared = {"y": places, "mode": "markers", "legendgroup": label, "name": label}

@@ -18,27 +18,10 @@ import plotly.graph_objects as go
 
 from uffdlab.figures.offline import MODEBAR
 from uffdlab.units import format_ns, format_size
+from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
+__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "SKY", "VERMILLION"]
 
-DESIGN_LOOK = {
-    "unprotected": (GREY, "triangle-up", "nothing<br>(unprotected)"),
-    "preread": (VERMILLION, "circle", "read loop,<br>then protect"),
-    "populate_read": (ORANGE, "square", "MADV_POPULATE_READ,<br>then protect"),
-    "pte_marker": (BLUE, "diamond", "PTE markers<br>(WP_UNPOPULATED)"),
-    "missing_wp": (PURPLE, "pentagon", "MISSING|WP, nothing filled"),
-    "async": (SKY, "hexagon", "PTE markers, async"),
-}
-BACKING_LOOK = {
-    "anon": (BLUE, "circle", "anonymous, PTE markers"),
-    "anon_thp": (SKY, "hexagon", "anonymous, THP on"),
-    "shmem": (GREEN, "square", "shmem, PTE markers"),
-    "hugetlb_2m_private": (VERMILLION, "diamond", "hugetlb 2 MiB, PMD level"),
-    "hugetlb_2m_shared": (ORANGE, "diamond-tall", "hugetlb 2 MiB, shared"),
-    "hugetlb_1g_private": (PURPLE, "triangle-up", "hugetlb 1 GiB, PUD level"),
-    "hugetlb_1g_shared": (GREY, "triangle-down", "hugetlb 1 GiB, shared"),
-}
 PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#808080"
 _GRID, _FINE_GRID = "rgba(128,128,128,0.25)", "rgba(128,128,128,0.11)"
 _FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", Roboto, sans-serif'

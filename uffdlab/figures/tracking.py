@@ -14,12 +14,13 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.summaries import records
 from uffdlab.units import format_size
+from uffdlab.vocabulary.designs import DESIGNS
 
 _METHODS = {
-    "async_scan": (style.SKY, "hexagon", "PAGEMAP_SCAN (WP_ASYNC)"),
-    "events": (style.VERMILLION, "circle", "events, whole range protected again"),
-    "events_each": (style.ORANGE, "square", "events, each page protected again"),
-    "untracked": (style.GREY, "triangle-up", "not tracked"),
+    "async_scan": (*DESIGNS["async"].look[:2], "PAGEMAP_SCAN (WP_ASYNC)"),
+    "events": (style.VERMILLION, "hexagram", "events, whole range protected again"),
+    "events_each": (style.ORANGE, "star-triangle-down", "events, each page protected again"),
+    "untracked": (*DESIGNS["unprotected"].look[:2], "not tracked"),
 }
 _BACKINGS = {"anon": "anonymous", "anon_thp": "anonymous, THP", "shmem": "shmem"}
 

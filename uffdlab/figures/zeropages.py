@@ -13,14 +13,9 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS
 
-_FILLS = {
-    "preread": (style.VERMILLION, "circle", "read loop, then protect", 0.2),
-    "populate_read": (style.ORANGE, "square", "MADV_POPULATE_READ, then protect", 0.0),
-    "pte_marker": (style.BLUE, "diamond", "PTE markers", -0.2),
-}
-
-
+_FILLS = {"preread": 0.2, "populate_read": 0.0, "pte_marker": -0.2}  # designs, and how far from the middle of a row
 _HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
 
 
@@ -75,7 +70,7 @@ def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMEN
 
 
 def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], *, here: bool = False) -> None:
-    colour, symbol, label, lift = _FILLS[design]
+    (colour, symbol, _), label, lift = DESIGNS[design].look, DESIGNS[design].short, _FILLS[design]
     drawn = [case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
     if here:

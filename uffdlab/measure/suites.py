@@ -34,7 +34,7 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import STOCK
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, DESIGNS, [256 * MIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, STOCK, [256 * MIB], _EMPTY, warm=1),
                         *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
                         *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
                         *_points(("shmem",), _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
@@ -347,7 +347,7 @@ SUITES: dict[str, Suite] = {
                         *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
-                        *_points(_HUGETLB_2M, DESIGNS, [GIB], _EMPTY, warm=1),
+                        *_points(_HUGETLB_2M, STOCK, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),

@@ -19,7 +19,7 @@ from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, count, integer, one_of, text
 from uffdlab.probes.userfault import READ, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import STOCK
 
 # The first is what the others are compared with.
 WAYS = {"markers, read": "pte_marker", "read loop": "preread", "MADV_POPULATE_READ": "populate_read"}
@@ -69,7 +69,7 @@ def run(spec: EqualitySpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _states(spec: EqualitySpec, design: str) -> States:
-    one = DESIGNS[design]
+    one = STOCK[design]
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(one.features) as uffd:
         prepare(one, memory)
         uffd.register(memory, missing=False)

@@ -20,7 +20,7 @@ from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.schema import BLOCK, boolean, fraction, integer, one_of
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB, Backing
-from uffdlab.vocabulary.designs import DESIGNS, Design
+from uffdlab.vocabulary.designs import STOCK, Stock
 
 # One touch in 61 is timed on its own: beside a fault per touch the clock costs well under 1 %. Where a huge page serves
 # 512 touches it would cost about a fifth, so there the loop runs untimed.
@@ -49,7 +49,7 @@ class ProtectSpec:
         check_limits(self)
         check_word("backing", self.backing, BACKINGS)
         for design in (self.design, self.beside or self.design):
-            check_word("design", design, DESIGNS)
+            check_word("design", design, STOCK)
         if self.beside == self.design:
             raise UffdlabError(f"{self.beside} beside itself: name another design")
         _check_size(self.size_bytes, BACKINGS[self.backing])
@@ -75,7 +75,7 @@ class ProtectSpec:
         """Return the memory and huge pages one sample holds at its peak."""
         if self.beside:
             return peak(one.needs() for one in in_turns(self, "design", 0))
-        backing, design = BACKINGS[self.backing], DESIGNS[self.design]
+        backing, design = BACKINGS[self.backing], STOCK[self.design]
         prepares = design.prepare != "nothing"
         fills_real_pages = prepares and backing.name not in ("anon", "anon_thp")
         pages = self.pages if fills_real_pages else self.populated_pages
@@ -107,7 +107,7 @@ KEY_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0"),
     one_of("backing", BACKINGS, "kind of memory"),
-    one_of("design", DESIGNS, "how the range was prepared and protected"),
+    one_of("design", STOCK, "how the range was prepared and protected"),
     integer("size_kib", "KiB", "length of the range"),
 ]
 
@@ -161,7 +161,7 @@ def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:
-    design = DESIGNS[spec.design]
+    design = STOCK[spec.design]
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(design.features) as uffd:
         memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index, spec.cluster_pages)
         zeropages_before = memory.zeropages()
@@ -176,7 +176,7 @@ def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, in
         return times | _growth(before, prepared, after) | pages | {"huge_pages": memory.huge_pages()}, bins
 
 
-def prepare(design: Design, memory: Range) -> tuple[int, dict[int, int]]:
+def prepare(design: Stock, memory: Range) -> tuple[int, dict[int, int]]:
     """Prepare a range as a design says. Returns ns, and the latencies of a read loop by bin."""
     if design.prepare == "read loop" and memory.backing.name == "anon_thp":
         return memory.touch(READ), {}

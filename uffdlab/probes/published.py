@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, integer, one_of
 from uffdlab.probes.userfault import READ, counters, mapped, opened
-from uffdlab.vocabulary.backings import GIB, KIB, MIB, Backing
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
+from uffdlab.vocabulary.designs import STOCK
 
 MODES = {"DEFAULT": "unprotected", "PRE-READ": "preread", "MADVISE": "populate_read", "WP-UNPOPULATE": "pte_marker"}
 THP_STATES = ("always", "madvise", "never")
-_PLAIN = Backing("plain", "UL_MAP_PLAIN", 4 * KIB, "private anonymous, THP as the system has it", "anonymous")
+_PLAIN = replace(BACKINGS["anon"], name="plain", map_kind="UL_MAP_PLAIN", short="anonymous")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run(spec: PublishedSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``("published_runs", row)`` for each mode in turn."""
     with ExitStack() as nothing_unmapped:
         for order, (mode, name) in enumerate(MODES.items()):
-            design = DESIGNS[name]
+            design = STOCK[name]
             memory = nothing_unmapped.enter_context(mapped(_PLAIN, spec.size_bytes))
             uffd = nothing_unmapped.enter_context(opened(design.features))
             uffd.register(memory, missing=False)

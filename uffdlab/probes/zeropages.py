@@ -20,7 +20,7 @@ from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
 from uffdlab.probes.userfault import WRITE, Counters, Range, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import STOCK
 
 HANDLER_TIMEOUT_S = 10.0
 PMD = 2 * MIB
@@ -107,7 +107,7 @@ class _Filled:
 
 @contextmanager
 def _filled(spec: ZeropagesSpec) -> Iterator[_Filled]:
-    design = DESIGNS[spec.design]
+    design = STOCK[spec.design]
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(design.features) as uffd:
         before = counters()
         prepare_ns, _ = prepare(design, memory)

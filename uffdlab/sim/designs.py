@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim.core import Core, core, why_no_core
+from uffdlab.vocabulary import designs
 
 Level = Literal["pte", "pmd", "pud"]
 Prefault = Literal["nothing", "read loop", "populate read"]
@@ -114,31 +115,10 @@ def problem_of(engine: Core, packed: bytes) -> str | None:
 
 
 DESIGNS: dict[str, Design] = {
-    design.name: design
-    for design in (
-        Design("unprotected", "nothing for empty entries: anonymous memory's default, and a write to them is lost"),
-        Design("preread", "user space reads a byte of each page, then protects: QEMU today", prefault="read loop"),
-        Design(
-            "populate_read", "MADV_POPULATE_READ, then protect: proposed for QEMU", prefault="populate read"
-        ),
-        Design(
-            "wp_zeropage", "one pass that maps protected zeropages, never the huge one: the patch", empty="zeropage"
-        ),
-        Design("pte_marker", "a marker in every PTE: merged in Linux 6.4", empty="marker"),
-        Design("pmd_marker", "one marker for each empty 2 MiB", empty="marker", level="pmd"),
-        Design("pud_marker", "one marker for each empty 1 GiB", empty="marker", level="pud"),
-        Design("protect_on_fault", "nothing in the tables: the VMA remembers the protection", remembers=True),
-        Design("missing_wp", "registered for missing pages too: a handler fills them, on any kernel", missing=True),
-        Design(
-            "hugetlb_2m", "hugetlb of 2 MiB, mapped shared: its markers are real PMD entries", "pmd",
-            empty="marker", level="pmd", survives=True,
-        ),
-        Design(
-            "hugetlb_1g", "hugetlb of 1 GiB, mapped shared: its markers are real PUD entries", "pud",
-            empty="marker", level="pud", survives=True,
-        ),
-    )
-}  # fmt: skip
+    word.name: Design(word.name, word.about, **word.simulated)
+    for word in designs.DESIGNS.values()
+    if word.simulated is not None
+}
 
 
 def named(name: str) -> Design:

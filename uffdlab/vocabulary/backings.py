@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Look
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -14,8 +16,9 @@ GIB = 1024 * MIB
 class Backing:
     """One kind of memory: how it is mapped and the size of the page a fault fills.
 
-    ``page_bytes`` is the unit in which the kernel fills, marks and resolves it, ``pool_kib`` the size of the
-    hugetlb pool it draws from (None for ordinary memory).
+    ``page_bytes`` is the unit in which the kernel fills, marks and resolves it, ``pool_kib`` the size of the hugetlb
+    pool it draws from (None for ordinary memory). ``look`` is that in figures, ``level`` what it is called where levels
+    of page tables are compared.
     """
 
     name: str
@@ -23,6 +26,8 @@ class Backing:
     page_bytes: int
     title: str
     short: str
+    look: Look
+    level: str
 
     @property
     def page_kib(self) -> int:
@@ -43,14 +48,33 @@ class Backing:
 BACKINGS: dict[str, Backing] = {
     backing.name: backing
     for backing in (
-        Backing("anon", "UL_MAP_ANON", 4 * KIB, "private anonymous, 4 KiB pages, THP off", "anonymous 4 KiB"),
-        Backing("anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on", "anonymous, THP on"),
-        Backing("shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages", "shmem"),
         Backing(
-            "hugetlb_2m_private", "UL_MAP_HUGETLB_PRIVATE", 2 * MIB, "hugetlb 2 MiB, private", "hugetlb 2 MiB private"
+            "anon", "UL_MAP_ANON", 4 * KIB, "private anonymous, 4 KiB pages, THP off", "anonymous 4 KiB",
+            Look(BLUE, "circle"), "anonymous, PTE markers",
         ),
-        Backing("hugetlb_2m_shared", "UL_MAP_HUGETLB_SHARED", 2 * MIB, "hugetlb 2 MiB, shared", "hugetlb 2 MiB shared"),
-        Backing("hugetlb_1g_private", "UL_MAP_HUGETLB_PRIVATE", GIB, "hugetlb 1 GiB, private", "hugetlb 1 GiB private"),
-        Backing("hugetlb_1g_shared", "UL_MAP_HUGETLB_SHARED", GIB, "hugetlb 1 GiB, shared", "hugetlb 1 GiB shared"),
+        Backing(
+            "anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on", "anonymous, THP on",
+            Look(SKY, "triangle-left"), "anonymous, THP on",
+        ),
+        Backing(
+            "shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages", "shmem",
+            Look(GREEN, "square"), "shmem, PTE markers",
+        ),
+        Backing(
+            "hugetlb_2m_private", "UL_MAP_HUGETLB_PRIVATE", 2 * MIB, "hugetlb 2 MiB, private", "hugetlb 2 MiB private",
+            Look(VERMILLION, "diamond"), "hugetlb 2 MiB, PMD level",
+        ),
+        Backing(
+            "hugetlb_2m_shared", "UL_MAP_HUGETLB_SHARED", 2 * MIB, "hugetlb 2 MiB, shared", "hugetlb 2 MiB shared",
+            Look(ORANGE, "diamond-tall"), "hugetlb 2 MiB, shared",
+        ),
+        Backing(
+            "hugetlb_1g_private", "UL_MAP_HUGETLB_PRIVATE", GIB, "hugetlb 1 GiB, private", "hugetlb 1 GiB private",
+            Look(PURPLE, "triangle-up"), "hugetlb 1 GiB, PUD level",
+        ),
+        Backing(
+            "hugetlb_1g_shared", "UL_MAP_HUGETLB_SHARED", GIB, "hugetlb 1 GiB, shared", "hugetlb 1 GiB shared",
+            Look(GREY, "triangle-down"), "hugetlb 1 GiB, shared",
+        ),
     )
-}
+}  # fmt: skip

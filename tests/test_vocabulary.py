@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""One word and one look for a thing, and no look for two."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import uffdlab
+from uffdlab import sim
+from uffdlab.probes.schema import one_of
+from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS, STOCK
+from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
+from uffdlab.vocabulary.looks import Look
+
+PACKAGE = Path(uffdlab.__file__).parent
+
+
+def _looks() -> dict[str, Look]:
+    """Return the look of every thing by what it is called."""
+    found = {f"design: {one.short}": one.look for one in DESIGNS.values()}
+    found |= {f"backing: {one.short}": one.look for one in BACKINGS.values()}
+    return found | {f"entry: {one.title}": one.look for one in (*ENTRIES.values(), HUGE_PAGE)}
+
+
+# What an entry holds before a touch, and the design that put it there, look alike on purpose.
+SAME = [
+    {"design: nothing", "entry: nothing there"},
+    {"design: PTE markers", "entry: marker, async"},
+    {"design: MISSING|WP", "entry: MISSING|WP, event"},
+]
+
+
+def test_no_look_stands_for_two_things() -> None:
+    by_look = defaultdict(set)
+    for name, look in _looks().items():
+        by_look[look.colour, look.symbol].add(name)
+    assert [names for names in by_look.values() if len(names) > 1 and names not in SAME] == []
+
+
+def test_no_two_things_have_one_name() -> None:
+    for group in (DESIGNS, BACKINGS):
+        assert len({one.short for one in group.values()}) == len({one.title for one in group.values()}) == len(group)
+
+
+@pytest.mark.parametrize("look", _looks().values(), ids=_looks())
+def test_measured_looks_are_filled_and_colours_are_the_house_s(look: Look) -> None:
+    assert "open" not in look.symbol, "hollow is what was predicted"
+    assert re.fullmatch("#[0-9A-F]{6}|#777777", look.colour)
+    assert look.dash in ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
+
+
+def test_the_simulator_has_the_designs_of_the_vocabulary() -> None:
+    assert list(sim.DESIGNS) == [name for name, one in DESIGNS.items() if one.simulated is not None]
+    for name, design in sim.DESIGNS.items():
+        assert design.about == DESIGNS[name].about
+        assert {key: getattr(design, key) for key in DESIGNS[name].simulated or ()} == DESIGNS[name].simulated
+
+
+def test_what_a_stock_kernel_has_may_be_measured() -> None:
+    assert list(STOCK) == ["unprotected", "preread", "populate_read", "pte_marker", "missing_wp", "async"]
+    assert one_of("design", STOCK, "x")["constraints"]["enum"] == list(STOCK)
+
+
+def test_no_figure_has_a_table_of_the_looks_of_designs() -> None:
+    names = "|".join(DESIGNS)
+    own = re.compile(rf"""["'](?:{names})["']:\s*\((?:style\.)?[A-Z]+,""")
+    found = [path.name for path in (PACKAGE / "figures").glob("*.py") if own.search(path.read_text(encoding="utf-8"))]
+    assert found == []

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""Colours (Okabe–Ito), and the look of a thing: the same in every figure that shows it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
+
+
+class Look(NamedTuple):
+    """Colour, symbol (plotly's name of it) and dash of a line."""
+
+    colour: str
+    symbol: str
+    dash: str = "solid"
