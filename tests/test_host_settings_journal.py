@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
+from made_up_sys import kernel
 from test_host_settings import THP, THP_LEFT, _get, _journal, _put, root, state  # noqa: F401  (fixtures)
 
 from uffdlab.errors import UffdlabError
@@ -71,3 +73,15 @@ def test_what_needs_no_putting_back_does_not_keep_the_rest_from_it(root: Path, s
     assert len(said) == {"as before": 1, "changed since": 2}[odd]
     assert _get(root, f"{THP}/enabled") == "madvise"
     assert os.listdir(state) == []
+
+
+def test_what_cannot_be_put_back_does_not_keep_the_rest_from_it(root: Path, state: Path) -> None:  # noqa: F811
+    _put(root, f"{THP}/enabled", "never")
+    _put(root, f"{THP}/use_zero_page", "0")
+    last: dict[str, object] = {"setting": "thp_use_zero_page", "old": "1", "wanted": "0", "set": "0"}
+    _journal(state, [THP_LEFT, last])
+    with kernel(root, lambda path, value: errno.EPERM if path.endswith("use_zero_page") else None):
+        said = settings.restore_leftovers(root)
+    assert len(said) == 2
+    assert _get(root, f"{THP}/enabled") == "madvise"
+    assert [one["setting"] for one in json.loads((state / "journal.json").read_text())["entries"]] == [last["setting"]]

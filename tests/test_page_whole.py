@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import re
-from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -87,7 +86,6 @@ def policies() -> dict[str, str]:
     }
 
 
-@cache
 def made() -> dict[str, str]:
     """Return a page of each kind."""
     return {
