@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "occupancy": {"errors", "starting", "units", "native", "host", "datasets"},
     "probes": {"errors", "starting", "vocabulary", "stats", "units", "native", "host", "occupancy"},
     "measure": {"errors", "starting", "vocabulary", "stats", "units", "native", "host", "datasets", "probes"},
-    "sim": {"errors", "stats", "units", "native", "datasets"},
+    "sim": {"errors", "vocabulary", "stats", "units", "native", "datasets"},
     "summaries": {"errors", "vocabulary", "stats", "datasets"},
     "claims": {"errors", "vocabulary", "stats", "units", "datasets", "sim", "summaries"},
     "figures": {"vocabulary", "units", "datasets", "sim", "summaries"},
