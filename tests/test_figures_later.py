@@ -136,7 +136,7 @@ def test_real_memory_is_drawn_as_a_share_of_the_range(data: Dataset) -> None:
         name: x for trace in figures.plot_zeropages(data).data
         for name, x in zip(trace.customdata, trace.x, strict=True)
     }  # fmt: skip
-    assert drawn["shmem: MADV_POPULATE_READ, then protect"] == 100
+    assert drawn["shmem: MADV_POPULATE_READ"] == 100
     assert drawn["shmem: PTE markers"] == 0
 
 

@@ -59,7 +59,7 @@ class Traps:
 
     def set_the_package(self) -> None:
         """Another checkout, so to speak."""
-        (self.here / "uffdlab" / "probes").mkdir(parents=True)
+        (self.here / "uffdlab" / "measure").mkdir(parents=True)
         for name in ("__init__.py", "starting.py", "measure/__init__.py", "measure/child.py"):
             (self.here / "uffdlab" / name).write_text(self.spring)
 
@@ -160,7 +160,7 @@ def test_a_relative_python_path_is_not_followed(traps: Traps, path: str) -> None
 def test_a_checkout_that_is_not_installed_starts_its_own_children(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.c")
     shutil.copytree(PACKAGE_ROOT / "uffdlab", tmp_path / "checkout" / "uffdlab", ignore=ignored)
-    child = tmp_path / "checkout" / "uffdlab" / "probes" / "child.py"
+    child = tmp_path / "checkout" / "uffdlab" / "measure" / "child.py"
     child.write_text(child.read_text() + f"\nopen({str(tmp_path / 'ran')!r}, 'a').write(uffdlab.__file__)\n")
     child.write_text(child.read_text().replace("import json\n", "import json\nimport uffdlab\n", 1))
     (tmp_path / "checkout" / "rich.py").write_text("raise SystemExit('a trap')")

@@ -51,7 +51,7 @@ def test_a_copied_view_restores_itself_in_another_page_and_in_python(browser: An
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nonsense", "this is no view of uffdlab"),
+        ("nonsense", "'nonsense' is no view of uffdlab"),
         ("uffdlab:explore:e30", "a view of another widget (explore)"),
         ("uffdlab:designs:%%%", "this view is damaged"),
         ("uffdlab:designs:e30", "a view of designs has designs, composed, span"),
