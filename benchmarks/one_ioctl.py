@@ -86,7 +86,8 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
-        return serve(asked.size)
+        serve(asked.size)
+        return
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as build:
         program = str(Path(build) / "bare_protect")

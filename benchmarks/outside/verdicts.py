@@ -13,7 +13,7 @@ VERDICTS = ("pass", "skip", "fail", "died")
 # uffd-unit-tests before it spoke TAP: "Testing wp-fork on anon... skipped [reason: feature missing]"
 _TOLD = re.compile(r"Testing (?P<name>.+?)\.\.\. ?(?P<end>.*)\Z")
 _REASON = re.compile(r"(?:skipped|failed) \[reason: (?P<reason>.*)\]\Z")
-# TAP: "ok 4 # SKIP wp-fork-pin on anon (no CONFIG_GUP_TEST)"
+# TAP, such as: ok 4, SKIP wp-fork-pin on anon (no CONFIG_GUP_TEST)
 _TAP = re.compile(r"(?P<bad>not )?ok \d+ ?(?P<skip># SKIP )?(?:- )?(?P<name>.*)\Z")
 _IN_BRACKETS = re.compile(r"(?P<name>.+?) \((?P<reason>[^()]*)\)\Z")
 

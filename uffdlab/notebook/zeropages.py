@@ -17,20 +17,20 @@ from uffdlab.vocabulary.backings import BACKINGS
 def accounts(data: Dataset) -> Table:
     """Return what each way of protecting an empty range leaves in it, by backing."""
     frame = summaries.df_zeropages(data)
-    rows = []
-    for one in summaries.records(frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]):
-        rows.append(
-            {
-                "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
-                "design": one.design,
-                "range": format_size(one.size_kib * 1024),
-                "real memory": _amount(one, "filled_kib"),
-                "maps a zeropage": size_of_kib(one.zeropages_kib),
-                "by huge entries": size_of_kib(one.huge_kib),
-                "page tables": size_of_kib(one.table_growth_kib),
-                "a write is": "not measured" if pd.isna(one.reported) else "reported" if one.reported else "lost",
-            }
-        )
+    shown = frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]
+    rows = [
+        {
+            "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
+            "design": one.design,
+            "range": format_size(one.size_kib * 1024),
+            "real memory": _amount(one, "filled_kib"),
+            "maps a zeropage": size_of_kib(one.zeropages_kib),
+            "by huge entries": size_of_kib(one.huge_kib),
+            "page tables": size_of_kib(one.table_growth_kib),
+            "a write is": "not measured" if pd.isna(one.reported) else "reported" if one.reported else "lost",
+        }
+        for one in summaries.records(shown)
+    ]
     return Table(pd.DataFrame(rows), index=False)
 
 

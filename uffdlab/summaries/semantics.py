@@ -61,8 +61,7 @@ def df_states(data: Dataset, backing: str, features: str, content: str = "empty"
     frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})
     frame["PAGEMAP_SCAN"] = rows.categories
     frame["a write is"] = [_answer(row) for row in records(rows)]
-    frame = frame.set_index("moment").rename_axis(index=None)
-    return frame
+    return frame.set_index("moment").rename_axis(index=None)
 
 
 def _pagemap(row: Any) -> str:
