@@ -217,8 +217,8 @@ def test_nobody_else_gets_the_state_directory_while_settings_are_written(root: P
     def look(path: str, value: str) -> None:
         other = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with pytest.raises(BlockingIOError):  # not even beside us, as a shared lock would let them
+                fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
         finally:
             os.close(other)
 
