@@ -102,6 +102,35 @@ def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchr
     assert memory.entry(4).protected is (level == "pte")
 
 
+@pytest.mark.parametrize(("spread", "level"), [("next", "pmd"), ("last", "pte")])
+def test_a_touch_under_a_marker_leaves_markers_at_the_level_it_spreads_to(spread: str, level: str) -> None:
+    memory = Range(DESIGNS["pud_marker"].but(spread=spread), 1 << 30, touches=9)
+    memory.protect()
+    memory.touch(3, write=True)
+    assert (memory.entry(4).level, memory.entry(PMD + 4).level, memory.entry(PUD - 1).level) == ("pte", level, level)
+    assert memory.scan() == {"empty": 0, "marker": PUD - 1, "zeropage": 0, "page": 1}
+
+
+def test_a_part_of_a_marker_that_survives_discards_is_resolved_and_never_discarded() -> None:
+    memory = Range(DESIGNS["pmd_marker"].but(survives=True), 4 << 20, touches=9)
+    memory.protect()
+    memory.start_phase()
+    memory.discard(3, 5)
+    assert memory.ledger()["spread_pmd"] == 0, "it is left as it is"
+    memory.unprotect(3, 5)
+    assert (memory.ledger()["spread_pmd"], memory.ledger()["markers_cleared"]) == (1, 5)
+
+
+@pytest.mark.parametrize("start", [0, 510])
+def test_touches_one_after_another_go_on_and_begin_anew(start: int) -> None:
+    memory = Range(DESIGNS["unprotected"], 8 << 12, start_bytes=start << 12, touches=99)
+    memory.touch_many(5, "sequential", write=True)
+    assert [memory.entry(page).kind for page in range(8)] == ["page"] * 5 + ["empty"] * 3
+    memory = Range(DESIGNS["unprotected"], 8 << 12, start_bytes=start << 12, touches=99)
+    memory.touch_many(11, "sequential", write=True)
+    assert (memory.ledger()["writes"], memory.ledger()["pages"]) == (11, 8)
+
+
 # --- refused ---------------------------------------------------------------------------------------------------------
 
 
