@@ -49,6 +49,14 @@ def test_an_element_does_not_say_where_it_stands(style: str) -> None:
     assert harmless(f'<p style="{style}; color: red">a</p>') == '<p style="color: red">a</p>'
 
 
+@pytest.mark.parametrize("around", ["{}", "<svg>{}</svg>", "<svg><desc>{}</desc></svg>", '<p title="{}">a</p>'])
+@pytest.mark.parametrize("css", [r"p{content:'\3c meta http-equiv=refresh\3e'}", "p{content:'</style><meta>'}"])
+def test_nothing_in_a_style_sheet_is_an_element(around: str, css: str) -> None:
+    """An escape is a character once more where a sheet is written anew; within a drawing it would be read as HTML."""
+    clean = harmless(around.format(f"<style>{css}</style>"))
+    assert "<meta" not in clean
+
+
 OVER_ALL = (
     "p, body, main, .top, * { display: none !important } :scope, div { position: fixed; inset: 0; z-index: 99; "
     "contain: none !important; background: red; min-height: 9999px } }} * { display: none !important }",

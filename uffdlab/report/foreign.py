@@ -107,7 +107,7 @@ def _sheet(text: str) -> str:
         for one in tinycss2.parse_stylesheet(text, **_AS_TOLD)
         if one.type == "qualified-rule" and one.prelude and not _broken([*one.prelude, *one.content])
     ]
-    whole = " ".join(rules).replace("</", "<\\/")  # nothing in it ends the element
+    whole = " ".join(rules).replace("<", "\\3c ")  # it would end the element, or begin another one within a drawing
     return f"<style>@scope {{ {whole} }}</style>" if rules else ""
 
 
