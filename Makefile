@@ -43,7 +43,7 @@ lab: $(VENV)/installed
 # An interrupted campaign goes on; then a hundred children are killed at random moments.
 lab-full: $(VENV)/installed-tests
 	$(BIN)/uffdlab measure --suite full --allow-host-changes --out build/full $(if $(wildcard build/full.partial),--resume)
-	UFFDLAB_KILLS=100 $(BIN)/python -m pytest tests/test_robustness.py
+	UFFDLAB_KILLS=100 $(BIN)/python -m pytest tests/measure/test_robustness.py
 
 notebooks: $(VENV)/installed-tests
 	$(BIN)/python -m uffdlab.report.committed

@@ -17,10 +17,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "sanitized"
 TESTS = (
-    "test_native.py", "test_occupancy.py", "test_occupancy_entries.py", "test_occupancy_process.py",
-    "test_probes.py", "test_runner.py", "test_atomicity.py", "test_tracking.py",
-    "test_later_faults.py", "test_sim_exact.py", "test_channel.py", "test_merging.py", "test_revealing.py",
-)  # fmt: skip
+    "native/test_native.py",
+    "occupancy/test_occupancy.py",
+    "occupancy/test_occupancy_entries.py",
+    "occupancy/test_occupancy_process.py",
+    "probes/test_probes.py",
+    "measure/test_runner.py",
+    "probes/test_atomicity.py",
+    "probes/test_tracking.py",
+    "probes/test_later_faults.py",
+    "sim/test_sim_exact.py",
+    "probes/test_channel.py",
+    "probes/test_ksm.py",
+    "probes/test_write_timing.py",
+)
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"
 COMPILER = "gcc"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from running import UFFDLAB, environment, sentence, uffdlab_run
-from test_bitmap import example
+from synthetic_bitmap import example
 
 from uffdlab import datasets, outfile
 from uffdlab.datasets import bitmap

@@ -17,7 +17,9 @@ from outcome import Outcome
 
 TARGET = "core"
 SOURCES = "uffdlab/native/sim/*.c"
-TESTS = tuple(f"tests/test_sim_{name}.py" for name in ("memory", "levels", "exact", "draws", "expected", "stories"))
+TESTS = tuple(
+    f"tests/sim/test_sim_{name}.py" for name in ("memory", "levels", "exact", "draws", "expected", "snapshot")
+)
 MOST_CPU_S = 60  # of which they need 25; some mutants never end
 WITHOUT = ("-k", "not the_page and not webassembly and not a_page_says and not with_neither")
 # What is looked for, and what takes its place.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_runner import block
+from blocks import block
 
 from uffdlab import datasets
 from uffdlab.cli import this_machine

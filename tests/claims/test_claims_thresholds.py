@@ -13,11 +13,11 @@ import synthetic
 import synthetic_later
 import synthetic_races
 from synthetic_channel import campaign, point
+from synthetic_costs import costs
 from synthetic_later import filled, populated, touched
 from test_claims import reported, timed
 from test_claims_channels import _both
 from test_claims_later import equal, prealloc, relatives
-from test_sim_stories import costs
 
 from uffdlab import claims, datasets, sim
 from uffdlab.claims import markers, spreading

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_bitmap import PAGE, example
 
 from uffdlab.datasets import bitmap
 from uffdlab.datasets.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, runs_of, save
 from uffdlab.errors import UffdlabError
 
-PAGE = 4096
 HEADER, ENTRY, DIGEST = 40, 40, 32
 
 # --- round trips -----------------------------------------------------------------------------------------------------
@@ -97,12 +97,6 @@ def test_empty_terabytes_take_a_few_bytes() -> None:
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
-
-
-def example() -> Bitmap:
-    first = Mapping("anon", 0, 8 * PAGE, PAGE, False, True, runs_of(bytes([0, 0, 0, 2, 2, 3, 1, 1])))
-    second = Mapping("hugetlb", 1 << 30, 1024 * PAGE, 512 * PAGE, True, True, runs_of(bytes(512) + b"\2" * 512))
-    return Bitmap(PAGE, PAGE, True, (first, second))
 
 
 @given(st.data())

@@ -18,7 +18,7 @@ from uffdlab import datasets
 from uffdlab.report.execute import execute
 from uffdlab.report.page import PLOTLY, Header, to_html
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = Header("made-up", "Linux 6.18.5", "A processor", "madvise", "0123456789ab")
 
 # --- a dataset that knows every backing and design of the figures, with plain numbers --------------------------------

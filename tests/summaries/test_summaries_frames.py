@@ -16,11 +16,11 @@ import synthetic_races
 from synthetic import sample, state
 from synthetic_channel import campaign, point
 from synthetic_later import filled, latencies, protocol, resolved, touched
+from synthetic_occupancy import look, looked
 from synthetic_races import race, tracked
-from test_merges_summary import _dataset as merged
-from test_merges_summary import _rounds
-from test_reveals_summary import _campaign as revealed
-from test_scan import look, looked
+from test_summaries_ksm import _dataset as merged
+from test_summaries_ksm import _rounds
+from test_summaries_write_timing import _campaign as revealed
 
 from uffdlab import notebook, summaries
 from uffdlab.datasets import Dataset

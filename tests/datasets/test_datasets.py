@@ -388,7 +388,7 @@ def test_importing_the_room_does_not_import_pandas() -> None:
 
 
 def test_the_published_figures_are_a_valid_dataset() -> None:
-    published = load(Path(__file__).parent.parent / "data" / "published")
+    published = load(Path(__file__).parents[2] / "data" / "published")
     assert published.kind == "published"
     assert published.origin() == "published · published figures, machines not named"
     times = published.require("protect_times", ["source", "design", "thp", "protect_us"])
@@ -404,7 +404,7 @@ def test_the_published_figures_are_a_valid_dataset() -> None:
 
 
 def test_sealing_the_published_figures_changes_nothing(tmp_path: Path) -> None:
-    committed = Path(__file__).parent.parent / "data" / "published"
+    committed = Path(__file__).parents[2] / "data" / "published"
     shutil.copytree(committed, tmp_path / "copy")
     seal(tmp_path / "copy")
     assert files_in(tmp_path / "copy") == files_in(committed)

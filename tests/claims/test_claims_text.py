@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a reader is told of every way in which a claim can come out, word for word.
 
-``verdicts.golden.txt`` holds what was read and found right. ``python tests/test_claims_said.py`` accepts what is said
-now.
+``verdicts.golden.txt`` holds what was read and found right. ``python tests/claims/test_claims_text.py`` accepts what
+is said now.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import synthetic
 import synthetic_later
 import synthetic_races
 from synthetic_channel import campaign, point
+from synthetic_costs import EVENT, SURE, costs
 from synthetic_later import filled, populated, same, touched
 from test_claims import HUGETLB, QEMU, hugetlb, reported, timed
 from test_claims_atomicity import ENOUGH, LOSING, NONE, SOME, anon
 from test_claims_channels import CLEAR, DEAF, _both
 from test_claims_later import equal, in_turns, prealloc, relatives
-from test_sim_stories import EVENT, SURE, costs
 
 from uffdlab import claims, datasets
 from uffdlab.claims import spreading
@@ -32,7 +32,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.errors import UffdlabError
 
 GOLDEN = Path(__file__).with_name("verdicts.golden.txt")
-ACCEPT = "python tests/test_claims_said.py"
+ACCEPT = "python tests/claims/test_claims_text.py"
 
 Rows = list[dict[str, Any]]
 Made = Callable[[Path], datasets.Dataset]

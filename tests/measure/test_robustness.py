@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import AFTER_TWO_SAMPLES, Misbehave, block, outcomes, reason, samples
 from handmade import files_in
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
-from test_runner import AFTER_TWO_SAMPLES, Misbehave, block, outcomes, reason, samples
 
 from uffdlab import datasets
 from uffdlab.host import memory

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
-from synthetic import FACTS
+from synthetic_occupancy import look, looked
 from targets import scanned
 
-from uffdlab import datasets, figures, native, occupancy, summaries
+from uffdlab import figures, native, occupancy, summaries
 from uffdlab.datasets import bitmap
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import occupancy as probe
@@ -264,19 +264,6 @@ def test_a_holder_that_is_refused_says_why() -> None:
 
 
 # --- frame and figure ------------------------------------------------------------------------------------------------
-
-
-def look(workload: str, granularity_kib: int, units: int, **more: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"block": 0, "sample": 0, "workload": workload, "method": "PAGEMAP_SCAN", "mapping": 0}
-    row |= {"kind": "anon", "size_kib": 4096, "granularity_kib": granularity_kib, "units": units}
-    row |= dict.fromkeys(probe.SHARES, 0.0 if units else None)
-    row |= {"huge_kib": 0, "scan_ns": 1000, "calls": 2, "vm_pte_kib": 8, "vm_rss_kib": 4096}
-    return row | more
-
-
-def looked(out: Path, *rows: dict[str, Any]) -> datasets.Dataset:
-    tables = [datasets.Table("occupancy", probe.FIELDS, list(rows))]
-    return datasets.write(out, id="made-up", title="made up for a test", tables=tables, provenance=FACTS)
 
 
 def test_mappings_of_a_process_are_weighed_by_their_units(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from test_runner import AFTER_TWO_SAMPLES, Misbehave, block
+from blocks import AFTER_TWO_SAMPLES, Misbehave, block
 
 from uffdlab import datasets
 from uffdlab.errors import UffdlabError

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from running import sentence, uffdlab_run
+from synthetic_costs import EVENT, SURE, costs
 
 from uffdlab import claims, datasets, sim
 from uffdlab.claims import spreading
@@ -22,10 +23,6 @@ from uffdlab.sim.fitting import fit
 from uffdlab.sim.measured import Phase
 
 GIB = 1 << 30
-
-
-def costs(**some: float) -> Costs:
-    return Costs("made-up", "ns", dict.fromkeys(events(), 0.0) | some)
 
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
@@ -285,9 +282,6 @@ def test_calibrating_what_has_no_times_is_refused(tmp_path: Path) -> None:
 
 
 # --- the claim -------------------------------------------------------------------------------------------------------
-
-EVENT = {"traps": 500.0, "faults_marker": 500.0, "events_wp": 5000.0}
-SURE = {"tables_pte": 500.0}
 
 
 @pytest.mark.parametrize(
