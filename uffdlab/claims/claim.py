@@ -51,7 +51,6 @@ class Claim:
         limits: str | None = None,
     ) -> Verdict:
         """Return a verdict of this claim; ``effect`` is the deciding quantity with its interval."""
-        known = effect is not None and effect.low is not None and effect.high is not None
         return Verdict(
             self.id,
             verdict,
@@ -60,7 +59,7 @@ class Claim:
             tuple(evidence),
             quantity=quantity,
             effect=effect.value if effect else None,
-            interval=(effect.low, effect.high) if known else None,  # type: ignore[union-attr,arg-type]
+            interval=effect.interval if effect else None,
             condition=condition,
             dataset=data.id,
             limits=limits,

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import at_common_size, median_of, ratio_of, said, warm
-from uffdlab.claims.verdict import Ruling, Verdict
+from uffdlab.claims.verdict import Ruling, Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, added
+from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import at_common_size, estimate, ratio_of, warm_of, with_total
 from uffdlab.units import format_size
 from uffdlab.vocabulary.strides import STRIDES
 
@@ -28,7 +28,7 @@ def _touched(
     """Return the warm rows of a pass over anonymous memory, each thread in a share of its own: ``column`` is read."""
     how = {"preparation": preparation, "delivery": delivery, "touch": touch, "stride_kib": stride, "together": False}
     read = ("block", "size_kib", "touches", column)
-    return warm(data, "faults", *read, backing="anon", threads=threads, **how)
+    return warm_of(data, "faults", *read, backing="anon", threads=threads, **how)
 
 
 def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
@@ -52,7 +52,7 @@ def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
     faster = [name for name, one in ratios.items() if one.below(SPEEDS_UP)]
     not_so = [name for name, one in ratios.items() if one.above(SPEEDS_UP)]
     open_ = [name for name in ratios if name not in faster + not_so]
-    evidence = tuple(f"faults: with tables / without, {name}: {said(one)}" for name, one in ratios.items())
+    evidence = tuple(f"faults: with tables / without, {name}: {with_interval(one)}" for name, one in ratios.items())
     limits = "more than two threads were not measured"
     if open_:
         limits += f"; straddling the threshold: {'; '.join(open_)}"
@@ -66,7 +66,7 @@ def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
         data,
         decided,
         f"below {SPEEDS_UP} in {len(faster)} of {len(ratios)} cases; one touch per 2 MiB: "
-        + "; ".join(f"{name.replace(', one per 2 MiB', '')} {said(ratios[name])}" for name in per_2m),
+        + "; ".join(f"{name.replace(', one per 2 MiB', '')} {with_interval(ratios[name])}" for name in per_2m),
         evidence,
         quantity="time of a first touch with tables / without, least of the cases of one touch per 2 MiB",
         effect=best,
@@ -87,13 +87,14 @@ def _over_cells(yes: list[str], no: list[str], all_: list[str]) -> Ruling | None
 def reads_need_no_fault(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether reads of a filled zeropage fault, and how often reads of a marker do."""
     zeropage, marker = (
-        median_of(_touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
+        estimate(_touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
         for how in (("zeropage", "plain"), ("markers", "async"))
     )
     if zeropage is None or marker is None:
         return claim.undecided(data, "faults of reads after both preparations were not counted")
-    because = f"faults per first read: {said(zeropage)} where the zeropage is mapped, {said(marker)} where a marker is"
-    evidence = tuple(f"faults: {text}" for text in because.removeprefix("faults per first read: ").split(", "))
+    found = (f"{with_interval(zeropage)} where the zeropage is mapped", f"{with_interval(marker)} where a marker is")
+    because = f"faults per first read: {', '.join(found)}"
+    evidence = tuple(f"faults: {text}" for text in found)
     quantity = "faults per first read of a mapped zeropage"
     if zeropage.above(NO_FAULT):
         return claim.ruled(data, "does not hold", because, evidence, effect=zeropage, quantity=quantity)
@@ -109,7 +110,7 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether replacing a filled zeropage interrupts the other CPU, and replacing a marker does not."""
     ipis, times = (
         {
-            name: median_of(_touched(data, column, *how, "first write", 2, PAGE_KIB), column, "touches")
+            name: estimate(_touched(data, column, *how, "first write", 2, PAGE_KIB), column, "touches")
             for name, how in (("zeropage", ("zeropage", "plain")), ("marker", ("markers", "async")))
         }
         for column in ("tlb_ipis", "busy_ns")
@@ -117,8 +118,11 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
     zeropage, marker = ipis["zeropage"], ipis["marker"]
     if zeropage is None or marker is None:
         return claim.undecided(data, "shootdown interrupts of two threads were not counted")
-    because = f"interrupts per first write of two threads: zeropage {said(zeropage)}, marker {said(marker)}"
-    evidence = tuple(f"faults: {name}: {said(one)} ns per first write, 2 threads" for name, one in times.items() if one)
+    found = f"zeropage {with_interval(zeropage)}, marker {with_interval(marker)}"
+    because = f"interrupts per first write of two threads: {found}"
+    evidence = tuple(
+        f"faults: {name}: {with_interval(one)} ns per first write, 2 threads" for name, one in times.items() if one
+    )
     verdict: Ruling
     if zeropage.above(AN_IPI) and marker.below(NO_IPI):
         verdict = "holds"
@@ -141,18 +145,18 @@ def table_fill_slower(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether filling every PTE takes longer than populating with huge zeropages and protecting those."""
     read = ("block", "size_kib", "prepare_ns", "protect_ns")
     marked, filled = (
-        warm(data, "samples", *read, backing="anon_thp", design=design, populated=0)
+        warm_of(data, "samples", *read, backing="anon_thp", design=design, populated=0)
         for design in ("pte_marker", "populate_read")
     )
     both = at_common_size(marked, filled)
     if both is None:
         return claim.undecided(data, "protecting by markers and by populating was not measured with THP on at one size")
-    top, bottom = (rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns)) for rows in both)
+    top, bottom = map(with_total, both)
     found = ratio_of("samples", top, bottom, "total_ns", "size_kib")
     if found is None:
         return claim.undecided(data, "`samples.prepare_ns` and `samples.protect_ns` hold no time of one of the two")
     size = format_size(float(top.size_kib.iloc[0]) * 1024)
-    because = f"filling PTEs / (populate-read + protect) with THP on is {said(found)} at {size}"
+    because = f"filling PTEs / (populate-read + protect) with THP on is {with_interval(found)} at {size}"
     if not (found.above(FILL_SLOWER) or found.below(FILL_SLOWER)):
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
     return claim.ruled(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import at_common_size, children, interval, median_of, said, warm
-from uffdlab.claims.verdict import Verdict
+from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, added, ratio_of_children
+from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled, with_total
 from uffdlab.vocabulary.backings import BACKINGS
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
@@ -121,13 +121,13 @@ class _Saving:
 
     def words(self) -> str:
         """Return the numbers in words."""
-        times = [f"{said(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
-        return f"populating takes {' and '.join(times)}, and fills {said(self.filled)} of the untouched part"
+        times = [f"{with_interval(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
+        return f"populating takes {' and '.join(times)}, and fills {with_interval(self.filled)} of the untouched part"
 
 
 def _saving(data: Dataset, backing: str) -> _Saving | None:
     """Return what skipping saves; None where that was not measured."""
-    rows = warm(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
+    rows = warm_of(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
     if rows is None:
         return None
     time = {at: _time(rows[rows.populated == at]) for at in WRITTEN}
@@ -135,20 +135,14 @@ def _saving(data: Dataset, backing: str) -> _Saving | None:
     filled = rows[(rows.populated == 0) & (rows.design == "preread")]
     if len(known) < len(time) or filled.empty:
         return None
-    filled = filled.assign(grown_kib=added(filled.rss_growth_kib, filled.hugetlb_growth_kib.fillna(0)))
-    share = median_of(filled, "grown_kib", "size_kib")
+    share = estimate(with_filled(filled), "filled_kib", "size_kib")
     return _Saving(known, share) if share else None
 
 
 def _time(rows: Any) -> Estimate | None:
     """Return (read loop + protect) / protect at the largest size at which both were measured."""
-    both = at_common_size(rows[rows.design == "preread"], rows[rows.design == "unprotected"])
-    if both is None:
-        return None
-    with_, without = both
-    top = children(with_.assign(total_ns=added(with_.prepare_ns, with_.protect_ns)), "total_ns")
-    bottom = children(without, "protect_ns")
-    return ratio_of_children(top, bottom, "`samples.protect_ns`") if top and bottom else None
+    populating, without = rows[rows.design == "preread"], rows[rows.design == "unprotected"]
+    return ratio_of("samples", with_total(populating), without, "total_ns", below_the_line="protect_ns")
 
 
 def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
@@ -177,12 +171,12 @@ def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
         claim.id,
         "holds if",
         claim.rule,
-        f"on {_named(could)} protection holds without populating; populating takes at least {said(least)} times as "
-        f"long and fills at least {said(share)} of what was untouched",
+        f"on {_named(could)} protection holds without populating; populating takes at least "
+        f"{with_interval(least)} times as long and fills at least {with_interval(share)} of what was untouched",
         evidence,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",
         effect=least.value,
-        interval=interval(least),
+        interval=least.interval,
         condition=f"the guest's memory is one of {_named(could)}, and a real snapshot behaves as the probe does",
         dataset=data.id,
         limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",

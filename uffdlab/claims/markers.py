@@ -11,12 +11,12 @@ from typing import Any
 
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import at_common_size, ratio_of, said, warm
-from uffdlab.claims.verdict import Verdict
+from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import Costs, Range
 from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import at_common_size, ratio_of, warm_of
 from uffdlab.units import format_size
 
 FACTOR = 10.0
@@ -77,8 +77,8 @@ def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict
     time, tables, size = measured
     predicted, counted = _predicted(costs, level)
     because = (
-        f"{level.title}, to protect: {said(time)} by proxy ({level.proxy}, {size}), {said(predicted)} predicted; "
-        f"page tables: {_times(*tables)} by proxy, {_times(*counted)} counted"
+        f"{level.title}, to protect: {with_interval(time)} by proxy ({level.proxy}, {size}), "
+        f"{with_interval(predicted)} predicted; page tables: {_times(*tables)} by proxy, {_times(*counted)} counted"
     )
     more: dict[str, Any] = {
         "evidence": (f"samples: {because}", f"costs: {costs.id}"),
@@ -103,7 +103,7 @@ def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, tuple[float, float], str] | None:
     """Return the ratio of times, the tables (KiB) of both, and the size; None where there is no common one."""
     lower, higher = (
-        warm(data, "samples", *_READ, backing=backing, design=design, populated=0)
+        warm_of(data, "samples", *_READ, backing=backing, design=design, populated=0)
         for backing, design in (level.below, level.above)
     )
     both = at_common_size(lower, higher)

@@ -7,8 +7,7 @@ from typing import Any
 
 from uffdlab import datasets, sim
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import said
-from uffdlab.claims.verdict import Verdict
+from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import Range
@@ -77,8 +76,8 @@ def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:
     even = break_even(costs)
     because = (
         "a touch that spreads a PMD marker / one to a PTE marker, predicted: "
-        f"{'; '.join(f'{case} {said(ratio)}' for case, ratio in tails.items())}; all work with every 2 MiB written "
-        f"once: {said(work)}"
+        f"{'; '.join(f'{case} {with_interval(ratio)}' for case, ratio in tails.items())}; all work with every 2 MiB "
+        f"written once: {with_interval(work)}"
     )
     at = f"break-even at {even:.1%} of all 2 MiB written" if even is not None else "the work never breaks even"
     dearer = [case for case, ratio in tails.items() if ratio.above(DEARER)]

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import ratio_of, said, warm
-from uffdlab.claims.verdict import Verdict
+from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import ratio_of, warm_of
 
 WAYS = ("read loop", "MADV_POPULATE_READ")
 ONE_IS_SLOWER = 1.25
@@ -16,7 +16,7 @@ THP_OFF = "THP is off for the memory"
 
 def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
     """Return, per way of populating, whether every page is in the state of markers that were read."""
-    rows = warm(data, "equality", "way", "state", "pages", "equal_pages", backing=backing)
+    rows = warm_of(data, "equality", "way", "state", "pages", "equal_pages", backing=backing)
     if rows is None or not set(WAYS) <= set(rows.way.dropna()):
         return None
     same = rows.pages == rows.equal_pages
@@ -36,7 +36,7 @@ def _evidence(data: Dataset) -> tuple[str, ...]:
 
 def _states(data: Dataset, backing: str) -> str:
     """Return in which states pages were found after populating."""
-    rows = warm(data, "equality", "way", "state", backing=backing)
+    rows = warm_of(data, "equality", "way", "state", backing=backing)
     assert rows is not None
     return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state.fillna("unknown"))))
 
@@ -44,7 +44,7 @@ def _states(data: Dataset, backing: str) -> str:
 def _costs(data: Dataset) -> Estimate | None:
     """Return read loop / MADV_POPULATE_READ, untouched anonymous memory, THP off, at the largest common size."""
     loop, call = (
-        warm(data, "samples", "block", "size_kib", "prepare_ns", backing="anon", design=design, populated=0)
+        warm_of(data, "samples", "block", "size_kib", "prepare_ns", backing="anon", design=design, populated=0)
         for design in ("preread", "populate_read")
     )
     return ratio_of("samples", loop, call, "prepare_ns", "size_kib")
@@ -58,7 +58,7 @@ def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
     ratio = _costs(data)
     if ratio is None:
         return claim.undecided(data, "the two ways of populating were not timed at one size")
-    cost = f"; the read loop takes {said(ratio)} times as long as MADV_POPULATE_READ"
+    cost = f"; the read loop takes {with_interval(ratio)} times as long as MADV_POPULATE_READ"
     if not all(small.values()):
         because = f"with THP off not every page ends in that state{cost}"
         return claim.ruled(data, "does not hold", because, _evidence(data))
@@ -75,7 +75,7 @@ def patch_equals_populate(data: Dataset, claim: Claim) -> Verdict:
     same, ratio = _equal(data, "anon"), _costs(data)
     if same is None or ratio is None:
         return claim.undecided(data, "states were not compared, or the two ways of populating not timed")
-    because = f"read loop / MADV_POPULATE_READ: {said(ratio)}, THP off"
+    because = f"read loop / MADV_POPULATE_READ: {with_interval(ratio)}, THP off"
     quantity = "read loop / MADV_POPULATE_READ, THP off"
     if not all(same.values()) or ratio.below(ONE_IS_SLOWER):
         why = because if all(same.values()) else "not every page ends in the same state"

@@ -7,9 +7,17 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from uffdlab.stats import Estimate
 from uffdlab.units import format_ratio
 
 Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Return an estimate with its interval in words."""
+    if estimate.low is None or estimate.high is None:
+        return f"{format_ratio(estimate.value)} (too few processes for an interval)"
+    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from uffdlab import datasets
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.rows import median_of, ratio_of, said, warm
-from uffdlab.claims.verdict import Ruling, Verdict
+from uffdlab.claims.verdict import Ruling, Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, added
+from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled
 from uffdlab.vocabulary.backings import BACKINGS
 
 NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
@@ -39,11 +39,12 @@ class _Filled:
 
 def _filled(data: Dataset, backing: str, huge_zeropage: str, design: str) -> _Filled | None:
     read = ("block", "size_kib", "rss_growth_kib", "hugetlb_growth_kib", "reported")
-    rows = warm(data, "zeropages", *read, backing=backing, huge_zeropage=huge_zeropage, design=design, step="protected")
+    rows = warm_of(
+        data, "zeropages", *read, backing=backing, huge_zeropage=huge_zeropage, design=design, step="protected"
+    )
     if rows is None or rows.reported.isna().any():
         return None
-    rows = rows.assign(filled_kib=added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
-    share = median_of(rows, "filled_kib", "size_kib")
+    share = estimate(with_filled(rows), "filled_kib", "size_kib")
     return _Filled(share, bool(rows.reported.all())) if share else None
 
 
@@ -63,8 +64,8 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
     so = [n for n, (m, p) in known.items() if m.reported and m.share.below(NOTHING) and p.share.above(EVERYTHING)]
     not_so = [n for n, (m, p) in known.items() if not m.reported or m.share.above(NOTHING) or p.share.below(EVERYTHING)]
     evidence = tuple(
-        f"zeropages: {name}: markers fill {said(m.share)} of the range and "
-        f"{'report' if m.reported else 'lose'} a write; MADV_POPULATE_READ fills {said(p.share)}"
+        f"zeropages: {name}: markers fill {with_interval(m.share)} of the range and "
+        f"{'report' if m.reported else 'lose'} a write; MADV_POPULATE_READ fills {with_interval(p.share)}"
         for name, (m, p) in known.items()
     )
     losing = [name for name, (markers, _) in known.items() if not markers.reported]
@@ -84,7 +85,7 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
         data,
         "holds if",
         f"where a read of a hole maps a real page ({'; '.join(so)}) markers protect and fill nothing, and populating "
-        f"fills at least {said(least)} of the range",
+        f"fills at least {with_interval(least)} of the range",
         evidence,
         quantity="least share of the range that populating fills",
         effect=least,
@@ -117,7 +118,9 @@ def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
     """Decide whether marking every PTE works, and costs the same, with the huge zeropage switched off."""
     read = ("block", "size_kib", "protect_ns", "reported")
     with_, without = (
-        warm(data, "zeropages", *read, backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state)
+        warm_of(
+            data, "zeropages", *read, backing="anon_thp", design="pte_marker", step="protected", huge_zeropage=state
+        )
         for state in ("on", "off")
     )
     found = ratio_of("zeropages", without, with_, "protect_ns", "size_kib", neighbours=True)
@@ -125,7 +128,7 @@ def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
         return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
     if with_.reported.isna().any() or without.reported.isna().any():
         return claim.undecided(data, "`zeropages.reported` does not say of every sample whether a write was reported")
-    because = f"time to protect without the huge zeropage / with it: {said(found)}"
+    because = f"time to protect without the huge zeropage / with it: {with_interval(found)}"
     evidence = (f"zeropages: {because}",)
     limits = "markers stand for the zeropages of the patch, which no kernel has: both write every PTE"
     verdict: Ruling

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import histogram, style
+from uffdlab.summaries.medians import warm
 
 STATES = ("zeropage", "protected zeropage", "marker", "empty", "private", "protected private")
 _TICKS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000]
@@ -20,9 +21,9 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
     figure = go.Figure()
     known = ["block", "sample", "cold", "backing", "state"]
     rows = data.rows("reveals", known).dropna(subset=known)
-    warm = rows[(rows.backing == "anon") & ~rows.cold.astype(bool)]
+    taken = warm(rows[rows.backing == "anon"])
     writes = data.rows("reveal_writes", ["block", "sample", "state", "ns", "writes"]).dropna()
-    kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
+    kept = taken[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
     for name, colour, dash in ((state, style.BLUE, "solid"), (other, style.VERMILLION, "dash")):
         here = kept[kept.state == name]
         line = {"color": colour, "dash": dash, "width": 3, "shape": "hvh"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from uffdlab.datasets import Dataset
 from uffdlab.stats import median_interval
+from uffdlab.summaries import medians
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +37,9 @@ def sentences(data: Dataset) -> list[str]:
 
 def _per_child(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the median time of the warm samples of each child, with the number of its campaign's middle block."""
-    warm = samples[(samples.cold == False).fillna(False)].copy()  # noqa: E712 - what is unknown is neither
-    warm["total_ns"] = (warm.prepare_ns + warm.protect_ns).astype("Float64")
-    warm["campaign"] = warm.dataset if "dataset" in warm.columns else ""  # after a merge there are several
-    medians = warm.dropna(subset=["total_ns"]).groupby(["campaign", *_POINT, "block"]).total_ns.median()
-    children = medians.astype("float64").reset_index()
+    taken = medians.with_total(medians.warm(samples))
+    taken["campaign"] = taken.dataset if "dataset" in taken.columns else ""  # after a merge there are several
+    children = medians.df_children(taken, ["campaign", *_POINT], "total_ns")
     ends = children.groupby("campaign").block.agg(["min", "max"])
     children["middle"] = children.campaign.map((ends["min"] + ends["max"]) / 2)
     return children

@@ -9,8 +9,8 @@ import pandas as pd
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Table, ratio, size_of_kib, time_with_interval, with_interval
-from uffdlab.stats import child_medians
+from uffdlab.notebook.show import Table, size_of_kib, time_with_interval, with_interval
+from uffdlab.summaries.medians import children, ratio_or_none, warm
 from uffdlab.units import format_ns
 from uffdlab.vocabulary.strides import STRIDES
 
@@ -44,8 +44,8 @@ def _count(value: float) -> str:
 
 def with_tables(data: Dataset) -> Table:
     """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
-    rows = summaries.per_touch(data)
-    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.delivery == "plain")).fillna(False)]
+    rows = warm(summaries.per_touch(data))
+    rows = rows[((rows.backing == "anon") & (rows.delivery == "plain")).fillna(False)]
     shown_rows = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
@@ -62,8 +62,8 @@ def with_tables(data: Dataset) -> Table:
 
 def after_discards(data: Dataset) -> Table:
     """Return the time of a first touch after a discard by pieces over that after one call, and the tables it grew."""
-    rows = summaries.per_touch(data)
-    rows = rows[((rows.backing == "anon") & ~rows.cold & (rows.threads == 1)).fillna(False)]
+    rows = warm(summaries.per_touch(data))
+    rows = rows[((rows.backing == "anon") & (rows.threads == 1)).fillna(False)]
     shown_rows = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
@@ -83,11 +83,8 @@ _DISCARDS = {"discarded_pieces": "pieces", "discarded_whole": "one call"}
 
 def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
     """Return the ratio of the medians of two preparations in words; None unless both were measured."""
-    above, below = (
-        child_medians(list(part.ns_per_touch), list(part.block))
-        for part in (rows[rows.preparation == name].dropna(subset=["ns_per_touch", "block"]) for name in (top, bottom))
-    )
-    return with_interval(ratio(above, below)) if above and below else None
+    above, below = (children(rows[rows.preparation == name], "ns_per_touch") for name in (top, bottom))
+    return with_interval(ratio_or_none(above, below)) if above and below else None
 
 
 def tails(data: Dataset) -> Table:

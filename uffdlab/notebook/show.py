@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import pandas as pd
 
-from uffdlab.errors import NotMeasuredError
-from uffdlab.stats import Estimate, ratio_of_children
+from uffdlab.stats import Estimate
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -86,14 +85,6 @@ class Sentence:
     def __repr__(self) -> str:
         """Return the sentence."""
         return self.text
-
-
-def ratio(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate | None:
-    """Return the ratio of two quantities from their medians by child; None where it has no value."""
-    try:
-        return ratio_of_children(top, bottom)
-    except NotMeasuredError:
-        return None
 
 
 def with_interval(found: Estimate | None) -> str:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from uffdlab import claims, summaries
 from uffdlab.claims import Verdict
-from uffdlab.claims.rows import at_common_size, children, warm
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Sentence, Table, ratio, with_interval
-from uffdlab.stats import Estimate, added
+from uffdlab.notebook.show import Sentence, Table, with_interval
+from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import at_common_size, children, ratio_or_none, warm_of, with_total
 from uffdlab.units import format_ns, format_ratio, format_size
 
 
@@ -79,14 +79,14 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
     """Yield THP, the largest common size and the ratios to markers of untouched anonymous memory."""
     for backing, thp in (("anon", "off"), ("anon_thp", "on")):
         both = at_common_size(*(
-            warm(data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing=backing, design=design,
+            warm_of(data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing=backing, design=design,
                  populated=0) for design in _RANKED
         ))  # fmt: skip
         total = {design: _totals(rows) for design, rows in zip(_RANKED, both, strict=True)} if both else {}
         if both and all(total.values()):
             at = float(both[0].size_kib.iloc[0])
             marked = total["pte_marker"]
-            yield thp, at, {design: ratio(total[design], marked) for design in _RANKED[:2]}
+            yield thp, at, {design: ratio_or_none(total[design], marked) for design in _RANKED[:2]}
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
@@ -96,7 +96,7 @@ _NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def _totals(rows: pd.DataFrame) -> dict[int, float]:
-    return children(rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns)), "total_ns")
+    return children(with_total(rows), "total_ns")
 
 
 def cold(data: Dataset) -> Table:

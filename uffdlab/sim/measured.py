@@ -7,7 +7,7 @@ process, one thread, 4 KiB pages or huge ones, hugetlb: shmem fills a page cache
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim.designs import DESIGNS, Design
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
-from uffdlab.stats import child_medians
+from uffdlab.summaries import medians
 
 PIECE_PAGES = 256  # a discard by pieces of 1 MiB
 
@@ -272,11 +272,7 @@ def _phase(name: str, rows: pd.DataFrame, column: str, ledger: Ledger, unseen: b
     rows = rows.dropna(subset=[column, "block", "cold"])
     if (rows[column] <= 0).any():
         raise UffdlabError(f"{name}: `{column}` holds a time of 0 ns, which no clock of this resolution can tell")
-    warm, cold = rows[~rows.cold.astype(bool)], rows[rows.cold.astype(bool)]
+    warm, cold = medians.warm(rows), medians.cold(rows)
     counted = {what: float(warm[name_].min()) for what, name_ in grown.items() if warm[name_].notna().any()}
-    return Phase(name, ledger, _children(warm, column), _children(cold, column), unseen, counted)
-
-
-def _children(rows: pd.DataFrame, column: str) -> tuple[float, ...]:
-    values: Sequence[float] = [float(one) for one in rows[column]]
-    return tuple(child_medians(values, [int(one) for one in rows.block]).values())
+    times = [tuple(medians.children(one, column).values()) for one in (warm, cold)]
+    return Phase(name, ledger, times[0], times[1], unseen, counted)

@@ -41,6 +41,11 @@ class Estimate:
         """Whether there is an interval."""
         return self.low is not None and self.high is not None
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval; None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
     def above(self, threshold: float) -> bool:
         """Whether the whole interval lies above the threshold (never true without an interval)."""
         return self.low is not None and self.low > threshold

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Medians over children with their intervals, as columns of a frame."""
+"""From raw samples to medians and ratios: warm samples, one median per child process, intervals over children.
+
+The only place that tells warm samples from cold ones, groups samples by child and forms ratios of times: figures,
+tables and verdicts of one quantity rest on one computation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from weakref import WeakKeyDictionary
@@ -12,7 +16,16 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
-from uffdlab.stats import Estimate, child_medians, median_interval, ratio_interval
+from uffdlab.stats import (
+    Estimate,
+    added,
+    adjoining,
+    child_medians,
+    each,
+    median_interval,
+    ratio_interval,
+    ratio_of_children,
+)
 
 Columns = dict[str, float | None]
 More = ParamSpec("More")
@@ -34,21 +47,122 @@ def once(
     return remembered
 
 
-def is_warm(rows: pd.DataFrame) -> Any:
-    """Return which rows are known to be warm."""
-    return (rows.cold == False).fillna(False)  # noqa: E712 - what is unknown is neither
+# --- samples ---------------------------------------------------------------------------------------------------------
 
 
-def is_cold(rows: pd.DataFrame) -> Any:
-    """Return which rows are known to be cold."""
-    return (rows.cold == True).fillna(False)  # noqa: E712 - what is unknown is neither
+def warm(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples known to be warm: taken by a process that had done the same before."""
+    return rows[(rows.cold == False).fillna(False)]  # noqa: E712 - what is unknown is neither
 
 
-def estimate(rows: pd.DataFrame, column: str) -> Estimate | None:
-    """Return the median over children (``block``) of a column; None without values."""
-    known = rows.dropna(subset=[column, "block"])
-    children = child_medians(list(known[column]), list(known.block))
-    return median_interval(list(children.values())) if children else None
+def cold(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples known to be cold: the first of their process."""
+    return rows[(rows.cold == True).fillna(False)]  # noqa: E712 - what is unknown is neither
+
+
+def warm_or_cold(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the warm samples, or where there are none the cold ones."""
+    found = warm(rows)
+    return found if len(found) else cold(rows)
+
+
+def warm_of(data: Dataset, table: str, *columns: str, **wanted: Any) -> pd.DataFrame | None:
+    """Return the warm samples of a table whose columns are as wanted; None where the dataset has none.
+
+    ``columns`` are those read besides. Of a table without cold samples (``equality``: one run per process) every row
+    is taken. Raises NotMeasuredError where the table lacks a column that is read.
+    """
+    if table not in data.tables:
+        return None
+    without_cold = table in _WITHOUT_COLD
+    rows = data.require(table, [*wanted, *columns, *(() if without_cold else ("cold",))])
+    for column, value in wanted.items():
+        rows = rows[(rows[column] == value).fillna(False)]
+    rows = rows if without_cold else warm(rows)
+    return rows if len(rows) else None
+
+
+_WITHOUT_COLD = ("equality",)
+
+
+def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
+    """Return the rows of each table at the largest ``size_kib`` that all of them have; None where there is none."""
+    known = [rows for rows in tables if rows is not None]
+    sizes = [{size for size in rows.size_kib.dropna() if size > 0} for rows in known]
+    common = set.intersection(*sizes) if known and len(known) == len(tables) else set()
+    return [rows[(rows.size_kib == max(common)).fillna(False)] for rows in known] if common else None
+
+
+def with_total(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with ``total_ns``: preparing and protecting."""
+    return rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns))
+
+
+def with_filled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with ``filled_kib``: by how much RSS and huge pages grew."""
+    return rows.assign(filled_kib=added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
+
+
+# --- children --------------------------------------------------------------------------------------------------------
+
+
+def children(rows: pd.DataFrame, column: str, per: str | None = None) -> dict[int, float]:
+    """Return one median per child (``block``) of a column, divided by another one if named; rows without a value are
+    left out.
+    """
+    values = each(rows[column], rows[per]) if per else rows[column]
+    known = values.notna() & rows.block.notna()
+    return child_medians(list(values[known]), list(rows.block[known]))
+
+
+def df_children(rows: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
+    """Return one row per combination of ``keys`` and child (``block``): the median of a column."""
+    known = rows.dropna(subset=[column])
+    return known.groupby([*keys, "block"])[column].median().astype("float64").reset_index()
+
+
+def estimate(rows: pd.DataFrame | None, column: str, per: str | None = None) -> Estimate | None:
+    """Return the median over children of a column, divided by another one if named; None without values."""
+    values = children(rows, column, per) if rows is not None else {}
+    return median_interval(list(values.values())) if values else None
+
+
+def ratio_of(
+    table: str,
+    top: pd.DataFrame | None,
+    bottom: pd.DataFrame | None,
+    column: str,
+    per: str | None = None,
+    *,
+    below_the_line: str | None = None,
+    neighbours: bool = False,
+) -> Estimate | None:
+    """Return the ratio of two quantities of a table at their largest common size: each ``column``, by ``per`` if named;
+    below the line another column, if named.
+
+    Of children that measured both in turns, where there are any; with ``neighbours`` of children that ran one right
+    after the other; else of two sets of children (see :func:`uffdlab.stats.ratio_of_children`). None where they have no
+    size in common, or one of them no value there. Raises NotMeasuredError where there is a 0 to divide by.
+    """
+    both = at_common_size(top, bottom)
+    if both is None:
+        return None
+    divisor = below_the_line or column
+    above, below = children(both[0], column, per), children(both[1], divisor, per)
+    if not above or not below:
+        return None
+    beside = adjoining(above, below) if neighbours else ({}, {})
+    # A campaign that did not mean them to adjoin has a few that do by chance.
+    meant = 2 * len(beside[0]) >= min(len(above), len(below))
+    return ratio_of_children(*(beside if neighbours and meant else (above, below)), name=f"`{table}.{divisor}`")
+
+
+def ratio_or_none(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate | None:
+    """Return the ratio of two quantities from their medians by child; None where it has no value."""
+    try:
+        return ratio_of_children(top, bottom)
+    except NotMeasuredError:
+        return None
 
 
 def middle(values: pd.Series) -> float | None:
@@ -63,6 +177,9 @@ def ratio(top: Sequence[float], bottom: Sequence[float]) -> Estimate | None:
         return ratio_interval(top, bottom) if top and bottom else None
     except NotMeasuredError:
         return None
+
+
+# --- columns of a frame ----------------------------------------------------------------------------------------------
 
 
 def columns(name: str, found: Estimate | None) -> Columns:
@@ -80,12 +197,11 @@ def df_medians(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]
     """
     rows = []
     for key, group in frame.groupby(list(keys), sort=True):
-        cold = group[is_cold(group)]
-        warm = group[is_warm(group)] if is_warm(group).any() else cold
-        row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
-        row["cold"] = middle(cold[measures[0]])
+        taken = warm_or_cold(group)
+        row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"n": len(taken), "children": taken.block.nunique()}
+        row["cold"] = middle(cold(group)[measures[0]])
         for measure in measures:
-            row |= columns(measure, estimate(warm, measure))
+            row |= columns(measure, estimate(taken, measure))
         rows.append(row)
     measured = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
     whole = pd.DataFrame(rows, columns=[*keys, "n", "children", "cold", *measured])

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added
 from uffdlab.summaries import medians
 from uffdlab.summaries.interpolation import interpolated
 from uffdlab.summaries.records import records
@@ -32,9 +31,7 @@ def df_protect(data: Dataset) -> pd.DataFrame:
     ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n``
     (warm samples) and ``children`` (processes they come from: what an interval counts).
     """
-    samples = data.require("samples", _SAMPLE_COLUMNS).copy()
-    samples["total_ns"] = added(samples.prepare_ns, samples.protect_ns)
-    samples["filled_kib"] = added(samples.rss_growth_kib, samples.hugetlb_growth_kib.fillna(0))
+    samples = medians.with_filled(medians.with_total(data.require("samples", _SAMPLE_COLUMNS)))
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
     frame = pd.DataFrame(rows, columns=[*_POINT, "n", "children", *_MEASURES])
     return frame.astype(dict.fromkeys(_MEASURES, "float64"))
@@ -47,7 +44,7 @@ def df_warm(data: Dataset) -> pd.DataFrame:
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
-    warm, cold = group[medians.is_warm(group)], group[medians.is_cold(group)]
+    warm, cold = medians.warm(group), medians.cold(group)
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
         row |= medians.columns(column, medians.estimate(warm, column))

@@ -64,7 +64,7 @@ def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict
 
 def _children(group: pd.DataFrame) -> dict[str, list[float]]:
     """Return each measure, child by child; an untracked write collects nothing, and no page costs nothing."""
-    warm = group[medians.is_warm(group)]
+    warm = medians.warm(group)
     measures = {
         "collect_per_gib_ns": each(warm.collect_ns * _GIB_KIB, warm.size_kib),
         "per_page_ns": each(added(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),

@@ -41,7 +41,7 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
     writes = writes[writes.writes > 0]
     rows: list[dict[str, Any]] = []
     for backing, group in samples.groupby("backing", sort=True):
-        warm = group[medians.is_warm(group)] if medians.is_warm(group).any() else group[medians.is_cold(group)]
+        warm = medians.warm_or_cold(group)
         # A sample without its row was interrupted: its writes are not whole.
         kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
         by_state = _histograms(kept)
