@@ -17,8 +17,8 @@ BEGIN, END = "<!-- computed: uffdlab claims --markdown -->\n", "<!-- end -->"
 
 def test_the_answer_so_far_is_computed_from_the_reference_dataset() -> None:
     shown = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0].strip()
-    beside = [datasets.load(path) for path in datasets.companions()]
-    computed = claims.markdown_table(claims.verdicts(datasets.load(datasets.locate(None)), *beside))
+    evidence = claims.evidence_of(datasets.load(datasets.locate(None)))
+    computed = claims.markdown_table(claims.verdicts(evidence))
     assert shown == computed, "README.md is out of date: paste the output of 'uffdlab claims --markdown'"
 
 

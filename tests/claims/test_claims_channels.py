@@ -165,9 +165,9 @@ def test_a_control_of_the_markers_that_is_heard_decides_nothing(tmp_path: Path, 
 def test_a_campaign_of_its_own_decides_what_the_reference_did_not_measure(tmp_path: Path) -> None:
     reference = dataset(tmp_path / "r", id_="reference-made-up")
     channel = campaign(tmp_path / "c", _both(CLEAR, "zeropage"), id_="channel-made-up")
-    found = {one.id: one for one in claims.verdicts(reference, channel)}
+    found = {one.id: one for one in claims.verdicts(claims.Evidence(reference, channel))}
     assert found["zeropage-covert-channel"].verdict == "holds"
     assert found["zeropage-covert-channel"].dataset == "channel-made-up"
     assert found["hugetlb-needs-feature"].dataset == "reference-made-up"
-    assert "reference-made-up" not in {one.dataset for one in claims.verdicts(channel, reference)}
+    assert "reference-made-up" not in {one.dataset for one in claims.verdicts(claims.Evidence(channel))}
     assert [path.name for path in datasets.companions(tmp_path)] == ["c"]

@@ -207,15 +207,17 @@ def test_huge_pages_count_as_filled(tmp_path: Path) -> None:
 # --- zeropage-other-contexts -----------------------------------------------------------------------------------------
 
 
-def attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, str]) -> claims.Verdict:
+def attempts(tmp_path: Path, *rows: tuple[str, str]) -> claims.Verdict:
     fields = [
         {"name": name, "type": "string"} for name in ("date", "author", "architecture", "what", "outcome", "source")
     ]
     made = [{"architecture": a, "outcome": o, "what": "a thing", "source": "a mail", "author": "A"} for a, o in rows]
     table = datasets.Table("attempts", fields, made)
-    datasets.write(tmp_path / "published", id="published", title="x", tables=[table], provenance={}, kind="published")
-    monkeypatch.setattr(datasets, "locate", lambda name: tmp_path / "published")
-    return judge(tmp_path, "zeropage-other-contexts", faults=[])
+    out = tmp_path / "published"
+    listed = datasets.write(out, id="published", title="x", tables=[table], provenance={}, kind="published")
+    return claims.verdict(
+        "zeropage-other-contexts", claims.Evidence(dataset(tmp_path / "d", faults=[]), published=listed)
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,10 +228,8 @@ def attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, 
         ([("s390", "merged")], "does not hold"),
     ],
 )
-def test_other_contexts_are_counted_from_the_list(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], verdict: str
-) -> None:
-    assert attempts(tmp_path, monkeypatch, *rows).verdict == verdict
+def test_other_contexts_are_counted_from_the_list(tmp_path: Path, rows: list[tuple[str, str]], verdict: str) -> None:
+    assert attempts(tmp_path, *rows).verdict == verdict
 
 
 # --- no-huge-zeropage-needed -----------------------------------------------------------------------------------------

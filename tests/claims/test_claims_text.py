@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a reader is told of every way in which a claim can come out, word for word.
 
-``verdicts.golden.txt`` holds what was read and found right. ``python tests/claims/test_claims_text.py`` accepts what
-is said now.
+``verdicts.golden.txt`` holds what was read and found right. The command in
+``ACCEPT`` accepts what is said now.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from test_claims_channels import CLEAR, DEAF, _both
 from test_claims_later import equal, in_turns, prealloc, relatives
 
 from uffdlab import claims, datasets
-from uffdlab.claims import spreading
+from uffdlab.claims import Evidence, spreading
 from uffdlab.claims.claim import Claim
 from uffdlab.errors import UffdlabError
 
 GOLDEN = Path(__file__).with_name("verdicts.golden.txt")
-ACCEPT = "python tests/claims/test_claims_text.py"
+ACCEPT = "PYTHONPATH=tests/helpers python tests/claims/test_claims_text.py"
 
 Rows = list[dict[str, Any]]
 Made = Callable[[Path], datasets.Dataset]
@@ -227,10 +227,16 @@ SPREADING = {
 }
 
 
+def beside(made: datasets.Dataset) -> Evidence:
+    """Return a campaign with the committed costs, which it borrows, and the thread's own figures."""
+    costs, published = (datasets.load(datasets.locate(name)) for name in ("costs-", "published"))
+    return Evidence(made, costs=costs, published=published)
+
+
 def spread(claim: Claim, some: dict[str, float]) -> claims.Verdict:
     known = costs(**some)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.1)
-    return spreading.decided(sure, datasets.load(datasets.locate("published")), claim)
+    return spreading.decided(Evidence(datasets.load(datasets.locate("published"))), sure, claim)
 
 
 def told(found: claims.Verdict) -> Iterator[str]:
@@ -248,7 +254,7 @@ def said(claim: str, directory: Path) -> list[str]:
     """Return what is said of a claim, scenario by scenario."""
     lines = []
     for number, (name, made) in enumerate(SCENARIOS.get(claim, [])):
-        found = claims.verdict(claim, made(directory / str(number)))
+        found = claims.verdict(claim, beside(made(directory / str(number))))
         assert (found.id, found.rule) == (claim, claims.find(claim).rule)
         lines += [f"{claim}, {name}:", *told(found)]
     if claim == "spread-cost-later":

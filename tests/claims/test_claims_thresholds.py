@@ -20,7 +20,7 @@ from test_claims_channels import _both
 from test_claims_later import equal, prealloc, relatives
 
 from uffdlab import claims, datasets, sim
-from uffdlab.claims import markers, spreading
+from uffdlab.claims import Evidence, markers, spreading
 from uffdlab.summaries.transmissions import LEVEL, judge, transmissions
 
 Rows = list[dict[str, Any]]
@@ -136,7 +136,8 @@ def test_a_touch_that_spreads_has_to_be_a_quarter_dearer(spreading_ns: float, ve
     # A touch of a PTE marker costs 1; one that spreads a PMD marker makes a table besides.
     known = costs(traps=1.0, tables_pte=spreading_ns)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.001)
-    found = spreading.decided(sure, datasets.load(datasets.locate("published")), claims.find("spread-cost-later"))
+    given = Evidence(datasets.load(datasets.locate("published")))
+    found = spreading.decided(given, sure, claims.find("spread-cost-later"))
     assert found.verdict == verdict
 
 
@@ -165,7 +166,7 @@ def test_a_higher_marker_wins_by_ten_times_or_not(
     known = costs(markers_pte=predicted / 512, markers_pmd=1.0)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.001)
     data = proxies(time, tables)(tmp_path / "d")
-    assert markers.decided(data, sure, claims.find("pmd-marker-wins"), markers._PMD).verdict == verdict
+    assert markers.decided(Evidence(data), sure, claims.find("pmd-marker-wins"), markers._PMD).verdict == verdict
 
 
 def test_tables_are_counted_for_both_levels() -> None:

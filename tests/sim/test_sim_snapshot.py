@@ -15,7 +15,7 @@ from running import sentence, uffdlab_run
 from synthetic_costs import EVENT, SURE, costs
 
 from uffdlab import claims, datasets, sim
-from uffdlab.claims import spreading
+from uffdlab.claims import Evidence, spreading
 from uffdlab.datasets.bitmap import Bitmap, Mapping
 from uffdlab.errors import UffdlabError
 from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, tell
@@ -301,7 +301,8 @@ def test_calibrating_what_has_no_times_is_refused(tmp_path: Path) -> None:
 def test_spreading_is_decided_by_what_events_cost(some: dict[str, float], error: float, verdict: str) -> None:
     known = costs(**some)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=error)
-    found = spreading.decided(sure, datasets.load(datasets.locate("published")), claims.find("spread-cost-later"))
+    given = Evidence(datasets.load(datasets.locate("published")))
+    found = spreading.decided(given, sure, claims.find("spread-cost-later"))
     assert found.verdict == verdict
 
 

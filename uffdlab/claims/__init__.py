@@ -14,15 +14,17 @@ from __future__ import annotations
 from uffdlab.claims.text import markdown_table, text_table
 
 from .claim import Claim
-from .register import CLAIMS, deciding, find, verdict, verdicts
+from .evidence import Evidence, evidence_of
+from .register import CLAIMS, find, verdict, verdicts
 from .verdict import Ruling, Verdict
 
 __all__ = [
     "CLAIMS",
     "Claim",
+    "Evidence",
     "Ruling",
     "Verdict",
-    "deciding",
+    "evidence_of",
     "find",
     "markdown_table",
     "text_table",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, proportion_interval
@@ -42,8 +43,9 @@ class _Lost:
         return self.lost == 0 and self.pooled.below(BOUND_PER_MILLION / _MILLION)
 
 
-def worth_it(data: Dataset, claim: Claim) -> Verdict:
+def worth_it(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether two passes lose writes where one pass loses none."""
+    data = given.campaign
     one = _lost(data, "anon", "one_pass")
     two = {name: _lost(data, "anon", name) for name in _TWO_PASSES}
     losing = [name for name, lost in two.items() if lost and lost.occurs]

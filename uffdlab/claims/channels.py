@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import CHANNEL, Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, ratio_interval
@@ -93,8 +94,9 @@ def _kbit_s(found: Estimate) -> str:
     return f"{format_ratio(found.value)} kbit/s{between}"
 
 
-def covert_channel(data: Dataset, claim: Claim) -> Verdict:
+def covert_channel(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether bits pass through the zeropage where nothing passes through the controls."""
+    data = given.holding(CHANNEL)
     points = _points(data)
     small = [one for one in points if one.memory == "zeropage" and not one.silent and _controlled(one, points)]
     if not small:
@@ -131,8 +133,9 @@ def covert_channel(data: Dataset, claim: Claim) -> Verdict:
     )
 
 
-def markers_close(data: Dataset, claim: Claim) -> Verdict:
+def markers_close(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory."""
+    data = given.holding(CHANNEL)
     points = _points(data)
     sent = [one for one in points if not one.silent]
     fresh = [one for one in sent if one.memory == "zeropage" and _controlled(one, points)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
@@ -26,15 +27,16 @@ class Claim:
     rule: str
     notebook: str
     needs: str
-    decide: Callable[[Dataset, Claim], Verdict] | None = field(default=None, repr=False)
+    decide: Callable[[Evidence, Claim], Verdict] | None = field(default=None, repr=False)
     table: str | None = None
 
-    def verdict(self, data: Dataset) -> Verdict:
-        """Return what the dataset says; "not decided" when it lacks what the rule needs."""
+    def verdict(self, evidence: Evidence) -> Verdict:
+        """Return what the evidence says; "not decided" when it lacks what the rule needs."""
+        data = evidence.holding(self.table)
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
         try:
-            return self.decide(data, self)
+            return self.decide(evidence, self)
         except UffdlabError as error:  # that it lacks a column, say, or holds what is no measurement
             return self.undecided(data, str(error))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
@@ -31,8 +32,9 @@ def _touched(
     return warm_of(data, "faults", *read, backing="anon", threads=threads, **how)
 
 
-def prealloc_speeds_faults(data: Dataset, claim: Claim) -> Verdict:
+def prealloc_speeds_faults(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether first touches are faster where page tables stand already."""
+    data = given.campaign
     ratios: dict[str, Estimate] = {}
     absent = []
     for stride in _DECIDING_KIB:
@@ -84,8 +86,9 @@ def _over_cells(yes: list[str], no: list[str], all_: list[str]) -> Ruling | None
     return "holds if" if yes else None
 
 
-def reads_need_no_fault(data: Dataset, claim: Claim) -> Verdict:
+def reads_need_no_fault(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether reads of a filled zeropage fault, and how often reads of a marker do."""
+    data = given.campaign
     zeropage, marker = (
         estimate(_touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
         for how in (("zeropage", "plain"), ("markers", "async"))
@@ -106,8 +109,9 @@ def reads_need_no_fault(data: Dataset, claim: Claim) -> Verdict:
     return claim.undecided(data, because, f"at least six processes of {claim.needs}")
 
 
-def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
+def zeropage_cow_shootdown(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether replacing a filled zeropage interrupts the other CPU, and replacing a marker does not."""
+    data = given.campaign
     ipis, times = (
         {
             name: estimate(_touched(data, column, *how, "first write", 2, PAGE_KIB), column, "touches")
@@ -141,8 +145,9 @@ def zeropage_cow_shootdown(data: Dataset, claim: Claim) -> Verdict:
     )
 
 
-def table_fill_slower(data: Dataset, claim: Claim) -> Verdict:
+def table_fill_slower(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether filling every PTE takes longer than populating with huge zeropages and protecting those."""
+    data = given.campaign
     read = ("block", "size_kib", "prepare_ns", "protect_ns")
     marked, filled = (
         warm_of(data, "samples", *read, backing="anon_thp", design=design, populated=0)

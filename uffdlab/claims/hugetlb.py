@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
@@ -51,8 +52,9 @@ def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[s
     )
 
 
-def needs_feature(data: Dataset, claim: Claim) -> Verdict:
+def needs_feature(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether the feature turns an unreported write to empty hugetlb memory into a reported one."""
+    data = given.campaign
     pairs = {b: (_reported(data, b, "none"), _reported(data, b, "wp_unpopulated")) for b in _HUGETLB}
     measured = [b for b, pair in pairs.items() if None not in pair]
     gained = [b for b in measured if pairs[b] == (False, True)]
@@ -79,8 +81,9 @@ def needs_feature(data: Dataset, claim: Claim) -> Verdict:
     return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
 
 
-def already_works(data: Dataset, claim: Claim) -> Verdict:
+def already_works(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether private hugetlb reports a write to empty memory with features 0."""
+    data = given.campaign
     answers = {b: _reported(data, b, "none") for b in _PRIVATE_HUGETLB}
     works = [b for b, answer in answers.items() if answer]
     fails = [b for b, answer in answers.items() if answer is False]
@@ -145,8 +148,9 @@ def _time(rows: Any) -> Estimate | None:
     return ratio_of("samples", with_total(populating), without, "total_ns", below_the_line="protect_ns")
 
 
-def qemu_could_skip(data: Dataset, claim: Claim) -> Verdict:
+def qemu_could_skip(given: Evidence, claim: Claim) -> Verdict:
     """Decide, as far as a stock kernel shows, whether populating first can be left out on QEMU's backends."""
+    data = given.campaign
     protected = {b: _reported(data, b, "none") for b in _QEMU_BACKENDS}
     saved = {b: _saving(data, b) for b in _QEMU_BACKENDS}
     unknown = [b for b in _QEMU_BACKENDS if protected[b] is None or (protected[b] and saved[b] is None)]

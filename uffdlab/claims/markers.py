@@ -11,9 +11,9 @@ from typing import Any
 
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence, borrowed
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
 from uffdlab.sim import Costs, Range
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import at_common_size, ratio_of, warm_of
@@ -51,32 +51,31 @@ _PUD = _Level(
 )
 
 
-def pmd_marker_wins(data: Dataset, claim: Claim) -> Verdict:
+def pmd_marker_wins(given: Evidence, claim: Claim) -> Verdict:
     """Decide, from a proxy and a prediction, whether PMD markers serve empty ranges ten times better."""
-    return _with_committed_costs(data, claim, _PMD)
+    return _decided(given, claim, _PMD)
 
 
-def pud_marker_wins(data: Dataset, claim: Claim) -> Verdict:
+def pud_marker_wins(given: Evidence, claim: Claim) -> Verdict:
     """Decide the same of PUD markers against PMD markers."""
-    return _with_committed_costs(data, claim, _PUD)
+    return _decided(given, claim, _PUD)
 
 
-def _with_committed_costs(data: Dataset, claim: Claim, level: _Level) -> Verdict:
-    try:
-        costs = sim.load_costs()
-    except UffdlabError as error:
-        return claim.undecided(data, str(error))
-    return decided(data, costs, claim, level)
+def _decided(given: Evidence, claim: Claim, level: _Level) -> Verdict:
+    return decided(given, sim.costs_of(given.costs) if given.costs else None, claim, level)
 
 
-def decided(data: Dataset, costs: Costs, claim: Claim, level: _Level) -> Verdict:
+def decided(given: Evidence, costs: Costs | None, claim: Claim, level: _Level) -> Verdict:
     """Decide by time and by tables, each of the proxy and of the prediction."""
+    data = given.campaign
     measured = _measured(data, level)
     if measured is None:
         return claim.undecided(data, f"empty anonymous memory and {level.proxy} were not measured at one size")
+    if costs is None:
+        return claim.undecided(data, *COSTS_ARE_MISSING)
     time, tables, size = measured
     predicted, counted = _predicted(costs, level)
-    because = (
+    because = borrowed(given) + (
         f"{level.title}, to protect: {with_interval(time)} by proxy ({level.proxy}, {size}), "
         f"{with_interval(predicted)} predicted; page tables: {_times(*tables)} by proxy, {_times(*counted)} counted"
     )

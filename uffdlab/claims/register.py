@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from uffdlab.claims import atomicity, channels, faults, hugetlb, markers, spreading, userspace, zeropages
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import CHANNEL, Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
@@ -70,7 +71,7 @@ CLAIMS: tuple[Claim, ...] = (
         "04_covert_channels",
         "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
         channels.covert_channel,
-        "channels",
+        CHANNEL,
     ),
     Claim(
         "markers-close-channel",
@@ -80,7 +81,7 @@ CLAIMS: tuple[Claim, ...] = (
         "04_covert_channels",
         "the channel measured on memory prepared by each design (--suite channel)",
         channels.markers_close,
-        "channels",
+        CHANNEL,
     ),
     Claim(
         "no-huge-zeropage-needed",
@@ -241,19 +242,11 @@ def find(id_: str) -> Claim:
     raise UffdlabError(f"no claim is called {id_!r}: 'uffdlab claims' lists them")
 
 
-def verdict(id_: str, data: Dataset) -> Verdict:
-    """Return what the dataset says of one claim."""
-    return find(id_).verdict(data)
+def verdict(id_: str, evidence: Evidence | Dataset) -> Verdict:
+    """Return what evidence says of one claim; a dataset alone has nothing beside it."""
+    return find(id_).verdict(evidence if isinstance(evidence, Evidence) else Evidence(evidence))
 
 
-def verdicts(data: Dataset, *beside: Dataset) -> list[Verdict]:
-    """Return what datasets say of every claim, in the thread's order.
-
-    The first decides, but for claims that are measured by a campaign of their own: those, the first that measured it.
-    """
-    return [claim.verdict(deciding(claim, data, *beside)) for claim in CLAIMS]
-
-
-def deciding(claim: Claim, data: Dataset, *beside: Dataset) -> Dataset:
-    """Return which of several datasets decides a claim: the first that has its table, or the first of all."""
-    return next((one for one in (data, *beside) if claim.table is None or claim.table in one.tables), data)
+def verdicts(evidence: Evidence | Dataset) -> list[Verdict]:
+    """Return what evidence says of every claim, in the thread's order."""
+    return [verdict(claim.id, evidence) for claim in CLAIMS]

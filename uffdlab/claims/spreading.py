@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from uffdlab import datasets, sim
+from uffdlab import sim
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence, borrowed
 from uffdlab.claims.verdict import Verdict, with_interval
-from uffdlab.datasets import Dataset
-from uffdlab.errors import UffdlabError
 from uffdlab.sim import Range
 from uffdlab.sim.engine import PAGE_BYTES
 
@@ -59,22 +58,20 @@ def break_even(costs: sim.Costs) -> float | None:
     return saved / lost if lost >= saved else None
 
 
-def spread_cost_later(data: Dataset, claim: Claim) -> Verdict:
-    """Decide from the committed costs, and not from the campaign that is looked at."""
-    try:
-        calibrated = datasets.load(datasets.locate(sim.COSTS_PREFIX))
-        costs = sim.costs_of(calibrated)
-    except UffdlabError as error:  # no costs, or nothing that could count with them
-        return claim.undecided(data, str(error))
-    return decided(costs, calibrated, claim)
-
-
-def decided(costs: sim.Costs, calibrated: Dataset, claim: Claim) -> Verdict:
+def spread_cost_later(given: Evidence, claim: Claim) -> Verdict:
     """Decide, from a prediction, whether markers above the last level make later faults and all work dearer."""
+    if given.costs is None:
+        return claim.undecided(given.campaign, *COSTS_ARE_MISSING)
+    return decided(given, sim.costs_of(given.costs), claim)
+
+
+def decided(given: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
+    """Decide the same with costs that are loaded."""
+    calibrated = given.costs or given.campaign
     tails = {case: costs.ratio(_first_touch("pmd_marker", case), _first_touch("pte_marker", case)) for case in CASES}
     work = costs.ratio(_written("pmd_marker", 1), _written("pte_marker", 1))
     even = break_even(costs)
-    because = (
+    because = borrowed(given) + (
         "a touch that spreads a PMD marker / one to a PTE marker, predicted: "
         f"{'; '.join(f'{case} {with_interval(ratio)}' for case, ratio in tails.items())}; all work with every 2 MiB "
         f"written once: {with_interval(work)}"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from uffdlab.claims.register import CLAIMS, deciding
+from uffdlab.claims.evidence import Evidence
+from uffdlab.claims.register import verdicts
 from uffdlab.claims.verdict import Verdict
-from uffdlab.datasets import Dataset
 
 _OPEN = "not decided"
 # What a missing measurement is called in a list; the first that fits. What a verdict says it needs is the source.
@@ -31,19 +31,16 @@ _CALLED = (
 )
 
 
-def sentence(data: Dataset, *references: Dataset) -> str:
-    """Return how many claims a dataset decides, whether they agree with the references', and what the others need.
-
-    ``references`` are the committed datasets, in the order in which they decide; none where there are none.
-    """
-    here = [claim.verdict(data) for claim in CLAIMS]
-    there = [claim.verdict(deciding(claim, *references)) for claim in CLAIMS] if references else []
+def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
+    """Return how many claims evidence decides, whether as the committed reference does, and what the others need."""
+    here = verdicts(evidence)
+    there = verdicts(reference) if reference else []
     decided = sum(one.verdict != _OPEN for one in here)
     parts = [f"{decided} of {len(here)} claims {'is' if decided == 1 else 'are'} decided here"]
     if there and decided:
         parts[0] += f", {_agreement(here, there)}"
     if decided < len(here):
-        parts.append(f"{len(here) - decided} need: {_needs(here, there, references)}")
+        parts.append(f"{len(here) - decided} need: {_needs(here, there, reference)}")
     return "; ".join(parts)
 
 
@@ -61,9 +58,10 @@ def _agreement(here: Iterable[Verdict], there: Iterable[Verdict]) -> str:
     return f"all as in the reference but {', '.join(differing)}" if differing else "all as in the reference"
 
 
-def _needs(here: Sequence[Verdict], there: Sequence[Verdict], references: Sequence[Dataset]) -> str:
+def _needs(here: Sequence[Verdict], there: Sequence[Verdict], reference: Evidence | None) -> str:
     """Return what open claims need, by the suite that decided them in a reference."""
-    suites = {one.id: one.provenance.get("suite") for one in references}
+    beside = (reference.campaign, reference.channel) if reference else ()
+    suites = {one.id: one.provenance.get("suite") for one in beside if one is not None}
     by_suite: dict[str | None, list[str]] = {}
     for number, one in enumerate(here):
         if one.verdict == _OPEN:

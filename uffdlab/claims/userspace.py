@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
@@ -50,8 +51,9 @@ def _costs(data: Dataset) -> Estimate | None:
     return ratio_of("samples", loop, call, "prepare_ns", "size_kib")
 
 
-def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
+def userspace_has_choice(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether both ways of populating leave every page as the patch would."""
+    data = given.campaign
     small, huge = _equal(data, "anon"), _equal(data, "anon_thp")
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
@@ -70,8 +72,9 @@ def userspace_has_choice(data: Dataset, claim: Claim) -> Verdict:
     return claim.ruled(data, "holds if", because, _evidence(data), condition=THP_OFF, limits=limits)
 
 
-def patch_equals_populate(data: Dataset, claim: Claim) -> Verdict:
+def patch_equals_populate(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether populate + protect does what the patch does, and MADV_POPULATE_READ beats the read loop."""
+    data = given.campaign
     same, ratio = _equal(data, "anon"), _costs(data)
     if same is None or ratio is None:
         return claim.undecided(data, "states were not compared, or the two ways of populating not timed")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab import datasets
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
@@ -52,8 +52,9 @@ def _title(backing: str, huge_zeropage: str) -> str:
     return BACKINGS[backing].short + (", no huge zeropage" if huge_zeropage == "off" else "")
 
 
-def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
+def forbidden_zeropage(given: Evidence, claim: Claim) -> Verdict:
     """Decide, on relatives of a forbidden zeropage, whether markers fill nothing and populating fills the range."""
+    data = given.campaign
     cases = {
         _title(b, h): (_filled(data, b, h, "pte_marker"), _filled(data, b, h, "populate_read")) for b, h in RELATIVES
     }
@@ -94,9 +95,11 @@ def forbidden_zeropage(data: Dataset, claim: Claim) -> Verdict:
     )
 
 
-def other_contexts(data: Dataset, claim: Claim) -> Verdict:
+def other_contexts(given: Evidence, claim: Claim) -> Verdict:
     """Decide from documented attempts to forbid zeropages outside s390; nothing is measured."""
-    published = datasets.load(datasets.locate("published"))
+    published = given.published
+    if published is None:
+        return claim.undecided(given.campaign, "the list of attempts is not at hand: it comes with a checkout")
     attempts = published.require("attempts", ("author", "architecture", "what", "outcome", "source"))
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
@@ -114,8 +117,9 @@ def _rows(frame: Any) -> Iterator[Any]:
     yield from frame.itertuples()
 
 
-def no_huge_zeropage_needed(data: Dataset, claim: Claim) -> Verdict:
+def no_huge_zeropage_needed(given: Evidence, claim: Claim) -> Verdict:
     """Decide whether marking every PTE works, and costs the same, with the huge zeropage switched off."""
+    data = given.campaign
     read = ("block", "size_kib", "protect_ns", "reported")
     with_, without = (
         warm_of(

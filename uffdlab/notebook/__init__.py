@@ -6,7 +6,7 @@ from __future__ import annotations
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
 from .faults import after_discards, least_work, page_sizes, read_faults, tails, with_tables
 from .hugetlb import entry_costs, prediction_check, reported_table, states
-from .load import load, load_beside, load_calibrated, load_channel, load_mthp, load_published
+from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_said, versions
@@ -27,9 +27,9 @@ __all__ = [
     "least_work",
     "ledger",
     "load",
-    "load_beside",
     "load_calibrated",
     "load_channel",
+    "load_evidence",
     "load_mthp",
     "load_published",
     "locks",

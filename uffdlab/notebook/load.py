@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from uffdlab import datasets
+from uffdlab import claims, datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
@@ -46,7 +46,6 @@ def load_channel(data: Dataset) -> Dataset:
     return data if "channels" in data.tables else datasets.load(datasets.locate("channel-"))
 
 
-def load_beside(data: Dataset) -> list[Dataset]:
-    """Return what decides claims beside the committed reference; beside any other dataset, nothing does."""
-    chosen = data.id == datasets.load(datasets.locate(None)).id
-    return [datasets.load(path) for path in datasets.companions()] if chosen else []
+def load_evidence(data: Dataset) -> claims.Evidence:
+    """Return a campaign with what its claims are decided from beside it."""
+    return claims.evidence_of(data)
