@@ -53,6 +53,27 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"{REQUIRE} names {', '.join(unknown)}; known are {', '.join(WHY_NOT)}")
 
 
+# Tests that look at this machine as a whole, change its settings or need its CPUs: one after the other, in one worker.
+WHOLE_MACHINE = ("host", "measure", "native", "occupancy", "probes")
+WHOLE_MACHINE_FILES = (
+    "test_command_line.py",
+    "test_command_line_limits.py",
+    "test_first_minutes.py",
+    "test_scan_command.py",
+    "test_sim_kernel.py",
+    "test_starting.py",
+    "test_this_machine.py",
+    "test_unprivileged.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests have to run in one worker: of the whole machine all, of each other file its own."""
+    for item in items:
+        alone = item.path.parent.name in WHOLE_MACHINE or item.path.name in WHOLE_MACHINE_FILES
+        item.add_marker(pytest.mark.xdist_group("machine" if alone else item.path.name))
+
+
 @pytest.hookimpl(tryfirst=True)  # before the fixtures that need what is asked for
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for name, why_not in WHY_NOT.items():

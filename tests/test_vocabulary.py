@@ -13,9 +13,13 @@ import uffdlab
 from uffdlab import sim
 from uffdlab.probes.schema import one_of
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.channel import ENDS
 from uffdlab.vocabulary.designs import DESIGNS, STOCK
 from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 from uffdlab.vocabulary.looks import Look
+from uffdlab.vocabulary.origins import ORIGINS
+from uffdlab.vocabulary.threads import THREADS
+from uffdlab.vocabulary.tracking import METHODS
 
 PACKAGE = Path(uffdlab.__file__).parent
 
@@ -24,12 +28,17 @@ def _looks() -> dict[str, Look]:
     """Return the look of every thing by what it is called."""
     found = {f"design: {one.short}": one.look for one in DESIGNS.values()}
     found |= {f"backing: {one.short}": one.look for one in BACKINGS.values()}
-    return found | {f"entry: {one.title}": one.look for one in (*ENTRIES.values(), HUGE_PAGE)}
+    found |= {f"entry: {one.title}": one.look for one in (*ENTRIES.values(), HUGE_PAGE)}
+    found |= {f"threads: {title}": look for title, look in THREADS.values()}
+    found |= {f"tracking: {title}": look for title, look in METHODS.values()}
+    found |= {f"ends: {title}": look for title, look in ENDS.values()}
+    return found | {f"origin: {title}": look for title, look in ORIGINS.items()}
 
 
 # What an entry holds before a touch, and the design that put it there, look alike on purpose.
 SAME = [
-    {"design: nothing", "entry: nothing there"},
+    {"design: nothing", "entry: nothing there", "tracking: not tracked"},
+    {"design: PTE markers, async", "tracking: PAGEMAP_SCAN (WP_ASYNC)"},
     {"design: PTE markers", "entry: marker, async"},
     {"design: MISSING|WP", "entry: MISSING|WP, event"},
 ]
@@ -50,7 +59,7 @@ def test_no_two_things_have_one_name() -> None:
 @pytest.mark.parametrize("look", _looks().values(), ids=_looks())
 def test_measured_looks_are_filled_and_colours_are_the_house_s(look: Look) -> None:
     assert "open" not in look.symbol, "hollow is what was predicted"
-    assert re.fullmatch("#[0-9A-F]{6}|#777777", look.colour)
+    assert re.fullmatch("#[0-9A-F]{6}", look.colour)
     assert look.dash in ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 
 

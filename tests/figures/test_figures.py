@@ -12,7 +12,7 @@ from synthetic import dataset, sample, state
 
 from uffdlab import figures, notebook, summaries
 from uffdlab.datasets import Dataset
-from uffdlab.figures import style
+from uffdlab.vocabulary.origins import PUBLISHED_SYMBOL
 
 GIB_KIB = 1 << 20
 MARKERS = {"anon": "pte_marker", "shmem": "unprotected", "hugetlb_2m_private": "unprotected"}
@@ -64,16 +64,16 @@ def test_published_points_are_crosses_and_measured_ones_are_filled(
     every_figure: dict[str, go.Figure], measured: Dataset
 ) -> None:
     figure = every_figure["published"]
-    assert {s for trace in named(figure, "published: ") for s in trace.marker.symbol} == {style.PUBLISHED_SYMBOL}
+    assert {s for trace in named(figure, "published: ") for s in trace.marker.symbol} == {PUBLISHED_SYMBOL}
     at_one_gib = figures.plot_published(notebook.load_published(), measured, gib=1)
-    assert {s for trace in named(at_one_gib, "measured") for s in trace.marker.symbol} == {"circle"}
+    assert {s for trace in named(at_one_gib, "measured") for s in trace.marker.symbol} == {"octagon"}
 
 
 def test_what_is_restated_for_another_size_is_hollow_or_pale(
     every_figure: dict[str, go.Figure], measured: Dataset
 ) -> None:
     figure = every_figure["published"]
-    assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"circle-open"}
+    assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"octagon-open"}
     assert {trace.marker.opacity for trace in named(figure, "published: ")} == {1}
     at_one_gib = figures.plot_published(notebook.load_published(), measured, gib=1)
     assert {trace.marker.opacity for trace in named(at_one_gib, "published: ")} == {0.4}

@@ -14,7 +14,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.suites import SUITES, Work, plan, probes_of
 from uffdlab.probes.covert.channel import REGISTERED
-from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.requirements import peak
 from uffdlab.stats import ratio_interval
 
@@ -124,7 +124,7 @@ def test_every_registered_point_of_a_channel_runs_beside_its_controls() -> None:
         point = {"placement": placement, "slot_ns": slot_ns, "lines": lines}
         beside = {(spec["memory"], spec["silent"]) for spec in specs if point.items() <= spec.items()}
         assert (memory, False) in beside
-        if CONDUITS[memory].zeropage:
+        if SETUPS[memory].zeropage:
             assert (memory, True) in beside
         if memory == "zeropage":
             assert ("private", False) in beside

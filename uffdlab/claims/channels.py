@@ -27,17 +27,10 @@ from uffdlab.summaries.transmissions import (
     transmissions,
 )
 from uffdlab.units import format_ratio
-from uffdlab.vocabulary.channel import PLACEMENTS, SHARED
+from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, SHARED
 
-_WIRES = {"zeropage": "the zeropage", "huge_zeropage": "the huge zeropage"}
-_MARKERS = {"markers_unread": "markers never read before", "markers_read": "markers after their first read"}
-_OTHERS = {
-    "empty_unread": "fresh memory never read before",
-    "populated": "populated zeropages, protected",
-    "huge_populated": "the populated huge zeropage, protected",
-    "shmem": "shmem",
-    "hugetlb": "hugetlb",
-}
+_ZEROPAGES, _MARKERS = ("zeropage", "huge_zeropage"), ("markers_unread", "markers_read")
+_OTHERS = ("empty_unread", "populated", "huge_populated", "shmem", "hugetlb")
 _NOTICED = 0.01
 _WEAK = "a control is null, and more than 1 % of what passes beside it could have passed it unnoticed"
 _AGAIN = "the channel measured again beside its controls, on a machine with nothing else to do"
@@ -105,7 +98,7 @@ def covert_channel(given: Evidence, claim: Claim) -> Verdict:
     loud = _loud(controls)
     if loud:
         return claim.undecided(data, f"a control is not null: {loud[0].memory} {loud[0]}", _AGAIN)
-    evidence = [f"{title}: {_told(points, memory)}" for memory, title in _WIRES.items() if _told(points, memory)]
+    evidence = [f"{MEMORIES[one].phrase}: {_told(points, one)}" for one in _ZEROPAGES if _told(points, one)]
     evidence.append(f"controls: {_said(controls)}")
     passing = [one for one in small if _passes(one, small)]
     told = "; ".join(map(str, small))
@@ -154,7 +147,7 @@ def markers_close(given: Evidence, claim: Claim) -> Verdict:
         why, one = ("a control is not null", loud[0]) if loud else (_WEAK, weak[0])
         return claim.undecided(data, f"{why}: {one.memory} {one}", _AGAIN)
     evidence = [f"fresh memory: {_told(points, 'zeropage')}"]
-    evidence += [f"{t}: {_told(points, name)}" for name, t in {**_MARKERS, **_OTHERS}.items() if _told(points, name)]
+    evidence += [f"{MEMORIES[one].phrase}: {_told(points, one)}" for one in (*_MARKERS, *_OTHERS) if _told(points, one)]
     open_ = [name for name in _MARKERS if any(one.memory == name and _passes(one, marked) for one in marked)]
     if not open_:
         known = [one.capacity.value for one in heard if one.capacity]
@@ -171,8 +164,8 @@ def markers_close(given: Evidence, claim: Claim) -> Verdict:
     return claim.ruled(
         data,
         "does not hold",
-        f"bits pass through {' and through '.join(_MARKERS[name] for name in open_)}: the first read maps the zeropage "
-        "as it does in fresh memory, which any process has",
+        f"bits pass through {' and through '.join(MEMORIES[name].phrase for name in open_)}: the first read maps the "
+        "zeropage as it does in fresh memory, which any process has",
         evidence,
         effect=_ratio([one for one in marked if one.memory == "markers_read"], heard),
         quantity="capacity of markers after their first read / of fresh memory, one CPU, medians of children",

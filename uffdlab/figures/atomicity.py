@@ -12,6 +12,7 @@ from uffdlab.figures import style
 from uffdlab.units import format_ratio
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 _BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _PREPARATIONS = {
@@ -76,7 +77,7 @@ def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
     ]
     figure.add_scatter(
         x=rows.lost_per_million_high.tolist(),
-        marker=style.marker(colour, "triangle-left"),
+        marker=style.marker(colour, BOUND_SYMBOL),
         name=f"{label}: none lost, at most",
         **_shared(rows, preparation, said),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shared zeropage as a wire: how loads are told apart, what passes, through which memory, and how much at most."""
+"""The covert channel through the shared zeropage: latencies of loads, capacity, memory and bounds."""
 
 from __future__ import annotations
 
@@ -12,35 +12,20 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import histogram, style
 from uffdlab.summaries.transmissions import LEVEL
 from uffdlab.units import format_ratio
+from uffdlab.vocabulary import channel as vocabulary
 from uffdlab.vocabulary.channel import PLACEMENTS as _TITLES
 from uffdlab.vocabulary.channel import POINT, SHARED
+from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 PLACEMENTS = {title: placement for placement, title in _TITLES.items()}
-MEMORIES = summaries.CHANNEL_MEMORIES
+MEMORIES = {name: one.title for name, one in vocabulary.MEMORIES.items()}
 SHOWN = ("capacity", "share of wrong bits")
 COUNTED = {
     "a 1 is the faster load": "faster_kbit_s",
     "a 1 is the slower load": "slower_kbit_s",
 }
-_WIRES = {
-    "zeropage": (style.BLUE, "circle", "zeropage"),
-    "huge_zeropage": (style.VERMILLION, "square", "huge zeropage"),
-}
-_ENDS = {  # placement and, where samples pass, which load is a 1
-    ("same", "faster"): (style.BLUE, "circle", "one CPU", 0.22),
-    ("same", "slower"): (style.SKY, "circle-cross", "one CPU, a 1 is the slower load", 0.22),
-    ("cross", "faster"): (style.ORANGE, "square", "two CPUs, a 1 is the faster load", 0.0),
-    ("cross", "slower"): (style.VERMILLION, "triangle-down", "two CPUs, a 1 is the slower load", -0.22),
-}
-WIRES = {label: memory for memory, (_, _, label) in _WIRES.items()}
-_KINDS = {
-    "loaded before": (style.GREY, "dot", "one's own: loaded before"),
-    "flushed before": (style.GREY, "dash", "one's own: flushed before"),
-    "known 1": (style.BLUE, "longdashdot", "training: a 1"),
-    "known 0": (style.VERMILLION, "longdashdot", "training: a 0"),
-    "sent 1": (style.BLUE, "solid", "a 1 was sent"),
-    "sent 0": (style.VERMILLION, "solid", "a 0 was sent"),
-}
+ZEROPAGES = {vocabulary.MEMORIES[name].short: name for name in vocabulary.ZEROPAGES}
+_LIFTS = {("same", "faster"): 0.22, ("same", "slower"): 0.22, ("cross", "faster"): 0.0, ("cross", "slower"): -0.22}
 
 
 def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
@@ -50,7 +35,7 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
     figure = go.Figure()
     name = {title: known for known, title in MEMORIES.items()}.get(memory, memory)
     rows, threshold, drawn = _loads(data, name, PLACEMENTS[placement])
-    for kind, (colour, dash, label) in _KINDS.items():
+    for kind, (colour, dash, label) in vocabulary.LOADS.items():
         here = rows[rows.kind == kind]
         line = {"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2, "shape": "hvh"}
         fill = "tozeroy" if kind == "sent 1" else None
@@ -106,7 +91,8 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
     frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
     column = COUNTED[counted]
     figure = go.Figure()
-    for memory, (colour, symbol, label) in _WIRES.items():
+    for label, memory in ZEROPAGES.items():
+        colour, symbol, _ = vocabulary.ZEROPAGES[memory]
         rows = frame[(frame.memory == memory) & frame[column].notna()].sort_values("slot_ns")
         if rows.empty:
             continue
@@ -125,7 +111,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
         chosen = rows[rows.registered]
         if len(chosen):
             figure.add_scatter(x=(chosen.slot_ns / 1000).tolist(), y=chosen[column].tolist(), mode="markers",
-                               marker={"symbol": "circle-open", "size": 20, "color": colour, "line": {"width": 2}},
+                               marker={"symbol": "octagon-open", "size": 20, "color": colour, "line": {"width": 2}},
                                name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
     what = f"Samples in which {counted}: medians over children"
     caption = f"{what}. Dotted: one flush and reload per bit. Rings: registered before. No band: fewer than six."
@@ -147,7 +133,8 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     frame = frame[~frame.silent.astype(bool) & frame.registered.astype(bool)]
     figure = go.Figure()
     names = list(MEMORIES)
-    for (placement, kind), (colour, symbol, label, lift) in _ENDS.items():
+    for (placement, kind), (label, (colour, symbol, _)) in vocabulary.ENDS.items():
+        lift = _LIFTS[placement, kind]
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
         measure = "kbit_s" if rate else "error"
         parts = [(rows[(rows.p < LEVEL) & rows[f"{kind}_{measure}"].notna()], f"{kind}_{measure}", False)]
@@ -163,7 +150,7 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
                 y=[lift - names.index(memory) for memory in part.memory],
                 error_x=None if bound else style.interval(part, column),
                 mode="markers",
-                marker=style.marker(colour, "triangle-left" if bound else f"{symbol}-dot" if deaf else symbol),
+                marker=style.marker(colour, BOUND_SYMBOL if bound else f"{symbol}-dot" if deaf else symbol),
                 name=f"{place}: no channel detected" + (", below" if bound else "") if deaf else label,
                 customdata=[MEMORIES[memory] for memory in part.memory],
                 hovertext=[f"p = {p:.3g}" for p in part.p] if bound else _rates(part, column),
@@ -191,19 +178,20 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
 def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
     """Draw every sample of the registered points on the two zeropages, in the order measured: its capacity in kbit/s.
 
-    Samples are of three kinds: a 1 is the faster load, or the slower one, or nothing is told (a cross).
+    Samples are of three kinds: a 1 is the faster load, or the slower one, or nothing is told (an asterisk).
     """
     samples = summaries.df_samples(data)
     samples = samples[samples.registered.astype(bool)]
     samples = samples[(samples.placement == PLACEMENTS[placement]) & ~samples.silent.astype(bool)]
     figure = go.Figure()
-    for memory, (colour, symbol, label) in _WIRES.items():
+    for label, memory in ZEROPAGES.items():
+        colour, symbol, _ = vocabulary.ZEROPAGES[memory]
         rows = samples[samples.memory == memory].reset_index(drop=True)
         passes, slower = rows.passes.astype(bool), rows.slower.astype(bool)
         for kind, looks, said in (
             (passes & ~slower, symbol, "a 1 is the faster load"),
-            (passes & slower, "triangle-down", "a 1 is the slower load"),
-            (~passes, "x-thin", "nothing is told"),
+            (passes & slower, vocabulary.SLOWER_SYMBOL, "a 1 is the slower load"),
+            (~passes, vocabulary.SILENT_SYMBOL, "nothing is told"),
         ):
             part = rows[kind]
             if part.empty:
@@ -218,7 +206,7 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
                            for b, n, p in zip(part.block, part["sample"], part.p, strict=True)],
                 hovertemplate="%{y:,.0f} kbit/s<br>%{hovertext}",
             )  # fmt: skip
-    caption = "One point per sample. A cross: on its own it does not differ from chance (p not below 0.01)."
+    caption = "One point per sample. An asterisk: on its own it does not differ from chance (p not below 0.01)."
     style.styled(figure, caption, [data.origin()], (400, 480), {"x": "1", "y": "kbit/s"})
     figure.update_xaxes(title_text="sample, in the order measured")
     top = max((value for trace in figure.data for value in trace.y), default=1.0)

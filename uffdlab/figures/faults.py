@@ -13,7 +13,9 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.vocabulary.entries import ENTRIES
+from uffdlab.vocabulary.looks import Look
 from uffdlab.vocabulary.strides import STRIDES
+from uffdlab.vocabulary.threads import THREADS
 
 _TOUCHES = ("first read", "first write")
 APART = tuple(STRIDES.values())
@@ -159,11 +161,6 @@ _THREADED = [
     ("zeropage", "async"),
     ("markers", "async"),
 ]
-_CROWDS = {
-    (1, False): ("1 thread", "circle"),
-    (2, False): ("2 threads, a half each", "square"),
-    (2, True): ("2 threads under the same tables", "diamond"),
-}
 
 
 def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
@@ -172,13 +169,12 @@ def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
     rows = rows[(rows.backing == "anon") & (rows.stride_kib == 4) & (rows.touch == touch)]
     titles = ("time of a touch", "interrupts per touch")
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04)
-    colours = (style.BLUE, style.VERMILLION, style.ORANGE)
-    for colour, (crowd, (label, symbol)) in zip(colours, _CROWDS.items(), strict=True):
-        chosen = rows[(rows.threads == crowd[0]) & (rows.together == crowd[1])]
+    for (threads, together), (label, look) in THREADS.items():
+        chosen = rows[(rows.threads == threads) & (rows.together == together)]
         wanted = [key in _THREADED for key in zip(chosen.preparation, chosen.delivery, strict=True)]
         chosen = chosen[pd.Series(wanted, index=chosen.index, dtype=bool)]
         for column, measure in ((1, "ns_per_touch"), (2, "ipis_per_touch")):
-            _add_crowd(figure, chosen[chosen[measure].notna()], measure, column, (colour, symbol, label))
+            _add_threads(figure, chosen[chosen[measure].notna()], measure, column, label, look)
     caption = (
         f"Each {touch} of a page of anonymous memory; pinned threads, warm samples, median over processes with 95 % "
         "interval. Interrupts are TLB shootdowns of the whole machine (the TLB line of /proc/interrupts)."
@@ -195,8 +191,7 @@ def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
     return figure
 
 
-def _add_crowd(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int, look: tuple[str, str, str]) -> None:
-    colour, symbol, label = look
+def _add_threads(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int, label: str, look: Look) -> None:
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
     is_time = measure == "ns_per_touch"
     figure.add_scatter(
@@ -204,7 +199,7 @@ def _add_crowd(figure: go.Figure, rows: pd.DataFrame, measure: str, column: int,
         y=[-_THREADED.index(key) for key in keys],
         error_x=style.interval(rows, measure),
         mode="markers",
-        marker=style.marker(colour, symbol, 9),
+        marker=style.marker(look.colour, look.symbol, 9),
         name=label,
         legendgroup=label,
         showlegend=column == 1,

@@ -10,29 +10,23 @@ import plotly.graph_objects as go
 
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
-from uffdlab.figures.channel import PLACEMENTS, WIRES
+from uffdlab.figures.channel import PLACEMENTS, ZEROPAGES
 from uffdlab.summaries.transmissions import as_bits
+from uffdlab.vocabulary.channel import BITS
 
 _SLOTS = 160  # of the strip that is drawn
 _BEFORE = 8  # of them before the message
-# From light to dark, so that they differ in grey as well.
-_BITS = (
-    ("#DDDDDD", "0, received as 0"),
-    (style.ORANGE, "0, received as 1"),
-    (style.VERMILLION, "1, received as 0"),
-    (style.BLUE, "1, received as 1"),
-)
 _PIXELS = 16  # of lines that make a row, where there are more than so many
 
 
 def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
-    """Draw the first slots of the first message sent through one of ``WIRES``: a column per slot, a row per line, and
-    whether each bit arrived as it was sent.
+    """Draw the first slots of the first message sent through one of ``ZEROPAGES``: a column per slot, a row per line,
+    and whether each bit arrived as it was sent.
     """
     figure = go.Figure()
     known = ["block", "sample", "memory", "placement", "silent", "lines", "idle_slots", "outcome"]
     rows = data.rows("messages", known).dropna(subset=known)
-    sent = rows[(rows.memory == WIRES[memory]) & (rows.placement == PLACEMENTS[placement])]
+    sent = rows[(rows.memory == ZEROPAGES[memory]) & (rows.placement == PLACEMENTS[placement])]
     sent = sent[~sent.silent.astype(bool) & (sent["sample"] == 0)].sort_values("block")
     outcome = ""
     if len(sent):
@@ -55,22 +49,22 @@ def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one 
 
 
 def _draw(figure: go.Figure, kinds: np.ndarray, first: int) -> None:
-    steps = [(colour, at) for at, (colour, _) in enumerate(_BITS)]
-    scale = [[part, colour] for colour, at in steps for part in (at / len(_BITS), (at + 1) / len(_BITS))]
+    steps = [(colour, at) for at, (colour, _) in enumerate(BITS)]
+    scale = [[part, colour] for colour, at in steps for part in (at / len(BITS), (at + 1) / len(BITS))]
     figure.add_heatmap(
         z=kinds.tolist(),
         x=list(range(first, first + kinds.shape[1])),
         y=list(range(kinds.shape[0])),
         zmin=-0.5,
-        zmax=len(_BITS) - 0.5,
+        zmax=len(BITS) - 0.5,
         colorscale=scale,
         showscale=False,
         xgap=1 if len(kinds) <= _PIXELS else 0,
         ygap=1 if len(kinds) <= _PIXELS else 0,
         hovertemplate="slot %{x}, line %{y}",
-        name="; ".join(f"{at}: {label}" for at, (_, label) in enumerate(_BITS)),
+        name="; ".join(f"{at}: {label}" for at, (_, label) in enumerate(BITS)),
     )
-    for at, (colour, label) in enumerate(_BITS):
+    for at, (colour, label) in enumerate(BITS):
         count = int((kinds == at).sum())
         figure.add_scatter(
             x=[None], y=[None], mode="markers", marker=style.marker(colour, "square"), name=f"{label}: {count:,}"

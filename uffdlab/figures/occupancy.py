@@ -13,6 +13,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
+from uffdlab.vocabulary.states import OCCUPANCY
 
 _WORKLOADS = {
     "anon_uniform": "anonymous, written uniformly",
@@ -23,16 +24,6 @@ _WORKLOADS = {
     "shmem_uniform": "shmem, written uniformly",
     "interpreter": "a Python interpreter",
 }
-# Colour, and a pattern for those who see none of it: from empty to full.
-_LOOKS = {
-    "untouched": ("#DDDDDD", ""),
-    "zeropage": (style.SKY, "."),
-    "marked": (style.ORANGE, "/"),
-    "mixed": (style.PURPLE, "x"),
-    "swapped": (style.GREEN, "-"),
-    "guard": (style.VERMILLION, "|"),
-    "present": (style.BLUE, ""),
-}
 
 
 def plot_occupancy(data: Dataset) -> go.Figure:
@@ -42,7 +33,7 @@ def plot_occupancy(data: Dataset) -> go.Figure:
     titles = [f"units of {format_size(kib * 1024)}" for kib in sizes] or [""]
     columns = max(len(sizes), 1)
     figure = make_subplots(rows=1, cols=columns, shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=titles)
-    for state, look in _LOOKS.items():
+    for state, look in OCCUPANCY.items():
         if (points[state].fillna(0) > 0).any():
             for column, kib in enumerate(sizes, 1):
                 figure.add_trace(_bar(points[points.granularity_kib == kib], state, look, column == 1), 1, column)

@@ -17,6 +17,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ns
 from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.origins import AUTHORS, HERE, MEASURED, ORIGINS, PROTOCOL, PUBLISHED_SYMBOL
 
 _MODE_DESIGNS = {
     "DEFAULT": "unprotected",
@@ -30,20 +31,7 @@ _PANELS = (
     ("THP on", ("always",), "anon_thp"),
     ("THP not recorded", ("unknown",), None),
 )
-_AUTHOR_LOOK = {
-    "xu-vm": (style.GREEN, "published: Peter Xu"),
-    "anjum-first": (style.VERMILLION, "published: M. Usama Anjum"),
-    "anjum-madvise": (style.VERMILLION, "published: M. Usama Anjum"),
-    "anjum-always": (style.VERMILLION, "published: M. Usama Anjum"),
-}
-
-
-_PROTOCOL = "measured by the published protocol"
-_LOOKS = {
-    _PROTOCOL: (style.ORANGE, "square", 0.08),
-    "measured": (style.BLUE, "circle", -0.06),
-    "this machine": (style.HERE_COLOUR, style.HERE_SYMBOL, style.HERE_LIFT),
-}
+_LIFTS = {PROTOCOL: 0.08, MEASURED: -0.06, HERE: style.HERE_LIFT}
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
 _PUBLISHED_LIFT = 0.2  # so that a cross never hides the point it is compared with
 _TABLE_GIB = 10  # the thread's size
@@ -62,32 +50,32 @@ def plot_published(
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
     )
     table = summaries.df_published(published)
-    table = table[table.source.isin(list(_AUTHOR_LOOK)) & table.design.isin(_MODES)]
+    table = table[table.source.isin(list(AUTHORS)) & table.design.isin(_MODES)]
     runs = summaries.df_published_runs(data)
     runs = runs[runs["mode"].isin(list(_MODE_DESIGNS)) & runs.total_ns.notna()]
-    points = {name: summaries.df_warm(whose) for name, whose in (("measured", data), ("this machine", here)) if whose}
+    points = {name: summaries.df_warm(whose) for name, whose in ((MEASURED, data), (HERE, here)) if whose}
     traces: list[Callable[[float], _Moved]] = []  # what each trace shows at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
             traces.append(partial(_published_at, rows))
         if backing and len(runs):
-            _add_measured(figure, _PROTOCOL, column)
+            _add_measured(figure, PROTOCOL, column)
             traces.append(partial(_protocol_at, runs[runs.thp.isin(states)]))
-        for whose, name in ((data, "measured"), (here, "this machine")):
+        for whose, name in ((data, MEASURED), (here, HERE)):
             if backing and whose:
                 _add_measured(figure, name, column)
-                traces.append(partial(_measured_at, points[name], backing, _LOOKS[name]))
+                traces.append(partial(_measured_at, points[name], backing, name))
     for trace, at in zip(figure.data, traces, strict=True):
         trace.update({name.replace(".", "_"): value for name, value in at(gib).items()})
     caption = (
         "Crosses: published, one sample each, for 10 GiB; pale where they are restated for another size. Filled: "
-        "measured at the size that is set, median with 95 % interval. Squares: the program's own protocol, "
+        "measured at the size that is set, median with 95 % interval. Pentagons: the program's own protocol, "
         "run here at its own size. Hollow: restated, on the line between "
         "the two sizes measured next to it, or beyond all in proportion, save for doing nothing, which costs the same."
     )
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
-    errors = summaries.df_restating_check(points["measured"]).error.abs()
+    errors = summaries.df_restating_check(points[MEASURED]).error.abs()
     if len(errors):
         found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
         origins.insert(1, f"restated in proportion: the largest size, from each smaller one, was {found}")
@@ -111,7 +99,7 @@ def _published_at(rows: pd.DataFrame, gib: float) -> _Moved:
     said = [f"{us:,} µs for {_TABLE_GIB} GiB" for us in rows.protect_us]
     bars: _Moved = {"error_x.array": [], "error_x.arrayminus": []}
     where = {"y": [_ROWS[design] + _PUBLISHED_LIFT for design in rows.design], "customdata": list(rows.design)}
-    look = {"marker.symbol": [style.PUBLISHED_SYMBOL] * len(rows), "marker.opacity": 1 if gib == _TABLE_GIB else 0.4}
+    look = {"marker.symbol": [PUBLISHED_SYMBOL] * len(rows), "marker.opacity": 1 if gib == _TABLE_GIB else 0.4}
     return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": said} | where | bars | look
 
 
@@ -119,7 +107,7 @@ def _protocol_at(runs: pd.DataFrame, gib: float) -> _Moved:
     """Return the published protocol as it ran here: at its own size only, since it is one to be repeated as it was."""
     rows = runs[runs.size_kib == round(gib * 2**20)]
     bars = style.interval(rows, "total_ns")
-    _, symbol, lift = _LOOKS[_PROTOCOL]
+    symbol, lift = ORIGINS[PROTOCOL].symbol, _LIFTS[PROTOCOL]
     designs = [_MODE_DESIGNS[mode] for mode in rows["mode"]]
     return {
         "x": rows.total_ns.tolist(),
@@ -134,11 +122,11 @@ def _protocol_at(runs: pd.DataFrame, gib: float) -> _Moved:
     }
 
 
-def _measured_at(points: pd.DataFrame, backing: str, look: tuple[str, str, float], gib: float) -> _Moved:
+def _measured_at(points: pd.DataFrame, backing: str, whose: str, gib: float) -> _Moved:
     rows = summaries.df_at_size(points, backing, round(gib * 2**20))
     rows = rows[rows.design.isin(_MODES)]
     bars = style.interval(rows, "total_ns")
-    _, symbol, lift = look
+    symbol, lift = ORIGINS[whose].symbol, _LIFTS[whose]
     return {
         "x": rows.total_ns.tolist(),
         "y": [_ROWS[design] + lift for design in rows.design],
@@ -153,7 +141,7 @@ def _measured_at(points: pd.DataFrame, backing: str, look: tuple[str, str, float
 
 
 def _add_published(figure: go.Figure, source: str, column: int) -> None:
-    colour, name = _AUTHOR_LOOK[source]
+    name, colour = AUTHORS[source]
     figure.add_scatter(
         mode="markers",
         marker={"color": colour, "size": 10, "line": {"color": colour, "width": 3}},
@@ -168,7 +156,7 @@ def _add_published(figure: go.Figure, source: str, column: int) -> None:
 
 
 def _add_measured(figure: go.Figure, name: str, column: int) -> None:
-    colour, symbol, _ = _LOOKS[name]
+    colour, symbol, _ = ORIGINS[name]
     figure.add_scatter(
         mode="markers",
         error_x={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4},

@@ -16,6 +16,11 @@ from uffdlab.vocabulary.designs import DESIGNS
 
 _SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
 _SKIP_NAMES = {name: BACKINGS[name].short for name in _SKIP_BACKINGS}
+_SKIP_LABELS = {
+    "preread": "read loop, then protect",
+    "unprotected": "protect only",
+    "pte_marker": "protect only, PTE markers",
+}
 # What a hypervisor would do instead of populating: nothing where features 0 protects, markers where they are needed.
 _SKIP_DESIGN = {"anon": "pte_marker"}
 
@@ -43,8 +48,8 @@ def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -
     mine = _skip_points(here) if here else points[:0]
     for rows, whose in ((points, False), (mine, True)):
         chosen = rows[rows.populated.map(_share) == written]
-        for populating in (True, False) if len(chosen) else ():
-            _add_skip(figure, chosen, populating, here=whose)
+        for design in _SKIP_LABELS if len(chosen) else ():
+            _add_skip(figure, chosen, design, here=whose)
     size = format_size(_SKIP_KIB * 1024)
     caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     origins = [data.origin()] + ([f"this machine: {here.origin()}"] if here else [])
@@ -59,13 +64,16 @@ def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -
     return figure
 
 
-def _add_skip(figure: go.Figure, points: pd.DataFrame, populating: bool, here: bool = False) -> None:
-    wanted = {b: "preread" if populating else _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
-    rows = points[points.backing.map(wanted) == points.design]
+def _add_skip(figure: go.Figure, points: pd.DataFrame, design: str, here: bool = False) -> None:
+    populating = design == "preread"
+    instead = {b: _SKIP_DESIGN.get(b, "unprotected") for b in _SKIP_BACKINGS}
+    rows = points[(points.design == design) & (populating | (points.backing.map(instead) == design))]
+    if rows.empty:
+        return
     places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
     # Of two sizes, so that both are seen where they meet.
-    (colour, symbol, _), size = DESIGNS["preread" if populating else "pte_marker"].look, 13 if populating else 7
-    label = "populate, then protect" if populating else "protect only"
+    (colour, symbol, _), size = DESIGNS[design].look, 13 if populating else 8
+    label = _SKIP_LABELS[design]
     if here:
         colour, symbol, label = (
             style.HERE_COLOUR,

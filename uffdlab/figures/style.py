@@ -19,10 +19,11 @@ import plotly.graph_objects as go
 from uffdlab.figures.offline import MODEBAR
 from uffdlab.units import format_ns, format_size
 from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from uffdlab.vocabulary.origins import HERE, ORIGINS
 
 __all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "SKY", "VERMILLION"]
 
-PUBLISHED_SYMBOL, HERE_SYMBOL, HERE_COLOUR = "x-thin-open", "star", "#808080"
+HERE_COLOUR, HERE_SYMBOL, _ = ORIGINS[HERE]
 _GRID, _FINE_GRID = "rgba(128,128,128,0.25)", "rgba(128,128,128,0.11)"
 _FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", Roboto, sans-serif'
 HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}"

@@ -14,14 +14,8 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.summaries import records
 from uffdlab.units import format_size
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.tracking import METHODS
 
-_METHODS = {
-    "async_scan": (*DESIGNS["async"].look[:2], "PAGEMAP_SCAN (WP_ASYNC)"),
-    "events": (style.VERMILLION, "hexagram", "events, whole range protected again"),
-    "events_each": (style.ORANGE, "star-triangle-down", "events, each page protected again"),
-    "untracked": (*DESIGNS["unprotected"].look[:2], "not tracked"),
-}
 _BACKINGS = {"anon": "anonymous", "anon_thp": "anonymous, THP", "shmem": "shmem"}
 
 
@@ -34,7 +28,7 @@ def plot_tracking(data: Dataset) -> go.Figure:
     rows = rows[rows.backing.isin(list(_BACKINGS))]
     names = list(dict.fromkeys(_names(rows)))
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
-    for method in _METHODS:
+    for method in METHODS:
         _add_method(figure, rows[rows.method == method], method, names)
     caption = (
         "Warm samples, medians over children. Left: writes with their faults or events, and collecting, per dirty "
@@ -63,7 +57,7 @@ def _name(row: Any) -> str:
 
 
 def _add_method(figure: go.Figure, rows: pd.DataFrame, method: str, names: list[str]) -> None:
-    colour, symbol, label = _METHODS[method]
+    label, (colour, symbol, _) = METHODS[method]
     for column, measure in ((1, "per_page_ns"), (2, "collect_per_gib_ns")):
         known = rows[rows[measure].notna()]
         if known.empty:

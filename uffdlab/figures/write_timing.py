@@ -9,8 +9,9 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import histogram, style
 from uffdlab.summaries.medians import warm
+from uffdlab.vocabulary.states import WRITTEN
 
-STATES = ("zeropage", "protected zeropage", "marker", "empty", "private", "protected private")
+STATES = tuple(WRITTEN)
 _TICKS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000]
 
 
@@ -24,10 +25,10 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
     taken = warm(rows[rows.backing == "anon"])
     writes = data.rows("reveal_writes", ["block", "sample", "state", "ns", "writes"]).dropna()
     kept = taken[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
-    for name, colour, dash in ((state, style.BLUE, "solid"), (other, style.VERMILLION, "dash")):
+    for name in dict.fromkeys((state, other)):
         here = kept[kept.state == name]
-        line = {"color": colour, "dash": dash, "width": 3, "shape": "hvh"}
-        fill = "tozeroy" if dash == "solid" else None
+        line = {"color": WRITTEN[name].colour, "dash": WRITTEN[name].dash, "width": 3, "shape": "hvh"}
+        fill = "tozeroy" if name == state else None
         histogram.add_steps(figure, here.ns, here.writes, "ns", "writes", name=name, line=line, fill=fill)
     caption = "Single writes, warm samples of all children, the clock's own time included. " + _told(data, state, other)
     style.styled(figure, caption, [data.origin()], (360, 480), {"x": "ns", "y": "%"})

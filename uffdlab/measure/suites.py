@@ -17,9 +17,8 @@ from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.covert.channel import REGISTERED, ChannelSpec
-from uffdlab.probes.covert.flush_reload import PLACEMENTS
 from uffdlab.probes.covert.ksm import MergingSpec
-from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.covert.message import MessageSpec
 from uffdlab.probes.covert.write_timing import RevealingSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
@@ -34,6 +33,7 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
+from uffdlab.vocabulary.channel import PLACEMENTS
 from uffdlab.vocabulary.designs import STOCK
 
 
@@ -283,7 +283,7 @@ _SWEPT_NS = {
 _CHANNELS = (
     *_REGISTERED,
     # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
-    *(replace(one, silent=True, loads=False, repeats=1) for one in _REGISTERED if CONDUITS[one.memory].zeropage),
+    *(replace(one, silent=True, loads=False, repeats=1) for one in _REGISTERED if SETUPS[one.memory].zeropage),
 )
 _SWEPT = tuple(
     replace(one, slot_ns=slot_ns, loads=False, repeats=1)

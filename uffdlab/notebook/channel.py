@@ -14,21 +14,8 @@ from uffdlab.notebook.show import Table
 from uffdlab.stats import added, each
 from uffdlab.summaries.transmissions import LEVEL
 from uffdlab.units import format_ns, format_ratio, format_share
-from uffdlab.vocabulary.channel import PLACEMENTS, POINT, SHARED
+from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, POINT, SHARED, ZEROPAGES
 
-_SHORT = {
-    "zeropage": "zeropage",
-    "huge_zeropage": "huge zeropage",
-    "empty_unread": "fresh, unread",
-    "populated": "populated",
-    "huge_populated": "populated, huge",
-    "markers_read": "markers, read",
-    "markers_unread": "markers, unread",
-    "shmem": "shmem",
-    "hugetlb": "hugetlb",
-    "private": "written pages",
-}
-_WIRES = ("zeropage", "huge_zeropage")
 # Bits a second in one of the units that published rates come in.
 _BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
 _COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
@@ -43,7 +30,7 @@ def channel_points(data: Dataset) -> Table:
     """
     frame = summaries.df_channels(data)
     rows = []
-    for memory in _WIRES:
+    for memory in ZEROPAGES:
         for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
             points: list[tuple[str, Mapping[Any, Any]]]
@@ -53,7 +40,7 @@ def channel_points(data: Dataset) -> Table:
             for which, one in points:
                 rows.append(
                     {
-                        "through": f"{_SHORT[memory]}, {place}",
+                        "through": f"{MEMORIES[memory].short}, {place}",
                         "point": which,
                         "slot": _slot(one),
                         "a 1 is faster": f"{one['passing'] - one['slower']} of {one['samples']}",
@@ -74,7 +61,7 @@ def channel_controls(data: Dataset) -> Table:
     frame = summaries.df_channels(data)
     frame = frame[frame.registered.astype(bool)].merge(summaries.df_shuffled(data), on=[*POINT, "registered"])
     rows = []
-    for memory, title in _SHORT.items():
+    for memory, (_, title, _, _) in MEMORIES.items():
         for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
             sent = next((one for one in here if not one["silent"]), None)
@@ -113,8 +100,7 @@ def messages(data: Dataset) -> Table:
         goodput = each(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
         rows.append(
             {
-                "through": f"{_SHORT.get(one['memory'], one['memory'])}, "
-                f"{PLACEMENTS.get(one['placement'], one['placement'])}",
+                "through": f"{_short(one['memory'])}, {PLACEMENTS.get(one['placement'], one['placement'])}",
                 "sender": "silent" if one["silent"] else "sends",
                 "slot": _slot(one),
                 "arrived": f"{len(arrived)} of {len(group)}",
@@ -234,3 +220,7 @@ def _between(row: Mapping[Any, Any], column: str) -> str:
 def _percent(row: Mapping[Any, Any], column: str) -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     return f"{row[column]:.1%}" + ("" if pd.isna(low) or pd.isna(high) else f" ({low * 100:.1f}–{high * 100:.1f})")
+
+
+def _short(memory: str) -> str:
+    return MEMORIES[memory].short if memory in MEMORIES else memory

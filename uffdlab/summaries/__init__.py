@@ -7,7 +7,7 @@ there are too few children for one.
 
 from __future__ import annotations
 
-from uffdlab.summaries.channel import CHANNEL_MEMORIES, best_point, df_channels, df_samples, df_shuffled
+from uffdlab.summaries.channel import best_point, df_channels, df_samples, df_shuffled
 from uffdlab.summaries.ksm import df_merges
 from uffdlab.summaries.protect import (
     df_at_size,
@@ -32,7 +32,6 @@ from .work import df_work
 from .zeropages import df_zeropages
 
 __all__ = [
-    "CHANNEL_MEMORIES",
     "OCCUPANCY_STATES",
     "best_point",
     "df_at_size",

@@ -29,19 +29,6 @@ from uffdlab.summaries.transmissions import (
 )
 from uffdlab.vocabulary.channel import POINT
 
-# What a reader calls the memory that a sample went through.
-CHANNEL_MEMORIES = {
-    "zeropage": "fresh memory, read: zeropage",
-    "huge_zeropage": "fresh memory with THP, read: huge zeropage",
-    "empty_unread": "fresh memory, each load the first of its page",
-    "populated": "populated zeropages, protected",
-    "huge_populated": "populated huge zeropage, protected",
-    "markers_read": "markers after their first read",
-    "markers_unread": "markers, each load the first of its page",
-    "shmem": "shmem, read",
-    "hugetlb": "hugetlb 2 MiB, read",
-    "private": "written pages (control)",
-}
 Part = Literal["all", "choosing", "reporting"]
 _KINDS = ("faster", "slower")
 _MEASURED = ("limit_kbit_s", *(f"{kind}_{what}" for kind in _KINDS for what in ("kbit_s", "error")), "error")

@@ -6,8 +6,9 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
+from uffdlab.vocabulary.states import OCCUPANCY
 
-OCCUPANCY_STATES = ("untouched", "zeropage", "present", "marked", "swapped", "guard", "mixed")
+OCCUPANCY_STATES = tuple(OCCUPANCY)
 _SHARES = [*OCCUPANCY_STATES, "untouched_or_zeropage"]
 _LOOK = ["workload", "method", "granularity_kib", "block", "sample"]
 _COLUMNS = [*_LOOK, "size_kib", "units", *_SHARES, "scan_ns", "calls"]

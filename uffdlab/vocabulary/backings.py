@@ -54,7 +54,7 @@ BACKINGS: dict[str, Backing] = {
         ),
         Backing(
             "anon_thp", "UL_MAP_ANON_THP", 4 * KIB, "private anonymous, THP on", "anonymous, THP on",
-            Look(SKY, "triangle-left"), "anonymous, THP on",
+            Look(SKY, "triangle-right"), "anonymous, THP on",
         ),
         Backing(
             "shmem", "UL_MAP_SHMEM", 4 * KIB, "shared anonymous (shmem, as memfd), 4 KiB pages", "shmem",

@@ -38,7 +38,7 @@ ENTRIES: dict[tuple[str, str], Entry] = {
         ("markers", "async", *DESIGNS["pte_marker"].look[:2], "marker, async"),
         ("markers", "event", BLUE, "diamond-x", "marker, event"),
         ("markers, THP", "async", BLUE, "diamond-wide", "marker, async, THP on"),
-        ("unregistered", "plain", GREY, "triangle-left", "nothing there, not registered"),
+        ("unregistered", "plain", GREY, "triangle-nw", "nothing there, not registered"),
         ("unregistered, THP", "plain", GREY, "triangle-ne", "the same, THP on"),
         ("written", "plain", PURPLE, "hourglass", "page, not protected"),
         ("written", "async", PURPLE, "star-square", "page, async"),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#777777"
+HERE_GREY, LIGHT = "#808080", "#DDDDDD"  # of this machine, and of what is not there
+BOUND_SYMBOL = "triangle-left"  # an upper bound: the value lies at or below it
 
 
 class Look(NamedTuple):

@@ -5,7 +5,7 @@ Scope: both ends are children of this probe, started for one sample and gone aft
 through mappings of their own. There is no other target, and nothing here can be aimed at one.
 
 One sample is one sender and one receiver (``wire``). Each maps memory and prepares it as one design would
-(``conduits``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
+(``preparations``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
 control). ``silent`` is the other control: the sender takes part and loads nothing.
 
 Where the processors' counter is not steady, or where user space may not flush, the block is refused with the reason.
@@ -27,17 +27,17 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_LINES,
     MOST_SLOT_NS,
     MOST_SLOTS,
-    PLACEMENTS,
     TRAINING,
     Got,
     Point,
     check_supported,
     transmit,
 )
-from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.vocabulary.channel import PLACEMENTS
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
@@ -47,8 +47,8 @@ _SMALL = {"same": (10_000, 8, 500), "cross": (8_000, 8, 500)}
 _LARGE = {"same": (36_000, 128, 120), "cross": (36_000, 128, 120)}
 _FAULTING = {"same": (50_000, 8, 500), "cross": (50_000, 8, 500)}
 REGISTERED = {
-    (name, placement): (_FAULTING if conduit.unread else _LARGE if conduit.most_lines > 8 else _SMALL)[placement]
-    for name, conduit in CONDUITS.items()
+    (name, placement): (_FAULTING if setup.unread else _LARGE if setup.most_lines > 8 else _SMALL)[placement]
+    for name, setup in SETUPS.items()
     for placement in PLACEMENTS
 }
 
@@ -90,7 +90,7 @@ class ChannelSpec:
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
-    one_of("memory", CONDUITS, "what each end maps and how it prepared it"),
+    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
     one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
     boolean("silent", "whether the sender loaded nothing: a control"),
     integer("slot_ns", "ns", "length of a slot"),

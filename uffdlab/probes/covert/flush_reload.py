@@ -29,13 +29,13 @@ from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import cpus
 from uffdlab.probes.affinity import pin
 from uffdlab.probes.covert.endpoints import Ends, converse
-from uffdlab.probes.covert.memory import CONDUITS, prepared
+from uffdlab.probes.covert.memory import SETUPS, prepared
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.userfault import KernelRefused, Range, check
 from uffdlab.stats.threshold import Threshold, best_threshold
 from uffdlab.vocabulary.backings import KIB
+from uffdlab.vocabulary.channel import PLACEMENTS
 
-PLACEMENTS = ("same", "cross")
 MOST_SECONDS = 30.0
 LEAST_SLOT_NS, MOST_SLOT_NS = 1000, 100_000_000
 MOST_LINES = 128  # UL_CHANNEL_LINES
@@ -63,9 +63,9 @@ class Point:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, in one sentence."""
-        for what, value, known in (("memory", self.memory, CONDUITS), ("placement", self.placement, PLACEMENTS)):
+        for what, value, known in (("memory", self.memory, SETUPS), ("placement", self.placement, PLACEMENTS)):
             check_word(what, value, known)
-        most = CONDUITS[self.memory].most_lines
+        most = SETUPS[self.memory].most_lines
         if not 1 <= self.lines <= most:
             raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
         if not LEAST_SLOT_NS <= self.slot_ns <= MOST_SLOT_NS:
@@ -79,7 +79,7 @@ class Point:
                 f"and {MOST_SECONDS:g} s are allowed: send less or choose shorter slots"
             )
         if self.loads > self.most_loads:
-            need = "need a page for each load," if CONDUITS[self.memory].unread else "take a load each,"
+            need = "need a page for each load," if SETUPS[self.memory].unread else "take a load each,"
             raise UffdlabError(
                 f"{self.slots} slots of {self.lines} lines {need} {self.loads} with those of calibrating, and "
                 f"{self.most_loads} are allowed: send less"
@@ -93,11 +93,11 @@ class Point:
     @property
     def most_loads(self) -> int:
         """Return how often it may."""
-        return MOST_UNREAD if CONDUITS[self.memory].unread else MOST_LOADS
+        return MOST_UNREAD if SETUPS[self.memory].unread else MOST_LOADS
 
     def needs(self) -> Needs:
         """Return what both ends hold: their memory, what loads took, and a CPU each where they are not to share one."""
-        held = CONDUITS[self.memory].needs(self.loads)
+        held = SETUPS[self.memory].needs(self.loads)
         kept_kib = self.loads * _KEPT_BYTES // KIB
         return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
 
@@ -259,9 +259,9 @@ def _turn(slot: int, reloading: int) -> int:
 
 def _plan(point: Point, seed: int, memory: Range) -> Any:
     ffi, _ = native.probe()
-    conduit = CONDUITS[point.memory]
+    setup = SETUPS[point.memory]
     plan = ffi.new("struct ul_channel *")
-    plan.addr, plan.step, plan.advance = memory.address, conduit.step_bytes, conduit.advance_bytes
+    plan.addr, plan.step, plan.advance = memory.address, setup.step_bytes, setup.advance_bytes
     plan.slots, plan.lines, plan.yield_ = TRAINING + point.slots, point.lines, point.placement == "same"
     plan.room = point.loads
     order = list(range(point.lines))

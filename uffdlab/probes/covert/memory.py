@@ -14,20 +14,20 @@ from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
+from uffdlab.vocabulary.channel import MEMORIES
 
 PAGE = 4 * KIB
 
 
 @dataclass(frozen=True)
-class Conduit:
-    """One preparation: what is mapped, what is done to it first, and which of its pages then map a zeropage.
+class Setup:
+    """One setup: what is mapped, what is done to it first, and which of its pages then map a zeropage.
 
     ``step_bytes`` lies between lines: so far apart that the processor, which fetches nearer ones along with a line that
     is loaded, does not fetch them (the written pages of a campaign show it, where zeros would arrive as ones). With
     ``unread`` every load goes to a page that nothing touched before, one line of it.
     """
 
-    title: str
     backing: str = "anon"
     touch: int = READ
     protect: str = ""  # "first": markers, before anything is touched; "last": what was touched
@@ -64,17 +64,17 @@ class Conduit:
 
 
 _HUGE = 251 * 64  # an odd number of lines: others would fall into a part of the cache's sets
-CONDUITS: dict[str, Conduit] = {
-    "zeropage": Conduit("fresh memory, read"),
-    "huge_zeropage": Conduit("fresh memory with THP, read", "anon_thp", step_bytes=_HUGE),
-    "private": Conduit("written pages", touch=WRITE, zeropage=False),
-    "populated": Conduit("populated zeropages, protected", protect="last"),
-    "huge_populated": Conduit("populated huge zeropage, protected", "anon_thp", protect="last", step_bytes=_HUGE),
-    "markers_read": Conduit("markers after their first read", protect="first"),
-    "markers_unread": Conduit("markers, each load the first of its page", protect="first", unread=True),
-    "empty_unread": Conduit("fresh memory, each load the first of its page", unread=True),
-    "shmem": Conduit("shmem, read", "shmem", zeropage=False),
-    "hugetlb": Conduit("hugetlb 2 MiB, read", "hugetlb_2m_private", zeropage=False),
+SETUPS: dict[str, Setup] = {
+    "zeropage": Setup(),
+    "huge_zeropage": Setup("anon_thp", step_bytes=_HUGE),
+    "private": Setup(touch=WRITE, zeropage=False),
+    "populated": Setup(protect="last"),
+    "huge_populated": Setup("anon_thp", protect="last", step_bytes=_HUGE),
+    "markers_read": Setup(protect="first"),
+    "markers_unread": Setup(protect="first", unread=True),
+    "empty_unread": Setup(unread=True),
+    "shmem": Setup("shmem", zeropage=False),
+    "hugetlb": Setup("hugetlb_2m_private", zeropage=False),
 }
 
 
@@ -84,41 +84,43 @@ def prepared(name: str, loads: int) -> Iterator[Range]:
 
     Raises UffdlabError where the kernel made something else of it, KernelRefused where it refused.
     """
-    conduit = CONDUITS[name]
-    length = -(-(PAGE * (1 + loads) if conduit.unread else 1) // (2 * MIB)) * 2 * MIB
-    with mapped(BACKINGS[conduit.backing], length) as memory:
-        if not conduit.protect:
-            _touched(conduit, memory)
+    setup = SETUPS[name]
+    length = -(-(PAGE * (1 + loads) if setup.unread else 1) // (2 * MIB)) * 2 * MIB
+    with mapped(BACKINGS[setup.backing], length) as memory:
+        if not setup.protect:
+            _touched(name, memory)
             yield memory
             return
-        with opened(("WP_UNPOPULATED",) if conduit.protect == "first" else ()) as uffd:
+        with opened(("WP_UNPOPULATED",) if setup.protect == "first" else ()) as uffd:
             uffd.register(memory, missing=False)
-            if conduit.protect == "first":
+            if setup.protect == "first":
                 uffd.protect(memory)
-            _touched(conduit, memory)
-            if conduit.protect == "last":
+            _touched(name, memory)
+            if setup.protect == "last":
                 uffd.protect(memory)
-            _check_protected(conduit, memory)
+            _check_protected(name, memory)
             yield memory
 
 
-def _check_protected(conduit: Conduit, memory: Range) -> None:
+def _check_protected(name: str, memory: Range) -> None:
     """Refuse pages, the first, the second and the last, that are not protected, or were read where none should be."""
+    setup = SETUPS[name]
     for number, offset in enumerate((0, PAGE, memory.length - PAGE)):
         state = memory.state(offset)
-        if not state.uffd_wp or (conduit.unread and number and state.present):
-            raise UffdlabError(f"{conduit.title}: the page at {offset} B is not protected as it should be")
+        if not state.uffd_wp or (setup.unread and number and state.present):
+            raise UffdlabError(f"{MEMORIES[name].title}: the page at {offset} B is not protected as it should be")
 
 
-def _touched(conduit: Conduit, memory: Range) -> None:
+def _touched(name: str, memory: Range) -> None:
     """Read or write what is touched beforehand, and refuse what then is no zeropage, or is one and should not be."""
-    if conduit.unread:
-        memory.touch_at([0], conduit.touch)
+    setup = SETUPS[name]
+    if setup.unread:
+        memory.touch_at([0], setup.touch)
     else:
-        memory.touch(conduit.touch)
-    pages = 1 if conduit.unread else memory.length // PAGE
-    zero, wanted = memory.zeropages(), pages if conduit.zeropage else 0
+        memory.touch(setup.touch)
+    pages = 1 if setup.unread else memory.length // PAGE
+    zero, wanted = memory.zeropages(), pages if setup.zeropage else 0
     if zero not in (wanted, None):
         raise UffdlabError(
-            f"{conduit.title}: {zero} of {pages} pages map a zeropage, and {wanted} should: see 'uffdlab doctor'"
+            f"{MEMORIES[name].title}: {zero} of {pages} pages map a zeropage, and {wanted} should: see 'uffdlab doctor'"
         )

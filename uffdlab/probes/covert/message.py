@@ -26,17 +26,17 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_LINES,
     MOST_SECONDS,
     MOST_SLOT_NS,
-    PLACEMENTS,
     TRAINING,
     Got,
     Point,
     check_supported,
     transmit,
 )
-from uffdlab.probes.covert.memory import CONDUITS
+from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.vocabulary.channel import PLACEMENTS
 
 SENDER_ENDED = "sender ended"
 REASONS = {
@@ -105,7 +105,7 @@ class MessageSpec:
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver, one message"),
-    one_of("memory", CONDUITS, "what each end maps and how it prepared it"),
+    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
     one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
     boolean("silent", "whether the sender loaded nothing: a control"),
     integer("slot_ns", "ns", "length of a slot"),

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""Ways of finding out which pages were written."""
+
+from __future__ import annotations
+
+from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.looks import ORANGE, VERMILLION, Look
+
+METHODS = {
+    "async_scan": ("PAGEMAP_SCAN (WP_ASYNC)", DESIGNS["async"].look),
+    "events": ("events, whole range protected again", Look(VERMILLION, "hexagram")),
+    "events_each": ("events, each page protected again", Look(ORANGE, "star-triangle-down")),
+    "untracked": ("not tracked", DESIGNS["unprotected"].look),
+}
