@@ -35,7 +35,7 @@ report: $(VENV)/installed
 # Compiled once: where Python is told to write no bytecode, each of the commands that tests start would do it again.
 test: $(VENV)/installed-tests
 	@$(BIN)/python -m compileall -q uffdlab
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadscope
 
 lab: $(VENV)/installed
 	$(BIN)/uffdlab lab

@@ -22,6 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from making import opened
 from running import environment
 from widget_pages import NAMES, THREE, moved, written
+from xdist.scheduler import LoadScopeScheduling
 
 from uffdlab import starting
 from uffdlab.errors import UffdlabError
@@ -67,11 +68,19 @@ WHOLE_MACHINE_FILES = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests have to run in one worker: of the whole machine all, of each other file its own."""
-    for item in items:
-        alone = item.path.parent.name in WHOLE_MACHINE or item.path.name in WHOLE_MACHINE_FILES
-        item.add_marker(pytest.mark.xdist_group("machine" if alone else item.path.name))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Give each worker whole files, and to one of them all that needs the whole machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        alone = path.parent.name in WHOLE_MACHINE or path.name in WHOLE_MACHINE_FILES
+        return "the whole machine" if alone and path.parts[0] == "tests" else str(path)
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share the tests out so that none disturbs another."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures that need what is asked for
