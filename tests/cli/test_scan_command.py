@@ -210,11 +210,11 @@ def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: st
     ("wrong", "said"),
     [
         ({"workload": "idle"}, "unknown workload 'idle': choose one of anon_uniform, anon_clustered, "),
-        ({"size_bytes": 4096}, "size 4096 B is not a multiple of 2 MiB above 0"),
-        ({"size_bytes": 0}, "size 0 B is not a multiple of 2 MiB above 0"),
+        ({"size_bytes": 4096}, "size 4096 B is not a positive multiple of 2 MiB up to 1 TiB"),
+        ({"size_bytes": 0}, "size 0 B is not a positive multiple of 2 MiB up to 1 TiB"),
         ({"populated": 1.5}, "populated is 1.5: choose 0 to 1"),
-        ({"populated": float("nan")}, "populated fraction nan is outside 0..1"),
-        ({"repeats": 0}, "repeats is 0: at least one look is needed"),
+        ({"populated": float("nan")}, "populated is nan: choose 0 to 1"),
+        ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
 def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:

@@ -33,9 +33,9 @@ from uffdlab.probes.covert.flush_reload import (
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, repeated, seeded, within, word
 from uffdlab.vocabulary.channel import PLACEMENTS
 
 SENDER_ENDED = "sender ended"
@@ -50,11 +50,11 @@ MOST_IDLE = 200  # slots before the message, and after it what is left of them
 
 
 @dataclass(frozen=True)
-class MessageSpec:
+class MessageSpec(Spec):
     """One message: what is shared, where both run, how long a slot is and how many lines it has, what is sent."""
 
-    memory: str = "zeropage"
-    placement: str = "same"
+    memory: str = word("zeropage", SETUPS)
+    placement: str = word("same", PLACEMENTS)
     slot_ns: int = within(20_000, LEAST_SLOT_NS, MOST_SLOT_NS)
     lines: int = within(8, 1, MOST_LINES)
     text: str = "Nobody wrote this page, and two of us read it."
@@ -63,9 +63,8 @@ class MessageSpec:
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be sent, in one sentence."""
-        check_limits(self)
+    def check(self) -> None:
+        """Refuse what cannot be sent."""
         shortest = Point(self.memory, self.placement, self.slot_ns, self.lines, 1)
         length, most = len(self.sent), _most_bytes(shortest, self.code)
         if not length:
@@ -75,8 +74,6 @@ class MessageSpec:
                 f"text has {length} bytes in UTF-8, and {most} fit: a message of {self.copies} copies has up to "
                 f"{MOST_BYTES} bytes and takes up to {MOST_SECONDS:g} s"
             )
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     @property
     def sent(self) -> bytes:
