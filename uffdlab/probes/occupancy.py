@@ -66,9 +66,8 @@ class OccupancySpec(Spec):
         page = BACKINGS[workload.backing].page_bytes
         unit = CLUSTER_BYTES if workload.clustered else page
         pages = round(self.size_bytes // unit * self.populated) * (unit // page)
-        seed = self.seed % 2**64
         return Content(
-            workload.backing, self.size_bytes, pages, seed, workload.clustered, workload.read, workload.marked
+            workload.backing, self.size_bytes, pages, self.seed, workload.clustered, workload.read, workload.marked
         )
 
     def needs(self) -> Needs:

@@ -26,6 +26,7 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_LINES,
     MOST_SLOT_NS,
     MOST_SLOTS,
+    POINT_FIELDS,
     TRAINING,
     Got,
     Point,
@@ -86,11 +87,7 @@ class ChannelSpec(Spec):
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
-    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
-    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
-    boolean("silent", "whether the sender loaded nothing: a control"),
-    integer("slot_ns", "ns", "length of a slot"),
-    count("lines", "cache lines that carry a bit each per slot"),
+    *POINT_FIELDS,
     count("slots", "slots sent"),
     count("cycles_per_us", "rate of the counter"),
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
@@ -168,11 +165,7 @@ def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dic
 
 def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
     return {
-        "memory": spec.memory,
-        "placement": spec.placement,
-        "silent": spec.silent,
-        "slot_ns": spec.slot_ns,
-        "lines": spec.lines,
+        **spec.point.columns(spec.silent),
         "slots": spec.slots,
         "cycles_per_us": got.cycles_per_us,
         "hit_cycles": round(median(got.hits)),

@@ -26,6 +26,7 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_LINES,
     MOST_SECONDS,
     MOST_SLOT_NS,
+    POINT_FIELDS,
     TRAINING,
     Got,
     Point,
@@ -102,11 +103,7 @@ class MessageSpec(Spec):
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver, one message"),
-    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
-    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
-    boolean("silent", "whether the sender loaded nothing: a control"),
-    integer("slot_ns", "ns", "length of a slot"),
-    count("lines", "cache lines that carry a bit each per slot"),
+    *POINT_FIELDS,
     count("copies", "times the message was sent in a row"),
     count("text_bytes", "length of the text"),
     count("idle_slots", "slots before the message, drawn, which the receiver does not know"),
@@ -175,11 +172,7 @@ def _most_bytes(shortest: Point, code: Code) -> int:
 def _asked(spec: MessageSpec) -> dict[str, Any]:
     slots = spec.point.slots
     return {
-        "memory": spec.memory,
-        "placement": spec.placement,
-        "silent": spec.silent,
-        "slot_ns": spec.slot_ns,
-        "lines": spec.lines,
+        **spec.point.columns(spec.silent),
         "copies": spec.copies,
         "text_bytes": len(spec.sent),
         "message_slots": slots - MOST_IDLE,
