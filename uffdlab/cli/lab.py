@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from uffdlab import starting
-from uffdlab.cli.common import beside_package, command, path
+from uffdlab.cli.arguments import path
+from uffdlab.cli.common import beside_package, command
 from uffdlab.errors import UffdlabError, printable
 
 
