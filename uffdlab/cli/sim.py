@@ -141,7 +141,7 @@ def _counted(count: float) -> str:
 
 
 def _text(result: Result, costs: Costs) -> str:
-    from uffdlab.units import format_ns, format_size
+    from uffdlab.units import format_ns, format_size, with_interval
 
     costs = costs.in_unit("ns")
     lines = [f"{result.design.name}: {result.design.about}"]
@@ -149,12 +149,7 @@ def _text(result: Result, costs: Costs) -> str:
         if not any(ledger.values()):
             continue
         priced = costs.price(ledger)
-        spread = (
-            ""
-            if priced.low is None or priced.high is None
-            else f" ({format_ns(priced.low)} to {format_ns(priced.high)})"
-        )
-        lines += ["", f"{name}: {format_ns(priced.value)}{spread}"]
+        lines += ["", f"{name}: {with_interval(priced.value, priced.low, priced.high, format_ns)}"]
         for event, count, cost in costs.dearest(ledger):
             lines.append(f"  {event:<18} {_counted(count):>16} {format_ns(cost):>10}")
         named = [event for event, _, _ in costs.dearest(ledger)]
