@@ -116,7 +116,7 @@ def _followed(path: Path) -> _Place:
         if own is not None:
             return _Place(place, descriptor=own)
         _refuse_a_strangers_link(place, status)
-        place = place.parent / os.readlink(place)
+        place = place.parent / place.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
@@ -129,7 +129,7 @@ def _own_descriptor(link: Path) -> int | None:
 
 
 def _refuse_a_strangers_link(link: Path, status: os.stat_result) -> None:
-    around = os.stat(link.parent)
+    around = link.parent.stat()
     open_to_all = around.st_mode & stat.S_IWOTH and around.st_mode & stat.S_ISVTX
     if open_to_all and status.st_uid not in (os.geteuid(), around.st_uid):
         raise UffdlabError(
@@ -155,7 +155,7 @@ def _replace(place: _Place, content: bytes) -> None:
     beside = beside_of(place.path)
     handle = os.open(beside, _NEW, 0o666 if place.status is None else 0o600)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             if place.status is not None:
                 _keep_owner_and_mode(beside, place.status)
             file.write(content)

@@ -135,7 +135,7 @@ def test_a_missing_table(lab: Path) -> None:
     [
         (os.mkfifo, "a FIFO"),
         (os.mkdir, "a directory"),
-        (lambda path: os.symlink("/dev/zero", path), "a symbolic link"),
+        (lambda path: path.symlink_to("/dev/zero"), "a symbolic link"),
         (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "a socket"),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,7 +188,7 @@ def test_a_discard_that_fails_ends_the_race_and_is_told() -> None:
 @built
 def test_threads_that_touch_at_once_give_the_sigbus_handler_back() -> None:
     def caught() -> list[str]:
-        with open("/proc/self/status", encoding="ascii") as status:
+        with Path("/proc/self/status").open(encoding="ascii") as status:
             return [line for line in status if line.startswith("SigCgt")]
 
     before = caught()

@@ -47,7 +47,7 @@ def need_room() -> None:
 
 def last_name(out: Path) -> str:
     """Return what a directory is called, however it was named, and whether or not it is there."""
-    return os.path.basename(os.path.abspath(out))
+    return Path(os.path.abspath(out)).name
 
 
 def say(text: str) -> None:

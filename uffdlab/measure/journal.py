@@ -132,9 +132,9 @@ class Journal:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.fstat(self._file), os.lstat(self.partial / NAME)):
-                    os.unlink(self.partial / NAME)
+                    (self.partial / NAME).unlink()
             try:
-                os.rmdir(self.partial)
+                self.partial.rmdir()
             except FileNotFoundError:
                 pass
             except OSError:
