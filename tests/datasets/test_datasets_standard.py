@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from handmade import ROWS, edit, put, refused, rows_of
 from making import ROOT
 
-from uffdlab.datasets import load, seal
+from uffdlab.datasets import FORMAT_VERSION, load, seal
+from uffdlab.datasets.schema import problem
 from uffdlab.datasets.vocabulary import kind_of
 
 SCHEMA = ("resources", 0, "schema")
@@ -129,6 +131,31 @@ def test_the_committed_datasets_are_valid_for_frictionless_too(directory: Path) 
     frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
     report = frictionless.validate(str(directory / "datapackage.json"))
     assert report.valid, report.flatten(["rowNumber", "fieldNumber", "type", "note"])[:5]
+
+
+@pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
+def test_another_validator_reads_the_schema_as_we_do(directory: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    schema = json.loads(files("uffdlab.datasets").joinpath("datapackage.schema.json").read_text("utf-8"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    judge = jsonschema.Draft7Validator(schema)
+    raw = json.loads((directory / "datapackage.json").read_text())
+    assert list(judge.iter_errors(raw)) == []
+    assert schema["properties"]["uffdlab"]["properties"]["format_version"]["const"] == FORMAT_VERSION
+    for change in (put(["-"], *SCHEMA, "missingValues"), put(1, *FIELD, "bareNumber"), put({}, *SCHEMA, "colour")):
+        changed = json.loads(json.dumps(raw))
+        change(changed)
+        assert len(list(judge.iter_errors(changed))) == 1
+        assert problem(changed) is not None
+
+
+def test_a_dialect_within_dialects_ends_in_a_sentence() -> None:
+    raw = json.loads((DATASETS[0] / "datapackage.json").read_text())
+    dialect: dict[str, Any] = {}
+    for _ in range(5000):
+        dialect = {"csv": dialect}
+    raw["resources"][0]["dialect"] = dialect
+    assert problem(raw) == "is nested too deeply"
 
 
 def test_there_are_five_committed_datasets() -> None:
