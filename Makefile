@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help report test lab lab-full notebooks sanitize mutants wasm plotly lint constraints clean
+.PHONY: help report test lab lab-full notebooks readme sanitize mutants wasm plotly lint constraints clean
 help:
 	@echo "make report     measure here what may be measured, render every notebook into build/report/"
 	@echo "make test       run the tests"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make notebooks  re-execute the notebooks into the form in which they are committed"
+	@echo "make readme     compute the parts of README.md anew that are computed"
 	@echo "make lab-full   measure the full suite into build/full, or go on with it, then kill children at random (root; over half an hour)"
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make mutants    change the code on purpose, in copies, and see which tests notice (MUTANTS=stats: one target)"
@@ -48,6 +49,9 @@ lab-full: $(VENV)/installed-tests
 notebooks: $(VENV)/installed-tests
 	$(BIN)/python -m uffdlab.report.committed
 	$(BIN)/python -m uffdlab.report.committed --picture notebooks/01_anon_hugetlb.ipynb guest-figure docs/guest.png
+
+readme: $(VENV)/installed
+	$(BIN)/python -m uffdlab.report.readme
 
 sanitize: $(VENV)/installed-tests
 	$(BIN)/python tests/sanitized.py

@@ -118,7 +118,7 @@ def test_this_machine():
     assert provenance.problems(found) == []
     assert found["cores_online"] >= 1
     recorded = json.dumps(found)
-    for secret in (socket.gethostname(), os.path.expanduser("~"), os.getcwd(), getpass.getuser()):
+    for secret in (socket.gethostname(), str(Path.home()), str(Path.cwd()), getpass.getuser()):
         if len(secret) > 3:  # "vm", "root" and the like stand in honest words too
             assert secret not in recorded
     assert "/" not in recorded.replace("\\/", "")
@@ -314,7 +314,7 @@ def test_this_kernel_s_userfaultfd():
     if not answer.available:
         pytest.skip(f"userfaultfd cannot be opened here: {answer.why}")
     assert answer.has("PAGEFAULT_FLAG_WP")
-    assert "UFFDIO_API" in uapi.ioctl_names(answer.ioctls)
+    assert answer.ioctls >> uapi.UFFDIO_API.nr & 1
     assert len(os.listdir("/proc/self/fd")) == before
 
 

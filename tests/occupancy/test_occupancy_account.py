@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import UFFDLAB, environment, uffdlab_run
+from synthetic_bitmap import runs_of
 from targets import CannotError, scanned, target
 
 from uffdlab import native, occupancy, sim
@@ -129,7 +130,7 @@ def test_a_restored_guest_as_its_users_see_it(tmp_path: Path) -> None:
 
 
 def test_without_anything_to_protect_there_is_no_advice(tmp_path: Path) -> None:
-    one = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, bitmap.runs_of(b"\0\1\2\0"))
+    one = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(b"\0\1\2\0"))
     made = bitmap.Bitmap(PAGE, PAGE, True, (one,))
     rest, said = sim.replayable(made)
     assert rest.mappings == ()
@@ -342,7 +343,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(method: str, tmp_path:
 
 
 def test_mappings_that_are_alike_replay_alike() -> None:
-    runs = bitmap.runs_of(bytes([0, 2, 2, 1] * 300))
+    runs = runs_of(bytes([0, 2, 2, 1] * 300))
     size = 1200 * PAGE
     places = [5 * PAGE, (1 << 30) + 5 * PAGE, (3 << 30) - 2 * MIB + 5 * PAGE, (5 << 30) + 9 * PAGE]
     apart = [
@@ -367,7 +368,7 @@ SHORT = st.lists(
 def test_many_short_runs_replay_as_each_of_them_would(
     stretches: list[tuple[int, int]], first: int, kind: str, unit: int
 ) -> None:
-    runs = bitmap.runs_of(bytes(state for state, count in stretches for _ in range(count)))
+    runs = runs_of(bytes(state for state, count in stretches for _ in range(count)))
     size = sum(run >> 2 for run in runs) * unit
     mapping = bitmap.Mapping(kind, first * PAGE, size, PAGE, kind == "shmem", True, runs)
     made = bitmap.Bitmap(PAGE, unit, True, (mapping,))
@@ -380,13 +381,13 @@ def test_many_short_runs_replay_as_each_of_them_would(
 
 def test_advice_rests_on_the_largest_and_says_so() -> None:
     many = [
-        bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, bitmap.runs_of(bytes(number + 1)))
+        bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, runs_of(bytes(number + 1)))
         for number in range(400)
     ]
     rest, said = sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, tuple(many)))
     assert rest.mappings == tuple(many[-256:])
     assert said == ["the largest 256 of 400 mappings are in this, 87.0% of the memory"]
-    alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, bitmap.runs_of(b"\2")) for n in range(2000))
+    alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, runs_of(b"\2")) for n in range(2000))
     assert sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, alike)) == (bitmap.Bitmap(PAGE, PAGE, True, alike), [])
 
 
