@@ -192,13 +192,10 @@ def _problems(raw: Mapping[str, Any], directory: Path, sealing: bool) -> Iterato
     ours = raw.get("uffdlab")
     version = ours.get("format_version") if isinstance(ours, dict) else None
     if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
-        newer = version > FORMAT_VERSION
-        remedy = (
-            f"newer than the {FORMAT_VERSION} this uffdlab reads; update uffdlab"
-            if newer
-            else (f"older than the {FORMAT_VERSION} this uffdlab reads; measure again")
+        than, remedy = ("newer", "update uffdlab") if version > FORMAT_VERSION else ("older", "measure again")
+        yield (
+            f"uffdlab.format_version is {show(version)}, {than} than the {FORMAT_VERSION} this uffdlab reads; {remedy}"
         )
-        yield f"uffdlab.format_version is {show(version)}, {remedy}"
     if (broken := schema.problem(raw)) is not None:
         yield broken
     machines = [("provenance", raw["provenance"])]
