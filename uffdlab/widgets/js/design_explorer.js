@@ -143,8 +143,9 @@ const render = async ({ model, el }) => {
       const judged = judgeAll();
       performance.measure("uffdlab-computed", { start });
       const figure = compareFigure(sim, costs(), judged, model.get("found"), width);
+      const [now, given, ordered] = [state(), costs(), chosen.ordered(state())]; // until then they may have changed
       figure.after = () => {
-        sentence.textContent = verdictOf(sim, costs(), chosen.ordered(state()), judged, state());
+        sentence.textContent = verdictOf(sim, given, ordered, judged, now);
         fill(judged);
         bars.replaceChildren(...workBars(figure.parts, judged));
         legend.replaceChildren(...workLegend(figure.parts));
@@ -162,8 +163,9 @@ const render = async ({ model, el }) => {
       if (problem) return null;
       const figure = mapFigure(cell, chosen.of(state()), model.get("tie"), parameters, state(), width);
       const { objective } = state();
+      const words = hereSaid(cell({}), objective);
       figure.after = () => {
-        hereText.textContent = hereSaid(cell({}), objective);
+        hereText.textContent = words;
       };
       const caption = mapCaption(objective, titleOf[objective]);
       Object.assign(figure.layout.meta, { caption, origin: origin(judgeAll()) });
