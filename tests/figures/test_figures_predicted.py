@@ -55,7 +55,7 @@ def test_a_point_is_the_price_of_its_ledger(costs: Costs) -> None:
 
 
 def test_a_design_of_a_reader_is_drawn_under_its_own_name(costs: Costs) -> None:
-    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page", resolve="pmd")
+    mine = DESIGNS["pmd_marker"].replace(name="mine", about="", spread="huge page", resolve="pmd")
     names = {trace.name for trace in figures.plot_touched(costs, ["pmd_marker", mine]).data}
     assert "mine (predicted)" in names
 

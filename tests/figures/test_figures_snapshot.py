@@ -29,7 +29,7 @@ def test_high_markers_are_spread_by_a_saver_that_reads_everything_and_not_by_one
 def test_lines_are_what_the_simulator_tells() -> None:
     tables, events = _drawn("skips holes", 0.25, 1000)["pmd_marker"]
     memory = sim.Workload(4 << 30, 0.25, 512)
-    moments = sim.tell(sim.DESIGNS["pmd_marker"], sim.Snapshot(memory, "skips holes", 1000, 1e9)).moments[::2]
+    moments = sim.run_snapshot(sim.DESIGNS["pmd_marker"], sim.Snapshot(memory, "skips holes", 1000, 1e9)).moments[::2]
     assert list(tables.y) == [one.tables_kib / 1024 for one in moments]
     assert list(events.y) == [one.events for one in moments]
     assert list(tables.x) == pytest.approx([one.elapsed_s for one in moments], abs=1e-4)

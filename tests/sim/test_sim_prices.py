@@ -195,7 +195,7 @@ def test_a_decision_is_that_of_plain_python(names: set[str], work: sim.Workload,
 def test_more_later_writes_turn_the_decision_where_the_core_says() -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30)
     assert _break_even(core(), ["pte_marker", "pud_marker"], 1, work, priced)[3] == -1, "PUD markers are never behind"
-    mine = sim.named("pmd_marker").but(name="mine", spread="huge page", thp=True, resolve="pmd")
+    mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     from_, to, _, other, decided = _break_even(core(), [mine, "pte_marker"], 0, work, priced)
     assert (other, decided) == (1, 1)
 
@@ -259,7 +259,7 @@ def test_webassembly_decides_the_same_to_the_bit(engines: tuple[Core, Core], obj
 
 def test_webassembly_finds_the_same_break_even_and_the_same_latencies(engines: tuple[Core, Core]) -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30, 0.1, reads=1000)
-    mine = sim.named("pmd_marker").but(name="mine", spread="huge page", thp=True, resolve="pmd")
+    mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     _in_both(engines, lambda at: struct.pack("<3d2i", *_break_even(at, [mine, *sorted(NAMES)], 0, work, priced)))
     vectors_ = b"".join(map(pack, (priced.vector, *priced.draws)))
     shapes = struct.pack("<1024d", *(float(code % 7) for code in range(1024)))

@@ -36,7 +36,7 @@ CASES = {
 def _first_touch(design: str, case: str) -> sim.Ledger:
     """Return the ledger of the first touch of an empty, protected 2 MiB."""
     write, asynchronous = CASES[case]
-    memory = Range(sim.DESIGNS[design].but(asynchronous=asynchronous), _PMDS * 512 * PAGE_BYTES, touches=2)
+    memory = Range(sim.DESIGNS[design].replace(asynchronous=asynchronous), _PMDS * 512 * PAGE_BYTES, touches=2)
     memory.protect()
     memory.touch(0, write=write)  # so that a PUD marker above is gone
     memory.start_phase()

@@ -154,7 +154,7 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
         costs, replayed, left_out = _replayed(recorded)
     except _NONE_TO_BE_HAD as error:
         return textwrap.wrap(f"no advice on designs: {_why(error)}", 80)
-    said = [sim.advice(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
+    said = [sim.recommendation(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
     more = [textwrap.fill(one, 80) for one in (*left_out, costs.words())]

@@ -113,7 +113,9 @@ def _design(asked: argparse.Namespace) -> Design:
     design = named(asked.design)
     if not changes:
         return design
-    return design.but(**changes).but(name=f"{design.name} with {', '.join(map('='.join, asked.set))}", about="composed")
+    return design.replace(**changes).replace(
+        name=f"{design.name} with {', '.join(map('='.join, asked.set))}", about="composed"
+    )
 
 
 def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:

@@ -163,11 +163,6 @@ def plot_touched(
     return figure
 
 
-_WATERFALL = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY, style.GREY)
-_PATTERNS = ("", "/", "\\", "x", "-", "|", ".")
-_MOST = 7
-
-
 def plot_decision(
     costs: Costs,
     objective: str = "total work",

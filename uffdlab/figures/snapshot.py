@@ -33,7 +33,7 @@ def plot_snapshot(
     titles = ("page tables", "events: writes that a handler is told of")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.16)
     for design in DESIGNS:
-        story = sim.tell(sim.DESIGNS[design], snapshot)
+        story = sim.run_snapshot(sim.DESIGNS[design], snapshot)
         colour, symbol, name = look_of(design)
         stop = costs.in_unit("ns").price(story.stop)
         moments = story.moments[::2]  # a page carries them for every place of its controls

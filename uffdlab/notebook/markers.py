@@ -63,7 +63,7 @@ def locks(data: Dataset) -> Table:
     faults = faults[(faults.backing == "anon") & (faults.touch == "first write") & (faults.stride_kib == 2048)]
     rows = []
     for preparation, (design, delivery) in _LOCKED.items():
-        ledger = _first_writes(preparation, sim.DESIGNS[design].but(asynchronous=delivery == "async"))
+        ledger = _first_writes(preparation, sim.DESIGNS[design].replace(asynchronous=delivery == "async"))
         row = {"page table holds": preparation}
         row |= {f"{title} (model)": f"{ledger[event] / ledger['writes']:.3g}" for title, event in _LOCKS.items()}
         there = faults[(faults.preparation == preparation) & (faults.delivery == delivery)]

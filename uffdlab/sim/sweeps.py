@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
-from uffdlab.sim.latency import latencies
 from uffdlab.sim.workloads import Workload, expect
 
 Designs = Sequence[Design | str]
@@ -59,35 +57,6 @@ def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, st
             row = {"design": design.name, "touched": written / blocks, "tables_kib": memory.memory().tables_kib}
             rows.append(row | _priced(costs, memory.ledger()))
     return pd.DataFrame(rows)
-
-
-def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
-    """Return how many writes of a workload cost how much, by design: ``cost`` with its interval, ``share``, ``slower``.
-
-    Writes that find their page ask nothing of the kernel, and are left out. ``slower`` is the share of the others that
-    cost as much or more; ``found`` the level at which the entry was found.
-    """
-    rows = []
-    for design in chosen(designs):
-        found = latencies(expect(design, workload), costs)
-        if not found:
-            raise UffdlabError(f"no write of this workload asks the kernel anything under {design.name}: write more")
-        for one in found:
-            cost = {"cost": one.cost.value, "cost_low": one.cost.low, "cost_high": one.cost.high}
-            words = {"design": design.name, "found": one.shape.found, "kind": one.shape.kind}
-            rows.append(words | cost | {"share": one.share, "slower": one.slower})
-    return pd.DataFrame(rows)
-
-
-def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
-    """Return of what the total work consists: one row per design and event that costs something."""
-    rows = []
-    for design in chosen(designs):
-        result = expect(design, workload)
-        for phase, ledger in (("protect", result.protect), ("touches", result.touches)):
-            for event, count, cost in costs.dearest(ledger, most=len(ledger)):
-                rows.append({"design": design.name, "phase": phase, "event": event, "count": count, "cost": cost})
-    return pd.DataFrame(rows, columns=["design", "phase", "event", "count", "cost"])
 
 
 def _priced(costs: Costs, ledger: ledgers.Ledger) -> dict[str, float | None]:

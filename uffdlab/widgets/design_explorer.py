@@ -135,7 +135,7 @@ class DesignExplorer(View):
             raise UffdlabError(f"{len(designs)} designs: choose 1 to {SLOTS}")
         own = [record_of(one) for one in designs]
         if len({one.name for one in own}) != len(own):
-            raise UffdlabError("two of the designs have the same name: name them apart with .but(name=…)")
+            raise UffdlabError("two of the designs have the same name: name them apart with .replace(name=…)")
         self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
             one.name: one for one in own
         }
@@ -143,7 +143,7 @@ class DesignExplorer(View):
         self.priced = (priced or sim.load_costs()).in_unit("ns")
         state = {
             "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
-            "composed": _fields_of(sim.DESIGNS["pmd_marker"].but(spread="huge page", thp=True, resolve="pmd")),
+            "composed": _fields_of(sim.DESIGNS["pmd_marker"].replace(spread="huge page", thp=True, resolve="pmd")),
             "span": 16 << 30,
             "populated": 0.0,
             "cluster": 1,
