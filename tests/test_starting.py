@@ -307,5 +307,5 @@ def test_a_journal_of_settings_that_somebody_else_planted_is_not_obeyed(
     else:
         (state / "journal.json").write_text("{}")
         os.chown(state / "journal.json", 65534, 65534)
-    with pytest.raises(UffdlabError, match="it is no file of this user's"):
+    with pytest.raises(UffdlabError, match="it is not a regular file of this user"):
         settings.restore_leftovers(tmp_path)

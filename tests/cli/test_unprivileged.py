@@ -205,9 +205,7 @@ def test_merging_is_roots_and_says_so(nobody: Nobody) -> None:
 
 def test_a_process_of_somebody_else_is_not_looked_at(nobody: Nobody) -> None:
     refusal = sentence(nobody.run("scan", str(os.getpid())))
-    assert refusal.startswith(
-        f"process {os.getpid()} may not be looked at by this user, because it belongs to somebody"
-    )
+    assert refusal.startswith(f"process {os.getpid()} may not be read by this user, because it belongs to another user")
 
 
 def test_ones_own_process_needs_no_privilege(nobody: Nobody) -> None:

@@ -130,7 +130,7 @@ def test_a_death_that_can_be_explained_is(child_code: Misbehave, number: signal.
 def test_a_child_that_hangs_where_a_filter_kills_threads(
     child_code: Misbehave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "deadly", lambda: ["UFFDIO_COPY"])
+    monkeypatch.setattr(asking, "fatal_operations", lambda: ["UFFDIO_COPY"])
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="time.sleep(60)"))
     rows = runner.run([block(deadline_s=2.0)])
     assert outcomes(rows) == ["hung"]

@@ -21,7 +21,7 @@ from typing import IO, Any
 from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, deaths, errnos, memory, settings
-from uffdlab.host.conditions import Asked
+from uffdlab.host.conditions import Request
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.measure.registry import PROBES
 from uffdlab.probes.requirements import Needs
@@ -266,7 +266,7 @@ def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
 
 def _lost_thread() -> str:
     """Return what may have kept a child from answering: a filter that kills threads leaves the others waiting."""
-    deadly = asking.deadly()
+    deadly = asking.fatal_operations()
     if not deadly:
         return ""
     return f": a seccomp filter answers {', '.join(deadly)} with death, and may have ended a thread of it"
@@ -294,7 +294,7 @@ def _post_mortem(
     if status == -signal.SIGKILL:
         return "killed", f"by signal SIGKILL{_who_killed(ooms, memory.oom_kills())}"
     if status < 0:
-        deadly = asking.deadly() if status == -signal.SIGSYS else ()
+        deadly = asking.fatal_operations() if status == -signal.SIGSYS else ()
         return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _asked(block), deadly)}"
     complaints.seek(0)
     last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
@@ -306,7 +306,7 @@ def _post_mortem(
 _SILENT = "nothing on standard error"
 
 
-def _asked(block: Block) -> Asked:
+def _asked(block: Block) -> Request:
     """Return what memory the block asked for, as far as its spec says."""
     backing = BACKINGS.get(str(block.spec.get("backing")))
     if backing is not None:
@@ -314,10 +314,10 @@ def _asked(block: Block) -> Asked:
     pools = block.needs().hugepages
     if pools:
         size, count = max(pools.items())
-        return Asked(
+        return Request(
             kind="hugetlb", pool_kib=size, length_bytes=count * size * 1024, file=False, features=(), gone=True
         )
-    return Asked(kind="anon", features=(), gone=True)
+    return Request(kind="anon", features=(), gone=True)
 
 
 def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:

@@ -23,9 +23,9 @@ READ, WRITE = 0, 1
 class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an error of ours)
     """The kernel answered an operation with an errno; the message says which, and the likely causes."""
 
-    def __init__(self, operation: str, errno_: int, asked: errnos.Asked | None = None) -> None:
+    def __init__(self, operation: str, errno_: int, asked: errnos.Request | None = None) -> None:
         """Explain ``errno_`` (positive) as returned by ``operation``, by what it was asked for."""
-        super().__init__(errnos.explain(operation, errno_, asked=asked))
+        super().__init__(errnos.explain(operation, errno_, request=asked))
         self.operation = operation
         self.errno = errno_
 
@@ -41,17 +41,17 @@ class FeatureMissingError(KernelRefused):
         self.operation, self.errno = "UFFDIO_API", 0
 
 
-def check(operation: str, result: int, asked: errnos.Asked | None = None) -> int:
+def check(operation: str, result: int, asked: errnos.Request | None = None) -> int:
     """Return a native result that is not negative; raise KernelRefused for -errno."""
     if result < 0:
         raise KernelRefused(operation, -result, asked)
     return result
 
 
-def asked_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Asked:
+def asked_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
     """Return what is asked of the kernel with a range of that backing, by which its refusals are explained."""
     pool = backing.pool_kib
-    return errnos.Asked(
+    return errnos.Request(
         memory=backing.title,
         kind="hugetlb" if pool else "shmem" if backing.name == "shmem" else "anon",
         pool_kib=pool,
@@ -128,7 +128,7 @@ class Range:
     length: int
 
     @property
-    def asked(self) -> errnos.Asked:
+    def asked(self) -> errnos.Request:
         """Return what is asked of the kernel with it."""
         return asked_of(self.backing, self.length, ())
 
@@ -295,7 +295,7 @@ class Events:
         if not self.last_errno:
             return said
         operation = "UFFDIO_COPY" if self.last_missing else "UFFDIO_WRITEPROTECT"
-        return f"{said}: {errnos.explain(operation, self.last_errno, asked=memory.asked)}"
+        return f"{said}: {errnos.explain(operation, self.last_errno, request=memory.asked)}"
 
 
 @dataclass
@@ -316,7 +316,7 @@ class Userfault:
         check("UFFDIO_REGISTER", result, self._asked(memory))
         return int(ns[0])
 
-    def _asked(self, memory: Range) -> errnos.Asked:
+    def _asked(self, memory: Range) -> errnos.Request:
         return asked_of(memory.backing, memory.length, uapi.feature_names(self.asked_for))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
@@ -383,7 +383,7 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
-        asked = errnos.Asked(features=features)
+        asked = errnos.Request(features=features)
         check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.asked_for, granted, ioctls), asked)
         uffd.features = int(granted[0])
         absent = uffd.asked_for & ~uffd.features
