@@ -29,8 +29,8 @@ def hugetlb(none: bool, unpopulated: bool, backings: tuple[str, ...] = HUGETLB) 
 # --- the list of claims ----------------------------------------------------------------------------------------------
 
 
-def test_there_are_22_claims_with_unique_ids_and_a_rule_each() -> None:
-    assert len({claim.id for claim in claims.CLAIMS}) == 22
+def test_claims_have_unique_ids_and_a_rule_each() -> None:
+    assert len({claim.id for claim in claims.CLAIMS}) == len(claims.CLAIMS) >= 22
     assert all(claim.rule and claim.needs and claim.who and claim.says for claim in claims.CLAIMS)
 
 
@@ -234,5 +234,5 @@ def test_the_markdown_table_lists_what_is_decided_and_counts_the_rest(tmp_path: 
     text = claims.markdown_table(found)
     assert "(`hugetlb-needs-feature`) | **" in text
     open_ = sum(one.verdict == "not decided" for one in found)
-    assert open_ == 20, "hugetlb decides two; costs and the list of attempts are not beside it"
+    assert open_ == len(claims.CLAIMS) - 2, "hugetlb decides two; costs and the list of attempts are not beside it"
     assert f"{open_} more claims are not decided yet" in text

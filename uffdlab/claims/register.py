@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The 22 claims of the thread, in its order, each with the rule that decides it."""
+"""The claims of the thread, in its order, each with the rule that decides it."""
 
 from __future__ import annotations
 
