@@ -8,6 +8,7 @@ to (as in CI), ``UFFDLAB_REQUIRE=browser,uffd`` turns that skip into a failure w
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from making import opened
 from running import environment
 from widget_pages import NAMES, THREE, moved, written
+from xdist.scheduler import LoadScopeScheduling
 
 from uffdlab import starting
 from uffdlab.errors import UffdlabError
@@ -29,11 +31,22 @@ from uffdlab.host import settings
 from uffdlab.measure import campaign
 from uffdlab.report import browser as chromium
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _why_no_tools() -> str | None:
+    """Return why the scripts cannot be bundled here, or None."""
+    if shutil.which("node") is None:
+        return "node is missing: install nodejs and npm, then run 'npm ci'"
+    return None if (ROOT / "node_modules" / "esbuild").is_dir() else "esbuild and biome are missing: run 'npm ci'"
+
+
 REQUIRE = "UFFDLAB_REQUIRE"
 SANITIZED = "UFFDLAB_SANITIZED"  # set by sanitized.py
 WHY_NOT: dict[str, Callable[[], str | None]] = {
     "uffd": cache(campaign.why_impossible),
     "browser": cache(chromium.why_missing),
+    "scripts": _why_no_tools,
 }
 
 # A busy machine is slow, and no example is wrong for that.
@@ -67,11 +80,19 @@ WHOLE_MACHINE_FILES = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests have to run in one worker: of the whole machine all, of each other file its own."""
-    for item in items:
-        alone = item.path.parent.name in WHOLE_MACHINE or item.path.name in WHOLE_MACHINE_FILES
-        item.add_marker(pytest.mark.xdist_group("machine" if alone else item.path.name))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Give each worker whole files, and to one of them all that needs the whole machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        alone = path.parent.name in WHOLE_MACHINE or path.name in WHOLE_MACHINE_FILES
+        return "the whole machine" if alone and path.parts[0] == "tests" else str(path)
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share the tests out so that none disturbs another."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures that need what is asked for

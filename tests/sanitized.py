@@ -68,7 +68,7 @@ def _library() -> str | None:
         return None
     asked = subprocess.run([COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     path = asked.stdout.strip()
-    return path if os.path.isabs(path) else None  # a bare name: the compiler does not know where
+    return path if Path(path).is_absolute() else None  # a bare name: the compiler does not know where
 
 
 def _copy() -> None:

@@ -182,7 +182,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     (tmp_path / "first").symlink_to("far/second")
     outfile.write(tmp_path / "first", b"new")
     assert (tmp_path / "far" / "file").read_bytes() == b"new"
-    assert (os.readlink(tmp_path / "first"), os.readlink(tmp_path / "far" / "second")) == ("far/second", "file")
+    assert [str((tmp_path / name).readlink()) for name in ("first", "far/second")] == ["far/second", "file"]
     assert sorted(os.listdir(tmp_path / "far")) == ["file", "second"]
 
 
@@ -353,6 +353,6 @@ def test_a_scan_writes_to_a_device_and_to_standard_output(tmp_path: Path) -> Non
 
 
 def test_a_scan_refuses_before_it_looks(tmp_path: Path) -> None:
-    os.mkdir(tmp_path / "d")
+    (tmp_path / "d").mkdir()
     said = sentence(uffdlab_run(*SCAN, "d", cwd=tmp_path))
     assert said == "--bitmap d is a directory: name a file"

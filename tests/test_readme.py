@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from uffdlab import claims, datasets
+from uffdlab.errors import UffdlabError
+from uffdlab.report import readme
 from uffdlab.report.committed import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- computed: uffdlab claims --markdown -->\n", "<!-- end -->"
 
 
 def test_the_answer_so_far_is_computed_from_the_reference_dataset() -> None:
-    shown = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0].strip()
-    evidence = claims.evidence_of(datasets.load(datasets.locate(None)))
-    computed = claims.markdown_table(claims.verdicts(evidence))
-    assert shown == computed, "README.md is out of date: paste the output of 'uffdlab claims --markdown'"
+    shown = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- computed: uffdlab claims --markdown -->" in shown
+    assert shown == readme.renewed(shown), f"README.md is out of date: run '{readme.ACCEPT}'"
+
+
+def test_a_computed_part_whose_command_fails_is_named() -> None:
+    with pytest.raises(UffdlabError, match="'uffdlab claims no-such' failed: uffdlab: error:"):
+        readme.renewed("<!-- computed: uffdlab claims no-such -->\n\nas it was\n\n<!-- end -->")
 
 
 def test_the_picture_is_the_figure_of_the_notebook() -> None:

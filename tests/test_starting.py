@@ -186,7 +186,7 @@ def test_a_python_started_imports_what_this_one_does(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     command = starting.python("asked", "-v", "two words")
     said = subprocess.run(command, env=starting.environment(), capture_output=True, text=True, check=True).stdout
-    places = [place for place in sys.path[2:] if os.path.isabs(place)]
+    places = [place for place in sys.path[2:] if Path(place).is_absolute()]
     assert said.splitlines() == [str(["-v", "two words"]), str(uffdlab.__file__), *places]
 
 

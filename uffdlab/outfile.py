@@ -47,6 +47,22 @@ def write(path: Path, content: bytes, what: str = "") -> None:
         _way(place)(place, content)
 
 
+def beside_of(path: Path) -> Path:
+    """Return a name beside ``path`` that nothing has: what is made there is whole before it takes the place."""
+    return path.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
+
+
+def sync(path: Path) -> None:
+    """Have the file or directory on disk when this returns. Raises OSError."""
+    if os.name == "nt":  # no descriptor of a directory there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def check(path: Path, what: str = "") -> None:
     """Raise UffdlabError where a file could not be written: ask before what takes long. Opens nothing."""
     with _refusals(path, what):
@@ -100,7 +116,7 @@ def _followed(path: Path) -> _Place:
         if own is not None:
             return _Place(place, descriptor=own)
         _refuse_a_strangers_link(place, status)
-        place = place.parent / os.readlink(place)
+        place = place.parent / place.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
@@ -113,7 +129,7 @@ def _own_descriptor(link: Path) -> int | None:
 
 
 def _refuse_a_strangers_link(link: Path, status: os.stat_result) -> None:
-    around = os.stat(link.parent)
+    around = link.parent.stat()
     open_to_all = around.st_mode & stat.S_IWOTH and around.st_mode & stat.S_ISVTX
     if open_to_all and status.st_uid not in (os.geteuid(), around.st_uid):
         raise UffdlabError(
@@ -136,10 +152,10 @@ def _way(place: _Place) -> Callable[[_Place, bytes], None]:
 
 def _replace(place: _Place, content: bytes) -> None:
     """Put a new file into the place of a plain one, or of nothing."""
-    beside = place.path.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
+    beside = beside_of(place.path)
     handle = os.open(beside, _NEW, 0o666 if place.status is None else 0o600)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             if place.status is not None:
                 _keep_owner_and_mode(beside, place.status)
             file.write(content)
@@ -150,11 +166,7 @@ def _replace(place: _Place, content: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # the file is complete; only the durability of its name is left to the system
-        directory = os.open(place.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(place.path.parent)
 
 
 def _keep_owner_and_mode(path: Path, status: os.stat_result) -> None:

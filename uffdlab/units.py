@@ -9,9 +9,11 @@ ASCII digits, with a sign, a point or an exponent where it needs one: what Pytho
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite, isnan
+from numbers import Real
 
 from uffdlab.errors import UffdlabError
 
@@ -118,6 +120,23 @@ def format_ratio(value: float) -> str:
 def format_share(share: float, decimals: int = 0) -> str:
     """Return a share of 1 as a percentage."""
     return f"{share:.{decimals}%}" if isfinite(share) else _no_number(share)
+
+
+def with_interval(
+    value: float, low: float | None, high: float | None, said: Callable[[float], str] = format_ratio, without: str = ""
+) -> str:
+    """Return a number with its interval in words: ``145 (78.2 to 200)``.
+
+    ``said`` words each of them; ``without`` follows a number whose interval is not known (None, NaN or pandas' NA).
+
+    >>> with_interval(145.2, 78.21, 200)
+    '145 (78.2 to 200)'
+    >>> with_interval(1500, None, None, format_ns, " (too few samples)")
+    '1.5 µs (too few samples)'
+    """
+    if not isinstance(low, Real) or not isinstance(high, Real) or isnan(low) or isnan(high):
+        return f"{said(value)}{without}"
+    return f"{said(value)} ({said(low)} to {said(high)})"
 
 
 def _no_number(value: float) -> str:

@@ -297,15 +297,18 @@ def test_a_mail_s_table_labels_and_wraps() -> None:
 
 def test_the_table_of_readme_has_a_row_for_what_is_decided() -> None:
     undecided = claims.Verdict("atomicity", "not decided", "", "too little")
-    text = claims.markdown_table([some(condition="it rains"), undecided, undecided, some(because="so")])
-    row = "| `qemu-could-skip` | DH 1 | QEMU could skip populating there (and on shmem) | **holds if** |"
+    timed = some(quantity="A / B", effect=1234.5, interval=(0.25, 2000.0))
+    text = claims.markdown_table([timed, undecided, undecided, some(quantity="C", effect=2.0), some(because="so")])
+    row = "| QEMU could skip populating there (and on shmem) (`qemu-could-skip`) | **holds if** |"
     assert text.split("\n") == [
-        "| claim | who | says | verdict | because |",
-        "|---|---|---|---|---|",
-        f"{row} it was <measured> so; holds if it rains |",
-        f"{row} so |",
+        "| claim | verdict | key number (95 % interval) |",
+        "|---|---|---|",
+        f"{row} 1,234 (0.25 to 2,000): A / B |",
+        f"{row} 2: C |",
+        f"{row} – |",
         "",
-        "2 more claims are not decided yet: `uffdlab claims` names what each needs.",
+        "2 more claims are not decided yet. Why, under which condition, and what would decide the others: "
+        "[the ledger](notebooks/00_the_thread.ipynb), or `uffdlab claims`.",
     ]
 
 

@@ -348,11 +348,11 @@ def test_a_terminal_without_utf_8_is_spoken_to(more: dict[str, str], tmp_path: P
 
 
 def test_a_name_that_is_not_utf_8_is_listed(tmp_path: Path) -> None:
-    broken = os.fsencode(tmp_path) + b"/\xff"
-    os.mkdir(broken)
-    open(broken + b"/datapackage.json", "w").close()
+    broken = tmp_path / os.fsdecode(b"\xff")
+    broken.mkdir()
+    (broken / "datapackage.json").touch()
     (listed,) = json.loads(Said("data", "list", str(tmp_path), "--json").printed)
-    assert os.fsencode(listed["path"]) == broken
+    assert os.fsencode(listed["path"]) == os.fsencode(broken)
     assert b"\\xff" in Said("data", "list", str(tmp_path)).printed
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import sentence, uffdlab_run
 
+from uffdlab.cli.arguments import process_id
 from uffdlab.errors import UffdlabError
 from uffdlab.measure.options import spec_of
 from uffdlab.measure.registry import PROBES
@@ -105,6 +106,13 @@ def test_what_is_read_is_what_ascii_says(text: str) -> None:
 def test_a_size_is_read_or_refused(text: str) -> None:
     found = _read(parse_size, text, "--size")
     assert isinstance(found, int) or found.startswith("--size ")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1.5", "1_0", "٣", " 1"])
+def test_what_is_no_process_id_is_refused(text: str) -> None:
+    with pytest.raises(UffdlabError, match=r"is not a process ID: write a whole number above 0") as caught:
+        process_id(text)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(

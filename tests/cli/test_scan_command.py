@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
+from synthetic_bitmap import runs_of
 from synthetic_occupancy import look, looked
 from targets import scanned
 
@@ -123,7 +124,7 @@ def test_offsets_keep_the_place_in_2_mib_and_neighbours() -> None:
     def seen(start: int, pages: int) -> occupancy.Occupancy:
         mapping = occupancy.mappings.Mapping(start, start + pages * 4096, "anon", "rw-p", 4096, ("0:0", 0))
         small = occupancy.Granularity(4096, pages, (0,) * len(occupancy.STATES), 0, 0)
-        return occupancy.Occupancy(mapping, (small,), 0, 0, 0, 0, runs=bitmap.runs_of(bytes(pages)))
+        return occupancy.Occupancy(mapping, (small,), 0, 0, 0, 0, runs=runs_of(bytes(pages)))
 
     first = 0x7F12_3456_7000
     found = (seen(first, 8), seen(first + 8 * 4096, 4), seen(first + (5 << 30), 2))
@@ -210,11 +211,11 @@ def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: st
     ("wrong", "said"),
     [
         ({"workload": "idle"}, "unknown workload 'idle': choose one of anon_uniform, anon_clustered, "),
-        ({"size_bytes": 4096}, "size 4096 B is not a multiple of 2 MiB above 0"),
-        ({"size_bytes": 0}, "size 0 B is not a multiple of 2 MiB above 0"),
+        ({"size_bytes": 4096}, "size 4096 B is not a positive multiple of 2 MiB up to 1 TiB"),
+        ({"size_bytes": 0}, "size 0 B is not a positive multiple of 2 MiB up to 1 TiB"),
         ({"populated": 1.5}, "populated is 1.5: choose 0 to 1"),
-        ({"populated": float("nan")}, "populated fraction nan is outside 0..1"),
-        ({"repeats": 0}, "repeats is 0: at least one look is needed"),
+        ({"populated": float("nan")}, "populated is nan: choose 0 to 1"),
+        ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
 def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
@@ -234,7 +235,7 @@ def test_a_spec_needs_what_is_written_and_its_tables() -> None:
 @pytest.mark.parametrize("workload", NAMES)
 def test_the_probe_finds_what_it_made(workload: str) -> None:
     size, pages = 64 * MIB, 64 * MIB // 4096
-    spec = OccupancySpec(workload, size, 0.25, repeats=2, seed=-3)
+    spec = OccupancySpec(workload, size, 0.25, repeats=2, seed=3)
     rows = [row for table, row in probe.run(spec) if table == "occupancy"]
     assert all({"block", *row} == {field["name"] for field in probe.FIELDS} for row in rows)
     assert {row["sample"] for row in rows} == {0, 1}

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_bitmap import PAGE, example
+from synthetic_bitmap import PAGE, example, runs_of
 
 from uffdlab.datasets import bitmap
-from uffdlab.datasets.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, runs_of, save
+from uffdlab.datasets.bitmap import KINDS, STATES, Bitmap, Mapping, decode, encode, load, save
 from uffdlab.errors import UffdlabError
 
 HEADER, ENTRY, DIGEST = 40, 40, 32

@@ -279,10 +279,13 @@ def test_a_value_that_breaks_the_contract_is_not_written(tmp_path: Path, row: di
     [
         ({"facts": {"hostname": "here"}}, "'hostname' is not on the allow-list"),
         ({"facts": {"load_1min": float("nan")}}, "cannot be written"),
-        ({"id": "Not An Id"}, "cannot be the id"),
-        ({"kind": "guessed"}, "not 'guessed'"),
-        ({"fields": [{"name": "x", "type": "date"}], "rows": []}, "fields[0] 'x' has the type 'date'"),
-        ({"sources": [{"url": "x"}]}, "sources[0] has a key 'url'"),
+        ({"id": "Not An Id"}, "name is 'Not An Id' and must be of lower-case letters"),
+        ({"kind": "guessed"}, "uffdlab.kind is 'guessed' and must be one of measured, published"),
+        (
+            {"fields": [{"name": "x", "type": "date"}], "rows": []},
+            "fields[0].type is 'date' and must be one of integer",
+        ),
+        ({"sources": [{"title": "x", "url": "x"}]}, "sources[0] has a key 'url'"),
     ],
 )
 def test_a_description_that_breaks_the_contract_is_not_written(tmp_path: Path, more: dict[str, Any], part: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from handmade import ROWS, edit, put, refused, rows_of
 from making import ROOT
 
-from uffdlab.datasets import load, seal
+from uffdlab.datasets import FORMAT_VERSION, load, seal
+from uffdlab.datasets.schema import problem
 from uffdlab.datasets.vocabulary import kind_of
 
 SCHEMA = ("resources", 0, "schema")
@@ -81,21 +83,24 @@ def test_what_the_standard_says_anyway_is_accepted(lab: Path, change: Callable[[
         (put({"commentChar": "#"}, "resources", 0, "dialect"), ["dialect.commentChar is '#'", "no line is a comment"]),
         (put({"skipInitialSpace": True}, "resources", 0, "dialect"), ["dialect.skipInitialSpace is True"]),
         (put({"nullSequence": "NULL"}, "resources", 0, "dialect"), ["dialect.nullSequence", "empty cell"]),
-        (put({"colour": 1}, "resources", 0, "dialect"), ["dialect.colour is 1", "does not know"]),
-        (put("excel", "resources", 0, "dialect"), ["resources[0].dialect is 'excel' and must be an object"]),
+        (put({"colour": 1}, "resources", 0, "dialect"), ["resources[0].dialect has a key 'colour'", "does not know"]),
+        (put("excel", "resources", 0, "dialect"), ["resources[0].dialect is 'excel', not an object"]),
         (put(["-"], *SCHEMA, "missingValues"), ["schema.missingValues is ['-']", "an empty cell, and nothing else"]),
         (put(["", "NA"], *SCHEMA, "missingValues"), ["schema.missingValues"]),
         (put([], *SCHEMA, "missingValues"), ["schema.missingValues is []"]),
         (put("", *SCHEMA, "missingValues"), ["schema.missingValues is ''"]),
-        (put(["NA"], *FIELD, "missingValues"), ["fields[1]", "'design' has missingValues: ['NA']"]),
+        (put(["NA"], *FIELD, "missingValues"), ["schema.fields[1].missingValues is ['NA']"]),
         (put("subset", *SCHEMA, "fieldsMatch"), ["schema.fieldsMatch is 'subset'", "in order"]),
         (put(["speed"], *SCHEMA, "primaryKey"), ["schema.primaryKey is ['speed']", "block"]),
         (put(7, *SCHEMA, "primaryKey"), ["schema.primaryKey is 7"]),
-        (put("email", *FIELD, "format"), ["'design' has format: 'email'"]),
-        (put(",", *SCHEMA, "fields", 3, "decimalChar"), ["'ratio' has decimalChar: ','"]),
-        (put(" ", *SCHEMA, "fields", 2, "groupChar"), ["'ns' has groupChar: ' '"]),
-        (put(["yes"], *SCHEMA, "fields", 4, "trueValues"), ["'cold' has trueValues: ['yes']"]),
-        (put({"unique": True}, *FIELD, "constraints"), ["'design' has the constraint unique: True", "not checked"]),
+        (put("email", *FIELD, "format"), ["schema.fields[1].format is 'email'"]),
+        (put(",", *SCHEMA, "fields", 3, "decimalChar"), ["schema.fields[3].decimalChar is ','"]),
+        (put(" ", *SCHEMA, "fields", 2, "groupChar"), ["schema.fields[2].groupChar is ' '"]),
+        (
+            put(["yes"], *SCHEMA, "fields", 4, "trueValues"),
+            ["schema.fields[4].trueValues is ['yes']", "with 'true' in it"],
+        ),
+        (put({"unique": True}, *FIELD, "constraints"), ["schema.fields[1].constraints.unique is True", "not checked"]),
     ],
 )
 def test_what_would_change_a_cell_is_refused(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
@@ -126,6 +131,31 @@ def test_the_committed_datasets_are_valid_for_frictionless_too(directory: Path) 
     frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
     report = frictionless.validate(str(directory / "datapackage.json"))
     assert report.valid, report.flatten(["rowNumber", "fieldNumber", "type", "note"])[:5]
+
+
+@pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
+def test_another_validator_reads_the_schema_as_we_do(directory: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    schema = json.loads(files("uffdlab.datasets").joinpath("datapackage.schema.json").read_text("utf-8"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    judge = jsonschema.Draft7Validator(schema)
+    raw = json.loads((directory / "datapackage.json").read_text())
+    assert list(judge.iter_errors(raw)) == []
+    assert schema["properties"]["uffdlab"]["properties"]["format_version"]["const"] == FORMAT_VERSION
+    for change in (put(["-"], *SCHEMA, "missingValues"), put(1, *FIELD, "bareNumber"), put({}, *SCHEMA, "colour")):
+        changed = json.loads(json.dumps(raw))
+        change(changed)
+        assert len(list(judge.iter_errors(changed))) == 1
+        assert problem(changed) is not None
+
+
+def test_a_dialect_within_dialects_ends_in_a_sentence() -> None:
+    raw = json.loads((DATASETS[0] / "datapackage.json").read_text())
+    dialect: dict[str, Any] = {}
+    for _ in range(5000):
+        dialect = {"csv": dialect}
+    raw["resources"][0]["dialect"] = dialect
+    assert problem(raw) == "is nested too deeply"
 
 
 def test_there_are_five_committed_datasets() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
@@ -164,7 +164,7 @@ _QUOTED: dict[str, Use] = {
     "versions": notebook.versions,
     "plot_published": lambda data: figures.plot_published(data, thin("reference-"), gib=2),
 }
-_MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: claim.verdict for claim in claims.CLAIMS}
+_MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: partial(claims.verdict, claim.id) for claim in claims.CLAIMS}
 USES = {"reference-": _MEASURED, "channel-": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
 
 

@@ -26,7 +26,7 @@ def kernel(root: Path, answer: Callable[[str, str], str | int | None] = lambda *
         return real_open(path, flags & ~os.O_TRUNC if inside else flags, *more, **named)
 
     def write(file: int, data: Any) -> int:
-        path = os.readlink(f"/proc/self/fd/{file}")
+        path = str(Path(f"/proc/self/fd/{file}").readlink())
         if not path.startswith(f"{root}{os.sep}"):
             return real_write(file, data)
         written.append((os.path.relpath(path, root), bytes(data).decode().strip()))

@@ -3,9 +3,22 @@
 
 from __future__ import annotations
 
-from uffdlab.datasets.bitmap import Bitmap, Mapping, runs_of
+from array import array
+
+from uffdlab.datasets.bitmap import Bitmap, Mapping
 
 PAGE = 4096
+
+
+def runs_of(states: bytes) -> array[int]:
+    """Return the runs of states given one byte each."""
+    runs = array("Q")
+    for state in states:
+        if runs and runs[-1] & 3 == state:
+            runs[-1] += 4
+        else:
+            runs.append(4 | state)
+    return runs
 
 
 def example() -> Bitmap:

@@ -16,7 +16,7 @@ from uffdlab import sim
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
 from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.sim.latency import bars
+from uffdlab.sim.latency import latencies
 from uffdlab.widgets import DesignExplorer
 
 DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]
@@ -137,7 +137,7 @@ def _work_is_equal(explorer: DesignExplorer, tab: Any, name: str) -> None:
 
 def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:
     work, costs = explorer.workload(), explorer._costs()
-    asking = [one for one in explorer.chosen() if bars(sim.expect(one, work), costs, sim.sweeps.faulting)]
+    asking = [one for one in explorer.chosen() if latencies(sim.expect(one, work), costs)]
     lines = [line for line in lines if line["x"]]
     assert len(lines) == len(asking)
     for line, design in zip(lines, asking, strict=True):

@@ -124,7 +124,7 @@ def test_facts_of_this_machine_are_harmless():
     assert provenance.problems(collected) == []
     assert collected["cores_online"] >= 1
     recorded = json.dumps(collected)
-    for secret in (socket.gethostname(), os.path.expanduser("~"), os.getcwd(), getpass.getuser()):
+    for secret in (socket.gethostname(), str(Path.home()), str(Path.cwd()), getpass.getuser()):
         if len(secret) > 3:  # "vm", "root" and the like stand in honest words too
             assert secret not in recorded
     assert "/" not in recorded.replace("\\/", "")
@@ -320,7 +320,7 @@ def test_facts_match_this_kernel_s_userfaultfd():
     if not answer.available:
         pytest.skip(f"userfaultfd cannot be opened here: {answer.why}")
     assert answer.has("PAGEFAULT_FLAG_WP")
-    assert "UFFDIO_API" in uapi.ioctl_names(answer.ioctls)
+    assert answer.ioctls >> uapi.UFFDIO_API.nr & 1
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import UFFDLAB, environment, uffdlab_run
+from synthetic_bitmap import runs_of
 from targets import CannotError, scanned, target
 
 from uffdlab import native, occupancy, sim
@@ -129,7 +130,7 @@ def test_scan_command_on_a_restored_guest(tmp_path: Path) -> None:
 
 
 def test_no_advice_without_memory_that_can_be_protected(tmp_path: Path) -> None:
-    mapping = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, bitmap.runs_of(b"\0\1\2\0"))
+    mapping = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(b"\0\1\2\0"))
     made = bitmap.Bitmap(PAGE, PAGE, True, (mapping,))
     rest, left_out = sim.replayable(made)
     assert rest.mappings == ()
@@ -344,7 +345,7 @@ def test_progress_is_shown_on_a_terminal_only(method: str, tmp_path: Path) -> No
 
 
 def test_equal_mappings_replay_as_the_sum_of_each() -> None:
-    runs = bitmap.runs_of(bytes([0, 2, 2, 1] * 300))
+    runs = runs_of(bytes([0, 2, 2, 1] * 300))
     size = 1200 * PAGE
     places = [5 * PAGE, (1 << 30) + 5 * PAGE, (3 << 30) - 2 * MIB + 5 * PAGE, (5 << 30) + 9 * PAGE]
     apart = [
@@ -372,7 +373,7 @@ SHORT = st.lists(
 def test_many_short_runs_replay_as_the_sum_of_each(
     stretches: list[tuple[int, int]], first: int, kind: str, unit: int
 ) -> None:
-    runs = bitmap.runs_of(bytes(state for state, count in stretches for _ in range(count)))
+    runs = runs_of(bytes(state for state, count in stretches for _ in range(count)))
     size = sum(run >> 2 for run in runs) * unit
     mapping = bitmap.Mapping(kind, first * PAGE, size, PAGE, kind == "shmem", True, runs)
     made = bitmap.Bitmap(PAGE, unit, True, (mapping,))
@@ -385,13 +386,13 @@ def test_many_short_runs_replay_as_the_sum_of_each(
 
 def test_advice_uses_the_largest_mappings_and_notes_it() -> None:
     many = [
-        bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, bitmap.runs_of(bytes(number + 1)))
+        bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, runs_of(bytes(number + 1)))
         for number in range(400)
     ]
     rest, left_out = sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, tuple(many)))
     assert rest.mappings == tuple(many[-256:])
     assert left_out == ["the largest 256 of 400 mappings are in this, 87.0% of the memory"]
-    alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, bitmap.runs_of(b"\2")) for n in range(2000))
+    alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, runs_of(b"\2")) for n in range(2000))
     assert sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, alike)) == (bitmap.Bitmap(PAGE, PAGE, True, alike), [])
 
 

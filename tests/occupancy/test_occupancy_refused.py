@@ -12,7 +12,6 @@ from running import alive, wait_until
 
 from uffdlab import native, occupancy
 from uffdlab.errors import UffdlabError
-from uffdlab.occupancy import process
 
 pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 
@@ -45,13 +44,6 @@ def test_zombie_is_refused() -> None:
         wait_until(lambda: not alive(child.pid), "it has ended")
         with pytest.raises(UffdlabError, match=f"process {child.pid} has ended and only waits for its parent"):
             occupancy.scan(child.pid)
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1.5", "1_0", "٣", " 1"])
-def test_invalid_process_id_is_refused(text: str) -> None:
-    with pytest.raises(UffdlabError, match=r"is not a process ID: write a whole number above 0") as caught:
-        process.process_id(text)
-    assert len(str(caught.value)) < 200
 
 
 def test_unknown_method_is_refused() -> None:

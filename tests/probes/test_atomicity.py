@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,12 +39,12 @@ def trials(**spec: Any) -> list[dict[str, Any]]:
         ({"backing": "anon_thp"}, "unknown backing 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
         ({"preparation": "three_pass"}, "unknown preparation 'three_pass': choose one of two_pass_read, "),
         ({"interleaving": "lucky"}, "unknown interleaving 'lucky': choose one of racing, deterministic"),
-        ({"size_bytes": 4097}, "size 4097 B is not a positive multiple of the 4 KiB page"),
+        ({"size_bytes": 4097}, "size 4097 B is not a positive multiple of anon's 4 KiB page up to 1 TiB"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple"),
         ({"size_bytes": 7 * 4096}, "size 28672 B has 7 pages: a race needs at least 8"),
-        ({"backing": "hugetlb_2m_shared", "size_bytes": MIB}, "not a positive multiple of the 2048 KiB page"),
-        ({"pause_us": -1}, "pause_us is -1: threads cannot rest for less than 0 µs"),
-        ({"repeats": 0}, "repeats is 0: at least one trial is needed"),
+        ({"backing": "hugetlb_2m_shared", "size_bytes": MIB}, "multiple of hugetlb_2m_shared's 2 MiB page up to 1 TiB"),
+        ({"pause_us": -1}, "pause_us is -1: choose 0 to 1000000"),
+        ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
 def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
@@ -187,7 +188,7 @@ def test_a_discard_that_fails_ends_the_race_and_is_told() -> None:
 @built
 def test_threads_that_touch_at_once_give_the_sigbus_handler_back() -> None:
     def caught() -> list[str]:
-        with open("/proc/self/status", encoding="ascii") as status:
+        with Path("/proc/self/status").open(encoding="ascii") as status:
             return [line for line in status if line.startswith("SigCgt")]
 
     before = caught()

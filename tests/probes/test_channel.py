@@ -215,13 +215,13 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
     [
         ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
         ({"placement": "far"}, "choose one of same, cross"),
-        ({"lines": 0}, "room for 1 to 8"),
+        ({"lines": 0}, "lines is 0: choose 1 to 128"),
         ({"lines": 9}, "room for 1 to 8"),
-        ({"slot_ns": 10}, "from 1 µs to 100 ms"),
-        ({"slots": 0}, "at least one slot"),
+        ({"slot_ns": 10}, "slot_ns is 10: choose 1000 to 100000000"),
+        ({"slots": 0}, "slots is 0: choose 1 to"),
         ({"slots": 1_000_000}, "send less or choose shorter slots"),
         ({"memory": "markers_unread", "slots": 140_000}, "need a page for each load"),
-        ({"repeats": 0}, "at least one sample"),
+        ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:

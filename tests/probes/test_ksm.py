@@ -251,7 +251,7 @@ def test_a_kernel_without_ksm_says_so(tmp_path: Path) -> None:
         ({"pages": 1025}, "1 to 1024"),
         ({"rounds": 0}, "1 to 1000"),
         ({"rounds": 1001}, "1 to 1000"),
-        ({"repeats": 0}, "at least one sample"),
+        ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:

@@ -131,13 +131,13 @@ def test_a_perfect_wire_delivers_any_text_wherever_it_begins(monkeypatch: pytest
         ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
         ({"placement": "far"}, "choose one of same, cross"),
         ({"lines": 9}, "room for 1 to 8"),
-        ({"slot_ns": 10}, "from 1 µs to 100 ms"),
-        ({"copies": 0}, "copies is 0: a message is sent 1 to 15 times"),
+        ({"slot_ns": 10}, "slot_ns is 10: choose 1000 to 100000000"),
+        ({"copies": 0}, "copies is 0: choose 1 to 15"),
         ({"text": ""}, "text is empty"),
         ({"text": "\udcff"}, "is not Unicode"),
         ({"text": "é" * 40_000}, "text has 80000 bytes in UTF-8, and 65535 fit"),
         ({"slot_ns": 100_000_000}, "text has 46 bytes in UTF-8, and 0 fit"),
-        ({"repeats": 0}, "at least one sample"),
+        ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:

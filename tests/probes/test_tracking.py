@@ -51,8 +51,8 @@ def samples(**spec: Any) -> list[dict[str, Any]]:
         ({"size_bytes": MIB}, "size 1048576 B is not a positive multiple of 2 MiB"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple of 2 MiB"),
         ({"dirty": 1.5}, "dirty is 1.5: choose 0 to 1"),
-        ({"dirty": float("nan")}, "dirty fraction nan is outside 0..1"),
-        ({"repeats": 0}, "repeats is 0: at least one sample is needed"),
+        ({"dirty": float("nan")}, "dirty is nan: choose 0 to 1"),
+        ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
 def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:

@@ -190,7 +190,7 @@ def test_a_point_prints_its_rows_and_leaves_the_histogram_to_json(tmp_path: Any)
         ({"pages": 59}, "pages is 59: 6 states of anon share 60 to 262144 pages"),
         ({"backing": "shmem", "pages": 39}, "4 states of shmem share 40 to"),
         ({"pages": 262145}, "pages is 262145: choose 1 to 262144"),
-        ({"repeats": 0}, "repeats is 0: at least one sample is needed"),
+        ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
 def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:

@@ -226,7 +226,7 @@ CLAIMS: tuple[Claim, ...] = (
         "populating: holds; one of them: holds if). It does not hold when both ways lose none with that upper end "
         f"below {atomicity.BOUND_PER_MILLION:g} per million, or when one pass loses writes too, in the median child. "
         "shmem and hugetlb stand beside it and do not decide",
-        "06_snapshots",
+        "01_anon_hugetlb",
         "probe atomicity on anonymous memory: at least six children per way of populating, and four million writes "
         "judged after one pass",
         atomicity.worth_it,

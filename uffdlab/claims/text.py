@@ -22,15 +22,20 @@ def text_table(found: Iterable[Verdict]) -> str:
 
 
 def markdown_table(found: Iterable[Verdict]) -> str:
-    """Return the answer so far as a Markdown table: decided claims in full, the others counted in one line."""
+    """Return the answer so far as a Markdown table: a line for each decided claim, and how many others there are."""
     verdicts_ = list(found)
     decided = [one for one in verdicts_ if one.verdict != "not decided"]
-    lines = ["| claim | who | says | verdict | because |", "|---|---|---|---|---|"]
-    for one in decided:
-        claim = find(one.id)
-        because = one.because + (f"; holds if {one.condition}" if one.condition else "")
-        lines.append(f"| `{one.id}` | {claim.who} | {claim.says} | **{one.verdict}** | {because} |")
+    lines = ["| claim | verdict | key number (95 % interval) |", "|---|---|---|"]
+    lines += [
+        f"| {find(one.id).says} (`{one.id}`) | **{one.verdict}** | {one.key_number() or '–'} |" for one in decided
+    ]
     still_open = len(verdicts_) - len(decided)
+    ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(
-        [*lines, "", f"{still_open} more claims are not decided yet: `uffdlab claims` names what each needs."]
+        [
+            *lines,
+            "",
+            f"{still_open} more claims are not decided yet. Why, under which condition, and what would decide the "
+            f"others: {ledger}, or `uffdlab claims`.",
+        ]
     )

@@ -7,6 +7,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from uffdlab import units
 from uffdlab.stats import Estimate
 from uffdlab.units import format_ratio
 
@@ -59,6 +60,12 @@ class Verdict:
     def __str__(self) -> str:
         """Return the verdict in one line."""
         return f"{self.id}: {self.verdict}. {self.because}"
+
+    def key_number(self) -> str | None:
+        """Return the deciding quantity with its interval in words; None for a rule about states."""
+        if self.effect is None:
+            return None
+        return f"{units.with_interval(self.effect, *(self.interval or (None, None)))}: {self.quantity}"
 
     def _effect(self) -> str | None:
         if self.effect is None:

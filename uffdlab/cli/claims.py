@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uffdlab.cli.common import command, say
@@ -34,6 +35,8 @@ def _claims(asked: argparse.Namespace) -> int:
     if costs is not None:
         sim.costs_of(costs)  # refused here where it holds none
     evidence = claims.evidence_of(datasets.load(datasets.locate(asked.data)), costs)
+    if asked.data is not None:  # whoever names a campaign wants what that one measured
+        evidence = replace(evidence, channel=None)
     found = [claim.verdict(evidence) for claim in chosen]
     if asked.json:
         print(json.dumps([one.as_dict() for one in found], indent=1))

@@ -45,16 +45,9 @@ def need_room() -> None:
             )
 
 
-def path(text: str) -> Path:
-    """Return the path that an argument names; an empty one would be the working directory."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty: write the path of a file or directory")
-    return Path(text)
-
-
 def last_name(out: Path) -> str:
     """Return what a directory is called, however it was named, and whether or not it is there."""
-    return os.path.basename(os.path.abspath(out))
+    return Path(os.path.abspath(out)).name
 
 
 def say(text: str) -> None:

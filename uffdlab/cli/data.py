@@ -7,7 +7,8 @@ import argparse
 import json
 from typing import Any
 
-from uffdlab.cli.common import beside_package, command, last_name, path
+from uffdlab.cli.arguments import path
+from uffdlab.cli.common import beside_package, command, last_name
 
 
 def add(commands: Any) -> None:

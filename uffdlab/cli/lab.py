@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from uffdlab import starting
-from uffdlab.cli.common import beside_package, command, path
+from uffdlab.cli.arguments import path
+from uffdlab.cli.common import beside_package, command
 from uffdlab.errors import UffdlabError, printable
 
 
@@ -24,7 +25,7 @@ def add(commands: Any) -> None:
 
 def _lab(asked: argparse.Namespace) -> int:
     notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
-    if not os.path.isdir(notebooks):
+    if not os.path.isdir(notebooks):  # noqa: PTH112 - is_dir() raises where it may not look
         raise UffdlabError(
             f"--notebooks {printable(notebooks)} is not a directory: name the one that holds the notebooks"
         )

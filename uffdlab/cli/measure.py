@@ -6,14 +6,16 @@ from __future__ import annotations
 import argparse
 import random
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from uffdlab.cli import point
+from uffdlab.cli.arguments import add_whole, assignment, path
 from uffdlab.cli.claims import say_what_is_decided
-from uffdlab.cli.common import INTERRUPTED, command, last_name, path, say
+from uffdlab.cli.common import INTERRUPTED, command, last_name, say
 from uffdlab.errors import UffdlabError
-from uffdlab.units import shown
+from uffdlab.units import LARGEST_SEED, shown
 
 _MANY_BLOCKS = 50
 _MEASURE_EXAMPLES = """examples:
@@ -54,8 +56,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--finish", action="store_true", help="make a dataset of what DIR.partial holds")
     for name, help_ in _POINT_OPTIONS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=help_)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other value of the probe")
-    parser.add_argument("--seed", metavar="N", help="order of a suite's blocks (default: drawn, recorded)")
+    values = partial(assignment, form="NAME=VALUE")
+    help_ = "any other value of the probe"
+    parser.add_argument("--set", action="append", type=values, default=[], metavar="NAME=VALUE", help=help_)
+    add_whole(parser, "--seed", 0, LARGEST_SEED, "order of a suite's blocks (default: drawn, recorded)")
     parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, switch THP and KSM")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
 
@@ -117,14 +121,11 @@ def _go_on(asked: argparse.Namespace) -> int:
 
 def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
     """Refuse options that ask for another plan than the one that was begun."""
-    from uffdlab.measure import options
-
     only = None if asked.only is None else _only(asked, began.suite)
-    seed = None if asked.seed is None else options.seed_of(asked.seed)
     for option, value, was in (
         ("--suite", asked.suite, began.suite),
         ("--only", only, began.only),
-        ("--seed", seed, began.seed),
+        ("--seed", asked.seed, began.seed),
     ):
         if value is not None and value != was:
             words = ",".join(was) if isinstance(was, tuple) else was
@@ -190,7 +191,7 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     from uffdlab.measure.runner import Block
 
     drawn = random.SystemRandom().randrange(1 << 31)
-    seed = drawn if asked.seed is None else options.seed_of(asked.seed)
+    seed = drawn if asked.seed is None else asked.seed
     if asked.only is not None and not asked.suite:
         raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
     if asked.suite and asked.probe:
@@ -200,7 +201,7 @@ def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
         return suites.plan(asked.suite, _only(asked, asked.suite), seed), asked.suite, seed
     if not asked.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
-    called = {name: f"--set {name}" for name in (pair.partition("=")[0] for pair in asked.set)}
+    called = {name: f"--set {name}" for name, _ in asked.set}
     return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed, called))], None, seed
 
 
@@ -228,12 +229,7 @@ def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
 def _given(asked: argparse.Namespace) -> dict[str, str]:
     """Return what was said of a single point, by the name of the spec's field."""
     given = {name: getattr(asked, name) for name in _POINT_OPTIONS if getattr(asked, name) is not None}
-    for pair in asked.set:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UffdlabError(f"--set {shown(pair)} is not NAME=VALUE")
-        given[name] = value
-    return given
+    return given | dict(asked.set)
 
 
 def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any = None) -> Any:

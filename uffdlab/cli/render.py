@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uffdlab.cli import this_machine
-from uffdlab.cli.common import INTERRUPTED, beside_package, command, path, say
+from uffdlab.cli.arguments import path
+from uffdlab.cli.common import INTERRUPTED, beside_package, command, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:

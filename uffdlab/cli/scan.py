@@ -12,7 +12,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command, path, say
+from uffdlab.cli.arguments import add_number, add_size, path, process_id
+from uffdlab.cli.common import command, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _EXAMPLES = """examples:
   uffdlab scan --cmd 'python -c "import time; x = bytes(1<<30); time.sleep(9)"'
   uffdlab scan 4242 --bitmap guest.bitmap --json"""
 
+_MOST_SECONDS = 86400  # a day
 _NO_ADVICE: dict[str, Any] = {"advice": [], "advice_leaves_out": []}
 
 
@@ -39,22 +41,23 @@ def add(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pid", nargs="?", metavar="PID", help="process to look at")
+    parser.add_argument("pid", nargs="?", type=process_id, metavar="PID", help="process to look at")
     parser.add_argument("--self", action="store_true", dest="own", help="look at uffdlab itself")
     parser.add_argument("--cmd", metavar="COMMAND", help="start a command (no shell), look at it, end it")
-    parser.add_argument("--after", metavar="SECONDS", help="with --cmd: how long to wait first (default: 1)")
-    parser.add_argument("--min-size", metavar="SIZE", help="smallest mapping to look at (default: 2MiB)")
+    help_ = "with --cmd: how long to wait first (default: 1)"
+    add_number(parser, "--after", 0, _MOST_SECONDS, help_, "SECONDS", "seconds")
+    add_size(parser, "--min-size", "smallest mapping to look at (default: 2MiB)")
     parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first there is)")
     parser.add_argument("--bitmap", type=path, metavar="FILE", help="write each page's state, for a replay")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _scan(asked: argparse.Namespace) -> int:
-    from uffdlab import occupancy, outfile, units
+    from uffdlab import occupancy, outfile
     from uffdlab.datasets import bitmap
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
-    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else units.parse_size(asked.min_size, "--min-size")
+    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else asked.min_size
     if asked.bitmap is not None:
         outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
     with _target(asked) as pid, _progress() as progress:
@@ -161,9 +164,7 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
 @contextlib.contextmanager
 def _target(asked: argparse.Namespace) -> Iterator[int]:
     """Yield the process ID to look at."""
-    from uffdlab import occupancy, units
-    from uffdlab.occupancy import process
-    from uffdlab.occupancy.command import MOST_SECONDS
+    from uffdlab import occupancy
 
     given = (asked.pid is not None) + asked.own + (asked.cmd is not None)
     if given != 1:
@@ -171,8 +172,7 @@ def _target(asked: argparse.Namespace) -> Iterator[int]:
     if asked.after is not None and asked.cmd is None:
         raise UffdlabError("--after says how long a command runs first: it goes with --cmd")
     if asked.cmd is None:
-        yield os.getpid() if asked.own else process.process_id(asked.pid)
+        yield os.getpid() if asked.own else asked.pid
         return
-    after_s = units.parse_number("1" if asked.after is None else asked.after, "--after", 0, MOST_SECONDS, "seconds")
-    with occupancy.running(asked.cmd, after_s) as pid:
+    with occupancy.running(asked.cmd, 1.0 if asked.after is None else asked.after) as pid:
         yield pid

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from uffdlab.cli.common import command, last_name, path
+from uffdlab.cli.arguments import add_number, add_size, add_whole, assignment, path
+from uffdlab.cli.common import command, last_name
 from uffdlab.errors import UffdlabError
-from uffdlab.units import LARGEST_SEED, shown
+from uffdlab.units import LARGEST_SEED
 
 if TYPE_CHECKING:
     from uffdlab.sim import Costs, Design, Result
@@ -21,14 +23,7 @@ _EXAMPLES = """examples:
   uffdlab sim --calibrate reference --out data/costs-mine"""
 
 _MOST_PAGES = 1 << 32  # of the largest range, 16 TiB
-_COUNTS = {  # option → field of the workload, least, most
-    "cluster": ("cluster_pages", 1, _MOST_PAGES),
-    "reads": ("reads", 0, (1 << 62) - 1),
-    "writes": ("writes", 0, (1 << 62) - 1),
-    "walk_cluster": ("walk_cluster", 1, _MOST_PAGES),
-    "other_cpus": ("other_cpus", 0, 1 << 16),
-    "seed": ("seed", 0, LARGEST_SEED),
-}
+_MOST_TOUCHES = (1 << 62) - 1
 
 
 def add(commands: Any) -> None:
@@ -44,18 +39,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--list", action="store_true", help="the designs there are, and their fields")
     parser.add_argument("--design", metavar="NAME", help="which design")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of it; --list has them"
-    )
-    parser.add_argument("--span", default="1GiB", metavar="SIZE", help="length of the range, up to 16TiB")
-    parser.add_argument("--populated", default="0", metavar="FRACTION", help="written before protecting")
-    parser.add_argument("--cluster", default="1", metavar="PAGES", help="written so many in a row")
-    parser.add_argument("--reads", default="0", metavar="N", help="touches after protecting: reads first")
-    parser.add_argument("--writes", default="0", metavar="N", help="then writes")
+    changes = partial(assignment, form="FIELD=VALUE, such as spread=last")
+    help_ = "change a field of it; --list has them"
+    parser.add_argument("--set", action="append", type=changes, default=[], metavar="FIELD=VALUE", help=help_)
+    add_size(parser, "--span", "length of the range, up to 16TiB", default="1GiB")
+    add_number(parser, "--populated", 0, 1, "written before protecting", "FRACTION", default="0")
+    add_whole(parser, "--cluster", 1, _MOST_PAGES, "written so many in a row", "PAGES", default="1")
+    add_whole(parser, "--reads", 0, _MOST_TOUCHES, "touches after protecting: reads first", default="0")
+    add_whole(parser, "--writes", 0, _MOST_TOUCHES, "then writes", default="0")
     parser.add_argument("--walk", default="uniform", help="uniform, zipf, sequential or clustered")
-    parser.add_argument("--walk-cluster", default="1", metavar="PAGES", help="clustered: touch so many in a row")
-    parser.add_argument("--other-cpus", default="0", metavar="N", help="CPUs that run the process as well")
-    parser.add_argument("--seed", default="1", metavar="N", help="of what is drawn")
+    add_whole(parser, "--walk-cluster", 1, _MOST_PAGES, "clustered: touch so many in a row", "PAGES", default="1")
+    add_whole(parser, "--other-cpus", 0, 1 << 16, "CPUs that run the process as well", default="0")
+    add_whole(parser, "--seed", 0, LARGEST_SEED, "of what is drawn", default="1")
     parser.add_argument("--expected", action="store_true", help="expected values, at once, instead of one exact run")
     parser.add_argument("--costs", metavar="DATASET", help="costs to price it with (default: the committed ones)")
     parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign, and write them to --out")
@@ -73,7 +68,10 @@ def _sim(asked: argparse.Namespace) -> int:
     if not asked.design:
         raise UffdlabError("name a --design, or see them with --list")
     design = _design(asked)
-    workload = sim.Workload(**_workload(asked))
+    workload = sim.Workload(
+        asked.span, asked.populated, asked.cluster, asked.reads, asked.writes, asked.walk, asked.walk_cluster,
+        asked.other_cpus, asked.seed,
+    )  # fmt: skip
     costs = sim.load_costs(asked.costs)
     result = (sim.expect if asked.expected else sim.run)(design, workload)
     print(json.dumps(_as_dict(result, costs), indent=1) if asked.json else _text(result, costs))
@@ -111,28 +109,11 @@ def _calibrate(asked: argparse.Namespace) -> int:
 def _design(asked: argparse.Namespace) -> Design:
     from uffdlab.sim import named
 
-    changes: dict[str, Any] = {}
-    for one in asked.set:
-        name, equals, value = one.partition("=")
-        if not equals:
-            raise UffdlabError(f"--set {shown(one)} is not FIELD=VALUE, such as spread=last")
-        changes[name] = {"true": True, "false": False}.get(value, value)
+    changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in asked.set}
     design = named(asked.design)
     if not changes:
         return design
-    return design.but(**changes).but(name=f"{design.name} with {', '.join(asked.set)}", about="composed")
-
-
-def _workload(asked: argparse.Namespace) -> dict[str, Any]:
-    from uffdlab.units import parse_number, parse_size, parse_whole
-
-    numbers = {
-        field: parse_whole(getattr(asked, name), f"--{name.replace('_', '-')}", least, most)
-        for name, (field, least, most) in _COUNTS.items()
-    }
-    populated = parse_number(asked.populated, "--populated", 0, 1)
-    span = parse_size(asked.span, "--span")
-    return {"span_bytes": span, "populated": populated, "walk": asked.walk} | numbers
+    return design.but(**changes).but(name=f"{design.name} with {', '.join(map('='.join, asked.set))}", about="composed")
 
 
 def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
@@ -160,7 +141,7 @@ def _counted(count: float) -> str:
 
 
 def _text(result: Result, costs: Costs) -> str:
-    from uffdlab.units import format_ns, format_size
+    from uffdlab.units import format_ns, format_size, with_interval
 
     costs = costs.in_unit("ns")
     lines = [f"{result.design.name}: {result.design.about}"]
@@ -168,12 +149,7 @@ def _text(result: Result, costs: Costs) -> str:
         if not any(ledger.values()):
             continue
         priced = costs.price(ledger)
-        spread = (
-            ""
-            if priced.low is None or priced.high is None
-            else f" ({format_ns(priced.low)} to {format_ns(priced.high)})"
-        )
-        lines += ["", f"{name}: {format_ns(priced.value)}{spread}"]
+        lines += ["", f"{name}: {with_interval(priced.value, priced.low, priced.high, format_ns)}"]
         for event, count, cost in costs.dearest(ledger):
             lines.append(f"  {event:<18} {_counted(count):>16} {format_ns(cost):>10}")
         named = [event for event, _, _ in costs.dearest(ledger)]

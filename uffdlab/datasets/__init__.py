@@ -39,6 +39,7 @@ and counts of known names (see :mod:`.vocabulary`) are 0 or more, whatever the s
 most 64 MiB, a line at most 1 MiB, a text at most 10 000 characters. Everything in the directory is a regular
 file, never a symbolic link.
 
+``datapackage.schema.json`` beside this file says the same of ``datapackage.json`` as a JSON Schema (draft 7).
 Whatever breaks this contract is refused with one ``UffdlabError`` naming file, line, column and remedy.
 """
 

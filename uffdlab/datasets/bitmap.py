@@ -117,17 +117,6 @@ class Bitmap:
     mappings: tuple[Mapping, ...]
 
 
-def runs_of(states: bytes) -> array[int]:
-    """Return the runs of states given one byte each."""
-    runs = array("Q")
-    for state in states:
-        if runs and runs[-1] & 3 == state:
-            runs[-1] += 4
-        else:
-            runs.append(4 | state)
-    return runs
-
-
 def save(bitmap: Bitmap, path: Path) -> None:
     """Write the file, whole or not at all, at whatever stands there. Raises UffdlabError where it cannot be written."""
     outfile.write(path, encode(bitmap), "bitmap")

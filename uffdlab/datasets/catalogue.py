@@ -142,7 +142,7 @@ def _as_path(wanted: Path | str) -> Path | None:
 def _places(text: str) -> list[Path]:
     """Return where a path may lead to: as it stands, and from the top of the checkout."""
     top = checkout()
-    return [Path(text)] if os.path.isabs(text) or top is None else [Path(text), top / text]
+    return [Path(text)] if Path(text).is_absolute() or top is None else [Path(text), top / text]
 
 
 def _said(places: list[Path]) -> str:
@@ -190,7 +190,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def checkout() -> Path | None:
     """Return the top of the checkout this package runs from; None if it is installed and has unrelated neighbours."""
     top = Path(__file__).resolve().parents[2]
-    return top if os.path.isfile(top / "pyproject.toml") and os.path.isdir(top / "data") else None
+    return top if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
 
 
 def _checkout_data() -> Path | None:

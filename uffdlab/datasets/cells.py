@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
 
-from . import standard
 from .vocabulary import NEVER_NEGATIVE
 
 FieldDescriptor: TypeAlias = Mapping[str, Any]
 Value: TypeAlias = int | float | bool | str | None
 
-TYPES = ("integer", "number", "boolean", "string")
 MAX_TEXT = 10_000  # characters; a log excerpt, not a log
 DATASET_COLUMN = "dataset"  # after a merge: the dataset a row was measured in
 
-_FIELD_KEYS = {"name", "type", "unit", "title", "description", "constraints", *standard.FIELD, *standard.FIELD_NOTES}
-_CONSTRAINTS = {"required", "enum", "minimum", "maximum", *standard.CONSTRAINTS}
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 # C0, C1 and the two Unicode line ends: each breaks the rule "one row, one line" for some reader.
@@ -97,54 +92,23 @@ class Column:
             raise CellError(f"{show(value)} is above the maximum {self.maximum}")
 
 
-def column(field: object) -> Column:
-    """Check one field descriptor and return it ready for use. Raises CellError with what is wrong with it."""
-    if not isinstance(field, Mapping):
-        raise CellError(f"is {show(field)}, not an object")
-    _known(field, _FIELD_KEYS, "has a key")
-    name, kind = field.get("name"), field.get("type")
-    if not isinstance(name, str) or not _NAME.match(name):
-        raise CellError(f"has the name {show(name)}; use letters, digits and underscores")
-    if kind not in TYPES:
-        raise CellError(f"{name!r} has the type {show(kind)}; known types are {', '.join(TYPES)}")
-    for key in ("unit", "title", "description"):
-        if not isinstance(field.get(key, ""), str):
-            raise CellError(f"{name!r} has a {key} that is not a text")
-    for key, said, must in standard.problems(field, standard.FIELD):
-        raise CellError(f"{name!r} has {key}: {show(said)}, which {must}")
-    return _constrained(name, kind, field.get("constraints", {}))
-
-
-def _constrained(name: str, kind: str, constraints: object) -> Column:
-    if not isinstance(constraints, Mapping):
-        raise CellError(f"{name!r} has constraints that are not an object")
-    _known(constraints, _CONSTRAINTS, f"{name!r} has the constraint")
-    for key, said, must in standard.problems(constraints, standard.CONSTRAINTS):
-        raise CellError(f"{name!r} has the constraint {key}: {show(said)}, which {must}")
-    required = constraints.get("required", False)
-    if not isinstance(required, bool):
-        raise CellError(f"{name!r} has required: {show(required)}, which is neither true nor false")
-    enum = constraints.get("enum", [])
-    if not isinstance(enum, (list, tuple)) or ("enum" in constraints and not enum):
-        raise CellError(f"{name!r} has an enum that is not a list of values")
-    low, high = constraints.get("minimum"), constraints.get("maximum")
-    if kind not in ("integer", "number") and (low is not None or high is not None):
+def column(field: FieldDescriptor) -> Column:
+    """Return a field descriptor that the schema accepts, ready for use. Raises CellError where a constraint does not
+    fit the type of the field.
+    """
+    name, kind, constraints = field["name"], field["type"], field.get("constraints", {})
+    bounds = [constraints.get("minimum"), constraints.get("maximum")]
+    numeric = kind in ("integer", "number")
+    if not numeric and bounds != [None, None]:
         raise CellError(f"{name!r} is a {kind}, which can have neither minimum nor maximum")
     try:
-        values = tuple(_PLAIN[kind](v) for v in enum)
-        bounds = [None if b is None else _PLAIN[kind](b) for b in (low, high)]
+        values = tuple(_PLAIN[kind](v) for v in constraints.get("enum", ()))
+        least, most = (None if b is None else _PLAIN[kind](b) for b in bounds)
     except CellError as error:
         raise CellError(f"{name!r} has a constraint of the wrong type: {error}") from None
-    least = bounds[0]
-    if kind in ("integer", "number") and name in NEVER_NEGATIVE:
+    if numeric and name in NEVER_NEGATIVE:
         least = 0 if least is None else max(least, 0)
-    return Column(name, kind, required, values, least, bounds[1])
-
-
-def _known(given: Mapping[Any, Any], known: set[str], what: str) -> None:
-    for key in given:
-        if key not in known:
-            raise CellError(f"{what} {show(key)}, which is unknown; known are {', '.join(sorted(known))}")
+    return Column(name, kind, constraints.get("required", False), values, least, most)
 
 
 # Text → value

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from uffdlab.errors import UffdlabError, printable, refusal
+from uffdlab.outfile import beside_of, sync
 
-__all__ = ["check_directory", "check_out", "open_plain", "printable", "read_plain", "refusal", "staged", "sync"]
+__all__ = ["check_directory", "check_out", "open_plain", "printable", "read_plain", "refusal", "staged"]
 
 MAX_FILE = 64 << 20  # bytes of one table; the largest campaign so far needs a tenth
 
@@ -96,7 +96,7 @@ def staged(out: Path | str) -> Iterator[Path]:
     out = _absolute(out)
     check_out(out)
     made: list[Path] = []
-    stage = out.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
+    stage = beside_of(out)
     try:
         _make_parents(out.parent, made)
         stage.mkdir()
@@ -164,14 +164,3 @@ def _make_parents(directory: Path, made: list[Path]) -> None:
         _make_parents(directory.parent, made)
         directory.mkdir()
         made.append(directory)
-
-
-def sync(path: Path) -> None:
-    """Have the file or directory on disk when this returns. Raises OSError."""
-    if os.name == "nt":  # no descriptor of a directory there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

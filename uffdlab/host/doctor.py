@@ -77,7 +77,7 @@ def _extension(host: Mapping[str, Any]) -> Capability:
 
 
 def _kernel(host: Mapping[str, Any]) -> list[Capability]:
-    answer = _answer()
+    answer = features.query_or_none()
     return [
         _userfaultfd(answer),
         *(_feature(name, answer) for name in _FEATURES),
@@ -95,13 +95,6 @@ def _kernel(host: Mapping[str, Any]) -> list[Capability]:
         _tried("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
         _thp(host["thp_enabled"]),
     ]
-
-
-def _answer() -> features.Userfaultfd | None:
-    try:
-        return features.query()
-    except UffdlabError:
-        return None
 
 
 def _userfaultfd(answer: features.Userfaultfd | None) -> Capability:

@@ -268,7 +268,7 @@ def _hugetlb(root: Path) -> dict[str, dict[str, int | None]] | None:
 
 
 def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
-    answer = _answer() if live and sys.platform == "linux" else None
+    answer = features.query_or_none() if live and sys.platform == "linux" else None
     offered = uapi.feature_names(answer.features) if answer is not None and answer.available else None
     return {
         "unprivileged_userfaultfd": pseudofiles.boolean(root, "proc/sys/vm/unprivileged_userfaultfd"),
@@ -282,13 +282,6 @@ def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
         "pt_reclaim": _yes_or_no("PT_RECLAIM") if live else None,
         "pagemap_scan": _yes_or_no("PAGEMAP_SCAN") if live else None,
     }
-
-
-def _answer() -> features.Userfaultfd | None:
-    try:
-        return features.query()
-    except UffdlabError:
-        return None
 
 
 def _yes_or_no(question: str) -> bool | None:

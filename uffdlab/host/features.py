@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, uapi
 from uffdlab.host.asking import Answer
 
@@ -55,3 +56,11 @@ def query() -> Userfaultfd:
     if answer.result is None:
         return Userfaultfd(refused=answer)
     return Userfaultfd(_VIA.get(answer.via), answer.via != _SYSCALL, answer.features, answer.ioctls)
+
+
+def query_or_none() -> Userfaultfd | None:
+    """Return what userfaultfd offers to this process; None where it cannot be asked."""
+    try:
+        return query()
+    except UffdlabError:
+        return None

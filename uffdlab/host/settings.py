@@ -341,7 +341,7 @@ class _State:
             return None
         except OSError as error:
             raise UffdlabError(self._unreadable(os.strerror(error.errno or 0), root)) from error
-        with open(file, encoding="utf-8", errors="replace") as stream:
+        with os.fdopen(file, encoding="utf-8", errors="replace") as stream:
             status = os.fstat(file)  # the directory may have been open to other users
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
                 raise UffdlabError(self._unreadable("it is not a regular file of this user", root))
@@ -366,7 +366,7 @@ class _State:
                 os.unlink(f"{_JOURNAL}.new", dir_fd=self.directory)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             file = os.open(f"{_JOURNAL}.new", flags, 0o600, dir_fd=self.directory)
-            with open(file, "w", encoding="utf-8") as stream:
+            with os.fdopen(file, "w", encoding="utf-8") as stream:
                 json.dump(content, stream, indent=1)
                 stream.flush()
                 os.fsync(file)

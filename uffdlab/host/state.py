@@ -31,7 +31,7 @@ def locked() -> Iterator[tuple[Path, int]]:
     path = directory()
     try:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+            path.mkdir(0o700)
         opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise UffdlabError(

@@ -76,42 +76,24 @@ UFFD_IOCTLS: tuple[Ioctl, ...] = (
 USERFAULTFD_IOC_NEW = Ioctl("USERFAULTFD_IOC_NEW", UFFD_API, 0x00, "none", 0, "6.1")  # on /dev/userfaultfd
 PAGEMAP_SCAN = Ioctl("PAGEMAP_SCAN", ord("f"), 16, "both", 96, "6.7")  # on /proc/PID/pagemap
 
-# --- opening, registering, protecting, events -------------------------------------------------------------
+# --- registering ------------------------------------------------------------------------------------------
 
-UFFD_USER_MODE_ONLY = 1  # since 5.11: faults taken in kernel mode are not delivered; needs no privilege
 
 REGISTER_MODE_MISSING = 1 << 0
 REGISTER_MODE_WP = 1 << 1
-REGISTER_MODE_MINOR = 1 << 2
-REGISTER_MODE_RWP = 1 << 3
 
-WRITEPROTECT_MODE_WP = 1 << 0
-WRITEPROTECT_MODE_DONTWAKE = 1 << 1
-
-UFFD_MSG_SIZE_BYTES = 32
-UFFD_EVENT_PAGEFAULT = 0x12
-UFFD_EVENT_FORK = 0x13
-UFFD_EVENT_REMAP = 0x14
-UFFD_EVENT_REMOVE = 0x15
-UFFD_EVENT_UNMAP = 0x16
-
-PAGEFAULT_FLAG_WRITE = 1 << 0
-PAGEFAULT_FLAG_WP = 1 << 1
-PAGEFAULT_FLAG_MINOR = 1 << 2
-PAGEFAULT_FLAG_RWP = 1 << 3
 
 # --- features ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One userfaultfd feature bit: name without ``UFFD_FEATURE_``, what it does, what uffdlab uses it for."""
+    """One userfaultfd feature bit: its name without ``UFFD_FEATURE_``, and what it does."""
 
     name: str
     bit: int
     since: str
     what: str
-    used_for: str | None = None
 
     @property
     def mask(self) -> int:
@@ -120,34 +102,22 @@ class Feature:
 
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("PAGEFAULT_FLAG_WP", 0, "5.7", "write-protect faults on anonymous memory", "every write-protect probe"),
+    Feature("PAGEFAULT_FLAG_WP", 0, "5.7", "write-protect faults on anonymous memory"),
     Feature("EVENT_FORK", 1, "4.11", "an event when the process forks"),
     Feature("EVENT_REMAP", 2, "4.11", "an event when mremap moves a registered range"),
     Feature("EVENT_REMOVE", 3, "4.11", "an event when a registered range is discarded"),
-    Feature("MISSING_HUGETLBFS", 4, "4.11", "missing-page faults on hugetlb", "the missing_wp design on hugetlb"),
-    Feature("MISSING_SHMEM", 5, "4.11", "missing-page faults on shmem", "the missing_wp design on shmem"),
+    Feature("MISSING_HUGETLBFS", 4, "4.11", "missing-page faults on hugetlb"),
+    Feature("MISSING_SHMEM", 5, "4.11", "missing-page faults on shmem"),
     Feature("EVENT_UNMAP", 6, "4.11", "an event when a registered range is unmapped"),
     Feature("SIGBUS", 7, "4.14", "a SIGBUS in the faulting thread instead of an event"),
-    Feature("THREAD_ID", 8, "4.14", "the faulting thread's id in the event", "telling racing threads apart"),
+    Feature("THREAD_ID", 8, "4.14", "the faulting thread's id in the event"),
     Feature("MINOR_HUGETLBFS", 9, "5.13", "minor faults on hugetlb"),
     Feature("MINOR_SHMEM", 10, "5.14", "minor faults on shmem"),
-    Feature("EXACT_ADDRESS", 11, "5.18", "the exact faulting address in the event", "exact addresses of events"),
-    Feature(
-        "WP_HUGETLBFS_SHMEM",
-        12,
-        "5.19",
-        "write-protect on shmem and hugetlb, markers in their empty entries",
-        "the hugetlb and shmem claims; hugetlb as a real PMD or PUD level",
-    ),
-    Feature(
-        "WP_UNPOPULATED",
-        13,
-        "6.4",
-        "markers in empty entries of anonymous memory too",
-        "the design that was merged",
-    ),
+    Feature("EXACT_ADDRESS", 11, "5.18", "the exact faulting address in the event"),
+    Feature("WP_HUGETLBFS_SHMEM", 12, "5.19", "write-protect on shmem and hugetlb, markers in their empty entries"),
+    Feature("WP_UNPOPULATED", 13, "6.4", "markers in empty entries of anonymous memory too"),
     Feature("POISON", 14, "6.6", "UFFDIO_POISON: make a page raise SIGBUS"),
-    Feature("WP_ASYNC", 15, "6.7", "the kernel resolves write-protect faults itself", "tracking without events"),
+    Feature("WP_ASYNC", 15, "6.7", "the kernel resolves write-protect faults itself"),
     Feature("MOVE", 16, "6.8", "UFFDIO_MOVE: move pages instead of copying them"),
     Feature("RWP", 17, "7.3", "UFFDIO_RWPROTECT: faults on reads of present pages, too"),
     Feature("RWP_ASYNC", 18, "7.3", "the kernel resolves those faults itself"),
@@ -186,12 +156,6 @@ def feature_mask(names: Iterable[str]) -> int:
     return mask
 
 
-def ioctl_names(mask: int) -> list[str]:
-    """Return the names of the ioctls in a ``uffdio_api.ioctls`` or ``uffdio_register.ioctls`` mask."""
-    known = {ioctl.nr: ioctl.name for ioctl in UFFD_IOCTLS}
-    return [known.get(bit, f"ioctl{bit}") for bit in _bits(mask)]
-
-
 def _bits(mask: int) -> list[int]:
     if mask < 0:
         raise ValueError(f"BUG: a mask of bits cannot be negative: {mask}")
@@ -201,11 +165,7 @@ def _bits(mask: int) -> list[int]:
 # --- pagemap ----------------------------------------------------------------------------------------------
 
 # Bits of one 64-bit word of /proc/PID/pagemap.
-PAGEMAP_SOFT_DIRTY_BIT = 55
-PAGEMAP_EXCLUSIVE_BIT = 56
 PAGEMAP_UFFD_WP_BIT = 57  # or, in a range registered for it, read-write protection
-PAGEMAP_GUARD_BIT = 58
-PAGEMAP_FILE_BIT = 61
 PAGEMAP_SWAP_BIT = 62
 PAGEMAP_PRESENT_BIT = 63
 
@@ -232,7 +192,7 @@ def category_names(mask: int) -> list[str]:
     return [PAGE_CATEGORIES[b] if b < len(PAGE_CATEGORIES) else f"bit{b}" for b in _bits(mask)]
 
 
-# --- madvise and mmap -------------------------------------------------------------------------------------
+# --- madvise ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -244,20 +204,8 @@ class Advice:
     since: str
 
 
-MADV_DONTNEED = Advice("MADV_DONTNEED", 4, "2.4")
-MADV_FREE = Advice("MADV_FREE", 8, "4.5")
-MADV_REMOVE = Advice("MADV_REMOVE", 9, "2.6.16")
-MADV_MERGEABLE = Advice("MADV_MERGEABLE", 12, "2.6.32")
-MADV_HUGEPAGE = Advice("MADV_HUGEPAGE", 14, "2.6.38")
-MADV_NOHUGEPAGE = Advice("MADV_NOHUGEPAGE", 15, "2.6.38")
-MADV_PAGEOUT = Advice("MADV_PAGEOUT", 21, "5.4")
 MADV_POPULATE_READ = Advice("MADV_POPULATE_READ", 22, "5.14")
 MADV_POPULATE_WRITE = Advice("MADV_POPULATE_WRITE", 23, "5.14")
 MADV_COLLAPSE = Advice("MADV_COLLAPSE", 25, "6.1")
-MADV_GUARD_INSTALL = Advice("MADV_GUARD_INSTALL", 102, "6.13")
-MADV_GUARD_REMOVE = Advice("MADV_GUARD_REMOVE", 103, "6.13")
 
-MAP_HUGETLB = 0x40000
 MAP_HUGE_SHIFT = 26
-MAP_HUGE_2MB = 21 << MAP_HUGE_SHIFT
-MAP_HUGE_1GB = 30 << MAP_HUGE_SHIFT

@@ -21,9 +21,7 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import shlex
-import shutil
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -134,9 +132,9 @@ class Journal:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.fstat(self._file), os.lstat(self.partial / NAME)):
-                    os.unlink(self.partial / NAME)
+                    (self.partial / NAME).unlink()
             try:
-                os.rmdir(self.partial)
+                self.partial.rmdir()
             except FileNotFoundError:
                 pass
             except OSError:
@@ -261,30 +259,14 @@ def _lock(handle: int, where: str) -> None:
 
 def _created(partial: Path, first: Mapping[str, Any]) -> tuple[int, int]:
     """Make the directory and its journal's first line, whole or not at all; return the locked file and its size."""
-    stage = partial.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
-    made = [above for above in partial.parents if not above.exists()]
-    handle: int | None = None
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        stage.mkdir()
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        handle = os.open(stage / NAME, flags, 0o666)
-        _lock(handle, files.printable(partial))
-        size = _write(handle, first)
-        os.rename(stage, partial)
-        for directory in (partial, partial.parent):
-            files.sync(directory)
-        return handle, size
-    except BaseException as error:
-        if handle is not None:
-            os.close(handle)
-        shutil.rmtree(stage, ignore_errors=True)
-        for above in made:
-            with contextlib.suppress(OSError):
-                above.rmdir()
-        if isinstance(error, OSError):
-            raise files.refusal(partial, error) from None
-        raise
+    with contextlib.ExitStack() as failed:
+        with files.staged(partial) as stage:
+            handle = os.open(stage / NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            failed.callback(os.close, handle)
+            _lock(handle, files.printable(partial))
+            size = _write(handle, first)
+        failed.pop_all()
+    return handle, size
 
 
 def _write(handle: int, line: Mapping[str, Any]) -> int:

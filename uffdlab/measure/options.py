@@ -9,7 +9,7 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.measure.registry import PROBES
-from uffdlab.units import LARGEST_SEED, parse_number, parse_size, parse_whole, shown
+from uffdlab.units import parse_number, parse_size, parse_whole, shown
 
 REPEATS = "9"  # of a single point, where the probe repeats: enough for an interval without the cold sample
 
@@ -46,8 +46,3 @@ def _read(option: str, field: Any, text: str) -> Any:
         parse = parse_whole if field.type == "int" else parse_number
         return parse(text, option, field.metadata["least"], field.metadata["most"])
     return text
-
-
-def seed_of(text: str) -> int:
-    """Return the seed that ``--seed`` gives. Raises UffdlabError."""
-    return parse_whole(text, "--seed", 0, LARGEST_SEED)

@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
-
-from uffdlab.probes.requirements import Needs
-
-
-class Spec(Protocol):
-    """What every probe's spec can say."""
-
-    def needs(self) -> Needs:
-        """Return what one run holds at its peak."""
+from typing import Any
 
 
 @dataclass(frozen=True)

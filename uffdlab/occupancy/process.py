@@ -14,10 +14,8 @@ from typing import TypeVar
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, pseudofiles, threads
 from uffdlab.occupancy import mappings
-from uffdlab.units import shown
 
 _ROOT = Path("/")
-_MOST_DIGITS = 10  # more than a process ID ever has
 _MINOR_FAULTS = 7  # of the fields of /proc/PID/stat after the name: minflt
 _TRIES = 3  # a thread may end between being chosen and being read
 T = TypeVar("T")
@@ -39,16 +37,6 @@ class Counters:
     children: frozenset[str] | None
     rss_anon_kib: int | None = None
     rss_shmem_kib: int | None = None
-
-
-def process_id(text: str) -> int:
-    """Return the process ID in *text*. Raises UffdlabError when it is none."""
-    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
-    if not digits:
-        raise UffdlabError(f"{shown(text)} is not a process ID: write a whole number above 0, as 'ps' shows it")
-    if len(digits) > _MOST_DIGITS:
-        raise UffdlabError(f"there is no process {shown(text)}: Linux counts to 4194304, see 'ps'")
-    return int(digits)
 
 
 def counters(pid: int) -> Counters:

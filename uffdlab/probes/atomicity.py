@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.probes.affinity import on_one_cpu
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
 from uffdlab.probes.userfault import (
     READ,
     WRITE,
@@ -54,41 +54,26 @@ SPARE_HUGE_PAGES = 4  # a page that is being freed while another thread faults i
 
 
 @dataclass(frozen=True)
-class AtomicitySpec:
+class AtomicitySpec(Spec):
     """One backing, one preparation, one interleaving.
 
     ``pause_us`` is how long the racing threads rest after each discard (and after every eight writes) while the range
     is prepared and protected: it sets the rate of losses, not whether there are any.
     """
 
-    backing: str = "anon"
-    preparation: str = "two_pass_read"
-    interleaving: str = "racing"
+    backing: str = word("anon", RACED_BACKINGS)
+    preparation: str = word("two_pass_read", PREPARATIONS)
+    interleaving: str = word("racing", INTERLEAVINGS)
     size_bytes: int = 64 * MIB
     pause_us: int = within(10, 0, 1_000_000)
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        for what, value, known in (
-            ("backing", self.backing, RACED_BACKINGS),
-            ("preparation", self.preparation, tuple(PREPARATIONS)),
-            ("interleaving", self.interleaving, INTERLEAVINGS),
-        ):
-            check_word(what, value, known)
-        page_kib = BACKINGS[self.backing].page_kib
-        if self.size_bytes <= 0 or self.size_bytes % (page_kib * KIB):
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of the {page_kib} KiB page")
-        if self.size_bytes > MOST_BYTES:
-            raise UffdlabError(f"size {self.size_bytes} B: a race is over 1 TiB at most")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, BACKINGS[self.backing].page_bytes, MOST_BYTES, self.backing)
         if self.pages < 8:
             raise UffdlabError(f"size {self.size_bytes} B has {self.pages} pages: a race needs at least 8")
-        if self.pause_us < 0:
-            raise UffdlabError(f"pause_us is {self.pause_us}: threads cannot rest for less than 0 µs")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one trial is needed")
 
     @property
     def pages(self) -> int:

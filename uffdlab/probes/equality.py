@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import uapi
 from uffdlab.probes.protect import prepare
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, check_size, word
 from uffdlab.probes.userfault import READ, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK
@@ -28,17 +28,15 @@ States = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class EqualitySpec:
+class EqualitySpec(Spec):
     """One configuration: a backing and a length in bytes."""
 
-    backing: str = "anon"
+    backing: str = word("anon", BACKINGS_COMPARED)
     size_bytes: int = 16 * MIB
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_word("backing", self.backing, BACKINGS_COMPARED)
-        if not 0 < self.size_bytes <= 4096 * MIB or self.size_bytes % (2 * MIB):
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 4 GiB")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, 2 * MIB, 4096 * MIB)
 
     def needs(self) -> Needs:
         """Return the memory it holds at its peak, with the lists of states."""

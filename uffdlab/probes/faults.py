@@ -19,9 +19,9 @@ from uffdlab.host import cpus
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.histogram import bin_rows
 from uffdlab.probes.interleave import in_turns
-from uffdlab.probes.limits import check_limits, repeated, within
 from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
+from uffdlab.probes.spec import Spec, repeated, within, word
 from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
@@ -67,16 +67,16 @@ TOUCHES = tuple(name for passes in PASSES.values() for name, _ in passes)
 
 
 @dataclass(frozen=True)
-class FaultsSpec:
+class FaultsSpec(Spec):
     """One configuration: sizes in bytes; ``together`` lets several threads fault under the same PTE tables.
 
     ``beside`` names a second preparation that takes turns with the first in the same process, or nothing.
     """
 
-    backing: str = "anon"
-    preparation: str = "fresh"
-    delivery: str = "plain"
-    access: str = "write"
+    backing: str = word("anon", ("anon", "anon_thp", "shmem"))
+    preparation: str = word("fresh", PREPARATIONS)
+    delivery: str = word("plain", DELIVERIES)
+    access: str = word("write", PASSES)
     size_bytes: int = 64 * MIB
     stride_bytes: int = PAGE
     threads: int = within(1, 1, 16)
@@ -84,17 +84,10 @@ class FaultsSpec:
     repeats: int = repeated()
     beside: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        for what, value, known in (
-            ("preparation", self.preparation, tuple(PREPARATIONS)),
-            ("preparation beside it", self.beside or self.preparation, tuple(PREPARATIONS)),
-            ("delivery", self.delivery, DELIVERIES),
-            ("access", self.access, tuple(PASSES)),
-            ("backing", self.backing, ("anon", "anon_thp", "shmem")),
-        ):
-            check_word(what, value, known)
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        if self.beside:
+            check_word("preparation beside it", self.beside, PREPARATIONS)
         if self.beside == self.preparation:
             raise UffdlabError(f"{self.beside} beside itself: name another preparation")
         for one in (PREPARATIONS[name] for name in (self.preparation, self.beside) if name):
@@ -104,14 +97,10 @@ class FaultsSpec:
                 raise UffdlabError(f"{one.name} is prepared on {' or '.join(one.backings)} only")
         if self.stride_bytes not in STRIDES:
             raise UffdlabError(f"stride {self.stride_bytes} B: choose 4KiB, 2MiB or 1GiB")
-        if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * max(1, self.threads)):
+        if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * self.threads):
             raise UffdlabError(f"size {self.size_bytes} B gives {self.threads} threads no whole strides each")
         if self.size_bytes > 1 << 46:
             raise UffdlabError(f"size {self.size_bytes} B is beyond the user address space")
-        if not 1 <= self.threads <= 16:
-            raise UffdlabError(f"{self.threads} threads: choose 1 to 16")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     @property
     def touches(self) -> int:

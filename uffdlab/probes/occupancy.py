@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import occupancy
-from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.occupancy_target import CLUSTER_BYTES, Content, held
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, count, fraction, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
 INTERPRETER = "interpreter"
@@ -48,25 +47,18 @@ NAMES = (*WORKLOADS, INTERPRETER)
 
 
 @dataclass(frozen=True)
-class OccupancySpec:
+class OccupancySpec(Spec):
     """One process to look at, ``repeats`` times by each method; ``populated`` is the fraction written (0..1)."""
 
-    workload: str = "anon_uniform"
+    workload: str = word("anon_uniform", NAMES)
     size_bytes: int = 4 * GIB
     populated: float = within(0.1, 0, 1)
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        check_word("workload", self.workload, NAMES)
-        if not 0 < self.size_bytes <= MOST_BYTES or self.size_bytes % CLUSTER_BYTES:
-            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of 2 MiB above 0, up to 1 TiB")
-        if not 0 <= self.populated <= 1:
-            raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one look is needed")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, CLUSTER_BYTES, MOST_BYTES)
 
     def content(self) -> Content:
         """Return what the process holds; clustered content is whole clusters, rounded."""
@@ -74,9 +66,8 @@ class OccupancySpec:
         page = BACKINGS[workload.backing].page_bytes
         unit = CLUSTER_BYTES if workload.clustered else page
         pages = round(self.size_bytes // unit * self.populated) * (unit // page)
-        seed = self.seed % 2**64
         return Content(
-            workload.backing, self.size_bytes, pages, seed, workload.clustered, workload.read, workload.marked
+            workload.backing, self.size_bytes, pages, self.seed, workload.clustered, workload.read, workload.marked
         )
 
     def needs(self) -> Needs:

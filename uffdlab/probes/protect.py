@@ -15,11 +15,11 @@ from typing import Any
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.histogram import bin_rows
 from uffdlab.probes.interleave import in_turns
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.schema import BLOCK, boolean, fraction, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
-from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB, Backing
+from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK, Stock
 
 # One touch in 61 is timed on its own: beside a fault per touch the clock costs well under 1 %. Where a huge page serves
@@ -29,14 +29,14 @@ ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for t
 
 
 @dataclass(frozen=True)
-class ProtectSpec:
+class ProtectSpec(Spec):
     """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand, in runs of
     ``cluster_pages``. ``beside`` names a second design that takes turns with the first in the same process, or nothing:
     processes differ by more than some ratios of designs.
     """
 
-    backing: str = "anon"
-    design: str = "pte_marker"
+    backing: str = word("anon", BACKINGS)
+    design: str = word("pte_marker", STOCK)
     size_bytes: int = GIB
     populated: float = within(0.0, 0, 1)
     cluster_pages: int = within(1, 1, ADDRESS_SPACE_BYTES // (4 * KIB))
@@ -44,21 +44,15 @@ class ProtectSpec:
     seed: int = seeded()
     beside: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        check_word("backing", self.backing, BACKINGS)
-        for design in (self.design, self.beside or self.design):
-            check_word("design", design, STOCK)
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        if self.beside:
+            check_word("design", self.beside, STOCK)
         if self.beside == self.design:
             raise UffdlabError(f"{self.beside} beside itself: name another design")
-        _check_size(self.size_bytes, BACKINGS[self.backing])
-        if not 0 <= self.populated <= 1:
-            raise UffdlabError(f"populated fraction {self.populated} is outside 0..1")
-        if not 1 <= self.cluster_pages <= self.pages:
+        check_size(self.size_bytes, BACKINGS[self.backing].alignment_bytes, ADDRESS_SPACE_BYTES, self.backing)
+        if self.cluster_pages > self.pages:
             raise UffdlabError(f"cluster_pages: runs of {self.cluster_pages} pages do not fit a range of {self.pages}")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     @property
     def pages(self) -> int:
@@ -90,17 +84,6 @@ class ProtectSpec:
         fills_tables = prepares or pages or backing.name == "shmem" or "WP_UNPOPULATED" in design.features
         tables = self.size_bytes // (2 * MIB) * 4 if fills_tables else 0
         return Needs(pages * backing.page_bytes // KIB + tables, thp=backing.name == "anon_thp")
-
-
-def _check_size(size: int, backing: Backing) -> None:
-    if size <= 0:
-        raise UffdlabError(f"size {size} B: a range needs a positive size, such as 1GiB")
-    if size % backing.alignment_bytes:
-        raise UffdlabError(
-            f"size {size} B is not a multiple of {backing.name}'s {backing.alignment_bytes // KIB} KiB page"
-        )
-    if size > ADDRESS_SPACE_BYTES:
-        raise UffdlabError(f"size {size} B is beyond the user address space: at most {ADDRESS_SPACE_BYTES} B")
 
 
 KEY_FIELDS: list[dict[str, Any]] = [

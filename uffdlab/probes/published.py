@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, word
 from uffdlab.probes.userfault import READ, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK
@@ -26,17 +26,15 @@ _PLAIN = replace(BACKINGS["anon"], name="plain", map_kind="UL_MAP_PLAIN", short=
 
 
 @dataclass(frozen=True)
-class PublishedSpec:
+class PublishedSpec(Spec):
     """One run: length in bytes, and what ``transparent_hugepage/enabled`` has to say meanwhile."""
 
     size_bytes: int = 10 * GIB
-    thp: str = "madvise"
+    thp: str = word("madvise", THP_STATES)
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_word("thp", self.thp, THP_STATES)
-        if not 0 < self.size_bytes <= 1 << 44 or self.size_bytes % (2 * MIB):
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 16 TiB")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, 2 * MIB, 1 << 44)
 
     def needs(self) -> Needs:
         """Return what it holds at its peak: three times the page tables, and the setting."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.limits import check_limits, repeated
+from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import READ, WRITE, Range, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
@@ -35,37 +35,28 @@ OPERATIONS: dict[str, Callable[[Range, Userfault], int]] = {
 
 
 @dataclass(frozen=True)
-class EntriesSpec:
+class EntriesSpec(Spec):
     """One configuration: ``content`` is how one page per ``stride_bytes`` is touched beforehand; with ``markers`` what
     is empty gets markers.
     """
 
-    backing: str = "anon"
-    content: str = "empty"
+    backing: str = word("anon", BACKINGS_OPERATED)
+    content: str = word("empty", CONTENTS)
     markers: bool = True
     size_bytes: int = 64 * MIB
     stride_bytes: int = PAGE
     repeats: int = repeated()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        for what, value, known in (("backing", self.backing, BACKINGS_OPERATED), ("content", self.content, CONTENTS)):
-            check_word(what, value, known)
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
         backing = BACKINGS[self.backing]
-        if not 0 < self.size_bytes <= MOST_BYTES or self.size_bytes % backing.alignment_bytes:
-            raise UffdlabError(
-                f"size {self.size_bytes} B is not a positive multiple of {backing.name}'s "
-                f"{backing.alignment_bytes // KIB} KiB up to 64 TiB"
-            )
+        check_size(self.size_bytes, backing.alignment_bytes, MOST_BYTES, backing.name)
         if not backing.page_bytes <= self.stride_bytes <= MOST_BYTES or self.stride_bytes % backing.page_bytes:
             raise UffdlabError(
                 f"stride {self.stride_bytes} B is not a whole number of {backing.name}'s {backing.page_kib} KiB pages"
             )
         if self.content == "read" and backing.pool_kib:
             raise UffdlabError("hugetlb has no zeropage, so that reading fills as writing does: choose written")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     def needs(self) -> Needs:
         """Return the memory and huge pages one sample holds at its peak."""

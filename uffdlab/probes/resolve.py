@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.limits import check_limits, repeated
+from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
@@ -30,27 +30,22 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class ResolveSpec:
+class ResolveSpec(Spec):
     """One configuration: what is un-protected, in pieces of how many bytes, one at every how many."""
 
-    state: str = "zeropage"
+    state: str = word("zeropage", STATES)
     size_bytes: int = 64 * MIB
     piece_bytes: int = PAGE
     stride_bytes: int = PAGE
     repeats: int = repeated()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        check_word("state", self.state, STATES)
-        if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % PMD:
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2048 KiB up to 1 TiB")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, PMD, 1 << 40)
         if self.piece_bytes < PAGE or self.piece_bytes % PAGE or self.stride_bytes % PAGE:
             raise UffdlabError("piece and stride are whole pages of 4 KiB, at least one")
         if not self.piece_bytes <= self.stride_bytes <= self.size_bytes:
             raise UffdlabError("a piece fits its stride, and a stride the range")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak."""

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, one_of, text
+from uffdlab.probes.spec import Spec, word
 from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
 
@@ -45,21 +46,12 @@ FEATURE_SETS: dict[str, FeatureSet] = {
 
 
 @dataclass(frozen=True)
-class SemanticsSpec:
+class SemanticsSpec(Spec):
     """One backing, one feature set, one kind of content before protecting."""
 
-    backing: str = "anon"
-    features: str = "none"
-    content: str = "empty"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        for what, value, known in (
-            ("backing", self.backing, BACKINGS),
-            ("features", self.features, FEATURE_SETS),
-            ("content", self.content, CONTENTS),
-        ):
-            check_word(what, value, known)
+    backing: str = word("anon", BACKINGS)
+    features: str = word("none", FEATURE_SETS)
+    content: str = word("empty", CONTENTS)
 
     def needs(self) -> Needs:
         """Return the memory and huge pages it holds at its peak."""

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.probes.affinity import on_one_cpu
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, fraction, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
 from uffdlab.probes.userfault import WRITE, PageNotes, Range, check, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
@@ -39,35 +39,21 @@ HANDLER_TIMEOUT_S = 100.0
 
 
 @dataclass(frozen=True)
-class TrackingSpec:
+class TrackingSpec(Spec):
     """One configuration: ``dirty`` is the fraction of pages written between protecting and collecting (0..1)."""
 
-    backing: str = "anon"
-    method: str = "async_scan"
+    backing: str = word("anon", TRACKED_BACKINGS)
+    method: str = word("async_scan", METHODS)
     size_bytes: int = GIB
     dirty: float = within(0.1, 0, 1)
-    pattern: str = "uniform"
+    pattern: str = word("uniform", RUN_PAGES)
     populated: bool = False
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        for what, value, known in (
-            ("backing", self.backing, TRACKED_BACKINGS),
-            ("method", self.method, METHODS),
-            ("pattern", self.pattern, tuple(RUN_PAGES)),
-        ):
-            check_word(what, value, known)
-        if self.size_bytes <= 0 or self.size_bytes % (2 * MIB):
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of 2 MiB")
-        if self.size_bytes > MOST_BYTES:
-            raise UffdlabError(f"size {self.size_bytes} B: a range is tracked up to 1 TiB")
-        if not 0 <= self.dirty <= 1:
-            raise UffdlabError(f"dirty fraction {self.dirty} is outside 0..1")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, 2 * MIB, MOST_BYTES)
 
     @property
     def pages(self) -> int:

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.limits import check_limits, repeated
 from uffdlab.probes.protect import prepare
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import WRITE, Counters, Range, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
 from uffdlab.vocabulary.designs import STOCK
@@ -30,29 +29,18 @@ STEPS = ("protected", "resolved 4 KiB, written", "resolved 2 MiB, written")
 
 
 @dataclass(frozen=True)
-class ZeropagesSpec:
+class ZeropagesSpec(Spec):
     """One configuration: how a range of ``size_bytes`` is filled, and whether there is a huge zeropage."""
 
-    backing: str = "anon"
-    design: str = "populate_read"
-    huge_zeropage: str = "as found"
+    backing: str = word("anon", BACKINGS)
+    design: str = word("populate_read", FILLS)
+    huge_zeropage: str = word("as found", HUGE_ZEROPAGE)
     size_bytes: int = 64 * MIB
     repeats: int = repeated()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        for what, value, known in (
-            ("backing", self.backing, tuple(BACKINGS)),
-            ("design", self.design, FILLS),
-            ("huge_zeropage", self.huge_zeropage, tuple(HUGE_ZEROPAGE)),
-        ):
-            check_word(what, value, known)
-        unit = max(PMD, BACKINGS[self.backing].page_bytes)
-        if not 0 < self.size_bytes <= 1 << 40 or self.size_bytes % unit:
-            raise UffdlabError(f"size {self.size_bytes} B is not a positive multiple of {unit // KIB} KiB up to 1 TiB")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        check_size(self.size_bytes, max(PMD, BACKINGS[self.backing].page_bytes), 1 << 40)
 
     def needs(self) -> Needs:
         """Return what a sample holds at its peak: the whole range, where there is no zeropage to share."""

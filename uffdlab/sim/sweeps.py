@@ -15,8 +15,8 @@ from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
-from uffdlab.sim.latency import bars
-from uffdlab.sim.workloads import Shape, Workload, expect
+from uffdlab.sim.latency import latencies
+from uffdlab.sim.workloads import Workload, expect
 
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
@@ -69,22 +69,14 @@ def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFra
     """
     rows = []
     for design in chosen(designs):
-        found = bars(expect(design, workload), costs, faulting)
+        found = latencies(expect(design, workload), costs)
         if not found:
             raise UffdlabError(f"no write of this workload asks the kernel anything under {design.name}: write more")
-        everything, slower = sum(one.count for one in found), 1.0
         for one in found:
-            share = one.count / everything
             cost = {"cost": one.cost.value, "cost_low": one.cost.low, "cost_high": one.cost.high}
             words = {"design": design.name, "found": one.shape.found, "kind": one.shape.kind}
-            rows.append(words | cost | {"share": share, "slower": slower})
-            slower -= share
+            rows.append(words | cost | {"share": one.share, "slower": one.slower})
     return pd.DataFrame(rows)
-
-
-def faulting(shape: Shape) -> bool:
-    """Whether touches of a shape are writes that ask something of the kernel."""
-    return shape.write and (shape.kind != "page" or shape.protected)
 
 
 def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from uffdlab.errors import UffdlabError
 from uffdlab.probes.covert.bits import SLOTS_PER_ROW, WORD_FIELDS, in_rows, wrong, wrong_fields
 from uffdlab.probes.covert.flush_reload import (
     LEAST_SLOT_NS,
     MOST_LINES,
     MOST_SLOT_NS,
     MOST_SLOTS,
+    POINT_FIELDS,
     TRAINING,
     Got,
     Point,
@@ -34,9 +34,9 @@ from uffdlab.probes.covert.flush_reload import (
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, repeated, seeded, within, word
 from uffdlab.vocabulary.channel import PLACEMENTS
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
@@ -54,14 +54,14 @@ REGISTERED = {
 
 
 @dataclass(frozen=True)
-class ChannelSpec:
+class ChannelSpec(Spec):
     """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
 
     ``loads``: whether it is kept how long loads took, of the first sample.
     """
 
-    memory: str = "zeropage"
-    placement: str = "same"
+    memory: str = word("zeropage", SETUPS)
+    placement: str = word("same", PLACEMENTS)
     silent: bool = False
     slot_ns: int = within(40_000, LEAST_SLOT_NS, MOST_SLOT_NS)
     lines: int = within(8, 1, MOST_LINES)
@@ -70,12 +70,9 @@ class ChannelSpec:
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
+    def check(self) -> None:
+        """Refuse what is no operating point."""
         _ = self.point
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     @property
     def point(self) -> Point:
@@ -90,11 +87,7 @@ class ChannelSpec:
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
-    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
-    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
-    boolean("silent", "whether the sender loaded nothing: a control"),
-    integer("slot_ns", "ns", "length of a slot"),
-    count("lines", "cache lines that carry a bit each per slot"),
+    *POINT_FIELDS,
     count("slots", "slots sent"),
     count("cycles_per_us", "rate of the counter"),
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
@@ -172,11 +165,7 @@ def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dic
 
 def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
     return {
-        "memory": spec.memory,
-        "placement": spec.placement,
-        "silent": spec.silent,
-        "slot_ns": spec.slot_ns,
-        "lines": spec.lines,
+        **spec.point.columns(spec.silent),
         "slots": spec.slots,
         "cycles_per_us": got.cycles_per_us,
         "hit_cycles": round(median(got.hits)),

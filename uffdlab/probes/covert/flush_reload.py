@@ -25,12 +25,14 @@ from statistics import median
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.host import cpus
 from uffdlab.probes.affinity import pin
 from uffdlab.probes.covert.endpoints import Ends, converse
 from uffdlab.probes.covert.memory import SETUPS, prepared
 from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import Field, boolean, count, integer, one_of
+from uffdlab.probes.spec import Spec, within, word
 from uffdlab.probes.userfault import KernelRefused, Range, check
 from uffdlab.stats.threshold import Threshold, best_threshold
 from uffdlab.vocabulary.backings import KIB
@@ -51,27 +53,30 @@ _LEAD_MS = 20  # between agreeing on the first slot and its beginning
 _STEADY = {"constant_tsc", "nonstop_tsc"}
 
 
+POINT_FIELDS: list[Field] = [
+    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
+    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
+    boolean("silent", "whether the sender loaded nothing: a control"),
+    integer("slot_ns", "ns", "length of a slot"),
+    count("lines", "cache lines that carry a bit each per slot"),
+]
+
+
 @dataclass(frozen=True)
-class Point:
+class Point(Spec):
     """Where a channel is operated: what both ends map, on which CPUs, how long a slot is, how many lines it has."""
 
-    memory: str
-    placement: str
-    slot_ns: int
-    lines: int
-    slots: int
+    memory: str = word("zeropage", SETUPS)
+    placement: str = word("same", PLACEMENTS)
+    slot_ns: int = within(40_000, LEAST_SLOT_NS, MOST_SLOT_NS)
+    lines: int = within(8, 1, MOST_LINES)
+    slots: int = within(1000, 1, MOST_SLOTS)
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        for what, value, known in (("memory", self.memory, SETUPS), ("placement", self.placement, PLACEMENTS)):
-            check_word(what, value, known)
+    def check(self) -> None:
+        """Refuse more lines than the memory has, and what takes too long or too many pages."""
         most = SETUPS[self.memory].most_lines
-        if not 1 <= self.lines <= most:
+        if self.lines > most:
             raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
-        if not LEAST_SLOT_NS <= self.slot_ns <= MOST_SLOT_NS:
-            raise UffdlabError(f"slot_ns is {self.slot_ns}: a slot lasts from 1 µs to 100 ms")
-        if self.slots < 1:
-            raise UffdlabError(f"slots is {self.slots}: a message has at least one slot")
         seconds = (TRAINING + self.slots) * self.slot_ns / 1e9
         if seconds > MOST_SECONDS:
             raise UffdlabError(
@@ -94,6 +99,11 @@ class Point:
     def most_loads(self) -> int:
         """Return how often it may."""
         return MOST_UNREAD if SETUPS[self.memory].unread else MOST_LOADS
+
+    def columns(self, silent: bool) -> dict[str, Any]:
+        """Return what ``POINT_FIELDS`` says of a sample here."""
+        said = {"memory": self.memory, "placement": self.placement, "silent": silent}
+        return said | {"slot_ns": self.slot_ns, "lines": self.lines}
 
     def needs(self) -> Needs:
         """Return what both ends hold: their memory, what loads took, and a CPU each where they are not to share one."""

@@ -29,13 +29,13 @@ from statistics import median
 from typing import Any
 
 from uffdlab import native
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.host import ksm
 from uffdlab.probes.covert.bits import wrong, wrong_fields
 from uffdlab.probes.covert.endpoints import Ends, converse
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, repeated, seeded, within, word
 from uffdlab.probes.userfault import WRITE, Range, check, mapped
 from uffdlab.stats.threshold import best_threshold_above_first
 from uffdlab.vocabulary.backings import BACKINGS, KIB
@@ -53,10 +53,10 @@ _OWN = 32  # of the receiver's pages whose state it knows: so many merged, so ma
 
 
 @dataclass(frozen=True)
-class MergingSpec:
+class MergingSpec(Spec):
     """One configuration: what pages hold, whether KSM may use the zeropage, pages (bits) per round, rounds."""
 
-    contents: str = "agreed"
+    contents: str = word("agreed", CONTENTS)
     use_zero_pages: bool = False
     pages: int = within(64, 1, MOST_PAGES)
     rounds: int = within(4, 1, MOST_ROUNDS)
@@ -64,20 +64,12 @@ class MergingSpec:
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        check_word("contents", self.contents, CONTENTS)
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
         if self.contents == "zeros" and self.pages != 1:
             raise UffdlabError(
                 f"pages is {self.pages}: pages of zeros merge with one another, so a round of them has pages=1"
             )
-        if not 1 <= self.pages <= MOST_PAGES:
-            raise UffdlabError(f"pages is {self.pages}: a round has 1 to {MOST_PAGES} of them")
-        if not 1 <= self.rounds <= MOST_ROUNDS:
-            raise UffdlabError(f"rounds is {self.rounds}: a sample has 1 to {MOST_ROUNDS} of them")
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     def needs(self) -> Needs:
         """Return what both ends hold, and KSM: running, fast, and nobody else's."""

@@ -26,6 +26,7 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_LINES,
     MOST_SECONDS,
     MOST_SLOT_NS,
+    POINT_FIELDS,
     TRAINING,
     Got,
     Point,
@@ -33,9 +34,9 @@ from uffdlab.probes.covert.flush_reload import (
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, repeated, seeded, within, word
 from uffdlab.vocabulary.channel import PLACEMENTS
 
 SENDER_ENDED = "sender ended"
@@ -50,11 +51,11 @@ MOST_IDLE = 200  # slots before the message, and after it what is left of them
 
 
 @dataclass(frozen=True)
-class MessageSpec:
+class MessageSpec(Spec):
     """One message: what is shared, where both run, how long a slot is and how many lines it has, what is sent."""
 
-    memory: str = "zeropage"
-    placement: str = "same"
+    memory: str = word("zeropage", SETUPS)
+    placement: str = word("same", PLACEMENTS)
     slot_ns: int = within(20_000, LEAST_SLOT_NS, MOST_SLOT_NS)
     lines: int = within(8, 1, MOST_LINES)
     text: str = "Nobody wrote this page, and two of us read it."
@@ -63,9 +64,8 @@ class MessageSpec:
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be sent, in one sentence."""
-        check_limits(self)
+    def check(self) -> None:
+        """Refuse what cannot be sent."""
         shortest = Point(self.memory, self.placement, self.slot_ns, self.lines, 1)
         length, most = len(self.sent), _most_bytes(shortest, self.code)
         if not length:
@@ -75,8 +75,6 @@ class MessageSpec:
                 f"text has {length} bytes in UTF-8, and {most} fit: a message of {self.copies} copies has up to "
                 f"{MOST_BYTES} bytes and takes up to {MOST_SECONDS:g} s"
             )
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     @property
     def sent(self) -> bytes:
@@ -105,11 +103,7 @@ class MessageSpec:
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver, one message"),
-    one_of("memory", SETUPS, "what each end maps and how it prepared it"),
-    one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
-    boolean("silent", "whether the sender loaded nothing: a control"),
-    integer("slot_ns", "ns", "length of a slot"),
-    count("lines", "cache lines that carry a bit each per slot"),
+    *POINT_FIELDS,
     count("copies", "times the message was sent in a row"),
     count("text_bytes", "length of the text"),
     count("idle_slots", "slots before the message, drawn, which the receiver does not know"),
@@ -178,11 +172,7 @@ def _most_bytes(shortest: Point, code: Code) -> int:
 def _asked(spec: MessageSpec) -> dict[str, Any]:
     slots = spec.point.slots
     return {
-        "memory": spec.memory,
-        "placement": spec.placement,
-        "silent": spec.silent,
-        "slot_ns": spec.slot_ns,
-        "lines": spec.lines,
+        **spec.point.columns(spec.silent),
         "copies": spec.copies,
         "text_bytes": len(spec.sent),
         "message_slots": slots - MOST_IDLE,

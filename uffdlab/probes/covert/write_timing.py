@@ -21,12 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import UffdlabError
 from uffdlab.host import uapi
 from uffdlab.probes.affinity import on_one_cpu
-from uffdlab.probes.limits import check_limits, repeated, seeded, within
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
+from uffdlab.probes.spec import Spec, repeated, seeded, within, word
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, Userfault, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
@@ -66,26 +66,22 @@ def states_of(backing: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class RevealingSpec:
+class RevealingSpec(Spec):
     """One configuration: a backing, and how many pages of 4 KiB the states share in each sample."""
 
-    backing: str = "anon"
+    backing: str = word("anon", BACKINGS_REVEALED)
     pages: int = within(4096, 1, MOST_PAGES)
     repeats: int = repeated()
     seed: int = seeded()
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, in one sentence."""
-        check_limits(self)
-        check_word("backing", self.backing, BACKINGS_REVEALED)
-        least = LEAST_OF_EACH * len(states_of(self.backing))
-        if not least <= self.pages <= MOST_PAGES:
+    def check(self) -> None:
+        """Refuse what the fields cannot be together."""
+        states = len(states_of(self.backing))
+        if self.pages < LEAST_OF_EACH * states:
             raise UffdlabError(
-                f"pages is {self.pages}: {len(states_of(self.backing))} states of {self.backing} share "
-                f"{least} to {MOST_PAGES} pages"
+                f"pages is {self.pages}: {states} states of {self.backing} share {LEAST_OF_EACH * states} to "
+                f"{MOST_PAGES} pages"
             )
-        if self.repeats < 1:
-            raise UffdlabError(f"repeats is {self.repeats}: at least one sample is needed")
 
     def needs(self) -> Needs:
         """Return what a sample holds in the end: every page, and the tables."""
