@@ -34,7 +34,7 @@ enum ul_event {
 	UL_VISITED_PTE, /* entries that a range operation looked at; empty ones only here; none that a discard zaps */
 	UL_VISITED_PMD,
 	UL_VISITED_PUD,
-	UL_ASKED_PTE, /* empty PTEs of which protecting asked whether they get a marker */
+	UL_ASKED_PTE, /* empty PTEs that protecting checked for whether they get a marker */
 	UL_POPULATED, /* present entries that a populating call went through */
 	UL_ZEROPAGES, /* entries that a fault made map a zeropage */
 	UL_HUGE_ZEROPAGES,
@@ -57,9 +57,9 @@ enum ul_event {
 	UL_PROTECTS, /* ioctls that protect */
 	UL_RESOLVES, /* ioctls that resolve, or fill what is missing */
 	UL_CALLS, /* madvise() calls, scans */
-	UL_EVENTS_WP, /* what a handler is told */
+	UL_EVENTS_WP, /* messages to a handler */
 	UL_EVENTS_MISSING,
-	UL_LOST, /* writes that nobody was told of, to entries protected since their last discard */
+	UL_LOST, /* unreported writes to entries protected since their last discard */
 	UL_FALSE, /* events for entries discarded or resolved since they were protected */
 	UL_FLUSHES, /* translations that other CPUs may hold taken away */
 	UL_IPIS, /* flushes, for each other CPU that runs the process */
@@ -88,7 +88,7 @@ struct ul_design {
 	int32_t spread; /* ul_spread: what a touch under a marker above the leaf does */
 	int32_t remembers; /* the VMA remembers the protection: an empty entry is protected by it */
 	int32_t missing; /* registered for missing pages as well: the handler fills them */
-	int32_t async; /* the kernel resolves protection faults and tells nobody */
+	int32_t async; /* the kernel resolves protection faults itself, without a message */
 	int32_t thp; /* faults may map huge pages */
 	int32_t zeropage; /* reads may map the zeropage */
 	int32_t huge_zeropage; /* and the huge one */
@@ -144,7 +144,7 @@ struct ul_break_even {
 struct ul_sim;
 
 const char *ul_event_name(int32_t event);
-/* The sentence that says what is wrong with a design, a range under it, random work on that, or a vector of costs. */
+/* What is wrong, as a sentence, with a design, a range under it, random work on that, or a vector of costs. */
 const char *ul_design_problem(const struct ul_design *design);
 const char *ul_range_problem(const struct ul_design *design, uint64_t start_page, uint64_t pages);
 const char *ul_work_problem(const struct ul_design *design, uint64_t pages, const struct ul_random *work);
