@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts as text: 72 columns to mail, or the table of README."""
+"""Verdicts as text: plain text of 72 columns, or the Markdown table of README."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from uffdlab.claims.register import find
 from uffdlab.claims.verdict import Verdict
 
 
-def text_table(found: Iterable[Verdict]) -> str:
-    """Return verdicts as plain text of at most 72 columns, to mail."""
+def text_table(verdicts: Iterable[Verdict]) -> str:
+    """Return verdicts as plain text of at most 72 columns."""
     lines = []
-    for one in found:
-        lines.append(f"{one.id:<28}{one.verdict}")
-        for label, text in (("because", one.because), ("if", one.condition), ("needs", one.missing)):
+    for verdict in verdicts:
+        lines.append(f"{verdict.id:<28}{verdict.verdict}")
+        for label, text in (("because", verdict.because), ("if", verdict.condition), ("needs", verdict.missing)):
             if text:
                 lines += textwrap.wrap(text, 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
-def markdown_table(found: Iterable[Verdict]) -> str:
-    """Return the answer so far as a Markdown table: decided claims in full, the others counted in one line."""
-    verdicts_ = list(found)
-    decided = [one for one in verdicts_ if one.verdict != "not decided"]
+def markdown_table(verdicts: Iterable[Verdict]) -> str:
+    """Return the decided claims as a Markdown table, and the number of undecided ones in one line."""
+    listed = list(verdicts)
+    decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
     lines = ["| claim | who | says | verdict | because |", "|---|---|---|---|---|"]
-    for one in decided:
-        claim = find(one.id)
-        because = one.because + (f"; holds if {one.condition}" if one.condition else "")
-        lines.append(f"| `{one.id}` | {claim.who} | {claim.says} | **{one.verdict}** | {because} |")
-    still_open = len(verdicts_) - len(decided)
+    for verdict in decided:
+        claim = find(verdict.id)
+        because = verdict.because + (f"; holds if {verdict.condition}" if verdict.condition else "")
+        lines.append(f"| `{verdict.id}` | {claim.who} | {claim.says} | **{verdict.verdict}** | {because} |")
+    still_open = len(listed) - len(decided)
     return "\n".join(
         [*lines, "", f"{still_open} more claims are not decided yet: `uffdlab claims` names what each needs."]
     )
