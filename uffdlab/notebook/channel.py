@@ -11,7 +11,7 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Table
-from uffdlab.stats import added, each
+from uffdlab.stats import column_ratio, column_sum
 from uffdlab.summaries.transmissions import LEVEL
 from uffdlab.units import format_ns, format_ratio, format_share
 from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, POINT, SHARED, ZEROPAGES
@@ -95,9 +95,9 @@ def messages(data: Dataset) -> Table:
         whole = ((group.outcome == "arrived") & (group.sent == group.received)).fillna(False)
         arrived = group[whole]
         lost = group[~whole].outcome.value_counts()
-        wrong = each(added(group.missed, group.invented), group.bits_on_wire)
+        wrong = column_ratio(column_sum(group.missed, group.invented), group.bits_on_wire)
         seconds = arrived.message_slots.astype("Float64") * float(one["slot_ns"]) / 1e9
-        goodput = each(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
+        goodput = column_ratio(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
         rows.append(
             {
                 "through": f"{_short(one['memory'])}, {PLACEMENTS.get(one['placement'], one['placement'])}",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added, each
+from uffdlab.stats import column_ratio, column_sum
 from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
@@ -31,10 +31,10 @@ def df_faults(data: Dataset) -> pd.DataFrame:
 def per_touch(data: Dataset) -> pd.DataFrame:
     """Return the table ``faults`` with its counts divided by the touches of each row; of no touch there is no share."""
     rows = data.rows("faults", _FAULTS).copy()
-    rows["ns_per_touch"] = each(rows.busy_ns, rows.touches)
-    rows["faults_per_touch"] = each(rows.minor_faults, rows.touches)
-    rows["ipis_per_touch"] = each(rows.tlb_ipis, rows.touches)
-    rows["events_per_touch"] = each(added(rows.wp_events, rows.missing_events), rows.touches)
+    rows["ns_per_touch"] = column_ratio(rows.busy_ns, rows.touches)
+    rows["faults_per_touch"] = column_ratio(rows.minor_faults, rows.touches)
+    rows["ipis_per_touch"] = column_ratio(rows.tlb_ipis, rows.touches)
+    rows["events_per_touch"] = column_ratio(column_sum(rows.wp_events, rows.missing_events), rows.touches)
     return rows
 
 
@@ -51,7 +51,7 @@ def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -
     counted = bins.groupby([*keys, "from_ns"])["count"].sum().reset_index()
     counted["timed"] = counted.groupby(keys)["count"].transform("sum")
     above = counted.iloc[::-1].groupby(keys)["count"].cumsum()
-    counted["slower"] = each(above, counted.timed).astype("float64")
+    counted["slower"] = column_ratio(above, counted.timed).astype("float64")
     return counted.sort_values([*keys, "from_ns"])
 
 
@@ -85,6 +85,8 @@ def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> 
 def df_resolves(data: Dataset) -> pd.DataFrame:
     """Return ns per ioctl and per 4 KiB un-protected, by state, piece and stride, first and second pass."""
     rows = data.rows("resolves", _RESOLVES).copy()
-    rows["ns_per_call"] = each(rows.resolve_ns, rows.calls)
-    rows["ns_per_page"] = each(rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4)
+    rows["ns_per_call"] = column_ratio(rows.resolve_ns, rows.calls)
+    rows["ns_per_page"] = column_ratio(
+        rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4
+    )
     return df_medians(rows, ["state", "piece_kib", "stride_kib", "pass"], ["ns_per_call", "ns_per_page"])

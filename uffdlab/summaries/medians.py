@@ -18,11 +18,11 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import (
     Estimate,
-    added,
-    adjoining,
     child_medians,
-    each,
+    column_ratio,
+    column_sum,
     median_interval,
+    paired_neighbours,
     ratio_interval,
     ratio_of_children,
 )
@@ -95,12 +95,12 @@ def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
 
 def with_total(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with ``total_ns``: preparing and protecting."""
-    return rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns))
+    return rows.assign(total_ns=column_sum(rows.prepare_ns, rows.protect_ns))
 
 
 def with_filled(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with ``filled_kib``: by how much RSS and huge pages grew."""
-    return rows.assign(filled_kib=added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
+    return rows.assign(filled_kib=column_sum(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
 
 
 # --- children --------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def children(rows: pd.DataFrame, column: str, per: str | None = None) -> dict[in
     """Return one median per child (``block``) of a column, divided by another one if named; rows without a value are
     left out.
     """
-    values = each(rows[column], rows[per]) if per else rows[column]
+    values = column_ratio(rows[column], rows[per]) if per else rows[column]
     known = values.notna() & rows.block.notna()
     return child_medians(list(values[known]), list(rows.block[known]))
 
@@ -151,7 +151,7 @@ def ratio_of(
     above, below = children(both[0], column, per), children(both[1], divisor, per)
     if not above or not below:
         return None
-    beside = adjoining(above, below) if neighbours else ({}, {})
+    beside = paired_neighbours(above, below) if neighbours else ({}, {})
     # A campaign that did not mean them to adjoin has a few that do by chance.
     meant = 2 * len(beside[0]) >= min(len(above), len(below))
     return ratio_of_children(*(beside if neighbours and meant else (above, below)), name=f"`{table}.{divisor}`")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added, each, median_interval
+from uffdlab.stats import column_ratio, column_sum, median_interval
 from uffdlab.summaries import medians
 
 _POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
@@ -39,7 +39,7 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     """
     samples = data.rows("tracking", _NEEDED).copy()
     samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
-    samples["wrong"] = added(samples.missed_pages, samples.spurious_pages).astype("float64")
+    samples["wrong"] = column_sum(samples.missed_pages, samples.spurious_pages).astype("float64")
     rows: list[dict[str, Any]] = []
     for key, group in samples.groupby(_POINT):
         methods = {str(method): one for method, one in group.groupby("method")}
@@ -66,8 +66,8 @@ def _children(group: pd.DataFrame) -> dict[str, list[float]]:
     """Return each measure, child by child; an untracked write collects nothing, and no page costs nothing."""
     warm = medians.warm(group)
     measures = {
-        "collect_per_gib_ns": each(warm.collect_ns * _GIB_KIB, warm.size_kib),
-        "per_page_ns": each(added(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),
+        "collect_per_gib_ns": column_ratio(warm.collect_ns * _GIB_KIB, warm.size_kib),
+        "per_page_ns": column_ratio(column_sum(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),
     }
     by_child = {name: values.groupby(warm.block).median().dropna() for name, values in measures.items()}
     return {name: [float(value) for value in values] for name, values in by_child.items()}

@@ -20,7 +20,7 @@ import numpy as np
 
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.stats.information import corrected, mutual_information
+from uffdlab.stats.information import corrected_information, mutual_information
 from uffdlab.vocabulary.channel import POINT, SHARED
 
 ROTATIONS = 9999
@@ -135,7 +135,7 @@ def shuffled(samples: Sequence[Transmission], draws: int = 100, seed: int = 0) -
     found = []
     for _ in range(draws):
         moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
-        found.append(corrected(np.asarray(moved).sum(axis=0).tolist()))
+        found.append(corrected_information(np.asarray(moved).sum(axis=0).tolist()))
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added, each
+from uffdlab.stats import column_ratio, column_sum
 from uffdlab.summaries.faults import per_touch
 from uffdlab.summaries.medians import df_medians
 
@@ -39,7 +39,7 @@ def df_work(data: Dataset, stride_kib: int = 2048) -> pd.DataFrame:
     rows = per_touch(data)
     here = (rows.backing == "anon") & (rows.threads == 1) & (rows.stride_kib == stride_kib)
     rows = rows[here.fillna(False)].copy()
-    rows["grown_kib"] = each(added(rows.rss_growth_kib, rows.table_growth_kib), rows.touches)
+    rows["grown_kib"] = column_ratio(column_sum(rows.rss_growth_kib, rows.table_growth_kib), rows.touches)
     found = df_medians(rows, _KEYS, ["faults_per_touch", "grown_kib", "ns_per_touch"])
     reasoned = [
         dict(zip(_KEYS, key, strict=True))

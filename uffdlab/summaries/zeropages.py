@@ -6,7 +6,7 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added
+from uffdlab.stats import column_sum
 from uffdlab.summaries.medians import df_medians, once
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
@@ -30,7 +30,7 @@ def df_zeropages(data: Dataset) -> pd.DataFrame:
     every sample: missing where that is not known of one.
     """
     rows = data.rows("zeropages", _ZEROPAGES).copy()
-    rows["filled_kib"] = added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
+    rows["filled_kib"] = column_sum(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
     rows["zeropages_kib"] = rows.zeropages.astype("Float64") * 4
     rows["huge_kib"] = rows.huge_pages.astype("Float64") * 4
     found = df_medians(rows, _KEYS, _MEASURES)
