@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Samples of the probe *tracking*: what finding out written pages costs, by method, over children."""
+"""Dirty tracking (probe *tracking*): cost of collecting written pages by PAGEMAP_SCAN and by events."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     samples["wrong"] = column_sum(samples.missed_pages, samples.spurious_pages).astype("float64")
     rows: list[dict[str, Any]] = []
     for key, group in samples.groupby(_POINT):
-        methods = {str(method): one for method, one in group.groupby("method")}
+        methods = {str(method): part for method, part in group.groupby("method")}
         base = _children(methods["async_scan"]) if "async_scan" in methods else {}
-        for name, one in methods.items():
+        for name, part in methods.items():
             beside = {} if name == "async_scan" else base
-            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, one, beside))
+            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, part, beside))
     columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
 
@@ -63,7 +63,7 @@ def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict
 
 
 def _children(group: pd.DataFrame) -> dict[str, list[float]]:
-    """Return each measure, child by child; an untracked write collects nothing, and no page costs nothing."""
+    """Return the medians of each measure by child; an untracked write collects nothing."""
     warm = medians.warm(group)
     measures = {
         "collect_per_gib_ns": column_ratio(warm.collect_ns * _GIB_KIB, warm.size_kib),
