@@ -161,7 +161,7 @@ def test_a_ranking_to_a_time_of_0_is_told_to_have_no_value(tmp_path: Path) -> No
             for _ in range(9)]  # fmt: skip
     data = dataset(tmp_path / "d", rows)
     assert "no value: a time of 0 ns" in repr(notebook.ranking(data))
-    assert "not to be compared with the read loop" in repr(notebook.ranking_said(data))
+    assert "not to be compared with the read loop" in repr(notebook.ranking_sentence(data))
 
 
 def test_what_is_not_known_to_have_been_reported_was_not() -> None:

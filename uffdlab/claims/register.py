@@ -243,10 +243,10 @@ def find(id_: str) -> Claim:
 
 
 def verdict(id_: str, evidence: Evidence | Dataset) -> Verdict:
-    """Return what evidence says of one claim; a dataset alone has nothing beside it."""
+    """Return the verdict on one claim; a dataset is evidence without companions."""
     return find(id_).verdict(evidence if isinstance(evidence, Evidence) else Evidence(evidence))
 
 
 def verdicts(evidence: Evidence | Dataset) -> list[Verdict]:
-    """Return what evidence says of every claim, in the thread's order."""
+    """Return the verdict on every claim, in the thread's order."""
     return [verdict(claim.id, evidence) for claim in CLAIMS]

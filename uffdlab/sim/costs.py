@@ -23,7 +23,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError, UffdlabError
 from uffdlab.sim.core import core
 from uffdlab.sim.ledger import Ledger, events, pack
-from uffdlab.stats import Estimate, each
+from uffdlab.stats import Estimate, column_ratio
 from uffdlab.units import format_share
 
 PREFIX = "costs-"
@@ -200,7 +200,7 @@ def df_checks(data: Dataset) -> pd.DataFrame:
 
 def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
     """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`), missing where a time is none."""
-    ratio = each(rows.predicted_ns, rows.measured_ns).astype("float64")
+    ratio = column_ratio(rows.predicted_ns, rows.measured_ns).astype("float64")
     known = ratio.where(ratio > 0)
     return rows.assign(ratio=ratio, factor=known.where(known >= 1, 1 / known))
 

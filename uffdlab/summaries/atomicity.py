@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Races of the probe *atomicity*: how many writes were lost, per million judged, with two kinds of interval."""
+"""Probe *atomicity*: writes lost to racing discards, per million judged, pooled and by child process."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MILLION = 1e6
 def df_atomicity(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, preparation and interleaving: counts over all trials, and rates per million judged.
 
-    ``lost_per_million`` is the pooled rate with the exact binomial interval, right where pages are independent and the
-    only bound there is when none is lost. ``child_per_million`` is the median over child processes of their rates with
-    the order-statistic interval: losses of one race share its timing, so a child is the unit of repetition.
+    ``lost_per_million`` is the pooled rate with the exact binomial interval, valid for independent pages and the only
+    bound when none is lost. ``child_per_million`` is the median rate over child processes with the order-statistic
+    interval: losses of one race share its timing, so a child is the unit of repetition.
     """
     races = data.rows("races", [*_POINT, "block", *_COUNTED]).astype(dict.fromkeys(_COUNTED, "Float64"))
     rows = [_point(key, group) for key, group in races.groupby(_POINT)]
