@@ -20,7 +20,7 @@ from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_unt
 
 from uffdlab.cli import render as command
 from uffdlab.measure import journal
-from uffdlab.measure.journal import Request
+from uffdlab.measure.journal import Asked
 from uffdlab.report.render import At
 
 # --- an end in good order --------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_a_value_of_a_point_is_refused_beside_a_suite(option: str, tmp_path: Pat
 
 
 def begun(out: Path) -> journal.Journal:
-    made = journal.new(out, Request("quick", ("semantics",), 5))
+    made = journal.new(out, Asked("quick", ("semantics",), 5))
     made.begin({"load_1min": 0.25}, since=0.0)
     return made
 

@@ -315,7 +315,7 @@ WITHIN_A_BLOCK = f"""
     runner._take = take
 """
 BETWEEN_BLOCKS = f"""
-    def append(self, result, real=journal.Journal.keep):
+    def keep(self, result, real=journal.Journal.keep):
         if result.block.number == 1:
             {PRESS}
         real(self, result)

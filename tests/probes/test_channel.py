@@ -181,8 +181,8 @@ def _dies_at_once(*_: Any) -> None:
 
 
 def dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
-    ends.send(b"r")
-    ends.receive(24)
+    ends.tell(b"r")
+    ends.told(24)
     os.kill(os.getpid(), 9)
     return True
 

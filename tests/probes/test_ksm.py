@@ -127,8 +127,8 @@ def _dies_at_once(*_: Any) -> None:
 
 
 def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: Ends) -> bool:
-    ends.receive(1)
-    ends.send(b"r")
+    ends.told(1)
+    ends.tell(b"r")
     os.kill(os.getpid(), 9)
     return True
 

@@ -48,11 +48,11 @@ def _run(argv: Sequence[str]) -> int:
     if any("\0" in argument for argument in argv):
         raise UffdlabError("an argument holds a null byte, which no name or number has")
     try:
-        args = _parser().parse_args(argv)
-        if args.calculates:
+        asked = _parser().parse_args(argv)
+        if asked.calculates:
             need_room()
         _restore_what_a_killed_run_left()
-        status: int = args.run(args)
+        status: int = asked.run(asked)
     except SystemExit:  # --help, or a signal
         sys.stdout.flush()
         raise

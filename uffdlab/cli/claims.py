@@ -27,21 +27,21 @@ def add(commands: Any) -> None:
     form.add_argument("--markdown", action="store_true", help="as the table in README.md")
 
 
-def _claims(args: argparse.Namespace) -> int:
+def _claims(asked: argparse.Namespace) -> int:
     from uffdlab import claims, datasets, sim
 
-    chosen = [claims.find(id_) for id_ in args.ids] or list(claims.CLAIMS)
-    costs = datasets.load(datasets.locate(args.costs)) if args.costs is not None else None
+    chosen = [claims.find(id_) for id_ in asked.ids] or list(claims.CLAIMS)
+    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else None
     if costs is not None:
         sim.costs_of(costs)  # refused here where it holds none
-    evidence = claims.evidence_of(datasets.load(datasets.locate(args.data)), costs)
-    if args.data is not None:  # whoever names a campaign wants what that one measured
+    evidence = claims.evidence_of(datasets.load(datasets.locate(asked.data)), costs)
+    if asked.data is not None:  # whoever names a campaign wants what that one measured
         evidence = replace(evidence, channel=None)
     found = [claim.verdict(evidence) for claim in chosen]
-    if args.json:
+    if asked.json:
         print(json.dumps([one.as_dict() for one in found], indent=1))
         return 0
-    if args.markdown:
+    if asked.markdown:
         print(claims.markdown_table(found))
         return 0
     print(claims.text_table(found))

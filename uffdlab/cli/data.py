@@ -32,13 +32,13 @@ def add(commands: Any) -> None:
     seal.add_argument("path", type=path, metavar="DATASET")
 
 
-def _data_list(args: argparse.Namespace) -> int:
+def _data_list(asked: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from uffdlab import datasets
 
-    found = datasets.listing(args.root or beside_package("data"))
-    if args.json:
+    found = datasets.listing(asked.root or beside_package("data"))
+    if asked.json:
         print(json.dumps([asdict(one) | {"path": str(one.path)} for one in found], indent=1))
         return 0
     for one in found:
@@ -49,11 +49,11 @@ def _data_list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data_check(args: argparse.Namespace) -> int:
+def _data_check(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.measure import quality
 
-    for one in args.paths:
+    for one in asked.paths:
         found = datasets.load(datasets.locate(one))
         print(f"{found.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in found.tables.items())}")
         for sentence in quality.sentences(found):
@@ -61,25 +61,25 @@ def _data_check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data_merge(args: argparse.Namespace) -> int:
+def _data_merge(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    parts = [datasets.locate(one) for one in args.paths]
-    merged = datasets.merge(parts, args.out, id=last_name(args.out), allow_mixed=args.allow_mixed)
+    parts = [datasets.locate(one) for one in asked.paths]
+    merged = datasets.merge(parts, asked.out, id=last_name(asked.out), allow_mixed=asked.allow_mixed)
     print(f"{merged.id}: {', '.join(f'{len(frame)} {name}' for name, frame in merged.tables.items())}")
     return 0
 
 
-def _data_scrub(args: argparse.Namespace) -> int:
+def _data_scrub(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    for sentence in datasets.scrub(args.path) or ["nothing to remove"]:
+    for sentence in datasets.scrub(asked.path) or ["nothing to remove"]:
         print(sentence)
     return 0
 
 
-def _data_seal(args: argparse.Namespace) -> int:
+def _data_seal(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    print(f"{datasets.seal(args.path).id}: sealed")
+    print(f"{datasets.seal(asked.path).id}: sealed")
     return 0

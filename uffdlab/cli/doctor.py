@@ -16,9 +16,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
-def _doctor(args: argparse.Namespace) -> int:
+def _doctor(asked: argparse.Namespace) -> int:
     from uffdlab.host import doctor
 
     report = doctor.examine()
-    print(json.dumps(report.as_dict(), indent=1) if args.json else doctor.text(report))
+    print(json.dumps(report.as_dict(), indent=1) if asked.json else doctor.text(report))
     return 0

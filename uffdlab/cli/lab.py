@@ -23,13 +23,13 @@ def add(commands: Any) -> None:
     )
 
 
-def _lab(args: argparse.Namespace) -> int:
-    notebooks = beside_package("notebooks") if args.notebooks is None else args.notebooks
+def _lab(asked: argparse.Namespace) -> int:
+    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
     if not os.path.isdir(notebooks):  # noqa: PTH112 - is_dir() raises where it may not look
         raise UffdlabError(
             f"--notebooks {printable(notebooks)} is not a directory: name the one that holds the notebooks"
         )
-    options = [f"--notebook-dir={notebooks.resolve()}", *args.jupyter]
+    options = [f"--notebook-dir={notebooks.resolve()}", *asked.jupyter]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")  # probes gain from root; JupyterLab refuses it unless told
     command = starting.python("jupyterlab", *options)

@@ -64,68 +64,68 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
 
 
-def _measure(args: argparse.Namespace) -> int:
+def _measure(asked: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.measure import campaign, journal
 
-    if args.resume or args.finish:
-        return _go_on(args)
-    blocks, suite, seed = _blocks(args)
-    if args.out:
-        datasets.check_out(args.out)
-        journal.check_absent(args.out)
+    if asked.resume or asked.finish:
+        return _go_on(asked)
+    blocks, suite, seed = _blocks(asked)
+    if asked.out:
+        datasets.check_out(asked.out)
+        journal.check_absent(asked.out)
     elif suite:
         raise UffdlabError("a suite goes into a dataset: pass --out with a new directory")
     if suite:
-        plan = journal.Request(suite, _only(args, suite), seed, args.allow_host_changes)
-        return _measure_suite(journal.new(args.out, plan), args.json)
-    measured = run(blocks, None, seed, args.allow_host_changes)
+        plan = journal.Asked(suite, _only(asked, suite), seed, asked.allow_host_changes)
+        return _measure_suite(journal.new(asked.out, plan), asked.json)
+    measured = run(blocks, None, seed, asked.allow_host_changes)
     _refuse_if_nothing_came(measured)
-    if args.out:
-        save(measured, args.out, None)
+    if asked.out:
+        save(measured, asked.out, None)
     else:
         _say_reasons(measured)
-    point.show_json(measured) if args.json else point.show(measured)
+    point.show_json(measured) if asked.json else point.show(measured)
     assert isinstance(measured, campaign.Campaign)
     return INTERRUPTED if measured.rows.interrupted else 0
 
 
-def _go_on(args: argparse.Namespace) -> int:
+def _go_on(asked: argparse.Namespace) -> int:
     """Continue an interrupted suite, or make a dataset of what it has."""
     from uffdlab import datasets
     from uffdlab.measure import campaign, journal
 
-    way = "--finish" if args.finish else "--resume"
-    if not args.out:
+    way = "--finish" if asked.finish else "--resume"
+    if not asked.out:
         raise UffdlabError(f"{way} needs --out with the directory the suite was to be written to")
-    if args.resume and args.finish:
+    if asked.resume and asked.finish:
         raise UffdlabError("--resume and --finish exclude each other")
-    if args.probe:
-        raise UffdlabError(f"{way} goes on with a suite, and {args.probe!r} is a single point: leave one out")
-    _refuse_point_options(args)
-    datasets.check_out(args.out)
-    kept = journal.reopen(args.out)
-    _refuse_another(args, kept.request)
+    if asked.probe:
+        raise UffdlabError(f"{way} goes on with a suite, and {asked.probe!r} is a single point: leave one out")
+    _refuse_point_options(asked)
+    datasets.check_out(asked.out)
+    kept = journal.reopened(asked.out)
+    _refuse_another(asked, kept.asked)
     if kept.notice:
         say(kept.notice)
-    if args.finish and not kept.results:
+    if asked.finish and not kept.results:
         raise UffdlabError(f"nothing is finished yet: go on with --resume, or delete {kept.partial}")
-    if args.finish or not kept.remaining():
-        return _write_dataset(campaign.finish(kept), kept, args.json)
-    if kept.request.allow_host_changes != args.allow_host_changes:
-        way = "with" if kept.request.allow_host_changes else "without"
+    if asked.finish or not kept.left():
+        return _write_dataset(campaign.finish(kept), kept, asked.json)
+    if kept.asked.allow_host_changes != asked.allow_host_changes:
+        way = "with" if kept.asked.allow_host_changes else "without"
         raise UffdlabError(f"the campaign was begun {way} --allow-host-changes: continue it {way} that option")
-    say(f"{len(kept.blocks) - len(kept.remaining())} of {len(kept.blocks)} blocks are done: going on with the rest")
-    return _measure_suite(kept, args.json)
+    say(f"{len(kept.blocks) - len(kept.left())} of {len(kept.blocks)} blocks are done: going on with the rest")
+    return _measure_suite(kept, asked.json)
 
 
-def _refuse_another(args: argparse.Namespace, began: Any) -> None:
+def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
     """Refuse options that ask for another plan than the one that was begun."""
-    only = None if args.only is None else _only(args, began.suite)
+    only = None if asked.only is None else _only(asked, began.suite)
     for option, value, was in (
-        ("--suite", args.suite, began.suite),
+        ("--suite", asked.suite, began.suite),
         ("--only", only, began.only),
-        ("--seed", args.seed, began.seed),
+        ("--seed", asked.seed, began.seed),
     ):
         if value is not None and value != was:
             words = ",".join(was) if isinstance(was, tuple) else was
@@ -134,7 +134,7 @@ def _refuse_another(args: argparse.Namespace, began: Any) -> None:
 
 def _measure_suite(kept: Any, json_wanted: bool) -> int:
     """Measure what is left of a suite, and write the dataset; Ctrl-C leaves it to be continued."""
-    plan = kept.request
+    plan = kept.asked
     try:
         measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
     except SystemExit:  # SIGTERM, SIGHUP
@@ -166,7 +166,7 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
     from uffdlab.measure import quality
 
     try:
-        written = save(measured, kept.out, kept.request.suite)
+        written = save(measured, kept.out, kept.asked.suite)
     except UffdlabError as error:
         raise UffdlabError(f"{error}; {kept.advice()}") from None
     except KeyboardInterrupt:
@@ -184,52 +184,52 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
     return 0
 
 
-def _blocks(args: argparse.Namespace) -> tuple[list[Any], str | None, int]:
+def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
     """Return the blocks asked for, the suite's name (None for a point), and the seed."""
     from uffdlab.measure import options, suites
     from uffdlab.measure.registry import PROBES
     from uffdlab.measure.runner import Block
 
     drawn = random.SystemRandom().randrange(1 << 31)
-    seed = drawn if args.seed is None else args.seed
-    if args.only is not None and not args.suite:
+    seed = drawn if asked.seed is None else asked.seed
+    if asked.only is not None and not asked.suite:
         raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
-    if args.suite and args.probe:
-        raise UffdlabError(f"--suite and the single probe {args.probe!r} exclude each other: --only narrows a suite")
-    if args.suite:
-        _refuse_point_options(args)
-        return suites.plan(args.suite, _only(args, args.suite), seed), args.suite, seed
-    if not args.probe:
+    if asked.suite and asked.probe:
+        raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
+    if asked.suite:
+        _refuse_point_options(asked)
+        return suites.plan(asked.suite, _only(asked, asked.suite), seed), asked.suite, seed
+    if not asked.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
-    called = {name: f"--set {name}" for name, _ in args.set}
-    return [Block(0, args.probe, options.spec_of(args.probe, _given(args), seed, called))], None, seed
+    called = {name: f"--set {name}" for name, _ in asked.set}
+    return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed, called))], None, seed
 
 
-def _refuse_point_options(args: argparse.Namespace) -> None:
+def _refuse_point_options(asked: argparse.Namespace) -> None:
     """Refuse what would be left out silently: a suite has its own sizes, designs and repeats."""
-    for name in _given(args):
+    for name in _given(asked):
         raise UffdlabError(f"{name} is for a single point, and a suite has its own: leave it out, or name a probe")
 
 
-def _only(args: argparse.Namespace, suite: str) -> tuple[str, ...]:
+def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
     """Return the probes of a suite that are wanted: all of them unless ``--only`` names some."""
     from uffdlab.measure import suites
 
-    if args.only is None:
+    if asked.only is None:
         return suites.probes_of(suite)
-    names = tuple(name.strip() for name in args.only.split(","))
+    names = tuple(name.strip() for name in asked.only.split(","))
     if "" in names:
-        raise UffdlabError(f"--only {shown(args.only)} has a place without a name: write probes with commas between")
+        raise UffdlabError(f"--only {shown(asked.only)} has a place without a name: write probes with commas between")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UffdlabError(f"--only {shown(args.only)} names {shown(twice[0])} twice: name each probe once")
+        raise UffdlabError(f"--only {shown(asked.only)} names {shown(twice[0])} twice: name each probe once")
     return names
 
 
-def _given(args: argparse.Namespace) -> dict[str, str]:
+def _given(asked: argparse.Namespace) -> dict[str, str]:
     """Return what was said of a single point, by the name of the spec's field."""
-    given = {name: getattr(args, name) for name in _POINT_OPTIONS if getattr(args, name) is not None}
-    return given | dict(args.set)
+    given = {name: getattr(asked, name) for name in _POINT_OPTIONS if getattr(asked, name) is not None}
+    return given | dict(asked.set)
 
 
 def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any = None) -> Any:

@@ -53,27 +53,27 @@ class Quantity:
 def quantities(measured: Any) -> list[Quantity]:
     """Return what was measured, by table, kind of row and column."""
     found: list[Quantity] = []
-    repeated = _repeated(measured)
+    asked = _asked(measured)
     for table in measured.tables():
         names = [field["name"] for field in table.fields]
         if table.rows and _NUMBERING & set(names) and not table.name.endswith(_RAW):
-            found += _of_table(table, repeated)
+            found += _of_table(table, asked)
     return found
 
 
-def _repeated(measured: Any) -> set[str]:
-    """Return the columns that repeat the request, by the values of the spec."""
+def _asked(measured: Any) -> set[str]:
+    """Return the columns that repeat what was asked for, by the values of the spec."""
     (outcome,) = measured.rows.tables["outcomes"]
     names = json.loads(outcome["spec"])
     return {*names, *(f"{name.removesuffix('_bytes')}_kib" for name in names if name.endswith("_bytes"))}
 
 
-def _of_table(table: Any, repeated: set[str]) -> Iterator[Quantity]:
+def _of_table(table: Any, asked: set[str]) -> Iterator[Quantity]:
     numbers = [
         field
         for field in table.fields
         if field["type"] in ("integer", "number")
-        if field["name"] not in repeated | _NUMBERING | _PARTING | {"block", "size_kib"}
+        if field["name"] not in asked | _NUMBERING | _PARTING | {"block", "size_kib"}
         if not field["name"].removesuffix("_kib").endswith("_before")  # where it started from, not what it came to
     ]
     words = [f["name"] for f in table.fields if f["type"] == "string" and f["name"] not in _RESULTS]

@@ -48,38 +48,38 @@ def add(commands: Any) -> None:
     parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
 
 
-def _render(args: argparse.Namespace) -> int:
+def _render(asked: argparse.Namespace) -> int:
     from uffdlab.host.signals import OrderlyExit
 
     written: list[Path] = []
     try:
         with OrderlyExit():
-            _rendered(args, written)
+            _rendered(asked, written)
             return 0
     except (KeyboardInterrupt, SystemExit) as end:  # Ctrl-C; SIGTERM and SIGHUP
-        left = f"after the pages were written to {args.out}" if written else f"and {args.out} is as it was before"
+        left = f"after the pages were written to {asked.out}" if written else f"and {asked.out} is as it was before"
         with contextlib.suppress(OSError):  # the terminal may be gone
             say(f"interrupted, {left}")
         return int(end.code or 0) if isinstance(end, SystemExit) else INTERRUPTED
 
 
-def _rendered(args: argparse.Namespace, written: list[Path]) -> None:
+def _rendered(asked: argparse.Namespace, written: list[Path]) -> None:
     """Write the pages, note that in ``written``, and print where they are."""
     from uffdlab import datasets
     from uffdlab.report import render
 
-    if args.measure and args.this_machine:
+    if asked.measure and asked.this_machine:
         raise UffdlabError("--measure measures what --this-machine names: leave one of them out")
-    data = datasets.load(datasets.locate(args.data))
-    costs = datasets.load(datasets.locate(args.costs)) if args.costs is not None else data
-    overlay = datasets.load(args.this_machine) if args.this_machine is not None else None
-    notebooks = beside_package("notebooks") if args.notebooks is None else args.notebooks
+    data = datasets.load(datasets.locate(asked.data))
+    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
+    overlay = datasets.load(asked.this_machine) if asked.this_machine is not None else None
+    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
     render.notebooks_in(notebooks)  # both before anything is measured
-    render.check_out(args.out)
+    render.check_out(asked.out)
     notices: list[str] = []
     # Without any choice of data this is what 'make report' does: this machine beside the reference.
-    if args.measure or (args.data is None and args.this_machine is None):
-        overlay = this_machine.measured(notices, anew=args.measure)
+    if asked.measure or (asked.data is None and asked.this_machine is None):
+        overlay = this_machine.measured(notices, anew=asked.measure)
     parameters = {
         "data": str(data.path.resolve()),
         "costs": str(costs.path.resolve()),
@@ -91,11 +91,11 @@ def _rendered(args: argparse.Namespace, written: list[Path]) -> None:
     with _progress() as tell:
         pages = render.render(
             notebooks,
-            args.out,
+            asked.out,
             parameters=parameters,
             header=header,
             shown=shown,
-            single=args.single,
+            single=asked.single,
             progress=tell,
         )
     written += pages.pages

@@ -52,21 +52,21 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
-def _scan(args: argparse.Namespace) -> int:
+def _scan(asked: argparse.Namespace) -> int:
     from uffdlab import occupancy, outfile
     from uffdlab.datasets import bitmap
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
-    min_bytes = DEFAULT_MIN_BYTES if args.min_size is None else args.min_size
-    if args.bitmap is not None:
-        outfile.check(args.bitmap, "--bitmap")  # before anything is started or read
-    with _target(args) as pid, _progress() as progress:
-        found = occupancy.scan(pid, min_bytes, args.method, keep_runs=True, progress=progress)
-    recorded = occupancy.bitmap_of(found) if found.mappings or args.bitmap is not None else None
-    if args.bitmap is not None and recorded:
-        bitmap.save(recorded, args.bitmap)
-        say(f"bitmap of {len(found.mappings)} mapping(s) written to {args.bitmap}")
-    if args.json:
+    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else asked.min_size
+    if asked.bitmap is not None:
+        outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
+    with _target(asked) as pid, _progress() as progress:
+        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True, progress=progress)
+    recorded = occupancy.bitmap_of(found) if found.mappings or asked.bitmap is not None else None
+    if asked.bitmap is not None and recorded:
+        bitmap.save(recorded, asked.bitmap)
+        say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
+    if asked.json:
         _print_json(found, _advice(recorded) if recorded else _NO_ADVICE)
         return 0
     print(occupancy.text(found))
@@ -162,17 +162,17 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
 
 
 @contextlib.contextmanager
-def _target(args: argparse.Namespace) -> Iterator[int]:
+def _target(asked: argparse.Namespace) -> Iterator[int]:
     """Yield the process ID to look at."""
     from uffdlab import occupancy
 
-    given = (args.pid is not None) + args.own + (args.cmd is not None)
+    given = (asked.pid is not None) + asked.own + (asked.cmd is not None)
     if given != 1:
         raise UffdlabError("name what to look at, one of these: a process ID, --self, or --cmd COMMAND")
-    if args.after is not None and args.cmd is None:
+    if asked.after is not None and asked.cmd is None:
         raise UffdlabError("--after says how long a command runs first: it goes with --cmd")
-    if args.cmd is None:
-        yield os.getpid() if args.own else args.pid
+    if asked.cmd is None:
+        yield os.getpid() if asked.own else asked.pid
         return
-    with occupancy.running(args.cmd, 1.0 if args.after is None else args.after) as pid:
+    with occupancy.running(asked.cmd, 1.0 if asked.after is None else asked.after) as pid:
         yield pid

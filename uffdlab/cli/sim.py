@@ -58,23 +58,23 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
-def _sim(args: argparse.Namespace) -> int:
+def _sim(asked: argparse.Namespace) -> int:
     from uffdlab import sim
 
-    if args.list:
-        return _list(args.json)
-    if args.calibrate is not None:
-        return _calibrate(args)
-    if not args.design:
+    if asked.list:
+        return _list(asked.json)
+    if asked.calibrate is not None:
+        return _calibrate(asked)
+    if not asked.design:
         raise UffdlabError("name a --design, or see them with --list")
-    design = _design(args)
+    design = _design(asked)
     workload = sim.Workload(
-        args.span, args.populated, args.cluster, args.reads, args.writes, args.walk, args.walk_cluster,
-        args.other_cpus, args.seed,
+        asked.span, asked.populated, asked.cluster, asked.reads, asked.writes, asked.walk, asked.walk_cluster,
+        asked.other_cpus, asked.seed,
     )  # fmt: skip
-    costs = sim.load_costs(args.costs)
-    result = (sim.expect if args.expected else sim.run)(design, workload)
-    print(json.dumps(_as_dict(result, costs), indent=1) if args.json else _text(result, costs))
+    costs = sim.load_costs(asked.costs)
+    result = (sim.expect if asked.expected else sim.run)(design, workload)
+    print(json.dumps(_as_dict(result, costs), indent=1) if asked.json else _text(result, costs))
     return 0
 
 
@@ -95,26 +95,26 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _calibrate(args: argparse.Namespace) -> int:
+def _calibrate(asked: argparse.Namespace) -> int:
     from uffdlab import datasets, sim
     from uffdlab.sim.calibrate import calibrate
 
-    if args.out is None:
+    if asked.out is None:
         raise UffdlabError("--calibrate writes a dataset: name a new directory with --out")
-    made = calibrate(datasets.load(datasets.locate(args.calibrate)), args.out, last_name(args.out))
+    made = calibrate(datasets.load(datasets.locate(asked.calibrate)), asked.out, last_name(asked.out))
     print(sim.costs_of(made).words())
     return 0
 
 
-def _design(args: argparse.Namespace) -> Design:
+def _design(asked: argparse.Namespace) -> Design:
     from uffdlab.sim import named
 
-    changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in args.set}
-    design = named(args.design)
+    changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in asked.set}
+    design = named(asked.design)
     if not changes:
         return design
     return design.replace(**changes).replace(
-        name=f"{design.name} with {', '.join(map('='.join, args.set))}", about="composed"
+        name=f"{design.name} with {', '.join(map('='.join, asked.set))}", about="composed"
     )
 
 

@@ -19,7 +19,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, exclusive, facts, features, memory, settings
 from uffdlab.measure import runner
 from uffdlab.measure.journal import Journal
-from uffdlab.measure.runner import Block, Measurements
+from uffdlab.measure.runner import Block, Rows
 from uffdlab.measure.suites import SUITES
 from uffdlab.probes.requirements import Needs, peak
 from uffdlab.units import format_size
@@ -32,7 +32,7 @@ BASE_PAGE_BYTES = 4096
 class Campaign:
     """What was measured, by table, and where."""
 
-    rows: Measurements
+    rows: Rows
     facts: dict[str, Any]
     probes: tuple[str, ...]
 
@@ -110,7 +110,7 @@ def measure(
     impossible = why_impossible()
     if impossible:
         raise UffdlabError(impossible)
-    left = list(blocks) if journal is None else journal.remaining()
+    left = list(blocks) if journal is None else journal.left()
     with ExitStack() as stack:
         if allow_host_changes:
             stack.enter_context(exclusive.claimed())
@@ -155,7 +155,7 @@ def _measured(
                 progress,
                 allow_host_changes=allow_host_changes,
                 earlier=journal.results.values(),
-                keep=journal.append,
+                keep=journal.keep,
             )
     if journal is not None:
         return Campaign(rows, _facts(journal), _probes(blocks))
@@ -165,7 +165,7 @@ def _measured(
 
 def finish(journal: Journal) -> Campaign:
     """Return what an interrupted campaign has measured, as it is; blocks that have not finished are interrupted."""
-    why, left = "the campaign ended before it", bool(journal.remaining())
+    why, left = "the campaign ended before it", bool(journal.left())
     rows = runner.collected(journal.blocks, journal.results.values(), why, interrupted=left)
     return Campaign(rows, _facts(journal), _probes(journal.blocks))
 

@@ -44,7 +44,7 @@ SAME = (*DECISIVE, "uffdlab_version", "uffdlab_commit", "cpu_microcode", "cores_
 
 
 @dataclass(frozen=True)
-class Request:
+class Asked:
     """What makes a plan, and whether the host's settings may be changed for it."""
 
     suite: str
@@ -59,10 +59,10 @@ class Request:
 
 @dataclass
 class Journal:
-    """What a campaign has finished so far. Made by ``new`` or ``reopen``; a new one is on disk from ``begin`` on."""
+    """What a campaign has finished so far. Made by ``new`` or ``reopened``; a new one is on disk from ``begin`` on."""
 
     out: Path
-    request: Request
+    asked: Asked
     blocks: list[Block]
     facts: dict[str, Any] = field(default_factory=dict)  # of the first part
     results: dict[int, Result] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Journal:
         """Whether there is anything to continue."""
         return self._file is not None
 
-    def remaining(self) -> list[Block]:
+    def left(self) -> list[Block]:
         """Return the blocks that have not finished."""
         return [one for one in self.blocks if one.number not in self.results or not self.results[one.number].finished]
 
@@ -113,13 +113,13 @@ class Journal:
         if self._file is None:
             self.facts = dict(facts)
             plan = {"plan": fingerprint(self.blocks), "facts": self.facts}
-            self._file, self._sound = _created(self.partial, {"format": FORMAT} | asdict(self.request) | plan)
+            self._file, self._sound = _created(self.partial, {"format": FORMAT} | asdict(self.asked) | plan)
         else:
             self.continued += 1
             self._append({"continued": {"load_1min": load}})
         self.loads += [] if load is None else [load]
 
-    def append(self, result: Result) -> None:
+    def keep(self, result: Result) -> None:
         """Write one result, on disk when this returns. Raises UffdlabError; what was kept before stays readable."""
         said = {"outcome": result.outcome, "reason": result.reason, "duration_ms": result.duration_ms}
         times = {"elapsed_s": round(self._elapsed(), 1)}
@@ -151,8 +151,8 @@ class Journal:
     def advice(self) -> str:
         """Return what is kept where, and what can be done with it."""
         done, more = (
-            len(self.blocks) - len(self.remaining()),
-            " --allow-host-changes" if self.request.allow_host_changes else "",
+            len(self.blocks) - len(self.left()),
+            " --allow-host-changes" if self.asked.allow_host_changes else "",
         )
         return (
             f"{done} of {len(self.blocks)} blocks are kept in {files.printable(self.partial)}: continue with "
@@ -207,18 +207,18 @@ def check_absent(out: Path) -> None:
     """Raise UffdlabError, saying how to go on, if a campaign that was to become ``out`` stands there interrupted."""
     partial = partial_of(out)
     if os.path.lexists(partial):
-        found = reopen(out)
+        found = reopened(out)
         found.close()
         raise UffdlabError(f"an earlier campaign was interrupted, {found.advice()}, or delete that directory")
 
 
-def new(out: Path, request: Request) -> Journal:
+def new(out: Path, asked: Asked) -> Journal:
     """Return a journal that is not on disk yet. Raises UffdlabError where one is: it is never overwritten."""
     check_absent(out)
-    return Journal(out, request, request.blocks())
+    return Journal(out, asked, asked.blocks())
 
 
-def reopen(out: Path) -> Journal:
+def reopened(out: Path) -> Journal:
     """Return the journal of a campaign that was interrupted, locked; ``notice`` says what could not be read.
 
     Raises UffdlabError if there is none, somebody is measuring into it, it is damaged, or the plan is another one now.
@@ -325,22 +325,22 @@ def _begun(first: Any, out: Path, path: Path) -> Journal:
             "with the uffdlab that began it"
         )
     suite, only = _typed(first["suite"], str), [_typed(name, str) for name in _typed(first["only"], list)]
-    request = Request(
+    asked = Asked(
         suite,
         tuple(name for name in only if name in suites.probes_of(suite)),  # once, "all" was the probes of all suites
         _typed(first["seed"], int),
         bool(first["allow_host_changes"]),
     )
     facts = _typed(first["facts"], dict)
-    blocks = request.blocks()
+    blocks = asked.blocks()
     if fingerprint(blocks) != first["plan"]:
         raise UffdlabError(
-            f"{files.printable(path.parent)} was begun with another plan of the suite {request.suite}: take uffdlab "
+            f"{files.printable(path.parent)} was begun with another plan of the suite {asked.suite}: take uffdlab "
             f"{facts.get('uffdlab_version')} (commit {facts.get('uffdlab_commit') or 'unknown'}), which began it, or "
             "delete that directory"
         )
     load = facts.get("load_1min")
-    return Journal(out, request, blocks, facts=facts, loads=[] if load is None else [load])
+    return Journal(out, asked, blocks, facts=facts, loads=[] if load is None else [load])
 
 
 class _Part:

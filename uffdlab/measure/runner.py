@@ -91,7 +91,7 @@ class Result:
 
 
 @dataclass
-class Measurements:
+class Rows:
     """What a campaign has measured so far: rows by table, and whether it was cut short."""
 
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def run(
     allow_host_changes: bool = False,
     earlier: Iterable[Result] = (),
     keep: Callable[[Result], None] = lambda result: None,
-) -> Measurements:
+) -> Rows:
     """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted.
 
     A block whose needs name host settings runs with those in force where they may be changed, and is skipped elsewhere.
@@ -148,10 +148,10 @@ def _cut_short(result: Result, end: BaseException) -> bool:
     return result.finished or bool(result.rows)
 
 
-def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Measurements:
+def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Rows:
     """Return the rows of the results in the order of the blocks; one without a result was interrupted, and ``why``."""
     by_number = {one.block.number: one for one in results}
-    rows = Measurements(interrupted=interrupted)
+    rows = Rows(interrupted=interrupted)
     for block in blocks:
         result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=why)
         for table, row in result.rows:

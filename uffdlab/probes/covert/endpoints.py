@@ -32,7 +32,7 @@ class Ends:
     reading: int
     writing: int
 
-    def send(self, said: bytes) -> bool:
+    def tell(self, said: bytes) -> bool:
         """Say something; False where the other end is gone."""
         try:
             os.write(self.writing, said)
@@ -40,7 +40,7 @@ class Ends:
             return False
         return True
 
-    def receive(self, length: int, timeout_s: float | None = READY_S) -> bytes:
+    def told(self, length: int, timeout_s: float | None = READY_S) -> bytes:
         """Return what the other end says; nothing where it says nothing in time, or is gone."""
         ready, _, _ = select.select([self.reading], [], [], timeout_s)
         return os.read(self.reading, length) if ready else b""

@@ -175,13 +175,13 @@ def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -
         plan = _plan(point, seed, memory)
         parts = [word >> 64 * part & (1 << 64) - 1 for word in words for part in range(lib.UL_CHANNEL_WORDS)]
         bits, late = ffi.new("uint64_t[]", parts), ffi.new("uint64_t *")
-        ends.send(b"r")
-        received = ends.receive(24)
-        if len(received) != 24:
+        ends.tell(b"r")
+        told = ends.told(24)
+        if len(told) != 24:
             return False
-        plan.start, plan.slot, plan.turn = (int.from_bytes(received[at : at + 8], "little") for at in (0, 8, 16))
+        plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
         check("flush+reload", lib.ul_channel_send(plan, bits, late))
-        return ends.send(int(late[0]).to_bytes(8, "little"))
+        return ends.tell(int(late[0]).to_bytes(8, "little"))
 
 
 def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Got | None:
@@ -190,7 +190,7 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
     pin([cpu])
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
-        if not ends.receive(1):
+        if not ends.told(1):
             return None
         per_us = _cycles_per_us()
         plan.slot = max(1, point.slot_ns * per_us // 1000)
@@ -201,13 +201,13 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
         plan.turn = _turn(plan.slot, _reloading(point, plan, there=False))
         reloading = _reloading(point, plan, there=True)
         plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
-        if not ends.send(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
+        if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
             return None
         slots = int(plan.slots)
         cycles, late = ffi.new("uint16_t[]", slots * point.lines), ffi.new("uint8_t[]", slots)
         check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
-        received = ends.receive(8)
-        if len(received) != 8:
+        told = ends.told(8)
+        if len(told) != 8:
             return None
         took = ffi.unpack(cycles, slots * point.lines)
         by_slot = [took[at : at + point.lines] for at in range(0, len(took), point.lines)]
@@ -223,7 +223,7 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
             threshold=threshold,
             probe_cycles=max(1, round(reloading / point.lines)),
             cycles_per_us=per_us,
-            late_sent=int.from_bytes(received, "little"),
+            late_sent=int.from_bytes(told, "little"),
         )
 
 

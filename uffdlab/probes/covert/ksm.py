@@ -184,14 +184,14 @@ def _send(spec: MergingSpec, seed: int, message: list[int], ends: Ends) -> bool:
     """Be the sender: whenever told to, fill pages by the bits of the next round, and say so."""
     with _halves(spec.pages) as halves:
         for number, bits in enumerate(message):
-            if ends.receive(1, None) != b"g":
+            if ends.told(1, None) != b"g":
                 return False
             known, own = _known(spec, seed, number), _some("sender's own", seed, number, spec.pages)
             halves[1 - number % 2].discard()
             chosen = [known[page] if bits >> page & 1 else own[page] for page in range(spec.pages)]
             _fill(halves[number % 2], chosen)
-            ends.send(b"r")
-        return ends.receive(1, None) == b""  # until the receiver has written to all of its pages
+            ends.tell(b"r")
+        return ends.told(1, None) == b""  # until the receiver has written to all of its pages
 
 
 def _receive(spec: MergingSpec, seed: int, ends: Ends) -> list[_Round] | None:
@@ -202,7 +202,7 @@ def _receive(spec: MergingSpec, seed: int, ends: Ends) -> list[_Round] | None:
             halves[1 - number % 2].discard()
             began = time.monotonic_ns()
             # Filled after the sender has let go of its last round: with that one's zeros these would merge at once.
-            if not ends.send(b"g") or ends.receive(1) != b"r":
+            if not ends.tell(b"g") or ends.told(1) != b"r":
                 return None
             rounds.append(_round(spec, seed, number, halves[number % 2], began))
     return rounds
