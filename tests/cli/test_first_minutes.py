@@ -20,7 +20,7 @@ from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_unt
 
 from uffdlab.cli import render as command
 from uffdlab.measure import journal
-from uffdlab.measure.journal import Asked
+from uffdlab.measure.journal import Request
 from uffdlab.report.render import At
 
 # --- an end in good order --------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_a_value_of_a_point_is_refused_beside_a_suite(option: str, tmp_path: Pat
 
 
 def begun(out: Path) -> journal.Journal:
-    made = journal.new(out, Asked("quick", ("semantics",), 5))
+    made = journal.new(out, Request("quick", ("semantics",), 5))
     made.begin({"load_1min": 0.25}, since=0.0)
     return made
 
@@ -269,7 +269,7 @@ def begun(out: Path) -> journal.Journal:
 def test_what_somebody_put_beside_a_journal_is_left_and_said(tmp_path: Path) -> None:
     made = begun(tmp_path / "d")
     (made.partial / "notes.txt").write_text("mine")
-    assert made.discard() == f"{made.partial} is left, for it holds more than the journal of this campaign"
+    assert made.discard() == f"{made.partial} is kept: it holds files that are not this campaign's journal"
     assert os.listdir(made.partial) == ["notes.txt"]
 
 

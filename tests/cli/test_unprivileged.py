@@ -178,7 +178,7 @@ def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
     point = ("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", "--size=1GiB")
     done = nobody.run(*point, "--allow-host-changes")
     refusal = sentence(done)
-    assert "going on without huge pages of 2 MiB" in done.stderr
+    assert "continuing without huge pages of 2 MiB" in done.stderr
     assert "nothing can be measured: needs 512 free huge pages" in refusal
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from uffdlab.measure.runner import Block, Rows
+from uffdlab.measure.runner import Block, Measurements
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.vocabulary.backings import MIB
 
@@ -34,14 +34,14 @@ def block(number: int = 0, **more: Any) -> Block:
     return Block(number, "protect", spec, **more)
 
 
-def outcomes(rows: Rows) -> list[str]:
+def outcomes(rows: Measurements) -> list[str]:
     return [row["outcome"] for row in rows.tables["outcomes"]]
 
 
-def reason(rows: Rows) -> str:
+def reason(rows: Measurements) -> str:
     (row,) = rows.tables["outcomes"]
     return str(row["reason"])
 
 
-def samples(rows: Rows) -> int:
+def samples(rows: Measurements) -> int:
     return len(rows.tables.get("samples", []))

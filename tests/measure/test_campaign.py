@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A campaign on this host: refused before it starts, or run and kept, whatever its blocks did."""
+"""A campaign on this host: refused before it starts, or run and saved whatever its blocks did."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ pytestmark = pytest.mark.uffd
 
 
 def measured(*blocks: Block, allow: bool = False) -> tuple[campaign.Campaign, list[str]]:
-    said: list[str] = []
-    return campaign.measure(blocks, suite=None, seed=1, allow_host_changes=allow, say=said.append), said
+    messages: list[str] = []
+    return campaign.measure(blocks, suite=None, seed=1, allow_host_changes=allow, say=messages.append), messages
 
 
 def hugetlb_block(number: int = 0) -> Block:
     return Block(number, "protect", asdict(ProtectSpec("hugetlb_2m_private", "preread", 4 * MIB)))
 
 
-def test_what_it_needs_is_said_before_it_starts() -> None:
-    _, said = measured(block())
-    assert said == ["1 blocks; needs 4 KiB of memory"]
+def test_needs_are_reported_before_measuring() -> None:
+    _, messages = measured(block())
+    assert messages == ["1 blocks; needs 4 KiB of memory"]
 
 
-def test_needs_are_said_with_the_settings_that_will_change() -> None:
+def test_needs_include_the_settings_that_will_change() -> None:
     specs = [{"huge_zeropage": state, "backing": "anon_thp"} for state in ("on", "off", "on")]
     blocks = [Block(number, "zeropages", spec) for number, spec in enumerate(specs)]
     assert campaign.needs_text(blocks).endswith("of memory and thp_use_zero_page at 0 and 1")
 
 
-def test_needs_are_said_with_huge_pages() -> None:
+def test_needs_include_huge_pages() -> None:
     assert campaign.needs_text([hugetlb_block()]) == "0 B of memory and 2 huge pages of 2 MiB"
 
 
-def test_a_campaign_is_kept_with_its_provenance(tmp_path: Path) -> None:
+def test_a_campaign_is_saved_with_its_provenance(tmp_path: Path) -> None:
     kept, _ = measured(block(0), Block(1, "semantics", asdict(SemanticsSpec("anon", "none"))))
     campaign.save(kept, tmp_path / "d", id_="d", title="A test")
     loaded = datasets.load(tmp_path / "d")
@@ -61,7 +61,7 @@ def test_a_campaign_is_kept_with_its_provenance(tmp_path: Path) -> None:
     assert kept.reasons() == []
 
 
-def test_the_last_words_of_a_child_never_cost_the_campaign(child_code: Misbehave, tmp_path: Path) -> None:
+def test_control_characters_from_a_dying_child_do_not_break_the_dataset(child_code: Misbehave, tmp_path: Path) -> None:
     words = "\\t\\x1b[31mred\\udcff" + "!" * 20
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"raise RuntimeError('{words}' * 1000)"))
     kept, _ = measured(block())
@@ -72,25 +72,25 @@ def test_the_last_words_of_a_child_never_cost_the_campaign(child_code: Misbehave
     assert kept.reasons()[0].startswith("1 x protect failed: exit status 1")
 
 
-def test_a_campaign_of_which_nothing_can_run_is_refused() -> None:
+def test_a_campaign_none_of_whose_blocks_can_run_is_refused() -> None:
     with pytest.raises(UffdlabError, match=r"nothing can be measured: needs .* choose a smaller --size"):
         measured(Block(0, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40))))
 
 
-def test_a_block_that_cannot_run_does_not_keep_the_others_from_it() -> None:
+def test_a_block_that_cannot_run_is_skipped_and_the_others_run() -> None:
     kept, _ = measured(block(0), Block(1, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40))))
-    assert [row["outcome"] for row in kept.rows.tables["outcomes"]] == ["ok", "skipped"]
+    assert [row["outcome"] for row in kept.measurements.tables["outcomes"]] == ["ok", "skipped"]
     assert "choose a smaller --size" in kept.reasons()[0]
 
 
-def test_the_pool_is_filled_only_while_it_is_needed(changeable_pool: None) -> None:
+def test_the_hugetlb_pool_is_restored_after_the_campaign(changeable_pool: None) -> None:
     before = memory.hugepages(2048)
     kept, _ = measured(hugetlb_block(), allow=True)
-    assert [row["outcome"] for row in kept.rows.tables["outcomes"]] == ["ok"]
+    assert [row["outcome"] for row in kept.measurements.tables["outcomes"]] == ["ok"]
     assert memory.hugepages(2048) == before
 
 
-def test_without_permission_the_pool_is_left_alone() -> None:
+def test_the_hugetlb_pool_is_unchanged_without_permission() -> None:
     before = memory.hugepages(2048)
     if before is None or (before.available or 0) >= GIB // (2 * MIB):
         pytest.skip("this kernel has no huge pages of 2 MiB, or plenty")

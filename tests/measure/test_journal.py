@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The journal of a campaign: what was kept is there again, whatever became of the file, and nothing else passes."""
+"""The journal of a campaign: kept results are read back after any truncation, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from handmade import refused
 
 from uffdlab.measure import journal, suites
-from uffdlab.measure.journal import Asked, Journal
+from uffdlab.measure.journal import Journal, Request
 from uffdlab.measure.runner import Block, Result
 from uffdlab.measure.suites import Suite, Work
 from uffdlab.probes.protect import ProtectSpec
 
 FACTS = {"kernel_release": "6.18.5", "thp_enabled": "madvise", "load_1min": 0.25, "uffdlab_version": "0.1.0"}
-ASKED = Asked("tiny", ("protect",), 5)
+REQUEST = Request("tiny", ("protect",), 5)
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,10 @@ def _plan(monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
     monkeypatch.setitem(suites.SUITES, "tiny", Suite("tiny", "for a test", (Work("protect", specs, rounds),)))
 
 
-def begun(out: Path, asked: Asked = ASKED) -> Journal:
-    made = journal.new(out, asked)
-    made.begin(FACTS, since=0.0)
-    return made
+def begun(out: Path, request: Request = REQUEST) -> Journal:
+    new = journal.new(out, request)
+    new.begin(FACTS, since=0.0)
+    return new
 
 
 def result(block: Block, outcome: str = "ok", rows: int = 2) -> Result:
@@ -46,11 +46,11 @@ def result(block: Block, outcome: str = "ok", rows: int = 2) -> Result:
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
-    """The dataset to be of a campaign of six blocks that was killed after three."""
-    made = begun(tmp_path / "d")
-    for block, outcome in zip(made.blocks, ("ok", "killed", "interrupted"), strict=False):
-        made.keep(result(block, outcome))
-    made.close()
+    """The future dataset of a campaign of six blocks that was killed after three."""
+    unfinished = begun(tmp_path / "d")
+    for block, outcome in zip(unfinished.blocks, ("ok", "killed", "interrupted"), strict=False):
+        unfinished.append(result(block, outcome))
+    unfinished.close()
     return tmp_path / "d"
 
 
@@ -62,53 +62,55 @@ def numbers(blocks: list[Block]) -> list[int]:
     return [block.number for block in blocks]
 
 
-def test_what_was_kept_is_there_again(three: Path) -> None:
-    found = journal.reopened(three)
-    assert (found.asked, found.facts, found.notice) == (ASKED, FACTS, None)
-    assert [one.outcome for one in found.results.values()] == ["ok", "killed", "interrupted"]
-    assert found.results[0] == result(found.blocks[0])
-    assert numbers(found.left()) == [2, 3, 4, 5], "killed is an end; interrupted is none"
-    found.close()
+def test_a_reopened_journal_has_every_result_and_fact(three: Path) -> None:
+    reopened = journal.reopen(three)
+    assert (reopened.request, reopened.facts, reopened.notice) == (REQUEST, FACTS, None)
+    assert [ended.outcome for ended in reopened.results.values()] == ["ok", "killed", "interrupted"]
+    assert reopened.results[0] == result(reopened.blocks[0])
+    assert numbers(reopened.remaining()) == [2, 3, 4, 5], "a killed block is finished, an interrupted one is not"
+    reopened.close()
 
 
-def test_what_is_measured_again_replaces_what_was_interrupted(three: Path) -> None:
-    found = journal.reopened(three)
-    found.begin(FACTS | {"load_1min": 3.5}, since=0.0)
-    found.keep(result(found.blocks[2], "ok", rows=5))
-    found.close()
-    again = journal.reopened(three)
+def test_a_block_measured_again_replaces_its_interrupted_result(three: Path) -> None:
+    reopened = journal.reopen(three)
+    reopened.begin(FACTS | {"load_1min": 3.5}, since=0.0)
+    reopened.append(result(reopened.blocks[2], "ok", rows=5))
+    reopened.close()
+    again = journal.reopen(three)
     assert (again.continued, again.loads) == (1, [0.25, 3.5])
-    assert again.results[2] == result(found.blocks[2], "ok", rows=5)
-    assert numbers(again.left()) == [3, 4, 5]
+    assert again.results[2] == result(reopened.blocks[2], "ok", rows=5)
+    assert numbers(again.remaining()) == [3, 4, 5]
     again.close()
 
 
-def test_the_time_is_the_sum_of_the_parts(three: Path) -> None:
+def test_the_duration_is_the_sum_of_the_parts(three: Path) -> None:
     lines = [json.loads(line) for line in file_of(three).read_text().splitlines()]
     for line, elapsed in zip(lines[1:], (1.0, 2.5, 4.0), strict=True):
         line["elapsed_s"] = elapsed
     lines[3:3] = [{"continued": {"load_1min": None}}]
     file_of(three).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = journal.reopened(three)
-    assert found.seconds() == pytest.approx(2.5 + 4.0)
-    found.close()
+    reopened = journal.reopen(three)
+    assert reopened.seconds() == pytest.approx(2.5 + 4.0)
+    reopened.close()
 
 
-def test_a_cut_anywhere_loses_no_line_before_it(three: Path) -> None:
+def test_truncation_at_any_byte_loses_no_complete_line(three: Path) -> None:
     whole = file_of(three).read_bytes()
     lines = whole.splitlines(keepends=True)
     first = len(lines[0])
     for cut in [first, *range(first + 1, len(whole), 7), len(whole) - 1]:
         file_of(three).write_bytes(whole[:cut])
-        found = journal.reopened(three)
+        reopened = journal.reopen(three)
         complete = whole[:cut].count(b"\n") - 1
-        assert list(found.results) == [0, 1, 2][:complete]
-        assert (found.notice is None) == (cut in (first, first + len(lines[1]), first + len(lines[1]) + len(lines[2])))
-        found.begin(FACTS, since=0.0)
-        found.keep(result(found.blocks[5]))
-        found.close()
-        again = journal.reopened(three)
-        assert list(again.results) == [*[0, 1, 2][:complete], 5], "and the next line does not stick to the torn one"
+        assert list(reopened.results) == [0, 1, 2][:complete]
+        assert (reopened.notice is None) == (
+            cut in (first, first + len(lines[1]), first + len(lines[1]) + len(lines[2]))
+        )
+        reopened.begin(FACTS, since=0.0)
+        reopened.append(result(reopened.blocks[5]))
+        reopened.close()
+        again = journal.reopen(three)
+        assert list(again.results) == [*[0, 1, 2][:complete], 5], "the next line is not appended to the torn one"
         assert again.notice is None
         again.close()
 
@@ -116,51 +118,51 @@ def test_a_cut_anywhere_loses_no_line_before_it(three: Path) -> None:
 @pytest.mark.parametrize(
     "junk", [b"\0\0\0\0", b'{"block": 3}\n', b"\0\0\0\n", b'{"block": 99, "outcome": "ok"}\n', b"7\n"]
 )
-def test_any_bytes_in_the_place_of_the_last_line_are_dropped_with_a_notice(junk: bytes, three: Path) -> None:
+def test_a_damaged_last_line_is_dropped_with_a_notice(junk: bytes, three: Path) -> None:
     with file_of(three).open("ab") as file:
         file.write(junk)
-    found = journal.reopened(three)
-    assert found.notice is not None
-    assert "was cut off" in found.notice
-    assert list(found.results) == [0, 1, 2]
-    found.close()
+    reopened = journal.reopen(three)
+    assert reopened.notice is not None
+    assert "was cut off" in reopened.notice
+    assert list(reopened.results) == [0, 1, 2]
+    reopened.close()
 
 
-def test_damage_before_the_last_line_is_refused_with_the_place(three: Path) -> None:
+def test_damage_before_the_last_line_is_refused_with_its_line_number(three: Path) -> None:
     lines = file_of(three).read_text().splitlines(keepends=True)
     file_of(three).write_text("".join([*lines[:2], "{}\n", *lines[3:]]))
     with refused("journal.jsonl, line 3 is damaged", "restore it, or delete"):
-        journal.reopened(three)
+        journal.reopen(three)
 
 
 @pytest.mark.parametrize("content", ["", "\n", "{}\n", "[]\n", "not JSON\n", '{"format": 1}\n'])
 def test_a_journal_without_its_first_line_is_refused(content: str, three: Path) -> None:
     file_of(three).write_text(content)
     with refused("line 1 is damaged"):
-        journal.reopened(three)
+        journal.reopen(three)
 
 
-def test_another_format_is_refused(three: Path) -> None:
+def test_an_unknown_format_is_refused(three: Path) -> None:
     file_of(three).write_text(file_of(three).read_text().replace('"format":1', '"format":2', 1))
     with refused("has format 2 and this uffdlab reads 1"):
-        journal.reopened(three)
+        journal.reopen(three)
 
 
-def test_another_plan_is_refused(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_plan_is_refused(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _plan(monkeypatch, rounds=4)
-    with refused("was begun with another plan of the suite tiny", "take uffdlab 0.1.0"):
-        journal.reopened(three)
+    with refused("was begun with another plan of the suite tiny", "use uffdlab 0.1.0"):
+        journal.reopen(three)
 
 
-def test_a_plan_has_its_own_fingerprint() -> None:
-    found = {journal.fingerprint(Asked("tiny", ("protect",), seed).blocks()) for seed in (5, 5, 6)}
-    assert len(found) == 2
+def test_fingerprints_differ_between_plans_only() -> None:
+    fingerprints = {journal.fingerprint(Request("tiny", ("protect",), seed).blocks()) for seed in (5, 5, 6)}
+    assert len(fingerprints) == 2
 
 
-def test_another_host_is_refused_with_what_differs(three: Path) -> None:
-    found = journal.reopened(three)
-    found.check_host(FACTS | {"load_1min": 9.0, "hugetlb_pools": {}})
-    found.facts["mitigations"] = {"meltdown": "Not affected", "spectre_v2": "Mitigation"}
+def test_a_changed_host_is_refused_with_the_facts_that_differ(three: Path) -> None:
+    reopened = journal.reopen(three)
+    reopened.check_host(FACTS | {"load_1min": 9.0, "hugetlb_pools": {}})
+    reopened.facts["mitigations"] = {"meltdown": "Not affected", "spectre_v2": "Mitigation"}
     other = FACTS | {"kernel_release": "6.19.0", "thp_enabled": "always"}
     other["mitigations"] = {"meltdown": "Not affected", "spectre_v2": "Vulnerable"}
     with refused(
@@ -168,29 +170,29 @@ def test_another_host_is_refused_with_what_differs(three: Path) -> None:
         "mitigations spectre_v2 ('Mitigation' then, 'Vulnerable' now); put that back",
         "--finish'",
     ):
-        found.check_host(other)
-    found.close()
+        reopened.check_host(other)
+    reopened.close()
 
 
 def test_an_interrupted_campaign_is_never_overwritten(three: Path) -> None:
     before = file_of(three).read_bytes()
     with refused("2 of 6 blocks are kept in", "--resume'", "--finish'", "or delete that directory"):
-        journal.new(three, ASKED)
+        journal.new(three, REQUEST)
     assert file_of(three).read_bytes() == before
 
 
-def test_permission_to_change_the_host_is_part_of_the_advice(tmp_path: Path) -> None:
-    made = begun(tmp_path / "d", Asked("tiny", ("protect",), 5, allow_host_changes=True))
-    assert "--resume --allow-host-changes'" in made.advice()
-    made.close()
+def test_the_advice_repeats_allow_host_changes(tmp_path: Path) -> None:
+    unfinished = begun(tmp_path / "d", Request("tiny", ("protect",), 5, allow_host_changes=True))
+    assert "--resume --allow-host-changes'" in unfinished.advice()
+    unfinished.close()
 
 
-def test_only_one_process_measures_into_it(tmp_path: Path) -> None:
-    made = begun(tmp_path / "d")
+def test_a_journal_in_use_is_locked(tmp_path: Path) -> None:
+    unfinished = begun(tmp_path / "d")
     with refused("another process is measuring into", "wait until it ends"):
-        journal.reopened(tmp_path / "d")
-    made.close()
-    journal.reopened(tmp_path / "d").close()
+        journal.reopen(tmp_path / "d")
+    unfinished.close()
+    journal.reopen(tmp_path / "d").close()
 
 
 def _nothing(partial: Path) -> None:
@@ -221,17 +223,19 @@ def _link(partial: Path) -> None:
         (_nothing, "there is nothing to continue"),
         (_file, "holds no campaign to continue: choose another directory"),
         (_empty, "holds no campaign to continue: choose another directory"),
-        (_fifo, "is no plain file"),
+        (_fifo, "is not a regular file"),
         (_link, "goes through a symbolic link"),
     ],
 )
-def test_what_is_no_journal_is_refused(make: Callable[[Path], None], refusal: str, tmp_path: Path) -> None:
+def test_anything_but_a_journal_is_refused(make: Callable[[Path], None], refusal: str, tmp_path: Path) -> None:
     make(tmp_path / "d.partial")
     with refused(refusal):
-        journal.reopened(tmp_path / "d")
+        journal.reopen(tmp_path / "d")
 
 
-def test_it_appears_with_its_first_line_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_journal_is_created_if_its_first_line_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -241,9 +245,9 @@ def test_it_appears_with_its_first_line_or_not_at_all(tmp_path: Path, monkeypatc
     assert os.listdir(tmp_path) == []
 
 
-def test_a_result_that_cannot_be_kept_leaves_those_before_it(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = journal.reopened(three)
-    found.begin(FACTS, since=0.0)
+def test_a_failed_append_leaves_earlier_results_readable(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reopened = journal.reopen(three)
+    reopened.begin(FACTS, since=0.0)
     before = file_of(three).read_bytes()
 
     def full(handle: int, content: bytes, real: Callable[[int, bytes], int] = os.write) -> int:
@@ -254,15 +258,15 @@ def test_a_result_that_cannot_be_kept_leaves_those_before_it(three: Path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
         with refused("has no space left on its device", "2 of 6 blocks are kept in", "--resume"):
-            found.keep(result(found.blocks[3]))
+            reopened.append(result(reopened.blocks[3]))
     assert file_of(three).read_bytes() == before
-    found.keep(result(found.blocks[3]))
-    found.close()
-    again = journal.reopened(three)
+    reopened.append(result(reopened.blocks[3]))
+    reopened.close()
+    again = journal.reopen(three)
     assert list(again.results) == [0, 1, 2, 3]
     again.close()
 
 
-def test_nothing_is_left_of_a_discarded_one(tmp_path: Path) -> None:
+def test_a_discarded_journal_leaves_no_file(tmp_path: Path) -> None:
     begun(tmp_path / "d").discard()
     assert os.listdir(tmp_path) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An unstable campaign says so, each way once and with a remedy; a quiet one says nothing."""
+"""Each kind of instability of a campaign gives one sentence with a remedy; a quiet campaign gives none."""
 
 from __future__ import annotations
 
@@ -34,65 +34,67 @@ def samples(time: Time = steady, rounds: int = 7) -> list[dict[str, Any]]:
     return rows
 
 
-def said(tmp_path: Path, rows: list[dict[str, Any]], facts: dict[str, Any] = QUIET, id_: str = "d") -> list[str]:
+def warnings(tmp_path: Path, rows: list[dict[str, Any]], facts: dict[str, Any] = QUIET, id_: str = "d") -> list[str]:
     return sentences(dataset(tmp_path / id_, samples=rows, facts=facts, id_=id_))
 
 
-def test_a_quiet_campaign_says_nothing(tmp_path: Path) -> None:
-    assert said(tmp_path, samples()) == []
+def test_a_quiet_campaign_has_no_warning(tmp_path: Path) -> None:
+    assert warnings(tmp_path, samples()) == []
 
 
-def test_wide_intervals_are_counted(tmp_path: Path) -> None:
-    def one_child_was_disturbed(round_: int, point: int) -> int:
+def test_wide_intervals_are_reported_with_their_count(tmp_path: Path) -> None:
+    def disturb_one_child(round_: int, point: int) -> int:
         return steady(round_, point) * (2 if (round_, point % 3) == (3, 0) else 1)
 
-    assert said(tmp_path, samples(one_child_was_disturbed)) == [
+    assert warnings(tmp_path, samples(disturb_one_child)) == [
         "4 of 10 points have intervals wider than ±25 % of the median: close other programs and measure again with "
         "--seed 6, or 'uffdlab data merge' that second campaign with this one"
     ]
 
 
-def test_a_child_is_one_repetition_however_many_samples_it_took(tmp_path: Path) -> None:
+def test_repetitions_are_counted_by_child_and_not_by_sample(tmp_path: Path) -> None:
     rows = samples()
     for row in rows:
         if row["sample"] == 3:  # one of three warm samples of every child: each child's median hardly moves
             row["protect_ns"] *= 5
-    assert said(tmp_path, rows) == []
+    assert warnings(tmp_path, rows) == []
 
 
-def test_few_children_are_said(tmp_path: Path) -> None:
-    (sentence,) = said(tmp_path, samples(rounds=6))
+def test_too_few_children_are_reported(tmp_path: Path) -> None:
+    (sentence,) = warnings(tmp_path, samples(rounds=6))
     assert sentence.startswith("10 of 10 points have fewer than 7 child processes")
     assert "'uffdlab data merge' the two" in sentence
 
 
-def test_a_single_point_is_one_point(tmp_path: Path) -> None:
-    (sentence,) = said(tmp_path, [sample("anon", "preread", 0, 1000)])
+def test_a_single_point_is_reported_in_the_singular(tmp_path: Path) -> None:
+    (sentence,) = warnings(tmp_path, [sample("anon", "preread", 0, 1000)])
     assert sentence.startswith("1 of 1 point has fewer")
 
 
-@pytest.mark.parametrize(("factor", "told"), [(1.15, "1.15 times"), (0.85, "0.85 times")])
-def test_a_drift_of_all_points_is_said(factor: float, told: str, tmp_path: Path) -> None:
-    (sentence,) = said(tmp_path, samples(lambda round_, point: round((1000 + point) * (factor if round_ > 3 else 1))))
-    assert sentence.startswith(f"the second half of the campaign took {told} as long as the first")
+@pytest.mark.parametrize(("factor", "ratio"), [(1.15, "1.15 times"), (0.85, "0.85 times")])
+def test_a_drift_of_all_points_is_reported(factor: float, ratio: str, tmp_path: Path) -> None:
+    (sentence,) = warnings(
+        tmp_path, samples(lambda round_, point: round((1000 + point) * (factor if round_ > 3 else 1)))
+    )
+    assert sentence.startswith(f"the second half of the campaign took {ratio} as long as the first")
     assert "let the machine settle" in sentence
 
 
-def test_a_change_of_few_points_is_no_drift(tmp_path: Path) -> None:
-    assert said(tmp_path, samples(lambda r, point: 1000 + (200 if r > 3 and point == 0 else 0))) == []
+def test_a_change_of_few_points_is_not_a_drift(tmp_path: Path) -> None:
+    assert warnings(tmp_path, samples(lambda r, point: 1000 + (200 if r > 3 and point == 0 else 0))) == []
 
 
-def test_a_load_at_the_start_is_said(tmp_path: Path) -> None:
-    (sentence,) = said(tmp_path, samples(), facts=QUIET | {"load_1min": 1.5})
+def test_a_high_load_at_the_start_is_reported(tmp_path: Path) -> None:
+    (sentence,) = warnings(tmp_path, samples(), facts=QUIET | {"load_1min": 1.5})
     assert sentence.startswith("the load was 0.75 per core when the campaign started")
 
 
 @pytest.mark.parametrize("unknown", ["load_1min", "cores_online"])
-def test_an_unknown_load_is_no_load(unknown: str, tmp_path: Path) -> None:
-    assert said(tmp_path, samples(), facts=QUIET | {"load_1min": 9.0, unknown: None}) == []
+def test_an_unknown_load_is_not_reported(unknown: str, tmp_path: Path) -> None:
+    assert warnings(tmp_path, samples(), facts=QUIET | {"load_1min": 9.0, unknown: None}) == []
 
 
-def test_a_merge_looks_at_each_campaign(tmp_path: Path) -> None:
+def test_drift_and_load_of_a_merge_are_checked_per_campaign(tmp_path: Path) -> None:
     slower = samples(lambda round_, point: round(steady(round_, point) * 1.12), rounds=7)
     parts = [
         dataset(tmp_path / "a", samples=samples(), facts=QUIET, id_="a"),
@@ -105,15 +107,15 @@ def test_a_merge_looks_at_each_campaign(tmp_path: Path) -> None:
     assert sentence.startswith("the load was 1.00 per core")
 
 
-def test_a_merge_cures_few_children(tmp_path: Path) -> None:
+def test_a_merge_can_supply_the_missing_children(tmp_path: Path) -> None:
     parts = [dataset(tmp_path / id_, samples=samples(rounds=4), facts=QUIET, id_=id_) for id_ in ("a", "b")]
     assert all("fewer than 7" in sentences(part)[0] for part in parts)
     assert sentences(datasets.merge(parts, tmp_path / "m", id="m")) == []
 
 
-def test_data_without_samples_says_nothing(tmp_path: Path) -> None:
+def test_a_dataset_without_samples_has_no_warning(tmp_path: Path) -> None:
     assert sentences(dataset(tmp_path / "d", states=[state("anon", "none", False)], facts=QUIET)) == []
 
 
-def test_cold_samples_alone_are_no_point(tmp_path: Path) -> None:
-    assert said(tmp_path, [sample("anon", "preread", 0, 1000, cold=True)]) == []
+def test_cold_samples_alone_are_not_a_point(tmp_path: Path) -> None:
+    assert warnings(tmp_path, [sample("anon", "preread", 0, 1000, cold=True)]) == []

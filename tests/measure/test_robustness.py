@@ -131,7 +131,7 @@ def _kill_at(child: subprocess.Popen[bytes], moment_s: float) -> None:
     child.kill()
 
 
-def test_children_killed_at_random_moments_lose_no_finished_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_killed_at_random_times_lose_no_finished_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = asdict(ProtectSpec("anon", "preread", 32 * MIB, repeats=30))  # half of its life it measures
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     undisturbed = runner.run([Block(0, "protect", spec)])
@@ -140,14 +140,14 @@ def test_children_killed_at_random_moments_lose_no_finished_sample(monkeypatch: 
     moments = random.Random(20230216)
     started: list[int] = []
 
-    def doomed(complaints: Any, real: Callable[..., Any] = runner._started) -> subprocess.Popen[bytes]:
-        child: subprocess.Popen[bytes] = real(complaints)
+    def doomed(stderr: Any, real: Callable[..., Any] = runner._start) -> subprocess.Popen[bytes]:
+        child: subprocess.Popen[bytes] = real(stderr)
         started.append(child.pid)
         threading.Thread(target=_kill_at, args=(child, moments.uniform(0, life_s)), daemon=True).start()
         return child
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "_started", doomed)
+        patched.setattr(runner, "_start", doomed)
         rows = runner.run([Block(number, "protect", spec) for number in range(KILLS)])
     ended = Counter(outcomes(rows))
     assert set(ended) <= {"ok", "killed"}
@@ -159,7 +159,7 @@ def test_children_killed_at_random_moments_lose_no_finished_sample(monkeypatch: 
         assert mine == list(range(len(mine))), "from the first one on, none twice"
         assert row["outcome"] == "killed" or len(mine) == samples(undisturbed)
         assert (row["reason"] or "by signal SIGKILL").startswith("by signal SIGKILL")
-    assert outcomes(runner.run([block()])) == ["ok"], "and the next one is not disturbed"
+    assert outcomes(runner.run([block()])) == ["ok"], "the next one is not disturbed"
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_child_that_gets_no_memory_is_killed_with_that_reason(small_group: Path, child_code: Misbehave) -> None:
+def test_an_oom_killed_child_has_out_of_memory_as_reason(small_group: Path, child_code: Misbehave) -> None:
     join = f"open({str(small_group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))"
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"{join}; hoard = [os.urandom(1 << 20) for _ in range(512)]"))
     rows = runner.run([block()])
@@ -192,16 +192,16 @@ def test_a_child_that_gets_no_memory_is_killed_with_that_reason(small_group: Pat
     assert samples(rows) == 2, "what it measured before is kept"
 
 
-def test_a_child_killed_by_somebody_is_not_called_out_of_memory(child_code: Misbehave) -> None:
+def test_a_child_killed_by_another_process_is_not_called_out_of_memory(child_code: Misbehave) -> None:
     if "/proc/vmstat" not in memory.oom_kills():
         pytest.skip("this kernel does not count what it kills for want of memory")
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="os.kill(os.getpid(), signal.SIGKILL)"))
-    assert "no process was killed for want of memory meanwhile" in reason(runner.run([block()]))
+    assert "and not for lack of memory" in reason(runner.run([block()]))
 
 
-def test_what_is_killed_for_want_of_memory_is_counted_where_the_kernel_counts_it(tmp_path: Path) -> None:
+def test_the_oom_kill_counter_that_rose_is_named(tmp_path: Path) -> None:
     assert memory.oom_kills(tmp_path) == {}
-    assert runner._who_killed({}, {}).startswith(": out of memory? See whether oom_kill has risen")
+    assert runner._why_sigkill({}, {}).startswith(": out of memory? See whether oom_kill has risen")
     for path, content in {
         "proc/vmstat": "nr_free_pages 5\noom_kill 3\n",
         "proc/self/cgroup": "0::/mine\n",
@@ -212,17 +212,13 @@ def test_what_is_killed_for_want_of_memory_is_counted_where_the_kernel_counts_it
         (tmp_path / path).write_text(content)
     counted = memory.oom_kills(tmp_path)
     assert counted == {"/proc/vmstat": 3, "memory.events": 2}
-    assert "(oom_kill in memory.events has risen meanwhile)" in runner._who_killed(
-        counted | {"memory.events": 1}, counted
-    )
+    assert "(oom_kill in memory.events has risen)" in runner._why_sigkill(counted | {"memory.events": 1}, counted)
 
 
 # --- no huge pages ---------------------------------------------------------------------------------------------------
 
 
-def test_a_suite_without_its_huge_pages_is_refused_before_anything_is_written(
-    child_code: Misbehave, home: Path
-) -> None:
+def test_a_suite_without_its_huge_pages_is_refused_before_writing(child_code: Misbehave, home: Path) -> None:
     pool = memory.hugepages(2048)
     if pool is None or pool.available:
         pytest.skip("this kernel has no huge pages of 2 MiB, or some are free")
@@ -234,7 +230,7 @@ def test_a_suite_without_its_huge_pages_is_refused_before_anything_is_written(
     assert os.listdir(home) == []
 
 
-def test_a_kernel_without_huge_pages_is_told_from_an_empty_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_huge_pages_is_not_reported_as_an_empty_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "hugepages", lambda size_kib: None)
     assert Needs(hugepages={2048: 1}).missing() == "this kernel has no huge pages of 2048 KiB"
 
@@ -254,7 +250,7 @@ def measure_until_killed(home: Path, *arguments: str, after_s: float) -> int:
     return len(results(home))
 
 
-def test_a_campaign_killed_again_and_again_measures_every_block_once(child_code: Misbehave, home: Path) -> None:
+def test_a_campaign_killed_repeatedly_measures_every_block_once(child_code: Misbehave, home: Path) -> None:
     kills = max(2, KILLS // 5)
     blocks = 2 * 3 * kills
     moments = random.Random(20230227)
@@ -277,7 +273,7 @@ def test_a_campaign_killed_again_and_again_measures_every_block_once(child_code:
     assert_whole(home, resumed=kills, blocks=blocks)
 
 
-def test_huge_pages_of_a_killed_campaign_are_given_back_and_taken_again(
+def test_the_pool_of_a_killed_campaign_is_restored_and_refilled_on_resume(
     changeable_pool: None, child_code: Misbehave, home: Path
 ) -> None:
     suite = huge()
@@ -304,22 +300,22 @@ BEFORE_THE_FIRST_BLOCK = f"""
     campaign._refuse_if_hopeless = lambda blocks: {PRESS}
 """
 AS_THE_FIRST_STARTS = f"""
-    runner._run_one = lambda result, allow: {PRESS}
+    runner._run_block = lambda result, allow: {PRESS}
 """
 WITHIN_A_BLOCK = f"""
-    def take(line, result, real=runner._take):
-        said = real(line, result)
+    def parse_line(line, result, real=runner._parse_line):
+        ending = real(line, result)
         if (result.block.number, len(result.rows)) == (2, 2):
             {PRESS}
-        return said
-    runner._take = take
+        return ending
+    runner._parse_line = parse_line
 """
 BETWEEN_BLOCKS = f"""
-    def keep(self, result, real=journal.Journal.keep):
+    def append(self, result, real=journal.Journal.append):
         if result.block.number == 1:
             {PRESS}
         real(self, result)
-    journal.Journal.keep = keep
+    journal.Journal.append = append
 """
 WHILE_SAVING = f"""
     def load(path, real=writing.load):
@@ -346,7 +342,7 @@ def pressed(home: Path, phase: str, *arguments: str, suite: str = ORDINARY, env:
 
 
 @pytest.mark.parametrize("phase", [BEFORE_THE_FIRST_BLOCK, AS_THE_FIRST_STARTS], ids=["earlier", "starting"])
-def test_ctrl_c_before_anything_was_measured_leaves_nothing(phase: str, child_code: Misbehave, home: Path) -> None:
+def test_ctrl_c_before_the_first_row_leaves_no_journal(phase: str, child_code: Misbehave, home: Path) -> None:
     child_code(ORDINARY)
     assert "uffdlab: interrupted" in pressed(home, phase)
     assert os.listdir(home) == []
@@ -357,7 +353,7 @@ def test_ctrl_c_before_anything_was_measured_leaves_nothing(phase: str, child_co
     [(WITHIN_A_BLOCK, 2, 1), (BETWEEN_BLOCKS, 2, 1), (WHILE_SAVING, BLOCKS, 0)],
     ids=["within a block", "between blocks", "while saving"],
 )
-def test_after_ctrl_c_a_campaign_goes_on(
+def test_a_campaign_can_be_resumed_after_ctrl_c(
     phase: str, finished: int, resumed: int, child_code: Misbehave, home: Path
 ) -> None:
     child_code(ORDINARY)
@@ -371,15 +367,13 @@ def test_after_ctrl_c_a_campaign_goes_on(
     assert_whole(home, resumed)
 
 
-def test_ctrl_c_once_the_dataset_is_there_leaves_it_alone(child_code: Misbehave, home: Path) -> None:
+def test_ctrl_c_after_the_dataset_is_written_keeps_it(child_code: Misbehave, home: Path) -> None:
     child_code(ORDINARY)
     assert "continue with" not in pressed(home, AFTER_SAVING)
     assert_whole(home, resumed=0)
 
 
-def test_what_is_there_becomes_a_dataset_with_the_samples_of_the_block_cut_short(
-    child_code: Misbehave, home: Path
-) -> None:
+def test_finish_writes_a_dataset_with_the_rows_of_the_interrupted_block(child_code: Misbehave, home: Path) -> None:
     child_code(ORDINARY)
     pressed(home, WITHIN_A_BLOCK)
     done = uffdlab_run(*FINISH, cwd=home, env=environment())
@@ -390,7 +384,7 @@ def test_what_is_there_becomes_a_dataset_with_the_samples_of_the_block_cut_short
     assert os.listdir(home) == ["d"]
 
 
-def test_ctrl_c_gives_back_the_huge_pages(changeable_pool: None, child_code: Misbehave, home: Path) -> None:
+def test_ctrl_c_restores_the_hugetlb_pool(changeable_pool: None, child_code: Misbehave, home: Path) -> None:
     suite = huge()
     child_code(suite)
     before = memory.hugepages(2048)
@@ -400,7 +394,7 @@ def test_ctrl_c_gives_back_the_huge_pages(changeable_pool: None, child_code: Mis
     wait_until(lambda: memory.hugepages(2048) == before, "the pool is as it was")
 
 
-def test_a_terminated_campaign_says_how_to_go_on(child_code: Misbehave, home: Path) -> None:
+def test_a_terminated_campaign_says_how_to_resume(child_code: Misbehave, home: Path) -> None:
     child_code(ORDINARY + WITHIN_A_BLOCK.replace("SIGINT", "SIGTERM"))
     done = uffdlab_run(*MEASURE, cwd=home, env=environment())
     assert done.returncode == 128 + signal.SIGTERM
@@ -434,7 +428,7 @@ def filled(disk: Path, but: int) -> Path:
     return filler
 
 
-def test_a_full_disk_loses_nothing_that_was_kept(child_code: Misbehave, small_disk: Path) -> None:
+def test_a_full_disk_loses_no_kept_result(child_code: Misbehave, small_disk: Path) -> None:
     blocks = 12
     child_code(tiny(ANON, SHMEM, rounds=blocks // 2))
     env = environment()
@@ -459,7 +453,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(child_code: Misbehave, small_di
     assert_whole(small_disk, resumed=1, blocks=blocks)
 
 
-def test_a_disk_that_is_full_from_the_start_is_named(child_code: Misbehave, small_disk: Path) -> None:
+def test_a_disk_that_is_full_at_the_start_is_reported(child_code: Misbehave, small_disk: Path) -> None:
     child_code(ORDINARY)
     filled(small_disk, but=0)
     refusal = sentence(uffdlab_run(*MEASURE, cwd=small_disk, env=environment()))

@@ -89,9 +89,7 @@ def _killed_after(calls: int, change: Callable[[], None]) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["thp", "ksm"])
-def test_settings_come_back_after_whichever_system_call_the_process_is_killed(
-    kind: str, before: dict[str, str], state: Path
-) -> None:
+def test_settings_are_restored_after_a_kill_at_any_system_call(kind: str, before: dict[str, str], state: Path) -> None:
     names = [name for name in OTHERS if kind in name]
     wanted = {name: OTHERS[name].get(before[name]) or str(int(before[name]) + 7) for name in names}
 
@@ -147,7 +145,7 @@ def _killed_amid_its_blocks(home: Path, *arguments: str, after_s: float) -> int:
     return len(results(home))
 
 
-def test_a_campaign_killed_while_settings_are_changed_puts_them_back_and_loses_no_block(
+def test_a_campaign_killed_while_settings_differ_restores_them_and_resumes(
     before: dict[str, str],
     state: Path,
     child_code: Callable[[str], None],

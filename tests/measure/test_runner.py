@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Real children that succeed, refuse, raise, hang and die: each end is a recorded outcome, and no row is lost."""
+"""Real children that succeed, are refused, raise, hang or die: each outcome is recorded, and no row is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from uffdlab.vocabulary.backings import GIB, MIB
 pytestmark = pytest.mark.uffd
 
 
-def test_a_block_that_ends_well_leaves_its_rows_and_ok() -> None:
+def test_a_successful_block_has_rows_and_outcome_ok() -> None:
     rows = runner.run([block(0), Block(1, "semantics", asdict(SemanticsSpec("anon", "none")))])
     assert outcomes(rows) == ["ok", "ok"]
     assert {row["block"] for row in rows.tables["samples"]} == {0}
@@ -33,7 +33,7 @@ def test_a_block_that_ends_well_leaves_its_rows_and_ok() -> None:
     assert (samples(rows), rows.interrupted) == (5, False)
 
 
-def test_an_outcome_says_what_was_asked() -> None:
+def test_an_outcome_row_holds_the_spec() -> None:
     (row,) = runner.run([block(4)]).tables["outcomes"]
     assert (row["block"], row["probe"], row["reason"]) == (4, "protect", None)
     assert ProtectSpec(**json.loads(row["spec"])) == ProtectSpec("anon", "pte_marker", 2 * MIB, repeats=5)
@@ -42,11 +42,11 @@ def test_an_outcome_says_what_was_asked() -> None:
 
 def test_a_block_past_its_deadline_is_hung() -> None:
     rows = runner.run([block(deadline_s=0.0), block(1)])
-    assert outcomes(rows) == ["hung", "ok"], "and the next one runs all the same"
+    assert outcomes(rows) == ["hung", "ok"], "the next one runs"
     assert rows.tables["outcomes"][0]["reason"] == "no answer within 0 s"
 
 
-def test_a_hung_child_is_gone_when_its_block_ends(child_code: Misbehave, tmp_path: Path) -> None:
+def test_a_hung_child_is_killed_when_its_block_ends(child_code: Misbehave, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     child_code(
         AFTER_TWO_SAMPLES.format(misbehaviour=f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
@@ -65,7 +65,7 @@ def test_a_child_that_closes_its_output_and_stays_is_hung(
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="sys.stdout.flush(); os.close(1); time.sleep(60)"))
     rows = runner.run([block()])
     assert outcomes(rows) == ["hung"]
-    assert "closed its output and was still there" in reason(rows)
+    assert "closed its output and was still running" in reason(rows)
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV"), (40, "40")])
@@ -77,7 +77,7 @@ def test_a_child_that_is_killed_keeps_its_earlier_rows(child_code: Misbehave, nu
     assert samples(rows) == 2
 
 
-def test_a_child_killed_in_the_middle_of_a_line_keeps_the_lines_before(child_code: Misbehave) -> None:
+def test_a_child_killed_within_a_line_keeps_its_earlier_rows(child_code: Misbehave) -> None:
     cut = 'sys.stdout.write(\'{{"table": "samp\'); sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)'
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=cut.replace("{{", "{")))
     rows = runner.run([block()])
@@ -85,14 +85,14 @@ def test_a_child_killed_in_the_middle_of_a_line_keeps_the_lines_before(child_cod
     assert samples(rows) == 2
 
 
-def test_a_child_that_raises_has_failed_with_its_last_words(child_code: Misbehave) -> None:
+def test_a_child_that_raises_has_failed_with_the_exception_as_reason(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="raise RuntimeError('boom')"))
     rows = runner.run([block()])
     assert (outcomes(rows), reason(rows)) == (["failed"], "exit status 1: RuntimeError: boom")
     assert samples(rows) == 2
 
 
-def test_a_child_that_finds_something_to_mend_says_so(child_code: Misbehave) -> None:
+def test_a_child_that_raises_an_uffdlab_error_has_failed_with_its_sentence(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="raise UffdlabError('do this instead')"))
     rows = runner.run([block()])
     assert (outcomes(rows), reason(rows)) == (["failed"], "do this instead")
@@ -104,11 +104,11 @@ def test_a_child_that_exits_silently_has_failed(child_code: Misbehave) -> None:
     assert (outcomes(rows), reason(rows)) == (["failed"], "exit status 3: nothing on standard error")
 
 
-def test_a_child_that_ends_well_and_says_nothing_is_not_taken_for_a_status(child_code: Misbehave) -> None:
+def test_a_child_that_exits_0_without_an_outcome_has_failed(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="os._exit(0)"))
     rows = runner.run([block()])
     assert outcomes(rows) == ["failed"]
-    assert reason(rows).startswith("it ended without saying how, as if nobody were listening")
+    assert reason(rows).startswith("it exited without reporting an outcome")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,9 @@ def test_a_child_that_ends_well_and_says_nothing_is_not_taken_for_a_status(child
         (signal.SIGXCPU, "a limit on CPU time (ulimit -t) was reached"),
     ],
 )
-def test_a_death_that_can_be_explained_is(child_code: Misbehave, number: signal.Signals, why: str) -> None:
+def test_a_fatal_signal_is_explained_by_its_likely_cause(
+    child_code: Misbehave, number: signal.Signals, why: str
+) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour=f"os.kill(os.getpid(), {int(number)})"))
     rows = runner.run([block()])
     assert outcomes(rows) == ["killed"]
@@ -127,30 +129,32 @@ def test_a_death_that_can_be_explained_is(child_code: Misbehave, number: signal.
     assert "hugetlb" not in reason(rows), "no such memory was asked for"
 
 
-def test_a_child_that_hangs_where_a_filter_kills_threads(
+def test_a_hung_child_under_a_thread_killing_seccomp_filter_names_the_filter(
     child_code: Misbehave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "fatal_operations", lambda: ["UFFDIO_COPY"])
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="time.sleep(60)"))
     rows = runner.run([block(deadline_s=2.0)])
     assert outcomes(rows) == ["hung"]
-    assert reason(rows).endswith("a seccomp filter answers UFFDIO_COPY with death, and may have ended a thread of it")
+    assert reason(rows).endswith(
+        "a seccomp filter kills a thread that calls UFFDIO_COPY, and may have killed one of it"
+    )
 
 
-def test_a_child_that_complains_at_length_is_not_blocked(child_code: Misbehave) -> None:
+def test_a_child_that_fills_stderr_is_not_blocked(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="sys.stderr.write('x' * (1 << 20))"))
     assert outcomes(runner.run([block()])) == ["ok"]
 
 
-def test_a_child_that_prints_something_else_has_not_broken_the_campaign(child_code: Misbehave) -> None:
+def test_a_child_with_invalid_output_has_failed_and_keeps_its_rows(child_code: Misbehave) -> None:
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="print('not JSON'); yield from real(spec)"))
     rows = runner.run([block(0), block(1)])
     assert outcomes(rows) == ["failed", "failed"]
     assert samples(rows) == 2 * (2 + 5), "no row is lost"
-    assert "its output holds something that is no row: 'not JSON'" in rows.tables["outcomes"][0]["reason"]
+    assert "the child wrote invalid output: 'not JSON'" in rows.tables["outcomes"][0]["reason"]
 
 
-def test_a_kernel_that_refuses_is_an_outcome_with_its_cause(child_code: Misbehave) -> None:
+def test_a_kernel_refusal_is_an_outcome_with_its_cause(child_code: Misbehave) -> None:
     lacking = "designs.STOCK['pte_marker'] = dataclasses.replace(designs.STOCK['pte_marker'], features=('bit40',))"
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="pass") + lacking)
     rows = runner.run([block()])
@@ -158,13 +162,13 @@ def test_a_kernel_that_refuses_is_an_outcome_with_its_cause(child_code: Misbehav
     assert "not offered by this kernel" in reason(rows)
 
 
-def test_a_block_that_needs_more_memory_than_there_is_is_skipped() -> None:
+def test_a_block_that_needs_more_memory_than_available_is_skipped() -> None:
     rows = runner.run([Block(0, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40)))])
     assert outcomes(rows) == ["skipped"]
     assert "choose a smaller --size" in reason(rows)
 
 
-def test_a_block_that_needs_huge_pages_nobody_has_is_skipped() -> None:
+def test_a_block_that_needs_more_huge_pages_than_free_is_skipped() -> None:
     pool = memory.hugepages(2048)
     if pool is None or (pool.available or 0) >= 512:
         pytest.skip("this kernel has no huge pages of 2 MiB, or plenty")
@@ -173,9 +177,9 @@ def test_a_block_that_needs_huge_pages_nobody_has_is_skipped() -> None:
     assert "--allow-host-changes" in reason(rows)
 
 
-def test_ctrl_c_keeps_what_was_measured_and_marks_the_rest() -> None:
-    def progress(one: Block) -> None:
-        if one.number == 1:
+def test_ctrl_c_keeps_finished_blocks_and_marks_the_rest_interrupted() -> None:
+    def progress(running: Block) -> None:
+        if running.number == 1:
             raise KeyboardInterrupt
 
     rows = runner.run([block(0), block(1), block(2)], progress)
@@ -199,6 +203,6 @@ def test_a_child_dies_with_its_runner(child_code: Misbehave, tmp_path: Path) -> 
     wait_until(lambda: not alive(child), "the child is gone")
 
 
-def test_tables_of_the_probes_asked_for_and_of_outcomes_are_described() -> None:
+def test_table_fields_cover_the_named_probes_and_outcomes() -> None:
     assert list(runner.table_fields(["semantics"])) == ["states", "outcomes"]
     assert list(runner.table_fields(["protect"])) == ["samples", "latencies", "outcomes"]

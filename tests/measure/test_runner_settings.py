@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A block that needs a host setting otherwise runs with it where it may be changed, and is skipped elsewhere."""
+"""A block that needs another host setting runs with it if it may be changed, and is skipped otherwise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _blocks() -> list[Block]:
 
 
 @pytest.mark.usefixtures("_changeable")
-def test_the_setting_is_in_force_for_its_block_and_back_after_it() -> None:
+def test_a_setting_is_in_force_for_its_block_and_restored_after_it() -> None:
     before = settings.current(ZERO)
     rows = runner.run(_blocks(), allow_host_changes=True)
     assert [row["outcome"] for row in rows.tables["outcomes"]] == ["ok", "ok"]
@@ -46,7 +46,7 @@ def test_the_setting_is_in_force_for_its_block_and_back_after_it() -> None:
 
 
 @pytest.mark.usefixtures("_changeable")
-def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
+def test_without_permission_the_block_is_skipped_and_the_option_named() -> None:
     now = settings.current(ZERO)
     other = [block for block in _blocks() if (block.spec["huge_zeropage"] == "on") != (now == "1")]
     (row,) = runner.run(other).tables["outcomes"]
@@ -56,7 +56,7 @@ def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
 
 
 @pytest.mark.usefixtures("_changeable")
-def test_a_setting_that_somebody_changed_meanwhile_costs_no_finished_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_changed_by_another_process_loses_no_finished_block(monkeypatch: pytest.MonkeyPatch) -> None:
     real = runner._run_child
 
     def disturbed(result: runner.Result) -> None:
@@ -77,5 +77,5 @@ def test_a_setting_that_somebody_changed_meanwhile_costs_no_finished_block(monke
     assert len(rows.tables["zeropages"]) == 3
 
 
-def test_the_published_protocol_names_the_thp_state_it_wants() -> None:
+def test_the_published_protocol_needs_its_thp_state_as_a_setting() -> None:
     assert PublishedSpec(thp="always").needs().settings == {"thp_enabled": "always"}

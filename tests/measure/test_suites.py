@@ -35,7 +35,7 @@ def test_another_seed_gives_another_order_of_the_same_work(suite: str) -> None:
 
 
 def _works(suite: str, probe: str) -> list[Work]:
-    return [one for one in SUITES[suite].work if one.probe == probe]
+    return [work for work in SUITES[suite].work if work.probe == probe]
 
 
 @pytest.mark.parametrize(("suite", "probe"), [(suite, probe) for suite in SUITES for probe in probes_of(suite)])
@@ -60,7 +60,7 @@ def _configuration(spec: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("suite", [suite for suite in SUITES if "protect" in probes_of(suite)])
-def test_every_visit_takes_one_cold_sample_and_warm_ones(suite: str) -> None:
+def test_every_protect_block_has_one_cold_sample_and_one_or_two_warm_ones(suite: str) -> None:
     assert {block.spec["repeats"] for block in plan(suite, ["protect"], 3)} <= {2, 3}
 
 
@@ -77,21 +77,21 @@ def test_blocks_are_numbered_in_the_order_they_run(suite: str) -> None:
     assert [block.number for block in blocks] == list(range(len(blocks)))
 
 
-def test_what_adjoins_runs_without_anything_between_and_in_either_order() -> None:
+def test_adjoining_specs_run_back_to_back_in_either_order() -> None:
     compared = {"backing": "anon_thp", "design": "pte_marker", "size_bytes": 1 << 30}
-    blocks = [block.spec for block in plan("full", ["zeropages"], 3)]
-    states = [one["huge_zeropage"] if compared.items() <= one.items() else "" for one in blocks]
-    runs = ["".join(run) for is_one, run in groupby(states, key=bool) if is_one for run in [list(run)]]
+    specs = [block.spec for block in plan("full", ["zeropages"], 3)]
+    states = [spec["huge_zeropage"] if compared.items() <= spec.items() else "" for spec in specs]
+    runs = ["".join(run) for adjoining, run in groupby(states, key=bool) if adjoining for run in [list(run)]]
     assert all(len(run.replace("off", "x").replace("on", "x")) % 2 == 0 for run in runs)
     assert {"onoff", "offon"} <= set(runs)
 
 
-def test_visits_of_a_configuration_populate_different_pages() -> None:
+def test_every_block_has_its_own_seed() -> None:
     seeds = [block.spec["seed"] for block in plan("full", ["protect"], 3)]
     assert len(set(seeds)) == len(seeds)
 
 
-def test_the_quick_suite_protects_without_a_huge_page() -> None:
+def test_the_quick_suite_needs_no_huge_page_for_protect() -> None:
     assert peak(block.needs() for block in plan("quick", ["protect"], 3)).hugepages == {}
 
 
@@ -110,7 +110,7 @@ def test_an_unknown_probe_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(("suite", "probe"), [(s, p) for s in SUITES for p in PROBES if p not in probes_of(s)])
-def test_a_probe_that_a_suite_has_not_got_is_refused_with_those_it_has(suite: str, probe: str) -> None:
+def test_a_probe_not_in_the_suite_is_refused_with_those_that_are(suite: str, probe: str) -> None:
     with pytest.raises(UffdlabError) as refused:
         plan(suite, [*probes_of(suite), probe], 3)
     assert str(refused.value) == (
@@ -118,7 +118,7 @@ def test_a_probe_that_a_suite_has_not_got_is_refused_with_those_it_has(suite: st
     )
 
 
-def test_every_registered_point_of_a_channel_runs_beside_its_controls() -> None:
+def test_every_registered_channel_point_has_its_controls() -> None:
     specs = [block.spec for block in plan("channel", ["channel"], 3)]
     for (memory, placement), (slot_ns, lines, _) in REGISTERED.items():
         point = {"placement": placement, "slot_ns": slot_ns, "lines": lines}

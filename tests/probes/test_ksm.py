@@ -26,7 +26,7 @@ from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.userfault import mapped
 from uffdlab.vocabulary.backings import BACKINGS
 
-Rows = dict[str, list[dict[str, Any]]]
+Measurements = dict[str, list[dict[str, Any]]]
 KSM = "sys/kernel/mm/ksm"
 
 
@@ -53,19 +53,19 @@ def idle() -> Iterator[dict[str, str | None]]:
     assert ksm.busy() is None, "nothing stays merged"
 
 
-def _rows(spec: MergingSpec) -> Rows:
-    found: Rows = {"merges": [], "merge_writes": []}
+def _rows(spec: MergingSpec) -> Measurements:
+    found: Measurements = {"merges": [], "merge_writes": []}
     for table, row in probe.run(spec):
         found[table].append(row)
     return found
 
 
-def _measured(spec: MergingSpec) -> Rows:
+def _measured(spec: MergingSpec) -> Measurements:
     with settings.changed(spec.needs().settings, allow=True):
         return _rows(spec)
 
 
-def _told_apart(rows: Rows) -> float:
+def _told_apart(rows: Measurements) -> float:
     """Return by how much likelier a 1 is received where one was sent: 1 without an error, 0 where nothing passes."""
     total = Counter[str]()
     for row in rows["merges"]:

@@ -77,7 +77,7 @@ def _measure(asked: argparse.Namespace) -> int:
     elif suite:
         raise UffdlabError("a suite goes into a dataset: pass --out with a new directory")
     if suite:
-        plan = journal.Asked(suite, _only(asked, suite), seed, asked.allow_host_changes)
+        plan = journal.Request(suite, _only(asked, suite), seed, asked.allow_host_changes)
         return _measure_suite(journal.new(asked.out, plan), asked.json)
     measured = run(blocks, None, seed, asked.allow_host_changes)
     _refuse_if_nothing_came(measured)
@@ -87,7 +87,7 @@ def _measure(asked: argparse.Namespace) -> int:
         _say_reasons(measured)
     point.show_json(measured) if asked.json else point.show(measured)
     assert isinstance(measured, campaign.Campaign)
-    return INTERRUPTED if measured.rows.interrupted else 0
+    return INTERRUPTED if measured.measurements.interrupted else 0
 
 
 def _go_on(asked: argparse.Namespace) -> int:
@@ -104,18 +104,18 @@ def _go_on(asked: argparse.Namespace) -> int:
         raise UffdlabError(f"{way} goes on with a suite, and {asked.probe!r} is a single point: leave one out")
     _refuse_point_options(asked)
     datasets.check_out(asked.out)
-    kept = journal.reopened(asked.out)
-    _refuse_another(asked, kept.asked)
+    kept = journal.reopen(asked.out)
+    _refuse_another(asked, kept.request)
     if kept.notice:
         say(kept.notice)
     if asked.finish and not kept.results:
         raise UffdlabError(f"nothing is finished yet: go on with --resume, or delete {kept.partial}")
-    if asked.finish or not kept.left():
+    if asked.finish or not kept.remaining():
         return _write_dataset(campaign.finish(kept), kept, asked.json)
-    if kept.asked.allow_host_changes != asked.allow_host_changes:
-        way = "with" if kept.asked.allow_host_changes else "without"
+    if kept.request.allow_host_changes != asked.allow_host_changes:
+        way = "with" if kept.request.allow_host_changes else "without"
         raise UffdlabError(f"the campaign was begun {way} --allow-host-changes: continue it {way} that option")
-    say(f"{len(kept.blocks) - len(kept.left())} of {len(kept.blocks)} blocks are done: going on with the rest")
+    say(f"{len(kept.blocks) - len(kept.remaining())} of {len(kept.blocks)} blocks are done: going on with the rest")
     return _measure_suite(kept, asked.json)
 
 
@@ -134,13 +134,13 @@ def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
 
 def _measure_suite(kept: Any, json_wanted: bool) -> int:
     """Measure what is left of a suite, and write the dataset; Ctrl-C leaves it to be continued."""
-    plan = kept.asked
+    plan = kept.request
     try:
         measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
     except SystemExit:  # SIGTERM, SIGHUP
         _leave(kept)
         raise
-    if not measured.rows.interrupted:
+    if not measured.measurements.interrupted:
         return _write_dataset(measured, kept, json_wanted)
     _leave(kept)
     return INTERRUPTED
@@ -166,7 +166,7 @@ def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
     from uffdlab.measure import quality
 
     try:
-        written = save(measured, kept.out, kept.asked.suite)
+        written = save(measured, kept.out, kept.request.suite)
     except UffdlabError as error:
         raise UffdlabError(f"{error}; {kept.advice()}") from None
     except KeyboardInterrupt:
@@ -256,8 +256,8 @@ def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any 
 
 
 def _refuse_if_nothing_came(measured: Any) -> None:
-    outcome = measured.rows.tables["outcomes"][0]
-    came = any(rows for table, rows in measured.rows.tables.items() if table != "outcomes")
+    outcome = measured.measurements.tables["outcomes"][0]
+    came = any(rows for table, rows in measured.measurements.tables.items() if table != "outcomes")
     if outcome["outcome"] not in ("ok", "interrupted") and not came:
         raise UffdlabError(f"{outcome['probe']} {outcome['outcome']}: {outcome['reason']}")
 

@@ -63,7 +63,7 @@ def quantities(measured: Any) -> list[Quantity]:
 
 def _asked(measured: Any) -> set[str]:
     """Return the columns that repeat what was asked for, by the values of the spec."""
-    (outcome,) = measured.rows.tables["outcomes"]
+    (outcome,) = measured.measurements.tables["outcomes"]
     names = json.loads(outcome["spec"])
     return {*names, *(f"{name.removesuffix('_bytes')}_kib" for name in names if name.endswith("_bytes"))}
 
@@ -121,7 +121,7 @@ def show(measured: Any) -> None:
             print(f"  {', '.join(_named(name, value) for name, value in of.items())}:")
         print(f"  {'  ' * bool(of)}{one.column:<{width}}  {one}")
     print("\n" * bool(found), end="")
-    show_rows(measured.rows.tables)
+    show_rows(measured.measurements.tables)
 
 
 def show_rows(tables: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -138,7 +138,7 @@ def show_rows(tables: Mapping[str, list[dict[str, Any]]]) -> None:
 def show_json(measured: Any) -> None:
     """Print all rows as JSON, with where they were measured, and for a point with its medians."""
     summary = {} if measured.facts.get("suite") else {"summary": [asdict(one) for one in quantities(measured)]}
-    print(json.dumps(measured.rows.tables | summary | {"provenance": measured.facts}, indent=1))
+    print(json.dumps(measured.measurements.tables | summary | {"provenance": measured.facts}, indent=1))
 
 
 def _readable(table: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -123,9 +123,9 @@ def _measure(notices: list[str]) -> Any:
         notices.append(f"Nothing was measured on this machine: {error}")
         say(f"nothing was measured on this machine, the pages show recorded data only: {error}")
         return None
-    if found.rows.interrupted:
+    if found.measurements.interrupted:
         raise KeyboardInterrupt
-    if not found.rows.tables.get("samples"):
+    if not found.measurements.tables.get("samples"):
         why = "; ".join(found.reasons()[:1])
         notices.append(f"Nothing could be timed on this machine: {why}")
         say(f"nothing could be timed on this machine, the pages show recorded data only: {why}")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Everything that runs probes: suites and single points, children with deadlines, and campaigns that can be continued.
+"""Run probes: suites and single points, children with deadlines, campaigns that can be continued.
 
-``registry``   which probes there are
+``registry``   the probes by name
 ``suites``     which points of which probes a suite has
 ``options``    one point as the command line gives it
-``runner``     runs blocks, each in a child process that has a deadline
-``child``      what such a process runs
+``runner``     run blocks, each in a child process with a deadline
+``child``      the program of such a process
 ``campaign``   a suite from its plan to the dataset
-``journal``    what a campaign has measured so far, so that it can be continued
+``journal``    results so far on disk, so that a campaign can be continued
 ``quality``    which points of a dataset are too noisy to rely on
 """

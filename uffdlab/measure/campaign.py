@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A campaign: say what it needs, give it the huge pages it may have, run its blocks, keep what was measured."""
+"""A campaign: report its needs, fill hugetlb pools if allowed, run its blocks, collect the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, exclusive, facts, features, memory, settings
 from uffdlab.measure import runner
 from uffdlab.measure.journal import Journal
-from uffdlab.measure.runner import Block, Rows
+from uffdlab.measure.runner import Block, Measurements
 from uffdlab.measure.suites import SUITES
 from uffdlab.probes.requirements import Needs, peak
 from uffdlab.units import format_size
@@ -30,52 +30,49 @@ BASE_PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Campaign:
-    """What was measured, by table, and where."""
+    """Measurements by table, and facts about the host."""
 
-    rows: Rows
+    measurements: Measurements
     facts: dict[str, Any]
     probes: tuple[str, ...]
 
     def tables(self) -> list[datasets.Table]:
         """Return the tables as a dataset holds them."""
         fields = runner.table_fields(self.probes)
-        rows = self.rows.tables | {"outcomes": [_one_line(row) for row in self.rows.tables["outcomes"]]}
+        rows = self.measurements.tables | {"outcomes": [_one_line(row) for row in self.measurements.tables["outcomes"]]}
         return [datasets.Table(name, fields[name], rows.get(name, [])) for name in fields]
 
     def summary(self) -> str:
         """Return one line: how many blocks ended how, and how many rows there are."""
-        ended = Counter(row["outcome"] for row in self.rows.tables["outcomes"])
+        ended = Counter(row["outcome"] for row in self.measurements.tables["outcomes"])
         counted = ", ".join(f"{count} {outcome}" for outcome, count in ended.most_common())
-        rows = sum(len(rows) for name, rows in self.rows.tables.items() if name != "outcomes")
+        rows = sum(len(rows) for name, rows in self.measurements.tables.items() if name != "outcomes")
         return f"{rows} rows; blocks: {counted}"
 
     def reasons(self) -> list[str]:
-        """Return why blocks did not end well, each reason once, the most frequent first."""
+        """Return why blocks did not end ok, each reason once, most frequent first."""
         bad = Counter(
             f"{row['probe']} {row['outcome']}: {row['reason']}"
-            for row in self.rows.tables["outcomes"]
+            for row in self.measurements.tables["outcomes"]
             if row["outcome"] != "ok"
         )
         return [f"{count} x {reason}" for reason, count in bad.most_common()]
 
 
 def _one_line(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return the outcome with a reason that fits a cell, whatever a dying child printed."""
+    """Return the outcome with its reason as one line that fits a cell."""
     return outcome | {"reason": outcome["reason"] and datasets.one_line(outcome["reason"])}
 
 
 def why_impossible() -> str | None:
-    """Return why nothing can be measured on this host, in one sentence; None when it can."""
+    """Return why this host cannot measure, in one sentence; None if it can."""
     missing = native.why_missing()
     if missing:
         return missing
     page = os.sysconf("SC_PAGE_SIZE")
     if page != BASE_PAGE_BYTES:
-        return (
-            f"this kernel's base page has {page} B: the probes know {BASE_PAGE_BYTES} B only, measure on such a kernel"
-        )
-    found = features.query()
-    return found.why
+        return f"the base page is {page} B and the probes support {BASE_PAGE_BYTES} B only: use another kernel"
+    return features.query().why
 
 
 def needs_text(blocks: Sequence[Block]) -> str:
@@ -99,23 +96,23 @@ def measure(
     progress: Callable[[Block], None] = lambda block: None,
     journal: Journal | None = None,
 ) -> Campaign:
-    """Run the blocks and return what came of them; ``say`` gets what the reader should know before it starts.
+    """Run the blocks and return the results; ``say`` gets what the reader should know before it starts.
 
-    With a ``journal`` what it has finished is not run again, and what ends is kept in it as soon as it does; without
-    one it is kept in memory only.
+    With a ``journal``, blocks it has finished are not run again, and each result is appended to it at once; without
+    one, results are in memory only.
 
-    Raises UffdlabError when this host cannot measure at all, has what not one of the blocks needs, is not the one
-    the journal was begun on, or is being changed by another run.
+    Raises UffdlabError if this host cannot measure, cannot run any of the blocks, is not the one the journal was begun
+    on, or is being changed by another run.
     """
     impossible = why_impossible()
     if impossible:
         raise UffdlabError(impossible)
-    left = list(blocks) if journal is None else journal.left()
+    remaining = list(blocks) if journal is None else journal.remaining()
     with ExitStack() as stack:
         if allow_host_changes:
             stack.enter_context(exclusive.claimed())
         stack.enter_context(_in_force(suite, allow_host_changes))
-        return _measured(blocks, left, suite, seed, allow_host_changes, say, progress, journal)
+        return _measured(blocks, remaining, suite, seed, allow_host_changes, say, progress, journal)
 
 
 def _in_force(suite: str | None, allow: bool) -> AbstractContextManager[object]:
@@ -126,7 +123,7 @@ def _in_force(suite: str | None, allow: bool) -> AbstractContextManager[object]:
 
 def _measured(
     blocks: Sequence[Block],
-    left: Sequence[Block],
+    remaining: Sequence[Block],
     suite: str | None,
     seed: int,
     allow_host_changes: bool,
@@ -137,41 +134,41 @@ def _measured(
     known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
     if journal is not None:
         journal.check_host(known)
-    say(f"{len(left)} blocks; needs {needs_text(left)}")
-    _say_what_is_left_out(say)
+    say(f"{len(remaining)} blocks; needs {needs_text(remaining)}")
+    _report_omissions(say)
     started = time.monotonic()
     with ExitStack() as stack:
         if allow_host_changes:
-            _fill_pools(stack, peak(block.needs() for block in left), say)
+            _fill_pools(stack, peak(block.needs() for block in remaining), say)
         if journal is None or not journal.results:
-            _refuse_if_hopeless(left)
+            _refuse_if_hopeless(remaining)
         known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
         if journal is None:
-            rows = runner.run(blocks, progress, allow_host_changes=allow_host_changes)
+            measured = runner.run(blocks, progress, allow_host_changes=allow_host_changes)
         else:
             journal.begin(provenance.allowed(known), started)
-            rows = runner.run(
+            measured = runner.run(
                 blocks,
                 progress,
                 allow_host_changes=allow_host_changes,
                 earlier=journal.results.values(),
-                keep=journal.keep,
+                on_result=journal.append,
             )
     if journal is not None:
-        return Campaign(rows, _facts(journal), _probes(blocks))
+        return Campaign(measured, _facts(journal), _probes(blocks))
     known |= {"duration_s": round(time.monotonic() - started, 1), "resumed": 0}
-    return Campaign(rows, provenance.allowed(known), _probes(blocks))
+    return Campaign(measured, provenance.allowed(known), _probes(blocks))
 
 
 def finish(journal: Journal) -> Campaign:
-    """Return what an interrupted campaign has measured, as it is; blocks that have not finished are interrupted."""
-    why, left = "the campaign ended before it", bool(journal.left())
-    rows = runner.collected(journal.blocks, journal.results.values(), why, interrupted=left)
-    return Campaign(rows, _facts(journal), _probes(journal.blocks))
+    """Return the results of an interrupted campaign; unfinished blocks are marked interrupted."""
+    why, interrupted = "the campaign ended before it", bool(journal.remaining())
+    measured = runner.collect(journal.blocks, journal.results.values(), why, interrupted=interrupted)
+    return Campaign(measured, _facts(journal), _probes(journal.blocks))
 
 
 def _facts(journal: Journal) -> dict[str, Any]:
-    """Return the facts of the first part, with what all parts add up to."""
+    """Return the facts of the first part, with the totals of all parts."""
     busiest = {"load_1min": max(journal.loads)} if journal.loads else {}
     times = {"duration_s": round(journal.seconds(), 1), "resumed": journal.continued}
     return provenance.allowed(journal.facts | busiest | times)
@@ -186,8 +183,8 @@ def save(campaign: Campaign, out: Path, *, id_: str, title: str) -> datasets.Dat
     return datasets.write(out, id=id_, title=title, tables=campaign.tables(), provenance=campaign.facts)
 
 
-def _say_what_is_left_out(say: Say) -> None:
-    """Say what every probe does without where the kernel refuses it."""
+def _report_omissions(say: Say) -> None:
+    """Report what no probe can record on this kernel."""
     answer = asking.ask("PAGEMAP_SCAN")
     if answer.result is None:
         say(f"zeropages and huge pages are not counted, and the states of pages are not checked: {answer.why()}")
@@ -200,7 +197,7 @@ def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:
 
 
 def _fill_pools(stack: ExitStack, needs: Needs, say: Say) -> None:
-    """Hold the hugetlb pools at what is needed until the stack closes, as far as that is to be had."""
+    """Fill the hugetlb pools to what is needed until the stack closes, as far as possible."""
     sizes = sorted(size for size in needs.hugepages if memory.hugepages(size))
     wanted = {size: _allowed(size, needs.hugepages[size], say) for size in sizes}
     while sizes:
@@ -208,14 +205,14 @@ def _fill_pools(stack: ExitStack, needs: Needs, say: Say) -> None:
             stack.enter_context(settings.changed({f"hugetlb_{size}": wanted[size] for size in sizes}, allow=True))
             return
         except UffdlabError as error:
-            # Memory may be too fragmented for the largest pages: measure the rest all the same.
-            say(f"going on without huge pages of {format_size(sizes.pop() * 1024)}: {error}")
+            # Memory may be too fragmented for the largest pages: measure the rest.
+            say(f"continuing without huge pages of {format_size(sizes.pop() * 1024)}: {error}")
 
 
 def _allowed(size_kib: int, pages: int, say: Say) -> int:
-    """Return how many of the huge pages needed the control group lets this process use: no more are reserved."""
+    """Return how many of the huge pages needed the control group allows."""
     limit = memory.hugetlb_limit(size_kib)
     if limit is None or limit.room >= pages:
         return pages
-    say(f"of {pages} huge pages of {format_size(size_kib * 1024)} only {limit.room} can be used: {limit.remedy}")
+    say(f"only {limit.room} of {pages} huge pages of {format_size(size_kib * 1024)} can be used: {limit.remedy}")
     return limit.room

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The child process of one block: a request as JSON on standard input, rows as JSON lines on standard output.
 
-Run by ``starting.python``. It dies with its runner, and every row is flushed when it is measured, so
-whatever ends it early loses no finished sample.
+Run by ``starting.python``. It dies with its runner. Every row is flushed when measured, so no finished sample is lost
+however it ends.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from uffdlab.probes.userfault import KernelRefused, die_with
 
 
 def main() -> None:
-    """Run the requested block and say how it ended."""
+    """Run the requested block and report its outcome."""
     request = json.load(sys.stdin)
     try:
         if not die_with(request["runner"]):
-            return  # nobody is left to listen
+            return  # the runner has ended
         probe = PROBES[request["probe"]]
         for table, row in probe.run(probe.spec(**request["spec"])):
-            _say({"table": table, "row": row})
-        _say({"outcome": "ok", "reason": None})
+            _report({"table": table, "row": row})
+        _report({"outcome": "ok", "reason": None})
     except KernelRefused as refusal:
-        _say({"outcome": "refused", "reason": str(refusal)})
+        _report({"outcome": "refused", "reason": str(refusal)})
     except UffdlabError as error:
-        _say({"outcome": "failed", "reason": str(error)})
+        _report({"outcome": "failed", "reason": str(error)})
 
 
-def _say(message: dict[str, Any]) -> None:
+def _report(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

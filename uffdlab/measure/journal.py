@@ -5,13 +5,13 @@ Beside the future dataset ``mine`` stands ``mine.partial/journal.jsonl``, one JS
 to disk when a block ends::
 
     {"format": 1, "suite": "full", "only": ["protect"], "seed": 5, "allow_host_changes": true,
-     "plan": "sha256:…", "facts": {…}}                    what was asked, and where: always the first line
+     "plan": "sha256:…", "facts": {…}}                    the request, and the host: always the first line
     {"block": 0, "outcome": "ok", "reason": null, "duration_ms": 210, "elapsed_s": 0.4, "rows": [["samples", {…}], …]}
-    {"continued": {"load_1min": 0.1}}                     from here on another process measured
+    {"continued": {"load_1min": 0.1}}                     results from here on are another process's
 
-The directory appears with its first line or not at all, and is locked while somebody measures into it. A last line that
-a power failure cut off is dropped; whatever else is damaged is refused. A block cut short (``interrupted``) keeps the
-rows it had, and is run again as a whole when the campaign is continued.
+The directory appears with its first line or not at all, and is locked while a process measures into it. A last line
+that a power failure cut off is dropped; any other damage is refused. An interrupted block keeps its rows, and is run
+again as a whole when the campaign is continued.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ SAME = (*DECISIVE, "uffdlab_version", "uffdlab_commit", "cpu_microcode", "cores_
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What makes a plan, and whether the host's settings may be changed for it."""
+class Request:
+    """What determines the plan, and whether host settings may be changed."""
 
     suite: str
     only: tuple[str, ...]
@@ -59,10 +59,10 @@ class Asked:
 
 @dataclass
 class Journal:
-    """What a campaign has finished so far. Made by ``new`` or ``reopened``; a new one is on disk from ``begin`` on."""
+    """What a campaign has finished so far. Made by ``new`` or ``reopen``; a new one is on disk from ``begin`` on."""
 
     out: Path
-    asked: Asked
+    request: Request
     blocks: list[Block]
     facts: dict[str, Any] = field(default_factory=dict)  # of the first part
     results: dict[int, Result] = field(default_factory=dict)
@@ -84,16 +84,16 @@ class Journal:
         """Whether there is anything to continue."""
         return self._file is not None
 
-    def left(self) -> list[Block]:
+    def remaining(self) -> list[Block]:
         """Return the blocks that have not finished."""
-        return [one for one in self.blocks if one.number not in self.results or not self.results[one.number].finished]
+        return [b for b in self.blocks if b.number not in self.results or not self.results[b.number].finished]
 
     def seconds(self) -> float:
         """Return how long all parts took together, until now."""
         return self._earlier_s + self._elapsed()
 
     def check_host(self, facts: Mapping[str, Any]) -> None:
-        """Raise UffdlabError, naming what differs, unless this is the machine the campaign began on."""
+        """Raise UffdlabError naming what differs from the host the campaign began on."""
         if not self.on_disk:
             return
         changed = changes(self.facts, facts)
@@ -106,29 +106,29 @@ class Journal:
     def begin(self, facts: Mapping[str, Any], since: float) -> None:
         """Write the first line of this part, which counts its time from ``since`` (monotonic, in s).
 
-        From here on whatever is kept survives. Raises UffdlabError.
+        Raises UffdlabError.
         """
         self._began = since
         load = facts.get("load_1min")
         if self._file is None:
             self.facts = dict(facts)
             plan = {"plan": fingerprint(self.blocks), "facts": self.facts}
-            self._file, self._sound = _created(self.partial, {"format": FORMAT} | asdict(self.asked) | plan)
+            self._file, self._sound = _create(self.partial, {"format": FORMAT} | asdict(self.request) | plan)
         else:
             self.continued += 1
-            self._append({"continued": {"load_1min": load}})
+            self._append_line({"continued": {"load_1min": load}})
         self.loads += [] if load is None else [load]
 
-    def keep(self, result: Result) -> None:
-        """Write one result, on disk when this returns. Raises UffdlabError; what was kept before stays readable."""
-        said = {"outcome": result.outcome, "reason": result.reason, "duration_ms": result.duration_ms}
+    def append(self, result: Result) -> None:
+        """Append one result, on disk when this returns. Raises UffdlabError; earlier lines stay readable."""
+        outcome = {"outcome": result.outcome, "reason": result.reason, "duration_ms": result.duration_ms}
         times = {"elapsed_s": round(self._elapsed(), 1)}
-        self._append({"block": result.block.number} | said | times | {"rows": result.rows})
+        self._append_line({"block": result.block.number} | outcome | times | {"rows": result.rows})
         self.results[result.block.number] = result
 
     def discard(self) -> str | None:
-        """Remove it: the dataset is written, or nothing was measured. Return what is left, if somebody put it there."""
-        left = None
+        """Remove the journal from disk. Return a sentence if its directory holds anything else and stays."""
+        kept = None
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.fstat(self._file), os.lstat(self.partial / NAME)):
@@ -138,21 +138,21 @@ class Journal:
             except FileNotFoundError:
                 pass
             except OSError:
-                left = f"{files.printable(self.partial)} is left, for it holds more than the journal of this campaign"
+                kept = f"{files.printable(self.partial)} is kept: it holds files that are not this campaign's journal"
         self.close()
-        return left
+        return kept
 
     def close(self) -> None:
-        """Leave it to whoever continues."""
+        """Close the file, which releases its lock."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def advice(self) -> str:
-        """Return what is kept where, and what can be done with it."""
+        """Return how many blocks are kept, where, and how to continue or finish."""
         done, more = (
-            len(self.blocks) - len(self.left()),
-            " --allow-host-changes" if self.asked.allow_host_changes else "",
+            len(self.blocks) - len(self.remaining()),
+            " --allow-host-changes" if self.request.allow_host_changes else "",
         )
         return (
             f"{done} of {len(self.blocks)} blocks are kept in {files.printable(self.partial)}: continue with "
@@ -168,7 +168,7 @@ class Journal:
     def _elapsed(self) -> float:
         return 0.0 if self._began is None else time.monotonic() - self._began
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append_line(self, line: Mapping[str, Any]) -> None:
         assert self._file is not None, "begin() comes first"
         try:
             os.ftruncate(self._file, self._sound)  # what a power failure or a full disk left of a line
@@ -180,7 +180,7 @@ class Journal:
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what makes another machine, or state of it, of the one on which something was measured, in words each."""
+    """Return one phrase per fact in SAME that differs between two descriptions of the host."""
     return [text for key in SAME for text in _changes(key, then.get(key), now.get(key))]
 
 
@@ -192,36 +192,36 @@ def _changes(name: str, then: Any, now: Any) -> list[str]:
 
 
 def partial_of(out: Path) -> Path:
-    """Return where a campaign that is to become ``out`` stands meanwhile."""
+    """Return the directory that holds the journal while ``out`` is being measured."""
     whole = Path(os.path.abspath(out))
     return whole.with_name(f"{whole.name}.partial")
 
 
 def fingerprint(blocks: Sequence[Block]) -> str:
-    """Return what tells one plan from another: its SHA-256."""
+    """Return the SHA-256 of a plan."""
     plan = json.dumps([asdict(block) for block in blocks], sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(plan.encode()).hexdigest()
 
 
 def check_absent(out: Path) -> None:
-    """Raise UffdlabError, saying how to go on, if a campaign that was to become ``out`` stands there interrupted."""
+    """Raise UffdlabError, saying how to continue, if an interrupted campaign for ``out`` exists."""
     partial = partial_of(out)
     if os.path.lexists(partial):
-        found = reopened(out)
-        found.close()
-        raise UffdlabError(f"an earlier campaign was interrupted, {found.advice()}, or delete that directory")
+        journal = reopen(out)
+        journal.close()
+        raise UffdlabError(f"an earlier campaign was interrupted, {journal.advice()}, or delete that directory")
 
 
-def new(out: Path, asked: Asked) -> Journal:
-    """Return a journal that is not on disk yet. Raises UffdlabError where one is: it is never overwritten."""
+def new(out: Path, request: Request) -> Journal:
+    """Return a journal that is not on disk yet. Raises UffdlabError if one exists: it is never overwritten."""
     check_absent(out)
-    return Journal(out, asked, asked.blocks())
+    return Journal(out, request, request.blocks())
 
 
-def reopened(out: Path) -> Journal:
+def reopen(out: Path) -> Journal:
     """Return the journal of a campaign that was interrupted, locked; ``notice`` says what could not be read.
 
-    Raises UffdlabError if there is none, somebody is measuring into it, it is damaged, or the plan is another one now.
+    Raises UffdlabError if there is none, it is locked, it is damaged, or the suite's plan has changed since.
     """
     partial = partial_of(out)
     where = files.printable(partial)
@@ -257,7 +257,7 @@ def _lock(handle: int, where: str) -> None:
             raise
 
 
-def _created(partial: Path, first: Mapping[str, Any]) -> tuple[int, int]:
+def _create(partial: Path, first: Mapping[str, Any]) -> tuple[int, int]:
     """Make the directory and its journal's first line, whole or not at all; return the locked file and its size."""
     with contextlib.ExitStack() as failed:
         with files.staged(partial) as stage:
@@ -285,31 +285,31 @@ def _write(handle: int, line: Mapping[str, Any]) -> int:
 def _read(handle: int, out: Path) -> Journal:
     path = partial_of(out) / NAME
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-        raise UffdlabError(f"{files.printable(path)} is no plain file: delete {files.printable(path.parent)}")
+        raise UffdlabError(f"{files.printable(path)} is not a regular file: delete {files.printable(path.parent)}")
     with open(handle, "rb", closefd=False) as file:
         content = file.read()
     *lines, torn = content.split(b"\n")
     first, rest = (lines or [torn])[0], lines[1:]
-    journal: Journal = _understood(first, lambda said: _begun(said, out, path), path, 1)
+    journal: Journal = _parsed(first, lambda header: _parse_header(header, out, path), path, 1)
     journal._file, journal._sound = handle, len(content) - len(torn)
-    part = _Part(journal)
+    applied = _Lines(journal)
     for number, line in enumerate(rest, 2):
         try:
-            _understood(line, part.take, path, number)
+            _parsed(line, applied.add, path, number)
         except UffdlabError:
             if torn or number <= len(rest):
                 raise
             torn = line  # after a power failure any bytes may stand where the last line was being written
             journal._sound -= len(line) + 1
-    part.end()
+    applied.end_part()
     if torn:
         journal.notice = f"the last line of {files.printable(path)} was cut off: its block is measured again"
     return journal
 
 
-def _understood(line: bytes, use: Callable[[Any], Any], path: Path, number: int) -> Any:
+def _parsed(line: bytes, parse: Callable[[Any], Any], path: Path, number: int) -> Any:
     try:
-        return use(json.loads(line))
+        return parse(json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UffdlabError(
             f"{files.printable(path)}, line {number} is damaged ({type(error).__name__}: {show(str(error))}): restore "
@@ -317,49 +317,49 @@ def _understood(line: bytes, use: Callable[[Any], Any], path: Path, number: int)
         ) from None
 
 
-def _begun(first: Any, out: Path, path: Path) -> Journal:
-    """Return the journal that a first line opens."""
-    if first["format"] != FORMAT:
+def _parse_header(header: Any, out: Path, path: Path) -> Journal:
+    """Return the journal that a first line describes."""
+    if header["format"] != FORMAT:
         raise UffdlabError(
-            f"{files.printable(path)} has format {show(first['format'])} and this uffdlab reads {FORMAT}: continue it "
-            "with the uffdlab that began it"
+            f"{files.printable(path)} has format {show(header['format'])} and this uffdlab reads {FORMAT}: continue it "
+            "with the version that began it"
         )
-    suite, only = _typed(first["suite"], str), [_typed(name, str) for name in _typed(first["only"], list)]
-    asked = Asked(
+    suite, only = _typed(header["suite"], str), [_typed(name, str) for name in _typed(header["only"], list)]
+    request = Request(
         suite,
         tuple(name for name in only if name in suites.probes_of(suite)),  # once, "all" was the probes of all suites
-        _typed(first["seed"], int),
-        bool(first["allow_host_changes"]),
+        _typed(header["seed"], int),
+        bool(header["allow_host_changes"]),
     )
-    facts = _typed(first["facts"], dict)
-    blocks = asked.blocks()
-    if fingerprint(blocks) != first["plan"]:
+    facts = _typed(header["facts"], dict)
+    blocks = request.blocks()
+    if fingerprint(blocks) != header["plan"]:
         raise UffdlabError(
-            f"{files.printable(path.parent)} was begun with another plan of the suite {asked.suite}: take uffdlab "
-            f"{facts.get('uffdlab_version')} (commit {facts.get('uffdlab_commit') or 'unknown'}), which began it, or "
+            f"{files.printable(path.parent)} was begun with another plan of the suite {request.suite}: use uffdlab "
+            f"{facts.get('uffdlab_version')} (commit {facts.get('uffdlab_commit') or 'unknown'}), or "
             "delete that directory"
         )
     load = facts.get("load_1min")
-    return Journal(out, asked, blocks, facts=facts, loads=[] if load is None else [load])
+    return Journal(out, request, blocks, facts=facts, loads=[] if load is None else [load])
 
 
-class _Part:
-    """Lines after the first, taken one by one; each part of a campaign counts its time from 0."""
+class _Lines:
+    """Apply the lines after the first to a journal; each part of a campaign counts its time from 0."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._numbers = {block.number: block for block in journal.blocks}
         self._elapsed_s = 0.0
 
-    def take(self, line: Any) -> None:
+    def add(self, line: Any) -> None:
         if "continued" in line:
-            self.end()
+            self.end_part()
             load = line["continued"].get("load_1min")
             self._journal.loads += [] if load is None else [_typed(load, float)]
             self._journal.continued += 1
             return
         if line["outcome"] not in OUTCOMES:
-            raise ValueError(f"{line['outcome']!r} is no outcome")
+            raise ValueError(f"unknown outcome {line['outcome']!r}")
         rows = [(_typed(table, str), _typed(row, dict)) for table, row in line["rows"]]
         reason = None if line["reason"] is None else _typed(line["reason"], str)
         elapsed_s = float(line["elapsed_s"])
@@ -368,7 +368,7 @@ class _Part:
         self._journal.results[block.number] = result
         self._elapsed_s = elapsed_s
 
-    def end(self) -> None:
+    def end_part(self) -> None:
         self._journal._earlier_s += self._elapsed_s
         self._elapsed_s = 0.0
 

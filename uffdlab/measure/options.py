@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From words, as a command line has them, to the spec of a probe: fields by name, each read as its type says."""
+"""Build a probe's spec from command-line text: fields by name, each parsed by its type."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def spec_of(probe: str, given: Mapping[str, str], seed: int, called: Mapping[str
     """Return the spec of one point as plain JSON types; what is not given keeps the spec's default.
 
     ``given`` maps field names to text; a field ``size_bytes`` is called ``size``, as in ``1GiB``. Raises UffdlabError
-    on an unknown probe, a field the probe does not have, and a value it refuses; ``called`` says how that was given, if
-    not as the option of its name.
+    on an unknown probe, an unknown field, or an invalid value. ``called`` maps fields to option names where those
+    are not ``--field``.
     """
     check_word("probe", probe, PROBES)
     spec: Any = PROBES[probe].spec

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether a campaign was quiet enough to be believed, and what to do when it was not.
+"""Check whether a campaign was quiet enough to rely on, and say what to do if not.
 
 It looks at the samples of the probe *protect*: at each point (backing, design, size, populated fraction) the medians of
 the warm samples of each child process, because a child is the unit of repetition.
@@ -31,15 +31,15 @@ def sentences(data: Dataset) -> list[str]:
     checks: tuple[Callable[[Dataset, pd.DataFrame], str | None], ...] = (_few, _wide, _drift)
     samples = data.tables.get("samples")
     timed = None if samples is None or not set(samples.columns) >= _NEEDED else _per_child(samples)
-    found = [check(data, timed) for check in checks] if timed is not None and len(timed) else []
-    return [sentence for sentence in (*found, _load(data)) if sentence]
+    problems = [check(data, timed) for check in checks] if timed is not None and len(timed) else []
+    return [sentence for sentence in (*problems, _load(data)) if sentence]
 
 
 def _per_child(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the median time of the warm samples of each child, with the number of its campaign's middle block."""
-    taken = medians.with_total(medians.warm(samples))
-    taken["campaign"] = taken.dataset if "dataset" in taken.columns else ""  # after a merge there are several
-    children = medians.df_children(taken, ["campaign", *_POINT], "total_ns")
+    timed = medians.with_total(medians.warm(samples))
+    timed["campaign"] = timed.dataset if "dataset" in timed.columns else ""  # after a merge there are several
+    children = medians.df_children(timed, ["campaign", *_POINT], "total_ns")
     ends = children.groupby("campaign").block.agg(["min", "max"])
     children["middle"] = children.campaign.map((ends["min"] + ends["max"]) / 2)
     return children
@@ -59,10 +59,10 @@ def _few(data: Dataset, children: pd.DataFrame) -> str | None:
 def _wide(data: Dataset, children: pd.DataFrame) -> str | None:
     estimates = [median_interval(list(group)) for _, group in children.groupby(_POINT).total_ns]
     wide = [
-        one
-        for one in estimates
-        if one.low is not None and one.high is not None
-        if one.low < (1 - WIDE) * one.value or one.high > (1 + WIDE) * one.value
+        estimate
+        for estimate in estimates
+        if estimate.low is not None and estimate.high is not None
+        if estimate.low < (1 - WIDE) * estimate.value or estimate.high > (1 + WIDE) * estimate.value
     ]
     if not wide:
         return None
@@ -85,8 +85,8 @@ def _drift(data: Dataset, children: pd.DataFrame) -> str | None:
         return None
     return (
         f"the second half of the campaign took {ratio.value:.2f} times as long as the first ({ratio.low:.2f} – "
-        f"{ratio.high:.2f}, median of {ratio.n} points): let the machine settle, see that nothing else starts, and "
-        "measure again"
+        f"{ratio.high:.2f}, median of {ratio.n} points): let the machine settle, stop other programs, and measure "
+        "again"
     )
 
 

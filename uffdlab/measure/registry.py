@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The probes by name: what a block names, a child runs and a dataset's tables describe.
 
-A probe's module is imported when it is asked for: a child measures with one of them and should not wait for the rest.
+A probe's module is imported on first use: a child needs only one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Probe:
 
 
 # Name in suites and datasets → its module below uffdlab.probes, its spec class, and which of its lists describes which
-# table. Names of probes and tables are a published contract; modules may be called otherwise.
+# table. Names of probes and tables are a published contract; names of modules are not.
 _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "protect": ("protect", "ProtectSpec", {"samples": "FIELDS", "latencies": "LATENCY_FIELDS"}),
     "semantics": ("semantics", "SemanticsSpec", {"states": "FIELDS"}),
@@ -48,7 +48,7 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
 
 
 class _Probes(MutableMapping[str, Probe]):
-    """All probes; each is loaded the first time it is looked up."""
+    """All probes, each loaded on first lookup."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, Probe] = {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Runs blocks: one child process each, with a deadline; whatever happens to it is a recorded outcome.
+"""Run blocks, one child process each, with a deadline. However a child ends is a recorded outcome.
 
-A block is the unit of everything: it is kept when it has ended, and run again as a whole if it was cut short.
+A block is the unit of work: it is kept when it has ended, and run again as a whole if it was interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Ending = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Block:
-    """One child's work: a probe and the values of its spec, with a deadline in seconds for each row it measures."""
+    """The work of one child: a probe and its spec, with a deadline in seconds for each row."""
 
     number: int
     probe: str
@@ -70,7 +70,7 @@ OUTCOME_FIELDS: list[dict[str, Any]] = [
 
 @dataclass
 class Result:
-    """What came of one block: the rows it measured, by table, and how it ended (``outcome`` is None until then)."""
+    """The result of one block: its rows with their tables, and how it ended (``outcome`` is None until then)."""
 
     block: Block
     rows: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -80,19 +80,19 @@ class Result:
 
     @property
     def finished(self) -> bool:
-        """Whether the block ended by itself, well or not: then it is not run again."""
+        """Whether the block ended by itself, successfully or not; it is not run again."""
         return self.outcome not in (None, "interrupted")
 
-    def ended(self) -> dict[str, Any]:
+    def outcome_row(self) -> dict[str, Any]:
         """Return the row of the table ``outcomes``."""
         spec = json.dumps(self.block.spec, sort_keys=True)
-        asked = {"block": self.block.number, "probe": self.block.probe, "spec": spec}
-        return asked | {"outcome": self.outcome, "reason": self.reason, "duration_ms": self.duration_ms}
+        key = {"block": self.block.number, "probe": self.block.probe, "spec": spec}
+        return key | {"outcome": self.outcome, "reason": self.reason, "duration_ms": self.duration_ms}
 
 
 @dataclass
-class Rows:
-    """What a campaign has measured so far: rows by table, and whether it was cut short."""
+class Measurements:
+    """The rows of a campaign by table, and whether it was interrupted."""
 
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     interrupted: bool = False
@@ -108,15 +108,15 @@ def run(
     *,
     allow_host_changes: bool = False,
     earlier: Iterable[Result] = (),
-    keep: Callable[[Result], None] = lambda result: None,
-) -> Rows:
-    """Run the blocks in the order given; on Ctrl-C keep what is there and mark the rest interrupted.
+    on_result: Callable[[Result], None] = lambda result: None,
+) -> Measurements:
+    """Run the blocks in the order given; on Ctrl-C keep the results so far and mark the rest interrupted.
 
-    A block whose needs name host settings runs with those in force where they may be changed, and is skipped elsewhere.
-    What ``earlier`` results finished is not run again. ``keep`` gets each result as soon as its block has ended, and
-    what a block cut short had measured until then; no signal interrupts it.
+    A block that needs host settings runs with them in force if they may be changed, and is skipped otherwise. Blocks
+    that ``earlier`` results finished are not run again. ``on_result`` gets each result as soon as its block has ended,
+    and the rows of an interrupted one; no signal interrupts it.
     """
-    results = {one.block.number: one for one in earlier}
+    results = {result.block.number: result for result in earlier}
     current: Result | None = None
     interrupted = False
     with OrderlyExit() as signals:
@@ -126,49 +126,49 @@ def run(
                     continue
                 current = Result(block)
                 progress(block)
-                _run_one(current, allow_host_changes)
+                _run_block(current, allow_host_changes)
                 with signals.held():
-                    keep(current)
+                    on_result(current)
                     results[block.number], current = current, None
         except (KeyboardInterrupt, SystemExit) as end:
             interrupted = True
-            if current is not None and _cut_short(current, end):
+            if current is not None and _interrupt(current, end):
                 with signals.held():
-                    keep(current)
+                    on_result(current)
                     results[current.block.number] = current
             if isinstance(end, SystemExit):  # SIGTERM, SIGHUP: whoever sent it does not wait for a dataset
                 raise
-    return collected(blocks, results.values(), CTRL_C, interrupted=interrupted)
+    return collect(blocks, results.values(), CTRL_C, interrupted=interrupted)
 
 
-def _cut_short(result: Result, end: BaseException) -> bool:
-    """Say of a block that a signal ended it, unless it had ended before; return whether there is anything to keep."""
+def _interrupt(result: Result, end: BaseException) -> bool:
+    """Mark a block as interrupted unless it has ended; return whether there is anything to keep."""
     if result.outcome is None:
         result.outcome, result.reason = "interrupted", CTRL_C if isinstance(end, KeyboardInterrupt) else "terminated"
     return result.finished or bool(result.rows)
 
 
-def collected(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Rows:
-    """Return the rows of the results in the order of the blocks; one without a result was interrupted, and ``why``."""
-    by_number = {one.block.number: one for one in results}
-    rows = Rows(interrupted=interrupted)
+def collect(blocks: Sequence[Block], results: Iterable[Result], why: str, *, interrupted: bool) -> Measurements:
+    """Return the rows of all results in block order; a block without one is interrupted, for the reason ``why``."""
+    by_number = {result.block.number: result for result in results}
+    measured = Measurements(interrupted=interrupted)
     for block in blocks:
         result = by_number.get(block.number) or Result(block, outcome="interrupted", reason=why)
         for table, row in result.rows:
-            rows.add(table, {"block": block.number} | row)
-        rows.add("outcomes", result.ended())
-    return rows
+            measured.add(table, {"block": block.number} | row)
+        measured.add("outcomes", result.outcome_row())
+    return measured
 
 
 def table_fields(probes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the fields of every table the named probes fill, and of ``outcomes``."""
+    """Return the fields of every table of the named probes, and of ``outcomes``."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for name in probes:
         tables |= PROBES[name].tables
     return tables | {"outcomes": OUTCOME_FIELDS}
 
 
-def _run_one(result: Result, allow_host_changes: bool) -> None:
+def _run_block(result: Result, allow_host_changes: bool) -> None:
     needs = result.block.needs()
     wanted, taken = needs.settings, needs.taken()
     if taken:
@@ -195,30 +195,30 @@ def _run_if_possible(result: Result) -> None:
 def _run_child(result: Result) -> None:
     started = time.monotonic()
     try:
-        ending = _converse(result)
+        ending = _run_to_end(result)
     finally:
         result.duration_ms = round((time.monotonic() - started) * 1000)
     result.outcome, result.reason = ending
 
 
-def _converse(result: Result) -> Ending:
-    """Start the child, collect its rows as they come, return how it ended."""
+def _run_to_end(result: Result) -> Ending:
+    """Start the child, collect its rows, return how it ended."""
     ooms = memory.oom_kills()
-    with _complaints() as complaints:
+    with _stderr_file() as stderr:
         try:
-            started = _started(complaints)
+            started = _start(stderr)
         except OSError as error:
             return "refused", errnos.explain(asking.START_PROCESS, error.errno or 0)
         with started as child:
             try:
-                return _listen(child, result) or _post_mortem(child, result.block, complaints, ooms)
+                return _read_rows(child, result) or _post_mortem(child, result.block, stderr, ooms)
             finally:
                 if child.poll() is None:
                     os.killpg(child.pid, signal.SIGKILL)
 
 
-def _complaints() -> IO[bytes]:
-    """Return a file for what a child says on standard error. Raises UffdlabError where none can be had."""
+def _stderr_file() -> IO[bytes]:
+    """Return a file for a child's standard error. Raises UffdlabError if none can be created."""
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
@@ -227,19 +227,19 @@ def _complaints() -> IO[bytes]:
         ) from error
 
 
-def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         starting.python("uffdlab.measure.child"),
         env=starting.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=complaints,  # a file: a pipe could fill up and block the child
+        stderr=stderr,  # a file: a pipe could fill up and block the child
         start_new_session=True,  # Ctrl-C is the runner's to handle
     )
 
 
-def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
-    """Collect rows until the child closes its output; None when it did not say how it ended."""
+def _read_rows(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
+    """Collect rows until the child closes its output; return None if it reported no outcome."""
     assert child.stdin is not None
     assert child.stdout is not None
     block = result.block
@@ -252,27 +252,27 @@ def _listen(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
         ready.register(child.stdout, selectors.EVENT_READ)
         while True:
             if not ready.select(max(0.0, deadline - time.monotonic())):
-                return "hung", f"no answer within {block.deadline_s:g} s{_lost_thread()}"
+                return "hung", f"no answer within {block.deadline_s:g} s{_why_silent()}"
             chunk = os.read(child.stdout.fileno(), 1 << 16)
             if not chunk:
                 break
             deadline = time.monotonic() + block.deadline_s  # for the next row: a long block is not a hung one
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                said = _take(line, result)
-                ended = ended or said
+                ending = _parse_line(line, result)
+                ended = ended or ending
     return ended
 
 
-def _lost_thread() -> str:
-    """Return what may have kept a child from answering: a filter that kills threads leaves the others waiting."""
+def _why_silent() -> str:
+    """Return why a child may not answer: a seccomp filter that kills a thread leaves the others waiting."""
     deadly = asking.fatal_operations()
     if not deadly:
         return ""
-    return f": a seccomp filter answers {', '.join(deadly)} with death, and may have ended a thread of it"
+    return f": a seccomp filter kills a thread that calls {', '.join(deadly)}, and may have killed one of it"
 
 
-def _take(line: bytes, result: Result) -> Ending | None:
+def _parse_line(line: bytes, result: Result) -> Ending | None:
     try:
         message = json.loads(line)
         if "table" in message:
@@ -280,34 +280,32 @@ def _take(line: bytes, result: Result) -> Ending | None:
             return None
         return message["outcome"], message["reason"]
     except (ValueError, TypeError, KeyError):  # a library printed something: no reason to lose the campaign
-        return "failed", f"its output holds something that is no row: {line[:60].decode(errors='replace')!r}"
+        return "failed", f"the child wrote invalid output: {line[:60].decode(errors='replace')!r}"
 
 
-def _post_mortem(
-    child: subprocess.Popen[bytes], block: Block, complaints: IO[bytes], ooms: Mapping[str, int]
-) -> Ending:
-    """Say how a child ended that did not say so itself."""
+def _post_mortem(child: subprocess.Popen[bytes], block: Block, stderr: IO[bytes], ooms: Mapping[str, int]) -> Ending:
+    """Return the outcome of a child that reported none."""
     try:
         status = child.wait(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
-        return "hung", f"closed its output and was still there {GRACE_S:g} s later"
+        return "hung", f"closed its output and was still running {GRACE_S:g} s later"
     if status == -signal.SIGKILL:
-        return "killed", f"by signal SIGKILL{_who_killed(ooms, memory.oom_kills())}"
+        return "killed", f"by signal SIGKILL{_why_sigkill(ooms, memory.oom_kills())}"
     if status < 0:
         deadly = asking.fatal_operations() if status == -signal.SIGSYS else ()
-        return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _asked(block), deadly)}"
-    complaints.seek(0)
-    last = complaints.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
-    if status == 0:  # it ends so by itself only where its runner is not the parent that it sees
-        return "failed", f"it ended without saying how, as if nobody were listening: {last or _SILENT}"
+        return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _memory_of(block), deadly)}"
+    stderr.seek(0)
+    last = stderr.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
+    if status == 0:  # as when the runner is not the parent that it sees
+        return "failed", f"it exited without reporting an outcome: {last or _SILENT}"
     return "failed", f"exit status {status}: {last or _SILENT}"
 
 
 _SILENT = "nothing on standard error"
 
 
-def _asked(block: Block) -> Request:
-    """Return what memory the block asked for, as far as its spec says."""
+def _memory_of(block: Block) -> Request:
+    """Return the memory the block requested, as far as its spec says."""
     backing = BACKINGS.get(str(block.spec.get("backing")))
     if backing is not None:
         return replace(asked_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
@@ -320,17 +318,14 @@ def _asked(block: Block) -> Request:
     return Request(kind="anon", features=(), gone=True)
 
 
-def _who_killed(before: Mapping[str, int], after: Mapping[str, int]) -> str:
-    """Say who sends a SIGKILL that nobody here sent, by what the kernel has counted meanwhile."""
+def _why_sigkill(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Return the likely cause of a SIGKILL that uffdlab did not send, from the kernel's oom_kill counters."""
     risen = [where for where, count in after.items() if count > before.get(where, count)]
     if risen:
         return (
-            f": out of memory, most likely (oom_kill in {' and '.join(risen)} has risen meanwhile); give it more "
-            "memory, or choose a smaller size"
+            f": out of memory, most likely (oom_kill in {' and '.join(risen)} has risen); free memory, raise its "
+            "limit, or choose a smaller size"
         )
     if after:
-        return (
-            f", and no process was killed for want of memory meanwhile (oom_kill in {' and '.join(after)} is as "
-            "before): somebody sent it"
-        )
+        return f", and not for lack of memory (oom_kill in {' and '.join(after)} is unchanged): another process sent it"
     return ": out of memory? See whether oom_kill has risen in /proc/vmstat or in the control group's memory.events"

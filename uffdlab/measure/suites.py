@@ -39,10 +39,10 @@ from uffdlab.vocabulary.designs import STOCK
 
 @dataclass(frozen=True)
 class Work:
-    """What a suite asks of one probe: each spec is one child process a round, in each of ``rounds`` rounds.
+    """One probe's share of a suite: each spec is one child process per round.
 
-    With ``adjoining`` the specs run one right after the other, in an order drawn anew: for a ratio of what no process
-    can take in turns, such as two host settings.
+    With ``adjoining`` the specs run back to back, in a random order: for a ratio between states that one process cannot
+    alternate, such as two host settings.
     """
 
     probe: str
@@ -84,7 +84,7 @@ _HUGETLB_2M = ("hugetlb_2m_private", "hugetlb_2m_shared")
 _HUGETLB_1G = ("hugetlb_1g_private", "hugetlb_1g_shared")
 # Where memory was written before, registering for more events makes no difference to what is protected.
 _POPULATED_DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
-# The same, with the two whose ratio a claim is about in turns in one process.
+# The same; the two designs whose ratio a claim needs alternate in one process.
 _POPULATE_IN_TURNS = ("unprotected", "preread beside populate_read", "pte_marker")
 _FILL_IN_TURNS = ("unprotected", "preread", "pte_marker beside populate_read")
 # Nothing is populated by these, so their range may be far larger than memory: tables and markers only.
@@ -100,7 +100,7 @@ _FRACTIONS = (0.05, 0.25, 0.5)
 
 
 def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], threads: int = 1) -> tuple[Any, ...]:
-    """Return specs from ``(backing, preparation, delivery, accesses)``; several threads stand apart and together."""
+    """Return specs from ``(backing, preparation, delivery, accesses)``; several threads run apart and together."""
     return tuple(
         FaultsSpec(backing, preparation, delivery, access, size, stride, threads, together, repeats=2)
         for backing, preparation, delivery, accesses in configurations
@@ -110,7 +110,7 @@ def _faults(size: int, stride: int, *configurations: tuple[str, str, str, str], 
 
 
 def _in_turns(preparation: str, beside: str, *ranges: tuple[int, int, int]) -> tuple[FaultsSpec, ...]:
-    """Return specs that take two preparations in turns, from ``(size, stride, threads)``."""
+    """Return specs that alternate two preparations, from ``(size, stride, threads)``."""
     return tuple(
         FaultsSpec("anon", preparation, "plain", access, size, stride, threads, together, repeats=4, beside=beside)
         for size, stride, threads in ranges
@@ -282,15 +282,15 @@ _SWEPT_NS = {
 }
 _CHANNELS = (
     *_REGISTERED,
-    # The controls of each: nobody sends; pages of their own in place of the zeropage, which is a memory among them.
-    *(replace(one, silent=True, loads=False, repeats=1) for one in _REGISTERED if SETUPS[one.memory].zeropage),
+    # A silent control of each; the other control, private pages instead of the zeropage, is a memory among them.
+    *(replace(spec, silent=True, loads=False, repeats=1) for spec in _REGISTERED if SETUPS[spec.memory].zeropage),
 )
 _SWEPT = tuple(
-    replace(one, slot_ns=slot_ns, loads=False, repeats=1)
-    for one in _REGISTERED
-    if one.memory in ("zeropage", "huge_zeropage")
-    for slot_ns in _SWEPT_NS[one.lines]
-    if slot_ns != one.slot_ns
+    replace(spec, slot_ns=slot_ns, loads=False, repeats=1)
+    for spec in _REGISTERED
+    if spec.memory in ("zeropage", "huge_zeropage")
+    for slot_ns in _SWEPT_NS[spec.lines]
+    if slot_ns != spec.slot_ns
 )
 
 _MESSAGES = (
@@ -326,7 +326,7 @@ SUITES: dict[str, Suite] = {
                 Work("semantics", tuple(SemanticsSpec(b, f) for b in BACKINGS for f in FEATURE_SETS)),
                 Work("faults", _QUICK_FAULTS, rounds=_ROUNDS),
                 Work("zeropages", tuple(ZeropagesSpec(b, d, size_bytes=16 * MIB) for b in _ORDINARY for d in FILLS)),
-                Work("atomicity", tuple(one for one in _IN_ORDER if one.backing in _ORDINARY)),
+                Work("atomicity", tuple(spec for spec in _IN_ORDER if spec.backing in _ORDINARY)),
                 Work("tracking", tuple(TrackingSpec("anon", m, 64 * MIB, repeats=2) for m in ("async_scan", "events"))),
                 Work("occupancy", (OccupancySpec("anon_uniform", 256 * MIB), OccupancySpec(INTERPRETER))),
             ),
@@ -405,7 +405,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             "channel",
-            "what two processes of its own tell each other through shared zeropages, with controls; wants "
+            "the covert channel between two processes through shared zeropages, with controls; wants "
             "--allow-host-changes",
             (
                 Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
@@ -422,36 +422,36 @@ SUITES: dict[str, Suite] = {
 def probes_of(suite: str) -> tuple[str, ...]:
     """Return the probes that a suite runs. Raises UffdlabError on an unknown suite."""
     check_word("suite", suite, SUITES)
-    return tuple(dict.fromkeys(one.probe for one in SUITES[suite].work))
+    return tuple(dict.fromkeys(work.probe for work in SUITES[suite].work))
 
 
 def plan(suite: str, only: Collection[str], seed: int) -> list[Block]:
     """Return the blocks of a suite in the order they will run.
 
-    ``only`` names the probes wanted. Raises UffdlabError on an unknown suite, and on a probe that the suite has not
-    got: nothing that was asked for is left out silently.
+    ``only`` names the probes wanted. Raises UffdlabError on an unknown suite, and on a probe that the suite does not
+    have.
     """
-    there = probes_of(suite)
+    known = probes_of(suite)
     for name in only:
-        if name not in there:
+        if name not in known:
             why = f"the suite {suite} has no probe" if name in PROBES else "unknown probe"
-            raise UffdlabError(f"{why} {name[:60]!r}: choose from {', '.join(there)}")
+            raise UffdlabError(f"{why} {name[:60]!r}: choose from {', '.join(known)}")
     rng = random.Random(seed)
     order = list(_visits(SUITES[suite], only, rng))
     return [Block(number, probe, spec) for number, (probe, spec) in enumerate(order)]
 
 
 def _visits(suite: Suite, only: Collection[str], rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
-    work = [one for one in suite.work if one.probe in only]
-    for round_ in range(max((one.rounds for one in work), default=0)):
-        visits = [unit for one in work if round_ < one.rounds for unit in _units(one, rng)]
+    works = [work for work in suite.work if work.probe in only]
+    for round_ in range(max((work.rounds for work in works), default=0)):
+        visits = [unit for work in works if round_ < work.rounds for unit in _units(work, rng)]
         rng.shuffle(visits)
         for unit in visits:
             yield from unit
 
 
 def _units(work: Work, rng: random.Random) -> list[list[tuple[str, dict[str, Any]]]]:
-    """Return what runs without anything between: each spec on its own, or all of them."""
+    """Return the groups of specs that run back to back: single specs, or all of them."""
     visits = [(work.probe, _seeded(spec, rng)) for spec in work.specs]
     if not work.adjoining:
         return [[visit] for visit in visits]
