@@ -15,21 +15,18 @@ from uffdlab.figures import style
 from uffdlab.sim import Costs, Workload
 from uffdlab.units import format_ns, format_size
 from uffdlab.vocabulary.backings import BACKINGS
-from uffdlab.vocabulary.designs import DESIGNS
-from uffdlab.vocabulary.looks import Look
-
-_OTHER = Look(style.GREY, "x", "dot")
+from uffdlab.vocabulary.designs import COMPOSED, DESIGNS, TIE
 
 
 def look_of(design: str) -> tuple[str, str, str]:
     """Return colour, symbol and name of a design; one that is not in the vocabulary is grey under its own name."""
     known = DESIGNS.get(design)
-    return (known.look.colour, known.look.symbol, known.short) if known else (_OTHER.colour, _OTHER.symbol, design)
+    return (known.look.colour, known.look.symbol, known.short) if known else (COMPOSED.colour, COMPOSED.symbol, design)
 
 
 def dash_of(design: str) -> str:
     """Return the dash of a design's line."""
-    return (DESIGNS[design].look if design in DESIGNS else _OTHER).dash
+    return (DESIGNS[design].look if design in DESIGNS else COMPOSED).dash
 
 
 def origins_of(costs: Costs) -> list[str]:
@@ -174,7 +171,7 @@ def plot_decision(
     figure = go.Figure()
     for design in [design.name for design in sim.sweeps.chosen(designs)]:
         _add_cells(figure, frame[(frame.best == design) & ~frame.tie], look_of(design))
-    _add_cells(figure, frame[frame.tie], TIE)
+    _add_cells(figure, frame[frame.tie], (TIE.colour, TIE.symbol, "a tie: several are equally cheap"))
     base = base or sim.decision.BASE
     caption = (
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
@@ -190,10 +187,6 @@ def plot_decision(
         categoryarray=[format_size(4096 << power) for power in range(0, 19, 2)],
     )
     return figure
-
-
-# No design has this symbol.
-TIE = (style.GREY, "bowtie", "a tie: several are equally cheap")
 
 
 def _add_cells(figure: go.Figure, frame: pd.DataFrame, look: tuple[str, str, str]) -> None:

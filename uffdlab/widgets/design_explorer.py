@@ -18,6 +18,7 @@ from uffdlab.figures.predicted import dash_of, look_of
 from uffdlab.sim import Costs, Design, Workload
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
+from uffdlab.vocabulary import designs
 from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
@@ -73,14 +74,8 @@ _FOUND = {
     "levels": ["PTE", "PMD", "PUD"],
 }
 # No design is dotted or crossed, as what several share is.
-_TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": "#777777"}
-_COMPOSED_LOOK = {
-    "name": "composed", "title": "composed", "colour": "#777777", "symbol": "x", "dash": "dot", "glyph": "✕",
-}  # fmt: skip
-_GLYPHS = {
-    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "hexagon": "⬢",
-    "pentagon": "⬟", "star-diamond": "✦", "cross": "✚", "x": "✕",
-}  # fmt: skip
+_TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": designs.TIE.colour}
+_COMPOSED_LOOK = {"name": "composed", "title": "composed", "glyph": "✕"} | designs.COMPOSED._asdict()
 # A reader composes these; the others concern memory that is discarded, of which there is none here, or hugetlb.
 _COMPOSED = {
     "empty": "What an empty entry gets",
@@ -97,7 +92,6 @@ _COMPOSED = {
     "resolve": "What a handler resolves of a huge entry",
 }
 _WORDS = {True: "true", False: "false"}
-_OWN = (("#777777", "square"), ("#56B4E9", "triangle-up"), ("#E69F00", "pentagon"), ("#009E73", "hexagon"))
 
 
 class DesignExplorer(View):
@@ -322,6 +316,6 @@ def _as_sent(design: Design, own: int) -> dict[str, Any]:
     """Return a design as the page draws it; of a reader's own, the ``own``-th gets a look that no other has."""
     colour, symbol, title = look_of(design.name)
     if own >= 0:
-        colour, symbol = _OWN[own % len(_OWN)]
-    look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": _GLYPHS[symbol]}
+        colour, symbol, _ = designs.OWN[own % len(designs.OWN)]
+    look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": designs.GLYPHS[symbol]}
     return {"name": design.name, "title": title, "packed": design.numbers()} | look
