@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval, proportion_interval
+from uffdlab.summaries.atomicity import LostWrites, lost_writes
 from uffdlab.units import format_ratio
 
 BOUND_PER_MILLION = 1.0
@@ -20,26 +17,12 @@ _NOT_DECIDING = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _NEEDED = ("block", "backing", "preparation", "interleaving", "judged", "lost")
 
 
-@dataclass(frozen=True)
-class _Lost:
-    """Share of judged writes lost in the racing trials of one backing and preparation.
+def _occurs(writes: LostWrites) -> bool:
+    return writes.children.above(0)
 
-    ``pooled`` is exact for independent pages. Losses of one race share its timing, so ``children``, the median over
-    child processes, decides whether there are losses, and ``pooled`` bounds their rate where there is none.
-    """
 
-    judged: int
-    lost: int
-    pooled: Estimate
-    children: Estimate
-
-    @property
-    def occurs(self) -> bool:
-        return self.children.above(0)
-
-    @property
-    def bounded(self) -> bool:
-        return self.lost == 0 and self.pooled.below(BOUND_PER_MILLION / _MILLION)
+def _bounded(writes: LostWrites) -> bool:
+    return writes.lost == 0 and writes.pooled.below(BOUND_PER_MILLION / _MILLION)
 
 
 def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
@@ -47,21 +30,26 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     data = evidence.campaign
     one_pass = _lost(data, "anon", "one_pass")
     two_passes = {name: _lost(data, "anon", name) for name in _TWO_PASSES}
-    losing = [name for name, lost in two_passes.items() if lost and lost.occurs]
+    losing = [name for name, lost in two_passes.items() if lost and _occurs(lost)]
     lines = _evidence_lines(data)
-    if one_pass and one_pass.occurs:
+    if one_pass and _occurs(one_pass):
         because = f"one pass loses writes too: {_in_words(one_pass)}"
         return claim.ruled(data, "does not hold", because, lines)
-    if all(lost and lost.bounded for lost in two_passes.values()):
+    if all(lost and _bounded(lost) for lost in two_passes.values()):
         because = "discards that race with two passes lose no write either: " + _all_in_words(two_passes)
         return claim.ruled(data, "does not hold", because, lines)
-    if one_pass is None or not one_pass.bounded or not losing:
+    if one_pass is None or not _bounded(one_pass) or not losing:
         return _undecided(data, claim, one_pass, two_passes)
     return _holds(data, claim, one_pass, {name: lost for name, lost in two_passes.items() if lost}, losing, lines)
 
 
 def _holds(
-    data: Dataset, claim: Claim, one_pass: _Lost, two_passes: dict[str, _Lost], losing: list[str], lines: list[str]
+    data: Dataset,
+    claim: Claim,
+    one_pass: LostWrites,
+    two_passes: dict[str, LostWrites],
+    losing: list[str],
+    lines: list[str],
 ) -> Verdict:
     """Return "holds" when both ways of populating lose writes, "holds if" when one of them does."""
     least = min((two_passes[name].children for name in losing), key=lambda rate: rate.value)
@@ -86,16 +74,18 @@ def _holds(
     )
 
 
-def _undecided(data: Dataset, claim: Claim, one_pass: _Lost | None, two_passes: dict[str, _Lost | None]) -> Verdict:
+def _undecided(
+    data: Dataset, claim: Claim, one_pass: LostWrites | None, two_passes: dict[str, LostWrites | None]
+) -> Verdict:
     """Return "not decided", naming what is missing of either way."""
     reasons, missing = [], []
     if one_pass is None:
         reasons.append("one pass was not measured")
         missing.append("probe atomicity, one_pass on anonymous memory")
-    elif not one_pass.bounded:
+    elif not _bounded(one_pass):
         reasons.append(f"one pass: {_in_words(one_pass)}")
         missing.append(f"{claim.needs} ({one_pass.judged:,} writes were judged after one pass, {one_pass.lost:,} lost)")
-    unsettled = [name for name, lost in two_passes.items() if lost is None or not (lost.occurs or lost.bounded)]
+    unsettled = [name for name, lost in two_passes.items() if lost is None or not (_occurs(lost) or _bounded(lost))]
     for name in unsettled:
         lost = two_passes[name]
         reasons.append(f"{_TWO_PASSES[name]}: {_in_words(lost) if lost else 'not measured'}")
@@ -105,23 +95,16 @@ def _undecided(data: Dataset, claim: Claim, one_pass: _Lost | None, two_passes: 
     return claim.undecided(data, "; ".join(reasons), "; ".join(missing) or None)
 
 
-def _lost(data: Dataset, backing: str, preparation: str) -> _Lost | None:
+def _lost(data: Dataset, backing: str, preparation: str) -> LostWrites | None:
     """Return the writes lost in the racing trials; None when none was judged."""
     if "races" not in data.tables:
         return None
     races = data.require("races", _NEEDED)
     here = (races.backing == backing) & (races.preparation == preparation) & (races.interleaving == "racing")
-    rows = races[here.fillna(False)].dropna(subset=["block", "judged", "lost"])
-    rows = rows[rows.judged > 0].astype({"judged": "Float64", "lost": "Float64"})
-    judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
-    if not judged:
-        return None
-    children: Any = rows.groupby("block")[["judged", "lost"]].sum()
-    rates = [float(rate) for rate in children.lost / children.judged]
-    return _Lost(judged, lost, proportion_interval(lost, judged), median_interval(rates))
+    return lost_writes(races[here.fillna(False)])
 
 
-def _in_words(lost: _Lost) -> str:
+def _in_words(lost: LostWrites) -> str:
     if not lost.lost:
         return f"0 of {lost.judged:,} (at most {_per_million(lost.pooled.high)} per million)"
     rate = lost.children
@@ -135,7 +118,7 @@ def _per_million(rate: float | None) -> str:
     return "?" if rate is None else format_ratio(rate * _MILLION)
 
 
-def _all_in_words(two_passes: dict[str, _Lost | None]) -> str:
+def _all_in_words(two_passes: dict[str, LostWrites | None]) -> str:
     return "; ".join(f"{_TWO_PASSES[name]} {_in_words(lost)}" for name, lost in two_passes.items() if lost)
 
 
