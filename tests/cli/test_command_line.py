@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line, run as its users run it: what it refuses and how, what it prints, what it leaves behind."""
+"""The command line as users run it: errors, output, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COMMANDS = ("", "doctor", "measure", "scan", "data", "render", "claims", "lab")
 ACTIONS = ("list", "check", "merge", "scrub", "seal")
 
 
-def said(*arguments: str | Path, cwd: Path, **more: Any) -> str:
-    """Return the sentence of a command that must refuse and leave nothing behind."""
+def refusal_of(*arguments: str | Path, cwd: Path, **more: Any) -> str:
+    """Return the error sentence of a command, which must write nothing."""
     before = sorted(cwd.rglob("*"))
     refusal = sentence(uffdlab_run(*arguments, cwd=cwd, **more))
     assert sorted(cwd.rglob("*")) == before, "nothing was written"
@@ -83,39 +83,38 @@ def said(*arguments: str | Path, cwd: Path, **more: Any) -> str:
         (("lab", "--notebooks=nowhere"), "--notebooks nowhere is not a directory"),
     ],
 )
-def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: str, tmp_path: Path) -> None:
-    assert refusal in said(*arguments, cwd=tmp_path)
+def test_an_invalid_request_gives_one_sentence(arguments: tuple[str, ...], refusal: str, tmp_path: Path) -> None:
+    assert refusal in refusal_of(*arguments, cwd=tmp_path)
 
 
 @pytest.mark.uffd
-def test_huge_pages_nobody_has_are_said_with_the_way_to_get_them(tmp_path: Path) -> None:
+def test_missing_huge_pages_are_reported_with_how_to_get_them(tmp_path: Path) -> None:
     pool = memory.hugepages(2048)
     if pool is None:
         pytest.skip("this kernel has no huge pages of 2 MiB")
     size = f"--size={((pool.available or 0) + 1) * 2}MiB"
-    refusal = said("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", size, cwd=tmp_path)
+    refusal = refusal_of("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", size, cwd=tmp_path)
     assert "let uffdlab fill the pool meanwhile with --allow-host-changes" in refusal
 
 
 # --- bad places to write to ------------------------------------------------------------------------------------------
 
 
-def test_a_directory_that_is_not_empty_is_not_written_to(tmp_path: Path) -> None:
+def test_out_is_refused_if_it_is_a_directory_with_files(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "mine").touch()
-    assert "exists and is not empty" in said(*POINT, "--out=d", cwd=tmp_path)
+    assert "exists and is not empty" in refusal_of(*POINT, "--out=d", cwd=tmp_path)
 
 
-def test_a_file_is_not_a_place_for_a_dataset(tmp_path: Path) -> None:
+def test_out_is_refused_if_it_is_a_file_or_below_one(tmp_path: Path) -> None:
     (tmp_path / "d").touch()
-    assert "exists and is not a directory" in said(*POINT, "--out=d", cwd=tmp_path)
-    assert "is not a directory" in said(*POINT, "--out=d/e", cwd=tmp_path)
+    assert "exists and is not a directory" in refusal_of(*POINT, "--out=d", cwd=tmp_path)
+    assert "is not a directory" in refusal_of(*POINT, "--out=d/e", cwd=tmp_path)
 
 
-@pytest.mark.uffd
 @pytest.mark.uffd
 @pytest.mark.parametrize(
-    ("probe", "options", "said"),
+    ("probe", "options", "printed"),
     [
         ("faults", ("--size=2MiB",), "first write"),
         ("zeropages", ("--size=2MiB",), "protected"),
@@ -126,14 +125,14 @@ def test_a_file_is_not_a_place_for_a_dataset(tmp_path: Path) -> None:
         ("atomicity", ("--size=1MiB", "--set=interleaving=deterministic"), "lost"),
     ],
 )
-def test_every_probe_prints_what_it_measured(probe: str, options: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_every_probe_prints_its_results(probe: str, options: tuple[str, ...], printed: str, tmp_path: Path) -> None:
     done = uffdlab_run(
         "measure", probe, *options, *(() if probe in ("equality", "published") else ("--repeats=1",)), cwd=tmp_path
     )
-    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, printed in done.stdout) == (0, True), done.stdout + done.stderr
 
 
-def test_a_long_name_is_no_reason_to_lose_what_was_measured(tmp_path: Path) -> None:
+def test_a_long_directory_name_loses_no_rows(tmp_path: Path) -> None:
     out = tmp_path / ("long-" * 40)
     done = uffdlab_run(*POINT, "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -154,7 +153,7 @@ def edited(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_good_data_is_good(good: Path, tmp_path: Path) -> None:
+def test_an_intact_dataset_is_valid(good: Path, tmp_path: Path) -> None:
     done = uffdlab_run("data", "check", good, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "valid; 9 samples" in done.stdout
@@ -165,10 +164,12 @@ def test_good_data_is_good(good: Path, tmp_path: Path) -> None:
     [("nowhere", "nowhere"), ("file", "is a file, not a directory"), ("empty", "the directory is not a dataset")],
 )
 @pytest.mark.parametrize("command", [("data", "check"), ("claims", "--data")])
-def test_what_is_no_dataset_is_named(command: tuple[str, ...], name: str, refusal: str, tmp_path: Path) -> None:
+def test_anything_but_a_dataset_is_refused_by_name(
+    command: tuple[str, ...], name: str, refusal: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    assert refusal in said(*command, f"./{name}", cwd=tmp_path)
+    assert refusal in refusal_of(*command, f"./{name}", cwd=tmp_path)
 
 
 def _truncated(good: Path) -> None:
@@ -233,9 +234,9 @@ def _device(good: Path) -> None:
         (_device, "is a device"),
     ],
 )
-def test_damaged_data_is_refused_with_the_place(damage: Any, refusal: str, good: Path, tmp_path: Path) -> None:
+def test_a_damaged_dataset_is_refused_with_the_place(damage: Any, refusal: str, good: Path, tmp_path: Path) -> None:
     damage(good)
-    assert refusal in said("claims", "--data", good, cwd=tmp_path)
+    assert refusal in refusal_of("claims", "--data", good, cwd=tmp_path)
 
 
 # --- measuring a point -----------------------------------------------------------------------------------------------
@@ -260,14 +261,14 @@ def test_a_point_is_printed_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.uffd
-def test_a_point_is_printed_for_people(tmp_path: Path) -> None:
+def test_a_point_is_printed_as_a_table(tmp_path: Path) -> None:
     done = uffdlab_run("measure", "semantics", "--backing=shmem", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "write_reported" in done.stdout
 
 
 @pytest.mark.uffd
-def test_a_point_becomes_a_dataset(tmp_path: Path) -> None:
+def test_a_point_is_written_as_a_dataset(tmp_path: Path) -> None:
     done = uffdlab_run(*POINT, "--seed=5", "--out=My Machine", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     kept = datasets.load(tmp_path / "My Machine")
@@ -275,7 +276,7 @@ def test_a_point_becomes_a_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.uffd
-def test_a_point_past_its_deadline_still_gives_what_it_measured(tmp_path: Path, child_code: Any) -> None:
+def test_a_point_whose_child_fails_late_prints_its_rows(tmp_path: Path, child_code: Any) -> None:
     child_code(
         "import dataclasses, time\n"
         "from uffdlab.measure import registry\n"
@@ -294,7 +295,7 @@ def test_a_point_past_its_deadline_still_gives_what_it_measured(tmp_path: Path, 
 
 
 @pytest.mark.uffd
-def test_ctrl_c_in_a_suite_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_suite_keeps_its_finished_blocks(tmp_path: Path) -> None:
     command = [*UFFDLAB, "measure", "--suite=quick", "--only=protect", "--out=d"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
@@ -321,7 +322,7 @@ def test_ctrl_c_in_a_suite_keeps_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.uffd
-def test_the_next_command_gives_back_the_pool_of_a_killed_one(changeable_pool: None, tmp_path: Path) -> None:
+def test_the_next_command_restores_the_pool_of_a_killed_one(changeable_pool: None, tmp_path: Path) -> None:
     before = memory.hugepages(2048)
     assert before is not None
     env = environment(UFFDLAB_STATE_DIR=str(tmp_path / "state"))
@@ -350,13 +351,13 @@ def _total() -> int | None:
 # --- the other commands ----------------------------------------------------------------------------------------------
 
 
-def test_doctor_for_machines(tmp_path: Path) -> None:
+def test_doctor_prints_json(tmp_path: Path) -> None:
     done = uffdlab_run("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
 
 
-def test_datasets_are_listed_with_what_is_wrong_with_them(good: Path, tmp_path: Path) -> None:
+def test_data_list_reports_the_problem_of_a_broken_dataset(good: Path, tmp_path: Path) -> None:
     _wrong_type(dataset(tmp_path / "bad", samples=[sample("anon", "preread", 1, 1003)]).path)
     done = uffdlab_run("data", "list", tmp_path, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -367,21 +368,23 @@ def test_datasets_are_listed_with_what_is_wrong_with_them(good: Path, tmp_path: 
     assert [line.split("(")[1].split(",")[0] for line in lines if line.endswith("KiB)")] == ["broken", "measured"]
 
 
-def test_datasets_of_different_thp_states_are_not_merged(good: Path, tmp_path: Path) -> None:
+def test_datasets_of_different_thp_settings_are_not_merged(good: Path, tmp_path: Path) -> None:
     always = FACTS | {"thp_enabled": "always"}
     other = dataset(tmp_path / "other", id_="other", samples=[sample("anon", "preread", 1, 1)], facts=always)
-    assert "the datasets differ in thp_enabled" in said("data", "merge", good, other.path, "--out=merged", cwd=tmp_path)
+    assert "the datasets differ in thp_enabled" in refusal_of(
+        "data", "merge", good, other.path, "--out=merged", cwd=tmp_path
+    )
     mixed = uffdlab_run("data", "merge", good, other.path, "--out=merged", "--allow-mixed", cwd=tmp_path)
     assert mixed.returncode == 0, mixed.stderr
     assert len(datasets.load(tmp_path / "merged").table("samples")) == 10
 
 
-def test_scrub_drops_what_may_not_be_recorded(good: Path, tmp_path: Path) -> None:
+def test_scrub_drops_facts_not_on_the_allow_list(good: Path, tmp_path: Path) -> None:
     assert uffdlab_run("data", "scrub", good, cwd=tmp_path).stdout == "nothing to remove\n"
     raw = read_raw(good)
     raw["provenance"]["hostname"] = "carol-laptop"
     rewrite(good, raw)
-    assert "uffdlab data scrub" in said("data", "check", good, cwd=tmp_path)
+    assert "uffdlab data scrub" in refusal_of("data", "check", good, cwd=tmp_path)
     done = uffdlab_run("data", "scrub", good, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "hostname" in done.stdout
@@ -394,7 +397,7 @@ def test_seal_accepts_an_intended_edit(good: Path, tmp_path: Path) -> None:
     assert uffdlab_run("data", "check", good, cwd=tmp_path).returncode == 0
 
 
-def test_claims_for_machines(good: Path, tmp_path: Path) -> None:
+def test_claims_prints_json(good: Path, tmp_path: Path) -> None:
     done = uffdlab_run("claims", "--data", good, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
@@ -406,20 +409,20 @@ def test_claims_for_machines(good: Path, tmp_path: Path) -> None:
         assert one["verdict"] in ("holds", "holds if", "does not hold", "not decided")
 
 
-def test_claims_to_mail_fit_72_columns(good: Path, tmp_path: Path) -> None:
+def test_the_table_of_claims_fits_72_columns(good: Path, tmp_path: Path) -> None:
     done = uffdlab_run("claims", "--data", good, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = done.stdout.splitlines()[:-1]  # the last line is the data's origin
     assert max(map(len, table)) <= 72
 
 
-def test_one_claim_alone(good: Path, tmp_path: Path) -> None:
+def test_claims_can_be_limited_to_one(good: Path, tmp_path: Path) -> None:
     done = uffdlab_run("claims", "atomicity", "--data", good, "--json", cwd=tmp_path)
     assert [one["id"] for one in json.loads(done.stdout)] == ["atomicity"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *(f"data {action}" for action in ACTIONS)])
-def test_help_fits_a_terminal(command: str, tmp_path: Path) -> None:
+def test_help_fits_a_terminal_of_80_columns(command: str, tmp_path: Path) -> None:
     done = uffdlab_run(*command.split(), "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -429,7 +432,9 @@ def test_help_fits_a_terminal(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["--help", "claims --data ./good"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_seen_enough_is_no_error(command: str, unbuffered: str, good: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_on_standard_output_is_not_an_error(
+    command: str, unbuffered: str, good: Path, tmp_path: Path
+) -> None:
     script = f'"$@" {command} | true; exit "${{PIPESTATUS[0]}}"'
     env = environment(PYTHONUNBUFFERED=unbuffered)
     done = subprocess.run(

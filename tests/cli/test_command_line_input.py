@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The door of the command line: whatever comes in, and wherever it is to go out, one sentence or a result."""
+"""Arguments, paths, exceptions and standard streams of any kind give one sentence or a result."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FULL = os.makedev(1, 7)
 QUICK = (("--version",), ("data", "list", "--json"), ("sim", "--list"))
 
 
-class Said:
-    """What a command said in this process, and how it ended."""
+class Run:
+    """The output and exit status of a command run in this process."""
 
     def __init__(self, *arguments: str, out: Any = None) -> None:
         self.out, self.err = out or io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
@@ -42,7 +42,7 @@ class Said:
             assert (sys.stdout, sys.stderr) == (self.out, self.err), "they are put back"
 
     @property
-    def complaints(self) -> str:
+    def stderr(self) -> str:
         return str(self.err.buffer.getvalue().decode())  # type: ignore[attr-defined]
 
     @property
@@ -50,10 +50,10 @@ class Said:
         return bytes(self.out.buffer.getvalue())
 
     def sentence(self) -> str:
-        assert self.status == 2, self.complaints
-        assert "Traceback" not in self.complaints
-        lines = self.complaints.splitlines()
-        assert lines, "nothing was said"
+        assert self.status == 2, self.stderr
+        assert "Traceback" not in self.stderr
+        lines = self.stderr.splitlines()
+        assert lines, "nothing was run"
         assert lines[-1].startswith("uffdlab: error: "), lines
         assert all(line.startswith("uffdlab: ") for line in lines)
         return lines[-1].removeprefix("uffdlab: error: ")
@@ -64,7 +64,7 @@ class Said:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return paths that nothing can be read from, and hardly anything written to."""
+    """Return paths that cannot be read, most of which cannot be written."""
     top = tmp_path_factory.mktemp("places")
     (top / "loop").symlink_to("pool")
     (top / "pool").symlink_to("loop")
@@ -116,41 +116,41 @@ WRITABLE = ("not UTF-8", "a control", "a FIFO", "half a pair")  # odd names, but
 
 
 @pytest.mark.parametrize("command", READING, ids=lambda command: " ".join(command))
-def test_a_path_that_cannot_be_read_is_one_sentence(
+def test_a_path_that_cannot_be_read_gives_one_sentence(
     command: Sequence[str], places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("JupyterLab would have been started"))
     for what, path in places.items():
-        said = Said(*(argument.format(path) if argument == "{}" else argument for argument in command))
-        refusal = said.sentence()
+        run = Run(*(argument.format(path) if argument == "{}" else argument for argument in command))
+        refusal = run.sentence()
         assert len(refusal) < 700, (what, refusal)
         assert refusal.isprintable(), what
         assert os.listdir(tmp_path) == [], what
 
 
 @pytest.mark.parametrize("command", WRITING, ids=lambda command: " ".join(command))
-def test_a_path_that_cannot_be_written_is_one_sentence(
+def test_a_path_that_cannot_be_written_gives_one_sentence(
     command: Sequence[str], places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for what, path in places.items():
         if what in WRITABLE or (what == "a file" and command[0] == "scan"):
             continue
-        said = Said(*(argument.format(path) if argument == "{}" else argument for argument in command))
-        refusal = said.sentence()
+        run = Run(*(argument.format(path) if argument == "{}" else argument for argument in command))
+        refusal = run.sentence()
         assert len(refusal) < 700, (what, refusal)
         assert refusal.isprintable(), what
         assert os.listdir(tmp_path) == [], what
 
 
-def test_an_empty_name_is_not_the_reference() -> None:
+def test_an_empty_dataset_name_is_refused() -> None:
     for command in (("claims", "--data", ""), ("sim", "--design", "preread", "--costs", ""), ("data", "check", "")):
-        assert "empty" in Said(*command).sentence()
+        assert "empty" in Run(*command).sentence()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_place_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) -> None:
+def test_an_inaccessible_directory_gives_one_sentence(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     tmp_path.chmod(0o755)
@@ -161,26 +161,26 @@ def test_a_place_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) -> 
         try:
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            found = [
-                Said(*command).sentence()
+            sentences = [
+                Run(*command).sentence()
                 for command in (("data", "check", f"{closed}/x"), ("data", "list", str(closed / "x")))
             ]
-            os.write(write, json.dumps(found).encode())
+            os.write(write, json.dumps(sentences).encode())
             status = 0
         finally:
             os._exit(status)
     os.close(write)
     with os.fdopen(read) as answers:
-        found = json.loads(answers.read() or "[]")
+        sentences = json.loads(answers.read() or "[]")
     os.waitpid(child, 0)
-    assert [one.partition(" may not be accessed: ")[0] for one in found] == [f"{closed}/x"] * 2
+    assert [text.partition(" may not be accessed: ")[0] for text in sentences] == [f"{closed}/x"] * 2
 
 
-# --- what is an answer, and what a bug -------------------------------------------------------------------------------
+# --- errors and bugs -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (OSError(errno.ENAMETOOLONG, "", "x" * 5000), "is too long for a path"),
         (OSError(errno.ELOOP, "", "a"), "a goes through a symbolic link"),
@@ -200,41 +200,41 @@ def test_a_place_that_may_not_be_looked_into_is_one_sentence(tmp_path: Path) -> 
         (UffdlabError("a name with \x1b[31m and \n in it"), r"a name with \x1b[31m and \n in it"),
     ],
 )
-def test_what_the_machine_brought_about_is_a_sentence(
-    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_the_system_gives_one_sentence(
+    error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> None:
         raise error
 
     monkeypatch.setattr(datasets, "listing", fails)
-    assert said in Said("data", "list").sentence()
+    assert expected in Run("data", "list").sentence()
 
 
 @pytest.mark.parametrize(
     "error",
     [ZeroDivisionError(), TypeError(), AssertionError(), ModuleNotFoundError("no", name="uffdlab.claims.missing")],
 )
-def test_a_bug_of_ours_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         raise error
 
     monkeypatch.setattr(datasets, "listing", fails)
     with pytest.raises(type(error)):
-        Said("data", "list")
+        Run("data", "list")
 
 
 @pytest.mark.parametrize("where", ["import", "arguments", "command"])
-def test_ctrl_c_is_one_line_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pressed(*_: object, **__: object) -> None:
+def test_ctrl_c_gives_one_line_at_any_time(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     if where == "arguments":
-        monkeypatch.setattr(cli, "_parser", pressed)
+        monkeypatch.setattr(cli, "_parser", interrupt)
     elif where == "command":
-        monkeypatch.setattr(datasets, "listing", pressed)
+        monkeypatch.setattr(datasets, "listing", interrupt)
     if where != "import":
-        said = Said("data", "list")
-        assert (said.status, said.complaints) == (130, "uffdlab: interrupted\n")
+        run = Run("data", "list")
+        assert (run.status, run.stderr) == (130, "uffdlab: interrupted\n")
         return
     code = f"""
 import builtins, sys
@@ -270,7 +270,7 @@ def shell(redirection: str, *arguments: str, cwd: Path, **more: str) -> subproce
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Path]:
-    """A device that is always full, of the test's own."""
+    """A device that is always full, made by the test."""
     path = tmp_path / "full"
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, FULL)
@@ -284,27 +284,27 @@ def full(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
-def test_output_that_is_closed_is_said(arguments: Sequence[str], tmp_path: Path) -> None:
+def test_a_closed_standard_output_gives_one_sentence(arguments: Sequence[str], tmp_path: Path) -> None:
     assert sentence(shell(">&-", *arguments, cwd=tmp_path)) == "standard output cannot be written: it is closed"
 
 
-def test_output_that_is_full_is_said(full: Path, tmp_path: Path) -> None:
+def test_a_full_standard_output_gives_one_sentence(full: Path, tmp_path: Path) -> None:
     for arguments, unbuffered in zip((*QUICK, QUICK[0]), ("", "1", "", "1"), strict=True):
         done = shell(f"> {full}", *arguments, cwd=tmp_path, PYTHONUNBUFFERED=unbuffered)
         assert sentence(done) == "standard output cannot be written: No space left on device"
 
 
-def test_complaints_that_nobody_can_hear_change_nothing(full: Path, tmp_path: Path) -> None:
+def test_a_closed_or_full_standard_error_changes_nothing_else(full: Path, tmp_path: Path) -> None:
     for redirection in ("2>&-", f"2> {full}", "<&- 2>&-"):
         fine = shell(redirection, "data", "list", "--json", cwd=tmp_path)
         assert (fine.returncode, bool(json.loads(fine.stdout)), fine.stderr) == (0, True, "")
         wrong = shell(redirection, "data", "check", "./nowhere", cwd=tmp_path)
-        assert (wrong.returncode, wrong.stdout) == (2, ""), "and they do not go where results go"
+        assert (wrong.returncode, wrong.stdout) == (2, ""), "messages are not written to standard output"
     assert shell("<&- >&- 2>&-", "data", "list", cwd=tmp_path).returncode == 2
 
 
 @pytest.mark.uffd
-def test_what_is_measured_is_kept_where_nobody_listens(tmp_path: Path) -> None:
+def test_a_dataset_is_written_with_all_standard_streams_closed(tmp_path: Path) -> None:
     point = ("measure", "semantics", "--out", "d", "--features=none")
     done = shell("<&- >&- 2>&-", *point, cwd=tmp_path)
     assert done.returncode == 2, "its table could not be printed"
@@ -312,32 +312,32 @@ def test_what_is_measured_is_kept_where_nobody_listens(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain() -> dict[tuple[str, ...], Said]:
-    """What commands say where everything can be written."""
+def plain() -> dict[tuple[str, ...], Run]:
+    """The output of commands whose streams can encode everything."""
     return {}
 
 
 @pytest.mark.parametrize("codec", ["ascii", "latin-1", "cp1252"])
-def test_tables_and_json_come_out_in_any_encoding(codec: str, lab: Path, plain: dict[tuple[str, ...], Said]) -> None:
+def test_tables_and_json_are_printed_in_any_encoding(codec: str, lab: Path, plain: dict[tuple[str, ...], Run]) -> None:
     claims = ("claims", "zeropage-other-contexts", "pmd-marker-wins", "--data", "reference")
     for arguments in (claims, (*claims, "--markdown"), (*claims, "--json"), ("data", "list", str(lab))):
-        plain.setdefault(arguments, Said(*arguments))
+        plain.setdefault(arguments, Run(*arguments))
         out = io.TextIOWrapper(io.BytesIO(), codec, errors="strict")
-        said = Said(*arguments, out=out)
-        assert (said.status, said.complaints) == (0, "")
-        text = said.printed.decode(codec)
+        run = Run(*arguments, out=out)
+        assert (run.status, run.stderr) == (0, "")
+        text = run.printed.decode(codec)
         if "--json" in arguments:
             assert json.loads(text) == json.loads(plain[arguments].printed)
         else:
             widths = [len(line) for line in plain[arguments].printed.decode().splitlines()]
-            assert [len(line) for line in text.splitlines()] == widths, "as wide as with all its characters"
-        assert out.errors == "strict", "the stream is given back as it was"
+            assert [len(line) for line in text.splitlines()] == widths, "the width does not depend on the encoding"
+        assert out.errors == "strict", "the stream is restored"
 
 
 @pytest.mark.parametrize(
     "more", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
-def test_a_terminal_without_utf_8_is_spoken_to(more: dict[str, str], tmp_path: Path) -> None:
+def test_output_and_errors_are_ascii_on_an_ascii_terminal(more: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "gr\u00fc\u00dfe").mkdir()
     done = shell("", "claims", "zeropage-other-contexts", cwd=tmp_path, **more)
     assert (done.returncode, done.stderr) == (0, "")
@@ -351,13 +351,13 @@ def test_a_name_that_is_not_utf_8_is_listed(tmp_path: Path) -> None:
     broken = tmp_path / os.fsdecode(b"\xff")
     broken.mkdir()
     (broken / "datapackage.json").touch()
-    (listed,) = json.loads(Said("data", "list", str(tmp_path), "--json").printed)
+    (listed,) = json.loads(Run("data", "list", str(tmp_path), "--json").printed)
     assert os.fsencode(listed["path"]) == os.fsencode(broken)
-    assert b"\\xff" in Said("data", "list", str(tmp_path)).printed
+    assert b"\\xff" in Run("data", "list", str(tmp_path)).printed
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("data", "list"), ("claims", "--help")])
-def test_a_reader_who_is_gone_before_anything_is_said_is_no_error(arguments: Sequence[str], tmp_path: Path) -> None:
+def test_a_pipe_closed_before_the_first_line_is_not_an_error(arguments: Sequence[str], tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -367,7 +367,7 @@ def test_a_reader_who_is_gone_before_anything_is_said_is_no_error(arguments: Seq
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_refusal_stays_one_where_the_reader_is_gone(tmp_path: Path) -> None:
+def test_an_error_is_reported_with_a_closed_pipe_as_output(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     command = [*UFFDLAB, "data", "check", "published", "./nowhere"]
@@ -378,7 +378,7 @@ def test_a_refusal_stays_one_where_the_reader_is_gone(tmp_path: Path) -> None:
     assert "nowhere does not exist" in done.stderr
 
 
-def test_output_that_would_block_is_waited_for(tmp_path: Path) -> None:
+def test_a_non_blocking_pipe_gets_all_output(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     with subprocess.Popen(
@@ -391,12 +391,12 @@ def test_output_that_would_block_is_waited_for(tmp_path: Path) -> None:
     assert json.loads(printed)
 
 
-def test_a_signal_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended(_: object) -> None:
+def test_systemexit_from_a_signal_sets_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminate(_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    monkeypatch.setattr(datasets, "listing", ended)
-    assert Said("data", "list").status == 143
+    monkeypatch.setattr(datasets, "listing", terminate)
+    assert Run("data", "list").status == 143
 
 
 # --- engines ---------------------------------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ IN_A_CHILD = "if 'uffdlab.native.wasm' in sys.orig_argv: "
         ("raise ImportError('no')", "raise ImportError('none')", "has nothing to run it (none)"),
     ],
 )
-def test_an_engine_that_cannot_start_is_a_missing_one(
+def test_an_engine_that_cannot_start_is_reported_as_missing(
     extension: str, wasmtime: str, why: str, child_code: Callable[[str], None], tmp_path: Path
 ) -> None:
     child_code(BROKEN.format(extension=extension, wasmtime=wasmtime))
@@ -439,13 +439,13 @@ def test_an_engine_that_cannot_start_is_a_missing_one(
     assert done.returncode == 0, done.stderr
     decided, *without = json.loads(done.stdout)
     assert (decided["id"], decided["verdict"]) == ("atomicity", "holds")
-    assert [one["id"] for one in without if why in one["because"]] == predicted
-    assert {one["verdict"] for one in without} == {"not decided"}
+    assert [claim["id"] for claim in without if why in claim["because"]] == predicted
+    assert {claim["verdict"] for claim in without} == {"not decided"}
     for arguments in (("data", "list"), ("sim", "--list"), ("scan", "--self")):
         assert uffdlab_run(*arguments, cwd=tmp_path).returncode == 0
 
 
-def test_little_address_space_is_a_sentence(child_code: Callable[[str], None], tmp_path: Path) -> None:
+def test_too_little_address_space_gives_one_sentence(child_code: Callable[[str], None], tmp_path: Path) -> None:
     child_code(BROKEN.format(extension="raise ImportError('no')", wasmtime="pass"))
     pytest.importorskip("wasmtime")
 
@@ -456,10 +456,10 @@ def test_little_address_space_is_a_sentence(child_code: Callable[[str], None], t
     assert done.returncode == 0 or "cannot be" in sentence(done)
 
 
-def test_saying_something_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Deaf(io.StringIO):
+def test_say_ignores_a_full_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
         def write(self, _: str) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys, "stderr", Deaf())
+    monkeypatch.setattr(sys, "stderr", Full())
     common.say("anything")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Without a working directory, with few files or little memory: what needs them not works, the rest is a sentence."""
+"""Without a working directory, with few files or little memory, a command works or gives one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from running import UFFDLAB, environment, sentence, uffdlab_run
 
 
-def test_without_a_working_directory_what_needs_none_works(tmp_path: Path) -> None:
+def test_commands_that_need_no_working_directory_work_without_one(tmp_path: Path) -> None:
     script = 'mkdir gone && cd gone && rmdir ../gone && "$@"'
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,7 @@ def test_without_a_working_directory_what_needs_none_works(tmp_path: Path) -> No
 
 
 @pytest.mark.uffd
-def test_six_open_files_are_enough_or_one_sentence(tmp_path: Path) -> None:
+def test_six_open_files_suffice_or_give_one_sentence(tmp_path: Path) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
 
@@ -42,11 +42,11 @@ def test_six_open_files_are_enough_or_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "mib", "said"),
+    ("limit", "mib", "remedy"),
     [(resource.RLIMIT_AS, 250, "ulimit -v 393216"), (resource.RLIMIT_DATA, 32, "ulimit -d 65536")],
 )
-def test_numbers_without_room_for_them_are_refused_before_they_start(
-    tmp_path: Path, limit: int, mib: int, said: str
+def test_too_low_memory_limits_are_refused_before_numpy_is_imported(
+    tmp_path: Path, limit: int, mib: int, remedy: str
 ) -> None:
     def limited() -> None:
         resource.setrlimit(limit, (mib << 20, mib << 20))
@@ -54,7 +54,7 @@ def test_numbers_without_room_for_them_are_refused_before_they_start(
     for arguments in (("claims",), ("sim", "--list"), ("scan", "--self"), ("measure",), ("render",)):
         done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)
         assert done.returncode == 2
-        assert said in sentence(done)
+        assert remedy in sentence(done)
         assert f"limited to {mib} MiB here" in sentence(done)
     for arguments in (("doctor",), ("data", "list"), ("render", "--help")):
         done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What somebody sees of the first commands: how far they are, what came of it, and an end in good order."""
+"""The first commands a user runs: progress, results, and a clean end after a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from uffdlab.measure import journal
 from uffdlab.measure.journal import Request
 from uffdlab.report.render import At
 
-# --- an end in good order --------------------------------------------------------------------------------------------
+# --- a clean end -----------------------------------------------------------------------------------------------------
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 # Writes so slowly that a signal comes in between; sleeps in pieces, since a handler has to run in between.
@@ -53,43 +53,43 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "seconds").write_text("0")
     done = uffdlab_run(*RENDER, cwd=where)
     assert done.returncode == 0, done.stderr
-    (where / "said").write_text(done.stderr)
+    (where / "stderr").write_text(done.stderr)
     return where
 
 
 @pytest.fixture
 def rendered(once: Path, tmp_path: Path) -> Path:
-    """Return a copy of it."""
+    """Return a copy of that directory."""
     return Path(shutil.copytree(once, tmp_path / "copy"))
 
 
 def processes(mark: str) -> list[int]:
-    """Return the processes that were started with this in their environment and still run."""
-    found = []
-    for one in Path("/proc").glob("[0-9]*"):
+    """Return the running processes that have this mark in their environment."""
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            marked = f"MARK={mark}".encode() in (one / "environ").read_bytes().split(b"\0")
+            marked = f"MARK={mark}".encode() in (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if marked and alive(int(one.name)):
-            found.append(int(one.name))
-    return found
+        if marked and alive(int(process.name)):
+            pids.append(int(process.name))
+    return pids
 
 
 def measures(mark: str) -> bool:
-    """Return whether one of those processes is the child that a block runs in."""
-    for one in processes(mark):
+    """Return whether one of those processes is the child of a block."""
+    for pid in processes(mark):
         with suppress(OSError):
-            if b"uffdlab.measure.child" in Path(f"/proc/{one}/cmdline").read_bytes():
+            if b"uffdlab.measure.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return True
     return False
 
 
 def ended(where: Path, number: int, moment: Callable[[str], bool], *more: str, path: str = "") -> str:
-    """Send the signal once it is the ``moment``, asked of the processes' mark; return standard error when everything
-    has ended as it should.
+    """Send the signal once ``moment`` of the processes' mark is true; check that everything ended cleanly and return
+    standard error.
     """
-    pages = {one.name: one.read_bytes() for one in (where / "report").iterdir()}
+    pages = {page.name: page.read_bytes() for page in (where / "report").iterdir()}
     before = sorted(os.listdir(where))
     mark = f"{where}-{number}"
     env = environment(MARK=mark)
@@ -99,19 +99,19 @@ def ended(where: Path, number: int, moment: Callable[[str], bool], *more: str, p
         wait_until(lambda: moment(mark) or running.poll() is not None, "it is the moment", 120)
         time.sleep(0.3)
         running.send_signal(number)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == SIGNALS[signal.Signals(number)], said
-    assert said.splitlines()[-1] == "uffdlab: interrupted, and report is as it was before"
-    assert "Traceback" not in said
-    assert "never retrieved" not in said
+        _, stderr = running.communicate(timeout=60)
+    assert running.returncode == SIGNALS[signal.Signals(number)], stderr
+    assert stderr.splitlines()[-1] == "uffdlab: interrupted, and report is as it was before"
+    assert "Traceback" not in stderr
+    assert "never retrieved" not in stderr
     wait_until(lambda: not processes(mark), f"all have ended but {processes(mark)}", 10)
-    assert {one.name: one.read_bytes() for one in (where / "report").iterdir()} == pages
+    assert {page.name: page.read_bytes() for page in (where / "report").iterdir()} == pages
     assert set(os.listdir(where)) - set(before) <= {"kernel", "at", "build"}
-    return said
+    return stderr
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_a_notebook_runs_leaves_the_pages_and_no_kernel(number: int, rendered: Path) -> None:
+def test_a_signal_while_a_notebook_runs_keeps_the_pages_and_ends_its_kernel(number: int, rendered: Path) -> None:
     (rendered / "kernel").unlink()
     (rendered / "seconds").write_text("120")
     ended(rendered, number, lambda _: (rendered / "kernel").exists())
@@ -119,7 +119,7 @@ def test_a_signal_while_a_notebook_runs_leaves_the_pages_and_no_kernel(number: i
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_pages_are_written_leaves_those_that_were_there(number: int, rendered: Path) -> None:
+def test_a_signal_while_pages_are_written_keeps_the_earlier_pages(number: int, rendered: Path) -> None:
     (rendered / "slow").mkdir()
     (rendered / "slow" / "sitecustomize.py").write_text(SLOW)
     ended(rendered, number, lambda _: (rendered / "at").exists(), path=str(rendered / "slow"))
@@ -127,27 +127,27 @@ def test_a_signal_while_pages_are_written_leaves_those_that_were_there(number: i
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_it_measures_leaves_no_half_measurement(number: int, rendered: Path) -> None:
+def test_a_signal_while_measuring_leaves_no_partial_dataset(number: int, rendered: Path) -> None:
     ended(rendered, number, measures, "--measure")
     assert not (rendered / "build").exists()
 
 
-# --- how far it is ---------------------------------------------------------------------------------------------------
+# --- progress --------------------------------------------------------------------------------------------------------
 
 
-def test_each_page_is_said_when_it_is_done(once: Path) -> None:
-    said = [line.split(": ", 2)[1:] for line in (once / "said").read_text().splitlines()]
-    assert [name for name, _ in said] == ["01_a", "02_b"]
-    assert all(text.endswith(f" s ({number} of 2 notebooks)") for number, (_, text) in enumerate(said, 1))
+def test_every_finished_page_is_reported(once: Path) -> None:
+    progress = [line.split(": ", 2)[1:] for line in (once / "stderr").read_text().splitlines()]
+    assert [name for name, _ in progress] == ["01_a", "02_b"]
+    assert all(text.endswith(f" s ({number} of 2 notebooks)") for number, (_, text) in enumerate(progress, 1))
 
 
-def test_a_long_notebook_is_heard_of_every_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    with command._progress() as tell:
+def test_a_long_notebook_is_reported_every_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    with command._progress() as report:
         for second in range(200):
-            tell(At("03_long", 3, 6, second // 10, 30, float(second), done=False))
-        tell(At("03_long", 3, 6, 0, 0, 200.4, done=True))
-        tell(At("04_next", 4, 6, 1, 9, 0.0, done=False))
-        tell(At("04_next", 4, 6, 1, 9, 61.0, done=False))
+            report(At("03_long", 3, 6, second // 10, 30, float(second), done=False))
+        report(At("03_long", 3, 6, 0, 0, 200.4, done=True))
+        report(At("04_next", 4, 6, 1, 9, 0.0, done=False))
+        report(At("04_next", 4, 6, 1, 9, 61.0, done=False))
     assert capsys.readouterr().err.splitlines() == [
         "uffdlab: 03_long, cell 6 of 30: running for 1 min",
         "uffdlab: 03_long, cell 12 of 30: running for 2 min",
@@ -157,22 +157,22 @@ def test_a_long_notebook_is_heard_of_every_minute(capsys: pytest.CaptureFixture[
     ]
 
 
-def test_a_notebook_tells_where_it_is(tmp_path: Path) -> None:
+def test_execute_reports_the_number_of_the_running_cell(tmp_path: Path) -> None:
     from uffdlab.report.execute import execute
 
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     path = save(tmp_path / "01_a.ipynb", "# A", parameters(), code("import time\ntime.sleep(2.5)"))
-    execute(path, {}, None, lambda cell, cells: told.append((cell, cells)))
-    assert told[0] == (0, 3)
-    assert told[-1] == (3, 3)
-    assert len(told) >= 3
+    execute(path, {}, None, lambda cell, cells: reports.append((cell, cells)))
+    assert reports[0] == (0, 3)
+    assert reports[-1] == (3, 3)
+    assert len(reports) >= 3
 
 
-# --- what came of it -------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.uffd
-def test_a_suite_ends_with_what_it_decides(tmp_path: Path) -> None:
+def test_a_suite_ends_with_the_claims_it_decides(tmp_path: Path) -> None:
     done = uffdlab_run("measure", "--suite=quick", "--only= occupancy , tracking", "--out=d", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert " claims is decided here, all as in the reference; " in done.stderr.splitlines()[-1]
@@ -186,12 +186,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return a point as JSON and as text."""
     where = tmp_path_factory.mktemp("point")
     point = ("measure", "faults", "--size=1MiB", "--repeats=8", "--set=access=read")
-    found = uffdlab_run(*point, "--json", cwd=where)
-    return {"json": json.loads(found.stdout), "text": uffdlab_run(*point, cwd=where).stdout}
+    done = uffdlab_run(*point, "--json", cwd=where)
+    return {"json": json.loads(done.stdout), "text": uffdlab_run(*point, cwd=where).stdout}
 
 
 @pytest.mark.uffd
-def test_a_point_begins_with_medians_intervals_and_units(printed: dict[str, Any]) -> None:
+def test_a_point_is_printed_with_medians_intervals_and_units(printed: dict[str, Any]) -> None:
     head, _, rows = printed["text"].partition("\n\n")
     first, *lines = head.splitlines()
     assert first == "median (95 % interval, from 6 warm samples on; all of one process):"
@@ -207,83 +207,82 @@ def test_a_point_begins_with_medians_intervals_and_units(printed: dict[str, Any]
 
 
 @pytest.mark.uffd
-def test_the_summary_for_machines_is_that_of_the_warm_rows(printed: dict[str, Any]) -> None:
+def test_the_json_summary_is_of_the_warm_rows(printed: dict[str, Any]) -> None:
     rows = [row for row in printed["json"]["faults"] if row["touch"] == "first read" and not row["cold"]]
     times = sorted(row["wall_ns"] for row in rows)
-    (found,) = [
-        one for one in printed["json"]["summary"] if (one["of"], one["column"]) == ({"touch": "first read"}, "wall_ns")
-    ]
-    assert found == {
+    reads = [row for row in printed["json"]["summary"] if row["of"] == {"touch": "first read"}]
+    (summary,) = [row for row in reads if row["column"] == "wall_ns"]
+    assert summary == {
         "table": "faults", "column": "wall_ns", "unit": "ns", "of": {"touch": "first read"}, "samples": 7,
         "median": times[3], "low": times[0], "high": times[-1], "cold": False,
     }  # fmt: skip
 
 
 @pytest.mark.uffd
-@pytest.mark.parametrize(("repeats", "said"), [(1, "1 cold sample"), (2, "1 warm sample"), (6, "5 warm samples")])
-def test_too_few_samples_say_so(repeats: int, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("repeats", "samples"), [(1, "1 cold sample"), (2, "1 warm sample"), (6, "5 warm samples")])
+def test_too_few_samples_give_their_number_and_no_interval(repeats: int, samples: str, tmp_path: Path) -> None:
     done = uffdlab_run("measure", "protect", "--size=1MiB", f"--repeats={repeats}", cwd=tmp_path)
     line = next(line for line in done.stdout.splitlines() if "protect_ns" in line)
-    assert line.endswith(f"s  (no interval: {said})")
+    assert line.endswith(f"s  (no interval: {samples})")
 
 
 @pytest.mark.uffd
-def test_states_have_no_medians(tmp_path: Path) -> None:
+def test_semantics_rows_have_no_medians(tmp_path: Path) -> None:
     done = uffdlab_run("measure", "semantics", cwd=tmp_path)
     assert "median" not in done.stdout
 
 
-# --- what is asked for is not left out, and what is not ours is not removed ------------------------------------------
+# --- no option is ignored, and no file of the user is removed --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("only", "said"),
+    ("only", "refusal"),
     [
         ("occupancy,equality", "the suite quick has no probe 'equality': choose from protect, semantics, faults,"),
         ("magic", "unknown probe 'magic': choose from protect, semantics, faults,"),
-        ("", "has a place without a name"),
-        ("protect,,faults", "has a place without a name"),
-        ("protect,", "has a place without a name"),
+        ("", "has an empty name"),
+        ("protect,,faults", "has an empty name"),
+        ("protect,", "has an empty name"),
         ("protect, protect", "names 'protect' twice"),
         ("Protect", "unknown probe 'Protect'"),
         ("protect faults", "unknown probe 'protect faults'"),
     ],
 )
-def test_only_names_probes_of_the_suite(only: str, said: str, tmp_path: Path) -> None:
-    assert said in sentence(uffdlab_run("measure", "--suite=quick", f"--only={only}", "--out=d", cwd=tmp_path))
+def test_only_accepts_probes_of_the_suite(only: str, refusal: str, tmp_path: Path) -> None:
+    assert refusal in sentence(uffdlab_run("measure", "--suite=quick", f"--only={only}", "--out=d", cwd=tmp_path))
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("option", ["--size=4GiB", "--set=populated=0.5", "--repeats=3", "--design=preread"])
-def test_a_value_of_a_point_is_refused_beside_a_suite(option: str, tmp_path: Path) -> None:
+def test_an_option_of_a_point_is_refused_with_a_suite(option: str, tmp_path: Path) -> None:
     refusal = sentence(uffdlab_run("measure", "--suite=quick", "--out=d", option, cwd=tmp_path))
     assert "is for a single point, and a suite has its own" in refusal
 
 
 def begun(out: Path) -> journal.Journal:
-    made = journal.new(out, Request("quick", ("semantics",), 5))
-    made.begin({"load_1min": 0.25}, since=0.0)
-    return made
+    new = journal.new(out, Request("quick", ("semantics",), 5))
+    new.begin({"load_1min": 0.25}, since=0.0)
+    return new
 
 
-def test_what_somebody_put_beside_a_journal_is_left_and_said(tmp_path: Path) -> None:
-    made = begun(tmp_path / "d")
-    (made.partial / "notes.txt").write_text("mine")
-    assert made.discard() == f"{made.partial} is kept: it holds files that are not this campaign's journal"
-    assert os.listdir(made.partial) == ["notes.txt"]
+def test_files_beside_a_journal_are_kept_and_reported(tmp_path: Path) -> None:
+    unfinished = begun(tmp_path / "d")
+    (unfinished.partial / "notes.txt").write_text("mine")
+    assert unfinished.discard() == f"{unfinished.partial} is kept: it holds files that are not this campaign's journal"
+    assert os.listdir(unfinished.partial) == ["notes.txt"]
 
 
-def test_another_journal_in_its_place_is_left(tmp_path: Path) -> None:
-    made = begun(tmp_path / "d")
-    made.partial.rename(tmp_path / "moved")
+def test_discard_keeps_another_journal_at_the_same_path(tmp_path: Path) -> None:
+    unfinished = begun(tmp_path / "d")
+    unfinished.partial.rename(tmp_path / "moved")
     begun(tmp_path / "d").close()
-    made.discard()
+    unfinished.discard()
     assert (tmp_path / "d.partial" / journal.NAME).exists()
     assert (tmp_path / "moved" / journal.NAME).exists()
 
 
 @pytest.mark.parametrize("command", [("sim", "--calibrate=reference"), ("data", "merge", "data", "data")])
-def test_a_directory_with_something_in_it_is_no_place_for_a_dataset(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_directory_with_files_is_refused_as_out(command: tuple[str, ...], tmp_path: Path) -> None:
     measured(tmp_path / "data")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "notes.txt").write_text("mine")
@@ -292,12 +291,12 @@ def test_a_directory_with_something_in_it_is_no_place_for_a_dataset(command: tup
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_clean_keeps_what_was_measured_and_rendered(tmp_path: Path) -> None:
+def test_make_clean_keeps_datasets_and_pages(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     built = [tmp_path / "build" / name for name in ("lib.linux-x86_64", "temp.linux-x86_64", "sanitized")]
     kept = [tmp_path / "build" / name for name in ("mine", "library", "report", "this-machine", "full.partial")]
-    for one in (*built, *kept, tmp_path / ".venv", tmp_path / "uffdlab.egg-info"):
-        one.mkdir(parents=True)
+    for directory in (*built, *kept, tmp_path / ".venv", tmp_path / "uffdlab.egg-info"):
+        directory.mkdir(parents=True)
     done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sorted((tmp_path / "build").iterdir()) == sorted(kept)

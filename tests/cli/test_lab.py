@@ -26,7 +26,7 @@ _PLOT = "document.querySelectorAll('.uffdlab-widget')[%d].querySelector('.js-plo
 
 
 def _drag(tab: Any, slider: Any) -> None:
-    """Take a slider where it stands and pull it to the right, as a pointer does."""
+    """Drag a slider to the right with the pointer."""
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     share = slider.evaluate("one => (one.valueAsNumber - one.min) / (one.max - one.min)")
@@ -39,7 +39,7 @@ def _drag(tab: Any, slider: Any) -> None:
 
 @contextmanager
 def _reader(lab: str, browser: Any) -> Iterator[Any]:
-    """Yield a tab; nothing may go wrong in it, and nobody but this JupyterLab be asked."""
+    """Yield a tab; fail on errors in it and on requests to any other server."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     tab = context.new_page()
     wrong: list[str] = []
@@ -54,7 +54,7 @@ def _reader(lab: str, browser: Any) -> Iterator[Any]:
         context.close()
 
 
-def test_run_all_drag_restart_and_open_again(lab: str, browser: Any) -> None:
+def test_widgets_work_after_run_all_drag_restart_and_reopen(lab: str, browser: Any) -> None:
     with _reader(lab, browser) as tab:
         for _ in range(2):  # the second time, as a reader who comes back
             opened_and_run(lab, tab)
@@ -117,7 +117,7 @@ SLIDERS = ["power", "Size of the range", "Populated beforehand", "Writes afterwa
 
 
 @pytest.mark.parametrize("name", SLIDERS)
-def test_keys_move_a_slider_and_nothing_else(running: Any, name: str) -> None:
+def test_keys_on_a_slider_move_it_and_leave_the_cells(running: Any, name: str) -> None:
     slider = running.get_by_label(name, exact=True)
     _presses(running, slider, "End")
     most = _value(slider)
@@ -143,7 +143,7 @@ def test_a_slider_that_was_clicked_is_moved_by_keys(running: Any) -> None:
     assert _value(slider) == now + 2
 
 
-def test_keys_choose_in_a_list_and_leave_the_cells(running: Any) -> None:
+def test_keys_on_a_list_choose_and_leave_the_cells(running: Any) -> None:
     chosen = running.get_by_label("Design 1", exact=True)
     chosen.select_option(index=1)
     _presses(running, chosen, "ArrowDown")
@@ -151,13 +151,13 @@ def test_keys_choose_in_a_list_and_leave_the_cells(running: Any) -> None:
     _presses(running, chosen, "ArrowUp", "Home", "End", "a", "b", "d", "d", "m", "x", "z")
 
 
-def test_keys_on_what_is_pressed_leave_the_cells(running: Any) -> None:
+def test_keys_on_buttons_leave_the_cells(running: Any) -> None:
     arrows = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End"]
     step = running.get_by_role("button", name="Protect all", exact=True)
-    told = running.locator(".uffdlab-widget:has(.ul-tables) .ul-verdict")
-    before = told.inner_text()
+    verdict = running.locator(".uffdlab-widget:has(.ul-tables) .ul-verdict")
+    before = verdict.inner_text()
     _presses(running, step, "Enter")
-    assert told.inner_text() != before
+    assert verdict.inner_text() != before
     _presses(running, step, *arrows, *_SHORTCUTS)
     # A part that scrolls has a place in the order of the keyboard, too.
     for one in (running.locator(".uffdlab-widget summary").first, running.locator(".uffdlab-widget .scroll").first):
@@ -184,7 +184,7 @@ def test_keys_in_a_text_edit_the_text(running: Any) -> None:
     assert given.input_value() == "xzy"
 
 
-def test_what_the_whole_of_jupyterlab_listens_to_still_reaches_it(running: Any) -> None:
+def test_global_shortcuts_still_reach_jupyterlab(running: Any) -> None:
     running.get_by_label("Which 2 MiB", exact=True).focus()
     with running.expect_request(lambda one: one.method == "PUT" and "/api/contents/" in one.url):
         running.keyboard.press("Control+s")
@@ -193,7 +193,7 @@ def test_what_the_whole_of_jupyterlab_listens_to_still_reaches_it(running: Any) 
 # --- nothing leads out -----------------------------------------------------------------------------------------------
 
 
-def test_no_button_of_a_figure_or_widget_leads_out(running: Any) -> None:
+def test_no_button_of_a_figure_or_widget_opens_another_site(running: Any) -> None:
     assert running.locator(".jp-RenderedPlotly .modebar-btn").count() > 0, "a figure that plotly itself shows"
     buttons = running.locator(".modebar-btn")
     names = [one.get_attribute("data-title") for one in buttons.all()]

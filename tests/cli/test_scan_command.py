@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab scan`` as its users run it, and the probe, frame and figure that build on the same look."""
+"""``uffdlab scan`` as users run it, and the probe, frame and figure that use the same scan."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from uffdlab.vocabulary.backings import KIB, MIB
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 
-# A process with one mapping of each kind that needs no privilege, under a name that must not get out.
+# A process with one mapping of each kind that needs no privilege, under a name that must not be printed.
 SECRETIVE = """
 import mmap, os, time
 fd = os.memfd_create("very-secret")
@@ -40,7 +40,7 @@ private = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 private.madvise(mmap.MADV_NOHUGEPAGE)
 private[3 << 20] = 1
 reserved = mmap.mmap(-1, 48 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
-print("said by the command", flush=True)
+print("printed by the command", flush=True)
 time.sleep(60)
 """
 
@@ -53,9 +53,9 @@ def secretive() -> str:
 
 
 @built
-def test_a_command_for_machines(tmp_path: Path) -> None:
-    found = scanned("--cmd", secretive(), "--min-size=32MiB", cwd=tmp_path)
-    by_size = {one["size_kib"]: one for one in found["mappings"]}
+def test_scan_of_a_command_prints_json(tmp_path: Path) -> None:
+    scan = scanned("--cmd", secretive(), "--min-size=32MiB", cwd=tmp_path)
+    by_size = {mapping["size_kib"]: mapping for mapping in scan["mappings"]}
     shared, private, reserved = (by_size[kib << 10] for kib in (32, 64, 48))
     assert (shared["kind"], shared["flags"], private["kind"], reserved["flags"]) == ("shmem", "rw-s", "anon", "---p")
     small, large, huge = private["granularities"]
@@ -63,30 +63,30 @@ def test_a_command_for_machines(tmp_path: Path) -> None:
     assert small["counts"]["present"] == 1
     assert small["shares"]["untouched"] == 1 - 1 / small["units"]
     assert huge["shares"]["untouched"] is None
-    assert found["totals"]["mappings"] == len(found["mappings"]) == 3
-    assert found["totals"]["size_kib"] == (32 + 64 + 48) << 10
-    assert found["totals"]["granularities"][0]["counts"]["present"] == 2
-    assert found["method"] in occupancy.METHODS
-    assert found["complete"] is True
-    assert found["process"]["vm_pte_kib"] > 0
-    assert found["process"]["vm_rss_kib"] > 1000
-    assert any("1 mapping(s) have no access (---)" in note for note in found["notes"])
+    assert scan["totals"]["mappings"] == len(scan["mappings"]) == 3
+    assert scan["totals"]["size_kib"] == (32 + 64 + 48) << 10
+    assert scan["totals"]["granularities"][0]["counts"]["present"] == 2
+    assert scan["method"] in occupancy.METHODS
+    assert scan["complete"] is True
+    assert scan["process"]["vm_pte_kib"] > 0
+    assert scan["process"]["vm_rss_kib"] > 1000
+    assert any("1 mapping(s) have no access (---)" in note for note in scan["notes"])
 
 
 @built
-def test_a_table_to_mail_fits_80_columns(tmp_path: Path) -> None:
+def test_the_table_fits_80_columns(tmp_path: Path) -> None:
     done = uffdlab_run("scan", "--cmd", secretive(), "--min-size=64KiB", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert "anon rw-p, 64 MiB" in lines
     assert "shmem rw-s, 32 MiB" in lines
-    assert "said by the command" not in done.stdout, "a command's own output goes to standard error"
-    assert "said by the command" in done.stderr
+    assert "printed by the command" not in done.stdout, "a command's own output goes to standard error"
+    assert "printed by the command" in done.stderr
 
 
 @built
-def test_neither_name_nor_path_nor_address_gets_out(tmp_path: Path) -> None:
+def test_no_name_path_or_address_is_printed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SECRETIVE], stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None
@@ -108,32 +108,33 @@ def test_neither_name_nor_path_nor_address_gets_out(tmp_path: Path) -> None:
 
 
 @built
-def test_a_bitmap_is_what_was_there(tmp_path: Path) -> None:
+def test_a_bitmap_has_the_states_of_the_pages(tmp_path: Path) -> None:
     size, pages = 64 * MIB, 1000
     with held(Content("anon", size, pages, seed=9, read=True)) as pid:
-        found = scanned(str(pid), "--bitmap=b", "--min-size=64MiB", cwd=tmp_path)
+        scan = scanned(str(pid), "--bitmap=b", "--min-size=64MiB", cwd=tmp_path)
         again = occupancy.bitmap_of(occupancy.scan(pid, size, keep_runs=True))
-    (one,) = bitmap.load(tmp_path / "b").mappings
-    assert one.counts() == {"untouched": 0, "zeropage": size // 4096 - pages, "present": pages, "marked": 0}
-    assert found["mappings"][0]["granularities"][0]["counts"]["present"] == pages
-    assert again.mappings == (one,)
-    assert (one.kind, one.shared, one.accessible, one.offset_bytes, one.length_bytes) == ("anon", False, True, 0, size)
+    (mapping,) = bitmap.load(tmp_path / "b").mappings
+    assert mapping.counts() == {"untouched": 0, "zeropage": size // 4096 - pages, "present": pages, "marked": 0}
+    assert scan["mappings"][0]["granularities"][0]["counts"]["present"] == pages
+    assert again.mappings == (mapping,)
+    assert (mapping.kind, mapping.shared, mapping.accessible) == ("anon", False, True)
+    assert (mapping.offset_bytes, mapping.length_bytes) == (0, size)
 
 
-def test_offsets_keep_the_place_in_2_mib_and_neighbours() -> None:
+def test_offsets_keep_the_place_within_2_mib_and_adjacency() -> None:
     def seen(start: int, pages: int) -> occupancy.Occupancy:
         mapping = occupancy.mappings.Mapping(start, start + pages * 4096, "anon", "rw-p", 4096, ("0:0", 0))
         small = occupancy.Granularity(4096, pages, (0,) * len(occupancy.STATES), 0, 0)
         return occupancy.Occupancy(mapping, (small,), 0, 0, 0, 0, runs=runs_of(bytes(pages)))
 
     first = 0x7F12_3456_7000
-    found = (seen(first, 8), seen(first + 8 * 4096, 4), seen(first + (5 << 30), 2))
+    mappings = (seen(first, 8), seen(first + 8 * 4096, 4), seen(first + (5 << 30), 2))
     nothing = occupancy.process.Counters(None, None, None, None, None, None)
     account = occupancy.account.Account(occupancy.account.Held(), {})
-    whole = occupancy.Scan(found, "pagemap", nothing, nothing, 0, 4096, True, (), account)
+    whole = occupancy.Scan(mappings, "pagemap", nothing, nothing, 0, 4096, True, (), account)
     placed = occupancy.bitmap_of(whole).mappings
     within = first % (2 * MIB)
-    assert [one.offset_bytes for one in placed] == [within, within + 8 * 4096, (1 << 30) + within]
+    assert [mapping.offset_bytes for mapping in placed] == [within, within + 8 * 4096, (1 << 30) + within]
 
 
 # --- the command it starts -------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ time.sleep(60)
 
 
 @built
-def test_a_command_and_all_it_started_is_ended(tmp_path: Path) -> None:
+def test_a_command_and_its_children_are_killed(tmp_path: Path) -> None:
     for after_s in (1, 10, 40):  # until it has got far enough, which takes its time on a busy machine
         scanned("--cmd", shlex.join([sys.executable, "-c", STUBBORN]), f"--after={after_s}", cwd=tmp_path)
         if (tmp_path / "pids").exists() and (tmp_path / "pids").read_text():
@@ -162,7 +163,7 @@ def test_a_command_and_all_it_started_is_ended(tmp_path: Path) -> None:
 
 @built
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_is_ended_when_the_look_is_cut_short(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_command_is_killed_when_the_scan_is_interrupted(number: signal.Signals, tmp_path: Path) -> None:
     command = [*UFFDLAB, "scan", "--cmd", shlex.join([sys.executable, "-c", STUBBORN]), "--after=50"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE) as running:
         wait_until(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "the command runs")
@@ -176,15 +177,15 @@ def test_a_command_is_ended_when_the_look_is_cut_short(number: signal.Signals, t
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        ((), "name what to look at, one of these: a process ID, --self, or --cmd COMMAND"),
-        (("1", "--self"), "name what to look at, one of these"),
+        ((), "name one process to scan: a process ID, --self, or --cmd COMMAND"),
+        (("1", "--self"), "name one process to scan"),
         (("abc",), "'abc' is not a process ID: write a whole number above 0"),
         (("0",), "'0' is not a process ID"),
         (("9999999",), "there is no process 9999999: it has ended"),
         (("--self", "--min-size=0"), "--min-size 0 B: write a size above 0"),
         (("--self", "--min-size=big"), "'big' is not a size"),
         (("--self", "--method=smaps"), "unknown method 'smaps': choose one of PAGEMAP_SCAN, pagemap"),
-        (("--self", "--after=1"), "--after says how long a command runs first: it goes with --cmd"),
+        (("--self", "--after=1"), "--after is how long a command runs first: use it with --cmd"),
         (("--self", "--bitmap=."), "--bitmap . is a directory: name a file"),
         (("--self", "--bitmap=none/b"), "--bitmap none/b cannot be written: none is not a directory"),
         (("--self", "--min-size=64TiB", "--bitmap=b"), "there is nothing to write into a bitmap"),
@@ -199,7 +200,7 @@ def test_a_command_is_ended_when_the_look_is_cut_short(number: signal.Signals, t
         (("--cmd", "sleep 9", "--after=nan"), "--after 'nan' is not a number of seconds from 0 to 86400"),
     ],
 )
-def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: str, tmp_path: Path) -> None:
+def test_an_invalid_request_gives_one_sentence(arguments: tuple[str, ...], refusal: str, tmp_path: Path) -> None:
     assert refusal in sentence(uffdlab_run("scan", *arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -208,7 +209,7 @@ def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: st
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"workload": "idle"}, "unknown workload 'idle': choose one of anon_uniform, anon_clustered, "),
         ({"size_bytes": 4096}, "size 4096 B is not a positive multiple of 2 MiB up to 1 TiB"),
@@ -218,13 +219,13 @@ def test_a_bad_request_gets_one_sentence(arguments: tuple[str, ...], refusal: st
         ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
-def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_reason(wrong: dict[str, Any], refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         OccupancySpec(**wrong)
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
-def test_a_spec_needs_what_is_written_and_its_tables() -> None:
+def test_a_spec_needs_its_written_pages_and_page_tables() -> None:
     assert OccupancySpec("anon_uniform", 64 * MIB, 0.5).needs() == Needs(32 * KIB + 32 * 4)
     assert OccupancySpec("anon_thp", 64 * MIB, 0.1).needs() == Needs(3 * 2 * KIB + 32 * 4)
     assert OccupancySpec(INTERPRETER).needs() == Needs()
@@ -233,7 +234,7 @@ def test_a_spec_needs_what_is_written_and_its_tables() -> None:
 @built
 @pytest.mark.uffd
 @pytest.mark.parametrize("workload", NAMES)
-def test_the_probe_finds_what_it_made(workload: str) -> None:
+def test_the_probe_finds_the_content_it_created(workload: str) -> None:
     size, pages = 64 * MIB, 64 * MIB // 4096
     spec = OccupancySpec(workload, size, 0.25, repeats=2, seed=3)
     rows = [row for table, row in probe.run(spec) if table == "occupancy"]
@@ -256,7 +257,7 @@ def test_the_probe_finds_what_it_made(workload: str) -> None:
 
 @built
 @pytest.mark.uffd
-def test_a_holder_that_is_refused_says_why() -> None:
+def test_a_refused_holder_reports_the_cause() -> None:
     with (
         pytest.raises(UffdlabError, match=r"the process that should hold memory ended with status 1"),
         held(Content("no such backing", 2 * MIB, 1)),
@@ -267,7 +268,7 @@ def test_a_holder_that_is_refused_says_why() -> None:
 # --- frame and figure ------------------------------------------------------------------------------------------------
 
 
-def test_mappings_of_a_process_are_weighed_by_their_units(tmp_path: Path) -> None:
+def test_mappings_of_a_process_are_weighted_by_their_units(tmp_path: Path) -> None:
     data = looked(
         tmp_path / "d",
         look(INTERPRETER, 4, 300, untouched=1.0),
@@ -282,7 +283,7 @@ def test_mappings_of_a_process_are_weighed_by_their_units(tmp_path: Path) -> Non
     assert frame.loc[("anon_uniform", 4), "present"] == 0.5
 
 
-def test_the_figure_draws_every_share_once_and_in_grey_too(tmp_path: Path) -> None:
+def test_the_figure_draws_every_share_once_and_legibly_in_grey(tmp_path: Path) -> None:
     data = looked(
         tmp_path / "d",
         look("anon_uniform", 4, 100, untouched=0.9, present=0.1),
@@ -302,6 +303,6 @@ def test_the_figure_draws_every_share_once_and_in_grey_too(tmp_path: Path) -> No
     assert sum(bool(bar.showlegend) for bar in figure.data) == len(looks), "each state once in the legend"
 
 
-def test_without_looks_the_figure_says_so(tmp_path: Path) -> None:
-    (said,) = figures.plot_occupancy(looked(tmp_path / "d")).layout.annotations
-    assert said.text == "made-up holds no looks at a process"
+def test_the_figure_without_scans_has_a_note(tmp_path: Path) -> None:
+    (annotation,) = figures.plot_occupancy(looked(tmp_path / "d")).layout.annotations
+    assert annotation.text == "made-up holds no looks at a process"

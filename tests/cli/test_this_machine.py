@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The measurement that render draws over the pages: drawn again while it is fresh, replaced where render made it."""
+"""The measurement that render draws over the reference: reused while fresh, replaced if render made it."""
 
 from __future__ import annotations
 
@@ -28,51 +28,51 @@ SECOND = PLACE.with_name("this-machine-2")
 
 @pytest.fixture(autouse=True)
 def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in an empty directory, with one real block in place of the quick suite, and a package without changes."""
+    """Change to an empty directory, with one real block as the quick suite and a clean checkout."""
     monkeypatch.chdir(tmp_path)
     collect = facts.collect
     monkeypatch.setattr(facts, "collect", lambda *args, **more: collect(*args, **more) | {"uffdlab_dirty": False})
     monkeypatch.setattr(this_machine, "_measure", lambda notices: taken("quick"))
-    monkeypatch.setattr(this_machine, "say_what_is_decided", lambda data: say(f"decided by {data.id}"))
+    monkeypatch.setattr(this_machine, "report_decisions", lambda data: say(f"decided by {data.id}"))
 
 
 def taken(suite: str) -> campaign.Campaign:
-    found = campaign.measure([block()], suite=None, seed=1, allow_host_changes=False, say=lambda text: None)
-    return replace(found, facts=found.facts | {"suite": suite})
+    taken_ = campaign.measure([block()], suite=None, seed=1, allow_host_changes=False, say=lambda text: None)
+    return replace(taken_, facts=taken_.facts | {"suite": suite})
 
 
 def again(*, anew: bool = False) -> datasets.Dataset:
-    found = measured([], anew=anew)
-    assert found is not None
-    return found
+    data = measured([], anew=anew)
+    assert data is not None
+    return data
 
 
 def contents(place: Path) -> dict[str, bytes]:
-    return {str(one): one.read_bytes() for one in sorted(place.rglob("*")) if one.is_file()}
+    return {str(file): file.read_bytes() for file in sorted(place.rglob("*")) if file.is_file()}
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
-def test_a_fresh_measurement_is_drawn_again_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fresh_measurement_is_reused_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     first = again()
     before = contents(PLACE)
     assert "written to build/this-machine" in lines(capsys)
     assert again().provenance == first.provenance
-    said = lines(capsys)
-    assert "build/this-machine was measured here 0 min ago, and nothing has changed since: drawn;" in said
-    assert "--measure measures anew" in said
+    printed = lines(capsys)
+    assert "build/this-machine was measured here 0 min ago, and nothing has changed since: drawn;" in printed
+    assert "--measure measures anew" in printed
     assert contents(PLACE) == before
 
 
-def test_what_is_decided_here_is_said_in_either_case(capsys: pytest.CaptureFixture[str]) -> None:
+def test_decided_claims_are_reported_for_new_and_reused_measurements(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         again()
         assert "uffdlab: decided by this-machine\n" in lines(capsys)
 
 
-def test_it_is_measured_anew_when_that_is_wished(capsys: pytest.CaptureFixture[str]) -> None:
+def test_measure_forces_a_new_measurement(capsys: pytest.CaptureFixture[str]) -> None:
     again()
     before = contents(PLACE)
     again(anew=True)
@@ -106,11 +106,11 @@ def _fact(name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "why"),
     [
         (_older, "it is older than 24 hours"),
         (_from_the_future, "it is older than 24 hours"),
-        (_booted, "the machine was started anew since it was measured"),
+        (_booted, "the machine was rebooted since it was measured"),
         (_fact("kernel_release", "7.0.0"), "what has changed since it was measured: kernel_release ("),
         (_fact("uffdlab_commit", "0" * 40), "what has changed since it was measured: uffdlab_commit ("),
         (_fact("thp_enabled", "changed"), "what has changed since it was measured: thp_enabled ("),
@@ -118,9 +118,9 @@ def _fact(name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
         (_fact("uffdlab_dirty", True), "the package has uncommitted changes"),
     ],
 )
-def test_what_is_not_fresh_is_measured_anew_in_its_place(
+def test_a_stale_measurement_is_replaced_by_a_new_one(
     change: Callable[[pytest.MonkeyPatch], None],
-    said: str,
+    why: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -128,12 +128,12 @@ def test_what_is_not_fresh_is_measured_anew_in_its_place(
     before = contents(PLACE)
     change(monkeypatch)
     again()
-    assert f"build/this-machine is not drawn: {said}" in lines(capsys)
+    assert f"build/this-machine is not drawn: {why}" in lines(capsys)
     assert contents(PLACE) != before
     assert os.listdir("build") == ["this-machine"]
 
 
-def test_a_fresh_campaign_of_a_reader_is_drawn_and_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fresh_campaign_of_the_user_is_drawn_and_never_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     campaign.save(taken("full"), PLACE, id_="this-machine", title="uffdlab full measurement")
     before = contents(PLACE)
     assert again().path == PLACE
@@ -196,7 +196,7 @@ def _file() -> None:
 @pytest.mark.parametrize(
     "keep", [_notes, _only_notes, _edited, _described, _nested, _linked, _other_suite, _partial_table, _file]
 )
-def test_whatever_a_reader_keeps_there_stays_and_it_is_measured_beside_it(
+def test_other_files_of_the_user_stay_and_the_next_place_is_used(
     keep: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep()
@@ -209,7 +209,7 @@ def test_whatever_a_reader_keeps_there_stays_and_it_is_measured_beside_it(
     assert not (Path("build") / "this-machine-3").exists(), "what render made beside it is replaced"
 
 
-def test_what_is_fresh_beside_it_is_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fresh_measurement_in_the_next_place_is_reused(capsys: pytest.CaptureFixture[str]) -> None:
     _only_notes()
     assert again().path == SECOND
     lines(capsys)
@@ -217,7 +217,7 @@ def test_what_is_fresh_beside_it_is_drawn_again(capsys: pytest.CaptureFixture[st
     assert "build/this-machine-2 was measured here 0 min ago" in lines(capsys)
 
 
-def test_a_directory_that_cannot_be_written_is_refused_before_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_written_is_refused_before_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("build").write_text("a file")
     monkeypatch.setattr(this_machine, "_measure", lambda notices: pytest.fail("it measured"))
     with pytest.raises(Exception, match="is not a directory"):

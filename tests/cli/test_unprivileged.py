@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line as a plain user: what still works, what refuses, and whether the sentence names the cause."""
+"""The command line as an unprivileged user: what works, what is refused, and for which cause."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Nobody:
-    """A user without privilege: a Python it may run, a directory of its own."""
+    """An unprivileged user with a Python it may run and its own directory."""
 
     python: str
     home: Path
     path: str
 
     def filtered(self, answer: str, call: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run uffdlab as this user, under a filter that answers one of its system calls."""
+        """Run uffdlab as this user, under a seccomp filter on one system call."""
         become = Path(filters.__file__).read_text(encoding="utf-8")  # the file itself may be closed to this user
         return self.run(*arguments, before=["-c", become, answer, call, self.python])
 
@@ -90,15 +90,15 @@ def _can_run(user: Nobody) -> bool:
 def _copy_packages(installed: Sequence[Path], to: Path) -> None:
     shutil.copytree(PACKAGE_ROOT / "uffdlab", to / "uffdlab")
     for directory in installed:
-        for found in (directory / name for name in NEEDED if (directory / name).is_dir()):
-            shutil.copytree(found, to / found.name, dirs_exist_ok=True)
-        for found in (file for pattern in SINGLE_FILES for file in directory.glob(pattern)):
-            shutil.copy(found, to)
+        for part in (directory / name for name in NEEDED if (directory / name).is_dir()):
+            shutil.copytree(part, to / part.name, dirs_exist_ok=True)
+        for file in (file for pattern in SINGLE_FILES for file in directory.glob(pattern)):
+            shutil.copy(file, to)
 
 
 @pytest.fixture(params=["0", "1"])
 def sysctl(request: pytest.FixtureRequest) -> Iterator[str]:
-    """vm.unprivileged_userfaultfd at 0, then at 1, put back afterwards."""
+    """vm.unprivileged_userfaultfd at 0, then at 1, restored afterwards."""
     try:
         before = SYSCTL.read_text()
         SYSCTL.write_text(request.param)
@@ -109,7 +109,7 @@ def sysctl(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.uffd
-def test_faults_of_user_mode_need_no_privilege(nobody: Nobody, sysctl: str) -> None:
+def test_user_mode_faults_need_no_privilege(nobody: Nobody, sysctl: str) -> None:
     done = nobody.run(*POINT, f"--out=as-{sysctl}")
     assert done.returncode == 0, done.stderr
     kept = datasets.load(nobody.home / f"as-{sysctl}")
@@ -119,7 +119,7 @@ def test_faults_of_user_mode_need_no_privilege(nobody: Nobody, sysctl: str) -> N
 
 
 @pytest.mark.uffd
-def test_page_states_are_read_without_privilege(nobody: Nobody) -> None:
+def test_page_states_can_be_read_without_privilege(nobody: Nobody) -> None:
     done = nobody.run("measure", "semantics", "--features=wp_unpopulated")
     assert done.returncode == 0, done.stderr
     assert "SWAPPED" in done.stdout
@@ -146,19 +146,19 @@ def test_doctor_works_behind_a_seccomp_filter(nobody: Nobody, answer: str) -> No
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("arguments", [("doctor",), ("measure", "merging", "--allow-host-changes")])
-def test_root_of_a_user_namespace_is_not_told_to_be_root(nobody: Nobody, arguments: tuple[str, ...]) -> None:
+def test_root_of_a_user_namespace_is_not_advised_to_be_root(nobody: Nobody, arguments: tuple[str, ...]) -> None:
     own = ("unshare", "--user", "--map-root-user")
     done = nobody.run(*arguments, starter=own)
     if "unshare:" in done.stderr:
         pytest.skip(f"no user namespace can be made here: {done.stderr.strip()}")
     assert done.returncode in (0, 2), done.stderr
-    said = " ".join((done.stdout + done.stderr).split())
-    assert "user namespace" in said or "cannot be used for the journal" in said
+    text = " ".join((done.stdout + done.stderr).split())
+    assert "user namespace" in text or "cannot be used for the journal" in text
     for wrong in ("as root", "only root", "Traceback"):
-        assert wrong not in said
+        assert wrong not in text
 
 
-def test_a_directory_of_somebody_else_is_not_written_to(nobody: Nobody) -> None:
+def test_another_users_directory_is_refused_as_out(nobody: Nobody) -> None:
     with tempfile.TemporaryDirectory() as roots:
         Path(roots).chmod(0o755)
         refusal = sentence(nobody.run(*POINT, "--out", f"{roots}/d"))
@@ -166,7 +166,7 @@ def test_a_directory_of_somebody_else_is_not_written_to(nobody: Nobody) -> None:
         assert os.listdir(roots) == []
 
 
-def test_data_that_may_not_be_read_is_named(nobody: Nobody) -> None:
+def test_an_unreadable_dataset_is_refused_by_name(nobody: Nobody) -> None:
     with tempfile.TemporaryDirectory() as roots:
         (Path(roots) / "d").mkdir()
         refusal = sentence(nobody.run("data", "check", f"{roots}/d"))
@@ -174,7 +174,7 @@ def test_data_that_may_not_be_read_is_named(nobody: Nobody) -> None:
 
 
 @pytest.mark.uffd
-def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
+def test_host_settings_need_root(nobody: Nobody, changeable_pool: None) -> None:
     point = ("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", "--size=1GiB")
     done = nobody.run(*point, "--allow-host-changes")
     refusal = sentence(done)
@@ -184,7 +184,7 @@ def test_host_settings_are_roots(nobody: Nobody, changeable_pool: None) -> None:
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("memory", ["zeropage", "markers_read"])
-def test_a_channel_of_ones_own_needs_no_privilege(nobody: Nobody, memory: str) -> None:
+def test_the_covert_channel_needs_no_privilege(nobody: Nobody, memory: str) -> None:
     done = nobody.run("measure", "channel", f"--set=memory={memory}", "--set=slots=50", "--repeats=2", "--json")
     if done.returncode and "flush+reload" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -193,7 +193,7 @@ def test_a_channel_of_ones_own_needs_no_privilege(nobody: Nobody, memory: str) -
 
 
 @pytest.mark.uffd
-def test_merging_is_roots_and_says_so(nobody: Nobody) -> None:
+def test_merging_needs_root_and_reports_it(nobody: Nobody) -> None:
     run = Path("/sys/kernel/mm/ksm/run")
     if ksm.busy() or not run.exists():
         pytest.skip(ksm.busy() or "this kernel has no KSM")
@@ -203,26 +203,26 @@ def test_merging_is_roots_and_says_so(nobody: Nobody) -> None:
     assert run.read_text() == before
 
 
-def test_a_process_of_somebody_else_is_not_looked_at(nobody: Nobody) -> None:
+def test_another_users_process_is_not_scanned(nobody: Nobody) -> None:
     refusal = sentence(nobody.run("scan", str(os.getpid())))
     assert refusal.startswith(f"process {os.getpid()} may not be read by this user, because it belongs to another user")
 
 
-def test_ones_own_process_needs_no_privilege(nobody: Nobody) -> None:
+def test_a_users_own_process_can_be_scanned_without_privilege(nobody: Nobody) -> None:
     done = nobody.run("scan", "--self", "--min-size=64KiB", "--bitmap=mine")
     assert done.returncode == 0, done.stderr
     assert "?" not in done.stdout.split("\n\n")[0]
     assert (nobody.home / "mine").exists()
 
 
-def test_what_only_root_may_see_is_unknown_and_not_zero(nobody: Nobody) -> None:
+def test_counts_that_need_root_are_unknown_and_not_zero(nobody: Nobody) -> None:
     done = nobody.run("scan", "--self", "--min-size=64KiB", "--method=pagemap", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {one["granularities"][0]["counts"]["zeropage"] for one in found["mappings"]} == {None}
-    assert found["totals"]["granularities"][0]["shares"]["untouched_or_zeropage"] is None
-    assert found["totals"]["huge_kib"] is None
-    assert any("zeropages are not told apart" in note for note in found["notes"])
+    scan = json.loads(done.stdout)
+    assert {mapping["granularities"][0]["counts"]["zeropage"] for mapping in scan["mappings"]} == {None}
+    assert scan["totals"]["granularities"][0]["shares"]["untouched_or_zeropage"] is None
+    assert scan["totals"]["huge_kib"] is None
+    assert any("zeropages are not told apart" in note for note in scan["notes"])
 
 
 POISONED = """
@@ -239,17 +239,17 @@ for method in occupancy.METHODS:
 """
 
 
-def test_what_is_poisoned_is_not_swapped_whoever_looks(nobody: Nobody) -> None:
+def test_a_poisoned_page_is_not_counted_as_swapped(nobody: Nobody) -> None:
     done = nobody.run(before=("-c", PRELUDE + POISONED))
     if done.stderr.startswith("userfaultfd: "):
         pytest.skip(done.stderr)
-    said = (
+    note = (
         "256 special page(s) are neither a page, nor in swap, nor a uffd-wp marker: poisoned, or of a device; which of"
     )
-    assert done.stdout == f"256 0 0 {said} these shows only to CAP_SYS_ADMIN\n" * 2, done.stderr
+    assert done.stdout == f"256 0 0 {note} these shows only to CAP_SYS_ADMIN\n" * 2, done.stderr
 
 
-def test_ones_own_memory_is_accounted_for(nobody: Nobody) -> None:
+def test_the_account_of_a_users_own_process_needs_no_privilege(nobody: Nobody) -> None:
     done = nobody.run("scan", "--self", "--json")
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["account"]["difference_kib"].values()) == {0}

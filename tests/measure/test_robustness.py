@@ -260,7 +260,7 @@ def test_a_campaign_killed_repeatedly_measures_every_block_once(child_code: Misb
     assert f"{done} of {blocks} blocks are kept in" in refusal
     assert len(results(home)) == done, "a campaign begun anew overwrites nothing"
     refusal = sentence(uffdlab_run(*RESUME, "--seed=6", cwd=home, env=environment()))
-    assert refusal == "the campaign was begun with --seed 5: leave --seed out to go on with it"
+    assert refusal == "the campaign was begun with --seed 5: omit --seed to continue it"
     for _ in range(kills - 1):
         done = measure_until_killed(home, *RESUME, after_s=moments.uniform(0, 0.2))
         assert done < blocks
@@ -269,7 +269,7 @@ def test_a_campaign_killed_repeatedly_measures_every_block_once(child_code: Misb
     resumed = uffdlab_run(*RESUME, cwd=home, env=environment())
     assert resumed.returncode == 0, resumed.stderr
     assert "was cut off: its block is measured again" in resumed.stderr
-    assert f"{done} of {blocks} blocks are done: going on with the rest" in resumed.stderr
+    assert f"{done} of {blocks} blocks are done: continuing" in resumed.stderr
     assert_whole(home, resumed=kills, blocks=blocks)
 
 

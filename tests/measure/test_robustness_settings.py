@@ -169,7 +169,7 @@ def test_a_campaign_killed_while_settings_differ_restores_them_and_resumes(
         assert len(results(home)) == done
     resumed = uffdlab_run(*command, cwd=home)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{done} of {3 * rounds} blocks are done: going on with the rest" in resumed.stderr
+    assert f"{done} of {3 * rounds} blocks are done: continuing" in resumed.stderr
     assert now() == before
     assert ksm.busy() is None
     kept = datasets.load(home / "d")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: thin, and quick to answer ``--help`` — what is heavy is imported by the command that needs it."""
+"""The command line. Heavy imports stand in the command that needs them, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import NoReturn
 
 from uffdlab import __version__
 from uffdlab.cli import claims, data, doctor, lab, measure, render, scan, sim, streams
-from uffdlab.cli.common import INTERRUPTED, need_room, say
+from uffdlab.cli.common import INTERRUPTED, check_memory_limits, say
 from uffdlab.errors import UffdlabError, refused_by_the_system
 
-# What the machine or the caller brought about, wherever it came up: a sentence. Any other exception is a bug of ours
-# and keeps its traceback; so do these with python -X dev.
+# Errors of the machine or the caller: printed as one sentence. Any other exception is a bug and keeps its traceback; so
+# do these with python -X dev.
 OUTSIDE = (OSError, UnicodeError, MemoryError, RecursionError, ImportError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 0, 2 for what the caller can mend, 130 after Ctrl-C.
+    """Run one command; return its exit status: 0, 2 for what the caller can fix, 130 after Ctrl-C.
 
-    The one place where what ends a command becomes a sentence, whatever state the standard streams are in.
+    Exceptions become sentences here and nowhere else, whatever the state of the standard streams.
     """
-    # numpy's OpenBLAS starts a thread per CPU, which nothing here needs; where it may not, it raises SIGINT.
+    # numpy's OpenBLAS starts a thread per CPU, which uffdlab does not need; if it may not, it raises SIGINT.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with streams.sound():
+    with streams.repaired():
         try:
             return _run(sys.argv[1:] if argv is None else argv)
         except UffdlabError as error:
@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("interrupted")
             return INTERRUPTED
-        except streams.ReaderGone:  # it has seen enough
+        except streams.ReaderGone:
             return 0
         except OUTSIDE as error:
-            if sys.flags.dev_mode or _is_ours(error):
+            if sys.flags.dev_mode or _is_bug(error):
                 raise
             say(f"error: {_sentence(error)}")
             return 2
@@ -46,22 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     if any("\0" in argument for argument in argv):
-        raise UffdlabError("an argument holds a null byte, which no name or number has")
+        raise UffdlabError("an argument holds a null byte: remove it")
     try:
-        asked = _parser().parse_args(argv)
-        if asked.calculates:
-            need_room()
-        _restore_what_a_killed_run_left()
-        status: int = asked.run(asked)
+        args = _parser().parse_args(argv)
+        if args.calculates:
+            check_memory_limits()
+        _restore_leftovers()
+        status: int = args.run(args)
     except SystemExit:  # --help, or a signal
         sys.stdout.flush()
         raise
-    sys.stdout.flush()  # here, where a refusal is caught, and not when Python ends
+    sys.stdout.flush()  # here, where an error is caught, and not at exit
     return status
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether a module of this very package could not be imported: a bug."""
+def _is_bug(error: BaseException) -> bool:
+    """Return whether a module of this package could not be imported."""
     return isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "uffdlab"
 
 
@@ -69,12 +69,12 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError):
         return str(refused_by_the_system(error))
     if isinstance(error, UnicodeError):
-        return f"a text cannot be read or written in its encoding ({error}): set PYTHONUTF8=1, or mend the text"
+        return f"a text cannot be read or written in its encoding ({error}): set PYTHONUTF8=1, or correct the text"
     if isinstance(error, MemoryError):
         return "there is not enough memory: free some, raise the limit (ulimit -v), or choose smaller sizes"
     if isinstance(error, RecursionError):
-        return "something is nested too deeply to be read"
-    while error.__cause__ or error.__context__:  # what was wrong first, and not what numpy advises
+        return "the input is nested too deeply"
+    while error.__cause__ or error.__context__:  # the first error, and not numpy's advice
         error = error.__cause__ or error.__context__ or error
     return (
         f"a package that uffdlab needs cannot be imported ({' '.join(str(error).split())[:300]}): raise the limits of "
@@ -85,7 +85,7 @@ def _sentence(error: BaseException) -> str:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "expected one argument" in message and "--size" in message:
-            message += " (a negative size is no size: write a positive one, such as 1GiB)"
+            message += " (a size is positive: write one such as 1GiB)"
         raise UffdlabError(f"{message}; see '{self.prog} --help'")
 
 
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _restore_what_a_killed_run_left() -> None:
+def _restore_leftovers() -> None:
     if sys.platform != "linux":
         return
     from uffdlab.host import settings

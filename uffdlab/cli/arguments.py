@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an argument may be: each function reads a text for argparse, or refuses it in one sentence (UffdlabError)."""
+"""Argument types for argparse: each function parses a text, or raises UffdlabError."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST_DIGITS = 10  # more than a process ID ever has
 
 
 def path(text: str) -> Path:
-    """Return the path that an argument names; an empty one would be the working directory."""
+    """Return the path that an argument names; refuse an empty one, which would be the working directory."""
     if not text:
-        raise argparse.ArgumentTypeError("the name is empty: write the path of a file or directory")
+        raise argparse.ArgumentTypeError("the path is empty: write the path of a file or directory")
     return Path(text)
 
 
@@ -27,7 +27,7 @@ def process_id(text: str) -> int:
     if not digits:
         raise UffdlabError(f"{shown(text)} is not a process ID: write a whole number above 0, as 'ps' shows it")
     if len(digits) > _MOST_DIGITS:
-        raise UffdlabError(f"there is no process {shown(text)}: Linux counts to 4194304, see 'ps'")
+        raise UffdlabError(f"process ID {shown(text)} is too large: Linux has up to 4194304, see 'ps'")
     return int(digits)
 
 
@@ -40,14 +40,14 @@ def assignment(text: str, form: str) -> tuple[str, str]:
 
 
 def add_size(parser: argparse.ArgumentParser, option: str, help_: str, **more: Any) -> None:
-    """Add an option that is a size, as in ``4GiB``."""
+    """Add an option for a size, such as ``4GiB``."""
     parser.add_argument(option, type=partial(parse_size, option=option), metavar="SIZE", help=help_, **more)
 
 
 def add_whole(
     parser: argparse.ArgumentParser, option: str, least: int, most: int, help_: str, metavar: str = "N", **more: Any
 ) -> None:
-    """Add an option that is a whole number from ``least`` to ``most``, as in ``1e6``."""
+    """Add an option for a whole number from ``least`` to ``most``, such as ``1e6``."""
     kind = partial(parse_whole, option=option, least=least, most=most)
     parser.add_argument(option, type=kind, metavar=metavar, help=help_, **more)
 
@@ -56,6 +56,6 @@ def add_number(
     parser: argparse.ArgumentParser, option: str, least: float, most: float, help_: str, metavar: str, of: str = "",
     **more: Any,
 ) -> None:  # fmt: skip
-    """Add an option that is a number from ``least`` to ``most``, of a unit if named."""
+    """Add an option for a number from ``least`` to ``most``; ``of`` names its unit."""
     kind = partial(parse_number, option=option, least=least, most=most, of=of)
     parser.add_argument(option, type=kind, metavar=metavar, help=help_, **more)

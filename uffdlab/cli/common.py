@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every command uses: how it is added, and how it speaks."""
+"""Helpers of all commands: add a command, print messages."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what breaks a line, or a terminal obeys
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # break a line, or are obeyed by a terminal
 
 
-# Where there is less, numpy's OpenBLAS ends the process, or tries again for ever. Found with numpy 2 and scipy 1.
+# With less, numpy's OpenBLAS ends the process or retries for ever. Found with numpy 2 and scipy 1.
 _ROOM_MIB = {"RLIMIT_AS": (384, "ulimit -v"), "RLIMIT_DATA": (64, "ulimit -d")}
 
 
 def command(
     commands: Any, name: str, run: Any, help_: str, *, calculates: bool = False, **more: Any
 ) -> argparse.ArgumentParser:
-    """Add a command that ``run`` carries out. One that ``calculates`` imports numpy, and is refused without room."""
+    """Add a command that calls ``run``. One that ``calculates`` imports numpy, and is refused without memory for it."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, **more)
     parser.set_defaults(run=run, calculates=calculates)
     return parser
 
 
-def need_room() -> None:
-    """Raise UffdlabError where a limit of this process leaves numpy no room."""
+def check_memory_limits() -> None:
+    """Raise UffdlabError if a resource limit of this process is too low for numpy."""
     try:
         import resource
     except ImportError:  # not a Unix: there is no such limit
@@ -46,19 +46,19 @@ def need_room() -> None:
 
 
 def last_name(out: Path) -> str:
-    """Return what a directory is called, however it was named, and whether or not it is there."""
+    """Return the last part of a directory's absolute path, whether or not it exists."""
     return Path(os.path.abspath(out)).name
 
 
 def say(text: str) -> None:
-    """Say something on standard error, on one line; where nobody can hear it, never mind."""
+    """Print one line on standard error; ignore failures to write it."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"uffdlab: {_CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)}", file=sys.stderr, flush=True)
+        print(f"uffdlab: {_CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)}", file=sys.stderr, flush=True)
 
 
 def beside_package(name: str) -> Path:
     """Return a directory of the checkout this package runs from."""
-    found = Path(__file__).resolve().parent.parent.parent / name
-    if not found.is_dir():
+    directory = Path(__file__).resolve().parent.parent.parent / name
+    if not directory.is_dir():
         raise UffdlabError(f"{name}/ is not installed with the package: run from a checkout, or name a directory")
-    return found
+    return directory

@@ -17,69 +17,69 @@ def add(commands: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listed = command(actions, "list", _data_list, "list the datasets below a directory (default: data/)")
     listed.add_argument("root", nargs="?", type=path, metavar="DIR")
-    listed.add_argument("--json", action="store_true", help="for machines")
+    listed.add_argument("--json", action="store_true", help="print JSON")
     check = command(actions, "check", _data_check, "validate datasets: schema, every row, hashes")
     check.add_argument("paths", nargs="+", metavar="DATASET")
     merge = command(actions, "merge", _data_merge, "join datasets of the same kernel, CPU and THP state")
     merge.add_argument("paths", nargs="+", metavar="DATASET")
     merge.add_argument("--out", type=path, required=True, metavar="DIR", help="new directory")
     merge.add_argument(
-        "--allow-mixed", action="store_true", help="join what differs too; the origin of each row is kept"
+        "--allow-mixed", action="store_true", help="join datasets that differ too; the origin of each row is kept"
     )
-    scrub = command(actions, "scrub", _data_scrub, "drop whatever is not on the allow-list, and say what it was")
+    scrub = command(actions, "scrub", _data_scrub, "drop what is not on the allow-list, and list what was dropped")
     scrub.add_argument("path", type=path, metavar="DATASET")
     seal = command(actions, "seal", _data_seal, "recompute sizes and hashes after an intended edit")
     seal.add_argument("path", type=path, metavar="DATASET")
 
 
-def _data_list(asked: argparse.Namespace) -> int:
+def _data_list(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from uffdlab import datasets
 
-    found = datasets.listing(asked.root or beside_package("data"))
-    if asked.json:
-        print(json.dumps([asdict(one) | {"path": str(one.path)} for one in found], indent=1))
+    summaries = datasets.listing(args.root or beside_package("data"))
+    if args.json:
+        print(json.dumps([asdict(summary) | {"path": str(summary.path)} for summary in summaries], indent=1))
         return 0
-    for one in found:
-        rows = ", ".join(f"{count} {table}" for table, count in one.rows.items())
-        print(f"{one.id}  ({one.kind or 'broken'}, {one.size_kib} KiB)\n    {one.problem or rows}")
-        if one.kind == "measured" and not one.problem:
-            print(f"    Linux {one.kernel}, {one.cpu}, THP {one.thp}")
+    for summary in summaries:
+        rows = ", ".join(f"{count} {table}" for table, count in summary.rows.items())
+        print(f"{summary.id}  ({summary.kind or 'broken'}, {summary.size_kib} KiB)\n    {summary.problem or rows}")
+        if summary.kind == "measured" and not summary.problem:
+            print(f"    Linux {summary.kernel}, {summary.cpu}, THP {summary.thp}")
     return 0
 
 
-def _data_check(asked: argparse.Namespace) -> int:
+def _data_check(args: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.measure import quality
 
-    for one in asked.paths:
-        found = datasets.load(datasets.locate(one))
-        print(f"{found.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in found.tables.items())}")
-        for sentence in quality.sentences(found):
+    for path_ in args.paths:
+        data = datasets.load(datasets.locate(path_))
+        print(f"{data.id}: valid; {', '.join(f'{len(frame)} {name}' for name, frame in data.tables.items())}")
+        for sentence in quality.sentences(data):
             print(f"    {sentence}")
     return 0
 
 
-def _data_merge(asked: argparse.Namespace) -> int:
+def _data_merge(args: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    parts = [datasets.locate(one) for one in asked.paths]
-    merged = datasets.merge(parts, asked.out, id=last_name(asked.out), allow_mixed=asked.allow_mixed)
+    parts = [datasets.locate(path_) for path_ in args.paths]
+    merged = datasets.merge(parts, args.out, id=last_name(args.out), allow_mixed=args.allow_mixed)
     print(f"{merged.id}: {', '.join(f'{len(frame)} {name}' for name, frame in merged.tables.items())}")
     return 0
 
 
-def _data_scrub(asked: argparse.Namespace) -> int:
+def _data_scrub(args: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    for sentence in datasets.scrub(asked.path) or ["nothing to remove"]:
+    for sentence in datasets.scrub(args.path) or ["nothing to remove"]:
         print(sentence)
     return 0
 
 
-def _data_seal(asked: argparse.Namespace) -> int:
+def _data_seal(args: argparse.Namespace) -> int:
     from uffdlab import datasets
 
-    print(f"{datasets.seal(asked.path).id}: sealed")
+    print(f"{datasets.seal(args.path).id}: sealed")
     return 0

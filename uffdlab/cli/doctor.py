@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab doctor``: what this host can measure."""
+"""``uffdlab doctor``: report what this host can measure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from uffdlab.cli.common import command
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(commands, "doctor", _doctor, "say what this host can measure, and what would mend the rest")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser = command(commands, "doctor", _doctor, "report what this host can measure, and how to enable the rest")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _doctor(asked: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from uffdlab.host import doctor
 
     report = doctor.examine()
-    print(json.dumps(report.as_dict(), indent=1) if asked.json else doctor.text(report))
+    print(json.dumps(report.as_dict(), indent=1) if args.json else doctor.text(report))
     return 0

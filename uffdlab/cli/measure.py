@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab measure``: a suite into a dataset, or one point."""
+"""``uffdlab measure``: measure a suite into a dataset, or one point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from uffdlab.cli import point
 from uffdlab.cli.arguments import add_whole, assignment, path
-from uffdlab.cli.claims import say_what_is_decided
+from uffdlab.cli.claims import report_decisions
 from uffdlab.cli.common import INTERRUPTED, command, last_name, say
 from uffdlab.errors import UffdlabError
 from uffdlab.units import LARGEST_SEED, shown
@@ -21,7 +21,7 @@ _MANY_BLOCKS = 50
 _MEASURE_EXAMPLES = """examples:
   uffdlab measure --suite quick --out build/mine
   uffdlab measure --suite quick --only semantics --out build/states
-  uffdlab measure --out build/mine --resume     (after Ctrl-C, or worse)
+  uffdlab measure --out build/mine --resume     (after Ctrl-C or a crash)
   uffdlab measure protect --design preread --size 4GiB --repeats 9 --json
   uffdlab measure semantics --backing shmem --features none"""
 
@@ -33,7 +33,7 @@ _POINT_OPTIONS = {
     "repeats": "samples, the first one cold (default: 9)",
     "features": "semantics: feature set (default: none)",
     "content": "semantics: empty, read or written (default: empty)",
-    "text": "message: what is sent",
+    "text": "message: text to send",
 }
 
 
@@ -52,188 +52,188 @@ def add(commands: Any) -> None:
     parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, mthp or channel")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
     parser.add_argument("--out", type=path, metavar="DIR", help="new directory for the dataset")
-    parser.add_argument("--resume", action="store_true", help="go on with the interrupted suite in DIR.partial")
-    parser.add_argument("--finish", action="store_true", help="make a dataset of what DIR.partial holds")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted suite in DIR.partial")
+    parser.add_argument("--finish", action="store_true", help="make a dataset of the blocks in DIR.partial")
     for name, help_ in _POINT_OPTIONS.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=help_)
     values = partial(assignment, form="NAME=VALUE")
-    help_ = "any other value of the probe"
+    help_ = "any other field of the probe"
     parser.add_argument("--set", action="append", type=values, default=[], metavar="NAME=VALUE", help=help_)
-    add_whole(parser, "--seed", 0, LARGEST_SEED, "order of a suite's blocks (default: drawn, recorded)")
+    add_whole(parser, "--seed", 0, LARGEST_SEED, "order of a suite's blocks (default: random, recorded)")
     parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, switch THP and KSM")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
 
 
-def _measure(asked: argparse.Namespace) -> int:
+def _measure(args: argparse.Namespace) -> int:
     from uffdlab import datasets
     from uffdlab.measure import campaign, journal
 
-    if asked.resume or asked.finish:
-        return _go_on(asked)
-    blocks, suite, seed = _blocks(asked)
-    if asked.out:
-        datasets.check_out(asked.out)
-        journal.check_absent(asked.out)
+    if args.resume or args.finish:
+        return _continue(args)
+    blocks, suite, seed = _blocks(args)
+    if args.out:
+        datasets.check_out(args.out)
+        journal.check_absent(args.out)
     elif suite:
         raise UffdlabError("a suite goes into a dataset: pass --out with a new directory")
     if suite:
-        plan = journal.Request(suite, _only(asked, suite), seed, asked.allow_host_changes)
-        return _measure_suite(journal.new(asked.out, plan), asked.json)
-    measured = run(blocks, None, seed, asked.allow_host_changes)
-    _refuse_if_nothing_came(measured)
-    if asked.out:
-        save(measured, asked.out, None)
+        plan = journal.Request(suite, _only(args, suite), seed, args.allow_host_changes)
+        return _measure_suite(journal.new(args.out, plan), args.json)
+    measured = run(blocks, None, seed, args.allow_host_changes)
+    _refuse_without_rows(measured)
+    if args.out:
+        save(measured, args.out, None)
     else:
-        _say_reasons(measured)
-    point.show_json(measured) if asked.json else point.show(measured)
+        _report_reasons(measured)
+    point.show_json(measured) if args.json else point.show(measured)
     assert isinstance(measured, campaign.Campaign)
     return INTERRUPTED if measured.measurements.interrupted else 0
 
 
-def _go_on(asked: argparse.Namespace) -> int:
-    """Continue an interrupted suite, or make a dataset of what it has."""
+def _continue(args: argparse.Namespace) -> int:
+    """Continue an interrupted suite, or make a dataset of its finished blocks."""
     from uffdlab import datasets
     from uffdlab.measure import campaign, journal
 
-    way = "--finish" if asked.finish else "--resume"
-    if not asked.out:
+    way = "--finish" if args.finish else "--resume"
+    if not args.out:
         raise UffdlabError(f"{way} needs --out with the directory the suite was to be written to")
-    if asked.resume and asked.finish:
+    if args.resume and args.finish:
         raise UffdlabError("--resume and --finish exclude each other")
-    if asked.probe:
-        raise UffdlabError(f"{way} goes on with a suite, and {asked.probe!r} is a single point: leave one out")
-    _refuse_point_options(asked)
-    datasets.check_out(asked.out)
-    kept = journal.reopen(asked.out)
-    _refuse_another(asked, kept.request)
-    if kept.notice:
-        say(kept.notice)
-    if asked.finish and not kept.results:
-        raise UffdlabError(f"nothing is finished yet: go on with --resume, or delete {kept.partial}")
-    if asked.finish or not kept.remaining():
-        return _write_dataset(campaign.finish(kept), kept, asked.json)
-    if kept.request.allow_host_changes != asked.allow_host_changes:
-        way = "with" if kept.request.allow_host_changes else "without"
+    if args.probe:
+        raise UffdlabError(f"{way} continues a suite, and {args.probe!r} is a single point: omit one of them")
+    _refuse_point_options(args)
+    datasets.check_out(args.out)
+    begun = journal.reopen(args.out)
+    _refuse_another(args, begun.request)
+    if begun.notice:
+        say(begun.notice)
+    if args.finish and not begun.results:
+        raise UffdlabError(f"no block is finished yet: continue with --resume, or delete {begun.partial}")
+    if args.finish or not begun.remaining():
+        return _write_dataset(campaign.finish(begun), begun, args.json)
+    if begun.request.allow_host_changes != args.allow_host_changes:
+        way = "with" if begun.request.allow_host_changes else "without"
         raise UffdlabError(f"the campaign was begun {way} --allow-host-changes: continue it {way} that option")
-    say(f"{len(kept.blocks) - len(kept.remaining())} of {len(kept.blocks)} blocks are done: going on with the rest")
-    return _measure_suite(kept, asked.json)
+    say(f"{len(begun.blocks) - len(begun.remaining())} of {len(begun.blocks)} blocks are done: continuing")
+    return _measure_suite(begun, args.json)
 
 
-def _refuse_another(asked: argparse.Namespace, began: Any) -> None:
-    """Refuse options that ask for another plan than the one that was begun."""
-    only = None if asked.only is None else _only(asked, began.suite)
+def _refuse_another(args: argparse.Namespace, request: Any) -> None:
+    """Refuse options that differ from the plan that was begun."""
+    only = None if args.only is None else _only(args, request.suite)
     for option, value, was in (
-        ("--suite", asked.suite, began.suite),
-        ("--only", only, began.only),
-        ("--seed", asked.seed, began.seed),
+        ("--suite", args.suite, request.suite),
+        ("--only", only, request.only),
+        ("--seed", args.seed, request.seed),
     ):
         if value is not None and value != was:
             words = ",".join(was) if isinstance(was, tuple) else was
-            raise UffdlabError(f"the campaign was begun with {option} {words}: leave {option} out to go on with it")
+            raise UffdlabError(f"the campaign was begun with {option} {words}: omit {option} to continue it")
 
 
-def _measure_suite(kept: Any, json_wanted: bool) -> int:
-    """Measure what is left of a suite, and write the dataset; Ctrl-C leaves it to be continued."""
-    plan = kept.request
+def _measure_suite(journal: Any, json_wanted: bool) -> int:
+    """Measure the remaining blocks of a suite and write the dataset; after Ctrl-C it can be continued."""
+    plan = journal.request
     try:
-        measured = run(kept.blocks, plan.suite, plan.seed, plan.allow_host_changes, kept)
+        measured = run(journal.blocks, plan.suite, plan.seed, plan.allow_host_changes, journal)
     except SystemExit:  # SIGTERM, SIGHUP
-        _leave(kept)
+        _report_interrupted(journal)
         raise
     if not measured.measurements.interrupted:
-        return _write_dataset(measured, kept, json_wanted)
-    _leave(kept)
+        return _write_dataset(measured, journal, json_wanted)
+    _report_interrupted(journal)
     return INTERRUPTED
 
 
-def _leave(kept: Any) -> None:
-    """Say how to go on with what was interrupted, if there is anything to go on with."""
-    if kept.results:
-        say(f"interrupted: {kept.advice()}")
+def _report_interrupted(journal: Any) -> None:
+    """Print how to continue an interrupted suite, or that nothing was kept of it."""
+    if journal.results:
+        say(f"interrupted: {journal.advice()}")
     else:
-        _discard(kept)
+        _discard(journal)
         say("interrupted before anything was measured: nothing is kept")
 
 
-def _discard(kept: Any) -> None:
-    left = kept.discard()
-    if left:
-        say(left)
+def _discard(journal: Any) -> None:
+    notice = journal.discard()
+    if notice:
+        say(notice)
 
 
-def _write_dataset(measured: Any, kept: Any, json_wanted: bool) -> int:
-    """Make the dataset of a suite; until it stands there whole, the journal stays."""
+def _write_dataset(measured: Any, journal: Any, json_wanted: bool) -> int:
+    """Write the dataset of a suite; keep the journal until it is complete."""
     from uffdlab.measure import quality
 
     try:
-        written = save(measured, kept.out, kept.request.suite)
+        written = save(measured, journal.out, journal.request.suite)
     except UffdlabError as error:
-        raise UffdlabError(f"{error}; {kept.advice()}") from None
+        raise UffdlabError(f"{error}; {journal.advice()}") from None
     except KeyboardInterrupt:
-        if (kept.out / "datapackage.json").exists():  # it appears whole: nothing else was left to do
-            _discard(kept)
+        if (journal.out / "datapackage.json").exists():  # the dataset appears whole
+            _discard(journal)
         else:
-            say(f"interrupted while writing: {kept.advice()}")
+            say(f"interrupted while writing: {journal.advice()}")
         raise
-    _discard(kept)
+    _discard(journal)
     for sentence in quality.sentences(written):
         say(sentence)
-    say_what_is_decided(written)
+    report_decisions(written)
     if json_wanted:
         point.show_json(measured)
     return 0
 
 
-def _blocks(asked: argparse.Namespace) -> tuple[list[Any], str | None, int]:
-    """Return the blocks asked for, the suite's name (None for a point), and the seed."""
+def _blocks(args: argparse.Namespace) -> tuple[list[Any], str | None, int]:
+    """Return the requested blocks, the suite's name (None for a point), and the seed."""
     from uffdlab.measure import options, suites
     from uffdlab.measure.registry import PROBES
     from uffdlab.measure.runner import Block
 
     drawn = random.SystemRandom().randrange(1 << 31)
-    seed = drawn if asked.seed is None else asked.seed
-    if asked.only is not None and not asked.suite:
+    seed = drawn if args.seed is None else args.seed
+    if args.only is not None and not args.suite:
         raise UffdlabError("--only narrows a suite: pass --suite too, or name the one probe without --only")
-    if asked.suite and asked.probe:
-        raise UffdlabError(f"--suite and the single probe {asked.probe!r} exclude each other: --only narrows a suite")
-    if asked.suite:
-        _refuse_point_options(asked)
-        return suites.plan(asked.suite, _only(asked, asked.suite), seed), asked.suite, seed
-    if not asked.probe:
+    if args.suite and args.probe:
+        raise UffdlabError(f"--suite and the single probe {args.probe!r} exclude each other: --only narrows a suite")
+    if args.suite:
+        _refuse_point_options(args)
+        return suites.plan(args.suite, _only(args, args.suite), seed), args.suite, seed
+    if not args.probe:
         raise UffdlabError(f"nothing to measure: pass --suite quick, or one of {', '.join(PROBES)}")
-    called = {name: f"--set {name}" for name, _ in asked.set}
-    return [Block(0, asked.probe, options.spec_of(asked.probe, _given(asked), seed, called))], None, seed
+    options_ = {name: f"--set {name}" for name, _ in args.set}
+    return [Block(0, args.probe, options.spec_of(args.probe, _given(args), seed, options_))], None, seed
 
 
-def _refuse_point_options(asked: argparse.Namespace) -> None:
-    """Refuse what would be left out silently: a suite has its own sizes, designs and repeats."""
-    for name in _given(asked):
-        raise UffdlabError(f"{name} is for a single point, and a suite has its own: leave it out, or name a probe")
+def _refuse_point_options(args: argparse.Namespace) -> None:
+    """Refuse options of a single point: a suite has its own sizes, designs and repeats."""
+    for name in _given(args):
+        raise UffdlabError(f"{name} is for a single point, and a suite has its own: omit it, or name a probe")
 
 
-def _only(asked: argparse.Namespace, suite: str) -> tuple[str, ...]:
+def _only(args: argparse.Namespace, suite: str) -> tuple[str, ...]:
     """Return the probes of a suite that are wanted: all of them unless ``--only`` names some."""
     from uffdlab.measure import suites
 
-    if asked.only is None:
+    if args.only is None:
         return suites.probes_of(suite)
-    names = tuple(name.strip() for name in asked.only.split(","))
+    names = tuple(name.strip() for name in args.only.split(","))
     if "" in names:
-        raise UffdlabError(f"--only {shown(asked.only)} has a place without a name: write probes with commas between")
+        raise UffdlabError(f"--only {shown(args.only)} has an empty name: separate probes by single commas")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UffdlabError(f"--only {shown(asked.only)} names {shown(twice[0])} twice: name each probe once")
+        raise UffdlabError(f"--only {shown(args.only)} names {shown(twice[0])} twice: name each probe once")
     return names
 
 
-def _given(asked: argparse.Namespace) -> dict[str, str]:
-    """Return what was said of a single point, by the name of the spec's field."""
-    given = {name: getattr(asked, name) for name in _POINT_OPTIONS if getattr(asked, name) is not None}
-    return given | dict(asked.set)
+def _given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the given options of a single point by field name."""
+    given = {name: getattr(args, name) for name in _POINT_OPTIONS if getattr(args, name) is not None}
+    return given | dict(args.set)
 
 
-def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any = None) -> Any:
-    """Measure with a progress line on standard error; ``kept`` is the journal of a campaign that can be continued."""
+def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, journal: Any = None) -> Any:
+    """Measure with a progress line on standard error; ``journal`` is that of a suite."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -247,37 +247,37 @@ def run(blocks: list[Any], suite: str | None, seed: int, allow: bool, kept: Any 
 
         def advance(block: Any) -> None:
             bar.update(task, completed=block.number, description=block.title())
-            if bar.disable and block.number in milestones:  # a log gets a line now and then instead of a bar
+            if bar.disable and block.number in milestones:  # a log gets some lines instead of a bar
                 say(f"{block.number} of {len(blocks)} blocks done")
 
         return campaign.measure(
-            blocks, suite=suite, seed=seed, allow_host_changes=allow, say=say, progress=advance, journal=kept
+            blocks, suite=suite, seed=seed, allow_host_changes=allow, say=say, progress=advance, journal=journal
         )
 
 
-def _refuse_if_nothing_came(measured: Any) -> None:
+def _refuse_without_rows(measured: Any) -> None:
     outcome = measured.measurements.tables["outcomes"][0]
-    came = any(rows for table, rows in measured.measurements.tables.items() if table != "outcomes")
-    if outcome["outcome"] not in ("ok", "interrupted") and not came:
+    has_rows = any(rows for table, rows in measured.measurements.tables.items() if table != "outcomes")
+    if outcome["outcome"] not in ("ok", "interrupted") and not has_rows:
         raise UffdlabError(f"{outcome['probe']} {outcome['outcome']}: {outcome['reason']}")
 
 
 def save(measured: Any, out: Path, suite: str | None) -> Any:
-    """Write what was measured, say so, and return the dataset."""
+    """Write the dataset, report it, and return it."""
     from uffdlab.measure import campaign
 
     id_ = re.sub(r"[^a-z0-9.-]+", "-", last_name(out).lower()).strip("-.")[:100] or "campaign"
     written = campaign.save(measured, out, id_=id_, title=f"uffdlab {suite or 'single'} measurement")
-    say_what_came(measured, out)
+    report_saved(measured, out)
     return written
 
 
-def say_what_came(measured: Any, out: Path) -> None:
-    """Say how much was written where, and why some of it could not be measured."""
+def report_saved(measured: Any, out: Path) -> None:
+    """Print how much was written where, and why blocks did not end ok."""
     say(f"{measured.summary()}; written to {out}")
-    _say_reasons(measured)
+    _report_reasons(measured)
 
 
-def _say_reasons(measured: Any) -> None:
+def _report_reasons(measured: Any) -> None:
     for reason in measured.reasons():
         say(reason)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was measured at one point, printed: each quantity's median with its interval, then the rows themselves."""
+"""Print the measurements of one point: each quantity's median with its interval, then the rows."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 from uffdlab.units import format_ns, shown
 
-_MANY_COLUMNS = 30  # beyond, a row a line is easier to read than a column each
-_RAW = ("latencies", "slots", "bits", "_writes")  # too long to print: --json and --out have them
+_MANY_COLUMNS = 30  # with more, print a row per line instead of a column per row
+_RAW = ("latencies", "slots", "bits", "_writes")  # too long to print; see --json and --out
 _HEXADECIMAL = {"messages": ("sent", "received")}  # columns of texts
-_NUMBERING = {"sample", "trial", "round", "order"}  # a row of a table that has one of these is a sample
-_PARTING = {"granularity_kib", "mapping"}  # numbers that say of what a row is, as words do elsewhere
-_RESULTS = {"outcome", "reason", "sent", "received", "late"}  # words that are what was measured
+_NUMBERING = {"sample", "trial", "round", "order"}  # tables with one of these hold a sample per row
+_GROUPING = {"granularity_kib", "mapping"}  # numeric columns that group rows, as text columns do
+_RESULTS = {"outcome", "reason", "sent", "received", "late"}  # text columns that hold results
 _FEWEST = 6  # samples with a 95 % interval
-_MOST_SHOWN = 100  # characters of a text: --json and --out have the whole
+_MOST_SHOWN = 100  # characters of a text
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One column of one table: the median of its warm samples with a 95 % interval, which is None with too few.
+    """One column of one table: the median of its warm samples, and its 95 % interval (None with too few).
 
-    ``of`` names the rows where a table holds several kinds. ``cold`` says that there was no warm sample.
+    ``of`` names the group of rows, if there are several. ``cold``: there was no warm sample.
     """
 
     table: str
@@ -41,44 +41,44 @@ class Quantity:
         """Return the median with unit, and its interval or how many samples there are."""
         if self.low is None or self.high is None:
             kind = "cold" if self.cold else "warm"
-            return f"{self._said(self.median)}  (no interval: {self.samples} {kind} sample{'s' * (self.samples != 1)})"
-        return f"{self._said(self.median)}  ({self._said(self.low)} to {self._said(self.high)})"
+            return f"{self._text(self.median)}  (no interval: {self.samples} {kind} sample{'s' * (self.samples != 1)})"
+        return f"{self._text(self.median)}  ({self._text(self.low)} to {self._text(self.high)})"
 
-    def _said(self, value: float) -> str:
+    def _text(self, value: float) -> str:
         if self.unit == "ns":
             return format_ns(value)
         return f"{value:,.4g}" if self.unit == "1" else f"{value:,.10g} {self.unit}"
 
 
 def quantities(measured: Any) -> list[Quantity]:
-    """Return what was measured, by table, kind of row and column."""
+    """Return the quantities by table, group of rows and column."""
     found: list[Quantity] = []
-    asked = _asked(measured)
+    inputs = _inputs(measured)
     for table in measured.tables():
         names = [field["name"] for field in table.fields]
         if table.rows and _NUMBERING & set(names) and not table.name.endswith(_RAW):
-            found += _of_table(table, asked)
+            found += _of_table(table, inputs)
     return found
 
 
-def _asked(measured: Any) -> set[str]:
-    """Return the columns that repeat what was asked for, by the values of the spec."""
+def _inputs(measured: Any) -> set[str]:
+    """Return the columns that repeat fields of the spec."""
     (outcome,) = measured.measurements.tables["outcomes"]
     names = json.loads(outcome["spec"])
     return {*names, *(f"{name.removesuffix('_bytes')}_kib" for name in names if name.endswith("_bytes"))}
 
 
-def _of_table(table: Any, asked: set[str]) -> Iterator[Quantity]:
+def _of_table(table: Any, inputs: set[str]) -> Iterator[Quantity]:
     numbers = [
         field
         for field in table.fields
         if field["type"] in ("integer", "number")
-        if field["name"] not in asked | _NUMBERING | _PARTING | {"block", "size_kib"}
-        if not field["name"].removesuffix("_kib").endswith("_before")  # where it started from, not what it came to
+        if field["name"] not in inputs | _NUMBERING | _GROUPING | {"block", "size_kib"}
+        if not field["name"].removesuffix("_kib").endswith("_before")  # a starting value, not a result
     ]
     words = [f["name"] for f in table.fields if f["type"] == "string" and f["name"] not in _RESULTS]
-    parting = [name for name in (*words, *_PARTING) if len({row.get(name) for row in table.rows}) > 1]
-    for of, rows in _by(table.rows, parting):
+    grouping = [name for name in (*words, *_GROUPING) if len({row.get(name) for row in table.rows}) > 1]
+    for of, rows in _by(table.rows, grouping):
         warm = [row for row in rows if not row.get("cold")]
         for field in numbers:
             values = [row[field["name"]] for row in warm or rows if row.get(field["name"]) is not None]
@@ -87,11 +87,11 @@ def _of_table(table: Any, asked: set[str]) -> Iterator[Quantity]:
 
 
 def _by(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(tuple(row[name] for name in names), []).append(row)
-    for key, some in found.items():
-        yield dict(zip(names, key, strict=True)), some
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    for key, group in groups.items():
+        yield dict(zip(names, key, strict=True)), group
 
 
 def _quantity(
@@ -99,33 +99,33 @@ def _quantity(
 ) -> Quantity:
     from uffdlab.stats import median_interval
 
-    found = median_interval(values)
+    median = median_interval(values)
     unit = field.get("unit") or "1"
-    return Quantity(table, field["name"], unit, of, found.value, found.low, found.high, found.n, cold)
+    return Quantity(table, field["name"], unit, of, median.value, median.low, median.high, median.n, cold)
 
 
-def _named(name: str, value: Any) -> str:
-    return f"{name} {value}" if name in _PARTING else str(value)
+def _format_group(name: str, value: Any) -> str:
+    return f"{name} {value}" if name in _GROUPING else str(value)
 
 
 def show(measured: Any) -> None:
     """Print medians with intervals, then the rows."""
-    found = quantities(measured)
-    if found:
+    summary = quantities(measured)
+    if summary:
         print(f"median (95 % interval, from {_FEWEST} warm samples on; all of one process):")
-    width = max((len(one.column) for one in found), default=0)
+    width = max((len(quantity.column) for quantity in summary), default=0)
     of: dict[str, Any] = {}
-    for one in found:
-        if one.of != of:
-            of = one.of
-            print(f"  {', '.join(_named(name, value) for name, value in of.items())}:")
-        print(f"  {'  ' * bool(of)}{one.column:<{width}}  {one}")
-    print("\n" * bool(found), end="")
+    for quantity in summary:
+        if quantity.of != of:
+            of = quantity.of
+            print(f"  {', '.join(_format_group(name, value) for name, value in of.items())}:")
+        print(f"  {'  ' * bool(of)}{quantity.column:<{width}}  {quantity}")
+    print("\n" * bool(summary), end="")
     show_rows(measured.measurements.tables)
 
 
 def show_rows(tables: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Print the rows of each table that is no outcome and not too long to print."""
+    """Print the rows of each table except outcomes and those too long to print."""
     import pandas as pd
 
     for name, rows in tables.items():
@@ -136,8 +136,10 @@ def show_rows(tables: Mapping[str, list[dict[str, Any]]]) -> None:
 
 
 def show_json(measured: Any) -> None:
-    """Print all rows as JSON, with where they were measured, and for a point with its medians."""
-    summary = {} if measured.facts.get("suite") else {"summary": [asdict(one) for one in quantities(measured)]}
+    """Print all rows and the provenance as JSON; for a point also its medians."""
+    summary = (
+        {} if measured.facts.get("suite") else {"summary": [asdict(quantity) for quantity in quantities(measured)]}
+    )
     print(json.dumps(measured.measurements.tables | summary | {"provenance": measured.facts}, indent=1))
 
 
@@ -147,5 +149,5 @@ def _readable(table: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text that is kept as UTF-8 in hexadecimal, on one line and without what a terminal would obey."""
+    """Decode a text from hexadecimal UTF-8 and escape control characters."""
     return shown(bytes.fromhex(text).decode("utf-8", errors="backslashreplace"), most=_MOST_SHOWN)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab render``: notebooks into pages, with this machine measured first where that is wished."""
+"""``uffdlab render``: render notebooks as pages, measuring this machine first if requested."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REPORT = Path("build/report")
 _MINUTE = 60.0
 _EPILOG = f"""\
 Without --data and --this-machine it draws this machine over the reference, as
-'make report' does: what stands in {this_machine.PLACE}, while it was measured
+'make report' does: the dataset in {this_machine.PLACE} if it was measured
 within {this_machine.FRESH_H} hours on this kernel, with this version and these settings, or
-else the quick suite, measured now. There, and in --out, it replaces only what
-it made itself: what you keep in {this_machine.PLACE} stays, and it measures
-into {this_machine.PLACE}-2."""
+else the quick suite, measured now. There, and in --out, it replaces only its
+own files: if you keep data in {this_machine.PLACE}, it measures into
+{this_machine.PLACE}-2."""
 
 
 def add(commands: Any) -> None:
@@ -39,64 +39,64 @@ def add(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", metavar="DATASET", help="what to draw (default: the committed reference)")
-    parser.add_argument("--costs", metavar="DATASET", help="where costs per entry come from (default: as --data)")
-    parser.add_argument("--this-machine", type=path, metavar="DIR", help="a dataset to draw over it, labelled")
-    parser.add_argument("--measure", action="store_true", help="measure the quick suite anew and draw it over")
-    parser.add_argument("--out", type=path, default=REPORT, metavar="DIR", help=f"where to (default: {REPORT})")
-    parser.add_argument("--single", action="store_true", help="all notebooks in one file, for a mail")
-    parser.add_argument("--notebooks", type=path, metavar="DIR", help="which notebooks (default: the checkout's)")
+    parser.add_argument("--data", metavar="DATASET", help="dataset to draw (default: the committed reference)")
+    parser.add_argument("--costs", metavar="DATASET", help="dataset of costs per entry (default: as --data)")
+    parser.add_argument("--this-machine", type=path, metavar="DIR", help="dataset to draw over it, labelled")
+    parser.add_argument("--measure", action="store_true", help="measure the quick suite again and draw it over")
+    parser.add_argument("--out", type=path, default=REPORT, metavar="DIR", help=f"output directory (default: {REPORT})")
+    parser.add_argument("--single", action="store_true", help="write all notebooks into one file")
+    parser.add_argument("--notebooks", type=path, metavar="DIR", help="notebooks (default: the checkout's)")
 
 
-def _render(asked: argparse.Namespace) -> int:
+def _render(args: argparse.Namespace) -> int:
     from uffdlab.host.signals import OrderlyExit
 
     written: list[Path] = []
     try:
         with OrderlyExit():
-            _rendered(asked, written)
+            _write_pages(args, written)
             return 0
     except (KeyboardInterrupt, SystemExit) as end:  # Ctrl-C; SIGTERM and SIGHUP
-        left = f"after the pages were written to {asked.out}" if written else f"and {asked.out} is as it was before"
+        left = f"after the pages were written to {args.out}" if written else f"and {args.out} is as it was before"
         with contextlib.suppress(OSError):  # the terminal may be gone
             say(f"interrupted, {left}")
         return int(end.code or 0) if isinstance(end, SystemExit) else INTERRUPTED
 
 
-def _rendered(asked: argparse.Namespace, written: list[Path]) -> None:
-    """Write the pages, note that in ``written``, and print where they are."""
+def _write_pages(args: argparse.Namespace, written: list[Path]) -> None:
+    """Write the pages, add them to ``written``, and print their paths."""
     from uffdlab import datasets
     from uffdlab.report import render
 
-    if asked.measure and asked.this_machine:
-        raise UffdlabError("--measure measures what --this-machine names: leave one of them out")
-    data = datasets.load(datasets.locate(asked.data))
-    costs = datasets.load(datasets.locate(asked.costs)) if asked.costs is not None else data
-    overlay = datasets.load(asked.this_machine) if asked.this_machine is not None else None
-    notebooks = beside_package("notebooks") if asked.notebooks is None else asked.notebooks
+    if args.measure and args.this_machine:
+        raise UffdlabError("--measure and --this-machine exclude each other: omit one of them")
+    data = datasets.load(datasets.locate(args.data))
+    costs = datasets.load(datasets.locate(args.costs)) if args.costs is not None else data
+    overlay = datasets.load(args.this_machine) if args.this_machine is not None else None
+    notebooks = beside_package("notebooks") if args.notebooks is None else args.notebooks
     render.notebooks_in(notebooks)  # both before anything is measured
-    render.check_out(asked.out)
+    render.check_out(args.out)
     notices: list[str] = []
-    # Without any choice of data this is what 'make report' does: this machine beside the reference.
-    if asked.measure or (asked.data is None and asked.this_machine is None):
-        overlay = this_machine.measured(notices, anew=asked.measure)
+    # Without a choice of data, as 'make report': this machine over the reference.
+    if args.measure or (args.data is None and args.this_machine is None):
+        overlay = this_machine.measured(notices, anew=args.measure)
     parameters = {
         "data": str(data.path.resolve()),
         "costs": str(costs.path.resolve()),
         "this_machine": str(overlay.path.resolve()) if overlay else None,
     }
     header = render.header(data, overlay, notices)
-    # A page names datasets, not places on this machine.
+    # A page names datasets by id, not by path.
     shown = {"data": data.id, "costs": costs.id, "this_machine": overlay.id if overlay else None}
-    with _progress() as tell:
+    with _progress() as report:
         pages = render.render(
             notebooks,
-            asked.out,
+            args.out,
             parameters=parameters,
             header=header,
             shown=shown,
-            single=asked.single,
-            progress=tell,
+            single=args.single,
+            progress=report,
         )
     written += pages.pages
     for page in pages.pages:
@@ -106,7 +106,7 @@ def _rendered(asked: argparse.Namespace, written: list[Path]) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[At], None]]:
-    """Yield what tells where a render is: a line when a page is done, and a bar, or in a log a line a minute."""
+    """Yield a progress callback: a line when a page is done, and a bar, or in a log a line a minute."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -116,7 +116,7 @@ def _progress() -> Iterator[Callable[[At], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
 
-        def tell(at: At) -> None:
+        def report(at: At) -> None:
             nonlocal minutes
             cell = f"{at.name}, cell {at.cell} of {at.cells}"
             bar.update(task, description=cell, completed=at.number - 1 + at.done, total=at.of)
@@ -127,4 +127,4 @@ def _progress() -> Iterator[Callable[[At], None]]:
                 minutes += 1
                 say(f"{cell}: running for {minutes} min")
 
-        yield tell
+        yield report

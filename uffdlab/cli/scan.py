@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab scan``: which share of a live process's memory is untouched."""
+"""``uffdlab scan``: the share of a live process's memory that is untouched."""
 
 from __future__ import annotations
 
@@ -36,40 +36,40 @@ def add(commands: Any) -> None:
         commands,
         "scan",
         _scan,
-        "say which share of a process's memory is untouched, without touching it",
+        "report the share of a process's memory that is untouched, without touching it",
         calculates=True,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pid", nargs="?", type=process_id, metavar="PID", help="process to look at")
-    parser.add_argument("--self", action="store_true", dest="own", help="look at uffdlab itself")
-    parser.add_argument("--cmd", metavar="COMMAND", help="start a command (no shell), look at it, end it")
+    parser.add_argument("pid", nargs="?", type=process_id, metavar="PID", help="process to scan")
+    parser.add_argument("--self", action="store_true", dest="own", help="scan uffdlab itself")
+    parser.add_argument("--cmd", metavar="COMMAND", help="start a command (no shell), scan it, end it")
     help_ = "with --cmd: how long to wait first (default: 1)"
     add_number(parser, "--after", 0, _MOST_SECONDS, help_, "SECONDS", "seconds")
-    add_size(parser, "--min-size", "smallest mapping to look at (default: 2MiB)")
-    parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first there is)")
+    add_size(parser, "--min-size", "smallest mapping to scan (default: 2MiB)")
+    parser.add_argument("--method", metavar="NAME", help="PAGEMAP_SCAN or pagemap (default: the first available)")
     parser.add_argument("--bitmap", type=path, metavar="FILE", help="write each page's state, for a replay")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _scan(asked: argparse.Namespace) -> int:
+def _scan(args: argparse.Namespace) -> int:
     from uffdlab import occupancy, outfile
     from uffdlab.datasets import bitmap
     from uffdlab.occupancy.scanning import DEFAULT_MIN_BYTES
 
-    min_bytes = DEFAULT_MIN_BYTES if asked.min_size is None else asked.min_size
-    if asked.bitmap is not None:
-        outfile.check(asked.bitmap, "--bitmap")  # before anything is started or read
-    with _target(asked) as pid, _progress() as progress:
-        found = occupancy.scan(pid, min_bytes, asked.method, keep_runs=True, progress=progress)
-    recorded = occupancy.bitmap_of(found) if found.mappings or asked.bitmap is not None else None
-    if asked.bitmap is not None and recorded:
-        bitmap.save(recorded, asked.bitmap)
-        say(f"bitmap of {len(found.mappings)} mapping(s) written to {asked.bitmap}")
-    if asked.json:
-        _print_json(found, _advice(recorded) if recorded else _NO_ADVICE)
+    min_bytes = DEFAULT_MIN_BYTES if args.min_size is None else args.min_size
+    if args.bitmap is not None:
+        outfile.check(args.bitmap, "--bitmap")  # before anything is started or read
+    with _target(args) as pid, _progress() as progress:
+        scan = occupancy.scan(pid, min_bytes, args.method, keep_runs=True, progress=progress)
+    recorded = occupancy.bitmap_of(scan) if scan.mappings or args.bitmap is not None else None
+    if args.bitmap is not None and recorded:
+        bitmap.save(recorded, args.bitmap)
+        say(f"bitmap of {len(scan.mappings)} mapping(s) written to {args.bitmap}")
+    if args.json:
+        _print_json(scan, _advice(recorded) if recorded else _NO_ADVICE)
         return 0
-    print(occupancy.text(found))
+    print(occupancy.text(scan))
     if recorded:
         print("\n".join(["", *_advice_lines(recorded)]))
     return 0
@@ -77,7 +77,7 @@ def _scan(asked: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
-    """Yield what shows on a terminal how much of the address space has been looked at."""
+    """Yield a progress callback that draws a bar on a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -86,23 +86,23 @@ def _progress() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking at memory", total=None)
+        task = bar.add_task("scanning memory", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print_json(found: Scan, advice: dict[str, Any]) -> None:
-    """Print the object as it is made, a mapping a line: of 100 000 mappings not all are there at once."""
+def _print_json(scan: Scan, advice: dict[str, Any]) -> None:
+    """Print the JSON object one mapping at a time, so that 100 000 mappings are not in memory at once."""
     from uffdlab import occupancy
 
     print('{"mappings": [')
-    for number, one in enumerate(occupancy.mapping_dicts(found)):
-        print(("," if number else "") + json.dumps(one))
-    rest = json.dumps(occupancy.summary_dict(found) | advice, indent=1)
+    for number, mapping in enumerate(occupancy.mapping_dicts(scan)):
+        print(("," if number else "") + json.dumps(mapping))
+    rest = json.dumps(occupancy.summary_dict(scan) | advice, indent=1)
     print("]," + rest.removeprefix("{"))
 
 
-# What was found is told whether or not there are costs, an engine and the memory to price it.
-_NONE_TO_BE_HAD = (UffdlabError, ImportError, MemoryError)
+# The scan is printed even if costs, an engine or memory for the advice are missing.
+_NO_ADVICE_ERRORS = (UffdlabError, ImportError, MemoryError)
 
 
 def _why(error: Exception) -> str:
@@ -110,9 +110,9 @@ def _why(error: Exception) -> str:
 
 
 def _replayed(recorded: Bitmap) -> tuple[Costs, list[Replayed], list[str]]:
-    """Return costs, what each design counted, and what that leaves out.
+    """Return costs, each design's replay, and what the replay leaves out.
 
-    Raises UffdlabError where there is nothing to advise on, or no costs.
+    Raises UffdlabError if nothing can be replayed, or there are no costs.
     """
     from uffdlab import sim
 
@@ -123,12 +123,12 @@ def _replayed(recorded: Bitmap) -> tuple[Costs, list[Replayed], list[str]]:
 
 
 def _advice(recorded: Bitmap) -> dict[str, Any]:
-    """Return the designs ranked by each objective; none where there are no costs, or the memory cannot be replayed."""
+    """Return the designs ranked by each objective; none without costs or if the memory cannot be replayed."""
     from uffdlab import sim
 
     try:
         costs, replayed, left_out = _replayed(recorded)
-    except _NONE_TO_BE_HAD as error:
+    except _NO_ADVICE_ERRORS as error:
         say(f"no advice on designs: {_why(error)}")
         return _NO_ADVICE
     advice = [
@@ -136,9 +136,9 @@ def _advice(recorded: Bitmap) -> dict[str, Any]:
             "objective": objective,
             "unit": "KiB" if objective == "memory" else costs.unit,
             "designs": [
-                {"design": one.replayed.design.name, "today": one.today, "value": one.cost.value}
-                | {"low": one.cost.low, "high": one.cost.high}
-                for one in sim.ranked(replayed, objective, costs)
+                {"design": rank.replayed.design.name, "today": rank.today, "value": rank.cost.value}
+                | {"low": rank.cost.low, "high": rank.cost.high}
+                for rank in sim.ranked(replayed, objective, costs)
             ],
         }
         for objective in sim.OBJECTIVES
@@ -147,32 +147,32 @@ def _advice(recorded: Bitmap) -> dict[str, Any]:
 
 
 def _advice_lines(recorded: Bitmap) -> list[str]:
-    """Return the same as sentences, to be mailed."""
+    """Return the same as sentences."""
     from uffdlab import sim
 
     try:
         costs, replayed, left_out = _replayed(recorded)
-    except _NONE_TO_BE_HAD as error:
+    except _NO_ADVICE_ERRORS as error:
         return textwrap.wrap(f"no advice on designs: {_why(error)}", 80)
-    said = [sim.recommendation(sim.ranked(replayed, one, costs), one) for one in sim.OBJECTIVES]
+    advice = [sim.recommendation(sim.ranked(replayed, objective, costs), objective) for objective in sim.OBJECTIVES]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
-    lines = [textwrap.fill(f"- {one}", 80, subsequent_indent="  ") for one in said]
-    more = [textwrap.fill(one, 80) for one in (*left_out, costs.words())]
+    lines = [textwrap.fill(f"- {sentence}", 80, subsequent_indent="  ") for sentence in advice]
+    more = [textwrap.fill(sentence, 80) for sentence in (*left_out, costs.words())]
     return [textwrap.fill(head, 80), *lines, *more]
 
 
 @contextlib.contextmanager
-def _target(asked: argparse.Namespace) -> Iterator[int]:
-    """Yield the process ID to look at."""
+def _target(args: argparse.Namespace) -> Iterator[int]:
+    """Yield the process ID to scan."""
     from uffdlab import occupancy
 
-    given = (asked.pid is not None) + asked.own + (asked.cmd is not None)
+    given = (args.pid is not None) + args.own + (args.cmd is not None)
     if given != 1:
-        raise UffdlabError("name what to look at, one of these: a process ID, --self, or --cmd COMMAND")
-    if asked.after is not None and asked.cmd is None:
-        raise UffdlabError("--after says how long a command runs first: it goes with --cmd")
-    if asked.cmd is None:
-        yield os.getpid() if asked.own else asked.pid
+        raise UffdlabError("name one process to scan: a process ID, --self, or --cmd COMMAND")
+    if args.after is not None and args.cmd is None:
+        raise UffdlabError("--after is how long a command runs first: use it with --cmd")
+    if args.cmd is None:
+        yield os.getpid() if args.own else args.pid
         return
-    with occupancy.running(asked.cmd, 1.0 if asked.after is None else asked.after) as pid:
+    with occupancy.running(args.cmd, 1.0 if args.after is None else args.after) as pid:
         yield pid

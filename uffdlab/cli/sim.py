@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``uffdlab sim``: what a design would count and cost, for kernels that have it and for those that do not."""
+"""``uffdlab sim``: simulate a design's event counts and costs, whether or not a kernel has it."""
 
 from __future__ import annotations
 
@@ -32,49 +32,49 @@ def add(commands: Any) -> None:
         commands,
         "sim",
         _sim,
-        "say what a way of write-protecting would count and cost, without a kernel that has it",
+        "simulate the event counts and costs of a write-protection design",
         calculates=True,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--list", action="store_true", help="the designs there are, and their fields")
-    parser.add_argument("--design", metavar="NAME", help="which design")
+    parser.add_argument("--list", action="store_true", help="list the designs and their fields")
+    parser.add_argument("--design", metavar="NAME", help="name of a design")
     changes = partial(assignment, form="FIELD=VALUE, such as spread=last")
-    help_ = "change a field of it; --list has them"
+    help_ = "change a field of the design; see --list"
     parser.add_argument("--set", action="append", type=changes, default=[], metavar="FIELD=VALUE", help=help_)
     add_size(parser, "--span", "length of the range, up to 16TiB", default="1GiB")
-    add_number(parser, "--populated", 0, 1, "written before protecting", "FRACTION", default="0")
-    add_whole(parser, "--cluster", 1, _MOST_PAGES, "written so many in a row", "PAGES", default="1")
-    add_whole(parser, "--reads", 0, _MOST_TOUCHES, "touches after protecting: reads first", default="0")
-    add_whole(parser, "--writes", 0, _MOST_TOUCHES, "then writes", default="0")
-    parser.add_argument("--walk", default="uniform", help="uniform, zipf, sequential or clustered")
-    add_whole(parser, "--walk-cluster", 1, _MOST_PAGES, "clustered: touch so many in a row", "PAGES", default="1")
-    add_whole(parser, "--other-cpus", 0, 1 << 16, "CPUs that run the process as well", default="0")
-    add_whole(parser, "--seed", 0, LARGEST_SEED, "of what is drawn", default="1")
-    parser.add_argument("--expected", action="store_true", help="expected values, at once, instead of one exact run")
-    parser.add_argument("--costs", metavar="DATASET", help="costs to price it with (default: the committed ones)")
-    parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign, and write them to --out")
+    add_number(parser, "--populated", 0, 1, "fraction written before protecting", "FRACTION", default="0")
+    add_whole(parser, "--cluster", 1, _MOST_PAGES, "contiguous pages per populated cluster", "PAGES", default="1")
+    add_whole(parser, "--reads", 0, _MOST_TOUCHES, "reads after protecting", default="0")
+    add_whole(parser, "--writes", 0, _MOST_TOUCHES, "writes after those reads", default="0")
+    parser.add_argument("--walk", default="uniform", help="order of touches: uniform, zipf, sequential or clustered")
+    add_whole(parser, "--walk-cluster", 1, _MOST_PAGES, "clustered: pages per touched cluster", "PAGES", default="1")
+    add_whole(parser, "--other-cpus", 0, 1 << 16, "other CPUs that run the process", default="0")
+    add_whole(parser, "--seed", 0, LARGEST_SEED, "seed of random choices", default="1")
+    parser.add_argument("--expected", action="store_true", help="compute expected values instead of one exact run")
+    parser.add_argument("--costs", metavar="DATASET", help="dataset of costs (default: the committed one)")
+    parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign and write them to --out")
     parser.add_argument("--out", type=path, metavar="DIR", help="with --calibrate: new directory")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _sim(asked: argparse.Namespace) -> int:
+def _sim(args: argparse.Namespace) -> int:
     from uffdlab import sim
 
-    if asked.list:
-        return _list(asked.json)
-    if asked.calibrate is not None:
-        return _calibrate(asked)
-    if not asked.design:
-        raise UffdlabError("name a --design, or see them with --list")
-    design = _design(asked)
+    if args.list:
+        return _list(args.json)
+    if args.calibrate is not None:
+        return _calibrate(args)
+    if not args.design:
+        raise UffdlabError("name a --design, or list them with --list")
+    design = _design(args)
     workload = sim.Workload(
-        asked.span, asked.populated, asked.cluster, asked.reads, asked.writes, asked.walk, asked.walk_cluster,
-        asked.other_cpus, asked.seed,
+        args.span, args.populated, args.cluster, args.reads, args.writes, args.walk, args.walk_cluster,
+        args.other_cpus, args.seed,
     )  # fmt: skip
-    costs = sim.load_costs(asked.costs)
-    result = (sim.expect if asked.expected else sim.run)(design, workload)
-    print(json.dumps(_as_dict(result, costs), indent=1) if asked.json else _text(result, costs))
+    costs = sim.load_costs(args.costs)
+    result = (sim.expect if args.expected else sim.run)(design, workload)
+    print(json.dumps(_as_dict(result, costs), indent=1) if args.json else _text(result, costs))
     return 0
 
 
@@ -87,35 +87,34 @@ def _list(as_json: bool) -> int:
     if as_json:
         print(json.dumps([asdict(one) for one in DESIGNS.values()], indent=1))
         return 0
-    for one in DESIGNS.values():
-        print(f"{one.name:<17} {one.about}")
-    print("\nfields for --set, and what they may be:")
+    for design in DESIGNS.values():
+        print(f"{design.name:<17} {design.about}")
+    print("\nfields for --set and their values:")
     for name, values in choices().items():
         print(f"{name:<17} {', '.join(values)}")
     return 0
 
 
-def _calibrate(asked: argparse.Namespace) -> int:
+def _calibrate(args: argparse.Namespace) -> int:
     from uffdlab import datasets, sim
     from uffdlab.sim.calibrate import calibrate
 
-    if asked.out is None:
+    if args.out is None:
         raise UffdlabError("--calibrate writes a dataset: name a new directory with --out")
-    made = calibrate(datasets.load(datasets.locate(asked.calibrate)), asked.out, last_name(asked.out))
+    made = calibrate(datasets.load(datasets.locate(args.calibrate)), args.out, last_name(args.out))
     print(sim.costs_of(made).words())
     return 0
 
 
-def _design(asked: argparse.Namespace) -> Design:
+def _design(args: argparse.Namespace) -> Design:
     from uffdlab.sim import named
 
-    changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in asked.set}
-    design = named(asked.design)
+    changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in args.set}
+    design = named(args.design)
     if not changes:
         return design
-    return design.replace(**changes).replace(
-        name=f"{design.name} with {', '.join(map('='.join, asked.set))}", about="composed"
-    )
+    name = f"{design.name} with {', '.join(map('='.join, args.set))}"
+    return design.replace(**changes).replace(name=name, about="composed")
 
 
 def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:
     }
 
 
-def _counted(count: float) -> str:
+def _format_count(count: float) -> str:
     return f"{count:,.0f}" if count == int(count) else f"{count:,.1f}"
 
 
@@ -153,16 +152,16 @@ def _text(result: Result, costs: Costs) -> str:
         priced = costs.price(ledger)
         lines += ["", f"{name}: {with_interval(priced.value, priced.low, priced.high, format_ns)}"]
         for event, count, cost in costs.dearest(ledger):
-            lines.append(f"  {event:<18} {_counted(count):>16} {format_ns(cost):>10}")
+            lines.append(f"  {event:<18} {_format_count(count):>16} {format_ns(cost):>10}")
         named = [event for event, _, _ in costs.dearest(ledger)]
         for event in ("events_wp", "events_missing", "lost_writes", "false_events"):
             if ledger[event] and event not in named:
-                lines.append(f"  {event:<18} {_counted(ledger[event]):>16}")
+                lines.append(f"  {event:<18} {_format_count(ledger[event]):>16}")
         left = sum(1 for event, count in ledger.items() if count and costs.vector[event]) - len(named)
         lines += [f"  and {left} more event(s): --json has them all"] if left > 0 else []
     memory = []
     for what, sizes in (("tables", result.tables_kib), ("pages", result.pages_kib)):
-        before, protected, after = (format_size(one * 1024) for one in sizes)
+        before, protected, after = (format_size(kib * 1024) for kib in sizes)
         memory.append(f"{what}: {before} before, {protected} protected, {after} after the touches")
     lines += ["", *memory]
     free = costs.unpriced(result.total)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Standard input, output and error, in whatever state the caller left them.
+"""Make standard input, output and error usable, whatever their state.
 
-Closed: what is opened next would get their number, and ``print`` would be silent, or speak on the wrong one. Each gets
-a place of its own instead: output there is refused, complaints are dropped. Full, or broken: said in one sentence,
-once. Not UTF-8: what its encoding lacks is written in ASCII, a table with the same width.
+Closed: the next file opened would get their descriptor, and ``print`` would be silent or write to the wrong file. Each
+is reopened: writing output fails, messages are dropped. Full or broken: reported in one sentence, once. Not UTF-8:
+characters the encoding lacks are written in ASCII, in a table with the same width.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError
 
-ERRORS = "uffdlab"  # the name of our handler of characters that an encoding lacks
+ERRORS = "uffdlab"  # name of the handler for characters that an encoding lacks
 _PLAIN = str.maketrans("–—−‐‑×·…µμ≥≤→←“”‘’±≈", "-----x..uu><><\"\"''~~")
 _OUT, _ERR = 1, 2
 
 
-class OutputLost(UffdlabError):  # noqa: N818  (as the reader sees it)
-    """What a command found could not be written to standard output."""
+class OutputLost(UffdlabError):  # noqa: N818  (as users see it)
+    """A command's result could not be written to standard output."""
 
 
 class ReaderGone(Exception):  # noqa: N818
-    """Whoever read standard output has seen enough."""
+    """The reader of standard output closed it."""
 
 
 class _Descriptor(io.RawIOBase):
-    """Descriptor 1 or 2. Output that is refused is said once, complaints never; what follows is swallowed."""
+    """Descriptor 1 or 2. A failing write to output raises once, to error never; later writes are dropped."""
 
     def __init__(self, number: int) -> None:
         self._number, self._lost = number, False
@@ -53,7 +53,7 @@ class _Descriptor(io.RawIOBase):
         while not self._lost:
             try:
                 return os.write(self._number, content)
-            except BlockingIOError:  # a pipe that another process made so
+            except BlockingIOError:  # another process made the pipe non-blocking
                 select.select([], [self._number], [])
             except OSError as error:
                 self._lost = True
@@ -66,14 +66,14 @@ class _Descriptor(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def sound() -> Iterator[None]:
-    """Give the block streams that can be spoken to. A write or flush of output raises OutputLost or ReaderGone."""
+def repaired() -> Iterator[None]:
+    """Replace the standard streams in the block. A failing write or flush of output raises OutputLost or ReaderGone."""
     codecs.register_error(ERRORS, _in_ascii)
     before = sys.stdout, sys.stderr
-    _take_the_places_of_closed_ones()
+    _reopen_closed_descriptors()
     with contextlib.ExitStack() as stack:
-        sys.stdout = _spoken_to(sys.stdout, _OUT, stack)
-        sys.stderr = _spoken_to(sys.stderr, _ERR, stack)
+        sys.stdout = _repaired(sys.stdout, _OUT, stack)
+        sys.stderr = _repaired(sys.stderr, _ERR, stack)
         try:
             yield
         finally:
@@ -83,8 +83,8 @@ def sound() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
-def _spoken_to(stream: Any, number: int, stack: contextlib.ExitStack) -> Any:
-    """Return what stands for a stream: a sound one on its descriptor, or itself where it is captured."""
+def _repaired(stream: Any, number: int, stack: contextlib.ExitStack) -> Any:
+    """Return a usable stream on the descriptor, or the stream itself if it is captured."""
     if stream is None or _is_descriptor(stream, number):
         encoding = "utf-8" if stream is None else stream.encoding
         at_once = number == _ERR or (stream is not None and (stream.line_buffering or stream.write_through))
@@ -102,8 +102,8 @@ def _is_descriptor(stream: Any, number: int) -> bool:
         return False
 
 
-def _take_the_places_of_closed_ones() -> None:
-    """Open something at each of the first three descriptors that is closed; what is written to 1 is refused there."""
+def _reopen_closed_descriptors() -> None:
+    """Open /dev/null at each closed descriptor of the first three; writes to 1 fail there."""
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -112,7 +112,7 @@ def _take_the_places_of_closed_ones() -> None:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Replace what an encoding lacks: by a look-alike of the same width, or by its number."""
+    """Replace characters an encoding lacks: by a similar one of the same width, or by an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end].translate(_PLAIN)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""This machine beside the reference: the quick measurement that ``render`` draws over the pages, and where it stands.
+"""The quick measurement of this machine that ``render`` draws over the reference.
 
-It stands in ``build/this-machine``, or where a reader keeps something there, in ``build/this-machine-2`` and so on.
+It is in ``build/this-machine``, or if a user keeps other files there, in ``build/this-machine-2`` and so on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from uffdlab import ownership
 from uffdlab.cli import measure
-from uffdlab.cli.claims import say_what_is_decided
+from uffdlab.cli.claims import report_decisions
 from uffdlab.cli.common import say
 from uffdlab.errors import UffdlabError
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from uffdlab.datasets import Dataset
 
 PLACE = Path("build/this-machine")
-TITLE = "uffdlab quick measurement, made by render"  # of what render may measure anew
+TITLE = "uffdlab quick measurement, made by render"  # render replaces datasets with this title only
 FRESH_H = 24
-_SUITES = ("quick", "full")  # that measure what the pages draw
+_SUITES = ("quick", "full")  # suites that measure what the pages draw
 _ANEW = "--measure measures anew"
 
 
 def measured(notices: list[str], *, anew: bool) -> Dataset | None:
-    """Return the measurement of this machine: the one that is there while it is fresh, unless it is wanted anew.
+    """Return the measurement of this machine: an existing one while it is fresh, or with ``anew`` a new one.
 
-    Returns None, and adds to ``notices`` what stands on the pages instead, where nothing can be measured.
+    Returns None and adds the reason to ``notices``, which the pages show, if nothing can be measured.
     """
     from uffdlab import datasets
 
-    found = None if anew else _fresh()
-    if found is None:
-        datasets.check_out(PLACE.with_name(f"{PLACE.name}-new"))  # before a minute is spent on it
+    data = None if anew else _fresh()
+    if data is None:
+        datasets.check_out(PLACE.with_name(f"{PLACE.name}-new"))  # before measuring for a minute
         campaign = _measure(notices)
-        found = datasets.load(_written(campaign)) if campaign else None
-    if found is not None:
-        say_what_is_decided(found)
-    return found
+        data = datasets.load(_written(campaign)) if campaign else None
+    if data is not None:
+        report_decisions(data)
+    return data
 
 
 def _places() -> Iterator[Path]:
@@ -52,55 +52,55 @@ def _places() -> Iterator[Path]:
     yield from (PLACE.with_name(f"{PLACE.name}-{number}") for number in count(2))
 
 
-# --- what is there ---------------------------------------------------------------------------------------------------
+# --- existing measurements -------------------------------------------------------------------------------------------
 
 
 def _fresh() -> Dataset | None:
-    """Return the first measurement there that is fresh; say that it is drawn, or why it is not."""
+    """Return the first fresh measurement; print that it is drawn, or why one is not."""
     from uffdlab import datasets
 
     for place in _places():
         if not os.path.lexists(place):
             return None
         try:
-            found = datasets.load(place)
+            data = datasets.load(place)
         except UffdlabError:
-            continue  # what stands there instead is said when its place is needed
-        stale = _why_stale(found)
+            continue  # reported when a new measurement is written
+        stale = _why_stale(data)
         if stale is None:
-            say(f"{place} was measured here {_ago(_age_s(found))} ago, and nothing has changed since: drawn; {_ANEW}")
-            return found
+            say(f"{place} was measured here {_ago(_age_s(data))} ago, and nothing has changed since: drawn; {_ANEW}")
+            return data
         say(f"{place} is not drawn: {stale}")
     return None
 
 
-def _why_stale(found: Dataset) -> str | None:
-    """Return why a dataset is no fresh measurement of this machine, in words; None when it is one."""
+def _why_stale(data: Dataset) -> str | None:
+    """Return why a dataset is not a fresh measurement of this machine; None if it is."""
     from uffdlab.host import facts
     from uffdlab.measure import journal
 
-    then, age_s = found.provenance, _age_s(found)
-    if found.kind != "measured" or then.get("suite") not in _SUITES or not len(found.tables.get("samples", ())):
-        return "it is no quick measurement of a machine"
+    then, age_s = data.provenance, _age_s(data)
+    if data.kind != "measured" or then.get("suite") not in _SUITES or not len(data.tables.get("samples", ())):
+        return "it is not a measurement of the quick or full suite"
     now = facts.collect()
     changed = journal.changes(then, now)
     if changed:
         return f"what has changed since it was measured: {'; '.join(changed)}"
     if then.get("uffdlab_dirty") or now["uffdlab_dirty"]:
-        return "the package has uncommitted changes, so that it cannot be told whether it is the same"
+        return "the package has uncommitted changes, so its version is unknown"
     if not 0 <= age_s < FRESH_H * 3600 or then.get("started_utc") not in _days():
         return f"it is older than {FRESH_H} hours"
     if age_s > time.clock_gettime(time.CLOCK_BOOTTIME):
-        return "the machine was started anew since it was measured"
+        return "the machine was rebooted since it was measured"
     return None
 
 
-def _age_s(found: Dataset) -> float:
-    return time.time() - (found.path / "datapackage.json").stat().st_mtime
+def _age_s(data: Dataset) -> float:
+    return time.time() - (data.path / "datapackage.json").stat().st_mtime
 
 
 def _days() -> set[str]:
-    """Return the UTC days on which what is fresh can have begun."""
+    """Return the UTC days on which a fresh measurement can have started."""
     return {time.strftime("%Y-%m-%d", time.gmtime(time.time() - hours * 3600)) for hours in (0, FRESH_H)}
 
 
@@ -109,32 +109,32 @@ def _ago(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
 
 
-# --- what is measured ------------------------------------------------------------------------------------------------
+# --- a new measurement -----------------------------------------------------------------------------------------------
 
 
 def _measure(notices: list[str]) -> Any:
-    """Measure the quick suite; None, with one line saying why, where that cannot be done."""
+    """Measure the quick suite; print why and return None if that fails."""
     from uffdlab.measure import suites
 
     seed = random.SystemRandom().randrange(1 << 31)
     try:
-        found = measure.run(suites.plan("quick", suites.probes_of("quick"), seed), "quick", seed, allow=False)
+        measured = measure.run(suites.plan("quick", suites.probes_of("quick"), seed), "quick", seed, allow=False)
     except UffdlabError as error:
         notices.append(f"Nothing was measured on this machine: {error}")
         say(f"nothing was measured on this machine, the pages show recorded data only: {error}")
         return None
-    if found.measurements.interrupted:
+    if measured.measurements.interrupted:
         raise KeyboardInterrupt
-    if not found.measurements.tables.get("samples"):
-        why = "; ".join(found.reasons()[:1])
+    if not measured.measurements.tables.get("samples"):
+        why = "; ".join(measured.reasons()[:1])
         notices.append(f"Nothing could be timed on this machine: {why}")
         say(f"nothing could be timed on this machine, the pages show recorded data only: {why}")
         return None
-    return found
+    return measured
 
 
-def _written(found: Any) -> Path:
-    """Write it to the first place that nobody else uses, in place of what render measured there; return where."""
+def _written(measured: Any) -> Path:
+    """Write the dataset to the first place that is free or holds one by render; return the place."""
     from uffdlab.measure import campaign
 
     for place in _places():
@@ -144,19 +144,19 @@ def _written(found: Any) -> Path:
                 say(f"{place} is kept as it is: {why}")
                 continue
             with ownership.replaced(place, _names) as stage:
-                campaign.save(found, stage, id_=place.name, title=TITLE)
+                campaign.save(measured, stage, id_=place.name, title=TITLE)
         except OSError as error:
             raise UffdlabError(f"{place} cannot be written: {error.strerror or error}") from error
-        measure.say_what_came(found, place)
+        measure.report_saved(measured, place)
         return place
     raise AssertionError("places never end")
 
 
 def _names(place: Path) -> set[str]:
-    """Return the files of a measurement that render made. Raises UffdlabError where it is another dataset, or none."""
+    """Return the files of a measurement that render made. Raises UffdlabError for anything else."""
     from uffdlab import datasets
 
-    there = datasets.load(place)  # hashes and seal included
-    if there.title != TITLE:
-        raise UffdlabError(f"it holds {there.title!r}, which render did not make")
-    return {"datapackage.json", *(f"{name}.csv" for name in there.tables)}
+    data = datasets.load(place)  # hashes and seal included
+    if data.title != TITLE:
+        raise UffdlabError(f"it holds {data.title!r}, which render did not make")
+    return {"datapackage.json", *(f"{name}.csv" for name in data.tables)}
