@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bitmap file: what goes in comes out, what is damaged or inconsistent is named, and nothing is half-written."""
+"""The bitmap file: round trips, damaged or inconsistent files are refused, and no file is written in part."""
 
 from __future__ import annotations
 
@@ -54,30 +54,30 @@ def _runs(draw: st.DrawFn) -> array[int]:
 
 
 @given(bitmaps())
-def test_what_is_encoded_is_decoded(made: Bitmap) -> None:
-    assert decode(encode(made)) == made
+def test_decode_inverts_encode(original: Bitmap) -> None:
+    assert decode(encode(original)) == original
 
 
 @given(bitmaps())
 @settings(max_examples=20)
-def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, made: Bitmap) -> None:
+def test_load_returns_the_saved_bitmap(tmp_path_factory: pytest.TempPathFactory, original: Bitmap) -> None:
     path = tmp_path_factory.mktemp("bitmaps") / "b"
-    save(made, path)
-    assert load(path) == made
-    assert [one.name for one in path.parent.iterdir()] == ["b"]
+    save(original, path)
+    assert load(path) == original
+    assert [file.name for file in path.parent.iterdir()] == ["b"]
 
 
 @given(st.binary(max_size=300).map(lambda raw: bytes(byte & 3 for byte in raw)))
-def test_runs_stand_for_the_states_they_were_made_of(states: bytes) -> None:
-    one = Mapping("anon", 0, len(states) * PAGE, PAGE, False, True, runs_of(states))
+def test_runs_give_back_the_states_they_were_made_from(states: bytes) -> None:
+    mapping = Mapping("anon", 0, len(states) * PAGE, PAGE, False, True, runs_of(states))
     again = bytearray(len(states))
-    for state, first, count in one.stretches():
+    for state, first, count in mapping.stretches():
         again[first : first + count] = bytes([state]) * count
     assert bytes(again) == states
-    assert one.counts() == {name: states.count(state) for state, name in enumerate(STATES)}
+    assert mapping.counts() == {name: states.count(state) for state, name in enumerate(STATES)}
 
 
-def test_a_file_is_the_same_bytes_each_time_and_as_its_docstring_says() -> None:
+def test_encoding_is_deterministic_and_as_documented() -> None:
     content = encode(example())
     assert content == encode(example())
     magic, version, flags, page, unit, mappings, runs, packed = struct.unpack_from("<8sHHIIIQQ", content)
@@ -88,7 +88,7 @@ def test_a_file_is_the_same_bytes_each_time_and_as_its_docstring_says() -> None:
     assert content[-DIGEST:] == hashlib.sha256(content[:-DIGEST]).digest()
 
 
-def test_empty_terabytes_take_a_few_bytes() -> None:
+def test_an_empty_mapping_of_terabytes_takes_few_bytes() -> None:
     units = 1 << 32  # 16 TiB
     hole = Mapping("anon", 0, units * PAGE, PAGE, False, True, array("Q", [units << 2]))
     content = encode(Bitmap(PAGE, PAGE, True, (hole,)))
@@ -100,7 +100,7 @@ def test_empty_terabytes_take_a_few_bytes() -> None:
 
 
 @given(st.data())
-def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
+def test_any_changed_byte_is_detected(data: st.DataObject) -> None:
     content = bytearray(encode(example()))
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
@@ -109,21 +109,21 @@ def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_any_cut_is_noticed(data: st.DataObject) -> None:
+def test_any_truncation_is_detected(data: st.DataObject) -> None:
     content = encode(example())
-    with pytest.raises(UffdlabError, match=r"^bitmap (is no uffdlab bitmap|is cut off|is \d+ B long)"):
+    with pytest.raises(UffdlabError, match=r"^bitmap (is not a uffdlab bitmap|is cut off|is \d+ B long)"):
         decode(content[: data.draw(st.integers(0, len(content) - 1))])
 
 
 @given(st.binary(max_size=400))
-def test_anything_else_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_originalis_refused(content: bytes) -> None:
     for start in (b"", bitmap.MAGIC):
         with pytest.raises(UffdlabError):
             decode(start + content)
 
 
 def sealed(content: bytes) -> bytes:
-    """Return the content with a hash that fits: a file written wrongly, not damaged."""
+    """Return the content with a matching hash."""
     return content[:-DIGEST] + hashlib.sha256(content[:-DIGEST]).digest()
 
 
@@ -134,7 +134,7 @@ def patched(place: int, form: str, value: int) -> bytes:
 
 
 def announcing(runs: int) -> bytes:
-    """Return a file whose header and first mapping agree on a number of runs, whatever it holds."""
+    """Return a file whose header and first mapping announce the same number of runs."""
     content = bytearray(encode(example()))
     struct.pack_into("<Q", content, 24, runs + 2)
     struct.pack_into("<Q", content, HEADER + 16, runs)
@@ -142,7 +142,7 @@ def announcing(runs: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "refusal"),
     [
         (patched(8, "<H", 3), "has version 3, and this uffdlab reads versions 1 and 2"),
         (patched(10, "<H", 4), "has unknown flags 0x4"),
@@ -161,24 +161,24 @@ def announcing(runs: int) -> bytes:
         (announcing(1 << 40), "announces 1099511627778 runs, more than 25 compressed bytes can hold"),
         (announcing(7), "does not hold the 9 runs that its header announces"),
         (announcing(3), "mapping 0: its runs cover 24576 of its 32768 B"),
-        (patched(HEADER + 24, "<Q", 3 * PAGE), "mapping 0: its page of 12288 B is not a power of two"),
+        (patched(HEADER + 24, "<Q", 3 * PAGE), "mapping 0: page 12288 B is not a power of two"),
         (patched(HEADER + 32, "<B", 9), "mapping 0: kind 9 is unknown"),
         (patched(HEADER + 32, "<B", 3), "mapping 0: kind 3 is unknown"),
         (patched(HEADER + 33, "<B", 8), "mapping 0: flags 0x8 are unknown"),
-        (patched(HEADER + ENTRY, "<Q", 4 * PAGE), "mapping 1: begins at 16384 B, before the end of the last"),
+        (patched(HEADER + ENTRY, "<Q", 4 * PAGE), "mapping 1: begins at 16384 B, before the last ends"),
         (patched(HEADER + ENTRY, "<Q", (1 << 63) - PAGE), "mapping 1: ends beyond any address space"),
         (patched(HEADER + 2 * ENTRY, "<B", 0), "holds runs that zlib cannot read"),
     ],
 )
-def test_what_contradicts_itself_is_named(content: bytes, said: str) -> None:
+def test_an_inconsistent_file_is_refused_with_the_contradiction(content: bytes, refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         decode(content, "bitmap x")
     assert str(caught.value).startswith("bitmap x")
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
 def bomb(runs: int, length: int, pattern: bytes, packed: int) -> bytes:
-    """Return a file of one mapping that announces so many runs; what is packed repeats the pattern."""
+    """Return a file of one mapping that announces ``runs`` runs; its compressed data repeats the pattern."""
     squeezed = zlib.compressobj(9)
     piece = pattern * (1 << 16)
     body = b"".join(squeezed.compress(piece) for _ in range(packed // len(piece))) + squeezed.flush()
@@ -192,7 +192,7 @@ MANY = 8 << 20  # bytes of runs
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("content", "refusal"),
     [
         (bomb(MANY // 8, 64 * PAGE, ALTERNATING, MANY), r"its runs cover \d+ of its 262144 B"),
         (bomb(MANY // 8, MANY // 8 * PAGE, bytes(8), MANY), "a run is empty or continues the one before it"),
@@ -202,14 +202,14 @@ MANY = 8 << 20  # bytes of runs
     ],
     ids=["longer", "empty", "shorter", "more", "fewer"],
 )
-def test_what_is_refused_never_takes_much_memory(made: bytes, said: str) -> None:
-    assert len(made) < MANY // 500
-    with taking_at_most(3 << 20), pytest.raises(UffdlabError, match=said):
-        decode(made)
+def test_refusing_a_file_takes_little_memory(content: bytes, refusal: str) -> None:
+    assert len(content) < MANY // 500
+    with memory_limited_to(3 << 20), pytest.raises(UffdlabError, match=refusal):
+        decode(content)
 
 
 @contextlib.contextmanager
-def taking_at_most(size: int) -> Iterator[None]:
+def memory_limited_to(size: int) -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
@@ -225,37 +225,37 @@ def taking_at_most(size: int) -> Iterator[None]:
     st.integers(0, 2**32 - 1) | st.integers(0, 3),
 )
 @settings(max_examples=300)
-def test_whatever_a_sealed_file_says_it_is_refused_or_sound(runs: list[int], numbers: list[int], count: int) -> None:
+def test_any_file_with_a_valid_hash_is_refused_or_consistent(runs: list[int], numbers: list[int], count: int) -> None:
     offset, length, own, page, total, flags = numbers
     body = zlib.compress(struct.pack(f"<{len(runs)}Q", *runs))
     head = struct.pack("<8sHHIIIQQ", bitmap.MAGIC, 1, 1, PAGE, PAGE, count, total, len(body))
     entry = struct.pack("<QQQQBB6x", offset * PAGE % 2**64, length * PAGE % 2**64, own, page, 0, flags % 4)
-    with taking_at_most(2 << 20):
-        said = ""
+    with memory_limited_to(2 << 20):
+        refusal = ""
         try:
             decode(sealed(head + entry * min(count, 3) + body + bytes(DIGEST)))
         except UffdlabError as refused:
-            said = str(refused)
-    assert len(said) < 300
+            refusal = str(refused)
+    assert len(refusal) < 300
 
 
-def test_a_file_of_the_first_version_is_still_read_and_written() -> None:
+def test_version_1_is_read_and_written() -> None:
     content = encode(example())
     assert struct.unpack_from("<H", content, 8) == (1,)
-    assert {one.kind for one in decode(content).mappings} == {"anon", "hugetlb"}
+    assert {mapping.kind for mapping in decode(content).mappings} == {"anon", "hugetlb"}
 
 
-def test_a_private_file_makes_the_second_version() -> None:
+def test_a_private_file_mapping_needs_version_2() -> None:
     restored = Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(bytes([1, 1, 2, 0])))
-    made = Bitmap(PAGE, PAGE, True, (restored,))
-    content = encode(made)
+    original = Bitmap(PAGE, PAGE, True, (restored,))
+    content = encode(original)
     assert struct.unpack_from("<H", content, 8) == (2,)
     assert content[HEADER + 32] == 3
-    assert decode(content) == made
+    assert decode(content) == original
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"kind": "file"}, "kind 'file' is unknown"),
         ({"runs": array("Q", [4, 4 * 7])}, "a run is empty or continues the one before it"),
@@ -263,9 +263,9 @@ def test_a_private_file_makes_the_second_version() -> None:
         ({"offset_bytes": -PAGE}, "offset -4096 B is no multiple"),
     ],
 )
-def test_nothing_wrong_is_written(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_originalis_not_written(wrong: dict[str, Any], refusal: str, tmp_path: Path) -> None:
     first = replace(example().mappings[0], **wrong)
-    with pytest.raises(UffdlabError, match=f"mapping 0: {said}"):
+    with pytest.raises(UffdlabError, match=f"mapping 0: {refusal}"):
         save(Bitmap(PAGE, PAGE, True, (first,)), tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
 
@@ -273,24 +273,24 @@ def test_nothing_wrong_is_written(wrong: dict[str, Any], said: str, tmp_path: Pa
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UffdlabError, match=r"bitmap .*/none cannot be read: No such file or directory"):
         load(tmp_path / "none")
 
 
-def test_a_file_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_an_endless_file_is_read_in_bounds(tmp_path: Path) -> None:
     for path in (Path("/dev/zero"), Path("/dev/urandom")):
-        with pytest.raises(UffdlabError, match="is no uffdlab bitmap"):
+        with pytest.raises(UffdlabError, match="is not a uffdlab bitmap"):
             load(path)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with subprocess.Popen(["sh", "-c", 'cat "$0" /dev/zero > "$1"', *_saved(tmp_path), fifo]) as writer:
-        with pytest.raises(UffdlabError, match=r"where its header says \d+: it was cut or appended to"):
+        with pytest.raises(UffdlabError, match=r"where its header says \d+: it was cut off or appended to"):
             load(fifo)
         writer.wait(30)
 
 
-def test_a_file_is_also_read_from_a_pipe(tmp_path: Path) -> None:
+def test_a_originalis_read_from_a_pipe(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', *_saved(tmp_path), fifo]):
@@ -302,23 +302,23 @@ def _saved(directory: Path) -> list[Path]:
     return [directory / "b"]
 
 
-def test_what_was_appended_is_named_by_its_length(tmp_path: Path) -> None:
+def test_appended_bytes_are_detected_by_the_length(tmp_path: Path) -> None:
     (path,) = _saved(tmp_path)
     size = path.stat().st_size
     os.truncate(path, 1 << 40)
     with (
-        taking_at_most(1 << 20),
+        memory_limited_to(1 << 20),
         pytest.raises(UffdlabError, match=f"is {1 << 40} B long where its header says {size}"),
     ):
         load(path)
 
 
-def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_directory_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UffdlabError, match=r"bitmap .*/none/b cannot be written: No such file or directory"):
         save(example(), tmp_path / "none" / "b")
 
 
-def test_an_earlier_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_file_is_kept_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "b"
     save(example(), path)
 
@@ -330,11 +330,11 @@ def test_an_earlier_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypa
     with pytest.raises(UffdlabError, match="cannot be written: No space left on device"):
         save(other, path)
     assert load(path) == example()
-    assert [one.name for one in tmp_path.iterdir()] == ["b"]
+    assert [file.name for file in tmp_path.iterdir()] == ["b"]
 
 
 def test_an_earlier_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / ("long" * 60)
-    for made in (example(), Bitmap(PAGE, PAGE, False, ())):
-        save(made, path)
-        assert load(path) == made
+    for original in (example(), Bitmap(PAGE, PAGE, False, ())):
+        save(original, path)
+        assert load(path) == original

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever a valid dataset lacks or holds, it is told in words: no traceback, no infinite number, none that is none."""
+"""Results of any valid dataset are valid text: no traceback, no infinity, no NaN, whatever it lacks or holds."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ READ = sorted(
 )
 
 
-def held(wanted: str, names: Iterable[str], data: Dataset, what: object) -> None:
-    """Hold what is computed of a dataset to what this file asks."""
+def check(wanted: str, names: Iterable[str], data: Dataset, what: object) -> None:
+    """Check the texts of all results computed from a dataset."""
     for name in names:
         try:
-            found = damaged.USES[wanted][name](data)
+            result = damaged.USES[wanted][name](data)
         except UffdlabError as error:
-            found = [str(error)]
-        for text in damaged.said(found):
+            result = [str(error)]
+        for text in damaged.said(result):
             none = damaged.NO_NUMBER.search(text)
             assert none is None, (name, what, text[max(0, none.start() - 60) : none.end() + 20])
 
@@ -54,7 +54,7 @@ def held(wanted: str, names: Iterable[str], data: Dataset, what: object) -> None
 
 
 @pytest.mark.parametrize("wanted", damaged.USES)
-def test_what_is_computed_needs_no_column_but_those_it_asks_for(wanted: str) -> None:
+def test_every_result_needs_only_the_columns_it_requires(wanted: str) -> None:
     for name, asked in damaged.asked_of(wanted).items():
         held_ = {table: damaged.thin(wanted).tables[table] for table in asked}
         kept = {table: rows[sorted(asked[table])] for table, rows in held_.items() if asked[table]}
@@ -62,44 +62,43 @@ def test_what_is_computed_needs_no_column_but_those_it_asks_for(wanted: str) -> 
 
 
 @pytest.mark.parametrize("wanted", damaged.USES)
-def test_a_column_that_is_lacking_was_not_measured(wanted: str) -> None:
+def test_a_missing_column_is_reported_as_not_measured(wanted: str) -> None:
     for name, asked in damaged.asked_of(wanted).items():
         for table, column in [(table, column) for table, columns in asked.items() for column in sorted(columns)]:
             data = damaged.fresh(wanted, **{table: damaged.thin(wanted).tables[table].drop(columns=column)})
-            said = _lacking(damaged.USES[wanted][name], data)
-            assert f"`{table}.{column}` was not measured (dataset" in (said or ""), (name, table, column)
+            text = _lacking(damaged.USES[wanted][name], data)
+            assert f"`{table}.{column}` was not measured (dataset" in (text or ""), (name, table, column)
 
 
 def _lacking(use: damaged.Use, data: Dataset) -> str | None:
-    """Return what is said of what was not measured; None where nothing is."""
+    """Return the text on missing measurements; None if there is none."""
     try:
-        found = use(data)
+        result = use(data)
     except NotMeasuredError as error:
         return str(error)
-    if isinstance(found, claims.Verdict):
-        assert found.verdict == "not decided"
-        return found.because
+    if isinstance(result, claims.Verdict):
+        assert result.verdict == "not decided"
+        return result.because
     return None
 
 
 @pytest.mark.parametrize("column", ["states.moment", "states.backing", "states.write_reported", "samples.cold"])
-def test_the_command_says_which_column_was_not_measured(tmp_path: Path, column: str) -> None:
+def test_the_claims_command_names_the_missing_column(tmp_path: Path, column: str) -> None:
     table, name = column.split(".")
     states = [state(backing, "none", True) for backing in (*HUGETLB, "shmem")]
     full = dataset(tmp_path / "full", populated_everywhere(), states)
     kept = [
         datasets.Table(
-            one, [f for f in full.fields[one] if (one, f["name"]) != (table, name)],
-            json.loads(rows.drop(columns=name if one == table else []).to_json(orient="records")),
+            other, [f for f in full.fields[other] if (other, f["name"]) != (table, name)],
+            json.loads(rows.drop(columns=name if other == table else []).to_json(orient="records")),
         )
-        for one, rows in full.tables.items()
+        for other, rows in full.tables.items()
     ]  # fmt: skip
     made = datasets.write(tmp_path / "short", id="short", title="short", tables=kept, provenance=full.provenance)
-    found = _claims(made.path)
-    said = [one for one in found if f"`{column}` was not measured" in one["because"]]
-    assert said
-    assert {one["verdict"] for one in said} == {"not decided"}
-    assert all(one["missing"] for one in said)
+    missing_ = [verdict for verdict in _claims(made.path) if f"`{column}` was not measured" in verdict["because"]]
+    assert missing_
+    assert {verdict["verdict"] for verdict in missing_} == {"not decided"}
+    assert all(verdict["missing"] for verdict in missing_)
 
 
 def populated_everywhere() -> list[dict[str, Any]]:
@@ -117,27 +116,27 @@ def _claims(path: Path) -> list[dict[str, Any]]:
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    verdicts: list[dict[str, Any]] = json.loads(done.stdout)
+    return verdicts
 
 
 # --- times of 0, and nothing to divide by ----------------------------------------------------------------------------
 
 
-def test_a_time_of_0_decides_nothing_and_is_named(tmp_path: Path) -> None:
+def test_a_time_of_0_leaves_the_claim_undecided_and_is_reported(tmp_path: Path) -> None:
     timed = populated("pte_marker", 0, 1000, "anon_thp") + populated("populate_read", 500, 500, "anon_thp")
     timed[-1] |= {"prepare_ns": 0, "protect_ns": 0}
-    found = claims.verdict("table-fill-slower", later(tmp_path / "independent", samples=timed))
-    assert found.verdict == "not decided"
-    assert "`samples.total_ns` holds a time of 0 ns, which no clock of this resolution can tell" in found.because
+    verdict = claims.verdict("table-fill-slower", later(tmp_path / "independent", samples=timed))
+    assert verdict.verdict == "not decided"
+    assert "`samples.total_ns` holds a time of 0 ns, which no clock of this resolution can tell" in verdict.because
     for number, row in enumerate(timed):
         row["block"] = number % 9  # both in one child, in turns
-    found = claims.verdict("table-fill-slower", later(tmp_path / "paired", samples=timed))
-    assert found.verdict == "not decided"
-    assert "holds a time of 0 ns" in found.because
+    verdict = claims.verdict("table-fill-slower", later(tmp_path / "paired", samples=timed))
+    assert verdict.verdict == "not decided"
+    assert "holds a time of 0 ns" in verdict.because
 
 
-def test_no_touches_are_no_time_of_a_touch(tmp_path: Path) -> None:
+def test_rows_without_touches_have_no_time_per_touch(tmp_path: Path) -> None:
     rows = [
         row
         for stride in (4, 2048)
@@ -148,15 +147,15 @@ def test_no_touches_are_no_time_of_a_touch(tmp_path: Path) -> None:
     ]
     assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "some", faults=rows)).verdict == "holds"
     none = later(tmp_path / "none", faults=[row | {"touches": 0} for row in rows])
-    found = claims.verdict("prealloc-speeds-faults", none)
-    assert found.verdict == "not decided"
-    assert "not measured: first read, one per 2 MiB, 1 thread" in found.because
+    verdict = claims.verdict("prealloc-speeds-faults", none)
+    assert verdict.verdict == "not decided"
+    assert "not measured: first read, one per 2 MiB, 1 thread" in verdict.because
     assert "not measured" in repr(notebook.with_tables(none))
     few = [row | {"touches": 0} if i % 9 == 0 else row for i, row in enumerate(rows)]
     assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "few", faults=few)).verdict == "holds"
 
 
-def test_a_ranking_to_a_time_of_0_is_told_to_have_no_value(tmp_path: Path) -> None:
+def test_a_ratio_to_a_time_of_0_is_reported_as_not_comparable(tmp_path: Path) -> None:
     rows = [sample("anon", design, ns, 0) for design, ns in (("preread", 90), ("populate_read", 50), ("pte_marker", 0))
             for _ in range(9)]  # fmt: skip
     data = dataset(tmp_path / "d", rows)
@@ -164,7 +163,7 @@ def test_a_ranking_to_a_time_of_0_is_told_to_have_no_value(tmp_path: Path) -> No
     assert "not to be compared with the read loop" in repr(notebook.ranking_sentence(data))
 
 
-def test_what_is_not_known_to_have_been_reported_was_not() -> None:
+def test_an_unknown_report_counts_as_not_reported() -> None:
     states = damaged.thin("reference-").tables["states"]
     unknown = damaged.fresh(
         "reference-", states=states.assign(write_reported=pd.NA).astype({"write_reported": "boolean"})
@@ -181,26 +180,26 @@ def test_what_is_not_known_to_have_been_reported_was_not() -> None:
 
 
 def missing(wanted: str, table: str, column: str, every: int = 1) -> Dataset:
-    """Return a dataset in which one cell in so many of a column is empty."""
+    """Return a dataset in which one cell in ``every`` of a column is empty."""
     rows = damaged.thin(wanted).tables[table]
     changed = rows[column].copy()
     changed.iloc[::every] = pd.NA
     return damaged.fresh(wanted, **{table: rows.assign(**{column: changed})})
 
 
-def test_memory_that_was_not_counted_is_told_over_the_points() -> None:
+def test_missing_table_sizes_are_noted_above_the_points() -> None:
     filled = missing("reference-", "samples", "rss_growth_kib")
     [hover] = {text for trace in figures.plot_skip(filled).data[1::2] for text in trace.hovertext}
     assert hover == "not measured"
     tables_ = missing("reference-", "samples", "table_growth_kib")
     drawn = figures.plot_guest(tables_, tables_, None, gib=2).data
-    said = [text for trace in drawn for text in trace.text if text != "predicted"]
-    assert said
-    assert all(text.endswith("processes, tables not measured") for text in said)
+    labels = [text for trace in drawn for text in trace.text if text != "predicted"]
+    assert labels
+    assert all(text.endswith("processes, tables not measured") for text in labels)
     assert all(text.endswith(" KiB") for text in figures.plot_guest(damaged.thin("reference-"), tables_).data[0].text)
 
 
-def test_where_nothing_was_measured_there_is_one_share_to_choose() -> None:
+def test_the_share_slider_has_one_value_without_measurements() -> None:
     nothing = damaged.fresh("reference-", samples=damaged.thin("reference-").tables["samples"][:0])
     assert figures.shares_written(nothing) == ["0%"]
     assert "holds no samples" in figures.plot_skip(nothing).layout.annotations[0].text
@@ -209,32 +208,32 @@ def test_where_nothing_was_measured_there_is_one_share_to_choose() -> None:
     assert figures.shares_written(damaged.fresh("reference-", samples=close)) == ["0%", "50%"]
 
 
-def test_words_of_other_lengths_are_no_bits_of_a_round() -> None:
+def test_words_of_other_lengths_are_refused_as_bits_of_a_round() -> None:
     rows = damaged.thin("channel-").tables["merges"]
-    one = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
+    merged = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
     with pytest.raises(UffdlabError, match=r"`merges\.sent` or `merges\.received` of 1 pages: .* have to match"):
-        notebook.channel_merges(one)
+        notebook.channel_merges(merged)
 
 
-def test_a_published_row_without_its_time_is_told_to_be_none() -> None:
+def test_a_published_row_without_a_time_is_reported() -> None:
     shown = notebook.published_table(missing("published", "protect_times", "author", 7))
     assert "not measured" in repr(shown)
     assert "&lt;NA&gt;" not in shown._repr_html_()
 
 
-def test_predictions_that_are_off_beyond_use_have_no_interval() -> None:
+def test_useless_predictions_have_no_interval() -> None:
     checks = damaged.thin("costs-").tables["checks"]
-    for unseen, said in ((1e300, "is not known"), (1e5, "were off by")):
+    for unseen, words in ((1e300, "is not known"), (1e5, "were off by")):
         off = checks.predicted_ns.where(checks.part == "fitted", checks.measured_ns * unseen)
         costs = sim.costs_of(damaged.fresh("costs-", checks=checks.assign(predicted_ns=off)))
-        assert said in costs.words()
+        assert words in costs.words()
         assert costs.price(sim.expect("pte_marker", sim.Workload(1 << 30)).total).known == (unseen < 1e6)
         figures.plot_decision(costs)
     unseen_only = damaged.fresh("costs-", checks=checks[checks.part == "unseen"])
     assert "(95th percentile; fitted ones not known)" in sim.costs_of(unseen_only).words()
 
 
-def test_the_explorer_sends_what_json_can_hold() -> None:
+def test_the_explorer_sends_valid_json() -> None:
     off = missing("costs-", "checks", "measured_ns")
     explorer = widgets.DesignExplorer(priced=sim.costs_of(off))
     assert json.loads(json.dumps(explorer.costs, allow_nan=False))[0]["p95_error"] is None
@@ -247,7 +246,7 @@ def test_the_explorer_sends_what_json_can_hold() -> None:
 
 @st.composite
 def damages(draw: st.DrawFn) -> tuple[str, str, pd.DataFrame, str]:
-    """Draw a committed dataset, one of its tables, and what became of it: most often of a column that is read."""
+    """Draw a committed dataset, one of its tables and a damage, mostly to a column that is read."""
     wanted, table, column = draw(st.sampled_from(READ))
     rows = damaged.thin(wanted).tables[table]
     how = draw(st.sampled_from(["cells", "cells", "cells", "one row", "some rows", "no rows", "one child", "twice"]))
@@ -278,18 +277,16 @@ def _cells(draw: st.DrawFn, rows: pd.DataFrame, column: str) -> tuple[pd.DataFra
 # The same damages each time: a search for new ones is for whoever changes what is computed (derandomize=False).
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(damages(), st.randoms(use_true_random=False))
-def test_whatever_a_dataset_holds_it_is_told_in_words(
-    damage: tuple[str, str, pd.DataFrame, str], random: random.Random
-) -> None:
+def test_any_damaged_table_gives_valid_text(damage: tuple[str, str, pd.DataFrame, str], random: random.Random) -> None:
     wanted, table, rows, what = damage
     names = damaged.uses_of(wanted)[table]
     some = random.sample(names, min(3, len(names)))
-    held(wanted, some, damaged.fresh(wanted, **{table: rows}), (table, what))
+    check(wanted, some, damaged.fresh(wanted, **{table: rows}), (table, what))
 
 
-@pytest.mark.parametrize(("wanted", "table"), sorted({one[:2] for one in READ}))
-def test_a_table_of_nothing_but_zeros_is_told_in_words(wanted: str, table: str) -> None:
+@pytest.mark.parametrize(("wanted", "table"), sorted({column[:2] for column in READ}))
+def test_a_table_of_zeros_gives_valid_text(wanted: str, table: str) -> None:
     rows, names = damaged.thin(wanted).tables[table], damaged.uses_of(wanted)[table]
     zeros = {name: rows[name] * 0 for name in rows if rows[name].dtype.kind in "iuf" and name != "block"}
-    held(wanted, names, damaged.fresh(wanted, **{table: rows.assign(**zeros)}), (table, "zeros"))
-    held(wanted, names, damaged.fresh(wanted, **{table: None}), (table, "not there"))
+    check(wanted, names, damaged.fresh(wanted, **{table: rows.assign(**zeros)}), (table, "zeros"))
+    check(wanted, names, damaged.fresh(wanted, **{table: None}), (table, "not there"))

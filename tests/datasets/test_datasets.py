@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A dataset survives the disk unchanged, or is refused with a sentence that says where and what to do."""
+"""A dataset is loaded as it was written, or refused with a sentence that names the place and the remedy."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from uffdlab.errors import UffdlabError
 # What is written is what is loaded
 
 
-def test_a_dataset_is_loaded_as_it_was_written(lab: Path) -> None:
+def test_a_dataset_is_loaded_as_written(lab: Path) -> None:
     dataset = load(lab)
     assert rows_of(dataset) == ROWS
     assert (dataset.id, dataset.title, dataset.kind, dataset.path) == ("lab", "A test", "measured", lab)
@@ -70,11 +70,11 @@ def test_a_table_may_have_no_rows(tmp_path: Path) -> None:
     assert str(frame["ns"].dtype) == "Int64"
 
 
-def test_numpy_scalars_are_taken(tmp_path: Path) -> None:
+def test_numpy_scalars_are_accepted(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     row = {"design": "preread", "ns": np.int64(5), "ratio": np.float64(0.5), "cold": np.bool_(True)}
-    found = rows_of(make(tmp_path / "x", rows=[row]))[0]
-    assert (found["ns"], found["ratio"], found["cold"]) == (5, 0.5, True)
+    loaded = rows_of(make(tmp_path / "x", rows=[row]))[0]
+    assert (loaded["ns"], loaded["ratio"], loaded["cold"]) == (5, 0.5, True)
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u2028\u2029"), max_size=30)
@@ -92,22 +92,22 @@ ROW = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ROW, max_size=8))
-def test_any_rows_survive_the_disk(rows: list[dict[str, Any]]) -> None:
+def test_any_rows_are_loaded_as_written(rows: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as parent:
-        found = rows_of(make(Path(parent) / "x", rows=rows))
+        loaded = rows_of(make(Path(parent) / "x", rows=rows))
     expected = [{**row, "note": row["note"] or None} for row in rows]
-    assert found == expected
+    assert loaded == expected
     signs = [math.copysign(1, row["ratio"]) for row in rows if row["ratio"] is not None]
-    assert signs == [math.copysign(1, row["ratio"]) for row in found if row["ratio"] is not None]
+    assert signs == [math.copysign(1, row["ratio"]) for row in loaded if row["ratio"] is not None]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(TEXT | st.none(), min_size=1, max_size=5))
-def test_a_single_column_of_text_survives(texts: list[str | None]) -> None:
+def test_a_single_text_column_is_loaded_as_written(texts: list[str | None]) -> None:
     fields = [{"name": "note", "type": "string"}]
     with TemporaryDirectory() as parent:
-        found = rows_of(make(Path(parent) / "x", fields=fields, rows=[{"note": t} for t in texts]))
-    assert [row["note"] for row in found] == [text or None for text in texts]
+        loaded = rows_of(make(Path(parent) / "x", fields=fields, rows=[{"note": t} for t in texts]))
+    assert [row["note"] for row in loaded] == [text or None for text in texts]
 
 
 @given(st.text())
@@ -126,20 +126,20 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same_or_refused(directory: Path, original: datasets.Dataset) -> bool:
-    """Load; return whether it succeeded, in which case everything must be as in the original."""
+    """Return whether the dataset loads; if so, check that it equals the original."""
     try:
-        found = load(directory)
+        loaded = load(directory)
     except UffdlabError:
         return False
-    assert rows_of(found) == rows_of(original)
-    assert (found.id, found.title, found.provenance) == (original.id, original.title, original.provenance)
-    assert found.fields == original.fields
+    assert rows_of(loaded) == rows_of(original)
+    assert (loaded.id, loaded.title, loaded.provenance) == (original.id, original.title, original.provenance)
+    assert loaded.fields == original.fields
     return True
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_random_corruption_is_noticed(pristine: Path, data: st.DataObject) -> None:
+def test_random_corruption_is_detected(pristine: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["samples.csv", "datapackage.json"]))
     content = bytearray((pristine / name).read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -152,7 +152,7 @@ def test_random_corruption_is_noticed(pristine: Path, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("name", ["samples.csv", "datapackage.json"])
-def test_truncation_anywhere_is_noticed(pristine: Path, tmp_path: Path, name: str) -> None:
+def test_truncation_anywhere_is_detected(pristine: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "lab"
     shutil.copytree(pristine, copy)
     content = (pristine / name).read_bytes()
@@ -201,20 +201,20 @@ def test_any_value_anywhere_in_the_descriptor_is_refused_or_harmless(pristine: P
 # Writing: whole or not at all
 
 
-def test_a_directory_that_holds_something_is_left_alone(lab: Path) -> None:
+def test_a_directory_with_files_is_refused_and_unchanged(lab: Path) -> None:
     before = files_in(lab)
     with refused("exists and is not empty"):
         make(lab)
     assert files_in(lab) == before
 
 
-def test_an_empty_directory_is_filled_and_parents_are_made(tmp_path: Path) -> None:
+def test_an_empty_directory_is_filled_and_parents_are_created(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert make(tmp_path / "empty").id == "lab"
     assert make(tmp_path / "a" / "b" / "c").id == "lab"
 
 
-def test_places_where_nothing_can_be_written(lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_place_is_refused(lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with refused("is not a directory"):
         datasets.check_out(lab / "samples.csv" / "out")
     with refused("exists and is not a directory"):
@@ -230,7 +230,7 @@ def test_places_where_nothing_can_be_written(lab: Path, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -268,7 +268,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
         ({"design": "preread", "nss": 5}, ["'nss' is not among the declared fields"]),
     ],
 )
-def test_a_value_that_breaks_the_contract_is_not_written(tmp_path: Path, row: dict[str, Any], parts: list[str]) -> None:
+def test_an_invalid_value_is_not_written(tmp_path: Path, row: dict[str, Any], parts: list[str]) -> None:
     with refused("table 'samples', row 2", *parts):
         make(tmp_path / "out", rows=[ROWS[0], row])
     assert list(tmp_path.iterdir()) == []
@@ -288,7 +288,7 @@ def test_a_value_that_breaks_the_contract_is_not_written(tmp_path: Path, row: di
         ({"sources": [{"title": "x", "url": "x"}]}, "sources[0] has a key 'url'"),
     ],
 )
-def test_a_description_that_breaks_the_contract_is_not_written(tmp_path: Path, more: dict[str, Any], part: str) -> None:
+def test_an_invalid_description_is_not_written(tmp_path: Path, more: dict[str, Any], part: str) -> None:
     with refused(part):
         make(tmp_path / "out", **more)
     assert list(tmp_path.iterdir()) == []
@@ -297,7 +297,7 @@ def test_a_description_that_breaks_the_contract_is_not_written(tmp_path: Path, m
 # What a reader asks a dataset
 
 
-def test_a_missing_table_or_column_is_named(lab: Path) -> None:
+def test_a_missing_table_or_column_is_refused_by_name(lab: Path) -> None:
     dataset = load(lab)
     with refused("'lab' has no table 'states'", "samples"):
         dataset.table("states")
@@ -320,14 +320,14 @@ def test_a_missing_table_or_column_is_named(lab: Path) -> None:
         ({"mthp_enabled": None}, "mTHP unknown"),
     ],
 )
-def test_the_origin_names_machine_and_settings(tmp_path: Path, facts: dict[str, Any], expected: str) -> None:
+def test_the_origin_line_names_machine_and_settings(tmp_path: Path, facts: dict[str, Any], expected: str) -> None:
     assert expected in make(tmp_path / "lab", facts=facts).origin()
 
 
 # Lists and names
 
 
-def test_a_list_shows_broken_datasets_with_their_problem(tmp_path: Path) -> None:
+def test_broken_datasets_are_listed_with_their_problem(tmp_path: Path) -> None:
     make(tmp_path / "good")
     make(tmp_path / "deeper" / "bad", id="bad")
     (tmp_path / "deeper" / "bad" / "samples.csv").write_text("nonsense\n")
@@ -352,7 +352,7 @@ def test_a_list_shows_broken_datasets_with_their_problem(tmp_path: Path) -> None
         datasets.find(tmp_path / "nope")
 
 
-def test_a_dataset_is_found_by_path_id_and_beginning(tmp_path: Path) -> None:
+def test_a_dataset_is_found_by_path_id_and_prefix(tmp_path: Path) -> None:
     for name in ("reference-9", "reference-10", "other"):
         make(tmp_path / name, id=name)
     assert locate(None, tmp_path) == tmp_path / "reference-10"
@@ -369,20 +369,20 @@ def test_a_dataset_is_found_by_path_id_and_beginning(tmp_path: Path) -> None:
         locate("", tmp_path)
 
 
-def test_two_datasets_with_one_id_are_not_confused(tmp_path: Path) -> None:
+def test_an_id_of_two_datasets_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "a")
     make(tmp_path / "b")
     with refused("'lab' could be", "pass the directory"):
         locate("lab", tmp_path)
 
 
-def test_without_a_checkout_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_checkout_the_error_names_the_data_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uffdlab.datasets.catalogue._checkout_data", lambda: None)
     with refused("not installed with the package", "--data"):
         locate(None)
 
 
-def test_importing_the_room_does_not_import_pandas() -> None:
+def test_importing_datasets_does_not_import_pandas() -> None:
     code = "import sys, uffdlab.datasets; sys.exit('pandas' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Merging keeps origins apart; scrubbing drops what may not be recorded; sealing accepts an intended edit."""
+"""Merging keeps origins; scrubbing drops facts not on the allow-list; sealing accepts an intended edit."""
 
 import json
 import socket
@@ -46,7 +46,7 @@ def test_a_merge_keeps_rows_origins_and_distinct_blocks(tmp_path: Path) -> None:
         {"thp_enabled": None},
     ],
 )
-def test_different_machines_are_not_merged_silently(tmp_path: Path, facts: dict[str, Any]) -> None:
+def test_different_machines_are_merged_only_with_allow_mixed(tmp_path: Path, facts: dict[str, Any]) -> None:
     a = make(tmp_path / "a", id="a")
     b = make(tmp_path / "b", id="b", facts=facts)
     (key,) = facts
@@ -58,13 +58,13 @@ def test_different_machines_are_not_merged_silently(tmp_path: Path, facts: dict[
     assert [origin["provenance"].get(key) for origin in merged.merged_from] == [MACHINE.get(key), facts[key]]
 
 
-def test_the_origin_of_a_mixed_merge_names_every_machine(tmp_path: Path) -> None:
+def test_the_origin_line_of_a_mixed_merge_names_every_machine(tmp_path: Path) -> None:
     parts = [make(tmp_path / k, id=k, facts={"kernel_release": r}) for k, r in (("a", "6.1.9"), ("b", "6.18.5"))]
     merged = merge(parts, tmp_path / "m", id="m", allow_mixed=True)
     assert merged.origin() == "m · Linux 6.1.9 / 6.18.5 · AMD EPYC 9B14 · THP madvise · mTHP off"
 
 
-def test_merges_that_make_no_sense(tmp_path: Path) -> None:
+def test_an_invalid_merge_is_refused(tmp_path: Path) -> None:
     a = make(tmp_path / "a", id="a")
     published = make(tmp_path / "p", id="p", kind="published")
     fewer = make(tmp_path / "f", id="f", fields=FIELDS[:2], rows=[{"design": "preread"}])
@@ -85,7 +85,7 @@ BLOCKS = st.lists(st.none() | st.integers(-50, 50), min_size=1, max_size=6)
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(BLOCKS, min_size=2, max_size=3))
-def test_blocks_of_different_datasets_never_meet(blocks: list[list[int | None]]) -> None:
+def test_blocks_of_different_datasets_are_distinct_after_a_merge(blocks: list[list[int | None]]) -> None:
     with TemporaryDirectory() as parent:
         top = Path(parent)
         parts = [
@@ -99,9 +99,9 @@ def test_blocks_of_different_datasets_never_meet(blocks: list[list[int | None]])
             owners.setdefault(row["block"], set()).add(row["dataset"])
     assert all(len(names) == 1 for names in owners.values())
     for i, held in enumerate(blocks):
-        found = [row["block"] for row in rows if row["dataset"] == f"p{i}"]
-        assert [b is None for b in found] == [b is None for b in held]
-        assert len(set(found)) == len(set(held))
+        merged = [row["block"] for row in rows if row["dataset"] == f"p{i}"]
+        assert [b is None for b in merged] == [b is None for b in held]
+        assert len(set(merged)) == len(set(held))
 
 
 # Scrubbing and sealing
@@ -115,7 +115,7 @@ def unsealed(directory: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     (directory / "datapackage.json").write_text(json.dumps(raw))
 
 
-def test_scrub_drops_what_is_not_allowed_and_keeps_the_rest(lab: Path) -> None:
+def test_scrub_drops_only_what_is_not_on_the_allow_list(lab: Path) -> None:
     def leak(raw: dict[str, Any]) -> None:
         raw["provenance"]["hostname"] = "here"
         raw["contributors"] = [{"title": "me"}]
@@ -147,7 +147,7 @@ def test_scrub_drops_what_is_not_allowed_and_keeps_the_rest(lab: Path) -> None:
         ("carolina", None),
     ],
 )
-def test_scrub_points_at_suspicious_cells(
+def test_scrub_reports_suspicious_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str, why: str | None
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "test-box-7.lan")
@@ -155,24 +155,24 @@ def test_scrub_points_at_suspicious_cells(
     datasets.scrubbing._own_names.cache_clear()
     lab = make(tmp_path / "lab", rows=[ROWS[0], {"design": "preread", "note": note}]).path
     before = files_in(lab)
-    found = scrub(lab)
+    sentences = scrub(lab)
     datasets.scrubbing._own_names.cache_clear()
     if why is None:
-        assert found == []
+        assert sentences == []
     else:
-        assert len(found) == 1
-        assert "samples.csv, line 3, column 'note'" in found[0]
-        assert why in found[0]
+        assert len(sentences) == 1
+        assert "samples.csv, line 3, column 'note'" in sentences[0]
+        assert why in sentences[0]
     assert files_in(lab) == before
 
 
-def test_scrub_does_not_launder_an_edit(lab: Path) -> None:
+def test_scrub_refuses_an_edited_dataset(lab: Path) -> None:
     edit(lab, put("6.0.0", "provenance", "kernel_release"))
     with refused("differs from what was sealed"):
         scrub(lab)
 
 
-def test_seal_accepts_an_edit_that_keeps_the_contract(lab: Path) -> None:
+def test_seal_accepts_a_valid_edit(lab: Path) -> None:
     path = lab / "samples.csv"
     path.write_bytes(path.read_bytes().replace(b"1032", b"7"))
     edit(lab, drop("resources", 0, "bytes"))

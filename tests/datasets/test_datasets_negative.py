@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Times, sizes and counts are 0 or more: a dataset with less is refused in one sentence, whatever its schema says."""
+"""Negative times, sizes and counts are refused in one sentence, whatever the schema allows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def field(name: str, kind: str = "integer", **constraints: Any) -> dict[str, Any
         (field("size_kib", minimum=-10), "-9"),  # no schema may allow it
     ],
 )
-def test_what_cannot_be_negative_is_refused(tmp_path: Path, described: dict[str, Any], value: str) -> None:
+def test_negative_times_sizes_and_counts_are_refused(tmp_path: Path, described: dict[str, Any], value: str) -> None:
     name = described["name"]
     path = make(tmp_path / "d", rows=[{name: 3}, {name: 4}], fields=[described]).path
     (path / "samples.csv").write_text(f"{name}\n3\n{value}\n")
@@ -47,7 +47,7 @@ def test_what_cannot_be_negative_is_refused(tmp_path: Path, described: dict[str,
     assert not (tmp_path / "made").exists()
 
 
-def test_the_command_says_so_in_one_sentence(tmp_path: Path) -> None:
+def test_data_check_refuses_a_negative_time_in_one_sentence(tmp_path: Path) -> None:
     path = make(tmp_path / "d", rows=[{"wall_ns": 3}], fields=[field("wall_ns")]).path
     (path / "samples.csv").write_text("wall_ns\n-3\n")
     command = [sys.executable, "-m", "uffdlab", "data", "check", str(path)]
@@ -57,23 +57,23 @@ def test_the_command_says_so_in_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_difference_may_be_negative_and_a_larger_minimum_holds(tmp_path: Path) -> None:
+def test_differences_may_be_negative_and_a_larger_minimum_holds(tmp_path: Path) -> None:
     fields = [field("rss_growth_kib"), field("tlb_ipis"), field("slower_by_ns")]
-    rows = [{one["name"]: -5 for one in fields}]
+    rows = [{field_["name"]: -5 for field_ in fields}]
     assert make(tmp_path / "d", rows=rows, fields=fields).tables["samples"].rss_growth_kib[0] == -5
     with refused("'size_kib'", "0 is below the minimum 1"):
         make(tmp_path / "e", rows=[{"size_kib": 0}], fields=[field("size_kib", minimum=1)])
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_what_a_probe_measures_is_never_negative_or_a_difference(probe: str) -> None:
+def test_every_integer_column_of_a_probe_is_never_negative_or_a_difference(probe: str) -> None:
     for table, fields in PROBES[probe].tables.items():
-        for one in fields:
-            name, constraints = one["name"], one.get("constraints", {})
-            if one["type"] == "integer" and name not in NAMES:
+        for field_ in fields:
+            name, constraints = field_["name"], field_.get("constraints", {})
+            if field_["type"] == "integer" and name not in NAMES:
                 difference = "growth" in name or name == "tlb_ipis"
                 assert (name in NEVER_NEGATIVE) != difference, (table, name)
             if name in NEVER_NEGATIVE:
                 assert kind_of(table, name) == "number", (table, name)
             elif constraints.get("minimum") != 0:
-                assert one.get("unit") not in TIMES_AND_SIZES or "growth" in name, (table, name)
+                assert field_.get("unit") not in TIMES_AND_SIZES or "growth" in name, (table, name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which directory a name or a path means, from wherever one stands, and what is said of one that means none."""
+"""The directory that a name or path refers to from any working directory, and the error if there is none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = "build/places-of-a-test"
 
 @pytest.fixture
 def measured_here(tmp_path: Path) -> Iterator[str]:
-    """A dataset in the checkout's build directory, by the path that the tool would have printed of it."""
+    """The path of a dataset in the checkout's build directory, as the tool prints it."""
     made = ROOT / HERE
     existed = made.parent.exists()
     shutil.rmtree(made, ignore_errors=True)
@@ -33,7 +33,7 @@ def measured_here(tmp_path: Path) -> Iterator[str]:
             made.parent.rmdir()
 
 
-def test_the_path_that_was_printed_works_from_the_directory_of_the_notebooks(
+def test_a_printed_path_works_from_the_directory_of_the_notebooks(
     measured_here: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT / "notebooks")
@@ -43,7 +43,7 @@ def test_the_path_that_was_printed_works_from_the_directory_of_the_notebooks(
     assert (data.id, costs.id[:10], here and here.id) == ("lab", "reference-", "lab")
 
 
-def test_what_stands_where_one_works_comes_first(
+def test_the_working_directory_is_searched_first(
     measured_here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path / measured_here, id="nearer")
@@ -51,7 +51,7 @@ def test_what_stands_where_one_works_comes_first(
     assert notebook.load(measured_here, "reference", None)[0].id == "nearer"
 
 
-def test_the_error_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_places_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with refused("build/nope does not exist", str(tmp_path / "build/nope"), str(ROOT / "build/nope")):
         notebook.load("build/nope", "reference", None)
@@ -59,7 +59,7 @@ def test_the_error_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pyt
         notebook.load("nope", "reference", None)
 
 
-def test_nothing_is_added_to_an_absolute_path(tmp_path: Path) -> None:
+def test_an_absolute_path_is_used_as_it_is(tmp_path: Path) -> None:
     with refused(f"{tmp_path}/nope does not exist (looked for {tmp_path}/nope)"):
         locate(str(tmp_path / "nope"))
 
@@ -82,7 +82,7 @@ def test_nothing_is_added_to_an_absolute_path(tmp_path: Path) -> None:
         (lambda: None, "a\0", ["is neither a dataset directory"]),
     ],
 )
-def test_a_path_that_leads_nowhere_gets_one_sentence_of_a_readable_length(
+def test_an_invalid_path_gives_one_short_sentence(
     place: Callable[[], object], path: str, parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,9 +92,7 @@ def test_a_path_that_leads_nowhere_gets_one_sentence_of_a_readable_length(
     assert len(str(caught.value)) < 1500
 
 
-def test_a_working_directory_that_is_gone_is_not_looked_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_working_directory_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()

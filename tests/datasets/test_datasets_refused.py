@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is not a dataset, or no longer one, is refused with a sentence that says where and what to do."""
+"""An invalid dataset is refused with a sentence that names the place and the remedy."""
 
 import os
 import socket
@@ -18,29 +18,29 @@ from uffdlab.datasets import load, seal
 # Directories that are not datasets
 
 
-def test_a_missing_directory(tmp_path: Path) -> None:
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with refused(str(tmp_path / "nope"), "does not exist"):
         load(tmp_path / "nope")
 
 
-def test_a_file_instead_of_a_directory(lab: Path) -> None:
+def test_a_file_instead_of_a_directory_is_refused(lab: Path) -> None:
     with refused("samples.csv", "is a file", "name the directory"):
         load(lab / "samples.csv")
 
 
-def test_a_path_through_a_file(lab: Path) -> None:
+def test_a_path_through_a_file_is_refused(lab: Path) -> None:
     with refused("a component that is a file"):
         load(lab / "samples.csv" / "x")
 
 
-def test_a_path_that_cannot_exist() -> None:
+def test_a_path_that_cannot_exist_is_refused() -> None:
     with refused("no file name can have"):
         load("nul\0byte")
     with refused("too long"):
         load("x" * 5000)
 
 
-def test_a_directory_without_descriptor(tmp_path: Path) -> None:
+def test_a_directory_without_descriptor_is_refused(tmp_path: Path) -> None:
     with refused("datapackage.json", "does not exist", "not a dataset"):
         load(tmp_path)
 
@@ -61,7 +61,7 @@ def test_a_directory_without_descriptor(tmp_path: Path) -> None:
         (b" " * (5 << 20), ["larger than 4096 KiB"]),
     ],
 )
-def test_a_descriptor_that_is_no_json_object(lab: Path, text: bytes, parts: list[str]) -> None:
+def test_a_descriptor_that_is_not_a_json_object_is_refused(lab: Path, text: bytes, parts: list[str]) -> None:
     (lab / "datapackage.json").write_bytes(text)
     with refused("datapackage.json", *parts):
         load(lab)
@@ -98,7 +98,7 @@ FIELD = ("resources", 0, "schema", "fields", 0)
         (put("design", *FIELD, "name"), ["fields[1] declares the column 'design' a second time"]),
         (
             put({"pattern": "x"}, *FIELD, "constraints"),
-            ["fields[0].constraints has a key 'pattern'", "it knows required, enum"],
+            ["fields[0].constraints has a key 'pattern'", "it has required, enum"],
         ),
         (put({"minimum": "x"}, *FIELD, "constraints"), ["fields[0]", "wrong type", "'x'"]),
         (
@@ -114,7 +114,7 @@ FIELD = ("resources", 0, "schema", "fields", 0)
         (drop("uffdlab", "seal"), ["differs from what was sealed"]),
     ],
 )
-def test_a_descriptor_that_breaks_the_contract(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
+def test_an_invalid_descriptor_is_refused(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
     edit(lab, change)
     with refused("datapackage.json", *parts):
         load(lab)
@@ -123,7 +123,7 @@ def test_a_descriptor_that_breaks_the_contract(lab: Path, change: Callable[[Any]
 # Files that are not what they should be
 
 
-def test_a_missing_table(lab: Path) -> None:
+def test_a_missing_table_is_refused(lab: Path) -> None:
     (lab / "samples.csv").unlink()
     with refused("samples.csv is missing", "restore it"):
         load(lab)
@@ -139,7 +139,7 @@ def test_a_missing_table(lab: Path) -> None:
         (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "a socket"),
     ],
 )
-def test_what_is_no_file_is_refused_without_waiting(
+def test_a_special_file_is_refused_without_blocking(
     lab: Path, name: str, replace: Callable[[Path], Any], kind: str
 ) -> None:
     (lab / name).unlink()
@@ -158,13 +158,13 @@ def test_a_link_out_of_the_directory_is_refused(lab: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_no_permission(lab: Path) -> None:
+def test_a_dataset_without_read_permission_is_refused(lab: Path) -> None:
     (lab / "samples.csv").chmod(0)
     with refused("samples.csv", "permissions"):
         load(lab)
 
 
-def test_a_failing_open_is_a_sentence(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_open_gives_one_sentence(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(*_: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
@@ -196,14 +196,14 @@ def test_a_huge_line_is_refused_in_bounded_memory(lab: Path) -> None:
     assert "line 5 is longer than 1 MiB" in done.stdout
 
 
-def test_a_file_cut_off_between_rows(lab: Path) -> None:
+def test_a_file_cut_off_between_rows_is_refused(lab: Path) -> None:
     lines = (lab / "samples.csv").read_bytes().splitlines(keepends=True)
     (lab / "samples.csv").write_bytes(b"".join(lines[:-1]))
     with refused("samples.csv has", "bytes of the", "cut off", "restore it"):
         load(lab)
 
 
-def test_an_edited_value_of_the_same_length(lab: Path) -> None:
+def test_an_edited_value_of_the_same_length_is_refused(lab: Path) -> None:
     path = lab / "samples.csv"
     path.write_bytes(path.read_bytes().replace(b"1032", b"1031"))
     with refused("samples.csv differs from its recorded SHA-256", "uffdlab data seal"):
@@ -254,7 +254,7 @@ HEADER = "block,design,ns,ratio,cold,note"
         ("", ["line 1 is missing", "empty"]),
     ],
 )
-def test_a_row_that_breaks_the_contract(lab: Path, content: str, parts: list[str]) -> None:
+def test_an_invalid_row_is_refused_with_line_and_column(lab: Path, content: str, parts: list[str]) -> None:
     (lab / "samples.csv").write_bytes(content.encode())
     with refused("samples.csv", *parts, "also differs from its recorded SHA-256"):
         load(lab)
@@ -262,7 +262,7 @@ def test_a_row_that_breaks_the_contract(lab: Path, content: str, parts: list[str
         seal(lab)
 
 
-def test_a_row_that_is_no_utf8(lab: Path) -> None:
+def test_a_row_that_is_not_utf_8_is_refused(lab: Path) -> None:
     (lab / "samples.csv").write_bytes(f"{HEADER}\n,preread,,,,caf".encode() + b"\xe9\n")
     with refused("samples.csv, line 2 is not UTF-8 (byte 0xe9 at 16)"):
         load(lab)

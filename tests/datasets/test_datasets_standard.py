@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The standard's own keys: accepted where they say what holds here anyway, refused where they would change a cell."""
+"""Keys of the Data Package standard are accepted if they change no cell, and refused otherwise."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ DATASETS = sorted(path.parent for path in (ROOT / "data").glob("*/datapackage.js
         put([{"title": "somebody"}], "contributors"),
     ],
 )  # fmt: skip
-def test_what_the_standard_says_anyway_is_accepted(lab: Path, change: Callable[[Any], Any]) -> None:
+def test_standard_keys_that_change_nothing_are_accepted(lab: Path, change: Callable[[Any], Any]) -> None:
     edit(lab, change)
     assert rows_of(seal(lab)) == ROWS
     assert rows_of(load(lab)) == ROWS
@@ -83,7 +83,7 @@ def test_what_the_standard_says_anyway_is_accepted(lab: Path, change: Callable[[
         (put({"commentChar": "#"}, "resources", 0, "dialect"), ["dialect.commentChar is '#'", "no line is a comment"]),
         (put({"skipInitialSpace": True}, "resources", 0, "dialect"), ["dialect.skipInitialSpace is True"]),
         (put({"nullSequence": "NULL"}, "resources", 0, "dialect"), ["dialect.nullSequence", "empty cell"]),
-        (put({"colour": 1}, "resources", 0, "dialect"), ["resources[0].dialect has a key 'colour'", "does not know"]),
+        (put({"colour": 1}, "resources", 0, "dialect"), ["resources[0].dialect has a key 'colour'", "does not have"]),
         (put("excel", "resources", 0, "dialect"), ["resources[0].dialect is 'excel', not an object"]),
         (put(["-"], *SCHEMA, "missingValues"), ["schema.missingValues is ['-']", "an empty cell, and nothing else"]),
         (put(["", "NA"], *SCHEMA, "missingValues"), ["schema.missingValues"]),
@@ -103,13 +103,15 @@ def test_what_the_standard_says_anyway_is_accepted(lab: Path, change: Callable[[
         (put({"unique": True}, *FIELD, "constraints"), ["schema.fields[1].constraints.unique is True", "not checked"]),
     ],
 )
-def test_what_would_change_a_cell_is_refused(lab: Path, change: Callable[[Any], Any], parts: list[str]) -> None:
+def test_standard_keys_that_would_change_a_cell_are_refused(
+    lab: Path, change: Callable[[Any], Any], parts: list[str]
+) -> None:
     edit(lab, change)
     with refused("datapackage.json", *parts):
         seal(lab)
 
 
-def test_what_is_left_out_is_what_the_standard_has_then(lab: Path) -> None:
+def test_omitted_keys_have_the_defaults_of_the_standard(lab: Path) -> None:
     def short(raw: Any) -> None:
         for key in ("format", "mediatype", "encoding"):
             del raw["resources"][0][key]
@@ -118,7 +120,7 @@ def test_what_is_left_out_is_what_the_standard_has_then(lab: Path) -> None:
     assert rows_of(seal(lab)) == ROWS
 
 
-def test_a_descriptor_as_frictionless_writes_it_is_accepted(lab: Path) -> None:
+def test_a_descriptor_written_by_frictionless_is_accepted(lab: Path) -> None:
     frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
     package = frictionless.Package(str(lab / "datapackage.json"))
     package.infer(stats=True)
@@ -127,14 +129,14 @@ def test_a_descriptor_as_frictionless_writes_it_is_accepted(lab: Path) -> None:
 
 
 @pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
-def test_the_committed_datasets_are_valid_for_frictionless_too(directory: Path) -> None:
+def test_frictionless_accepts_the_committed_datasets(directory: Path) -> None:
     frictionless = pytest.importorskip("frictionless", reason="frictionless is not installed")
     report = frictionless.validate(str(directory / "datapackage.json"))
     assert report.valid, report.flatten(["rowNumber", "fieldNumber", "type", "note"])[:5]
 
 
 @pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
-def test_another_validator_reads_the_schema_as_we_do(directory: Path) -> None:
+def test_jsonschema_agrees_with_fastjsonschema_on_the_schema(directory: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     schema = json.loads(files("uffdlab.datasets").joinpath("datapackage.schema.json").read_text("utf-8"))
     jsonschema.Draft7Validator.check_schema(schema)
@@ -149,7 +151,7 @@ def test_another_validator_reads_the_schema_as_we_do(directory: Path) -> None:
         assert problem(changed) is not None
 
 
-def test_a_dialect_within_dialects_ends_in_a_sentence() -> None:
+def test_a_deeply_nested_dialect_is_refused_in_one_sentence() -> None:
     raw = json.loads((DATASETS[0] / "datapackage.json").read_text())
     dialect: dict[str, Any] = {}
     for _ in range(5000):
@@ -163,7 +165,7 @@ def test_there_are_five_committed_datasets() -> None:
 
 
 @pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])
-def test_columns_hold_what_their_names_say(directory: Path) -> None:
+def test_committed_columns_have_the_kind_of_their_names(directory: Path) -> None:
     kinds = {"integer": "number", "number": "number", "boolean": "boolean", "string": "text"}
     raw = json.loads((directory / "datapackage.json").read_text())
     for table in raw["resources"]:
@@ -171,7 +173,7 @@ def test_columns_hold_what_their_names_say(directory: Path) -> None:
             assert kind_of(table["name"], field["name"]) == kinds[field["type"]], (table["name"], field["name"])
 
 
-def test_a_column_of_another_kind_is_refused_where_it_is_read(lab: Path) -> None:
+def test_a_column_of_another_kind_is_refused_on_reading(lab: Path) -> None:
     def renamed(raw: Any) -> None:
         raw["resources"][0]["schema"]["fields"][5]["name"] = "busy_ns"
 

@@ -22,7 +22,7 @@ SAMPLES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_every_key_takes_its_kind_and_null(name: str) -> None:
+def test_every_key_accepts_its_kind_and_null(name: str) -> None:
     kind = KEYS[name].kind
     assert problems({name: SAMPLES[kind]}) == []
     assert problems({name: None}) == []
@@ -32,7 +32,7 @@ def test_every_key_takes_its_kind_and_null(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["hostname", "user", "cwd", "ip", "uname_nodename", "cmdline"])
-def test_there_is_no_key_for_what_identifies(name: str) -> None:
+def test_no_key_identifies_a_person_or_machine(name: str) -> None:
     (problem,) = problems({name: "x"})
     assert repr(name) in problem
     assert "allow-list" in problem
@@ -42,7 +42,7 @@ def test_there_is_no_key_for_what_identifies(name: str) -> None:
     "text",
     ["/home/carol", "carol@example.org", "10.1.2.3", "two\nlines", "nul\0", "x" * 201, "naïve", "\\\\server"],
 )
-def test_text_that_could_identify_is_refused_wherever_it_hides(text: str) -> None:
+def test_identifying_text_is_refused_in_any_value(text: str) -> None:
     assert problems({"cpu_model": text})
     assert problems({"uffd_features": [text]})
     assert problems({"mitigations": {text: "x"}})
@@ -50,7 +50,7 @@ def test_text_that_could_identify_is_refused_wherever_it_hides(text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["6.1.0.13-amd64", "6.18.5", "Intel(R) Core(TM) i7-1185G7", "clang 19.1.7 (+libc++)"])
-def test_names_of_kernels_and_processors_are_taken_unless_they_look_like_an_address(text: str) -> None:
+def test_kernel_and_cpu_names_are_accepted_unless_they_resemble_an_address(text: str) -> None:
     assert bool(problems({"kernel_release": text})) == text.startswith("6.1.0.13")
 
 
@@ -62,7 +62,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*KEYS, "hostname", ""]) | st.text(max_size=9), VALUES, max_size=6))
-def test_what_is_allowed_has_no_problems_and_nothing_else_is_dropped(facts: dict[str, Any]) -> None:
+def test_allowed_drops_exactly_the_facts_with_problems(facts: dict[str, Any]) -> None:
     kept = allowed(facts)
     assert problems(kept) == []
     assert len(problems(facts)) == len(facts) - len(kept)

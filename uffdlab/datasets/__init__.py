@@ -16,7 +16,7 @@ A dataset is one directory of plain files, readable without this package::
 ``uffdlab``      ``{"format_version": 1, "kind": "measured" | "published" | "calibrated",
                  "seal": "sha256:…"}``; the seal is
                  the SHA-256 of this object without the seal (JSON, sorted keys, no spaces), so that an
-                 edited kernel release or unit is noticed just like an edited sample
+                 edited kernel release or unit is detected like an edited sample
 ``provenance``   facts about the machine, each on the allow-list of ``uffdlab.datasets.provenance``; null or absent
                  is unknown
 ``sources``      where published figures were taken from: objects with ``title`` and, if known, ``path`` and
@@ -25,12 +25,12 @@ A dataset is one directory of plain files, readable without this package::
 ``resources``    one object per table: ``name``, ``path`` (the bare file name ``<name>.csv``), ``format``
                  csv, ``mediatype`` text/csv (with a charset, if any, of UTF-8), ``encoding`` utf-8, ``bytes``,
                  ``hash`` (``sha256:…``) and ``schema``; the standard's other keys (``type``,
-                 ``dialect``, ``profile`` …) may stand there where they say what holds here anyway
+                 ``dialect``, ``profile`` …) are accepted if they state what this format requires anyway
 
 ``schema.fields[]`` follows Table Schema: ``name``, ``type`` (integer, number, boolean, string), ``unit``,
 ``title``, ``description`` and ``constraints`` (``required``, ``enum``, ``minimum``, ``maximum``). A schema may
-say its ``primaryKey``, which is not checked, and that ``missingValues`` are ``[""]``; what would change the meaning of
-a cell is refused.
+have a ``primaryKey``, which is not checked, and ``missingValues`` of ``[""]``; a key that would change the meaning of a
+cell is refused.
 
 A CSV file is UTF-8 with ``\\n`` line ends, a header naming the fields in order, and one row per line: no cell
 holds a line break or any other control character. An empty cell is a missing value, never zero and never an
@@ -39,8 +39,8 @@ and counts of known names (see :mod:`.vocabulary`) are 0 or more, whatever the s
 most 64 MiB, a line at most 1 MiB, a text at most 10 000 characters. Everything in the directory is a regular
 file, never a symbolic link.
 
-``datapackage.schema.json`` beside this file says the same of ``datapackage.json`` as a JSON Schema (draft 7).
-Whatever breaks this contract is refused with one ``UffdlabError`` naming file, line, column and remedy.
+``datapackage.schema.json`` beside this file specifies ``datapackage.json`` as a JSON Schema (draft 7).
+A dataset that breaks this contract is refused with one ``UffdlabError`` naming file, line, column and remedy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A bitmap file: what every page of some mappings was, for a simulator to replay. This docstring is its contract.
+"""A bitmap file: the state of every page of some mappings, for the simulator. This docstring is its contract.
 
-It holds shapes and nothing that names a process: no path, no name, no address. Everything is little-endian.
+It identifies no process: it holds no path, name or address. Everything is little-endian.
 
 ========  ======  =====================================================================================
 offset    type    header, 40 bytes
@@ -32,10 +32,10 @@ Then the runs of all mappings, compressed with zlib: each a u64, ``count << 2 | 
 neighbours differ, and the counts of a mapping sum up to its length, so that it has no more runs than units. Last, the
 SHA-256 of everything before it, 32 bytes. The states:
 
-- 0 untouched: nothing is there. So is a guard page, and a page of which an access is an error (poisoned): neither has
-  content that could be protected or saved. In shmem the file may hold a page all the same.
-- 1 zeropage: maps the shared zeropage; in a *private file*, a page of the file. Neither is the process's own, and a
-  write replaces either by a page that is.
+- 0 untouched: no page is mapped. Guard pages and poisoned pages (an access is an error) count as untouched: neither has
+  content to protect or save. In shmem the file may still hold a page.
+- 1 zeropage: maps the shared zeropage; in a *private file*, a page of the file. A write replaces either by a page of
+  the process.
 - 2 present: a page with content: a swapped page too, one in the memory of a device, one that is being moved, and in
   shmem and hugetlb a page of the file.
 - 3 marked: a uffd-wp marker and no page. In shmem it says nothing about the file's page, which may be there.
@@ -44,7 +44,7 @@ A *private file* is a private mapping of a file that is neither shmem nor hugetl
 snapshot file. No userfaultfd can be registered on it: a replay of write-protection leaves it out.
 
 *Offsets*: adjoining mappings adjoin here; any other mapping begins after the next multiple of 1 GiB, as far after it as
-it began after a multiple of 2 MiB. So tables of 2 MiB have the shape they had, and the address itself is not told.
+its address lies after a multiple of 2 MiB. So page tables keep their shape, and no address is recorded.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ class Mapping:
 
     def counts(self) -> dict[str, int]:
         """Return how many units are in each state."""
-        found = [0] * len(STATES)
+        counts = [0] * len(STATES)
         for run in self.runs:
-            found[run & 3] += run >> 2
-        return dict(zip(STATES, found, strict=True))
+            counts[run & 3] += run >> 2
+        return dict(zip(STATES, counts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Bitmap:
 
 
 def save(bitmap: Bitmap, path: Path) -> None:
-    """Write the file, whole or not at all, at whatever stands there. Raises UffdlabError where it cannot be written."""
+    """Write the file, whole or not at all. Raises UffdlabError if it cannot be written."""
     outfile.write(path, encode(bitmap), "bitmap")
 
 
@@ -133,7 +133,7 @@ def load(path: Path) -> Bitmap:
 
 
 def _whole(file: BinaryIO, name: str) -> bytes:
-    """Return a file's content, and never much more than its header announces: it may be a device, and endless."""
+    """Return a file's content, reading at most what its header announces: it may be an endless device."""
     content = bytearray(file.read(_HEADER.size))
     expected = _expected_bytes(content, name)
     status = os.fstat(file.fileno())
@@ -145,9 +145,9 @@ def _whole(file: BinaryIO, name: str) -> bytes:
 
 
 def _expected_bytes(content: bytes | bytearray, name: str) -> int:
-    """Return how long a file is by its header. Raises UffdlabError where it has none."""
+    """Return the length that a file's header announces. Raises UffdlabError without a header."""
     if content[: len(MAGIC)] != MAGIC:
-        raise UffdlabError(f"{name} is no uffdlab bitmap: it does not begin with {MAGIC.decode()}")
+        raise UffdlabError(f"{name} is not a uffdlab bitmap: it does not begin with {MAGIC.decode()}")
     if len(content) < _HEADER.size:
         raise UffdlabError(f"{name} is cut off: {len(content)} B are less than a header")
     *_, count, _, packed = _HEADER.unpack_from(content)
@@ -155,24 +155,24 @@ def _expected_bytes(content: bytes | bytearray, name: str) -> int:
 
 
 def _wrong_length(length: int, expected: int, name: str) -> UffdlabError:
-    return UffdlabError(f"{name} is {length} B long where its header says {expected}: it was cut or appended to")
+    return UffdlabError(f"{name} is {length} B long where its header says {expected}: it was cut off or appended to")
 
 
 def encode(bitmap: Bitmap) -> bytes:
     """Return the file's content. Raises UffdlabError when the bitmap breaks a rule of the format."""
     _check(bitmap, "bitmap")
     packed = zlib.compressobj(_LEVEL)
-    runs = b"".join(packed.compress(_little_endian(one.runs).tobytes()) for one in bitmap.mappings) + packed.flush()
-    total = sum(len(one.runs) for one in bitmap.mappings)
+    runs = b"".join(packed.compress(_little_endian(m.runs).tobytes()) for m in bitmap.mappings) + packed.flush()
+    total = sum(len(mapping.runs) for mapping in bitmap.mappings)
     flags = _ZEROPAGES_KNOWN if bitmap.zeropages_known else 0
     sizes = (bitmap.page_bytes, bitmap.granularity_bytes, len(bitmap.mappings), total, len(runs))
-    head = _HEADER.pack(MAGIC, _version(one.kind for one in bitmap.mappings), flags, *sizes)
+    head = _HEADER.pack(MAGIC, _version(mapping.kind for mapping in bitmap.mappings), flags, *sizes)
     content = head + b"".join(map(_pack, bitmap.mappings)) + runs
     return content + hashlib.sha256(content).digest()
 
 
 def decode(content: bytes, name: str = "bitmap") -> Bitmap:
-    """Return what a file's content says. Raises UffdlabError, beginning with ``name``, when it breaks a rule."""
+    """Return the bitmap of a file's content. Raises UffdlabError, beginning with ``name``, if it breaks the format."""
     expected = _expected_bytes(content, name)
     _, version, flags, page, granularity, count, total, packed = _HEADER.unpack_from(content)
     if version not in VERSIONS:
@@ -197,13 +197,13 @@ def decode(content: bytes, name: str = "bitmap") -> Bitmap:
     for mapping, runs in mappings:
         for piece in unpacking.pieces(runs):
             mapping.runs.extend(piece)
-    return Bitmap(page, granularity, bool(flags & _ZEROPAGES_KNOWN), tuple(one for one, _ in mappings))
+    return Bitmap(page, granularity, bool(flags & _ZEROPAGES_KNOWN), tuple(mapping for mapping, _ in mappings))
 
 
 def _check_packed(unpacking: _Unpacking, mappings: Sequence[tuple[Mapping, int]], unit: int, name: str) -> None:
-    """Look at all runs before any is kept: what is refused has taken no more memory than a piece."""
+    """Check all runs before keeping any, so that an invalid file takes no more memory than a piece."""
     for number, (mapping, runs) in enumerate(mappings):
-        rule = _Rule(mapping.length_bytes // unit, unit, f"{name}, mapping {number}")
+        rule = _RunCheck(mapping.length_bytes // unit, unit, f"{name}, mapping {number}")
         for piece in unpacking.pieces(runs):
             rule.check(piece)
         rule.check_end()
@@ -211,14 +211,14 @@ def _check_packed(unpacking: _Unpacking, mappings: Sequence[tuple[Mapping, int]]
 
 
 def _version(kinds: Iterable[str]) -> int:
-    """Return the version of a file with mappings of these kinds: the lowest that knows them all."""
+    """Return the lowest version that has all of these kinds."""
     return 2 if PRIVATE_FILE in kinds else 1
 
 
-def _pack(one: Mapping) -> bytes:
-    flags = (_SHARED if one.shared else 0) | (_ACCESSIBLE if one.accessible else 0)
-    place = (one.offset_bytes, one.length_bytes, len(one.runs), one.page_bytes)
-    return _MAPPING.pack(*place, KINDS.index(one.kind), flags, b"")
+def _pack(mapping: Mapping) -> bytes:
+    flags = (_SHARED if mapping.shared else 0) | (_ACCESSIBLE if mapping.accessible else 0)
+    place = (mapping.offset_bytes, mapping.length_bytes, len(mapping.runs), mapping.page_bytes)
+    return _MAPPING.pack(*place, KINDS.index(mapping.kind), flags, b"")
 
 
 def _check_room(total: int, packed: int, name: str) -> None:
@@ -230,7 +230,7 @@ def _check_room(total: int, packed: int, name: str) -> None:
 
 
 def _announced(content: bytes, count: int, version: int, name: str) -> Iterator[tuple[Mapping, int]]:
-    """Yield the mappings without their runs, and how many runs each has."""
+    """Yield each mapping without its runs, and the number of runs."""
     for number in range(count):
         place = _HEADER.size + number * _MAPPING.size
         offset, length, runs, page, kind, flags, rest = _MAPPING.unpack_from(content, place)
@@ -249,18 +249,18 @@ class _Unpacking:
 
     def __init__(self, packed: memoryview, total: int, name: str) -> None:
         self._unpacker = zlib.decompressobj()
-        self._packed, self._at, self._tail = packed, 0, b""  # the tail was given to zlib, and not used
+        self._packed, self._at, self._tail = packed, 0, b""  # input that zlib has not consumed
         self._total, self._name = total, name
 
     def pieces(self, count: int) -> Iterator[array[int]]:
-        """Yield the next so many runs, some at a time."""
+        """Yield the next ``count`` runs in pieces."""
         while count:
             piece = self._next(min(count, _PIECE_RUNS))
             yield piece
             count -= len(piece)
 
     def check_end(self) -> None:
-        """Refuse what holds more than the runs."""
+        """Refuse trailing data."""
         if self._more(1) or not self._unpacker.eof or self._unpacker.unused_data or self._at < len(self._packed):
             raise self._differs()
 
@@ -274,41 +274,41 @@ class _Unpacking:
         return _little_endian(array("Q", bytes(raw)))
 
     def _more(self, size: int) -> bytes:
-        """Return some bytes, at most so many; none at the end of what is packed."""
-        found = b""
-        while not found and not self._unpacker.eof:
+        """Return up to ``size`` bytes; none at the end."""
+        data = b""
+        while not data and not self._unpacker.eof:
             given = self._tail or self._packed[self._at : self._at + _PIECE_BYTES]
             self._at += 0 if self._tail else len(given)
             try:
-                found = self._unpacker.decompress(given, size)
+                data = self._unpacker.decompress(given, size)
             except zlib.error as error:
                 raise UffdlabError(f"{self._name} holds runs that zlib cannot read: {error}") from error
             self._tail = self._unpacker.unconsumed_tail
-            if not given and not found:
+            if not given and not data:
                 break
-        return found
+        return data
 
     def _differs(self) -> UffdlabError:
         return UffdlabError(f"{self._name} does not hold the {self._total} runs that its header announces")
 
 
 def _little_endian(runs: array[int]) -> array[int]:
-    """Return the runs with the bytes of each in the file's order; the same function reads and writes."""
+    """Return the runs with their bytes swapped on a big-endian machine; used to read and to write."""
     if sys.byteorder == "little":
         return runs
-    turned = array("Q", runs)
-    turned.byteswap()
-    return turned
+    swapped = array("Q", runs)
+    swapped.byteswap()
+    return swapped
 
 
 def _check(bitmap: Bitmap, name: str) -> None:
     _check_sizes(bitmap.page_bytes, bitmap.granularity_bytes, name)
-    placed = [(one, len(one.runs)) for one in bitmap.mappings]
+    placed = [(mapping, len(mapping.runs)) for mapping in bitmap.mappings]
     _check_places(placed, bitmap.page_bytes, bitmap.granularity_bytes, name)
-    for number, one in enumerate(bitmap.mappings):
-        units = one.length_bytes // bitmap.granularity_bytes
-        rule = _Rule(units, bitmap.granularity_bytes, f"{name}, mapping {number}")
-        rule.check(one.runs)
+    for number, mapping in enumerate(bitmap.mappings):
+        units = mapping.length_bytes // bitmap.granularity_bytes
+        rule = _RunCheck(units, bitmap.granularity_bytes, f"{name}, mapping {number}")
+        rule.check(mapping.runs)
         rule.check_end()
 
 
@@ -322,35 +322,35 @@ def _check_sizes(page: int, granularity: int, name: str) -> None:
 
 def _check_places(mappings: Sequence[tuple[Mapping, int]], page: int, unit: int, name: str) -> None:
     end = 0
-    for number, (one, _) in enumerate(mappings):
-        _check_place(one, page, unit, f"{name}, mapping {number}")
-        if one.offset_bytes < end:
-            raise UffdlabError(f"{name}, mapping {number}: begins at {one.offset_bytes} B, before the end of the last")
-        end = one.offset_bytes + one.length_bytes
+    for number, (mapping, _) in enumerate(mappings):
+        _check_place(mapping, page, unit, f"{name}, mapping {number}")
+        if mapping.offset_bytes < end:
+            raise UffdlabError(f"{name}, mapping {number}: begins at {mapping.offset_bytes} B, before the last ends")
+        end = mapping.offset_bytes + mapping.length_bytes
 
 
-def _check_place(one: Mapping, page: int, unit: int, where: str) -> None:
-    if one.kind not in KINDS:
-        raise UffdlabError(f"{where}: kind {one.kind!r} is unknown")
-    if not _is_size(one.page_bytes) or one.page_bytes < page or one.page_bytes > _END_BYTES:
-        raise UffdlabError(f"{where}: its page of {one.page_bytes} B is not a power of two of the page size or more")
-    if one.offset_bytes < 0 or one.offset_bytes % page:
-        raise UffdlabError(f"{where}: offset {one.offset_bytes} B is no multiple of the page size")
-    if one.length_bytes <= 0 or one.length_bytes % unit:
-        raise UffdlabError(f"{where}: length {one.length_bytes} B is no multiple of the granularity above 0")
-    if one.offset_bytes + one.length_bytes > _END_BYTES:
+def _check_place(mapping: Mapping, page: int, unit: int, where: str) -> None:
+    if mapping.kind not in KINDS:
+        raise UffdlabError(f"{where}: kind {mapping.kind!r} is unknown")
+    if not _is_size(mapping.page_bytes) or mapping.page_bytes < page or mapping.page_bytes > _END_BYTES:
+        raise UffdlabError(f"{where}: page {mapping.page_bytes} B is not a power of two of the page size or more")
+    if mapping.offset_bytes < 0 or mapping.offset_bytes % page:
+        raise UffdlabError(f"{where}: offset {mapping.offset_bytes} B is no multiple of the page size")
+    if mapping.length_bytes <= 0 or mapping.length_bytes % unit:
+        raise UffdlabError(f"{where}: length {mapping.length_bytes} B is no multiple of the granularity above 0")
+    if mapping.offset_bytes + mapping.length_bytes > _END_BYTES:
         raise UffdlabError(f"{where}: ends beyond any address space")
 
 
-class _Rule:
-    """What the runs of a mapping must be, seen piece by piece: none empty, neighbours differing, as long as it is."""
+class _RunCheck:
+    """Check the runs of a mapping in pieces: none empty, neighbours differ, the sum is its length."""
 
     def __init__(self, units: int, unit: int, where: str) -> None:
         self._units, self._unit, self._where = units, unit, where
         self._covered, self._previous = 0, -1
 
     def check(self, runs: Iterable[int]) -> None:
-        """Look at the next runs."""
+        """Check the next runs."""
         covered, previous = self._covered, self._previous
         for run in runs:
             if run < 4 or run & 3 == previous:
@@ -361,7 +361,7 @@ class _Rule:
             self._differs()
 
     def check_end(self) -> None:
-        """Look at their sum."""
+        """Check their sum."""
         if self._covered != self._units:
             self._differs()
 

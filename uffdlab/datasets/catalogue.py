@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which datasets there are, and which one a name means."""
+"""List datasets, and find the one that a name or path refers to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .reading import read
 
 REFERENCE = "reference-"
 COMPANIONS = ("channel-",)  # measured by suites of their own
-_DEPTH = 3  # directories below the root that are looked into
+_DEPTH = 3  # levels of directories below the root that are searched
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One dataset in a list. What is not known is empty; ``problem`` says why the dataset cannot be used."""
+    """One dataset in a list. Unknown fields are empty; ``problem`` is why the dataset cannot be used."""
 
     path: Path
     id: str
@@ -63,13 +63,13 @@ def summary(path: Path) -> Summary:
         contents = read(path)
     except UffdlabError as error:
         return Summary(path, path.name, size_kib=_size_kib(path), problem=str(error))
-    found = contents.descriptor
-    machine = _machine(found)
+    descriptor = contents.descriptor
+    machine = _machine(descriptor)
     return Summary(
         path=path,
-        id=found.id,
-        title=found.title,
-        kind=found.kind,
+        id=descriptor.id,
+        title=descriptor.title,
+        kind=descriptor.kind,
         kernel=machine[0],
         cpu=machine[1],
         thp=machine[2],
@@ -80,22 +80,20 @@ def summary(path: Path) -> Summary:
 
 
 def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
-    """Return the directory of the dataset meant by ``wanted``: a path, an id, the beginning of one id, or
-    None.
+    """Return the directory of a dataset given by path, id or unique prefix of an id; None is the reference.
 
-    None means the committed reference, the newest by name. A path is looked for from the working directory, which
-    in a notebook is the notebook's, and then from the checkout this package runs from; ids in ``data``, by default
-    the ``data`` directory of that checkout. Raises UffdlabError if nothing, or more than one, is meant, saying where
-    it was looked for.
+    The reference is the newest by name. A path is relative to the working directory, which in a notebook is the
+    notebook's, or else to the checkout this package runs from. Ids are searched in ``data``, by default the ``data``
+    directory of that checkout. Raises UffdlabError, naming the places searched, if no or several datasets match.
     """
-    found = None if wanted is None else _as_path(wanted)
-    if found:
-        return found
+    path = None if wanted is None else _as_path(wanted)
+    if path:
+        return path
     data = data or _checkout_data()
     if data is None:
-        asked = "the reference dataset" if wanted is None else f"dataset {show(str(wanted))}"
+        what = "the reference dataset" if wanted is None else f"dataset {show(str(wanted))}"
         raise UffdlabError(
-            f"{asked} is not installed with the package: pass --data DIRECTORY, such as data/{REFERENCE}… of a checkout"
+            f"{what} is not installed with the package: pass --data DIRECTORY, such as data/{REFERENCE}… of a checkout"
         )
     named = [(_name(path), path) for path in find(data)]
     if wanted is None:
@@ -104,24 +102,24 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
 
 
 def companions(data: Path | None = None) -> list[Path]:
-    """Return the committed datasets that decide what the reference did not measure: the newest of each suite."""
+    """Return the newest committed dataset of each suite that measures what the reference does not."""
     data = data or _checkout_data()
     if data is None:
         return []
-    named = sorted(((_name(path), path) for path in find(data)), key=lambda one: _natural(one[0]))
+    named = sorted(((_name(path), path) for path in find(data)), key=lambda pair: _natural(pair[0]))
     newest = {suite: path for suite in COMPANIONS for name, path in named if name.startswith(suite)}
     return list(newest.values())
 
 
 def _as_path(wanted: Path | str) -> Path | None:
-    """Return the directory that a path means; None where it is no path, but perhaps an id."""
+    """Return the directory at a path; None if the text may be an id instead."""
     text = os.fspath(wanted)
     if not text:
         raise UffdlabError("the name of the dataset is empty: pass a directory or the id of a dataset")
     places = _places(text)
-    looks_like_one = isinstance(wanted, Path) or any(s in text for s in (os.sep, os.altsep or os.sep))
-    if not looks_like_one:
-        return next((one for one in places if os.path.lexists(one / FILE_NAME)), None)
+    looks_like_path = isinstance(wanted, Path) or any(s in text for s in (os.sep, os.altsep or os.sep))
+    if not looks_like_path:
+        return next((place for place in places if os.path.lexists(place / FILE_NAME)), None)
     for place in places:
         try:
             os.lstat(place)
@@ -135,18 +133,18 @@ def _as_path(wanted: Path | str) -> Path | None:
         else:
             return place
     raise UffdlabError(
-        f"{printable(Path(text))} does not exist (looked for {_said(places)}): name the directory of a dataset"
+        f"{printable(Path(text))} does not exist (looked for {_format_places(places)}): name the directory of a dataset"
     )
 
 
 def _places(text: str) -> list[Path]:
-    """Return where a path may lead to: as it stands, and from the top of the checkout."""
+    """Return the candidates for a path: relative to the working directory, and to the checkout."""
     top = checkout()
     return [Path(text)] if Path(text).is_absolute() or top is None else [Path(text), top / text]
 
 
-def _said(places: list[Path]) -> str:
-    """Return places in words, in full where the working directory is still there."""
+def _format_places(places: list[Path]) -> str:
+    """Return places as text, absolute if the working directory exists."""
     with suppress(OSError):
         places = [Path(os.path.abspath(place)) for place in places]
     return " and ".join(map(printable, places))
@@ -156,22 +154,22 @@ def _newest_reference(named: list[tuple[str, Path]], data: Path) -> Path:
     references = [(name, path) for name, path in named if name.startswith(REFERENCE)]
     if not references:
         raise UffdlabError(f"{printable(data)} holds no dataset {REFERENCE}…: pass --data DIRECTORY")
-    return max(references, key=lambda found: _natural(found[0]))[1]
+    return max(references, key=lambda pair: _natural(pair[0]))[1]
 
 
 def _by_name(wanted: str, named: list[tuple[str, Path]], data: Path) -> Path:
-    meant = [found for found in named if found[0] == wanted]
-    meant = meant or [found for found in named if found[0].startswith(wanted)]
-    if len(meant) > 1:
-        could = " or ".join(f"{name} in {printable(path)}" for name, path in meant)
-        raise UffdlabError(f"{show(wanted)} could be {could}: pass the directory")
-    if not meant:
-        there = ", ".join(name for name, _ in named) or "none"
+    matches = [pair for pair in named if pair[0] == wanted]
+    matches = matches or [pair for pair in named if pair[0].startswith(wanted)]
+    if len(matches) > 1:
+        candidates = " or ".join(f"{name} in {printable(path)}" for name, path in matches)
+        raise UffdlabError(f"{show(wanted)} could be {candidates}: pass the directory")
+    if not matches:
+        ids = ", ".join(name for name, _ in named) or "none"
         raise UffdlabError(
-            f"{show(wanted)} is neither a dataset directory (looked for {_said(_places(wanted))}) nor the id of one in "
-            f"{printable(data)} ({there})"
+            f"{show(wanted)} is neither a dataset directory (looked for {_format_places(_places(wanted))}) nor the id "
+            f"of one in {printable(data)} ({ids})"
         )
-    return meant[0][1]
+    return matches[0][1]
 
 
 def _name(path: Path) -> str:
@@ -183,12 +181,12 @@ def _name(path: Path) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Order 10 after 9."""
+    """Return a sort key that orders 10 after 9."""
     return [(int(digits or -1), text) for digits, text in re.findall(r"([0-9]{1,18})|([^0-9]+)", name)]
 
 
 def checkout() -> Path | None:
-    """Return the top of the checkout this package runs from; None if it is installed and has unrelated neighbours."""
+    """Return the top of the checkout this package runs from; None if it is installed."""
     top = Path(__file__).resolve().parents[2]
     return top if (top / "pyproject.toml").is_file() and (top / "data").is_dir() else None
 
@@ -201,7 +199,7 @@ def _checkout_data() -> Path | None:
 def _walk(directory: Path, depth: int) -> Iterator[Path]:
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-    except OSError:  # unreadable: named as a broken dataset, since nobody can tell whether it is one
+    except OSError:  # unreadable: it may be a dataset, so list it as broken
         yield directory
         return
     if any(e.name == FILE_NAME or e.name.endswith(".csv") for e in entries):
@@ -212,10 +210,10 @@ def _walk(directory: Path, depth: int) -> Iterator[Path]:
                 yield from _walk(directory / entry.name, depth - 1)
 
 
-def _machine(found: Descriptor) -> list[str]:
-    if found.kind == "published":
+def _machine(descriptor: Descriptor) -> list[str]:
+    if descriptor.kind == "published":
         return [""] * 4
-    machines = [origin["provenance"] for origin in found.merged_from] or [found.provenance]
+    machines = [origin["provenance"] for origin in descriptor.merged_from] or [descriptor.provenance]
     return [" / ".join(dict.fromkeys(fact(m) for m in machines)) for fact in (kernel, cpu, thp, mthp)]
 
 

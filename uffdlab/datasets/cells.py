@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One cell: a value of a declared field and the text that stands for it."""
+"""Convert between a value of a declared field and the text of its cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INT64 = 2**63
 
 
 class CellError(ValueError):
-    """A value that may not stand in a cell; its text ends a sentence that names file, line and column."""
+    """An invalid value of a cell; the message ends a sentence that names file, line and column."""
 
 
 def show(value: object) -> str:
@@ -40,20 +40,20 @@ def show(value: object) -> str:
 
 
 def one_line(text: str, limit: int = 2000) -> str:
-    """Return free text (an error message, say) as one line that a cell may hold, cut to ``limit``."""
+    """Return free text, such as an error message, as one valid line of a cell, cut to ``limit``."""
     plain = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
     return " ".join(plain.split())[:limit]
 
 
 def control_character(text: str) -> str | None:
     """Return the name of the first control character in ``text``, such as ``U+000D``, or None."""
-    found = _CONTROL.search(text)
-    return f"U+{ord(found[0]):04X}" if found else None
+    match = _CONTROL.search(text)
+    return f"U+{ord(match[0]):04X}" if match else None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A field descriptor made ready to check many cells."""
+    """A field descriptor prepared to check many cells."""
 
     name: str
     type: str
@@ -63,7 +63,7 @@ class Column:
     maximum: float | int | None = None
 
     def parse(self, text: str) -> Value:
-        """Return the value that ``text`` stands for. Raises CellError."""
+        """Return the value of ``text``. Raises CellError."""
         value = _PARSERS[self.type](text) if text else None
         self._check(value)
         return value
@@ -93,8 +93,8 @@ class Column:
 
 
 def column(field: FieldDescriptor) -> Column:
-    """Return a field descriptor that the schema accepts, ready for use. Raises CellError where a constraint does not
-    fit the type of the field.
+    """Return the column of a valid field descriptor. Raises CellError if a constraint does not fit the type of
+    the field.
     """
     name, kind, constraints = field["name"], field["type"], field.get("constraints", {})
     bounds = [constraints.get("minimum"), constraints.get("maximum")]
@@ -175,7 +175,7 @@ def _finite(value: float) -> float:
 
 
 def _plain_boolean(value: Any) -> bool:
-    if type(value).__name__ not in ("bool", "bool_"):  # by name: numpy's counts, and need not be imported
+    if type(value).__name__ not in ("bool", "bool_"):  # by name, so that numpy need not be imported
         raise CellError(f"{show(value)} is neither true nor false")
     return bool(value)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rows of one CSV file: written in one deterministic way, read line by line within bounds."""
+"""Write the rows of a CSV file deterministically; read them line by line within bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_LINE = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether a file is still the one that was recorded: its length in bytes and its SHA-256."""
+    """The length in bytes and the SHA-256 of a file."""
 
     size: int
     hash: str
@@ -73,8 +73,8 @@ def decode(
 ) -> tuple[dict[str, list[Value]], Fingerprint]:
     """Return the columns of a CSV file and its fingerprint.
 
-    Raises UffdlabError naming line and column if a row breaks the contract, or if the file is not the one
-    ``recorded`` (None: whatever it is, it is the one).
+    Raises UffdlabError naming line and column if a row breaks the contract, or if the fingerprint is not the
+    ``recorded`` one (None: not checked).
     """
     columns = [column(field) for field in fields]
     with open_plain(path, "is missing, although datapackage.json lists it: restore it") as file:
@@ -84,10 +84,10 @@ def decode(
         except _BrokenError as broken:
             differs = recorded is not None and reader.finish() != recorded
             raise UffdlabError(f"{printable(path)}, {broken}; {_remedy(path, differs)}") from None
-        found = reader.finish()
-    if recorded is not None and found != recorded:
-        raise UffdlabError(_difference(path, found, recorded))
-    return values, found
+        actual = reader.finish()
+    if recorded is not None and actual != recorded:
+        raise UffdlabError(_difference(path, actual, recorded))
+    return values, actual
 
 
 class _BoundedReader:
@@ -107,7 +107,7 @@ class _BoundedReader:
             raise _BrokenError("line 1 is missing: the file is empty")
 
     def finish(self) -> Fingerprint:
-        """Read what is left and return the fingerprint of the whole."""
+        """Read the rest and return the fingerprint of the whole file."""
         while self._size <= MAX_FILE and self._read(self._file.read(MAX_LINE)):
             pass
         return Fingerprint(self._size, "sha256:" + self._digest.hexdigest())
@@ -147,12 +147,12 @@ def _columns(lines: Iterator[str], columns: Sequence[Column]) -> dict[str, list[
         cells = _cells(line, number)
         if len(cells) != len(columns):
             raise _BrokenError(f"line {number} has {len(cells)} cells where the header has {len(columns)}")
-        for cell, parse, text, held in zip(columns, parsers, cells, values, strict=True):
+        for cell, parse, text, column_values in zip(columns, parsers, cells, values, strict=True):
             try:
-                held.append(parse(text))
+                column_values.append(parse(text))
             except CellError as error:
                 raise _BrokenError(f"line {number}, column {cell.name!r}: {error}") from None
-    return {c.name: held for c, held in zip(columns, values, strict=True)}
+    return {c.name: column_values for c, column_values in zip(columns, values, strict=True)}
 
 
 def _cells(line: str, number: int) -> list[str]:
@@ -194,12 +194,12 @@ def _remedy(path: Path, differs: bool) -> str:
     return f"correct it and {seal}"
 
 
-def _difference(path: Path, found: Fingerprint, recorded: Fingerprint) -> str:
+def _difference(path: Path, actual: Fingerprint, recorded: Fingerprint) -> str:
     seal = f"restore it, or if the edit was meant run `uffdlab data seal {printable(path.parent)}`"
-    if found.size < recorded.size:
-        what = f"has {found.size} bytes of the {recorded.size} recorded: it was cut off or edited"
-    elif found.size > recorded.size:
-        what = f"has {found.size} bytes where {recorded.size} are recorded: it was edited"
+    if actual.size < recorded.size:
+        what = f"has {actual.size} bytes of the {recorded.size} recorded: it was cut off or edited"
+    elif actual.size > recorded.size:
+        what = f"has {actual.size} bytes where {recorded.size} are recorded: it was edited"
     else:
         what = "differs from its recorded SHA-256"
     return f"{printable(path)} {what}; {seal}"

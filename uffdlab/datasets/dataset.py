@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A dataset in memory: frames, what their columns mean, and where they were measured."""
+"""A dataset in memory: frames, descriptions of their columns, and provenance."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Dataset:
     merged_from: list[dict[str, Any]] = field(repr=False, default_factory=list)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return one table. Raises UffdlabError naming the tables there are."""
+        """Return one table. Raises UffdlabError naming the existing tables."""
         if name not in self.tables:
-            there = ", ".join(self.tables)
-            raise UffdlabError(f"dataset {self.id!r} has no table {name!r}; it has {there}")
+            names = ", ".join(self.tables)
+            raise UffdlabError(f"dataset {self.id!r} has no table {name!r}; it has {names}")
         return self.tables[name]
 
     def require(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Return one table that has at least these columns, each of its kind.
+        """Return one table with at least these columns, each of its expected kind.
 
-        Raises UffdlabError where there is no such table, NotMeasuredError naming the columns that it lacks.
+        Raises UffdlabError if there is no such table, NotMeasuredError naming missing columns.
         """
         frame = self.table(table)
         lacking = [f"`{table}.{name}`" for name in columns if name not in frame.columns]
@@ -68,9 +68,9 @@ class Dataset:
         return frame
 
     def rows(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
-        """Return one table with at least these columns, or no rows where there is no such table.
+        """Return one table with at least these columns, or an empty frame if there is no such table.
 
-        A campaign need not have run every probe. Raises NotMeasuredError naming the columns that a table there lacks.
+        A campaign need not have run every probe. Raises NotMeasuredError naming missing columns of an existing table.
         """
         if table in self.tables:
             return self.require(table, columns)
@@ -79,7 +79,7 @@ class Dataset:
         return pd.DataFrame({name: pd.Series(dtype=_EMPTY[kind_of(table, name)]) for name in columns})
 
     def origin(self) -> str:
-        """Return the line that stands beneath every figure drawn from this dataset."""
+        """Return the line below every figure drawn from this dataset."""
         return origin_line(self.id, self.kind, self.provenance, self.merged_from)
 
 
@@ -89,8 +89,8 @@ def origin_line(id: str, kind: str, facts: Mapping[str, Any], merged_from: Seque
         return f"{id} · published figures, machines not named"
     machines = [origin["provenance"] for origin in merged_from] or [facts]
     parts = (("Linux ", kernel), ("", cpu), ("THP ", thp), ("mTHP ", mthp))
-    shown = [label + " / ".join(dict.fromkeys(fact(machine) for machine in machines)) for label, fact in parts]
-    return " · ".join([id, *shown])
+    facts_ = [label + " / ".join(dict.fromkeys(fact(machine) for machine in machines)) for label, fact in parts]
+    return " · ".join([id, *facts_])
 
 
 def kernel(facts: Mapping[str, Any]) -> str:
@@ -104,7 +104,7 @@ def cpu(facts: Mapping[str, Any]) -> str:
 
 
 def thp(facts: Mapping[str, Any]) -> str:
-    """Return the THP setting, also from the kernel's way of writing it, ``always [madvise] never``."""
+    """Return the THP setting, also from the kernel's notation ``always [madvise] never``."""
     text: str = facts.get("thp_enabled") or "unknown"
     return text.split("[", 1)[1].split("]")[0] if "[" in text else text
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``datapackage.json``: from untrusted text to checked records, and back."""
+"""Parse, check and write ``datapackage.json``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_DESCRIPTOR = 4 << 20  # bytes
 
 @dataclass(frozen=True)
 class Resource:
-    """One table as the descriptor tells it; the fingerprint is None only while a dataset is being sealed."""
+    """One table of the descriptor; the fingerprint is None only while sealing."""
 
     name: str
     fields: list[dict[str, Any]]
@@ -59,7 +59,7 @@ def read_raw(directory: Path) -> dict[str, Any]:
     text = read_plain(path, MAX_DESCRIPTOR, "does not exist: the directory is not a dataset")
     try:
         raw = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-        json.dumps(raw, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could be read but not printed
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")  # refuse lone surrogates, which cannot be printed
     except RecursionError:
         raise UffdlabError(f"{printable(path)} is nested too deeply: it is not a dataset's descriptor") from None
     except ValueError as error:
@@ -70,11 +70,11 @@ def read_raw(directory: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {show(next(n for n in names if names.count(n) > 1))} occurs twice")
-    return made
+    return unique
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -89,7 +89,7 @@ def _finite(text: str) -> float:
 
 
 def seal_of(raw: Mapping[str, Any]) -> str:
-    """Return the seal that belongs into the descriptor ``raw``, whatever seal it has now."""
+    """Return the correct seal of the descriptor ``raw``, whatever its present seal."""
     ours = {key: value for key, value in raw["uffdlab"].items() if key != "seal"}
     text = json.dumps(
         {**raw, "uffdlab": ours}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -98,12 +98,12 @@ def seal_of(raw: Mapping[str, Any]) -> str:
 
 
 def sealed(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the descriptor with the seal that belongs to it."""
+    """Return the descriptor with its correct seal."""
     return {**raw, "uffdlab": {**raw["uffdlab"], "seal": seal_of(raw)}}
 
 
 def to_bytes(raw: Mapping[str, Any]) -> bytes:
-    """Return the file for a descriptor."""
+    """Return the content of the descriptor's file."""
     return (json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
@@ -178,7 +178,7 @@ def _recorded(entry: Mapping[str, Any], sealing: bool) -> Resource:
 
 
 def check_seal(raw: Mapping[str, Any], directory: Path) -> None:
-    """Raise UffdlabError if the descriptor is not as it was sealed."""
+    """Raise UffdlabError if the seal of the descriptor is wrong."""
     ours = raw.get("uffdlab")
     if not isinstance(ours, dict) or ours.get("seal") != seal_of(raw):
         raise UffdlabError(
@@ -188,7 +188,7 @@ def check_seal(raw: Mapping[str, Any], directory: Path) -> None:
 
 
 def _problems(raw: Mapping[str, Any], directory: Path, sealing: bool) -> Iterator[str]:
-    """Yield what is wrong, each beginning with the key: first what the schema says, which the rest relies on."""
+    """Yield the problems, each beginning with the key: those of the schema first, on which the others rely."""
     ours = raw.get("uffdlab")
     version = ours.get("format_version") if isinstance(ours, dict) else None
     if isinstance(version, int) and not isinstance(version, bool) and version != FORMAT_VERSION:
@@ -200,7 +200,7 @@ def _problems(raw: Mapping[str, Any], directory: Path, sealing: bool) -> Iterato
         yield broken
     machines = [("provenance", raw["provenance"])]
     machines += [
-        (f"merged_from[{i}].provenance", one["provenance"]) for i, one in enumerate(raw.get("merged_from", []))
+        (f"merged_from[{i}].provenance", part["provenance"]) for i, part in enumerate(raw.get("merged_from", []))
     ]
     for where, facts in machines:
         for refused in provenance.problems(facts):

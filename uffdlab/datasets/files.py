@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files that may be anything: opened without blocking, read within bounds, published whole or not at all."""
+"""Open untrusted files without blocking, read them within bounds, and write directories whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPEN = (
 
 
 def check_directory(path: Path, expected: str = "the directory of a dataset") -> None:
-    """Raise UffdlabError unless ``path`` is a directory; ``expected`` tells the reader what to name."""
+    """Raise UffdlabError unless ``path`` is a directory; ``expected`` is what the error asks for."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def open_plain(path: Path, missing: str = "does not exist") -> Iterator[BinaryIO
     except (OSError, ValueError) as error:
         raise refusal(path, error) from None
     with os.fdopen(handle, "rb") as file:
-        _check_plain(path, os.fstat(handle))  # what was opened may not be what was looked at
+        _check_plain(path, os.fstat(handle))  # the file may have been replaced since lstat
         try:
             yield file
         except OSError as error:
@@ -71,7 +71,7 @@ def read_plain(path: Path, cap: int, missing: str) -> bytes:
 
 
 def check_out(out: Path | str) -> None:
-    """Raise UffdlabError unless a dataset can be written at ``out``: ask before measuring."""
+    """Raise UffdlabError unless a dataset can be written at ``out``; call this before measuring."""
     out = _absolute(out)
     try:
         _check_vacant(out)
@@ -105,7 +105,7 @@ def staged(out: Path | str) -> Iterator[Path]:
             sync(path)
         os.rename(stage, out)
         made.clear()
-    except FileNotFoundError:  # /proc and its like answer so
+    except FileNotFoundError:  # as in /proc
         raise UffdlabError(f"{printable(out)} cannot be created there: choose another directory") from None
     except OSError as error:
         raise refusal(out, error) from None
@@ -114,7 +114,7 @@ def staged(out: Path | str) -> Iterator[Path]:
         for path in reversed(made):
             with suppress(OSError):
                 path.rmdir()
-    with suppress(OSError):  # the dataset is complete; only the durability of its name is left to the system
+    with suppress(OSError):  # the dataset is complete; only its name may not be durable yet
         sync(out.parent)
 
 
@@ -148,7 +148,7 @@ def _absolute(out: Path | str) -> Path:
 
 def _check_vacant(out: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(out)  # notices a name that no file can have, which is_symlink() would forgive
+        os.lstat(out)  # raises on an invalid name, which is_symlink() ignores
     if out.is_symlink():
         raise UffdlabError(f"{printable(out)} is a symbolic link: name the directory itself")
     if out.is_dir():
@@ -159,7 +159,7 @@ def _check_vacant(out: Path) -> None:
 
 
 def _make_parents(directory: Path, made: list[Path]) -> None:
-    """Create the directory and what is missing above it, noting each in ``made`` as it comes to be."""
+    """Create the directory and its missing parents, adding each to ``made``."""
     if not directory.exists():
         _make_parents(directory.parent, made)
         directory.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several datasets made one, without hiding that they were several."""
+"""Merge datasets, keeping the origin of each row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .writing import Table, write
 
 BLOCK_COLUMN = "block"
 
-# Samples that differ in one of these were measured on what a reader would call different machines.
+# Samples that differ in one of these facts are from different machines.
 DECISIVE = (
     "kernel_release",
     "architecture",
@@ -81,8 +81,8 @@ def merge(
 
 
 def _origins(part: Contents) -> list[dict[str, Any]]:
-    found = part.descriptor
-    return found.merged_from or [{"id": found.id, "provenance": found.provenance}]
+    descriptor = part.descriptor
+    return descriptor.merged_from or [{"id": descriptor.id, "provenance": descriptor.provenance}]
 
 
 def _check_origins(parts: Sequence[Contents]) -> None:
@@ -122,7 +122,7 @@ def _shared(parts: Sequence[Contents]) -> dict[str, Any]:
     facts = [part.descriptor.provenance for part in parts]
     keys = sorted({key for each in facts for key in each})
     values = {key: _distinct([each.get(key) for each in facts]) for key in keys}
-    return {key: found[0] if len(found) == 1 else None for key, found in values.items()}
+    return {key: distinct[0] if len(distinct) == 1 else None for key, distinct in values.items()}
 
 
 def _sources(parts: Sequence[Contents]) -> list[dict[str, str]]:
@@ -138,11 +138,11 @@ class _Piece:
     shift: int
 
     def rows(self) -> list[dict[str, Value]]:
-        held = self.part.tables[self.resource.name]
-        names = list(held)
-        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*held.values(), strict=True)]
+        columns = self.part.tables[self.resource.name]
+        names = list(columns)
+        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
         own = self.part.descriptor.id
-        prefix = "" if DATASET_COLUMN in held else own + ":"  # a merged part has its prefixes already
+        prefix = "" if DATASET_COLUMN in columns else own + ":"  # a merged part has its prefixes already
         for row in rows:
             row.setdefault(DATASET_COLUMN, own)
             block = row.get(BLOCK_COLUMN)
@@ -159,7 +159,7 @@ def _tables(parts: Sequence[Contents]) -> list[Table]:
     for part, shift in zip(parts, shifts, strict=True):
         for resource in part.descriptor.resources:
             pieces.setdefault(resource.name, []).append(_Piece(part, resource, shift))
-    return [_table(name, found) for name, found in pieces.items()]
+    return [_table(name, parts) for name, parts in pieces.items()]
 
 
 def _table(name: str, pieces: Sequence[_Piece]) -> Table:
@@ -176,7 +176,7 @@ def _table(name: str, pieces: Sequence[_Piece]) -> Table:
 
 
 def _meaning(resource: Resource) -> list[tuple[Any, ...]]:
-    """Return what two fields must share to be one column; titles and descriptions may be reworded."""
+    """Return the keys in which fields must agree to be one column; titles and descriptions may differ."""
     return [
         (f["name"], f["type"], f.get("unit"), f.get("constraints", {}))
         for f in resource.fields
@@ -191,12 +191,12 @@ def _difference(first: Resource, other: Resource) -> str:
 
 
 def _shifts(parts: Sequence[Contents]) -> list[int]:
-    """Return for each dataset what to add to its block numbers so that all datasets' blocks are distinct."""
+    """Return for each dataset the offset of its block numbers that makes all blocks distinct."""
     shifts: list[int] = []
     free = 0
     for part in parts:
-        columns = [held[BLOCK_COLUMN] for held in part.tables.values() if BLOCK_COLUMN in held]
-        blocks = [block for held in columns for block in held if isinstance(block, int)]
+        columns = [table[BLOCK_COLUMN] for table in part.tables.values() if BLOCK_COLUMN in table]
+        blocks = [block for column in columns for block in column if isinstance(block, int)]
         shift = free - min(blocks) if blocks and shifts else 0
         shifts.append(shift)
         free = max([free, *(block + shift + 1 for block in blocks)])

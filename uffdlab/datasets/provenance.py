@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a dataset may say about the machine it was measured on: an allow-list, and nothing else.
+"""The allow-list of facts that a dataset may record about its machine.
 
-Every key that may stand in a dataset's provenance is registered here with its meaning and unit. No host name, user,
-path or network address can get in, because there is no key for one, and free text is limited to a harmless alphabet.
+Every key of a dataset's provenance is registered here with its meaning and unit. There is no key for a host name, user,
+path or network address, and free text is limited to a harmless alphabet.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(\.\d{1,3}){3}(?![\d.])")
 
 def problems(facts: Mapping[str, Any]) -> list[str]:
     """Return one sentence per fact that may not be recorded: unknown key, wrong type, or text that could identify."""
-    found = []
+    problems = []
     for name, value in facts.items():
         key = KEYS.get(name)
         if key is None:
-            found.append(f"{name!r} is not on the allow-list of provenance keys")
+            problems.append(f"{name!r} is not on the allow-list of provenance keys")
         elif value is not None and not _fits(key.kind, value):
-            found.append(f"{name!r} holds something other than harmless {key.kind}")
-    return found
+            problems.append(f"{name!r} holds something other than harmless {key.kind}")
+    return problems
 
 
 def allowed(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a directory to a validated dataset."""
+"""Load and validate a dataset."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def load(path: Path | str) -> Dataset:
     """Load the dataset in the directory ``path``.
 
     Raises UffdlabError, one sentence naming file, line, column and remedy, if anything breaks the contract of
-    the directory, whoever broke it and however.
+    the directory.
     """
     contents = read(path)
-    found = contents.descriptor
+    descriptor = contents.descriptor
     return Dataset(
         path=contents.path,
-        id=found.id,
-        title=found.title,
-        kind=found.kind,
-        created=found.created,
-        tables={r.name: _frame(r.fields, contents.tables[r.name]) for r in found.resources},
-        fields={r.name: r.fields for r in found.resources},
-        provenance=found.provenance,
-        sources=found.sources,
-        merged_from=found.merged_from,
+        id=descriptor.id,
+        title=descriptor.title,
+        kind=descriptor.kind,
+        created=descriptor.created,
+        tables={r.name: _frame(r.fields, contents.tables[r.name]) for r in descriptor.resources},
+        fields={r.name: r.fields for r in descriptor.resources},
+        provenance=descriptor.provenance,
+        sources=descriptor.sources,
+        merged_from=descriptor.merged_from,
     )
 
 
@@ -73,7 +73,7 @@ def _array(kind: str, values: list[Value]) -> Any:
 
     if kind == "string":
         return pd.Series(values, dtype="string").array
-    # Values and mask apart: a detour over floating point would round integers beyond 2**53.
+    # Values and mask apart: floating point would round integers beyond 2**53.
     mask = np.array([value is None for value in values], dtype=bool)
     filled = [0 if value is None else value for value in values]
     if kind == "integer":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What ``datapackage.schema.json`` finds wrong with a descriptor, each a sentence.
+"""Check a descriptor against ``datapackage.schema.json``, with a sentence per problem.
 
-With fastjsonschema, imported where a dataset is: jsonschema takes half a second longer to import beside Jupyter.
+Uses fastjsonschema, imported on first use: jsonschema takes half a second longer to import.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _TYPES = {
 
 
 def problem(value: object, where: str = "", definition: str | None = None) -> str | None:
-    """Return what is wrong with a descriptor, or with the part at ``where`` that a definition of the schema is of.
+    """Return the problem of a descriptor, or of its part at ``where`` by a definition of the schema; None if valid.
 
-    The sentence begins with the key; None where nothing is wrong.
+    The sentence begins with the key.
     """
     import fastjsonschema
 
@@ -61,8 +61,8 @@ def _sentence(where: str, value: Any, rule: str | None, broken: Any) -> str:
     if rule == "additionalProperties":
         known = list(broken["properties"])
         stray = show(next(key for key in value if key not in known))
-        those = f": it knows {', '.join(known)}" if len(known) <= _MANY_KEYS else ""
-        return f"{where} has a key {stray}, which this format does not know{those}"
+        those = f": it has {', '.join(known)}" if len(known) <= _MANY_KEYS else ""
+        return f"{where} has a key {stray}, which this format does not have{those}"
     if rule == "type":
         return f"{where} is {show(value)}, not {_TYPES[broken['type']]}"
     reason = broken.get("description")
@@ -75,7 +75,7 @@ def _sentence(where: str, value: Any, rule: str | None, broken: Any) -> str:
 
 
 def is_utf8(name: str) -> bool:
-    """Return whether a name of an encoding, however spelt, is that of UTF-8."""
+    """Return whether an encoding name, in any spelling, is UTF-8."""
     try:
         return codecs.lookup(name).name == "utf-8"
     except (LookupError, ValueError):
@@ -83,13 +83,13 @@ def is_utf8(name: str) -> bool:
 
 
 def is_csv(mediatype: str) -> bool:
-    """Return whether a media type is that of CSV, with no parameter but those that say what holds here anyway."""
+    """Return whether a media type is CSV, with no parameters but UTF-8 and a header."""
     name, *parameters = (part.strip() for part in mediatype.split(";"))
     return name.lower() == "text/csv" and all(map(_holds, parameters))
 
 
 def _holds(parameter: str) -> bool:
-    """Whether a parameter of ``text/csv`` (RFC 4180 has two) says UTF-8, or that there is a header."""
+    """Return whether a parameter of ``text/csv`` (RFC 4180) is UTF-8 or that there is a header."""
     name, _, value = parameter.lower().partition("=")
     value = value.removeprefix('"').removesuffix('"')
     return is_utf8(value) if name == "charset" else (name, value) == ("header", "present")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Before a dataset is given away: drop what is not allow-listed, point at what looks like a person or a
-machine.
-
-Also the helper of everybody who maintains a dataset by hand: sealing it again after an edit.
+"""Before publishing a dataset: drop what is not allow-listed, report texts that may identify a person or
+machine. Also seal a dataset again after an edit.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ _TOKEN = re.compile(r"[0-9A-Za-z:.]+")
 
 
 def seal(path: Path | str) -> Dataset:
-    """Record anew the size and hash of every file after an edit that was meant, and return the dataset.
+    """Record the size and hash of every file again after an intended edit, and return the dataset.
 
     Rows and descriptor are validated first. Raises UffdlabError, changing nothing, if they break the
     contract.
@@ -52,8 +50,8 @@ def seal(path: Path | str) -> Dataset:
     path = Path(path)
     raw = read_raw(path)
     for number, resource in enumerate(parse(raw, path, sealing=True).resources):
-        found = decode(path / resource.path, resource.fields, None)[1]
-        raw["resources"][number].update(bytes=found.size, hash=found.hash)
+        actual = decode(path / resource.path, resource.fields, None)[1]
+        raw["resources"][number].update(bytes=actual.size, hash=actual.hash)
     rewrite(path, raw)
     return load(path)
 
@@ -63,30 +61,30 @@ def scrub(path: Path | str) -> list[str]:
     suspicious.
 
     Suspicious texts (a host name, user name, home directory, path or network address in a cell, title or
-    description) are named, not changed: only a person can tell. Raises UffdlabError, changing nothing, if the
+    description) are reported, not changed. Raises UffdlabError, changing nothing, if the
     dataset is broken.
     """
     path = Path(path)
     raw = read_raw(path)
     check_seal(raw, path)
     clean, dropped = _clean(raw)
-    found = parse(sealed(clean), path)
+    descriptor = parse(sealed(clean), path)
     suspicious = [
         f"look at {printable(path / FILE_NAME)}, {where}: {show(text)} {why}"
         for where, text in _descriptor_texts(clean)
         if (why := _suspicion(text))
     ]
-    for resource in found.resources:
+    for resource in descriptor.resources:
         values, _ = decode(path / resource.path, resource.fields, resource.recorded)
-        for name, held in values.items():
-            suspicious += _suspicious_cells(printable(path / resource.path), name, held)
+        for name, cells in values.items():
+            suspicious += _suspicious_cells(printable(path / resource.path), name, cells)
     if dropped:
         rewrite(path, clean)
     return dropped + suspicious
 
 
 def _clean(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the descriptor with only what is allow-listed, and a sentence per thing that is gone."""
+    """Return the descriptor with only allow-listed facts, and a sentence per dropped one."""
     clean = {key: value for key, value in raw.items() if key in _KEPT}
     dropped = [f"dropped the key {show(key)}" for key in raw if key not in _KEPT]
     clean["provenance"] = _allowed(raw.get("provenance"), "provenance", dropped)
@@ -105,14 +103,14 @@ def _clean(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _allowed(facts: Any, where: str, dropped: list[str]) -> Any:
     if not isinstance(facts, dict):
-        return facts  # parse() has the sentence for it
+        return facts  # parse() refuses it
     kept = provenance.allowed(facts)
     dropped += [f"dropped {where}: {show(name)}" for name in facts if name not in kept]
     return kept
 
 
 def _descriptor_texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text of the descriptor with the key it stands under."""
+    """Yield every text of the descriptor with its key."""
     if isinstance(value, str):
         yield where, value
     elif isinstance(value, dict):
@@ -123,23 +121,23 @@ def _descriptor_texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
             yield from _descriptor_texts(inner, f"{where}[{number}]")
 
 
-def _suspicious_cells(file: str, name: str, held: list[Value]) -> Iterator[str]:
+def _suspicious_cells(file: str, name: str, cells: list[Value]) -> Iterator[str]:
     """Yield a sentence for the first cell of each suspicious text in a column."""
-    first = {text: line for line, text in reversed(list(enumerate(held, 2))) if isinstance(text, str)}
+    first = {text: line for line, text in reversed(list(enumerate(cells, 2))) if isinstance(text, str)}
     for text, line in sorted(first.items(), key=lambda item: item[1]):
         if why := _suspicion(text):
             yield f"look at {file}, line {line}, column {name!r}: {show(text)} {why}"
 
 
 def _suspicion(text: str) -> str | None:
-    """Return what a text seems to give away; None if nothing."""
+    """Return why a text may identify a person or machine; None if it does not."""
     lower = text.lower()
     for what, name in _own_names():
         if re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", lower):
             return f"holds the {what} of this machine"
     if any(_is_address(token[0]) for token in _TOKEN.finditer(text)):
         return "looks like a network address"
-    paths = [found[0] for found in _PATH.finditer(text)]
+    paths = [match[0] for match in _PATH.finditer(text)]
     if any(not (path + "/").startswith(_KERNEL_PATHS) for path in paths):
         return "looks like a path"
     return None
@@ -147,7 +145,7 @@ def _suspicion(text: str) -> str | None:
 
 @cache
 def _own_names() -> tuple[tuple[str, str], ...]:
-    """Return what this machine and user are called, in lower case, without names that say nothing."""
+    """Return the lower-case names of this machine and user, except generic ones."""
     host = socket.gethostname().lower()
     try:
         user = getpass.getuser().lower()

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a column of a known name holds, in whichever table: text, booleans or numbers, and which of these are never
-negative.
+"""The kind of each column by name, in any table: text, boolean or number, and which numbers are never negative.
 
-Whoever reads a column is told so at once where a dataset has another kind there, and not by arithmetic that fails.
+Reading a column checks its kind, so that a wrong one is refused before any arithmetic.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ _BOOLEANS = frozenset(
         *("together", "uffd_wp", "use_zero_pages", "write_missing_event", "write_reported", "write_seen_by_scan"),
     )
 )
-# Names that mean something else in one table.
+# Exceptions by table.
 _HERE: dict[tuple[str, str], Kind] = {
     ("costs", "cold"): "number",
     ("occupancy", "present"): "number",
     ("tracking", "populated"): "boolean",
 }
 
-# Times, sizes and counts: nothing lasts less than no time. A growth or another difference may be negative, and so may
-# ``tlb_ipis``, the difference of sums of the kernel's 32-bit counters.
+# Times, sizes and counts. Growth and other differences may be negative, and so may ``tlb_ipis``, the difference of sums
+# of the kernel's 32-bit counters.
 NEVER_NEGATIVE = frozenset(
     (
         *("again_ns", "below_ns", "busy_ns", "duration_ms", "from_ns", "high_ns", "low_ns", "measured_ns", "median_ns"),
@@ -61,7 +60,7 @@ NEVER_NEGATIVE = frozenset(
 
 
 def kind_of(table: str, column: str) -> Kind:
-    """Return the kind of value that a column of a table holds; a name that is not known here is a number."""
+    """Return the kind of a column of a table; an unknown name is a number."""
     if (table, column) in _HERE:
         return _HERE[table, column]
     return "text" if column in _TEXTS else "boolean" if column in _BOOLEANS else "number"

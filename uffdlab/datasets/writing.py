@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From rows to a directory, whole or not at all."""
+"""Write a dataset's directory, whole or not at all."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def write(
     for table, entry in zip(tables, raw["resources"], strict=True):
         content = encode(entry["schema"]["fields"], table.rows, f"table {table.name!r}")
         files[entry["path"]] = content
-        found = fingerprint(content)
-        entry |= {"bytes": found.size, "hash": found.hash}
+        recorded = fingerprint(content)
+        entry |= {"bytes": recorded.size, "hash": recorded.hash}
     files[FILE_NAME] = _descriptor_bytes(raw, target)
     with staged(target) as stage:
         for name, content in files.items():
             (stage / name).write_bytes(content)
-        written = load(stage)  # what cannot be read back is not published
+        written = load(stage)  # do not publish what cannot be read back
     return replace(written, path=target)
 
 
@@ -83,7 +83,7 @@ def _check_provenance(id: str, facts: Mapping[str, Any], merged_from: Sequence[M
 
 
 def _plain_fields(table: Table) -> list[dict[str, Any]]:
-    """Return the fields as JSON will hold them. Raises UffdlabError."""
+    """Return the fields as plain JSON values. Raises UffdlabError."""
     try:
         plain: list[dict[str, Any]] = json.loads(json.dumps([dict(f) for f in table.fields], default=_mapping))
     except (TypeError, ValueError) as error:
