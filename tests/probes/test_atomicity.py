@@ -34,7 +34,7 @@ def trials(**spec: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"backing": "anon_thp"}, "unknown backing 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
         ({"preparation": "three_pass"}, "unknown preparation 'three_pass': choose one of two_pass_read, "),
@@ -47,13 +47,13 @@ def trials(**spec: Any) -> list[dict[str, Any]]:
         ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
-def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_reason(wrong: dict[str, Any], refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         AtomicitySpec(**wrong)
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
-def test_it_needs_every_page_of_the_range_in_the_end() -> None:
+def test_a_spec_needs_memory_for_every_page_of_the_range() -> None:
     assert AtomicitySpec("anon", size_bytes=64 * MIB).needs() == Needs(64 * KIB + 128)
     assert AtomicitySpec("hugetlb_2m_private", size_bytes=64 * MIB).needs() == Needs(0, {2048: 36})
 
@@ -63,15 +63,15 @@ def test_it_needs_every_page_of_the_range_in_the_end() -> None:
 
 @built
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), max_size=60))
-def test_every_page_is_judged_or_excluded_and_only_judged_ones_are_lost(pages: list[tuple[int, int]]) -> None:
+def test_every_page_is_judged_or_excluded_and_only_judged_pages_are_lost(pages: list[tuple[int, int]]) -> None:
     never, before, since = 0, 1, 2
-    found = atomicity.judge(bytes(d for d, _ in pages), bytes(r for _, r in pages))
-    assert found["judged"] + found["excluded"] == len(pages)
-    assert found["excluded"] == sum(d == since for d, _ in pages)
-    assert found["lost"] == sum(d != since and not r for d, r in pages)
-    assert found["lost_undiscarded"] == sum(d == never and not r for d, r in pages)
-    assert found["judged_discarded"] == sum(d == before for d, _ in pages)
-    assert found["excluded_unreported"] == sum(d == since and not r for d, r in pages)
+    counts = atomicity.judge(bytes(d for d, _ in pages), bytes(r for _, r in pages))
+    assert counts["judged"] + counts["excluded"] == len(pages)
+    assert counts["excluded"] == sum(d == since for d, _ in pages)
+    assert counts["lost"] == sum(d != since and not r for d, r in pages)
+    assert counts["lost_undiscarded"] == sum(d == never and not r for d, r in pages)
+    assert counts["judged_discarded"] == sum(d == before for d, _ in pages)
+    assert counts["excluded_unreported"] == sum(d == since and not r for d, r in pages)
 
 
 # --- one discard, in order -------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ ROW = {"judged": 256, "excluded": 0, "discards_before": 0, "discards_preparing":
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_a_discard_between_populating_and_protecting_loses_exactly_one_write_on_anon(preparation: str) -> None:
+def test_a_discard_before_protecting_loses_exactly_one_write_on_anon(preparation: str) -> None:
     lost = 0 if preparation == "one_pass" else 1
     for row in trials(preparation=preparation, interleaving="deterministic", repeats=2, seed=11):
         assert row.items() >= ROW.items()
@@ -103,7 +103,7 @@ def test_a_discard_between_populating_and_protecting_loses_exactly_one_write_on_
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_it_loses_none_on_shmem(preparation: str) -> None:
+def test_a_discard_before_protecting_loses_no_write_on_shmem(preparation: str) -> None:
     [row] = trials(backing="shmem", preparation=preparation, interleaving="deterministic")
     assert row.items() >= ROW.items()
     assert (row["lost"], row["events"]) == (0, 256)
@@ -112,7 +112,7 @@ def test_it_loses_none_on_shmem(preparation: str) -> None:
 @pytest.mark.uffd
 @pytest.mark.parametrize("backing", ["hugetlb_2m_private", "hugetlb_2m_shared"])
 @pytest.mark.parametrize("interleaving", ["deterministic", "racing"])
-def test_it_loses_none_on_hugetlb(pool: None, backing: str, interleaving: str) -> None:
+def test_a_discard_before_protecting_loses_no_write_on_hugetlb(pool: None, backing: str, interleaving: str) -> None:
     for preparation in PREPARATIONS:
         [row] = trials(backing=backing, preparation=preparation, interleaving=interleaving, size_bytes=16 * MIB)
         assert row["judged"] + row["excluded"] == row["pages"] == 8
@@ -151,7 +151,7 @@ def test_races_with_two_passes_lose_writes(preparation: str) -> None:
 
 
 @built
-def test_a_discard_is_noted_by_the_phase_that_follows_it() -> None:
+def test_a_discard_is_noted_with_the_phase_after_it() -> None:
     ffi, lib = native.probe()
     with mapped(BACKINGS["anon"], 64 * 4 * KIB) as memory:
         notes = PageNotes(memory)
@@ -171,7 +171,7 @@ def test_a_discard_is_noted_by_the_phase_that_follows_it() -> None:
 
 
 @built
-def test_a_discard_that_fails_ends_the_race_and_is_told() -> None:
+def test_a_failing_discard_ends_the_race_and_is_reported() -> None:
     ffi, lib = native.probe()
     with mapped(BACKINGS["anon"], 64 * 4 * KIB) as memory:
         notes = PageNotes(memory)
@@ -186,7 +186,7 @@ def test_a_discard_that_fails_ends_the_race_and_is_told() -> None:
 
 
 @built
-def test_threads_that_touch_at_once_give_the_sigbus_handler_back() -> None:
+def test_concurrent_touching_threads_restore_the_sigbus_handler() -> None:
     def caught() -> list[str]:
         with Path("/proc/self/status").open(encoding="ascii") as status:
             return [line for line in status if line.startswith("SigCgt")]

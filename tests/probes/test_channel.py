@@ -38,13 +38,13 @@ RECEIVING = CPUS[-1]  # and on one CPU sending, too
 
 
 def _rows(spec: ChannelSpec) -> Rows:
-    found: Rows = {"channels": [], "channel_slots": [], "channel_latencies": []}
+    rows: Rows = {"channels": [], "channel_slots": [], "channel_latencies": []}
     for table, row in channel.run(spec):
-        found[table].append(row)
-    return found
+        rows[table].append(row)
+    return rows
 
 
-def _told_apart(row: dict[str, Any]) -> float:
+def _separation(row: dict[str, Any]) -> float:
     """Return by how much likelier a 1 is received where one was sent: 1 without an error, 0 where nothing passes."""
     zeros = row["bits"] - row["ones"]
     return float((row["ones"] - row["missed"]) / row["ones"] - row["invented"] / zeros)
@@ -53,7 +53,7 @@ def _told_apart(row: dict[str, Any]) -> float:
 # --- two real processes ----------------------------------------------------------------------------------------------
 
 # What is sent is drawn anew for each sample, and is independent of what is received where nothing passes. There
-# `_told_apart` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the
+# `_separation` is 0 with a standard deviation of at most 1/sqrt(bits), whatever else the machine does: 0.035 for the
 # 800 bits of the shortest samples here. That one of up to 15 samples exceeds 0.3, over eight of these, by chance, has a
 # probability below 1e-13. Where bits pass, all of 80 samples with the CPU to themselves exceeded it, most with 0.98, so
 # that fewer than 1 in 20 do not (with 95 % confidence): all 10 samples of five tries fall short with less than 1e-13.
@@ -66,7 +66,7 @@ def _passing(spec: ChannelSpec) -> list[dict[str, Any]]:
         pytest.skip(str(spec.needs().missing()))
     return tried(
         lambda: _rows(spec)["channels"],
-        lambda rows: max(map(_told_apart, rows)) > PASSES,
+        lambda rows: max(map(_separation, rows)) > PASSES,
         {RECEIVING},
         f"bits pass through {spec.memory}",
     )
@@ -74,42 +74,42 @@ def _passing(spec: ChannelSpec) -> list[dict[str, Any]]:
 
 @live
 @pytest.mark.parametrize(("memory", "lines"), [("zeropage", 8), ("huge_zeropage", 32)])
-def test_bits_pass_through_a_zeropage_on_one_cpu(memory: str, lines: int) -> None:
+def test_bits_pass_through_the_zeropage_on_one_cpu(memory: str, lines: int) -> None:
     spec = ChannelSpec(memory=memory, lines=lines, slots=500, slot_ns=100_000, repeats=3, seed=5)
     assert [row["memory"] for row in _passing(spec)] == [memory] * 3
 
 
 @live
 @pytest.mark.parametrize("memory", ["populated", "markers_read", "markers_unread", "empty_unread", "huge_populated"])
-def test_every_preparation_with_a_zeropage_is_measured_as_what_it_is(memory: str) -> None:
+def test_every_preparation_with_a_zeropage_is_recorded_under_its_name(memory: str) -> None:
     spec = ChannelSpec(memory, slots=100, slot_ns=200_000, repeats=2, seed=1)
     if "unread" not in memory:
-        found = _passing(spec)
+        rows = _passing(spec)
     else:
-        found = _rows(spec)["channels"]
-        assert min(row["hit_cycles"] for row in found) > 400, "each load faults"
-    assert [row["memory"] for row in found] == [memory] * 2
+        rows = _rows(spec)["channels"]
+        assert min(row["hit_cycles"] for row in rows) > 400, "each load faults"
+    assert [row["memory"] for row in rows] == [memory] * 2
 
 
-def test_memory_that_is_no_zeropage_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_without_the_expected_zeropage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.Range, "zeropages", lambda _: 0)
     with pytest.raises(UffdlabError, match="512 should"), memory.prepared("zeropage", 1):
         pass
 
 
-def test_a_page_that_is_not_protected_where_it_should_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_without_the_expected_protection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = PageState(present=True, swap=False, uffd_wp=False, categories=None)
     monkeypatch.setattr(memory.Range, "state", lambda *_: bare)
-    with pytest.raises(UffdlabError, match="is not protected as it should be"), memory.prepared("populated", 1):
+    with pytest.raises(UffdlabError, match="is not protected as expected"), memory.prepared("populated", 1):
         pass
 
 
 @live
 @pytest.mark.parametrize("control", [{"memory": "private"}, {"memory": "shmem"}, {"silent": True}])
-def test_nothing_passes_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
+def test_no_bits_pass_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
     with ahead_of_others():  # where something would pass
         (row,) = _rows(ChannelSpec(slots=1000, seed=7, **control))["channels"]
-    assert abs(_told_apart(row)) < 0.06  # more than five standard deviations of 8000 bits
+    assert abs(_separation(row)) < 0.06  # more than five standard deviations of 8000 bits
 
 
 def _in_time(rows: list[dict[str, Any]]) -> bool:
@@ -119,32 +119,32 @@ def _in_time(rows: list[dict[str, Any]]) -> bool:
 
 @live
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
-def test_two_cpus_keep_time_and_bits_pass_where_they_share_a_cache() -> None:
+def test_two_cpus_stay_synchronised_and_bits_pass_through_a_shared_cache() -> None:
     """That bits pass cannot be had: a host may run the two CPUs where neither sees what the other one has loaded."""
     spec = ChannelSpec(placement="cross", slot_ns=20_000, repeats=8, seed=11)
-    told_apart = []
+    distinguished = []
 
     def attempt() -> list[dict[str, Any]]:
         rows = _rows(spec)["channels"]
-        told_apart.extend(map(_told_apart, rows))
+        distinguished.extend(map(_separation, rows))
         return rows
 
     tried(attempt, _in_time, {CPUS[0], CPUS[-1]}, "the ends on two CPUs keep time")
-    while max(told_apart) < 0.1 and len(told_apart) < 40:  # six standard deviations of 4000 bits
+    while max(distinguished) < 0.1 and len(distinguished) < 40:  # six standard deviations of 4000 bits
         attempt()
-    if max(told_apart) < 0.1:
-        pytest.skip(f"of {len(told_apart)} samples none passed: the host runs CPUs {CPUS[0]} and {CPUS[-1]} apart")
+    if max(distinguished) < 0.1:
+        pytest.skip(f"of {len(distinguished)} samples none passed: the host runs CPUs {CPUS[0]} and {CPUS[-1]} apart")
 
 
 @live
-def test_a_slot_may_last_as_long_as_a_slot_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_slot_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flush_reload, "TRAINING", 4)
     spec = ChannelSpec(slot_ns=100_000_000, slots=3)
     assert _rows(spec)["channels"][0]["slots"] == 3
 
 
 @live
-def test_the_tables_agree_with_one_another() -> None:
+def test_the_tables_are_consistent() -> None:
     rows = _rows(ChannelSpec(slots=100, repeats=2, seed=3))
     assert [row["sample"] for row in rows["channels"]] == [0, 1]
     assert [row["cold"] for row in rows["channels"]] == [True, False]
@@ -170,7 +170,7 @@ def test_the_tables_agree_with_one_another() -> None:
 
 
 @live
-def test_the_receiver_goes_back_to_the_cpus_it_had() -> None:
+def test_the_receiver_restores_its_cpu_affinity() -> None:
     before = os.sched_getaffinity(0)
     _rows(ChannelSpec(slots=10))
     assert os.sched_getaffinity(0) == before
@@ -181,8 +181,8 @@ def _dies_at_once(*_: Any) -> None:
 
 
 def dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> bool:
-    ends.tell(b"r")
-    ends.told(24)
+    ends.send(b"r")
+    ends.receive(24)
     os.kill(os.getpid(), 9)
     return True
 
@@ -191,7 +191,7 @@ def dies_amid_its_message(_: Any, __: int, ___: Any, ends: Ends, ____: int) -> b
 @pytest.mark.parametrize(
     ("sender", "how"), [(_dies_at_once, "ended with status 3"), (dies_amid_its_message, "was killed by signal 9")]
 )
-def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
+def test_a_dying_sender_gives_one_sentence_and_leaves_no_process(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str
 ) -> None:
     monkeypatch.setattr(flush_reload, "_send", sender)
@@ -211,7 +211,7 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
         ({"placement": "far"}, "choose one of same, cross"),
@@ -224,12 +224,12 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
         ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
-def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UffdlabError, match=said):
+def test_an_invalid_spec_is_refused(wrong: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(UffdlabError, match=refusal):
         ChannelSpec(**wrong)
 
 
-def test_two_cpus_are_needed_only_where_two_are_used() -> None:
+def test_two_cpus_are_needed_only_for_cross_placement() -> None:
     assert [ChannelSpec(placement=one).needs().cpus for one in flush_reload.PLACEMENTS] == [1, 2]
     assert ChannelSpec(memory="huge_zeropage").needs().thp
 
@@ -238,12 +238,12 @@ def test_two_cpus_are_needed_only_where_two_are_used() -> None:
     ("flags", "expected"),
     [("flags\t\t: fpu constant_tsc nonstop_tsc", True), ("flags : fpu constant_tsc", False), ("Features : fp", False)],
 )
-def test_a_steady_counter_is_known_by_its_flags(tmp_path: Path, flags: str, expected: bool) -> None:
+def test_a_steady_counter_is_recognised_by_its_cpu_flags(tmp_path: Path, flags: str, expected: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
     assert steady(tmp_path / "cpuinfo") is expected
     assert steady(tmp_path / "none") is False
 
 
-def test_a_slower_line_is_a_one_where_it_was_learnt_so() -> None:
+def test_a_slower_line_is_a_1_if_training_showed_so() -> None:
     parted = best_threshold({440: 1, 441: 1, 450: 1}, {390: 1, 392: 1, 391: 1})
     assert flush_reload.word_of([450, 380, 441], parted) == 0b101

@@ -34,7 +34,7 @@ def _framed(code: Code, text: bytes, before: int = 0, after: int = 0) -> list[in
 
 @_some
 @given(_TEXTS, _LINES, st.integers(1, 5), _IDLE, _IDLE)
-def test_what_nothing_disturbs_arrives_wherever_it_begins(
+def test_an_undisturbed_message_arrives_at_any_offset(
     text: bytes, lines: int, copies: int, before: int, after: int
 ) -> None:
     code = Code(lines, copies)
@@ -62,7 +62,7 @@ def test_a_line_that_is_always_wrong_is_outvoted(text: bytes, lines: int, seed: 
 
 @_some
 @given(_TEXTS, st.integers(0, 4), _SEEDS)
-def test_a_frame_that_is_lost_as_a_whole_is_done_without(text: bytes, which: int, seed: int) -> None:
+def test_a_message_arrives_without_one_of_its_frames(text: bytes, which: int, seed: int) -> None:
     code, rng = Code(16, 5), random.Random(seed)
     words = _framed(code, text, 30, 30)
     length = code.slots(len(text)) // 5
@@ -72,7 +72,7 @@ def test_a_frame_that_is_lost_as_a_whole_is_done_without(text: bytes, which: int
     assert (got.text, got.preambles) == (text, 4)
 
 
-def test_a_preamble_that_was_hit_is_found_beside_the_others() -> None:
+def test_a_frame_with_a_damaged_preamble_is_located_from_the_others() -> None:
     code, text, rng = Code(16, 3), bytes(range(40)), random.Random(4)
     words, length = _framed(code, text, 20, 20), code.slots(40) // 3
     for copy in (0, 2):
@@ -84,16 +84,16 @@ def test_a_preamble_that_was_hit_is_found_beside_the_others() -> None:
     assert (got.text, got.preambles) == (text, 1)
 
 
-def test_slots_known_to_be_late_are_believed_less() -> None:
-    """Nearly half of the slots hold noise, and these were late: told so, the receiver has less to repair."""
+def test_late_slots_have_less_weight() -> None:
+    """Nearly half of the slots are late and hold noise; with the late flags, fewer bytes need repair."""
     code, text, rng = Code(16, 3), b"late, and known to be", random.Random(8)
     words = _framed(code, text, 10, 10)
     late = [rng.random() < 0.45 for _ in words]
     noisy = [rng.getrandbits(16) & rng.getrandbits(16) if one else word for word, one in zip(words, late, strict=True)]
     assert code.decode(noisy, late).text == text
-    told, untold = (code.decode(noisy, some).repaired for some in (late, []))
-    assert told is not None
-    assert untold is None or told < untold
+    flagged, unflagged = (code.decode(noisy, some).repaired for some in (late, []))
+    assert flagged is not None
+    assert unflagged is None or flagged < unflagged
 
 
 @pytest.mark.parametrize("length", [1, 121, 122, 123, 250, 5000])
@@ -113,7 +113,7 @@ def test_a_text_of_any_number_of_blocks_survives_a_burst(length: int) -> None:
 
 @_some
 @given(_TEXTS, _LINES, st.floats(0, 0.5), st.floats(0, 1), _SEEDS)
-def test_no_noise_makes_another_text_of_it(text: bytes, lines: int, share: float, lost: float, seed: int) -> None:
+def test_noise_never_changes_the_text(text: bytes, lines: int, share: float, lost: float, seed: int) -> None:
     code, rng = Code(lines, 2), random.Random(seed)
     sent = [0 if rng.random() < lost else word for word in _framed(code, text, 40, 40)]
     got = code.decode(_flipped(sent, lines, share, rng))
@@ -130,11 +130,11 @@ def test_noise_alone_has_no_preamble(lines: int, seed: int, ones: float) -> None
 
 
 @pytest.mark.parametrize("slots", [0, 1, 63])
-def test_fewer_slots_than_a_preamble_has_hold_none(slots: int) -> None:
+def test_fewer_slots_than_a_preamble_have_none(slots: int) -> None:
     assert Code(16, 1).decode([0] * slots).outcome == NO_PREAMBLE
 
 
-def test_a_message_that_is_cut_off_is_not_decodable() -> None:
+def test_a_truncated_message_is_not_decodable() -> None:
     code = Code(16, 1)
     words = code.encode(b"x" * 200)
     for kept in (code.preamble_slots, code.preamble_slots + code.length_slots, len(words) - 1):
@@ -163,22 +163,22 @@ def test_a_text_whose_checksum_differs_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("lines", "copies", "said"), [(0, 1, "at least one bit"), (1, 0, "1 to 15 times"), (1, 16, "1 to 15 times")]
+    ("lines", "copies", "refusal"), [(0, 1, "at least one bit"), (1, 0, "1 to 15 times"), (1, 16, "1 to 15 times")]
 )
-def test_a_code_says_what_is_wrong_with_it(lines: int, copies: int, said: str) -> None:
-    with pytest.raises(UffdlabError, match=said):
+def test_an_invalid_code_is_refused(lines: int, copies: int, refusal: str) -> None:
+    with pytest.raises(UffdlabError, match=refusal):
         Code(lines, copies)
 
 
 @pytest.mark.parametrize("length", [0, codec.MOST_BYTES + 1])
-def test_what_is_no_message_is_refused(length: int) -> None:
+def test_an_empty_or_too_long_text_is_refused(length: int) -> None:
     with pytest.raises(UffdlabError, match=f"of {length} bytes is no message: it has 1 to 65535"):
         Code(16, 1).encode(bytes(length))
 
 
 @_some
 @given(_TEXTS, st.integers(1, 64), st.integers(1, 15))
-def test_a_message_takes_as_many_slots_as_it_says(text: bytes, lines: int, copies: int) -> None:
+def test_an_encoded_message_has_the_announced_number_of_slots(text: bytes, lines: int, copies: int) -> None:
     code = Code(lines, copies)
     words = code.encode(text)
     assert len(words) == code.slots(len(text))
@@ -186,7 +186,7 @@ def test_a_message_takes_as_many_slots_as_it_says(text: bytes, lines: int, copie
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 16, 64])
-def test_a_preamble_agrees_by_half_with_what_never_changes(lines: int) -> None:
+def test_a_preamble_agrees_by_half_with_constant_words(lines: int) -> None:
     """A line that is stuck, or a slot that is dark or bright as a whole, speaks neither for a preamble nor against."""
     code = Code(lines, 3)
     for words in code.preambles:

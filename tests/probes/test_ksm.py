@@ -26,7 +26,7 @@ from uffdlab.probes.requirements import Needs, peak
 from uffdlab.probes.userfault import mapped
 from uffdlab.vocabulary.backings import BACKINGS
 
-Measurements = dict[str, list[dict[str, Any]]]
+Rows = dict[str, list[dict[str, Any]]]
 KSM = "sys/kernel/mm/ksm"
 
 
@@ -53,19 +53,19 @@ def idle() -> Iterator[dict[str, str | None]]:
     assert ksm.busy() is None, "nothing stays merged"
 
 
-def _rows(spec: MergingSpec) -> Measurements:
-    found: Measurements = {"merges": [], "merge_writes": []}
+def _rows(spec: MergingSpec) -> Rows:
+    rows: Rows = {"merges": [], "merge_writes": []}
     for table, row in probe.run(spec):
-        found[table].append(row)
-    return found
+        rows[table].append(row)
+    return rows
 
 
-def _measured(spec: MergingSpec) -> Measurements:
+def _measured(spec: MergingSpec) -> Rows:
     with settings.changed(spec.needs().settings, allow=True):
         return _rows(spec)
 
 
-def _told_apart(rows: Measurements) -> float:
+def _separation(rows: Rows) -> float:
     """Return by how much likelier a 1 is received where one was sent: 1 without an error, 0 where nothing passes."""
     total = Counter[str]()
     for row in rows["merges"]:
@@ -79,26 +79,26 @@ def _told_apart(rows: Measurements) -> float:
 @pytest.mark.usefixtures("idle")
 @pytest.mark.parametrize("use_zero_pages", [False, True])
 def test_bits_pass_through_agreed_contents(use_zero_pages: bool) -> None:
-    assert _told_apart(_measured(MergingSpec(use_zero_pages=use_zero_pages, rounds=8, seed=5))) > 0.8
+    assert _separation(_measured(MergingSpec(use_zero_pages=use_zero_pages, rounds=8, seed=5))) > 0.8
 
 
 @pytest.mark.usefixtures("idle")
-def test_nothing_passes_where_the_sender_has_no_such_page() -> None:
-    assert abs(_told_apart(_measured(MergingSpec(rounds=8, silent=True, seed=5)))) < 0.2
+def test_no_bits_pass_if_the_sender_has_no_equal_page() -> None:
+    assert abs(_separation(_measured(MergingSpec(rounds=8, silent=True, seed=5)))) < 0.2
 
 
 @pytest.mark.usefixtures("idle")
-def test_zeros_tell_who_has_them_unless_they_merge_with_the_zeropage() -> None:
+def test_zeros_carry_bits_unless_they_merge_with_the_zeropage() -> None:
     shared = _measured(MergingSpec("zeros", pages=1, rounds=30, seed=7))
-    assert _told_apart(shared) > 0.7
+    assert _separation(shared) > 0.7
     apart = _measured(MergingSpec("zeros", use_zero_pages=True, pages=1, rounds=30, seed=7))
-    assert abs(_told_apart(apart)) < 0.4
+    assert abs(_separation(apart)) < 0.4
     assert all(row["ksm_zero_pages"] != 0 for row in apart["merges"])
     assert not any(row["ksm_zero_pages"] for row in shared["merges"])
 
 
 @pytest.mark.usefixtures("idle")
-def test_the_tables_agree_with_one_another() -> None:
+def test_the_tables_are_consistent() -> None:
     rows = _measured(MergingSpec(pages=40, rounds=3, repeats=2, seed=3))
     assert [(row["sample"], row["round"]) for row in rows["merges"]] == [(s, r) for s in (0, 1) for r in (0, 1, 2)]
     assert [row["cold"] for row in rows["merges"]] == [True] * 3 + [False] * 3
@@ -127,8 +127,8 @@ def _dies_at_once(*_: Any) -> None:
 
 
 def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: Ends) -> bool:
-    ends.told(1)
-    ends.tell(b"r")
+    ends.receive(1)
+    ends.send(b"r")
     os.kill(os.getpid(), 9)
     return True
 
@@ -138,7 +138,7 @@ def _dies_amid_its_message(_: Any, __: int, ___: list[int], ends: Ends) -> bool:
 @pytest.mark.parametrize(
     ("sender", "how"), [(_dies_at_once, "ended with status 3"), (_dies_amid_its_message, "was killed by signal 9")]
 )
-def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
+def test_a_dying_sender_gives_one_sentence_and_leaves_no_process(
     monkeypatch: pytest.MonkeyPatch, sender: Any, how: str, rounds: int
 ) -> None:
     monkeypatch.setattr(probe, "_send", sender)
@@ -149,7 +149,7 @@ def test_a_sender_that_dies_is_a_sentence_and_leaves_nobody(
 
 
 @mergeable
-def test_scans_that_do_not_come_are_a_sentence_and_leave_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ksm_scans_give_one_sentence_and_leave_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     if settings.current("ksm_run") == "1":
         pytest.skip("somebody has KSM running")
     monkeypatch.setattr(probe, "SCAN_S", 0.05)
@@ -159,7 +159,7 @@ def test_scans_that_do_not_come_are_a_sentence_and_leave_nobody(monkeypatch: pyt
 
 
 @mergeable
-def test_what_cannot_be_merged_or_filled_is_refused() -> None:
+def test_memory_that_cannot_be_merged_or_filled_is_refused() -> None:
     ffi, lib = native.probe()
     with mapped(BACKINGS["anon"], 4096) as memory:
         assert lib.ul_mergeable(memory.address + 1, 4096) == -errno.EINVAL
@@ -177,13 +177,13 @@ def _outcome(*, allow: bool) -> tuple[dict[str, Any], int]:
 
 
 @pytest.mark.usefixtures("idle")
-def test_a_block_has_ksm_running_and_leaves_it_as_it_was() -> None:
+def test_ksm_runs_during_a_block_and_is_restored_after_it() -> None:
     outcome, rounds = _outcome(allow=True)
     assert (outcome["outcome"], outcome["reason"], rounds) == ("ok", None, 2)
 
 
 @pytest.mark.usefixtures("idle")
-def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
+def test_without_permission_the_block_is_skipped_and_the_option_named() -> None:
     outcome, rounds = _outcome(allow=False)
     assert (outcome["outcome"], rounds) == ("skipped", 0)
     assert "--allow-host-changes" in outcome["reason"]
@@ -191,7 +191,7 @@ def test_without_permission_the_block_is_skipped_with_the_way_out() -> None:
 
 
 @pytest.mark.usefixtures("idle")
-def test_ksm_that_somebody_has_running_is_left_to_them() -> None:
+def test_a_block_is_skipped_if_ksm_is_in_use() -> None:
     with settings.changed({"ksm_run": "1", "ksm_pages_to_scan": 321}, allow=True):
         outcome, rounds = _outcome(allow=True)
         assert (outcome["outcome"], rounds) == ("skipped", 0)
@@ -208,7 +208,7 @@ def _made_up(root: Path, **files: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "refusal"),
     [
         ({"run": "1"}, "run is 1, so nothing was changed: .* by writing 0"),
         ({"run": "0", "advisor_mode": "none [scan-time]"}, "advisor_mode is scan-time.*write none there"),
@@ -216,19 +216,19 @@ def _made_up(root: Path, **files: str) -> Path:
         ({"run": "2", "ksm_zero_pages": "9"}, "ksm_zero_pages is 9"),
     ],
 )
-def test_who_uses_ksm_is_said_in_one_sentence(tmp_path: Path, files: dict[str, str], said: str) -> None:
-    with pytest.raises(UffdlabError, match=said):
+def test_ksm_in_use_is_reported_in_one_sentence(tmp_path: Path, files: dict[str, str], refusal: str) -> None:
+    with pytest.raises(UffdlabError, match=refusal):
         raise UffdlabError(str(ksm.busy(_made_up(tmp_path, **files))))
 
 
 @pytest.mark.parametrize("run", ["0", "2"])
-def test_ksm_that_stands_still_is_nobodys(tmp_path: Path, run: str) -> None:
+def test_stopped_ksm_is_not_in_use(tmp_path: Path, run: str) -> None:
     files = {"run": run, "advisor_mode": "[none] scan-time", "pages_shared": "0", "ksm_zero_pages": "0"}
     assert ksm.busy(_made_up(tmp_path / "new", **files)) is None
     assert ksm.busy(_made_up(tmp_path / "old", run=run, pages_shared="0")) is None
 
 
-def test_a_kernel_without_ksm_says_so(tmp_path: Path) -> None:
+def test_a_kernel_without_ksm_is_reported(tmp_path: Path) -> None:
     (tmp_path / "sys/kernel/mm").mkdir(parents=True)
     assert ksm.busy(tmp_path) is None
     with (
@@ -242,7 +242,7 @@ def test_a_kernel_without_ksm_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"contents": "text"}, "choose one of agreed, zeros"),
         ({"contents": "zeros"}, "merge with one another"),
@@ -254,12 +254,12 @@ def test_a_kernel_without_ksm_says_so(tmp_path: Path) -> None:
         ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
-def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UffdlabError, match=said):
+def test_an_invalid_spec_is_refused(wrong: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(UffdlabError, match=refusal):
         MergingSpec(**wrong)
 
 
-def test_ksm_is_asked_for_alone_running_and_with_the_zeropage_as_said() -> None:
+def test_needs_are_exclusive_running_ksm_with_the_requested_zeropage_setting() -> None:
     off, on = MergingSpec().needs(), MergingSpec(use_zero_pages=True).needs()
     assert (off.settings["ksm_use_zero_pages"], on.settings["ksm_use_zero_pages"]) == ("0", "1")
     assert off.settings["ksm_run"] == "1"
@@ -269,6 +269,6 @@ def test_ksm_is_asked_for_alone_running_and_with_the_zeropage_as_said() -> None:
     assert Needs().taken() is None
 
 
-def test_a_scan_takes_all_pages_in_one_go() -> None:
+def test_one_ksm_scan_covers_all_pages() -> None:
     needs = MergingSpec(pages=probe.MOST_PAGES).needs()
     assert needs.memory_kib // 4 // 2 <= int(needs.settings["ksm_pages_to_scan"])

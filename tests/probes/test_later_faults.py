@@ -53,7 +53,7 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "refusal"),
     [
         (
             lambda: FaultsSpec(preparation="magic"),
@@ -62,62 +62,62 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: FaultsSpec(delivery="mail"), "unknown delivery 'mail'"),
         (lambda: FaultsSpec(access="execute"), "unknown access 'execute'"),
         (lambda: FaultsSpec(backing="hugetlb_2m_private"), "unknown backing"),
-        (lambda: FaultsSpec(delivery="event"), "after fresh a touch is delivered plain only"),
-        (lambda: FaultsSpec("shmem", "zeropage"), "zeropage is prepared on anon only"),
+        (lambda: FaultsSpec(delivery="event"), "delivery after fresh is plain only"),
+        (lambda: FaultsSpec("shmem", "zeropage"), "zeropage is possible on anon only"),
         (lambda: FaultsSpec(stride_bytes=8192), "stride 8192 B: choose 4KiB, 2MiB or 1GiB"),
-        (lambda: FaultsSpec(size_bytes=0), "gives 1 threads no whole strides each"),
-        (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "no whole strides each"),
+        (lambda: FaultsSpec(size_bytes=0), "is not a multiple of 1 strides, one per thread"),
+        (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "is not a multiple of 1 strides"),
         (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "threads is 17: choose 1 to 16"),
         (lambda: FaultsSpec(threads=0), "threads is 0: choose 1 to 16"),
         (lambda: FaultsSpec(repeats=0), "repeats is 0"),
-        (lambda: FaultsSpec(beside="magic"), "unknown preparation beside it 'magic'"),
-        (lambda: FaultsSpec(beside="fresh"), "fresh beside itself: name another preparation"),
-        (lambda: FaultsSpec(beside="markers"), "after markers a touch is delivered async or event only"),
+        (lambda: FaultsSpec(beside="magic"), "unknown preparation in beside 'magic'"),
+        (lambda: FaultsSpec(beside="fresh"), "beside must name a preparation other than 'fresh'"),
+        (lambda: FaultsSpec(beside="markers"), "delivery after markers is async or event only"),
         (lambda: ZeropagesSpec(design="async"), "unknown design 'async'"),
         (lambda: ZeropagesSpec(huge_zeropage="maybe"), "unknown huge_zeropage 'maybe'"),
         (lambda: ZeropagesSpec("hugetlb_1g_private"), "not a positive multiple of 1 GiB up to 1 TiB"),
         (lambda: ResolveSpec(state="cloud"), "unknown state 'cloud'"),
-        (lambda: ResolveSpec(piece_bytes=100), "whole pages of 4 KiB"),
+        (lambda: ResolveSpec(piece_bytes=100), "positive multiples of 4 KiB"),
         (lambda: EntriesSpec("shmem"), "unknown backing 'shmem'"),
         (lambda: EntriesSpec(content="cloud"), "unknown content 'cloud'"),
         (lambda: EntriesSpec("anon_thp", size_bytes=MIB), "multiple of anon_thp's 2 MiB page up to 64 TiB"),
         (lambda: EntriesSpec(stride_bytes=100), "not a whole number of anon's 4 KiB pages"),
         (
             lambda: EntriesSpec("hugetlb_2m_private", "read", stride_bytes=2 * MIB),
-            "hugetlb has no zeropage, so that reading fills",
+            "hugetlb has no zeropage, so reading populates",
         ),
         (lambda: EntriesSpec(repeats=0), "repeats is 0: choose 1"),
-        (lambda: ResolveSpec(piece_bytes=2 * MIB, stride_bytes=MIB), "a piece fits its stride"),
+        (lambda: ResolveSpec(piece_bytes=2 * MIB, stride_bytes=MIB), "piece must not exceed stride"),
         (lambda: EqualitySpec("hugetlb_2m_private"), "unknown backing"),
         (lambda: EqualitySpec(size_bytes=4096), "not a positive multiple of 2 MiB up to 4 GiB"),
         (lambda: PublishedSpec(thp="sometimes"), "unknown thp 'sometimes'"),
         (lambda: PublishedSpec(size_bytes=-1), "not a positive multiple"),
     ],
 )
-def test_a_spec_says_what_is_wrong_with_it(make: Any, said: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_reason(make: Any, refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         make()
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
-def test_words_become_a_spec_and_what_is_not_given_keeps_its_default() -> None:
+def test_spec_of_parses_given_fields_and_keeps_defaults() -> None:
     spec = spec_of("faults", {"preparation": "tables", "stride": "2MiB", "size": "1GiB", "together": "false"}, 7)
     assert FaultsSpec(**spec) == FaultsSpec("anon", "tables", size_bytes=GIB, stride_bytes=2 * MIB, repeats=9)
     assert spec_of("protect", {}, 7)["seed"] == 7
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "refusal"),
     [
         ({"colour": "blue"}, "probe faults takes no 'colour': it takes backing, preparation, delivery"),
         ({"together": "perhaps"}, "together 'perhaps' is neither true nor false"),
         ({"threads": "two"}, "--threads 'two' is not a whole number"),
     ],
 )
-def test_words_that_fit_no_field_are_refused(given: dict[str, str], said: str) -> None:
+def test_spec_of_refuses_unknown_fields_and_invalid_values(given: dict[str, str], refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         spec_of("faults", given, 1)
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_needs_name_memory_huge_pages_cpus_and_settings(spec: Any, needs: Needs)
     assert spec.needs() == needs
 
 
-def test_more_cpus_than_there_are_is_said() -> None:
+def test_too_few_cpus_are_reported() -> None:
     assert "CPUs to pin threads to" in str(Needs(cpus=1 + os.cpu_count()).missing())  # type: ignore[operator]
 
 
@@ -182,7 +182,7 @@ def test_which_reads_and_writes_fault(preparation: str, delivery: str, first_rea
 
 
 @pytest.mark.uffd
-def test_tables_in_place_are_not_made_again() -> None:
+def test_existing_page_tables_are_not_allocated_again() -> None:
     _needs("WP_UNPOPULATED")
     with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in ("tables", "fresh"))
     assert without["first write"]["table_growth_kib"] >= 32 * 4
@@ -222,7 +222,7 @@ def test_two_threads_touch_every_page_once(together: bool) -> None:
 
 
 @pytest.mark.uffd
-def test_threads_start_together() -> None:
+def test_threads_start_simultaneously() -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one CPU only")
     # Two threads that ran one after the other would take as long as their times added up. With eight busy loops beside
@@ -232,12 +232,12 @@ def test_threads_start_together() -> None:
 
 
 @pytest.mark.uffd
-def test_memory_that_is_not_registered_is_measured_all_the_same() -> None:
+def test_unregistered_memory_is_measured_too() -> None:
     assert _close(passes("anon", "unregistered")["first write"]["minor_faults"], PAGES)
 
 
 @pytest.mark.uffd
-def test_a_zeropage_that_is_none_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_zeropage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults.Range, "zeropages", lambda memory: 3)
     with pytest.raises(UffdlabError, match=r"reading mapped 3 of 1024 pages to a zeropage"):
         passes("anon", "zeropage")
@@ -246,7 +246,7 @@ def test_a_zeropage_that_is_none_is_not_measured(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.uffd
-def test_latencies_are_of_warm_samples_and_of_some_touches() -> None:
+def test_latencies_are_of_warm_samples_and_sampled_touches() -> None:
     rows = [r for t, r in faults.run(FaultsSpec(size_bytes=SIZE, repeats=2)) if t == "fault_latencies"]
     first = [row for row in rows if row["touch"] == "first write"]
     assert {row["sample"] for row in rows} == {1}
@@ -254,7 +254,7 @@ def test_latencies_are_of_warm_samples_and_of_some_touches() -> None:
 
 
 @pytest.mark.uffd
-def test_two_preparations_take_turns_in_one_process() -> None:
+def test_two_preparations_alternate_in_one_process() -> None:
     _needs("WP_UNPOPULATED")
     spec = FaultsSpec("anon", "tables", size_bytes=SIZE, repeats=3, beside="fresh")
     rows = [row for table, row in faults.run(spec) if table == "faults" and row["touch"] == "first write"]
@@ -293,8 +293,8 @@ def steps(spec: ZeropagesSpec) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.uffd
 def test_resolving_a_huge_zeropage_by_4_kib_splits_it_and_by_2_mib_fills_it(_huge_zeropage: None) -> None:  # noqa: PT019
-    found = steps(ZeropagesSpec("anon_thp", size_bytes=SIZE))
-    before, small, whole = (found[step] for step in zeropages.STEPS)
+    rows = steps(ZeropagesSpec("anon_thp", size_bytes=SIZE))
+    before, small, whole = (rows[step] for step in zeropages.STEPS)
     if before["zeropages"] is None:
         pytest.skip("this kernel has no PAGEMAP_SCAN")
     assert (before["zeropages"], before["huge_pages"]) == (PAGES, PAGES)
@@ -334,34 +334,34 @@ def operated(**spec: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.uffd
-def test_operations_on_markers_make_their_tables_once() -> None:
-    found = operated()
-    assert list(found) == list(reprotect.OPERATIONS)
-    assert found["protect"]["table_growth_kib"] >= 4 * SIZE // (2 * MIB)
-    assert [found[name]["table_growth_kib"] for name in list(found)[1:-1]] == [0, 0, 0]
-    assert found["discard"]["table_growth_kib"] <= 0
+def test_operations_on_markers_allocate_page_tables_once() -> None:
+    rows = operated()
+    assert list(rows) == list(reprotect.OPERATIONS)
+    assert rows["protect"]["table_growth_kib"] >= 4 * SIZE // (2 * MIB)
+    assert [rows[name]["table_growth_kib"] for name in list(rows)[1:-1]] == [0, 0, 0]
+    assert rows["discard"]["table_growth_kib"] <= 0
     # Markers are no memory; what else a process does meanwhile may be.
-    assert all(row["took_ns"] > 0 and abs(row["rss_growth_kib"]) < 512 for row in found.values())
+    assert all(row["took_ns"] > 0 and abs(row["rss_growth_kib"]) < 512 for row in rows.values())
 
 
 @pytest.mark.uffd
-def test_a_discard_gives_written_pages_back() -> None:
-    found = operated(content="written", markers=False)
+def test_a_discard_frees_written_pages() -> None:
+    rows = operated(content="written", markers=False)
     # The kernel counts RSS in batches of a page table.
-    assert found["discard"]["rss_growth_kib"] == pytest.approx(-SIZE // KIB, abs=512)
-    assert [found[name]["table_growth_kib"] for name in list(found)[:-1]] == [0, 0, 0, 0]
+    assert rows["discard"]["rss_growth_kib"] == pytest.approx(-SIZE // KIB, abs=512)
+    assert [rows[name]["table_growth_kib"] for name in list(rows)[:-1]] == [0, 0, 0, 0]
 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize(("piece", "calls"), [(4 * KIB, PAGES), (64 * KIB, PAGES // 16), (SIZE, 1)])
-def test_a_batch_is_one_call(piece: int, calls: int) -> None:
+def test_a_batch_is_one_ioctl(piece: int, calls: int) -> None:
     _needs("WP_UNPOPULATED")
     (row,) = [row for _, row in resolve.run(ResolveSpec("marker", SIZE, piece, piece))]
     assert (row["calls"], row["pass"]) == (calls, "first")
 
 
 @pytest.mark.uffd
-def test_populating_small_pages_ends_in_the_state_of_markers_that_were_read() -> None:
+def test_populating_small_pages_gives_the_state_of_markers_that_were_read() -> None:
     _needs("WP_UNPOPULATED")
     rows = [row for _, row in equality.run(EqualitySpec("anon", SIZE))]
     assert {row["way"] for row in rows} == set(equality.WAYS)
@@ -370,7 +370,7 @@ def test_populating_small_pages_ends_in_the_state_of_markers_that_were_read() ->
 
 
 @pytest.mark.uffd
-def test_populating_huge_pages_does_not(_huge_zeropage: None) -> None:  # noqa: PT019
+def test_populating_huge_pages_gives_another_state_than_markers(_huge_zeropage: None) -> None:  # noqa: PT019
     _needs("WP_UNPOPULATED")
     rows = [row for _, row in equality.run(EqualitySpec("anon_thp", SIZE))]
     assert {row["way"]: row["equal_pages"] for row in rows} == {
@@ -381,7 +381,7 @@ def test_populating_huge_pages_does_not(_huge_zeropage: None) -> None:  # noqa: 
 
 
 @pytest.mark.uffd
-def test_the_published_protocol_unmaps_nothing_between_its_modes() -> None:
+def test_the_published_protocol_unmaps_nothing_between_modes() -> None:
     _needs("WP_UNPOPULATED")
     rows = [row for _, row in published.run(PublishedSpec(SIZE, thp=settings.current("thp_enabled") or "madvise"))]
     assert [row["mode"] for row in rows] == list(published.MODES)

@@ -23,10 +23,10 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def _rows(spec: MessageSpec) -> Rows:
-    found: Rows = {"messages": [], "message_bits": []}
+    tables: Rows = {"messages": [], "message_bits": []}
     for table, row in message.run(spec):
-        found[table].append(row)
-    return found
+        tables[table].append(row)
+    return tables
 
 
 # --- two real processes ----------------------------------------------------------------------------------------------
@@ -49,29 +49,29 @@ def test_a_message_arrives_through_the_zeropage_on_one_cpu() -> None:
 
 @live
 @pytest.mark.parametrize("control", [{"silent": True}, {"memory": "private"}, {"memory": "shmem"}])
-def test_nothing_arrives_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
+def test_no_message_arrives_without_a_shared_page_or_a_sender(control: dict[str, Any]) -> None:
     (row,) = _rows(MessageSpec(seed=7, **control))["messages"]
     assert (row["outcome"], row["received"], row["preambles"]) == (NO_PREAMBLE, None, 0)
     assert "no preamble" in row["reason"]
 
 
 @live
-def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
+def test_the_tables_are_consistent_and_match_their_fields() -> None:
     spec = MessageSpec(lines=6, copies=2, repeats=2, seed=3)
-    found = _rows(spec)
-    assert [row["sample"] for row in found["messages"]] == [0, 1]
-    assert [row["cold"] for row in found["messages"]] == [True, False]
-    assert {row["sample"] for row in found["message_bits"]} == {0}
-    for rows, fields in ((found["messages"], FIELDS), (found["message_bits"], BIT_FIELDS)):
+    tables = _rows(spec)
+    assert [row["sample"] for row in tables["messages"]] == [0, 1]
+    assert [row["cold"] for row in tables["messages"]] == [True, False]
+    assert {row["sample"] for row in tables["message_bits"]} == {0}
+    for rows, fields in ((tables["messages"], FIELDS), (tables["message_bits"], BIT_FIELDS)):
         assert all({"block", *row} == {field["name"] for field in fields} for row in rows)
-    first, second = found["messages"]
+    first, second = tables["messages"]
     assert first["slots"] == first["message_slots"] + MOST_IDLE == spec.point.slots
     assert first["bits_on_wire"] == 6 * first["slots"]
     assert first["idle_slots"] != second["idle_slots"]
     sent, received = (
         [
             int(text[at : at + 2], 16)
-            for row in found["message_bits"]
+            for row in tables["message_bits"]
             for text in (row[name],)
             for at in range(0, len(text), 2)
         ]
@@ -88,12 +88,12 @@ def test_the_tables_agree_with_one_another_and_with_their_fields() -> None:
 @live
 def test_a_message_whose_sender_ends_is_lost_and_the_next_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flush_reload, "_send", dies_amid_its_message)
-    found = _rows(MessageSpec(repeats=2))
-    assert [row["outcome"] for row in found["messages"]] == [SENDER_ENDED] * 2
-    assert {row["reason"] for row in found["messages"]} == {"the sender ended before its message was through"}
+    tables = _rows(MessageSpec(repeats=2))
+    assert [row["outcome"] for row in tables["messages"]] == [SENDER_ENDED] * 2
+    assert {row["reason"] for row in tables["messages"]} == {"the sender ended before its message was through"}
     unknown = ("received", "preambles", "corrected_bytes", "late_sent", "late_received", "missed", "invented")
-    assert {row[name] for row in found["messages"] for name in unknown} == {None}
-    assert found["message_bits"] == []
+    assert {row[name] for row in tables["messages"] for name in unknown} == {None}
+    assert tables["message_bits"] == []
     assert forks() == []
 
 
@@ -103,15 +103,15 @@ class _Wire:
     def __init__(self) -> None:
         self.sent: list[list[int]] = []
 
-    def __call__(self, point: flush_reload.Point, _: int, words: list[int], *, silent: bool) -> flush_reload.Got:
+    def __call__(self, point: flush_reload.Point, _: int, words: list[int], *, silent: bool) -> flush_reload.Reception:
         assert not silent
         self.sent.append(words)
         parted = Threshold(2)
-        return flush_reload.Got(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
+        return flush_reload.Reception(words, [], [0] * point.slots, [1], [2], {True: [1], False: [2]}, parted, 1, 1, 0)
 
 
 @pytest.mark.parametrize("text", ["a", "Grüße 🐧\n\0\x1b[31m", "8" * 700])
-def test_a_perfect_wire_delivers_any_text_wherever_it_begins(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_error_free_channel_delivers_any_text_at_any_offset(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     perfect = _Wire()
     monkeypatch.setattr(message, "transmit", perfect)
     monkeypatch.setattr(message, "check_supported", lambda: None)
@@ -126,7 +126,7 @@ def test_a_perfect_wire_delivers_any_text_wherever_it_begins(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
         ({"placement": "far"}, "choose one of same, cross"),
@@ -140,13 +140,13 @@ def test_a_perfect_wire_delivers_any_text_wherever_it_begins(monkeypatch: pytest
         ({"repeats": 0}, "choose 1 to 1000000"),
     ],
 )
-def test_what_cannot_be_sent_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UffdlabError, match=said):
+def test_an_invalid_spec_is_refused(wrong: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(UffdlabError, match=refusal):
         MessageSpec(**wrong)
 
 
 @pytest.mark.parametrize("where", [{"slot_ns": 10_000_000}, {"memory": "markers_unread", "slot_ns": 200_000}])
-def test_a_text_fits_up_to_the_length_that_the_refusal_names(where: dict[str, Any]) -> None:
+def test_the_longest_text_named_by_the_refusal_fits(where: dict[str, Any]) -> None:
     with pytest.raises(UffdlabError, match=r"and [1-9][0-9]* fit") as caught:
         MessageSpec(text="x" * 65536, **where)
     most = int(str(caught.value).split(" fit:")[0].rsplit(" ", 1)[1])
@@ -156,7 +156,7 @@ def test_a_text_fits_up_to_the_length_that_the_refusal_names(where: dict[str, An
         MessageSpec(text="x" * (most + 1), **where)
 
 
-def test_two_cpus_are_needed_only_where_two_are_used() -> None:
+def test_two_cpus_are_needed_only_for_cross_placement() -> None:
     assert [MessageSpec(placement=one).needs().cpus for one in flush_reload.PLACEMENTS] == [1, 2]
     assert MessageSpec(memory="huge_zeropage").needs().thp
 
@@ -165,7 +165,7 @@ def test_two_cpus_are_needed_only_where_two_are_used() -> None:
 
 
 @live
-def test_the_command_sends_the_text_it_is_given(tmp_path: Path) -> None:
+def test_the_command_sends_the_given_text(tmp_path: Path) -> None:
     point = ("measure", "message", "--text", "päge\x1b[2J", "--set", "silent=true", "--repeats", "1")
     shown = uffdlab_run(*point, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
@@ -178,7 +178,7 @@ def test_the_command_refuses_an_empty_text(tmp_path: Path) -> None:
     assert "text is empty" in sentence(uffdlab_run("measure", "message", "--text", "", cwd=tmp_path))
 
 
-def test_the_command_shows_what_arrived_beside_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_arrived_and_lost_messages(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"block": 0, "outcome": "arrived", "sent": "c3a9", "received": "c3a9"},
         {"block": 0, "outcome": "no preamble", "sent": "c3a9", "received": None},

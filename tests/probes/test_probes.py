@@ -29,7 +29,7 @@ RSS_LAG_KIB = 1 * KIB  # kernels before 6.17 tell RSS to within some pages per C
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"backing": "swap"}, "unknown backing 'swap': choose one of anon, anon_thp, shmem, hugetlb_2m_private, "),
         (
@@ -49,18 +49,18 @@ RSS_LAG_KIB = 1 * KIB  # kernels before 6.17 tell RSS to within some pages per C
         ({"cluster_pages": 513}, "runs of 513 pages do not fit a range of 512"),
         ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
         ({"beside": "magic"}, "unknown design 'magic'"),
-        ({"beside": "pte_marker"}, "pte_marker beside itself: name another design"),
+        ({"beside": "pte_marker"}, "beside must name a design other than 'pte_marker'"),
     ],
 )
-def test_a_protect_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_an_invalid_protect_spec_is_refused_with_the_reason(wrong: dict[str, Any], refusal: str) -> None:
     right = {"backing": "anon", "design": "pte_marker", "size_bytes": 2 * MIB}
     with pytest.raises(UffdlabError) as caught:
         ProtectSpec(**(right | wrong))
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
 @pytest.mark.parametrize("wrong", [("swap", "none", "empty"), ("anon", "magic", "empty"), ("anon", "none", "full")])
-def test_a_semantics_spec_says_what_is_wrong_with_it(wrong: tuple[str, str, str]) -> None:
+def test_an_invalid_semantics_spec_is_refused_with_the_reason(wrong: tuple[str, str, str]) -> None:
     with pytest.raises(UffdlabError, match=r"unknown (backing|features|content) '(swap|magic|full)': choose one of "):
         SemanticsSpec(*wrong)
 
@@ -93,21 +93,21 @@ def test_a_semantics_spec_says_what_is_wrong_with_it(wrong: tuple[str, str, str]
         (SemanticsSpec("hugetlb_1g_shared", "none"), Needs(0, {1048576: 1})),
     ],
 )
-def test_needs_are_memory_tables_and_huge_pages_at_the_peak(spec: Any, needs: Needs) -> None:
+def test_needs_are_the_peak_of_memory_page_tables_and_huge_pages(spec: Any, needs: Needs) -> None:
     assert spec.needs() == needs
 
 
-def test_blocks_that_follow_one_another_need_the_most_of_each() -> None:
+def test_peak_takes_the_maximum_of_each_need() -> None:
     together = peak([Needs(10, {2048: 3}), Needs(20, {2048: 1, 1048576: 0}), Needs(5)])
     assert together == Needs(20, {2048: 3})
 
 
-def test_nothing_needs_nothing() -> None:
+def test_peak_of_no_needs_is_empty() -> None:
     assert peak([]) == Needs()
     assert Needs().missing() is None
 
 
-def test_too_little_memory_is_said_with_a_way_out() -> None:
+def test_too_little_memory_is_reported_with_a_remedy() -> None:
     available = memory.memory_available_kib()
     if available is None:
         pytest.skip("this host does not tell how much memory is available")
@@ -115,7 +115,7 @@ def test_too_little_memory_is_said_with_a_way_out() -> None:
     assert "choose a smaller --size or populated fraction" in str(Needs(1 << 50).missing())
 
 
-def test_a_huge_page_of_a_size_nobody_has_is_said() -> None:
+def test_an_unsupported_huge_page_size_is_reported() -> None:
     assert Needs(hugepages={12: 1}).missing() == "this kernel has no huge pages of 12 KiB"
 
 
@@ -138,7 +138,7 @@ def _huge_zeropage(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.uffd
-def test_two_designs_take_turns_in_one_process() -> None:
+def test_two_designs_alternate_in_one_process() -> None:
     spec = ProtectSpec("anon", "unprotected", SIZE, repeats=2, beside="preread")
     rows = [row for table, row in protect.run(spec) if table == "samples"]
     assert [row["design"] for row in rows] == ["unprotected", "preread", "preread", "unprotected"]
@@ -172,7 +172,7 @@ def test_the_cost_of_a_design_on_untouched_memory(backing: str, design: str) -> 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("populated", [0.25, 1.0])
-def test_populated_pages_are_written_before_anything_is_counted(populated: float) -> None:
+def test_populated_pages_are_written_before_counting(populated: float) -> None:
     (row,) = samples(ProtectSpec("anon", "preread", SIZE, populated=populated, seed=3))
     left = PAGES - round(PAGES * populated)
     assert row["zeropages"] in (left, None)
@@ -192,20 +192,20 @@ def test_clustered_pages_are_written_in_whole_runs() -> None:
 
 
 @pytest.mark.uffd
-def test_the_fraction_recorded_is_the_one_written() -> None:
+def test_the_recorded_fraction_is_the_written_one() -> None:
     (row,) = samples(ProtectSpec("anon", "pte_marker", 2 * MIB, populated=0.3, cluster_pages=64))
     assert (row["populated"], row["cluster_pages"]) == (0.25, 64), "two runs of 64 in 512 pages: 2.4 rounded"
 
 
 @pytest.mark.uffd
-def test_reading_shmem_fills_only_what_was_not_written() -> None:
+def test_reading_shmem_fills_only_unwritten_pages() -> None:
     (row,) = samples(ProtectSpec("shmem", "populate_read", SIZE, populated=0.25))
     assert row["rss_growth_kib"] == pytest.approx(SIZE // KIB * 3 // 4, abs=RSS_LAG_KIB)
 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
-def test_any_seed_of_64_bits_will_do(seed: int) -> None:
+def test_any_64_bit_seed_is_accepted(seed: int) -> None:
     (row,) = samples(ProtectSpec("anon", "preread", MIB * 2, populated=0.5, seed=seed))
     assert row["zeropages"] in (256, None)
 
@@ -219,7 +219,7 @@ def test_the_first_sample_of_a_process_is_the_cold_one() -> None:
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("design", STOCK)
-def test_only_a_read_loop_is_timed_touch_by_touch(design: str) -> None:
+def test_only_a_read_loop_has_latencies_per_touch(design: str) -> None:
     rows = [row for table, row in protect.run(ProtectSpec("anon", design, SIZE)) if table == "latencies"]
     timed = PAGES // protect.SAMPLE_EVERY if design == "preread" else 0
     assert sum(row["count"] for row in rows) == timed
@@ -240,7 +240,7 @@ def test_rows_have_the_declared_columns(table: str, fields: list[dict[str, Any]]
     # 2 MiB entries stand in one table per GiB; 1 GiB entries in tables that cover 512 GiB
     [("hugetlb_2m_private", 64), ("hugetlb_2m_shared", 64), ("hugetlb_1g_private", 0), ("hugetlb_1g_shared", 0)],
 )
-def test_sparse_hugetlb_is_marked_without_a_single_huge_page(backing: str, tables_kib: int) -> None:
+def test_empty_hugetlb_is_protected_by_markers_without_a_huge_page(backing: str, tables_kib: int) -> None:
     if memory.hugepages(BACKINGS[backing].pool_kib or 0) is None:
         pytest.skip(f"this kernel has no {BACKINGS[backing].title}")
     (row,) = samples(ProtectSpec(backing, "unprotected", 16 * GIB))
@@ -325,7 +325,7 @@ def test_a_hole_registered_for_missing_events_raises_one(backing: str) -> None:
 
 
 @pytest.mark.uffd
-def test_an_async_write_raises_no_event_and_is_seen_by_the_scan() -> None:
+def test_an_async_write_raises_no_event_and_is_reported_by_the_scan() -> None:
     row = states("anon", "wp_async")["protected"]
     assert (row["write_reported"], row["write_missing_event"]) == (False, False)
     assert row["write_seen_by_scan"] in (True, None)
@@ -355,7 +355,7 @@ def test_every_moment_is_a_row_with_the_declared_columns() -> None:
 
 
 @given(st.sampled_from(sorted(BACKINGS)), st.sampled_from(sorted(FEATURE_SETS)), st.sampled_from(CONTENTS))
-def test_every_combination_is_a_spec_that_knows_its_needs(backing: str, features: str, content: str) -> None:
+def test_every_combination_of_semantics_is_a_valid_spec_with_needs(backing: str, features: str, content: str) -> None:
     needs = SemanticsSpec(backing, features, content).needs()
     assert needs.memory_kib > 0 or sum(needs.hugepages.values()) == 1
 

@@ -43,7 +43,7 @@ def samples(**spec: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"backing": "hugetlb_2m_private"}, "unknown backing 'hugetlb_2m_private': choose one of anon, "),
         ({"method": "guess"}, "unknown method 'guess': choose one of async_scan, events, events_each, untracked"),
@@ -55,10 +55,10 @@ def samples(**spec: Any) -> list[dict[str, Any]]:
         ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
-def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_reason(wrong: dict[str, Any], refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         TrackingSpec(**wrong)
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> 
         (TrackingSpec("anon_thp", dirty=1 / 262144), Needs(2048 + 2 * KIB)),
     ],
 )
-def test_it_needs_what_it_fills_and_its_tables(spec: TrackingSpec, needs: Needs) -> None:
+def test_a_spec_needs_its_written_pages_and_page_tables(spec: TrackingSpec, needs: Needs) -> None:
     assert spec.needs() == needs
 
 
@@ -91,18 +91,18 @@ def test_whole_runs_are_chosen_in_ascending_order(pattern: str, dirty: float, se
 
 
 @built
-def test_the_seed_decides_what_is_chosen() -> None:
+def test_the_seed_determines_the_chosen_pages() -> None:
     spec = TrackingSpec("anon", size_bytes=4 * MIB)
     first, same, other = (tracking.choose(spec, seed).by_page for seed in (1, 1, 2))
     assert first == same != other
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), max_size=50))
-def test_what_was_reported_is_compared_page_by_page(pages: list[tuple[int, int]]) -> None:
-    found = tracking.compare(bytes(w for w, _ in pages), bytes(r for _, r in pages))
-    assert found["reported_pages"] == sum(r for _, r in pages)
-    assert found["missed_pages"] == sum(w and not r for w, r in pages)
-    assert found["spurious_pages"] == sum(r and not w for w, r in pages)
+def test_reported_pages_are_compared_with_written_pages(pages: list[tuple[int, int]]) -> None:
+    counts = tracking.compare(bytes(w for w, _ in pages), bytes(r for _, r in pages))
+    assert counts["reported_pages"] == sum(r for _, r in pages)
+    assert counts["missed_pages"] == sum(w and not r for w, r in pages)
+    assert counts["spurious_pages"] == sum(r and not w for w, r in pages)
 
 
 # --- trackers --------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_what_was_reported_is_compared_page_by_page(pages: list[tuple[int, int]]
 @pytest.mark.parametrize(
     ("dirty", "pattern"), [(0.0, "uniform"), (0.1, "uniform"), (0.1, "clustered"), (1.0, "uniform")]
 )
-def test_every_dirty_page_is_reported_and_only_those(backing: str, populated: bool, dirty: float, pattern: str) -> None:
+def test_exactly_the_dirty_pages_are_reported(backing: str, populated: bool, dirty: float, pattern: str) -> None:
     for method in METHODS:
         for row in samples(
             backing=backing, method=method, populated=populated, dirty=dirty, pattern=pattern, repeats=2
@@ -135,11 +135,11 @@ def test_every_dirty_page_is_reported_and_only_those(backing: str, populated: bo
 @pytest.mark.uffd
 @pytest.mark.usefixtures("scans")
 @pytest.mark.parametrize("backing", ["anon", "shmem"])
-def test_what_a_scan_protected_is_reported_again_when_it_is_written_again(backing: str) -> None:
+def test_a_page_protected_by_a_scan_is_reported_when_written_again(backing: str) -> None:
     with mapped(BACKINGS[backing], SIZE) as memory, opened(("WP_UNPOPULATED", "WP_ASYNC")) as uffd:
         uffd.register(memory, missing=False)
         uffd.protect(memory)
-        found = []
+        reported = []
         for act in (
             lambda: memory.touch_at([3 * PAGE, 4 * PAGE, 900 * PAGE], WRITE),
             lambda: memory.touch_at([4 * PAGE, 700 * PAGE], WRITE),
@@ -148,14 +148,14 @@ def test_what_a_scan_protected_is_reported_again_when_it_is_written_again(backin
         ):
             act()
             result, written = tracking.scan_written(memory)
-            found.append([page for page, noted in enumerate(written) if noted])
-            assert result.pages == len(found[-1])
-    assert found == [[3, 4, 900], [4, 700], [], [4]]
+            reported.append([page for page, noted in enumerate(written) if noted])
+            assert result.pages == len(reported[-1])
+    assert reported == [[3, 4, 900], [4, 700], [], [4]]
 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("method", ["events", "events_each"])
-def test_protecting_again_after_events_takes_as_many_ioctls_as_it_says(method: str) -> None:
+def test_protecting_again_after_events_takes_the_expected_number_of_ioctls(method: str) -> None:
     ffi, lib = native.probe()
     with mapped(BACKINGS["anon"], SIZE) as memory, opened(("WP_UNPOPULATED",)) as uffd:
         uffd.register(memory, missing=False)
@@ -173,7 +173,7 @@ def test_protecting_again_after_events_takes_as_many_ioctls_as_it_says(method: s
 
 @pytest.mark.uffd
 @pytest.mark.usefixtures("scans")
-def test_a_scan_of_memory_that_is_not_registered_for_it_is_refused_with_a_reason() -> None:
+def test_a_scan_of_unregistered_memory_is_refused_with_the_cause() -> None:
     with mapped(BACKINGS["anon"], SIZE) as memory, pytest.raises(KernelRefused, match="WP_ASYNC") as caught:
         tracking.scan_written(memory)
     assert caught.value.errno == errno.EPERM
@@ -196,7 +196,7 @@ def made_up(children: int = 7) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_frame_divides_by_pages_by_size_and_by_the_scan(tmp_path: Path) -> None:
+def test_the_frame_has_costs_per_page_per_size_and_per_scan(tmp_path: Path) -> None:
     frame = summaries.df_tracking(dataset(tmp_path / "d", samples=made_up()))
     dirty, clean = frame[frame.dirty > 0].set_index("method"), frame[frame.dirty == 0].set_index("method")
     events, scan, untracked = dirty.loc["events"], dirty.loc["async_scan"], dirty.loc["untracked"]
@@ -211,14 +211,14 @@ def test_the_frame_divides_by_pages_by_size_and_by_the_scan(tmp_path: Path) -> N
     assert clean.loc["async_scan"][["per_page_ns", "page_ratio"]].isna().all(), "no page costs nothing"
 
 
-def test_the_frame_hides_no_mismatch(tmp_path: Path) -> None:
+def test_the_frame_includes_mismatches(tmp_path: Path) -> None:
     rows = [tracked("events", 10, 100, 10, missed_pages=2, spurious_pages=1), tracked("untracked", 10, 100, None)]
     frame = summaries.df_tracking(dataset(tmp_path / "d", samples=rows)).set_index("method")
     assert frame.wrong_pages["events"] == 3
     assert frame[["wrong_pages"]].isna().loc["untracked"].all()
 
 
-def test_few_children_give_no_interval(tmp_path: Path) -> None:
+def test_too_few_children_give_no_interval(tmp_path: Path) -> None:
     frame = summaries.df_tracking(dataset(tmp_path / "d", samples=made_up(children=5)))
     assert frame.per_page_ns_low.isna().all()
     assert frame.page_ratio_low.isna().all()
@@ -235,6 +235,6 @@ def test_the_figure_draws_each_method_once_in_the_legend(tmp_path: Path) -> None
     assert "made-up" in figure.layout.meta["origin"]
 
 
-def test_a_dataset_without_samples_gives_a_figure_that_says_so(tmp_path: Path) -> None:
+def test_the_figure_without_samples_has_a_note(tmp_path: Path) -> None:
     figure = figures.plot_tracking(dataset(tmp_path / "d"))
     assert [note.text for note in figure.layout.annotations] == ["made-up holds no tracking samples"]

@@ -47,10 +47,10 @@ scans = pytest.mark.skipif(not _scans(), reason="this kernel has no PAGEMAP_SCAN
 
 
 def _rows(**spec: Any) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {"reveals": [], "reveal_writes": []}
+    rows: dict[str, list[dict[str, Any]]] = {"reveals": [], "reveal_writes": []}
     for table, row in write_timing.run(RevealingSpec(**spec)):
-        found[table].append(row)
-    return found
+        rows[table].append(row)
+    return rows
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def _rows(**spec: Any) -> dict[str, list[dict[str, Any]]]:
 
 @live
 @BOTH
-def test_every_page_is_written_once_and_counted_for_its_state(backing: str) -> None:
+def test_every_page_is_written_once_and_counted_in_its_state(backing: str) -> None:
     spec = RevealingSpec(backing, pages=1001, repeats=2, seed=4)
     rows = _rows(backing=backing, pages=1001, repeats=2, seed=4)
     assert [(row["sample"], row["state"]) for row in rows["reveals"]] == [
@@ -95,7 +95,7 @@ def test_each_time_belongs_to_the_state_of_its_page(backing: str, monkeypatch: p
 
 @live
 @BOTH
-def test_states_are_left_by_faults_as_their_entries_say(backing: str) -> None:
+def test_writes_fault_in_every_state_but_private(backing: str) -> None:
     faults = {}
     for state in states_of(backing):
         with mapped(BACKINGS[backing], 512 * PAGE) as memory, opened(FEATURES) as uffd:
@@ -114,7 +114,7 @@ def test_states_are_left_by_faults_as_their_entries_say(backing: str) -> None:
 @BOTH
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**40), pages=st.integers(60, 1200))
-def test_what_is_dealt_is_what_the_kernel_shows(backing: str, seed: int, pages: int) -> None:
+def test_the_kernel_shows_every_page_in_its_assigned_state(backing: str, seed: int, pages: int) -> None:
     spec = RevealingSpec(backing, pages)
     dealt = deal(spec, random.Random(seed))
     with mapped(BACKINGS[backing], pages * PAGE) as memory, opened(FEATURES) as uffd:
@@ -137,16 +137,16 @@ def test_what_is_dealt_is_what_the_kernel_shows(backing: str, seed: int, pages: 
         ("shmem", "empty", READ, "private"),
     ],
 )
-def test_a_page_in_another_state_is_a_sentence(backing: str, wanted: str, done: int, seen: str) -> None:
+def test_a_page_in_another_state_gives_one_sentence(backing: str, wanted: str, done: int, seen: str) -> None:
     with mapped(BACKINGS[backing], 8 * PAGE) as memory, opened(FEATURES) as uffd:
         prepare(memory, uffd, [wanted] * 8)
         memory.touch_at([5 * PAGE], done)
-        with pytest.raises(UffdlabError, match=f"page 5 was to be {wanted} and the kernel shows {seen}: "):
+        with pytest.raises(UffdlabError, match=f"page 5 should be {wanted} and the kernel shows {seen}: "):
             check_states(memory, [wanted] * 8)
 
 
 @live
-def test_without_a_scan_states_are_not_checked_and_other_refusals_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pagemap_scan_states_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(operation: str, number: int) -> None:
         def states(_: Range) -> list[tuple[int, int]]:
             raise KernelRefused(operation, number)
@@ -172,7 +172,7 @@ def test_without_wp_async_the_block_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @live
-def test_a_point_prints_its_rows_and_leaves_the_histogram_to_json(tmp_path: Any) -> None:
+def test_a_point_prints_its_rows_without_the_histogram(tmp_path: Any) -> None:
     done = uffdlab_run("measure", "revealing", "--set", "pages=600", "--repeats", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert all(state in done.stdout for state in STATES)
@@ -184,7 +184,7 @@ def test_a_point_prints_its_rows_and_leaves_the_histogram_to_json(tmp_path: Any)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "refusal"),
     [
         ({"backing": "anon_thp"}, "unknown backing 'anon_thp': choose one of anon, shmem"),
         ({"pages": 59}, "pages is 59: 6 states of anon share 60 to 262144 pages"),
@@ -193,13 +193,13 @@ def test_a_point_prints_its_rows_and_leaves_the_histogram_to_json(tmp_path: Any)
         ({"repeats": 0}, "repeats is 0: choose 1 to 1000000"),
     ],
 )
-def test_a_spec_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_reason(wrong: dict[str, Any], refusal: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         RevealingSpec(**wrong)
-    assert said in str(caught.value)
+    assert refusal in str(caught.value)
 
 
-def test_it_needs_every_page_and_the_tables() -> None:
+def test_a_spec_needs_every_page_and_the_page_tables() -> None:
     assert RevealingSpec(pages=512).needs() == Needs(2048 + 8)
     assert RevealingSpec(pages=GIB // PAGE).needs() == Needs(GIB // KIB + 513 * 4)
 
@@ -212,7 +212,7 @@ def test_shmem_has_no_zeropage() -> None:
 @BOTH
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(), pages=st.integers(60, 3000))
-def test_states_are_dealt_in_equal_shares_by_seed(backing: str, seed: int, pages: int) -> None:
+def test_states_are_assigned_in_equal_shares_by_seed(backing: str, seed: int, pages: int) -> None:
     spec = RevealingSpec(backing, pages)
     dealt = deal(spec, random.Random(seed))
     shares = Counter(dealt)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""One module per measurement: a declared spec in, tidy rows out; one runner that isolates, times out, interleaves."""
+"""One module per measurement: each takes a spec and yields rows."""

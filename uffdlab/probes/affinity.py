@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where threads run."""
+"""Pin threads to CPUs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uffdlab.probes.userfault import KernelRefused
 
 
 def pin(where: Collection[int]) -> None:
-    """Keep the calling thread, and threads it starts, on these CPUs. Raises KernelRefused."""
+    """Pin the calling thread, and threads it starts, to these CPUs. Raises KernelRefused."""
     try:
         os.sched_setaffinity(0, where)
     except OSError as error:
@@ -21,10 +21,10 @@ def pin(where: Collection[int]) -> None:
 
 @contextmanager
 def on_one_cpu() -> Iterator[None]:
-    """Keep the calling thread, and threads it starts meanwhile, on one CPU of those it may use.
+    """Pin the calling thread, and threads it starts meanwhile, to one of its CPUs.
 
-    Two threads that wait for each other in turn are cheapest there: no CPU goes idle and must be woken, which costs a
-    virtual machine up to twenty times the switch itself.
+    Two threads that alternate are fastest on one CPU: waking an idle CPU costs a virtual machine up to twenty times
+    the context switch.
     """
     allowed = cpus.allowed()
     pin(allowed[-1:])

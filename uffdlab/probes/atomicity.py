@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Probe *atomicity*: does a write go unreported when pages are discarded between populating and protecting?
+"""Probe *atomicity*: writes that raise no event when pages are discarded between populating and protecting.
 
 A *lost write* was issued after UFFDIO_WRITEPROTECT returned, to a page that was not discarded since that ioctl began,
 and raised no event. One trial is one fresh mapping. Two threads discard (MADV_DONTNEED) and write random pages while
 the range is prepared and protected; then they are joined and every page is written once. A page with a discard that
-ended after the ioctl began, or that cannot be told to have ended before, is *excluded*: it is written too, and its
-fate is counted apart. All other pages are *judged*. Events are noted by page from before the ioctl on, so a page that
+ended after the ioctl began, or is not known to have ended before, is *excluded*: it is written too, and
+counted separately. All other pages are *judged*. Events are noted by page from before the ioctl on, so a page that
 a racing write found protected is never counted as lost.
 
 The deterministic interleaving has no threads: prepare, discard one page, protect, write every page.
@@ -41,7 +41,7 @@ from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 RACED_BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 INTERLEAVINGS = ("racing", "deterministic")
-# What each preparation asks of UFFDIO_API: nothing where it populates, markers where one pass does it all.
+# Features each preparation requests of UFFDIO_API: none if it populates, markers if one pass does everything.
 PREPARATIONS: dict[str, tuple[str, ...]] = {
     "two_pass_read": (),
     "two_pass_populate": (),
@@ -70,7 +70,7 @@ class AtomicitySpec(Spec):
     seed: int = seeded()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, BACKINGS[self.backing].page_bytes, MOST_BYTES, self.backing)
         if self.pages < 8:
             raise UffdlabError(f"size {self.size_bytes} B has {self.pages} pages: a race needs at least 8")
@@ -116,7 +116,7 @@ FIELDS: list[dict[str, Any]] = [
 
 @dataclass
 class _Race:
-    """The racing threads: tell them the phase; what they did is filled in at the end."""
+    """The racing threads, and counts of what they did, filled in at the end."""
 
     handle: Any
     discards: list[int] = field(default_factory=lambda: [0, 0, 0])
@@ -139,7 +139,7 @@ def run(spec: AtomicitySpec) -> Iterator[tuple[str, dict[str, Any]]]:
 def _trial(spec: AtomicitySpec, seed: int) -> dict[str, Any]:
     backing = BACKINGS[spec.backing]
     with mapped(backing, spec.size_bytes) as memory, opened(PREPARATIONS[spec.preparation]) as uffd:
-        memory.write_some(spec.pages // 2, seed)  # so that there is something to discard
+        memory.write_some(spec.pages // 2, seed)  # pages to discard
         uffd.register(memory, missing=False)
         discarded, raised = PageNotes(memory), PageNotes(memory)
         with _handled_nearby(uffd, memory, raised) as events:
@@ -154,7 +154,7 @@ def _trial(spec: AtomicitySpec, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def _handled_nearby(uffd: Userfault, memory: Range, raised: PageNotes) -> Iterator[Events]:
-    """Handle events on the CPU on which every page is written in the end; the racing threads run anywhere."""
+    """Handle events on the CPU of the final writes; the racing threads run anywhere."""
     with ExitStack() as stack:
         with on_one_cpu():
             events = stack.enter_context(uffd.handled(memory.backing.page_bytes, HANDLER_TIMEOUT_S, raised))
@@ -162,15 +162,15 @@ def _handled_nearby(uffd: Userfault, memory: Range, raised: PageNotes) -> Iterat
 
 
 def judge(discarded: bytes, raised: bytes) -> dict[str, int]:
-    """Return the counts of a trial from its notes by page: when it was discarded last, and whether it raised an event.
+    """Return the counts of a trial from notes per page: its last discard, and whether it raised an event.
 
     ``discarded`` holds UL_DISCARD_NONE, _BEFORE or _SINCE (the ioctl began).
     """
     _, lib = native.probe()
     pages = Counter(zip(discarded, raised, strict=True))
-    never = {answer: pages[lib.UL_DISCARD_NONE, answer] for answer in (0, 1)}
-    before = {answer: pages[lib.UL_DISCARD_BEFORE, answer] for answer in (0, 1)}
-    since = {answer: pages[lib.UL_DISCARD_SINCE, answer] for answer in (0, 1)}
+    never = {event: pages[lib.UL_DISCARD_NONE, event] for event in (0, 1)}
+    before = {event: pages[lib.UL_DISCARD_BEFORE, event] for event in (0, 1)}
+    since = {event: pages[lib.UL_DISCARD_SINCE, event] for event in (0, 1)}
     return {
         "judged": sum(never.values()) + sum(before.values()),
         "excluded": sum(since.values()),
@@ -212,7 +212,7 @@ def _prepare(preparation: str, memory: Range) -> int:
 
 @contextmanager
 def _racing(spec: AtomicitySpec, seed: int, memory: Range, discarded: PageNotes) -> Iterator[_Race]:
-    """Discard and write meanwhile; at the end both threads are joined, whatever happened."""
+    """Discard and write in two threads during the block; join them at its end."""
     ffi, lib = native.probe()
     plan = ffi.new("struct ul_race_plan *")
     plan.addr, plan.pages, plan.page_bytes = memory.address, spec.pages, memory.backing.page_bytes

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Probe *equality*: do a read loop, MADV_POPULATE_READ and markers that were read leave every page in the same state?
+"""Probe *equality*: compare page states after a read loop, MADV_POPULATE_READ, and reads of markers.
 
-The patch under review would have left a protected zeropage in every PTE. Markers that were read are that state on any
-kernel since 6.4; what user space reaches by populating first is compared with it, page by page, in one process.
+The patch under review would have left a protected zeropage in every PTE. Reading markers gives that state on any kernel
+since 6.4; the states after populating first are compared with it, page by page, in one process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uffdlab.probes.userfault import READ, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK
 
-# The first is what the others are compared with.
+# The first is the reference of the comparison.
 WAYS = {"markers, read": "pte_marker", "read loop": "preread", "MADV_POPULATE_READ": "populate_read"}
 BACKINGS_COMPARED = ("anon", "anon_thp", "shmem")
 States = list[tuple[int, int]]
@@ -35,7 +35,7 @@ class EqualitySpec(Spec):
     size_bytes: int = 16 * MIB
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, 2 * MIB, 4096 * MIB)
 
     def needs(self) -> Needs:
@@ -55,21 +55,21 @@ FIELDS: list[Field] = [
 
 
 def run(spec: EqualitySpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ``("equality", row)`` for every way and every state found after it."""
-    found = {way: _states(spec, design) for way, design in WAYS.items()}
-    reference = next(iter(found.values()))
-    for way, states in found.items():
+    """Yield ``("equality", row)`` for every way and every state after it."""
+    states_by_way = {way: _states(spec, design) for way, design in WAYS.items()}
+    reference = next(iter(states_by_way.values()))
+    for way, states in states_by_way.items():
         pages = Counter(states)
-        equal = Counter(one for one, other in zip(states, reference, strict=True) if one == other)
+        equal = Counter(state for state, other in zip(states, reference, strict=True) if state == other)
         for state in sorted(pages):
             key = {"backing": spec.backing, "way": way, "size_kib": spec.size_bytes // KIB}
-            yield "equality", key | {"state": _said(state), "pages": pages[state], "equal_pages": equal[state]}
+            yield "equality", key | {"state": _format_state(state), "pages": pages[state], "equal_pages": equal[state]}
 
 
 def _states(spec: EqualitySpec, design: str) -> States:
-    one = STOCK[design]
-    with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(one.features) as uffd:
-        prepare(one, memory)
+    stock = STOCK[design]
+    with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(stock.features) as uffd:
+        prepare(stock, memory)
         uffd.register(memory, missing=False)
         uffd.protect(memory)
         if design == "pte_marker":
@@ -77,7 +77,7 @@ def _states(spec: EqualitySpec, design: str) -> States:
         return memory.states()
 
 
-def _said(state: tuple[int, int]) -> str:
+def _format_state(state: tuple[int, int]) -> str:
     bits, categories = state
     flags = {"present": uapi.PAGEMAP_PRESENT_BIT, "swap": uapi.PAGEMAP_SWAP_BIT, "uffd_wp": uapi.PAGEMAP_UFFD_WP_BIT}
     named = "+".join(name for name, bit in flags.items() if bits >> bit & 1) or "0"

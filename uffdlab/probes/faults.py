@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Probe *faults*: what a first and a second read or write costs later, after each way of preparing a range.
+"""Probe *faults*: cost of the first and second read or write after each preparation of a range.
 
-One sample is one fresh mapping, registered for write-protection whatever the preparation, so that only what stands in
-the page table differs. It is prepared, then touched once per stride in two or three *passes*; each pass is a row. The
-touching threads are pinned, one to a CPU; with one thread the page table is nobody else's, and a handler of its events
-runs on the same CPU, where a trip to it and back is cheapest.
+One sample is one fresh mapping, registered for write-protection whatever the preparation, so that only the page
+table's entries differ. It is prepared, then touched once per stride in two or three *passes*; each pass is a row. The
+touching threads are pinned, one per CPU; with one thread, the event handler runs on the same CPU, where a round trip is
+cheapest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DELIVERIES = ("plain", "async", "event")
 
 @dataclass(frozen=True)
 class Preparation:
-    """What stands in the page table before the first touch, and how a touch may then be delivered."""
+    """The page table's entries before the first touch, and the possible deliveries of a fault."""
 
     name: str
     deliveries: tuple[str, ...]
@@ -44,21 +44,21 @@ class Preparation:
 
 
 PREPARATIONS: dict[str, Preparation] = {
-    one.name: one
-    for one in (
+    preparation.name: preparation
+    for preparation in (
         Preparation("fresh", ("plain",), ("anon", "anon_thp", "shmem")),
-        Preparation("unregistered", ("plain",), ("anon", "anon_thp")),  # as fresh, and no userfaultfd sees it
-        Preparation("tables", ("plain",)),  # whose markers were cleared again
+        Preparation("unregistered", ("plain",), ("anon", "anon_thp")),  # as fresh, but not registered
+        Preparation("tables", ("plain",)),  # page tables whose markers were cleared
         Preparation("markers", ("async", "event"), ("anon", "anon_thp", "shmem")),
         Preparation("zeropage", DELIVERIES, ("anon",)),
         Preparation("huge_zeropage", DELIVERIES, ("anon_thp",)),
         Preparation("written", DELIVERIES),
-        Preparation("missing_wp", ("event",)),  # nothing there, registered MISSING|WP
+        Preparation("missing_wp", ("event",)),  # empty, registered MISSING|WP
         Preparation("discarded_whole", ("plain",), ("anon",)),
         Preparation("discarded_pieces", ("plain",), ("anon",)),  # of 1 MiB: empty tables stay
     )
 }
-# What is done after the preparation, in this order.
+# Passes after the preparation, in this order.
 PASSES: dict[str, tuple[tuple[str, int], ...]] = {
     "read": (("first read", READ), ("second read", READ), ("write after reads", WRITE)),
     "write": (("first write", WRITE), ("second write", WRITE)),
@@ -70,7 +70,7 @@ TOUCHES = tuple(name for passes in PASSES.values() for name, _ in passes)
 class FaultsSpec(Spec):
     """One configuration: sizes in bytes; ``together`` lets several threads fault under the same PTE tables.
 
-    ``beside`` names a second preparation that takes turns with the first in the same process, or nothing.
+    ``beside`` names a second preparation to alternate with in the same process, if any.
     """
 
     backing: str = word("anon", ("anon", "anon_thp", "shmem"))
@@ -85,20 +85,20 @@ class FaultsSpec(Spec):
     beside: str = ""
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         if self.beside:
-            check_word("preparation beside it", self.beside, PREPARATIONS)
+            check_word("preparation in beside", self.beside, PREPARATIONS)
         if self.beside == self.preparation:
-            raise UffdlabError(f"{self.beside} beside itself: name another preparation")
-        for one in (PREPARATIONS[name] for name in (self.preparation, self.beside) if name):
-            if self.delivery not in one.deliveries:
-                raise UffdlabError(f"after {one.name} a touch is delivered {' or '.join(one.deliveries)} only")
-            if self.backing not in one.backings:
-                raise UffdlabError(f"{one.name} is prepared on {' or '.join(one.backings)} only")
+            raise UffdlabError(f"beside must name a preparation other than {self.beside!r}")
+        for preparation in (PREPARATIONS[name] for name in (self.preparation, self.beside) if name):
+            if self.delivery not in preparation.deliveries:
+                raise UffdlabError(f"delivery after {preparation.name} is {' or '.join(preparation.deliveries)} only")
+            if self.backing not in preparation.backings:
+                raise UffdlabError(f"{preparation.name} is possible on {' or '.join(preparation.backings)} only")
         if self.stride_bytes not in STRIDES:
             raise UffdlabError(f"stride {self.stride_bytes} B: choose 4KiB, 2MiB or 1GiB")
         if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * self.threads):
-            raise UffdlabError(f"size {self.size_bytes} B gives {self.threads} threads no whole strides each")
+            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of {self.threads} strides, one per thread")
         if self.size_bytes > 1 << 46:
             raise UffdlabError(f"size {self.size_bytes} B is beyond the user address space")
 
@@ -110,7 +110,7 @@ class FaultsSpec(Spec):
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak, and the CPUs its threads are pinned to."""
         if self.beside:
-            return peak(one.needs() for one in in_turns(self, "preparation", 0))
+            return peak(spec.needs() for spec in in_turns(self, "preparation", 0))
         page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
         everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
         tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
@@ -161,9 +161,9 @@ def run(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)``: one ``faults`` row per pass, and the ``fault_latencies`` of warm samples."""
     sample = 0
     for index in range(spec.repeats):
-        for one in in_turns(spec, "preparation", index):
-            for touch, row, bins in _sample(one):
-                yield "faults", {"sample": sample, "cold": index == 0} | _key(one) | {"touch": touch} | row
+        for turn in in_turns(spec, "preparation", index):
+            for touch, row, bins in _sample(turn):
+                yield "faults", {"sample": sample, "cold": index == 0} | _key(turn) | {"touch": touch} | row
                 if index or spec.repeats == 1:
                     key = {"sample": sample, "touch": touch}
                     yield from (("fault_latencies", key | bin_) for bin_ in bin_rows(bins))
@@ -194,7 +194,7 @@ def _sample(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any], dict[int, i
 
 
 def _features(spec: FaultsSpec) -> tuple[str, ...]:
-    """Return what is asked of UFFDIO_API: without WP_UNPOPULATED a protect leaves the holes of anon alone."""
+    """Return the features to request: without WP_UNPOPULATED, protecting skips holes of anon."""
     if spec.delivery == "async":
         return ("WP_UNPOPULATED", "WP_ASYNC")
     return ("WP_UNPOPULATED",) if spec.preparation in ("tables", "markers") else ()
@@ -216,12 +216,10 @@ def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
 
 
 def _check_zeropages(spec: FaultsSpec, memory: Range) -> None:
-    """Refuse to measure a zeropage that is none: read without one, memory gets pages of its own."""
+    """Raise UffdlabError unless reading mapped the zeropage everywhere."""
     wanted = spec.touches * (512 if spec.preparation == "huge_zeropage" and spec.stride_bytes > PAGE else 1)
     if memory.zeropages() not in (wanted, None):
-        raise UffdlabError(
-            f"reading mapped {memory.zeropages()} of {wanted} pages to a zeropage: is there memory free?"
-        )
+        raise UffdlabError(f"reading mapped {memory.zeropages()} of {wanted} pages to a zeropage: free some memory")
 
 
 def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int) -> tuple[Touched, Events]:
@@ -234,14 +232,14 @@ def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int
     if spec.delivery != "event":
         return touched(), Events()
     with on_one_cpu() if spec.threads == 1 else nullcontext(), uffd.handled(PAGE, HANDLER_TIMEOUT_S) as events:
-        found = touched()
+        result = touched()
     if events.deadline_hit:
         raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
-    return found, events
+    return result, events
 
 
 def _faults_every_time(spec: FaultsSpec, touch: str) -> bool:
-    """Whether each touch of the pass faults, so that timing some of them costs next to nothing beside it."""
+    """Return whether each touch of the pass faults, so that the cost of timing some is negligible."""
     if touch.startswith("second"):
         return False
     if spec.preparation in ("zeropage", "huge_zeropage", "written") and touch == "first read":

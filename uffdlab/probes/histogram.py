@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Latencies as log-binned counts: exact below 4 ns, then four bins per octave (``ul_bin`` in touch.c)."""
+"""Log-binned latency counts: exact below 4 ns, then four bins per octave (``ul_bin`` in touch.c)."""
 
 from __future__ import annotations
 

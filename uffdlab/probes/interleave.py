@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two configurations in turns in one process: processes differ by more than some ratios, for as long as they live."""
+"""Alternate two configurations in one process: differences between processes exceed some ratios."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Spec = TypeVar("Spec", bound=Any)
 
 
 def in_turns(spec: Spec, field: str, index: int) -> list[Spec]:
-    """Return what is measured in turn ``index``: the spec and, where ``beside`` names another value of ``field``, the
-    spec with that; each of them is first every other turn.
+    """Return the specs of turn ``index``: the spec, and if ``beside`` names another value of ``field``, the spec with
+    that value; they alternate in order.
     """
     if not spec.beside:
         return [spec]

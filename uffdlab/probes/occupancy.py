@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *occupancy*: processes of known content, and this Python itself, looked at as ``uffdlab scan`` does.
+"""Probe *occupancy*: scan processes of known content, and this Python itself, as ``uffdlab scan`` does.
 
-What is known must be found again: each share follows from the workload. What is measured is the share of untouched
-memory at 4 KiB, 2 MiB and 1 GiB when the same amount is written in different places, and how long a look takes by each
-method. ``uffdlab.occupancy.scanning`` says what each share means.
+Each share follows from the workload, which checks the scan. Measured are the share of untouched memory at 4 KiB, 2 MiB
+and 1 GiB when the same amount is written in different places, and the duration of a scan by each method.
+``uffdlab.occupancy.scanning`` defines the shares.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INTERPRETER_MIN_BYTES = 64 * KIB  # Python's own arenas are small
 
 @dataclass(frozen=True)
 class Workload:
-    """Where the written pages lie, and what the rest is."""
+    """Placement of the written pages, and the state of the others."""
 
     backing: str
     clustered: bool = False
@@ -48,7 +48,7 @@ NAMES = (*WORKLOADS, INTERPRETER)
 
 @dataclass(frozen=True)
 class OccupancySpec(Spec):
-    """One process to look at, ``repeats`` times by each method; ``populated`` is the fraction written (0..1)."""
+    """One process to scan ``repeats`` times by each method; ``populated`` is the fraction written (0..1)."""
 
     workload: str = word("anon_uniform", NAMES)
     size_bytes: int = 4 * GIB
@@ -57,11 +57,11 @@ class OccupancySpec(Spec):
     seed: int = seeded()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, CLUSTER_BYTES, MOST_BYTES)
 
     def content(self) -> Content:
-        """Return what the process holds; clustered content is whole clusters, rounded."""
+        """Return the content of the process; clustered content is rounded to whole clusters."""
         workload = WORKLOADS[self.workload]
         page = BACKINGS[workload.backing].page_bytes
         unit = CLUSTER_BYTES if workload.clustered else page
@@ -79,7 +79,7 @@ class OccupancySpec(Spec):
         return Needs(memory_kib=content.pages * BACKINGS[content.backing].page_kib + tables)
 
 
-_KINDS = ("anon", "shmem", "hugetlb")  # what a userfaultfd can be registered on; no page of them is a file's
+_KINDS = ("anon", "shmem", "hugetlb")  # kinds that userfaultfd can register
 SHARES = (*(state for state in occupancy.STATES if state != "file"), "mixed", "untouched_or_zeropage")
 
 FIELDS: list[dict[str, Any]] = [
@@ -102,30 +102,30 @@ FIELDS: list[dict[str, Any]] = [
 
 
 def run(spec: OccupancySpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ``("occupancy", row)`` for every mapping, granularity, method and look."""
+    """Yield ``("occupancy", row)`` for every mapping, granularity, method and scan."""
     if spec.workload == INTERPRETER:
-        yield from _looks(spec, os.getpid(), INTERPRETER_MIN_BYTES)
+        yield from _scans(spec, os.getpid(), INTERPRETER_MIN_BYTES)
         return
     with held(spec.content()) as pid:
-        yield from _looks(spec, pid, spec.size_bytes)
+        yield from _scans(spec, pid, spec.size_bytes)
 
 
-def _looks(spec: OccupancySpec, pid: int, min_bytes: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _scans(spec: OccupancySpec, pid: int, min_bytes: int) -> Iterator[tuple[str, dict[str, Any]]]:
     best = occupancy.scan(pid, min_bytes)
     for sample in range(spec.repeats):
         for method in dict.fromkeys((best.method, "pagemap")):
-            found = occupancy.scan(pid, min_bytes, method)
+            scan = occupancy.scan(pid, min_bytes, method)
             key = {"sample": sample, "workload": spec.workload, "method": method}
-            for row in _rows(found):
+            for row in _rows(scan):
                 yield "occupancy", key | row
 
 
-def _rows(found: occupancy.Scan) -> Iterator[dict[str, Any]]:
-    whole = {"vm_pte_kib": found.after.vm_pte_kib, "vm_rss_kib": found.after.vm_rss_kib}
-    for number, one in enumerate(one for one in found.mappings if one.mapping.kind in _KINDS):
-        huge = None if one.huge_bytes is None else one.huge_bytes // KIB
-        place = {"mapping": number, "kind": one.mapping.kind, "size_kib": one.mapping.length // KIB}
-        cost = {"huge_kib": huge, "scan_ns": one.scan_ns, "calls": one.calls}
-        for granularity in one.granularities:
+def _rows(scan: occupancy.Scan) -> Iterator[dict[str, Any]]:
+    whole = {"vm_pte_kib": scan.after.vm_pte_kib, "vm_rss_kib": scan.after.vm_rss_kib}
+    for number, seen in enumerate(seen for seen in scan.mappings if seen.mapping.kind in _KINDS):
+        huge = None if seen.huge_bytes is None else seen.huge_bytes // KIB
+        place = {"mapping": number, "kind": seen.mapping.kind, "size_kib": seen.mapping.length // KIB}
+        cost = {"huge_kib": huge, "scan_ns": seen.scan_ns, "calls": seen.calls}
+        for granularity in seen.granularities:
             units = {"granularity_kib": granularity.unit_bytes // KIB, "units": granularity.units}
             yield place | units | {name: granularity.share(name) for name in SHARES} | cost | whole

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A process that holds memory of known content until its standard input is closed: what *occupancy* looks at.
+"""A process that holds memory of known content until its standard input is closed; *occupancy* scans it.
 
-Run by ``starting.python``: a request as one JSON line, an answer as one JSON line when the memory is as
-asked, or why it is not.
+Run by ``starting.python``: a request as one JSON line, an answer as one JSON line when the memory is ready,
+or why it is not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLUSTER_BYTES = 2 * MIB
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be held: ``pages`` of the backing's pages written, in whole clusters of 2 MiB or one by one.
+    """The content to hold: ``pages`` of the backing's pages written, in whole clusters of 2 MiB or one by one.
 
     ``read``: everything is read first, so that the rest maps the zeropage. ``marked``: everything is protected last, so
     that the rest holds markers.
@@ -43,10 +43,10 @@ class Content:
 
 
 class HolderRefused(KernelRefused):
-    """The kernel refused the holder something; the message is the holder's own."""
+    """The kernel refused an operation of the holder; the message is the holder's."""
 
     def __init__(self, sentence: str) -> None:
-        """Repeat what it said."""
+        """Take the holder's message."""
         Exception.__init__(self, sentence)
         self.operation, self.errno = "hold memory", 0
 
@@ -55,10 +55,10 @@ class HolderRefused(KernelRefused):
 def held(content: Content) -> Iterator[int]:
     """Start a process that holds the content; yield its process ID; end it.
 
-    Raises KernelRefused when the kernel refused it something, UffdlabError when it ended.
+    Raises KernelRefused if the kernel refused it an operation, UffdlabError if it ended.
     """
     request = json.dumps(vars(content) | {"parent": os.getpid()})
-    with _started(starting.python("uffdlab.probes.occupancy_target")) as child:
+    with _start(starting.python("uffdlab.probes.occupancy_target")) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -66,7 +66,7 @@ def held(content: Content) -> Iterator[int]:
             child.stdin.flush()
             answer = child.stdout.readline()
             if not answer:
-                raise UffdlabError(f"the process that should hold memory {_ended(child.wait())}")
+                raise UffdlabError(f"the process holding the memory {_ended(child.wait())}")
             refusal = json.loads(answer)["refused"]
             if refusal:
                 raise HolderRefused(refusal)
@@ -75,7 +75,7 @@ def held(content: Content) -> Iterator[int]:
             child.kill()
 
 
-def _started(command: list[str]) -> subprocess.Popen[str]:
+def _start(command: list[str]) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
             command, env=starting.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -91,21 +91,21 @@ def _ended(status: int) -> str:
 
 
 def main() -> None:
-    """Hold what is asked for."""
+    """Hold the requested content."""
     request = json.loads(sys.stdin.readline())
     with ExitStack() as stack:
         try:
             if not die_with(request.pop("parent")):
-                return  # nobody is left to look
+                return  # the parent has ended
             _hold(Content(**request), stack)
         except KernelRefused as refusal:
-            _say(str(refusal))
+            _answer(str(refusal))
             return
-        _say(None)
+        _answer(None)
         sys.stdin.read()
 
 
-def _say(refused: str | None) -> None:
+def _answer(refused: str | None) -> None:
     print(json.dumps({"refused": refused}), flush=True)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Probe *protect*: what preparing, registering and write-protecting a range costs, in time and in memory.
+"""Probe *protect*: cost of preparing, registering and write-protecting a range, in time and in memory.
 
 One sample is one fresh mapping: map, write to the populated fraction, prepare as the design says, register, one
 UFFDIO_WRITEPROTECT over everything, unmap. Times are of the operation alone (CLOCK_MONOTONIC, read in C). The first
@@ -31,8 +31,8 @@ ADDRESS_SPACE_BYTES = 1 << 46  # half of the 47-bit user half: leaves room for t
 @dataclass(frozen=True)
 class ProtectSpec(Spec):
     """One configuration: sizes in bytes, ``populated`` the fraction of pages written beforehand, in runs of
-    ``cluster_pages``. ``beside`` names a second design that takes turns with the first in the same process, or nothing:
-    processes differ by more than some ratios of designs.
+    ``cluster_pages``. ``beside`` names a second design to alternate with in the same process, if any: differences
+    between processes exceed some ratios of designs.
     """
 
     backing: str = word("anon", BACKINGS)
@@ -45,11 +45,11 @@ class ProtectSpec(Spec):
     beside: str = ""
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         if self.beside:
             check_word("design", self.beside, STOCK)
         if self.beside == self.design:
-            raise UffdlabError(f"{self.beside} beside itself: name another design")
+            raise UffdlabError(f"beside must name a design other than {self.beside!r}")
         check_size(self.size_bytes, BACKINGS[self.backing].alignment_bytes, ADDRESS_SPACE_BYTES, self.backing)
         if self.cluster_pages > self.pages:
             raise UffdlabError(f"cluster_pages: runs of {self.cluster_pages} pages do not fit a range of {self.pages}")
@@ -68,7 +68,7 @@ class ProtectSpec(Spec):
     def needs(self) -> Needs:
         """Return the memory and huge pages one sample holds at its peak."""
         if self.beside:
-            return peak(one.needs() for one in in_turns(self, "design", 0))
+            return peak(spec.needs() for spec in in_turns(self, "design", 0))
         backing, design = BACKINGS[self.backing], STOCK[self.design]
         prepares = design.prepare != "nothing"
         fills_real_pages = prepares and backing.name not in ("anon", "anon_thp")
@@ -76,11 +76,11 @@ class ProtectSpec(Spec):
         if backing.pool_kib is not None:
             tables = self.size_bytes // (backing.page_bytes * 512) * 4
             return Needs(memory_kib=tables, hugepages={backing.pool_kib: pages})
-        # Under THP a write fills 2 MiB, wherever it falls: a run at most one more than it covers.
+        # Under THP a write fills 2 MiB: a run may fill one huge page more than it covers.
         if backing.name == "anon_thp":
             runs = pages // self.cluster_pages
             pages = min(self.pages, runs * (1 + (self.cluster_pages - 1) // 512 + (self.cluster_pages > 1)) * 512)
-        # Anonymous memory that is neither prepared nor marked gets no tables either.
+        # Anonymous memory that is neither prepared nor marked gets no page tables.
         fills_tables = prepares or pages or backing.name == "shmem" or "WP_UNPOPULATED" in design.features
         tables = self.size_bytes // (2 * MIB) * 4 if fills_tables else 0
         return Needs(pages * backing.page_bytes // KIB + tables, thp=backing.name == "anon_thp")
@@ -128,15 +128,15 @@ def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)`` for every sample of the spec; tables are ``samples`` and ``latencies``."""
     sample = 0
     for index in range(spec.repeats):
-        for one in in_turns(spec, "design", index):
-            row, bins = _sample(one, index)
+        for turn in in_turns(spec, "design", index):
+            row, bins = _sample(turn, index)
             key = {
                 "sample": sample,
-                "backing": one.backing,
-                "design": one.design,
-                "size_kib": one.size_bytes // KIB,
+                "backing": turn.backing,
+                "design": turn.design,
+                "size_kib": turn.size_bytes // KIB,
             }
-            written = {"populated": one.populated_pages / one.pages, "cluster_pages": one.cluster_pages}
+            written = {"populated": turn.populated_pages / turn.pages, "cluster_pages": turn.cluster_pages}
             yield "samples", key | written | {"cold": index == 0} | row
             for bin_ in bin_rows(bins):
                 yield "latencies", key | {"operation": "first read"} | bin_
@@ -160,7 +160,7 @@ def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, in
 
 
 def prepare(design: Stock, memory: Range) -> tuple[int, dict[int, int]]:
-    """Prepare a range as a design says. Returns ns, and the latencies of a read loop by bin."""
+    """Prepare a range for a design. Return ns, and the latencies of a read loop by bin."""
     if design.prepare == "read loop" and memory.backing.name == "anon_thp":
         return memory.touch(READ), {}
     if design.prepare == "read loop":

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *published*: the protocol behind the thread's table, as its program (uffd-wp-perf) ran it.
+"""Probe *published*: the protocol of the thread's table, as run by its program (uffd-wp-perf).
 
-One process, four modes always in the same order, one sample each, nothing unmapped between them, and transparent huge
-pages as the whole system has them. Timed is the optional pre-fault and one UFFDIO_WRITEPROTECT over everything. How the
-same is measured without those flaws is the probe *protect*.
+One process, four modes always in the same order, one sample each, nothing unmapped between them, and THP as set for
+the whole system. Timed are the optional pre-fault and one UFFDIO_WRITEPROTECT over everything. The probe *protect*
+measures the same without those flaws.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PLAIN = replace(BACKINGS["anon"], name="plain", map_kind="UL_MAP_PLAIN", short=
 
 @dataclass(frozen=True)
 class PublishedSpec(Spec):
-    """One run: length in bytes, and what ``transparent_hugepage/enabled`` has to say meanwhile."""
+    """One run: length in bytes, and the value of ``transparent_hugepage/enabled`` meanwhile."""
 
     size_bytes: int = 10 * GIB
     thp: str = word("madvise", THP_STATES)
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, 2 * MIB, 1 << 44)
 
     def needs(self) -> Needs:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *entries*: what operations on a whole range cost by what its entries hold, each apart from what made them so.
+"""Probe *entries*: cost of re-protecting, unprotecting and discarding a range, by entry contents, excluding set-up.
 
-Protecting an empty range allocates tables, looks at entries and writes them, all at once. Here the same range is
-operated on again: protecting it a second time only looks at markers (and rewrites what is present), taking the
-protection off and putting it on again finds the tables there, and a discard takes entries, pages and tables away.
-Together they tell apart what one time cannot.
+Protecting an empty range allocates tables, reads entries and writes them, all at once. Here the same range is operated
+on again: a second protect only reads markers (and rewrites present entries), unprotecting and protecting again finds
+the tables in place, and a discard frees entries, pages and tables. Together they separate these costs.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ OPERATIONS: dict[str, Callable[[Range, Userfault], int]] = {
 
 @dataclass(frozen=True)
 class EntriesSpec(Spec):
-    """One configuration: ``content`` is how one page per ``stride_bytes`` is touched beforehand; with ``markers`` what
-    is empty gets markers.
+    """One configuration: ``content`` is how one page per ``stride_bytes`` is touched beforehand; with ``markers``
+    empty entries get markers.
     """
 
     backing: str = word("anon", BACKINGS_OPERATED)
@@ -48,7 +47,7 @@ class EntriesSpec(Spec):
     repeats: int = repeated()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         backing = BACKINGS[self.backing]
         check_size(self.size_bytes, backing.alignment_bytes, MOST_BYTES, backing.name)
         if not backing.page_bytes <= self.stride_bytes <= MOST_BYTES or self.stride_bytes % backing.page_bytes:
@@ -56,7 +55,7 @@ class EntriesSpec(Spec):
                 f"stride {self.stride_bytes} B is not a whole number of {backing.name}'s {backing.page_kib} KiB pages"
             )
         if self.content == "read" and backing.pool_kib:
-            raise UffdlabError("hugetlb has no zeropage, so that reading fills as writing does: choose written")
+            raise UffdlabError("hugetlb has no zeropage, so reading populates it as writing does: choose written")
 
     def needs(self) -> Needs:
         """Return the memory and huge pages one sample holds at its peak."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a measurement needs of the host, said before it starts."""
+"""What a measurement needs of the host, checked before it starts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 @dataclass(frozen=True)
 class Needs:
     """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs,
-    host settings (``uffdlab.host.settings``) that have to be in force meanwhile, and whether KSM must be nobody
-    else's then.
+    host settings (``uffdlab.host.settings``) that have to be in force meanwhile, and whether no other process may
+    use KSM.
     """
 
     memory_kib: int = 0
@@ -24,17 +24,17 @@ class Needs:
     ksm: bool = False
 
     def taken(self) -> str | None:
-        """Return one sentence on what somebody else uses and must not be taken from them, or None.
+        """Return one sentence if another process uses KSM and the block needs it, or None.
 
-        Asked before any setting is changed: afterwards their use cannot be told from ours.
+        Check this before changing any setting: afterwards their use is indistinguishable from ours.
         """
         from uffdlab.host import ksm
 
         return ksm.busy() if self.ksm else None
 
     def missing(self) -> str | None:
-        """Return one sentence on what this host has not got, or None when it suffices."""
-        # Imported here: a child is told to measure, not whether it can, and should not wait for what it does not use.
+        """Return one sentence on what this host lacks, or None."""
+        # Imported here: a child does not call this and should not wait for the imports.
         from uffdlab.host import cpus, memory, settings
 
         for size_kib, count in self.hugepages.items():
@@ -53,7 +53,7 @@ class Needs:
             return f"needs {self.cpus} CPUs to pin threads to, and this process may run on {usable}"
         if self.thp and settings.current("thp_enabled") in ("never", None):
             return (
-                "needs transparent huge pages, which this kernel has not got or /sys/kernel/mm/transparent_hugepage/"
+                "needs transparent huge pages, which this kernel lacks or /sys/kernel/mm/transparent_hugepage/"
                 "enabled forbids (never): write madvise there, which changes nothing for programs that do not ask"
             )
         available = memory.memory_available_kib()
@@ -66,15 +66,15 @@ class Needs:
 
 
 def peak(needs: Iterable[Needs]) -> Needs:
-    """Return what blocks that run one after another need together; a setting is "0 and 1" where they want both."""
+    """Return the peak needs of blocks that run one after another; a setting is "0 and 1" if they need both."""
     memory, pools, thp, cpus, ksm = 0, dict[int, int](), False, 1, False
     settings: dict[str, str] = {}
-    for one in needs:
-        for name, value in one.settings.items():
+    for need in needs:
+        for name, value in need.settings.items():
             known = settings.get(name, "").split(" and ") if name in settings else []
             settings[name] = " and ".join(sorted({*known, value}))
-        memory, thp, cpus = max(memory, one.memory_kib), thp or one.thp, max(cpus, one.cpus)
-        ksm = ksm or one.ksm
-        for size_kib, count in one.hugepages.items():
+        memory, thp, cpus = max(memory, need.memory_kib), thp or need.thp, max(cpus, need.cpus)
+        ksm = ksm or need.ksm
+        for size_kib, count in need.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
     return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings, ksm)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *resolve*: what un-protecting costs, one page at a time or in batches, and what splitting a huge page adds.
+"""Probe *resolve*: cost of un-protecting, one page at a time or in batches, and of splitting a huge page.
 
 No events are involved: the range is brought into a state, protected, and un-protected by one ioctl per ``piece`` at
-every ``stride``. Where pieces leave gaps, a second pass takes the piece after each: on a huge page the first pass
-splits and the second finds it split, so that their difference is the split.
+every ``stride``. Where pieces leave gaps, a second pass un-protects the piece after each: on a huge page the
+first pass splits and the second does not, so their difference is the cost of the split.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class ResolveSpec(Spec):
-    """One configuration: what is un-protected, in pieces of how many bytes, one at every how many."""
+    """One configuration: the state to un-protect, in pieces of ``piece_bytes``, one every ``stride_bytes``."""
 
     state: str = word("zeropage", STATES)
     size_bytes: int = 64 * MIB
@@ -40,12 +40,12 @@ class ResolveSpec(Spec):
     repeats: int = repeated()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, PMD, 1 << 40)
         if self.piece_bytes < PAGE or self.piece_bytes % PAGE or self.stride_bytes % PAGE:
-            raise UffdlabError("piece and stride are whole pages of 4 KiB, at least one")
+            raise UffdlabError("piece and stride must be positive multiples of 4 KiB")
         if not self.piece_bytes <= self.stride_bytes <= self.size_bytes:
-            raise UffdlabError("a piece fits its stride, and a stride the range")
+            raise UffdlabError("piece must not exceed stride, nor stride the size")
 
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak."""
@@ -81,7 +81,7 @@ def run(spec: ResolveSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_state(spec: ResolveSpec, memory: Range) -> None:
-    """Refuse to measure another state than the one asked for."""
+    """Raise UffdlabError unless the range is in the requested state."""
     pages = spec.size_bytes // PAGE
     counted = {"zeropages": memory.zeropages(), "huge pages": memory.huge_pages()}
     wanted = {"zeropages": pages * ("zeropage" in spec.state), "huge pages": pages * spec.state.startswith("huge")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the probes describe their columns: Table Schema fields with unit, meaning and constraints."""
+"""Descriptions of columns: Table Schema fields with unit, meaning and constraints."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Probe *semantics*: is a write reported, and what do pagemap and PAGEMAP_SCAN say, at each moment of a page's life?
+"""Probe *semantics*: page state by pagemap and PAGEMAP_SCAN, and whether a write is reported, at each moment.
 
-For every moment a fresh mapping is brought there (registered only; protected; then read, written, discarded with
+For every moment a fresh mapping is prepared (registered only; protected; then read, written, discarded with
 MADV_DONTNEED or un-protected), its state is read, one byte is written while a handler counts events, and the state
 is read again. A *moment* is one row: nothing is inferred from another row.
 """
@@ -26,7 +26,7 @@ CONTENTS = ("empty", "read", "written")
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What is asked of UFFDIO_API, and whether missing events are registered too."""
+    """The features requested of UFFDIO_API, and whether missing events are registered."""
 
     name: str
     features: tuple[str, ...]
@@ -34,8 +34,8 @@ class FeatureSet:
 
 
 FEATURE_SETS: dict[str, FeatureSet] = {
-    one.name: one
-    for one in (
+    set_.name: set_
+    for set_ in (
         FeatureSet("none", ()),
         FeatureSet("wp_hugetlbfs_shmem", ("WP_HUGETLBFS_SHMEM",)),
         FeatureSet("wp_unpopulated", ("WP_UNPOPULATED",)),
@@ -96,7 +96,7 @@ def _observe(spec: SemanticsSpec, moment: str) -> dict[str, Any]:
         if spec.content != "empty":
             memory.touch_at([page], READ if spec.content == "read" else WRITE)
         uffd.register(memory, missing=wanted.missing)
-        reached = _bring_about(moment, memory, uffd, page)
+        reached = _reach(moment, memory, uffd, page)
         if reached.deadline_hit:
             raise UffdlabError(reached.why(memory, HANDLER_TIMEOUT_S))
         state = memory.state(page)
@@ -109,11 +109,11 @@ def _observe(spec: SemanticsSpec, moment: str) -> dict[str, Any]:
 
 
 def _watched_page(backing: Backing) -> int:
-    """Return an offset away from the range's edges, so that fault-around or a neighbour cannot explain a state."""
+    """Return an offset away from the edges, so that neither fault-around nor a neighbour affects the state."""
     return 77 * backing.page_bytes if backing.page_bytes < MIB else 0
 
 
-def _bring_about(moment: str, memory: Range, uffd: Userfault, page: int) -> Events:
+def _reach(moment: str, memory: Range, uffd: Userfault, page: int) -> Events:
     nothing = Events()
     if moment == "before":
         return nothing

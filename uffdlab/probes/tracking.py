@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Probe *tracking*: what finding out which pages were written costs, by PAGEMAP_SCAN and by events.
+"""Probe *tracking*: cost of finding the pages that were written, by PAGEMAP_SCAN and by events.
 
 One sample is one fresh mapping, written beforehand or not, registered and write-protected as a whole. Then the dirty
 pages are written once each, in ascending order, and the tracker collects them and protects them again:
 
 * ``async_scan``: the kernel resolves the faults (WP_ASYNC); one PAGEMAP_SCAN reports what was written and protects it
-  again in the same pass. A second scan, with no write in between, has nothing to report.
+  again in the same pass. A second scan, with no write in between, reports nothing.
 * ``events``: a handler thread notes and resolves an event per page; then one UFFDIO_WRITEPROTECT of the whole range.
 * ``events_each``: the same, but one UFFDIO_WRITEPROTECT for each page that raised an event.
-* ``untracked``: the same writes to memory that is not registered: what remains is the price of tracking.
+* ``untracked``: the same writes to memory that is not registered: the difference is the cost of tracking.
 
-The handler shares the writer's CPU, where an event is cheapest: what a scan saves is never overstated.
+The handler shares the writer's CPU, where an event is cheapest, so that the saving by a scan is not overstated.
 
-What was reported is compared page by page with what was written; a difference is a column, never hidden.
+Reported pages are compared with written ones page by page; differences are columns.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TrackingSpec(Spec):
     seed: int = seeded()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, 2 * MIB, MOST_BYTES)
 
     @property
@@ -73,7 +73,7 @@ class TrackingSpec(Spec):
     def needs(self) -> Needs:
         """Return the memory one sample holds at its peak."""
         filled = self.pages if self.populated else self.dirty_pages
-        if self.backing == "anon_thp":  # a write may fill 2 MiB, wherever it falls
+        if self.backing == "anon_thp":  # a write may fill 2 MiB
             filled = min(self.pages, filled * 512)
         tables = self.size_bytes // (2 * MIB) * 4
         return Needs(memory_kib=filled * BACKINGS[self.backing].page_kib + tables)
@@ -159,15 +159,15 @@ def _scanned(spec: TrackingSpec, memory: Range, dirty: _Dirty) -> dict[str, Any]
         uffd.register(memory, missing=False)
         row: dict[str, Any] = {"protect_ns": uffd.protect(memory), "events": 0}
         row |= _write(memory, dirty)
-        found, written = scan_written(memory)
+        first, written = scan_written(memory)
         again, _ = scan_written(memory)
-    row |= {"scan_ns": int(found.ns), "scan_calls": int(found.calls), "regions": int(found.regions)}
+    row |= {"scan_ns": int(first.ns), "scan_calls": int(first.calls), "regions": int(first.regions)}
     row |= {"again_ns": int(again.ns), "again_pages": int(again.pages)}
     return row | compare(dirty.by_page, written)
 
 
 def scan_written(memory: Range) -> tuple[Any, bytes]:
-    """Report and protect again what was written, in one PAGEMAP_SCAN. Returns its counts, and a byte per page."""
+    """Report written pages and protect them again, in one PAGEMAP_SCAN. Return its counts, and a byte per page."""
     ffi, lib = native.probe()
     result, written = ffi.new("struct ul_scan_result *"), PageNotes(memory)
     check("PAGEMAP_SCAN", lib.ul_scan_written(memory.address, memory.length, result, written.raw), memory.asked)
@@ -191,7 +191,7 @@ def _handled(spec: TrackingSpec, memory: Range, dirty: _Dirty) -> dict[str, Any]
 
 
 def compare(written: bytes, reported: bytes) -> dict[str, int]:
-    """Return how many pages were reported, and how many wrongly not or wrongly so; a byte per page each."""
+    """Return how many pages were reported, missed and spurious, from a byte per page each."""
     pages = Counter(zip(written, reported, strict=True))
     return {
         "reported_pages": pages[1, 1] + pages[0, 1],

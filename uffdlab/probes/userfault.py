@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The native layer as Python objects that clean up after themselves.
+"""Python objects for the native layer, with clean-up.
 
 Nothing here reads or writes a mapped page: touching is a C call, so that a fault never waits while this process
 holds the interpreter lock (cffi releases it around every call).
@@ -21,20 +21,20 @@ READ, WRITE = 0, 1
 
 
 class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an error of ours)
-    """The kernel answered an operation with an errno; the message says which, and the likely causes."""
+    """The kernel refused an operation with an errno; the message has both and the likely causes."""
 
     def __init__(self, operation: str, errno_: int, asked: errnos.Request | None = None) -> None:
-        """Explain ``errno_`` (positive) as returned by ``operation``, by what it was asked for."""
+        """Explain ``errno_`` (positive) as returned by ``operation``."""
         super().__init__(errnos.explain(operation, errno_, request=asked))
         self.operation = operation
         self.errno = errno_
 
 
 class FeatureMissingError(KernelRefused):
-    """UFFDIO_API succeeded, and a feature asked for is not among those granted."""
+    """UFFDIO_API succeeded without granting a requested feature."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Name what is missing."""
+        """Name the missing features."""
         Exception.__init__(
             self, f"this kernel does not grant {', '.join(names)}: 'uffdlab doctor' says which one has it"
         )
@@ -49,7 +49,7 @@ def check(operation: str, result: int, asked: errnos.Request | None = None) -> i
 
 
 def asked_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
-    """Return what is asked of the kernel with a range of that backing, by which its refusals are explained."""
+    """Return the request to the kernel for a range of that backing, which explains its refusals."""
     pool = backing.pool_kib
     return errnos.Request(
         memory=backing.title,
@@ -64,7 +64,7 @@ def asked_of(backing: Backing, length: int, features: Sequence[str] | None = Non
 
 
 def die_with(parent: int) -> bool:
-    """Make this process end when its parent does; False where the parent is gone already."""
+    """Make this process end when its parent does; return False if the parent has ended already."""
     _, lib = native.probe()
     result = int(lib.ul_die_with_parent(parent))
     if result == -errno.ESRCH:
@@ -101,7 +101,7 @@ def counters() -> Counters:
 
 @dataclass(frozen=True)
 class PageState:
-    """What pagemap and PAGEMAP_SCAN say of one page; ``categories`` is None where there is no PAGEMAP_SCAN."""
+    """The state of one page by pagemap and PAGEMAP_SCAN; ``categories`` is None without PAGEMAP_SCAN."""
 
     present: bool
     swap: bool
@@ -111,7 +111,7 @@ class PageState:
 
 @dataclass(frozen=True)
 class Touched:
-    """What several threads touched: wall time and time summed over threads (ns), and latencies by bin."""
+    """The touches of several threads: wall time and time summed over threads (ns), and latencies by bin."""
 
     touches: int
     wall_ns: int
@@ -129,7 +129,7 @@ class Range:
 
     @property
     def asked(self) -> errnos.Request:
-        """Return what is asked of the kernel with it."""
+        """Return the request to the kernel for this range."""
         return asked_of(self.backing, self.length, ())
 
     def _check(self, operation: str, result: int) -> None:
@@ -178,7 +178,7 @@ class Range:
         ffi, lib = native.probe()
         ns = ffi.new("uint32_t[]", len(offsets))
         self._check("touch", lib.ul_write_list_timed(self.address, list(offsets), len(offsets), ns))
-        return [int(one) for one in ns]
+        return [int(value) for value in ns]
 
     def write_some(self, pages: int, seed: int, run_pages: int = 1) -> None:
         """Write to exactly ``pages`` pages, in runs of ``run_pages`` chosen uniformly by seed (any integer)."""
@@ -201,7 +201,7 @@ class Range:
         return int(ns[0])
 
     def state(self, offset: int) -> PageState:
-        """Ask the kernel about the page at ``offset`` without touching it."""
+        """Return the state of the page at ``offset`` without touching it."""
         ffi, lib = native.probe()
         raw = ffi.new("struct ul_page_state *")
         page = self.backing.page_bytes
@@ -245,10 +245,10 @@ class Range:
 
 
 class PageNotes:
-    """A byte for every page of a range, outside of it: 0 until C code notes something."""
+    """A byte per page of a range, outside of it: 0 until C code sets it."""
 
     def __init__(self, memory: Range) -> None:
-        """Make room for the notes, all 0."""
+        """Allocate the notes, all 0."""
         ffi, _ = native.probe()
         self.address = memory.address
         self.raw = ffi.new("uint8_t[]", memory.length // memory.backing.page_bytes)
@@ -277,7 +277,7 @@ def mapped(backing: Backing, length: int) -> Iterator[Range]:
 
 @dataclass
 class Events:
-    """What a handler saw: events by kind, those it could not resolve, and whether it ran out of time."""
+    """The events of a handler by kind, those it could not resolve, and whether it reached its deadline."""
 
     wp: int = 0
     missing: int = 0
@@ -291,19 +291,19 @@ class Events:
     def why(self, memory: Range, timeout_s: float) -> str:
         """Return one sentence on events of that range that the handler could not resolve."""
         gave_up = f" and gave up after {timeout_s:g} s" if self.deadline_hit else ""
-        said = f"the event handler could not resolve every event{gave_up}"
+        problem = f"the event handler could not resolve every event{gave_up}"
         if not self.last_errno:
-            return said
+            return problem
         operation = "UFFDIO_COPY" if self.last_missing else "UFFDIO_WRITEPROTECT"
-        return f"{said}: {errnos.explain(operation, self.last_errno, request=memory.asked)}"
+        return f"{problem}: {errnos.explain(operation, self.last_errno, asked=memory.asked)}"
 
 
 @dataclass
 class Userfault:
-    """An open userfaultfd with the features it was asked for and granted."""
+    """An open userfaultfd with its requested and granted features."""
 
     fd: int
-    asked_for: int
+    requested: int
     features: int
     closed: bool = field(default=False, repr=False)
 
@@ -313,11 +313,11 @@ class Userfault:
         ioctls, ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         mode = lib.UL_REGISTER_MODE_WP | (lib.UL_REGISTER_MODE_MISSING if missing else 0)
         result = lib.ul_register(self.fd, memory.address, memory.length, mode, ioctls, ns)
-        check("UFFDIO_REGISTER", result, self._asked(memory))
+        check("UFFDIO_REGISTER", result, self._request(memory))
         return int(ns[0])
 
-    def _asked(self, memory: Range) -> errnos.Request:
-        return asked_of(memory.backing, memory.length, uapi.feature_names(self.asked_for))
+    def _request(self, memory: Range) -> errnos.Request:
+        return asked_of(memory.backing, memory.length, uapi.feature_names(self.requested))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
         """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
@@ -326,7 +326,7 @@ class Userfault:
         check(
             "UFFDIO_WRITEPROTECT",
             lib.ul_write_protect(self.fd, memory.address, memory.length, int(on), ns),
-            self._asked(memory),
+            self._request(memory),
         )
         return int(ns[0])
 
@@ -335,7 +335,7 @@ class Userfault:
         ffi, lib = native.probe()
         ns, page = ffi.new("uint64_t *"), memory.backing.page_bytes
         result = lib.ul_protect_list(self.fd, memory.address, offsets, len(offsets), page, ns)
-        check("UFFDIO_WRITEPROTECT", result, self._asked(memory))
+        check("UFFDIO_WRITEPROTECT", result, self._request(memory))
         return int(ns[0])
 
     def unprotect_pieces(self, memory: Range, stride: int, piece: int) -> tuple[int, int]:
@@ -343,14 +343,14 @@ class Userfault:
         ffi, lib = native.probe()
         ns, calls = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         result = lib.ul_unprotect_pieces(self.fd, memory.address, memory.length, stride, piece, ns, calls)
-        check("UFFDIO_WRITEPROTECT", result, self._asked(memory))
+        check("UFFDIO_WRITEPROTECT", result, self._request(memory))
         return int(ns[0]), int(calls[0])
 
     @contextmanager
     def handled(self, page_bytes: int, timeout_s: float, noted: PageNotes | None = None) -> Iterator[Events]:
         """Resolve events in a C thread meanwhile; the yielded Events are filled in at the end.
 
-        ``noted`` gets a 1 for every page that raised one, of a range that holds all that is registered.
+        ``noted`` gets a 1 for every page that raised one; its range must contain all registered ranges.
         """
         ffi, lib = native.probe()
         seen = Events()
@@ -384,10 +384,10 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
         asked = errnos.Request(features=features)
-        check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.asked_for, granted, ioctls), asked)
+        check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.requested, granted, ioctls), asked)
         uffd.features = int(granted[0])
-        absent = uffd.asked_for & ~uffd.features
-        if absent:  # a kernel may accept a request and leave out what it was built without
+        absent = uffd.requested & ~uffd.features
+        if absent:  # a kernel may accept a request without granting all of it
             raise FeatureMissingError(uapi.feature_names(absent))
         yield uffd
     finally:

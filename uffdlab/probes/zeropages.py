@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *zeropages*: what filling empty memory maps, and what a resolve does next, with a huge zeropage or without.
+"""Probe *zeropages*: pages mapped by filling empty memory and after a resolve, with and without a huge zeropage.
 
 One sample prepares and protects a fresh mapping and counts what it then holds; two more mappings, made the same way,
 are resolved and written once per 2 MiB: by un-protecting 4 KiB, and by un-protecting 2 MiB. The huge zeropage is a
-setting of the whole system (``use_zero_page``); a block that wants it otherwise says so in its needs.
+setting of the whole system (``use_zero_page``); a block that needs another value has it in its needs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ZeropagesSpec(Spec):
     repeats: int = repeated()
 
     def check(self) -> None:
-        """Refuse what the fields cannot be together."""
+        """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, max(PMD, BACKINGS[self.backing].page_bytes), 1 << 40)
 
     def needs(self) -> Needs:
@@ -105,26 +105,26 @@ def _filled(spec: ZeropagesSpec) -> Iterator[_Filled]:
 
 def _observe(spec: ZeropagesSpec, step: str) -> dict[str, Any]:
     backing = BACKINGS[spec.backing]
-    with _filled(spec) as one:
-        resolves = 0 if step == "protected" else _resolve(one, backing, 4 * KIB if "4 KiB" in step else PMD)
-        row = _count(one)
-        with one.uffd.handled(backing.page_bytes, HANDLER_TIMEOUT_S) as events:
+    with _filled(spec) as filled:
+        resolves = 0 if step == "protected" else _resolve(filled, backing, 4 * KIB if "4 KiB" in step else PMD)
+        row = _count(filled)
+        with filled.uffd.handled(backing.page_bytes, HANDLER_TIMEOUT_S) as events:
             # The last page of the range: of a 2 MiB range resolved as a whole it is not protected any more.
-            one.memory.touch_at([spec.size_bytes - backing.page_bytes], WRITE)
-    times = {"prepare_ns": one.prepare_ns, "protect_ns": one.protect_ns, "resolves": resolves}
+            filled.memory.touch_at([spec.size_bytes - backing.page_bytes], WRITE)
+    times = {"prepare_ns": filled.prepare_ns, "protect_ns": filled.protect_ns, "resolves": resolves}
     return times | row | {"reported": events.wp > 0}
 
 
-def _resolve(one: _Filled, backing: Backing, piece: int) -> int:
+def _resolve(filled: _Filled, backing: Backing, piece: int) -> int:
     """Un-protect ``piece`` bytes (at least a page) of every 2 MiB and write to its first page. Returns how many."""
     stride, piece = max(PMD, backing.page_bytes), max(piece, backing.page_bytes)
-    one.uffd.unprotect_pieces(one.memory, stride, piece)
-    one.memory.touch(WRITE, stride)
-    return one.memory.length // stride
+    filled.uffd.unprotect_pieces(filled.memory, stride, piece)
+    filled.memory.touch(WRITE, stride)
+    return filled.memory.length // stride
 
 
-def _count(one: _Filled) -> dict[str, Any]:
-    memory, b, a = one.memory, asdict(one.before), asdict(counters())
+def _count(filled: _Filled) -> dict[str, Any]:
+    memory, b, a = filled.memory, asdict(filled.before), asdict(counters())
     return {
         "zeropages": memory.zeropages(),
         "huge_pages": memory.huge_pages(),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Covert channels through the zeropage, and what their timing is made of.
+"""Covert channels through the zeropage, and the timing of writes to merged or protected pages.
 
-``memory``        ways to have memory whose loads may collide in a cache
+``memory``        preparations of memory that two processes may share
 ``flush_reload``  one slot: flush a line, or load it and take the time
 ``endpoints``     sender and receiver, two processes
 ``bits``          sequences of bits and their packing
@@ -9,5 +9,5 @@
 ``channel``       the probe: slots with and without a sender
 ``message``       the probe: a text, sent and decoded
 ``ksm``           the probe: writes to pages that KSM merged
-``write_timing``  the probe: what the time of a write tells about a page
+``write_timing``  the probe: what the latency of a write reveals about a page
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Words of a channel as rows: what was sent beside what was received, a bit per line, some slots to a row."""
+"""Sent and received words of a channel as rows: a bit per line, several slots per row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def wrong_fields(*, required: bool = True) -> list[dict[str, Any]]:
 
 
 def in_rows(sent: Sequence[int], received: Sequence[int], lines: int) -> Iterator[dict[str, Any]]:
-    """Yield what ``WORD_FIELDS`` says of words, one a slot, of so many bits."""
+    """Yield rows of ``WORD_FIELDS`` from words, one per slot, of ``lines`` bits."""
     digits = -(-lines // 4)
     for first in range(0, len(sent), SLOTS_PER_ROW):
         out, back = ("".join(f"{word:0{digits}x}" for word in words[first : first + SLOTS_PER_ROW])

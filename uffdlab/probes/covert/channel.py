@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Probe *channel*: can two processes of ours talk through memory that the kernel maps in both, by flush+reload?
+"""Probe *channel*: a covert channel by flush+reload between two of our processes through memory mapped in both.
 
 Scope: both ends are children of this probe, started for one sample and gone after it; they send each other random bits
 through mappings of their own. There is no other target, and nothing here can be aimed at one.
@@ -28,8 +28,8 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_SLOTS,
     POINT_FIELDS,
     TRAINING,
-    Got,
     Point,
+    Reception,
     check_supported,
     transmit,
 )
@@ -57,7 +57,7 @@ REGISTERED = {
 class ChannelSpec(Spec):
     """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
 
-    ``loads``: whether it is kept how long loads took, of the first sample.
+    ``loads``: whether to keep the load times of the first sample.
     """
 
     memory: str = word("zeropage", SETUPS)
@@ -71,7 +71,7 @@ class ChannelSpec(Spec):
     seed: int = seeded()
 
     def check(self) -> None:
-        """Refuse what is no operating point."""
+        """Refuse an invalid operating point."""
         _ = self.point
 
     @property
@@ -145,14 +145,14 @@ def _bits(spec: ChannelSpec, seed: int) -> list[int]:
     return [rng.getrandbits(spec.lines) for _ in range(spec.slots)]
 
 
-def _slots(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
+def _slots(spec: ChannelSpec, bits: Sequence[int], got: Reception) -> Iterator[dict[str, Any]]:
     for row in in_rows(bits, got.words, spec.lines):
         late = got.late[row["slot"] : row["slot"] + SLOTS_PER_ROW]
-        yield row | {"late": f"{sum(1 << place for place, one in enumerate(late) if one):x}"}
+        yield row | {"late": f"{sum(1 << place for place, was_late in enumerate(late) if was_late):x}"}
 
 
-def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dict[str, Any]]:
-    """Yield how often a load took so long. A silent sample is judged by what would have been sent, like its errors."""
+def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Reception) -> Iterator[dict[str, Any]]:
+    """Yield the counts of load times. A silent sample is compared with the bits that would have been sent."""
     of_slots: dict[str, list[int]] = {"sent 1": [], "sent 0": []}
     for place, took in enumerate(got.cycles):
         of_slots["sent 1" if bits[place // spec.lines] >> place % spec.lines & 1 else "sent 0"].append(took)
@@ -163,7 +163,7 @@ def _latencies(spec: ChannelSpec, bits: Sequence[int], got: Got) -> Iterator[dic
             yield {"kind": kind, "cycles": took, "loads": number}
 
 
-def _summed(spec: ChannelSpec, bits: Sequence[int], got: Got) -> dict[str, Any]:
+def _summed(spec: ChannelSpec, bits: Sequence[int], got: Reception) -> dict[str, Any]:
     return {
         **spec.point.columns(spec.silent),
         "slots": spec.slots,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A text on words of some bits that may get lost: it arrives byte for byte, or is reported lost, never half of it.
+"""Code a text as words that may be lost: it arrives byte for byte or is reported lost, never in part.
 
 A message is sent as ``copies`` frames, one after the other. A frame is a preamble, then the coded length, then the
 coded body: length, text, CRC-32. Reed-Solomon blocks repair bytes. A burst of lost slots is spread over all blocks, and
@@ -7,10 +7,10 @@ neighbouring bits make a byte, so that a lost slot costs few of them. Frames dif
 line that is always wrong takes a different bit from each.
 
 The receiver knows lines and copies, and which slots it was late for. It finds each frame by its preamble, and learns
-there what each line shows for a one and for a zero, and how many slots are lost as a whole. The length in one frame
-tells where the others begin, also those whose preamble was hit. Frames then vote on every bit, each line with the
-weight it has earned, and less the more a slot looks like a lost one. Bytes that the vote leaves open are given up
-first. A fixed mask keeps messages apart from idle, where everything is 0.
+there how each line shows a one and a zero, and how many slots are lost as a whole. The length in one frame locates the
+others, including those whose preamble was damaged. Frames then vote on every bit, each line with its learned weight,
+reduced for slots that look lost. The least certain bytes are treated as erasures first. A fixed mask distinguishes
+messages from idle slots, where everything is 0.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LEAST_PREAMBLE_BITS = 1024
 _DEVIATIONS = 7  # of a sum of coin flips: what chance reaches once in 10¹² places
 _PREAMBLE_SEED, _MASK_SEED = 0x5EED, 0x3A5C
 
-Found = tuple[int, int]  # number of a frame, slot where it begins
+Frame = tuple[int, int]  # number of a frame, slot where it begins
 _GIVEN_UP = (1.0, 0.5, 0.25, 0.1)  # bytes that are likelier wrong than this, one choice after the other
 _KEPT_PARITY = 16  # what is given up must not leave so little that any bytes would do
 _ROUNDS = 4  # of learning what is lost and what lines show: each depends on the other
@@ -48,7 +48,7 @@ _ROUNDS = 4  # of learning what is lost and what lines show: each depends on the
 
 @dataclass(frozen=True)
 class Received:
-    """What became of a message: its text where it arrived, what was repaired, how many preambles were found."""
+    """The decoded message: its text if it arrived, bytes repaired, preambles found."""
 
     outcome: str
     text: bytes | None = None
@@ -58,13 +58,13 @@ class Received:
 
 @dataclass(frozen=True)
 class Code:
-    """What both ends agree on: bits per word, and how often a frame is sent."""
+    """The code both ends agree on: bits per word, and how often a frame is sent."""
 
     lines: int
     copies: int
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sent, in one sentence."""
+        """Raise UffdlabError for an invalid code."""
         if self.lines < 1:
             raise UffdlabError(f"lines is {self.lines}: a word has at least one bit")
         if not 1 <= self.copies <= MOST_COPIES:
@@ -75,7 +75,7 @@ class Code:
         return self.copies * (self._head_slots + self.words_of(_coded_bytes(text_bytes)))
 
     def encode(self, text: bytes) -> list[int]:
-        """Return the words of a message. Raises UffdlabError where it is none."""
+        """Return the words of a message. Raises UffdlabError for an empty or too long text."""
         if not 1 <= len(text) <= MOST_BYTES:
             raise UffdlabError(f"a text of {len(text)} bytes is no message: it has 1 to {MOST_BYTES}")
         import reedsolo
@@ -87,26 +87,26 @@ class Code:
         return [
             word
             for copy in range(self.copies)
-            for word in (*self.preambles[copy], *(self._turned(one, copy) for one in masked))
+            for word in (*self.preambles[copy], *(self._turned(word, copy) for word in masked))
         ]
 
     def decode(self, words: Sequence[int], late: Sequence[int] = ()) -> Received:
-        """Return what became of the message sent somewhere in there; ``late`` says of each slot whether it was."""
-        found = list(self._found(words))
-        if not found:
+        """Decode the message within ``words``; ``late`` flags the late slots."""
+        frames = list(self._find_frames(words))
+        if not frames:
             return Received(NO_PREAMBLE)
-        ear, outcome, tried = _Ear(self, words, late, found), NOT_DECODABLE, set()
-        for some in _choices(found):
-            text_bytes = ear.length(some)
-            frames = self._beside(some[0], text_bytes, len(words)) if text_bytes else ()
-            if not text_bytes or not frames or frames in tried:
+        decoder, outcome, tried = _Decoder(self, words, late, frames), NOT_DECODABLE, set()
+        for some in _choices(frames):
+            text_bytes = decoder.length(some)
+            located = self._locate(some[0], text_bytes, len(words)) if text_bytes else ()
+            if not text_bytes or not located or located in tried:
                 continue
-            tried.add(frames)
-            got = _Ear(self, words, late, frames).text(text_bytes)
+            tried.add(located)
+            got = _Decoder(self, words, late, located).text(text_bytes)
             if got.text is not None:
-                return Received(ARRIVED, got.text, got.repaired, len(found))
+                return Received(ARRIVED, got.text, got.repaired, len(frames))
             outcome = CHECKSUM if got.outcome == CHECKSUM else outcome
-        return Received(outcome, preambles=len(found))
+        return Received(outcome, preambles=len(frames))
 
     # --- preambles ----------------------------------------------------------------------------------------------------
 
@@ -138,8 +138,8 @@ class Code:
             made.append(words)
         return made
 
-    def _found(self, words: Sequence[int]) -> Iterator[Found]:
-        """Yield each frame where its preamble agrees best, if it agrees well enough."""
+    def _find_frames(self, words: Sequence[int]) -> Iterator[Frame]:
+        """Yield each frame at the best agreement with its preamble, if above the threshold."""
         for copy, preamble in enumerate(self.preambles):
             wanted, last = _joined(preamble, self.lines), self.lines * (self.preamble_slots - 1)
             bits, window, best = self.lines * self.preamble_slots, 0, (0, 0)
@@ -152,8 +152,8 @@ class Code:
             if best[0] >= self.threshold:
                 yield copy, best[1]
 
-    def _beside(self, frame: Found, text_bytes: int, end: int) -> tuple[Found, ...]:
-        """Return all frames of a message of that length that one of them stands beside, as far as they are there."""
+    def _locate(self, frame: Frame, text_bytes: int, end: int) -> tuple[Frame, ...]:
+        """Return the frames of a message of that length, located from one of them, as far as received."""
         copy, begin = frame
         length = self.slots(text_bytes) // self.copies
         places = ((other, begin + (other - copy) * length) for other in range(self.copies))
@@ -188,17 +188,17 @@ class Code:
         return (word << turn | word >> (self.lines - turn)) & (1 << self.lines) - 1
 
 
-class _Ear:
-    """Frames as they were received, and how far to believe what is in them."""
+class _Decoder:
+    """Received frames, and the reliability of their bits."""
 
-    def __init__(self, code: Code, words: Sequence[int], late: Sequence[int], frames: Sequence[Found]) -> None:
+    def __init__(self, code: Code, words: Sequence[int], late: Sequence[int], frames: Sequence[Frame]) -> None:
         self._code, self._words, self._frames = code, words, frames
-        self._late = [bool(one) for one in late] or [False] * len(words)
-        self._heard: dict[tuple[int, int], array[float]] = {}
+        self._late = [bool(flag) for flag in late] or [False] * len(words)
+        self._kept: dict[tuple[int, int], array[float]] = {}
         self._learn()
 
-    def length(self, some: Sequence[Found]) -> int | None:
-        """Return how many bytes of text these frames announce together; None where they are not to be understood."""
+    def length(self, some: Sequence[Frame]) -> int | None:
+        """Return the length of the text that these frames announce; None if it cannot be decoded."""
         import reedsolo
 
         votes = self._votes(some, 0, _LENGTH_BYTES + _LENGTH_PARITY, range(_LENGTH_BYTES + _LENGTH_PARITY))
@@ -208,7 +208,7 @@ class _Ear:
             return None
 
     def text(self, text_bytes: int) -> Received:
-        """Return what the frames say: of each block what all say together, or else some of them."""
+        """Return the text: each block decoded from all frames, or else from some of them."""
         end, repaired, body = _LENGTH_BYTES + text_bytes, 0, b""
         number, _ = _blocks(text_bytes)
         for block in range(number):
@@ -232,7 +232,7 @@ class _Ear:
         return None
 
     def _learn(self) -> None:
-        """Find what lines show and how many slots are lost, by the preambles: what was sent there is known.
+        """Learn from the known preambles how lines show bits, and how many slots are lost.
 
         A lost slot shows what an idle one would. Which slots are lost follows from what lines show in the others, and
         the other way round: both are found in turns, as expectation and maximization. Slots that were late are counted
@@ -246,7 +246,7 @@ class _Ear:
         ]
         there = [0.9] * len(known)
         for _ in range(_ROUNDS):
-            seen = [[[0.5, 0.5], [0.5, 0.5]] for _ in lines]  # half a case more: nothing is impossible
+            seen = [[[0.5, 0.5], [0.5, 0.5]] for _ in lines]  # half a count more, so that no probability is 0
             slots = [[0.5, 0.5], [0.5, 0.5]]
             for (sent, word, late), share in zip(known, there, strict=True):
                 slots[late][0] += 1 - share
@@ -255,7 +255,7 @@ class _Ear:
                     cases[sent >> line & 1][word >> line & 1] += share
             shows = [[[case / sum(cases) for case in cases] for cases in both] for both in seen]
             for zero, one in shows:
-                if one[1] < zero[1]:  # a line that is loaded is not seen less often for it
+                if one[1] < zero[1]:  # loading a line cannot make it less likely to be seen
                     one[:] = zero
             self._weights = [[log(one[bit] / zero[bit]) for bit in (0, 1)] for zero, one in shows]
             self._odds = [log(whole / lost) for lost, whole in slots]
@@ -265,18 +265,18 @@ class _Ear:
             ]
         self._fullness = [[log((zero[bit] + one[bit]) / 2 / zero[bit]) for bit in (0, 1)] for zero, one in shows]
 
-    def _votes(self, some: Sequence[Found], first: int, coded_bytes: int, places: Sequence[int]) -> list[list[float]]:
-        """Return for each bit of these bytes by how much, as a logarithm, a 1 is likelier than a 0 by these frames."""
+    def _votes(self, some: Sequence[Frame], first: int, coded_bytes: int, places: Sequence[int]) -> list[list[float]]:
+        """Return for each bit of these bytes the log odds of a 1 by these frames."""
         slots, after = self._code.words_of(coded_bytes), self._code.preamble_slots + first
         whole = [(copy, begin + after) for copy, begin in some if begin + after + slots <= len(self._words)]
         every = [self._vote(copy, begin, first, slots) for copy, begin in whole]
         if not every:
             return [[0.0] * 8 for _ in places]
-        return [[sum(bits) for bits in zip(*(one[8 * at : 8 * at + 8] for one in every), strict=True)] for at in places]
+        return [[sum(bits) for bits in zip(*(v[8 * at : 8 * at + 8] for v in every), strict=True)] for at in places]
 
     def _vote(self, copy: int, begin: int, first: int, slots: int) -> array[float]:
-        """Return the votes of one frame from the ``first`` slot after its preamble; kept, to be asked for again."""
-        if (copy, first) not in self._heard:
+        """Return the votes of one frame from the ``first`` slot after its preamble; cached."""
+        if (copy, first) not in self._kept:
             lines, turn = self._code.lines, self._code.turn(copy)
             carriers = [(line + turn) % lines for line in range(lines)]
             votes = array("f")
@@ -287,17 +287,17 @@ class _Ear:
                     (-there if mask >> line & 1 else there) * self._weights[carrier][word >> carrier & 1]
                     for line, carrier in enumerate(carriers)
                 )
-            self._heard[copy, first] = votes
-        return self._heard[copy, first]
+            self._kept[copy, first] = votes
+        return self._kept[copy, first]
 
 
-def _choices(frames: Sequence[Found]) -> Iterator[Sequence[Found]]:
-    """Yield all frames, then all but one, then each alone: one that was hit may outvote the others."""
+def _choices(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    """Yield all frames, then all but one, then each alone: a damaged one may outvote the others."""
     yield frames
     if len(frames) > 2:
         yield from ([*frames[:at], *frames[at + 1 :]] for at in range(len(frames)))
     if len(frames) > 1:
-        yield from ([one] for one in frames)
+        yield from ([frame] for frame in frames)
 
 
 def _share(odds: float) -> float:
@@ -308,21 +308,21 @@ def _share(odds: float) -> float:
 def _decided(codec: Any, votes: Sequence[Sequence[float]]) -> tuple[bytes, int]:
     """Return the data of a block, and how many of its bytes were repaired.
 
-    The least certain bytes are given up where the others do not suffice: a place that is known to be wrong costs the
-    code half as much. Raises ReedSolomonError where too many are wrong all the same.
+    The least certain bytes are treated as erasures if needed: an erasure costs the code half as much as an error.
+    Raises ReedSolomonError if too many bytes are wrong.
     """
     import reedsolo
 
-    heard = bytes(sum(1 << bit for bit, vote in enumerate(byte) if vote > 0) for byte in votes)
+    voted = bytes(sum(1 << bit for bit, vote in enumerate(byte) if vote > 0) for byte in votes)
     wrong = [1 - prod(_share(abs(vote)) for vote in byte) for byte in votes]
     doubtful = sorted(range(len(votes)), key=lambda at: -wrong[at])
-    numbers = [min(sum(one > least for one in wrong), codec.nsym - _KEPT_PARITY) for least in _GIVEN_UP]
+    numbers = [min(sum(probability > least for probability in wrong), codec.nsym - _KEPT_PARITY) for least in _GIVEN_UP]
     for number in dict.fromkeys(numbers):
         try:
-            data, whole, _ = codec.decode(heard, erase_pos=doubtful[:number])
+            data, whole, _ = codec.decode(voted, erase_pos=doubtful[:number])
         except (reedsolo.ReedSolomonError, ZeroDivisionError):
             continue
-        return bytes(data), sum(one != other for one, other in zip(heard, whole, strict=True))
+        return bytes(data), sum(byte != other for byte, other in zip(voted, whole, strict=True))
     raise reedsolo.ReedSolomonError
 
 
@@ -350,7 +350,7 @@ def _coded(body: bytes) -> bytes:
 
     codec, padded = reedsolo.RSCodec(_PARITY), body.ljust(number * each, b"\0")
     blocks = [codec.encode(padded[at : at + each]) for at in range(0, len(padded), each)]
-    return bytes(one for row in zip(*blocks, strict=True) for one in row)
+    return bytes(byte for row in zip(*blocks, strict=True) for byte in row)
 
 
 def _masks(lines: int, slots: int) -> list[int]:

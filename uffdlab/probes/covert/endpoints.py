@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The two ends of a channel: a sender that is forked for one message and gone after it, and its parent, who receives.
+"""The two ends of a channel: a sender forked for one message, and its parent, which receives.
 
-Nobody else is involved: each end holds memory of its own, and they agree on when to begin over a pair of pipes.
+No other process is involved: each end holds its own memory, and they agree on the start over a pair of pipes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host import deaths
 from uffdlab.probes.userfault import KernelRefused, die_with
 
-READY_S = 10.0  # for either end to say what the other one waits for
-_Found = TypeVar("_Found")
+READY_S = 10.0  # for either end to send what the other waits for
+_Result = TypeVar("_Result")
 
 
 class SenderLostError(UffdlabError):
@@ -32,16 +32,16 @@ class Ends:
     reading: int
     writing: int
 
-    def tell(self, said: bytes) -> bool:
-        """Say something; False where the other end is gone."""
+    def send(self, message: bytes) -> bool:
+        """Send a message; return False if the other end is closed."""
         try:
-            os.write(self.writing, said)
+            os.write(self.writing, message)
         except BrokenPipeError:
             return False
         return True
 
-    def told(self, length: int, timeout_s: float | None = READY_S) -> bytes:
-        """Return what the other end says; nothing where it says nothing in time, or is gone."""
+    def receive(self, length: int, timeout_s: float | None = READY_S) -> bytes:
+        """Return the other end's message; empty on a timeout or if that end is closed."""
         ready, _, _ = select.select([self.reading], [], [], timeout_s)
         return os.read(self.reading, length) if ready else b""
 
@@ -51,11 +51,11 @@ class Ends:
         os.close(self.writing)
 
 
-def converse(send: Callable[[Ends], bool], receive: Callable[[Ends], _Found | None]) -> _Found:
-    """Fork a sender, receive from it, see it end, and return what was received.
+def converse(send: Callable[[Ends], bool], receive: Callable[[Ends], _Result | None]) -> _Result:
+    """Fork a sender, receive from it, wait for its end, and return the result.
 
-    ``send`` returns whether all was sent, ``receive`` None where it was not. Raises SenderLostError when either says so
-    or the sender ends in another way.
+    ``send`` returns whether all was sent, ``receive`` returns None if not. Raises SenderLostError in either case and
+    if the sender ends otherwise.
     """
     to_sender, from_sender = os.pipe(), os.pipe()
     ours, theirs = Ends(from_sender[0], to_sender[1]), Ends(to_sender[0], from_sender[1])
@@ -71,19 +71,19 @@ def converse(send: Callable[[Ends], bool], receive: Callable[[Ends], _Found | No
         _send_and_exit(send, theirs, parent)
     theirs.close()
     try:
-        found = receive(ours)
+        result = receive(ours)
     finally:
         ours.close()
         status = _reap(sender)
-    if status or found is None:
+    if status or result is None:
         code = os.waitstatus_to_exitcode(status)
         how = f"was killed by signal {-code}{deaths.clause(-code)}" if code < 0 else f"ended with status {code}"
         raise SenderLostError(f"the sender {how} before its message was through: nothing of it is kept")
-    return found
+    return result
 
 
 def _send_and_exit(send: Callable[[Ends], bool], ends: Ends, parent: int) -> None:
-    """Be the sender, in a process that never returns and does not outlive its parent."""
+    """Run the sender and exit; it does not outlive its parent."""
     status = 1
     try:
         if die_with(parent) and send(ends):
@@ -93,7 +93,7 @@ def _send_and_exit(send: Callable[[Ends], bool], ends: Ends, parent: int) -> Non
 
 
 def _reap(pid: int) -> int:
-    """Wait for a sender that has nothing left to do, and kill it where it does not end."""
+    """Wait for the sender, and kill it if it does not end."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)

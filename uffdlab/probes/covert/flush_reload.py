@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Words from one child process of ours to another, through cache lines of memory that the kernel maps in both.
+"""Send words between two of our child processes through cache lines of memory that the kernel maps in both.
 
 Scope: both ends are processes of one sample, started for it and gone after it. There is no other target, and nothing
 here can be aimed at one.
@@ -73,7 +73,7 @@ class Point(Spec):
     slots: int = within(1000, 1, MOST_SLOTS)
 
     def check(self) -> None:
-        """Refuse more lines than the memory has, and what takes too long or too many pages."""
+        """Refuse too many lines, seconds or loads."""
         most = SETUPS[self.memory].most_lines
         if self.lines > most:
             raise UffdlabError(f"lines is {self.lines}: the {self.memory} has room for 1 to {most} at their distance")
@@ -101,20 +101,20 @@ class Point(Spec):
         return MOST_UNREAD if SETUPS[self.memory].unread else MOST_LOADS
 
     def columns(self, silent: bool) -> dict[str, Any]:
-        """Return what ``POINT_FIELDS`` says of a sample here."""
-        said = {"memory": self.memory, "placement": self.placement, "silent": silent}
-        return said | {"slot_ns": self.slot_ns, "lines": self.lines}
+        """Return the ``POINT_FIELDS`` of a sample at this point."""
+        setup = {"memory": self.memory, "placement": self.placement, "silent": silent}
+        return setup | {"slot_ns": self.slot_ns, "lines": self.lines}
 
     def needs(self) -> Needs:
-        """Return what both ends hold: their memory, what loads took, and a CPU each where they are not to share one."""
+        """Return the needs of both ends: their memory, recorded load times, and a CPU each for ``cross``."""
         held = SETUPS[self.memory].needs(self.loads)
         kept_kib = self.loads * _KEPT_BYTES // KIB
         return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
 
 
 @dataclass(frozen=True)
-class Got:
-    """What the receiver saw: cycles by slot and line, lateness by slot; what it had calibrated, and been trained by."""
+class Reception:
+    """Results of the receiver: cycles by slot and line, late slots; its calibration and training."""
 
     words: list[int]
     cycles: list[int]
@@ -129,7 +129,7 @@ class Got:
 
 
 def check_supported() -> None:
-    """Raise KernelRefused where user space cannot flush a line, or CPUs have no counter that runs alike on all."""
+    """Raise KernelRefused if user space cannot flush a line, or the CPUs have no common steady counter."""
     _, lib = native.probe()
     check("flush+reload", lib.ul_channel_supported())
     if not steady():
@@ -137,7 +137,7 @@ def check_supported() -> None:
 
 
 def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the time stamp counter runs at a constant rate, on and on, by the flags of the first CPU."""
+    """Return whether the time stamp counter is constant and never stops, by the flags of the first CPU."""
     try:
         lines = cpuinfo.read_bytes().decode("ascii", "replace").split("\n")
     except OSError:
@@ -145,10 +145,10 @@ def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY
 
 
-def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Got:
-    """Start a sender of ``words``, one a slot, receive from it, and see it end; where ``silent``, it loads nothing.
+def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Reception:
+    """Start a sender of ``words``, one per slot, and receive from it; if ``silent``, it loads nothing.
 
-    Raises SenderLostError when it ends before its last word.
+    Raises SenderLostError if it ends before its last word.
     """
     allowed = cpus.allowed()
     receiving = allowed[-1]
@@ -168,52 +168,52 @@ def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = Fa
 
 
 def _send(point: Point, seed: int, words: Sequence[int], ends: Ends, cpu: int) -> bool:
-    """Be the sender: prepare, say so, wait for the first slot's time, send, say how many slots were missed."""
+    """Run the sender: prepare, report ready, wait for the first slot, send, report how many slots it missed."""
     ffi, lib = native.probe()
     pin([cpu])
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
         parts = [word >> 64 * part & (1 << 64) - 1 for word in words for part in range(lib.UL_CHANNEL_WORDS)]
         bits, late = ffi.new("uint64_t[]", parts), ffi.new("uint64_t *")
-        ends.tell(b"r")
-        told = ends.told(24)
-        if len(told) != 24:
+        ends.send(b"r")
+        timing = ends.receive(24)
+        if len(timing) != 24:
             return False
-        plan.start, plan.slot, plan.turn = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8, 16))
+        plan.start, plan.slot, plan.turn = (int.from_bytes(timing[at : at + 8], "little") for at in (0, 8, 16))
         check("flush+reload", lib.ul_channel_send(plan, bits, late))
-        return ends.tell(int(late[0]).to_bytes(8, "little"))
+        return ends.send(int(late[0]).to_bytes(8, "little"))
 
 
-def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Got | None:
-    """Be the receiver; None where the sender ended before it was ready or before it had sent."""
+def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int) -> Reception | None:
+    """Run the receiver; return None if the sender ended too early."""
     ffi, lib = native.probe()
     pin([cpu])
     with prepared(point.memory, point.loads) as memory:
         plan = _plan(point, seed, memory)
-        if not ends.told(1):
+        if not ends.receive(1):
             return None
         per_us = _cycles_per_us()
         plan.slot = max(1, point.slot_ns * per_us // 1000)
         room = _ROUNDS * point.lines
         hits, misses = ffi.new("uint16_t[]", room), ffi.new("uint16_t[]", room)
         check("flush+reload", lib.ul_channel_calibrate(plan, _ROUNDS, hits, misses))
-        # Turns are taken so that the receiver is through even where it finds nothing there; half is what it will find.
+        # Its turn is long enough for the receiver even if no line is cached; about half of them will be.
         plan.turn = _turn(plan.slot, _reloading(point, plan, there=False))
         reloading = _reloading(point, plan, there=True)
         plan.start = lib.ul_cycles() + _LEAD_MS * 1000 * per_us
-        if not ends.tell(b"".join(int(one).to_bytes(8, "little") for one in (plan.start, plan.slot, plan.turn))):
+        if not ends.send(b"".join(int(value).to_bytes(8, "little") for value in (plan.start, plan.slot, plan.turn))):
             return None
         slots = int(plan.slots)
         cycles, late = ffi.new("uint16_t[]", slots * point.lines), ffi.new("uint8_t[]", slots)
         check("flush+reload", lib.ul_channel_receive(plan, cycles, late))
-        told = ends.told(8)
-        if len(told) != 8:
+        late_sent = ends.receive(8)
+        if len(late_sent) != 8:
             return None
         took = ffi.unpack(cycles, slots * point.lines)
         by_slot = [took[at : at + point.lines] for at in range(0, len(took), point.lines)]
         trained = {bit: _loads(by_slot[:TRAINING], known, bit) for bit in (True, False)}
         threshold = best_threshold(Counter(trained[True]), Counter(trained[False]))
-        return Got(
+        return Reception(
             words=[word_of(slot, threshold) for slot in by_slot[TRAINING:]],
             cycles=took[TRAINING * point.lines :],
             late=ffi.unpack(late, slots)[TRAINING:],
@@ -223,17 +223,17 @@ def _receive(point: Point, seed: int, known: Sequence[int], ends: Ends, cpu: int
             threshold=threshold,
             probe_cycles=max(1, round(reloading / point.lines)),
             cycles_per_us=per_us,
-            late_sent=int.from_bytes(told, "little"),
+            late_sent=int.from_bytes(late_sent, "little"),
         )
 
 
 def word_of(cycles: Sequence[int], threshold: Threshold) -> int:
-    """Return the word of a slot by the cycles of its lines: of loads of the first kind, each is a 1."""
+    """Return the word of a slot by the cycles of its lines: each load of the first kind is a 1."""
     return sum(1 << line for line, took in enumerate(cycles) if threshold.is_first(took))
 
 
 def _reloading(point: Point, plan: Any, *, there: bool) -> int:
-    """Return the cycles that a reload and flush of all lines takes, a slot apart: the median of some rounds."""
+    """Return the cycles of a reload and flush of all lines: the median of rounds, a slot apart."""
     ffi, lib = native.probe()
     probed = max(3, min(_PROBED, int(_PROBED_NS / point.slot_ns)))
     rounds = ffi.new("uint64_t[]", probed)
@@ -242,7 +242,7 @@ def _reloading(point: Point, plan: Any, *, there: bool) -> int:
 
 
 def _training(point: Point, seed: int) -> list[int]:
-    """Return the words of the first slots, which both ends know: on every line as many ones as zeros, in any order."""
+    """Return the training words, which both ends know: on every line as many ones as zeros, shuffled."""
     rng = random.Random(f"training {seed}")
     lines = [[place % 2 for place in range(TRAINING)] for _ in range(point.lines)]
     for bits in lines:
@@ -260,9 +260,9 @@ def _loads(slots: Sequence[Sequence[int]], words: Sequence[int], bit: bool) -> l
 
 
 def _turn(slot: int, reloading: int) -> int:
-    """Return when in a slot the receiver's turn begins, in cycles: half way, or so early that it can be through.
+    """Return when in a slot the receiver's turn begins, in cycles: half way, or earlier if it needs more time.
 
-    The sender needs time too: an eighth of the slot is left to it, and who is too late says so.
+    The sender keeps at least an eighth of the slot; late slots are counted.
     """
     return max(slot // 8, min(slot // 2, slot - reloading * 9 // 8))
 

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Probe *merging*: can two processes of ours talk through pages that KSM merges, by what a write to one takes?
+"""Probe *merging*: a covert channel between two of our processes through pages that KSM merges, by write latency.
 
 Scope: both ends are children of this probe, started for one sample and gone after it; they send each other random bits
-through mappings of their own. There is no other target, and nothing here can be aimed at one: where somebody else uses
+through mappings of their own. There is no other target, and nothing here can be aimed at one: if another process uses
 KSM, the block is skipped.
 
 A round sends a bit per page. The receiver fills fresh mergeable pages with contents that both ends know. For a 1 the
-sender fills a page of its own with the same contents, for a 0 with contents that nobody else has. KSM merges what is
-alike, and the receiver then writes to each of its pages: a write to a merged page has to copy it, one to a private page
+sender fills a page of its own with the same contents, for a 0 with unique contents. KSM merges equal
+pages, and the receiver then writes to each of its pages: a write to a merged page has to copy it, one to a private page
 has not. What tells the two apart is found anew in each round, by writes to other pages of the receiver's: pairs that
 are alike, and pages that are like no other. ``silent`` is the control: the sender takes part and sends only zeros.
 
 ``contents`` are pseudo-random (``agreed``), or all zeros (``zeros``). Pages of zeros are alike among themselves, so a
-round of them has a single page; with ``use_zero_pages`` KSM merges each with the zeropage, whoever else has one.
+round of them has a single page; with ``use_zero_pages`` KSM merges each with the zeropage, whatever the sender has.
 
-A round takes as long as KSM needs to scan everything three times. Its pace is ours, and stands beside each rate.
+A round takes as long as KSM needs to scan everything three times. Its pace is set here and recorded with each rate.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class MergingSpec(Spec):
             )
 
     def needs(self) -> Needs:
-        """Return what both ends hold, and KSM: running, fast, and nobody else's."""
+        """Return what both ends hold, and KSM: running, fast, and not used by others."""
         both = (2 * self.pages + 2 * _OWN + 1) * 2 * PAGE // KIB
         settings = {"ksm_use_zero_pages": str(int(self.use_zero_pages)), **PACE, "ksm_run": "1"}
         return Needs(memory_kib=both, settings=settings, ksm=True)
@@ -125,7 +125,7 @@ def run(spec: MergingSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 def _sample(spec: MergingSpec, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     rng = random.Random(seed)
     bits = [rng.getrandbits(spec.pages) for _ in range(spec.rounds)]
-    # A control is judged by what would have been sent.
+    # A control is compared with the bits that would have been sent.
     rounds = _transmit(spec, seed, [0] * spec.rounds if spec.silent else bits)
     for number, (sent, got) in enumerate(zip(bits, rounds, strict=True)):
         by_bit: dict[str, list[int]] = {"sent 1": [], "sent 0": []}
@@ -165,7 +165,7 @@ def _summed(spec: MergingSpec, sent: int, got: _Round) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Round:
-    """What the receiver saw: ns by page that carries a bit, and by page whose state it knew; what KSM had counted."""
+    """Results of one round: ns per page that carries a bit and per page of known state; KSM's counters."""
 
     carrying: list[int]
     merged: list[int]
@@ -176,33 +176,33 @@ class _Round:
 
 
 def _transmit(spec: MergingSpec, seed: int, message: list[int]) -> list[_Round]:
-    """Start a sender, receive from it, and see it end. Raises SenderLostError when it ends before its message."""
+    """Start a sender, receive from it, and wait for its end. Raises SenderLostError if it ends too early."""
     return converse(lambda ends: _send(spec, seed, message, ends), lambda ends: _receive(spec, seed, ends))
 
 
 def _send(spec: MergingSpec, seed: int, message: list[int], ends: Ends) -> bool:
-    """Be the sender: whenever told to, fill pages by the bits of the next round, and say so."""
+    """Run the sender: on request, fill pages by the bits of the next round and confirm."""
     with _halves(spec.pages) as halves:
         for number, bits in enumerate(message):
-            if ends.told(1, None) != b"g":
+            if ends.receive(1, None) != b"g":
                 return False
             known, own = _known(spec, seed, number), _some("sender's own", seed, number, spec.pages)
             halves[1 - number % 2].discard()
             chosen = [known[page] if bits >> page & 1 else own[page] for page in range(spec.pages)]
             _fill(halves[number % 2], chosen)
-            ends.tell(b"r")
-        return ends.told(1, None) == b""  # until the receiver has written to all of its pages
+            ends.send(b"r")
+        return ends.receive(1, None) == b""  # until the receiver has written to all of its pages
 
 
 def _receive(spec: MergingSpec, seed: int, ends: Ends) -> list[_Round] | None:
-    """Be the receiver; None where the sender ended before its last round."""
+    """Run the receiver; return None if the sender ended before its last round."""
     rounds: list[_Round] = []
     with _halves(spec.pages + 2 * _OWN + 1) as halves:
         for number in range(spec.rounds):
             halves[1 - number % 2].discard()
             began = time.monotonic_ns()
-            # Filled after the sender has let go of its last round: with that one's zeros these would merge at once.
-            if not ends.tell(b"g") or ends.told(1) != b"r":
+            # Filled after the sender has discarded its last round: with that one's zeros these would merge at once.
+            if not ends.send(b"g") or ends.receive(1) != b"r":
                 return None
             rounds.append(_round(spec, seed, number, halves[number % 2], began))
     return rounds
@@ -238,7 +238,7 @@ def _wait_for_scans() -> int:
     while (done := (ksm.number("full_scans") or 0) - before) < SCANS:
         if time.monotonic() > deadline:
             raise UffdlabError(
-                f"KSM finished {done} full scans in {SCAN_S:g} s, and a write tells nothing before {SCANS} of them: "
+                f"KSM finished {done} full scans in {SCAN_S:g} s, and needs {SCANS} to merge the pages: "
                 "see whether /sys/kernel/mm/ksm/run is 1 and pages_to_scan beside it is large enough"
             )
         time.sleep(0.0002)
@@ -250,12 +250,12 @@ def _wait_for_scans() -> int:
 
 @contextmanager
 def _halves(pages: int) -> Iterator[tuple[Range, Range]]:
-    """Two mergeable mappings for rounds to take turns with: KSM treats a page that it met before in another way."""
+    """Map two mergeable ranges that rounds alternate between: KSM treats a known page differently."""
     _, lib = native.probe()
     length = pages * PAGE
     with mapped(BACKINGS["anon"], length) as first, mapped(BACKINGS["anon"], length) as second:
-        for one in (first, second):
-            check("MADV_MERGEABLE", lib.ul_mergeable(one.address, one.length), one.asked)
+        for half in (first, second):
+            check("MADV_MERGEABLE", lib.ul_mergeable(half.address, half.length), half.asked)
         yield first, second
 
 
@@ -270,6 +270,6 @@ def _known(spec: MergingSpec, seed: int, number: int) -> list[int]:
 
 
 def _some(what: str, seed: int, number: int, pages: int) -> list[int]:
-    """Return contents that no other page has: seeds of which none is 0, which stands for zeros."""
+    """Return unique contents: seeds other than 0, which means zeros."""
     rng = random.Random(f"{what} {seed} {number}")
     return [rng.getrandbits(64) | 1 for _ in range(pages)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The memory that both ends of a channel hold: how each design prepares it, and what it has to look like then.
+"""The memory of both ends of a channel: its preparation by each design, and checks of the result.
 
-Each end maps and prepares memory of its own. Whether both then read the same physical page is the kernel's doing.
+Each end maps and prepares its own memory. Whether both then read the same physical page is up to the kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE = 4 * KIB
 
 @dataclass(frozen=True)
 class Setup:
-    """One setup: what is mapped, what is done to it first, and which of its pages then map a zeropage.
+    """One setup: backing, preparation, and which pages then map a zeropage.
 
     ``step_bytes`` lies between lines: so far apart that the processor, which fetches nearer ones along with a line that
     is loaded, does not fetch them (the written pages of a campaign show it, where zeros would arrive as ones). With
@@ -47,11 +47,11 @@ class Setup:
 
     @property
     def advance_bytes(self) -> int:
-        """Return what lies between a load and the next besides their lines."""
+        """Return the extra distance between one load and the next."""
         return PAGE if self.unread else 0
 
     def needs(self, loads: int) -> Needs:
-        """Return what both ends hold when each loads so often."""
+        """Return the needs of both ends for ``loads`` loads each."""
         huge = not self.within_a_page
         pages = {2 * KIB: 2} if self.backing.startswith("hugetlb") else {}
         tables_kib = 2 * loads * PAGE // (2 * MIB) * 4 if self.unread else 0
@@ -80,22 +80,22 @@ SETUPS: dict[str, Setup] = {
 
 @contextmanager
 def prepared(name: str, loads: int) -> Iterator[Range]:
-    """Map the memory of one end for so many loads, prepare it, and check that it is what it should be.
+    """Map the memory of one end for ``loads`` loads, prepare it, and check its state.
 
-    Raises UffdlabError where the kernel made something else of it, KernelRefused where it refused.
+    Raises UffdlabError if its state is another one, KernelRefused if the kernel refused an operation.
     """
     setup = SETUPS[name]
     length = -(-(PAGE * (1 + loads) if setup.unread else 1) // (2 * MIB)) * 2 * MIB
     with mapped(BACKINGS[setup.backing], length) as memory:
         if not setup.protect:
-            _touched(name, memory)
+            _touch(name, memory)
             yield memory
             return
         with opened(("WP_UNPOPULATED",) if setup.protect == "first" else ()) as uffd:
             uffd.register(memory, missing=False)
             if setup.protect == "first":
                 uffd.protect(memory)
-            _touched(name, memory)
+            _touch(name, memory)
             if setup.protect == "last":
                 uffd.protect(memory)
             _check_protected(name, memory)
@@ -103,16 +103,16 @@ def prepared(name: str, loads: int) -> Iterator[Range]:
 
 
 def _check_protected(name: str, memory: Range) -> None:
-    """Refuse pages, the first, the second and the last, that are not protected, or were read where none should be."""
+    """Check that the first, second and last page are protected, and not present if unread."""
     setup = SETUPS[name]
     for number, offset in enumerate((0, PAGE, memory.length - PAGE)):
         state = memory.state(offset)
         if not state.uffd_wp or (setup.unread and number and state.present):
-            raise UffdlabError(f"{MEMORIES[name].title}: the page at {offset} B is not protected as it should be")
+            raise UffdlabError(f"{MEMORIES[name].title}: the page at {offset} B is not protected as expected")
 
 
-def _touched(name: str, memory: Range) -> None:
-    """Read or write what is touched beforehand, and refuse what then is no zeropage, or is one and should not be."""
+def _touch(name: str, memory: Range) -> None:
+    """Touch the memory beforehand, and check which of its pages map a zeropage."""
     setup = SETUPS[name]
     if setup.unread:
         memory.touch_at([0], setup.touch)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Probe *message*: does a text get through the channel whole, with nothing agreed on but how it is framed?
+"""Probe *message*: send a text through the covert channel, with only its framing agreed on.
 
 Scope: both ends are children of this probe, started for one sample and gone after it; the text is the one that the
 probe was given. There is no other target, and nothing here can be aimed at one.
 
 One sample is one sender and one receiver (``wire``), and one message (``framing``). The sender is idle for as many
-slots as its seed draws, sends, and is idle again. The receiver is told how long to listen, and its decoder makes no use
-of that: neither when the message begins nor how long it is. The text arrives byte for byte or is lost, and then the row
-says why. ``silent`` is the control: the sender loads nothing.
+slots as its seed draws, sends, and is idle again. The receiver knows how many slots to receive, but its decoder
+knows neither the start nor the length of the message. The text arrives byte for byte or is lost, and the row
+has the reason. ``silent`` is the control: the sender loads nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_SLOT_NS,
     POINT_FIELDS,
     TRAINING,
-    Got,
     Point,
+    Reception,
     check_supported,
     transmit,
 )
@@ -65,7 +65,7 @@ class MessageSpec(Spec):
     seed: int = seeded()
 
     def check(self) -> None:
-        """Refuse what cannot be sent."""
+        """Refuse a text that cannot be sent."""
         shortest = Point(self.memory, self.placement, self.slot_ns, self.lines, 1)
         length, most = len(self.sent), _most_bytes(shortest, self.code)
         if not length:
@@ -78,7 +78,7 @@ class MessageSpec(Spec):
 
     @property
     def sent(self) -> bytes:
-        """Return the bytes of the text. Raises UffdlabError where it holds what is no character."""
+        """Return the bytes of the text. Raises UffdlabError if it is not valid Unicode."""
         try:
             return self.text.encode("utf-8")
         except UnicodeEncodeError:
@@ -86,12 +86,12 @@ class MessageSpec(Spec):
 
     @property
     def code(self) -> Code:
-        """Return what both ends agree on."""
+        """Return the code both ends agree on."""
         return Code(self.lines, self.copies)
 
     @property
     def point(self) -> Point:
-        """Return where the channel is operated, and for how long: as long for every seed."""
+        """Return the operating point; its slots do not depend on the seed."""
         slots = MOST_IDLE + self.code.slots(len(self.sent))
         return Point(self.memory, self.placement, self.slot_ns, self.lines, slots)
 
@@ -136,7 +136,7 @@ def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         seed = (spec.seed * 1_000_003 + index) % 2**63
         idle = random.Random(seed).randint(0, MOST_IDLE)
         words = [0] * idle + spec.code.encode(spec.sent) + [0] * (MOST_IDLE - idle)
-        got: Got | None = None
+        got: Reception | None = None
         try:
             got = transmit(spec.point, seed, words, silent=spec.silent)
         except SenderLostError:
@@ -147,7 +147,7 @@ def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from (("message_bits", {"sample": index} | row) for row in in_rows(words, got.words, spec.lines))
         lost = {"reason": REASONS.get(summed["outcome"])}
         sizes = {"idle_slots": idle, "ones": sum(word.bit_count() for word in words)}
-        yield "messages", {"sample": index} | _asked(spec) | sizes | _UNKNOWN | summed | lost | {"cold": index == 0}
+        yield "messages", {"sample": index} | _inputs(spec) | sizes | _UNKNOWN | summed | lost | {"cold": index == 0}
 
 
 _UNKNOWN = dict.fromkeys(
@@ -156,7 +156,7 @@ _UNKNOWN = dict.fromkeys(
 
 
 def _most_bytes(shortest: Point, code: Code) -> int:
-    """Return the length of the longest text that can be told and is through in time."""
+    """Return the length of the longest text that fits the time and the loads."""
     slots = int(MOST_SECONDS * 1e9) // shortest.slot_ns - TRAINING
     slots = min(slots, 1 + (shortest.most_loads - shortest.loads) // shortest.lines)
     fits, beyond = 0, MOST_BYTES + 1
@@ -169,7 +169,7 @@ def _most_bytes(shortest: Point, code: Code) -> int:
     return fits
 
 
-def _asked(spec: MessageSpec) -> dict[str, Any]:
+def _inputs(spec: MessageSpec) -> dict[str, Any]:
     slots = spec.point.slots
     return {
         **spec.point.columns(spec.silent),
@@ -182,8 +182,8 @@ def _asked(spec: MessageSpec) -> dict[str, Any]:
     }
 
 
-def _summed(spec: MessageSpec, words: Sequence[int], got: Got) -> dict[str, Any]:
-    """Return what became of it. The receiver's part sees what was received, and nothing of what was sent."""
+def _summed(spec: MessageSpec, words: Sequence[int], got: Reception) -> dict[str, Any]:
+    """Return the results. Decoding uses received words only."""
     decoded = spec.code.decode(got.words, got.late)
     return {
         "outcome": decoded.outcome,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Probe *revealing*: what the latency of a single write tells of the entry that stood in the page table.
+"""Probe *revealing*: what the latency of a single write reveals about the page table entry.
 
 One sample is one fresh mapping, registered for write-protection with WP_ASYNC, so that the kernel resolves every fault
-itself. Its pages are dealt the states by seed, in equal shares and in random order: of two neighbours nothing differs
-but the entry. Then each page is written once, in another random order, and each write is timed on its own.
+itself. Its pages are assigned the states by seed, in equal shares and random order: neighbours differ in the entry
+only. Then each page is written once, in another random order, and each write is timed on its own.
 
 PTE tables stand everywhere before anything else is done, so ``empty`` is an empty entry and never a missing table. The
 kernel is asked for the state of every page before the writes; a page in another state ends the block. Where there is no
@@ -37,7 +37,7 @@ MOST_PAGES = 1 << 18
 
 @dataclass(frozen=True)
 class State:
-    """An entry: what it is made by, and how the kernel shows it."""
+    """An entry: how it is made, and how the kernel shows it."""
 
     touched: int | None  # READ, WRITE or not at all
     protected: bool
@@ -144,13 +144,13 @@ def _sample(spec: RevealingSpec, rng: random.Random) -> dict[str, list[int]]:
         check_states(memory, dealt)
         ns = memory.write_timed([page * backing.page_bytes for page in order])
     took: dict[str, list[int]] = {state: [] for state in states_of(spec.backing)}
-    for page, one in zip(order, ns, strict=True):
-        took[dealt[page]].append(one)
+    for page, time in zip(order, ns, strict=True):
+        took[dealt[page]].append(time)
     return took
 
 
 def prepare(memory: Range, uffd: Userfault, dealt: Sequence[str]) -> None:
-    """Bring every page of an empty range into the state it was dealt."""
+    """Bring every page of an empty range into its assigned state."""
     # Registered first: the kernel then maps nothing around a fault of shmem but the page itself.
     uffd.register(memory, missing=False)
     uffd.protect(memory)
@@ -166,15 +166,15 @@ def prepare(memory: Range, uffd: Userfault, dealt: Sequence[str]) -> None:
 
 
 def check_states(memory: Range, dealt: Sequence[str]) -> None:
-    """Raise UffdlabError unless the kernel shows every page in the state it was dealt; without PAGEMAP_SCAN, do not."""
+    """Raise UffdlabError unless every page is in its assigned state; without PAGEMAP_SCAN, do not check."""
     try:
-        found = memory.states()
+        states = memory.states()
     except KernelRefused as refusal:
-        if refusal.operation == "PAGEMAP_SCAN":  # the campaign has said what is left out without it
+        if refusal.operation == "PAGEMAP_SCAN":  # the campaign has reported this
             return
         raise
     zeropage = 1 << uapi.PAGE_CATEGORIES.index("PFNZERO")
-    for page, (state, (flags, categories)) in enumerate(zip(dealt, found, strict=True)):
+    for page, (state, (flags, categories)) in enumerate(zip(dealt, states, strict=True)):
         shown = (
             bool(flags >> uapi.PAGEMAP_PRESENT_BIT & 1),
             bool(flags >> uapi.PAGEMAP_UFFD_WP_BIT & 1),
@@ -183,6 +183,6 @@ def check_states(memory: Range, dealt: Sequence[str]) -> None:
         if shown != STATES[state].shown:
             seen = next((name for name, known in STATES.items() if known.shown == shown), "none of the states")
             raise UffdlabError(
-                f"page {page} was to be {state} and the kernel shows {seen}: its write would be counted for a state "
-                "it did not find; is there memory free?"
+                f"page {page} should be {state} and the kernel shows {seen}: free some memory, or the write would be "
+                "counted for another state"
             )
