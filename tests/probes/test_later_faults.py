@@ -65,7 +65,7 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: FaultsSpec(delivery="event"), "delivery after fresh is plain only"),
         (lambda: FaultsSpec("shmem", "zeropage"), "zeropage is possible on anon only"),
         (lambda: FaultsSpec(stride_bytes=8192), "stride 8192 B: choose 4KiB, 2MiB or 1GiB"),
-        (lambda: FaultsSpec(size_bytes=0), "is not a multiple of 1 strides, one per thread"),
+        (lambda: FaultsSpec(size_bytes=0), "is not a multiple of 1 strides (threads)"),
         (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "is not a multiple of 1 strides"),
         (lambda: FaultsSpec(threads=17, size_bytes=17 * MIB), "threads is 17: choose 1 to 16"),
         (lambda: FaultsSpec(threads=0), "threads is 0: choose 1 to 16"),
