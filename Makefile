@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help report test lab lab-full notebooks readme sanitize mutants wasm plotly lint constraints clean
+.PHONY: help report test lab lab-full notebooks readme sanitize mutants wasm widgets plotly lint lint-scripts constraints \
+    clean
 help:
 	@echo "make report     measure here what may be measured, render every notebook into build/report/"
 	@echo "make test       run the tests"
@@ -14,6 +15,7 @@ help:
 	@echo "make sanitize   run the tests that touch the kernel with ASan and UBSan in the C code"
 	@echo "make mutants    change the code on purpose, in copies, and see which tests notice (MUTANTS=stats: one target)"
 	@echo "make wasm       compile the simulator for pages again (clang and lld)"
+	@echo "make widgets    bundle the scripts of widgets and pages again (node)"
 	@echo "make plotly     fetch the drawing library of pages again (npm)"
 	@echo "make lint       formatting, lint and types only"
 	@echo "make clean      remove what was built; what was measured and rendered into build/ is kept"
@@ -58,7 +60,7 @@ sanitize: $(VENV)/installed-tests
 
 # Nothing here is changed: see tests/mutants/.
 MUTANTS ?=
-mutants: $(VENV)/installed-tests
+mutants: $(VENV)/installed-tests node_modules/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,mutants]'
 	nice $(BIN)/python tests/mutants $(MUTANTS)
 
@@ -66,9 +68,17 @@ mutants: $(VENV)/installed-tests
 WASM_SOURCES := $(wildcard uffdlab/native/sim/*.c)
 WASM_EXPORTS = $(shell sed -n '/^\(enum\|struct\|\/\)/d; s/^[a-z0-9_ ]*[ *]\(ul_[a-z_]*\).*/-Wl,--export=\1/p' uffdlab/native/sim/sim.cdef.h)
 wasm:
-	clang --target=wasm32 -std=gnu11 -O2 -ffreestanding -fno-builtin -mbulk-memory -ffp-contract=off -nostdlib \
-	    -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all -Wl,--export=__heap_base $(WASM_EXPORTS) \
+	clang --target=wasm32 -std=gnu11 -O2 -ffreestanding -fno-builtin -mbulk-memory -ffp-contract=off -fno-math-errno -nostdlib \
+	    -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=262144 -Wl,--export=__heap_base $(WASM_EXPORTS) \
 	    -o uffdlab/native/sim.wasm $(WASM_SOURCES)
+
+# One module for each widget, and a script of what pages save; what is committed is tested against the sources.
+node_modules/installed: package.json package-lock.json
+	npm ci --silent
+	@touch $@
+
+widgets: node_modules/installed
+	node uffdlab/widgets/js/bundle.mjs uffdlab/widgets/assets
 
 # Parentheses around its factory: browsers compile it at once then, instead of twice.
 PLOTLY_JS := 4.1.1
@@ -81,6 +91,11 @@ plotly:
 
 lint: $(VENV)/installed-tests
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-scripts; \
+	    else echo "the scripts are not checked: npm is missing (install nodejs and npm)"; fi
+
+lint-scripts: node_modules/installed
+	npx --no-install biome check --error-on-warnings
 
 constraints:
 	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.11 --all-extras \
@@ -88,5 +103,5 @@ constraints:
 
 # What was built; what was measured and rendered into build/ is kept.
 clean:
-	rm -rf $(addprefix build/,lib lib.* temp.* bdist.* __editable__* sanitized) $(VENV) *.egg-info uffdlab/native/*.so
+	rm -rf $(addprefix build/,lib lib.* temp.* bdist.* __editable__* sanitized) $(VENV) node_modules *.egg-info uffdlab/native/*.so
 	@rmdir build 2>/dev/null || [ ! -d build ] || echo "kept: $$(ls -d build/* | tr '\n' ' ')"

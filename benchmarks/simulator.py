@@ -20,13 +20,14 @@ from pathlib import Path
 from uffdlab import outfile
 from uffdlab.datasets.provenance import allowed
 from uffdlab.host import facts
-from uffdlab.sim import DESIGNS, Range, Workload, events, expect, sweep
+from uffdlab.sim import DESIGNS, Range, Workload, events, expect, load_costs, sweep
 from uffdlab.sim.core import WebAssembly
 from uffdlab.stats import Estimate, median_interval
 
 HERE = Path(__file__).parent
 TIB = 1 << 40
 TOUCHES = 4_000_000
+PRICED = 20
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -67,6 +68,13 @@ def sweeps() -> float:
     return timed(lambda: [sweep(design, works, [costs]) for design in designs])
 
 
+def pricing() -> float:
+    """Return the seconds of pricing a ledger with the interval of the 200 draws of the committed costs."""
+    costs, ledger = load_costs(), expect("pmd_marker", Workload(1 << 36, 0.3, 64, 1000, 1000)).total
+    costs.price(ledger)  # packs the draws
+    return timed(lambda: [costs.price(ledger) for _ in range(PRICED)]) / PRICED
+
+
 def slider_step() -> float:
     """Return the seconds that WebAssembly takes for the expected values of every named design."""
     engine, names = WebAssembly(), len(events())
@@ -100,6 +108,7 @@ def main() -> None:
                 "state per touched 2 MiB (B)": per_pmd,
                 "one step of a slider in WebAssembly, all designs (s)": slider_step(),
                 "10 000 expected configurations, from Python (s)": sweeps(),
+                "a price with the interval of 200 draws, from Python (s)": pricing(),
             }
             for name, value in one.items():
                 samples.setdefault(name, []).append(value)

@@ -23,7 +23,7 @@ from uffdlab.report import browser
 
 RESULTS = Path(__file__).parent / "results" / "widgets.csv"
 DRAWS, MOVES = 7, 60
-GOALS = {"page_mb": 2.0, "single_mb": 6.0, "first_draw_ms": 1500.0, "redraw_ms": 50.0, "wasm_ms": 10.0}
+GOALS = {"page_mb": 2.0, "single_mb": 6.0, "first_draw_ms": 1500.0, "redraw_ms": 25.0, "wasm_ms": 10.0}
 
 # Times of moves in ms, one by one: each acts, and then the widget marks that it has drawn.
 TIMED = """async (moves, ready) => {
@@ -61,6 +61,7 @@ addEventListener("load", () => {
   }, 20);
 });
 </script>"""
+_POLICY = r'<meta http-equiv="Content-Security-Policy"[^>]*>'
 _WARM = '<meta http-equiv="refresh" content="2;url=page.html">'
 
 _EXPLORER = """() => typeof uffdlabWidgets === "undefined" ? null : [...document.querySelectorAll(".widget")].map(
@@ -107,7 +108,8 @@ def _first_draw_ms(file: Path) -> float:
     With one, as the tests have it, plotly takes some 0.2 s longer: each Error it makes has its place looked up.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        (Path(directory) / "page.html").write_text(file.read_text().replace("</body>", f"{_TELL}</body>"))
+        page = re.sub(_POLICY, "", file.read_text(), count=1)  # which lets no script in but the page's own
+        (Path(directory) / "page.html").write_text(page.replace("</body>", f"{_TELL}</body>"))
         (warm := Path(directory) / "warm.html").write_text(_WARM)
         command = [browser.find() or "chromium", "--headless", *browser.ARGUMENTS, "--window-size=1280,900"]
         command += ["--remote-debugging-port=0", "--enable-logging=stderr", f"--user-data-dir={directory}/profile"]

@@ -8,6 +8,7 @@ to (as in CI), ``UFFDLAB_REQUIRE=browser,uffd`` turns that skip into a failure w
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,11 +31,22 @@ from uffdlab.host import settings
 from uffdlab.measure import campaign
 from uffdlab.report import browser as chromium
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _why_no_tools() -> str | None:
+    """Return why the scripts cannot be bundled here, or None."""
+    if shutil.which("node") is None:
+        return "node is missing: install nodejs and npm, then run 'npm ci'"
+    return None if (ROOT / "node_modules" / "esbuild").is_dir() else "esbuild and biome are missing: run 'npm ci'"
+
+
 REQUIRE = "UFFDLAB_REQUIRE"
 SANITIZED = "UFFDLAB_SANITIZED"  # set by sanitized.py
 WHY_NOT: dict[str, Callable[[], str | None]] = {
     "uffd": cache(campaign.why_impossible),
     "browser": cache(chromium.why_missing),
+    "scripts": _why_no_tools,
 }
 
 # A busy machine is slow, and no example is wrong for that.

@@ -55,7 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "claims": {"errors", "vocabulary", "stats", "units", "datasets", "summaries", "sim"},
     "figures": {"vocabulary", "units", "datasets", "summaries", "sim"},
     "notebook": {"errors", "vocabulary", "stats", "units", "datasets", "summaries", "sim", "claims"},
-    "widgets": {"errors", "units", "native", "sim", "figures"},
+    "widgets": {"errors", "vocabulary", "units", "native", "sim", "figures"},
     "report": {"errors", "starting", "outfile", "ownership", "native", "datasets", "widgets"},
     "cli": {
         "errors",

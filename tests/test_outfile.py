@@ -24,7 +24,7 @@ from uffdlab.report import committed
 
 NULL, FULL = os.makedev(1, 3), os.makedev(1, 7)
 SCAN = ("scan", "--self", "--bitmap")
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a device, or act as somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a device, or act as another user")
 
 
 def device(path: Path, number: int, kind: int = stat.S_IFCHR) -> Path:
@@ -42,7 +42,7 @@ def is_device(path: Path, number: int) -> bool:
 
 
 def refused(path: Path, content: bytes = b"new") -> str:
-    """Return the sentence of a refusal, which leaves nothing half-written beside the file."""
+    """Return the sentence of a refusal, after checking that no temporary file is left."""
     with pytest.raises(UffdlabError) as refusal:
         outfile.write(path, content)
     assert not list(path.parent.glob(".uffdlab-*"))
@@ -59,14 +59,14 @@ def mask() -> object:
 # --- plain files -----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_honours_the_umask(tmp_path: Path, mask: None) -> None:
+def test_new_file_honours_the_umask(tmp_path: Path, mask: None) -> None:
     outfile.write(tmp_path / "f", b"new")
     assert (tmp_path / "f").read_bytes() == b"new"
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["f"]
 
 
-def test_a_file_keeps_its_mode_and_its_owner(tmp_path: Path, mask: None) -> None:
+def test_replaced_file_keeps_mode_and_owner(tmp_path: Path, mask: None) -> None:
     (tmp_path / "f").write_bytes(b"old")
     (tmp_path / "f").chmod(0o604)
     if os.geteuid() == 0:
@@ -77,7 +77,7 @@ def test_a_file_keeps_its_mode_and_its_owner(tmp_path: Path, mask: None) -> None
     assert (tmp_path / "f").read_bytes() == b"new"
 
 
-def test_who_reads_the_old_file_keeps_it_whole(tmp_path: Path) -> None:
+def test_open_reader_keeps_the_whole_old_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     with (tmp_path / "f").open("rb") as reader:
         outfile.write(tmp_path / "f", b"new and longer")
@@ -85,7 +85,7 @@ def test_who_reads_the_old_file_keeps_it_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_what_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     (tmp_path / "f").write_bytes(b"old")
 
     def full(*_: object) -> None:
@@ -96,7 +96,7 @@ def test_what_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "f").read_bytes() == b"old"
 
 
-def test_the_temporary_file_cannot_be_put_there_by_somebody_else(tmp_path: Path, monkeypatch: object) -> None:
+def test_existing_temporary_name_is_not_followed(tmp_path: Path, monkeypatch: object) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     assert isinstance(monkeypatch, pytest.MonkeyPatch)
@@ -111,7 +111,7 @@ def test_the_temporary_file_cannot_be_put_there_by_somebody_else(tmp_path: Path,
 
 
 @as_root
-def test_a_device_is_written_through_and_stays_one(tmp_path: Path) -> None:
+def test_device_is_written_through_and_kept(tmp_path: Path) -> None:
     null = device(tmp_path / "null", NULL)
     outfile.write(null, b"x" * 100_000)
     outfile.check(null)
@@ -120,20 +120,20 @@ def test_a_device_is_written_through_and_stays_one(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_full_device_is_said(tmp_path: Path) -> None:
+def test_full_device_is_an_error(tmp_path: Path) -> None:
     full = device(tmp_path / "full", FULL)
     assert refused(full) == f"{full} cannot be written: No space left on device"
     assert is_device(full, FULL)
 
 
 @as_root
-def test_a_device_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_device_without_driver_is_an_error(tmp_path: Path) -> None:
     os.mknod(tmp_path / "none", stat.S_IFBLK | 0o600, os.makedev(259, 1_000_000))
     assert refused(tmp_path / "none").startswith(f"{tmp_path}/none cannot be written: No such device")
     assert stat.S_ISBLK(os.lstat(tmp_path / "none").st_mode)
 
 
-def test_a_terminal_is_written_through(tmp_path: Path) -> None:
+def test_terminal_is_written_through(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     try:
         outfile.write(Path(os.ttyname(theirs)), b"seen")
@@ -143,7 +143,7 @@ def test_a_terminal_is_written_through(tmp_path: Path) -> None:
         os.close(theirs)
 
 
-def test_a_fifo_waits_for_its_reader_and_stays_one(tmp_path: Path) -> None:
+def test_fifo_waits_for_its_reader_and_is_kept(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     read: list[bytes] = []
@@ -156,15 +156,15 @@ def test_a_fifo_waits_for_its_reader_and_stays_one(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(os.lstat(fifo).st_mode)
 
 
-def test_a_fifo_that_nobody_reads_is_no_reason_to_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fifo_without_a_reader_fails_after_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outfile, "READER_S", 0.1)
     os.mkfifo(tmp_path / "fifo")
-    assert "is a FIFO that nobody has opened for reading within 0.1 s" in refused(tmp_path / "fifo")
+    assert "is a FIFO that no process has opened for reading within 0.1 s" in refused(tmp_path / "fifo")
     outfile.check(tmp_path / "fifo")
     assert stat.S_ISFIFO(os.lstat(tmp_path / "fifo").st_mode)
 
 
-def test_a_reader_that_leaves_is_said(tmp_path: Path) -> None:
+def test_fifo_whose_reader_leaves_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     reader = threading.Thread(target=lambda: os.close(os.open(tmp_path / "fifo", os.O_RDONLY)))
     reader.start()
@@ -175,7 +175,7 @@ def test_a_reader_that_leaves_is_said(tmp_path: Path) -> None:
 # --- links -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
+def test_symbolic_link_is_followed_and_kept(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "file").write_bytes(b"old")
     (tmp_path / "far" / "second").symlink_to("file")
@@ -186,7 +186,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "far")) == ["file", "second"]
 
 
-def test_a_link_to_nothing_makes_what_it_names(tmp_path: Path) -> None:
+def test_dangling_link_creates_its_target(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "far" / "file")
     outfile.check(tmp_path / "link")
@@ -196,7 +196,7 @@ def test_a_link_to_nothing_makes_what_it_names(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_link_to_a_device_leads_to_the_device(tmp_path: Path) -> None:
+def test_link_to_a_device_writes_to_the_device(tmp_path: Path) -> None:
     null = device(tmp_path / "null", NULL)
     (tmp_path / "link").symlink_to("null")
     outfile.write(tmp_path / "link", b"gone")
@@ -204,7 +204,7 @@ def test_a_link_to_a_device_leads_to_the_device(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-def test_a_loop_is_refused(tmp_path: Path) -> None:
+def test_loop_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert refused(tmp_path / "a") == f"{tmp_path}/a cannot be written: Too many levels of symbolic links"
@@ -213,7 +213,7 @@ def test_a_loop_is_refused(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_link_that_a_stranger_put_into_a_directory_open_to_all_is_not_followed(tmp_path: Path) -> None:
+def test_another_user_s_link_in_a_sticky_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"old")
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -240,7 +240,7 @@ print("after")
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "link"])
 @pytest.mark.parametrize("to", ["pipe", "file"])
-def test_standard_output_gets_it_in_its_turn(tmp_path: Path, name: str, to: str) -> None:
+def test_standard_output_keeps_the_order_of_writes(tmp_path: Path, name: str, to: str) -> None:
     if not Path("/dev/stdout").is_symlink():
         pytest.skip("this system has no /dev/stdout")
     (tmp_path / "link").symlink_to("/dev/stdout")
@@ -259,7 +259,7 @@ def test_standard_output_gets_it_in_its_turn(tmp_path: Path, name: str, to: str)
     assert Path("/dev/stdout").is_symlink()
 
 
-def test_a_descriptor_that_is_only_read_is_refused(tmp_path: Path) -> None:
+def test_read_only_descriptor_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     with (tmp_path / "f").open("rb") as reader:
         place = Path(f"/dev/fd/{reader.fileno()}")
@@ -275,7 +275,7 @@ def test_a_descriptor_that_is_only_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ask", [lambda path: outfile.write(path, b"new"), outfile.check], ids=["write", "check"])
-def test_what_is_no_file_is_refused(tmp_path: Path, ask: Callable[[Path], None]) -> None:
+def test_directories_and_sockets_are_refused(tmp_path: Path, ask: Callable[[Path], None]) -> None:
     (tmp_path / "d").mkdir()
     with socket.socket(socket.AF_UNIX) as bound:
         directory = os.open(tmp_path, os.O_RDONLY)
@@ -319,7 +319,7 @@ def pictures(path: Path, _: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("writer", [bitmaps, notebooks, pictures])
-def test_every_writer_leaves_devices_and_links_alone(tmp_path: Path, writer: Callable[[Path, Path], None]) -> None:
+def test_every_command_keeps_devices_and_links(tmp_path: Path, writer: Callable[[Path, Path], None]) -> None:
     if writer is notebooks and not (Path(committed.__file__).parents[2] / "notebooks").is_dir():
         pytest.skip("this is no checkout")
     null = device(tmp_path / "null", NULL)
@@ -331,7 +331,7 @@ def test_every_writer_leaves_devices_and_links_alone(tmp_path: Path, writer: Cal
     assert (tmp_path / "file").stat().st_size > 0
 
 
-def test_a_descriptor_is_replaced_where_it_stands_and_keeps_its_mode(lab: Path) -> None:
+def test_descriptor_file_is_replaced_behind_its_link(lab: Path) -> None:
     (lab / "datapackage.json").chmod(0o640)
     rewrite(lab, read_raw(lab))
     assert stat.S_IMODE((lab / "datapackage.json").stat().st_mode) == 0o640
@@ -339,12 +339,12 @@ def test_a_descriptor_is_replaced_where_it_stands_and_keeps_its_mode(lab: Path) 
 
 
 @as_root
-def test_a_scan_writes_to_a_device_and_to_standard_output(tmp_path: Path) -> None:
+def test_scan_writes_to_a_device_and_to_standard_output(tmp_path: Path) -> None:
     null, full = device(tmp_path / "null", NULL), device(tmp_path / "full", FULL)
     done = uffdlab_run(*SCAN, null, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    said = sentence(uffdlab_run(*SCAN, full, cwd=tmp_path))
-    assert said == f"bitmap {full} cannot be written: No space left on device"
+    message = sentence(uffdlab_run(*SCAN, full, cwd=tmp_path))
+    assert message == f"bitmap {full} cannot be written: No space left on device"
     assert is_device(null, NULL)
     assert is_device(full, FULL)
     piped = subprocess.run([*UFFDLAB, *SCAN, "/dev/stdout"], env=environment(), cwd=tmp_path, capture_output=True)
@@ -352,7 +352,7 @@ def test_a_scan_writes_to_a_device_and_to_standard_output(tmp_path: Path) -> Non
     assert piped.stdout.startswith(bitmap.MAGIC)
 
 
-def test_a_scan_refuses_before_it_looks(tmp_path: Path) -> None:
+def test_scan_refuses_a_bad_output_before_it_scans(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    said = sentence(uffdlab_run(*SCAN, "d", cwd=tmp_path))
-    assert said == "--bitmap d is a directory: name a file"
+    message = sentence(uffdlab_run(*SCAN, "d", cwd=tmp_path))
+    assert message == "--bitmap d is a directory: name a file"

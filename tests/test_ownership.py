@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A directory is replaced where it is ours and nothing else, and at no moment is there neither the old nor the new."""
+"""A directory is replaced only where it is ours, and at every moment the old or the new one is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = {"pages", "index"}
 
 
 def names_of(place: Path) -> set[str]:
-    """Say what we wrote: whatever has a marker is ours."""
+    """Return the names that uffdlab wrote: a directory with an index is ours."""
     if not (place / "index").exists():
         raise UffdlabError("it has no index")
     return OURS
@@ -36,7 +36,7 @@ def replace(place: Path, text: str = "new") -> None:
 
 
 def content(place: Path) -> dict[str, str]:
-    return {one.name: one.read_text() for one in place.iterdir()}
+    return {file.name: file.read_text() for file in place.iterdir()}
 
 
 @pytest.fixture(params=["at once", "in three steps"])
@@ -46,14 +46,14 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-def test_what_is_ours_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path, way: str) -> None:
+def test_our_directory_is_replaced_without_leftovers(tmp_path: Path, way: str) -> None:
     replace(made(tmp_path / "d"))
     assert content(tmp_path / "d") == dict.fromkeys(OURS, "new")
     assert os.listdir(tmp_path) == ["d"]
 
 
 @pytest.mark.parametrize("there", [lambda place: None, Path.mkdir])
-def test_a_free_place_is_taken(there: Callable[[Path], None], tmp_path: Path) -> None:
+def test_free_or_empty_place_is_used(there: Callable[[Path], None], tmp_path: Path) -> None:
     there(tmp_path / "d")
     replace(tmp_path / "d")
     assert content(tmp_path / "d") == dict.fromkeys(OURS, "new")
@@ -95,7 +95,7 @@ STRANGE = [_notes, _hidden, _below, _link, _directory_of_that_name, _fifo, _no_i
 
 
 @pytest.mark.parametrize("change", STRANGE)
-def test_what_a_reader_put_there_makes_it_theirs(change: Callable[[Path], None], tmp_path: Path) -> None:
+def test_directory_with_foreign_files_is_kept(change: Callable[[Path], None], tmp_path: Path) -> None:
     change(made(tmp_path / "d"))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UffdlabError, match="d is kept as it is: it h"):
@@ -104,10 +104,10 @@ def test_what_a_reader_put_there_makes_it_theirs(change: Callable[[Path], None],
 
 
 @pytest.mark.parametrize("change", [_notes, _hidden, _below])
-def test_what_comes_in_while_the_new_one_is_made_is_kept(
+def test_files_added_meanwhile_are_kept(
     change: Callable[[Path], None], tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even between the last look and the exchange."""
+    """Even between the last check and the exchange."""
     place = made(tmp_path / "d")
 
     def too_late(one: Path, other: Path, real: Callable[[Path, Path], None] = ownership.exchange) -> None:
@@ -119,11 +119,11 @@ def test_what_comes_in_while_the_new_one_is_made_is_kept(
     with pytest.raises(UffdlabError, match="d is kept as it is"):
         replace(place)
     assert (place / "index").read_text() == "old"
-    assert [one.read_text() for one in place.rglob("*notes*")] == ["mine"]
+    assert [file.read_text() for file in place.rglob("*notes*")] == ["mine"]
     assert os.listdir(tmp_path) == ["d"]
 
 
-def test_a_link_to_a_directory_of_ours_is_not_ours(tmp_path: Path) -> None:
+def test_link_to_our_directory_is_kept(tmp_path: Path) -> None:
     made(tmp_path / "elsewhere")
     (tmp_path / "d").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UffdlabError, match="it is a symbolic link"):
@@ -131,21 +131,21 @@ def test_a_link_to_a_directory_of_ours_is_not_ours(tmp_path: Path) -> None:
     assert content(tmp_path / "elsewhere") == dict.fromkeys(OURS, "old")
 
 
-def test_a_file_is_not_ours(tmp_path: Path) -> None:
+def test_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "d").write_text("mine")
     with pytest.raises(UffdlabError, match="it is not a directory"):
         replace(tmp_path / "d")
     assert (tmp_path / "d").read_text() == "mine"
 
 
-def test_what_belongs_to_another_user_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_of_another_user_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path / "d")
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(UffdlabError, match="it belongs to another user"):
         replace(tmp_path / "d")
 
 
-def test_a_new_one_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+def test_failure_in_the_block_leaves_the_old_directory(tmp_path: Path) -> None:
     place = made(tmp_path / "d")
 
     def fails() -> None:
@@ -161,7 +161,7 @@ def test_a_new_one_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", range(7))
-def test_an_interruption_at_any_step_leaves_one_of_the_two_whole(
+def test_interruption_at_any_step_leaves_old_or_new_complete(
     call: int, when: str, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = made(tmp_path / "d")
@@ -173,10 +173,10 @@ def test_an_interruption_at_any_step_leaves_one_of_the_two_whole(
             here, steps = steps == call, steps + 1
             if here and when == "before":
                 raise KeyboardInterrupt
-            found = real(*arguments, **more)
+            result = real(*arguments, **more)
             if here and when == "after":
                 raise KeyboardInterrupt
-            return found
+            return result
 
         return step
 

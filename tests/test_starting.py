@@ -32,14 +32,14 @@ def modules() -> set[str]:
 
 
 def taken_by_python_itself() -> set[str]:
-    """Return what Python imports before any code of ours: with -m, from where one stands."""
+    """Return what Python imports before any code of ours: with -m, from the working directory."""
     code = "import runpy, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
 class Traps:
-    """A directory to stand in; whatever of it is run or imported leaves its name."""
+    """A working directory whose modules and programs leave their names when run or imported."""
 
     def __init__(self, directory: Path) -> None:
         self.here, self.ran = directory / "traps", directory / "ran"
@@ -58,7 +58,7 @@ class Traps:
         (self.here / "startup").write_text(self.spring)
 
     def set_the_package(self) -> None:
-        """Another checkout, so to speak."""
+        """Make another checkout."""
         (self.here / "uffdlab" / "measure").mkdir(parents=True)
         for name in ("__init__.py", "starting.py", "measure/__init__.py", "measure/child.py"):
             (self.here / "uffdlab" / name).write_text(self.spring)
@@ -108,9 +108,7 @@ COMMANDS = (
 @needs_probes
 @pytest.mark.uffd
 @pytest.mark.parametrize("way", ["script", "module"])
-def test_every_command_ignores_the_directory_it_is_run_in(
-    traps: Traps, notebooks: Path, tmp_path: Path, way: str
-) -> None:
+def test_every_command_ignores_the_working_directory(traps: Traps, notebooks: Path, tmp_path: Path, way: str) -> None:
     if way == "script" and not SCRIPT.exists():
         pytest.skip("the command is not installed")
     traps.set_all()
@@ -141,8 +139,8 @@ def test_every_command_ignores_the_directory_it_is_run_in(
 @needs_probes
 @pytest.mark.uffd
 @pytest.mark.parametrize("path", [".", ":", "..:.", "traps:"])
-def test_a_relative_python_path_is_not_followed(traps: Traps, path: str) -> None:
-    """What Python itself imports before any code of ours cannot be helped; whatever comes later can."""
+def test_relative_pythonpath_is_ignored(traps: Traps, path: str) -> None:
+    """Only what Python itself imports before any code of ours may come from there."""
     if not SCRIPT.exists():
         pytest.skip("the command is not installed")
     traps.set(*(modules() - set(sys.stdlib_module_names) - {"sitecustomize", "usercustomize", "_distutils_hack"}))
@@ -157,7 +155,7 @@ def test_a_relative_python_path_is_not_followed(traps: Traps, path: str) -> None
 
 @needs_probes
 @pytest.mark.uffd
-def test_a_checkout_that_is_not_installed_starts_its_own_children(tmp_path: Path) -> None:
+def test_checkout_that_is_not_installed_starts_its_children(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.c")
     shutil.copytree(PACKAGE_ROOT / "uffdlab", tmp_path / "checkout" / "uffdlab", ignore=ignored)
     child = tmp_path / "checkout" / "uffdlab" / "measure" / "child.py"
@@ -176,7 +174,7 @@ def test_a_checkout_that_is_not_installed_starts_its_own_children(tmp_path: Path
     assert (tmp_path / "ran").read_text() == str(tmp_path / "checkout" / "uffdlab" / "__init__.py")
 
 
-def test_a_python_started_imports_what_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_started_python_has_the_same_sys_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "meant").mkdir()
     (tmp_path / "meant" / "asked.py").write_text(
         "import sys, uffdlab; print(sys.argv[1:], uffdlab.__file__, *sys.path, sep=chr(10))"
@@ -185,12 +183,12 @@ def test_a_python_started_imports_what_this_one_does(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "path", ["", ".", *sys.path])
     monkeypatch.chdir(tmp_path)
     command = starting.python("asked", "-v", "two words")
-    said = subprocess.run(command, env=starting.environment(), capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, env=starting.environment(), capture_output=True, text=True, check=True).stdout
     places = [place for place in sys.path[2:] if Path(place).is_absolute()]
-    assert said.splitlines() == [str(["-v", "two words"]), str(uffdlab.__file__), *places]
+    assert output.splitlines() == [str(["-v", "two words"]), str(uffdlab.__file__), *places]
 
 
-def test_the_environment_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_has_no_relative_directories(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", ":/usr/bin:.:bin:/bin:")
     monkeypatch.setenv("PYTHONPATH", "x::/meant")
     monkeypatch.setenv("PYTHONSTARTUP", "x.py")
@@ -203,7 +201,7 @@ def test_the_environment_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         assert starting.program("sh") is None
 
 
-def test_a_program_is_taken_from_absolute_directories_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_is_found_in_absolute_directories_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "tool").write_text("#!/bin/sh\n")
@@ -214,7 +212,7 @@ def test_a_program_is_taken_from_absolute_directories_alone(tmp_path: Path, monk
     assert starting.program("./tool") == "./tool"
 
 
-# --- git, in a repository that somebody else has configured ----------------------------------------------------------
+# --- git, in a repository that another user has configured -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -236,7 +234,7 @@ def git(directory: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(directory), *arguments], check=True, env=environment, capture_output=True)
 
 
-def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) -> None:
+def test_git_runs_nothing_that_a_repository_names(checkout: Path, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     trap.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/ran\ncat\n')
     trap.chmod(0o755)
@@ -259,14 +257,14 @@ def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) 
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_repository_further_up_says_nothing_even_where_it_claims_to(checkout: Path, tmp_path: Path) -> None:
+def test_repository_in_a_parent_directory_is_ignored(checkout: Path, tmp_path: Path) -> None:
     shutil.move(checkout.parent / ".git", tmp_path / ".git")
     git(tmp_path, "config", "core.worktree", str(checkout.parent))
     assert facts._checkout(checkout) == (None, None)
 
 
 @pytest.mark.parametrize("change", ["content", "mode", "gone", "kind", "new"])
-def test_any_change_of_the_package_is_seen(checkout: Path, change: str) -> None:
+def test_any_change_of_the_package_makes_it_dirty(checkout: Path, change: str) -> None:
     assert facts._checkout(checkout)[1] is False
     file = checkout / "__init__.py"
     if change == "content":
@@ -283,7 +281,7 @@ def test_any_change_of_the_package_is_seen(checkout: Path, change: str) -> None:
     assert facts._checkout(checkout)[1] is True
 
 
-def test_a_name_that_needs_quoting_is_found(checkout: Path) -> None:
+def test_changed_file_with_a_quoted_name_is_found(checkout: Path) -> None:
     (checkout / "gr\u00fc\u00dfe \t.txt").write_text("x")
     git(checkout.parent, "add", ".")
     git(checkout.parent, "-c", "user.name=t", "-c", "user.email=t", "commit", "-q", "-m", "t")
@@ -293,9 +291,9 @@ def test_a_name_that_needs_quoting_is_found(checkout: Path) -> None:
 # --- a directory that was open to others -----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 @pytest.mark.parametrize("planted", ["file", "fifo"])
-def test_a_journal_of_settings_that_somebody_else_planted_is_not_obeyed(
+def test_journal_planted_by_another_user_is_not_used(
     planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state"
@@ -307,5 +305,5 @@ def test_a_journal_of_settings_that_somebody_else_planted_is_not_obeyed(
     else:
         (state / "journal.json").write_text("{}")
         os.chown(state / "journal.json", 65534, 65534)
-    with pytest.raises(UffdlabError, match="it is no file of this user's"):
+    with pytest.raises(UffdlabError, match="it is not a regular file of this user"):
         settings.restore_leftovers(tmp_path)

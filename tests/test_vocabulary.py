@@ -44,38 +44,42 @@ SAME = [
 ]
 
 
-def test_no_look_stands_for_two_things() -> None:
+def test_each_look_is_used_for_one_thing() -> None:
     by_look = defaultdict(set)
     for name, look in _looks().items():
         by_look[look.colour, look.symbol].add(name)
     assert [names for names in by_look.values() if len(names) > 1 and names not in SAME] == []
 
 
-def test_no_two_things_have_one_name() -> None:
+def test_titles_are_unique() -> None:
     for group in (DESIGNS, BACKINGS):
-        assert len({one.short for one in group.values()}) == len({one.title for one in group.values()}) == len(group)
+        assert (
+            len({thing.short for thing in group.values()})
+            == len({thing.title for thing in group.values()})
+            == len(group)
+        )
 
 
 @pytest.mark.parametrize("look", _looks().values(), ids=_looks())
-def test_measured_looks_are_filled_and_colours_are_the_house_s(look: Look) -> None:
+def test_measured_looks_are_filled_and_of_the_palette(look: Look) -> None:
     assert "open" not in look.symbol, "hollow is what was predicted"
     assert re.fullmatch("#[0-9A-F]{6}", look.colour)
     assert look.dash in ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 
 
-def test_the_simulator_has_the_designs_of_the_vocabulary() -> None:
-    assert list(sim.DESIGNS) == [name for name, one in DESIGNS.items() if one.simulated is not None]
+def test_simulator_designs_equal_the_vocabulary() -> None:
+    assert list(sim.DESIGNS) == [name for name, design in DESIGNS.items() if design.simulated is not None]
     for name, design in sim.DESIGNS.items():
         assert design.about == DESIGNS[name].about
         assert {key: getattr(design, key) for key in DESIGNS[name].simulated or ()} == DESIGNS[name].simulated
 
 
-def test_what_a_stock_kernel_has_may_be_measured() -> None:
+def test_stock_designs_are_the_measured_ones() -> None:
     assert list(STOCK) == ["unprotected", "preread", "populate_read", "pte_marker", "missing_wp", "async"]
     assert one_of("design", STOCK, "x")["constraints"]["enum"] == list(STOCK)
 
 
-def test_no_figure_has_a_table_of_the_looks_of_designs() -> None:
+def test_figures_define_no_looks_of_designs() -> None:
     names = "|".join(DESIGNS)
     own = re.compile(rf"""["'](?:{names})["']:\s*\((?:style\.)?[A-Z]+,""")
     found = [path.name for path in (PACKAGE / "figures").glob("*.py") if own.search(path.read_text(encoding="utf-8"))]

@@ -8,7 +8,7 @@ from uffdlab import starting
 
 def main() -> int:
     """Run the command line; return its exit status."""
-    starting.forget_where_one_stands()
+    starting.forget_working_directory()
     try:
         from uffdlab import cli
     except KeyboardInterrupt:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one exception a reader is meant to see, and the sentence for what the system refuses."""
+"""The exception whose message users see, and the sentences for failed system calls."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _REASONS = {
     errno.EISDIR: "is a directory, not a file",
     errno.ENAMETOOLONG: "is too long for a path: choose a shorter name",
     errno.ELOOP: "goes through a symbolic link that may not be followed, or that leads back to itself",
-    errno.ENOTEMPTY: "was filled by somebody else meanwhile: choose another place",
-    errno.EEXIST: "was created by somebody else meanwhile: choose another place",
+    errno.ENOTEMPTY: "was filled by another process meanwhile: choose another place",
+    errno.EEXIST: "was created by another process meanwhile: choose another place",
     errno.EBUSY: "is in use as a mount point or a device: choose another place",
     errno.EMFILE: f"cannot be opened: {_OPEN_FILES}",
     errno.ENFILE: f"cannot be opened: {_OPEN_FILES}",
@@ -41,26 +41,26 @@ _OTHERWISE = {
 
 
 class UffdlabError(Exception):
-    """Something the caller can mend: one sentence saying what was wrong, where, and what to do.
+    """An error that the caller can fix: one sentence on what was wrong, where, and what to do.
 
     The command line prints the sentence after ``uffdlab: error:`` and exits with status 2, without a
-    traceback. Anything else that escapes is a bug of ours and keeps its traceback.
+    traceback. Any other exception is a bug of ours and keeps its traceback.
     """
 
 
 class NotMeasuredError(UffdlabError):
-    """What a question needs was not measured, or is no value: the sentence completes "not decided: …"."""
+    """Data is missing or has no value: the sentence completes "not decided: …"."""
 
 
 def check_word(what: str, value: str, known: Iterable[str]) -> None:
-    """Refuse a word that is none of those known: raises UffdlabError, which lists them."""
+    """Raise UffdlabError, which lists the known words, unless ``value`` is one of them."""
     known = list(known)
     if value not in known:
         raise UffdlabError(f"unknown {what} {value[:60]!r}: choose one of {', '.join(known)}")
 
 
 def printable(path: Path | str) -> str:
-    """Return the path, escaped if it would break the line it is printed in, and shortened if it would fill a page."""
+    """Return the path, escaped if it is not printable, and shortened if it is long."""
     text = str(path)
     text = text if text.isprintable() else ascii(text)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:60]}…{text[-20:]}"
@@ -76,7 +76,7 @@ def refusal(path: Path | str, error: OSError | ValueError) -> UffdlabError:
 
 
 def refused_by_the_system(error: OSError) -> UffdlabError:
-    """Return the sentence for a failed system call, on whatever it was."""
+    """Return the sentence for a failed system call, with or without a path."""
     if error.filename is None:
         why = _OTHERWISE.get(error.errno or 0)
         return UffdlabError(why or f"the system refused: {error.strerror or error}")

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""One file, written whole or not at all, at whatever stands at its name.
+"""Write one file whole or not at all, by what its name leads to:
 
-What stands there is looked at first:
-
-- nothing, or a plain file: a temporary file beside it, on disk before it takes the place; mode and owner stay;
-- a device or a FIFO: written through, never replaced; a FIFO waits some seconds for somebody who reads it;
+- nothing, or a plain file: a temporary file beside it, synced and then renamed over it; mode and owner stay;
+- a device or a FIFO: written through, never replaced; a FIFO waits some seconds for a reader;
 - ``/dev/stdout`` and the like: this process's own descriptor;
-- a symbolic link: followed to what it names, a name where nothing stands yet included; not one that somebody else put
-  into a directory open to all, whatever the kernel's ``fs.protected_symlinks`` says;
-- a directory, a socket, a loop of links: refused, in one sentence.
+- a symbolic link: followed, also to a name that does not exist yet; not one that another user put into a
+  world-writable sticky directory, whatever the kernel's ``fs.protected_symlinks`` says;
+- a directory, a socket, a loop of links: refused.
 """
 
 from __future__ import annotations
@@ -27,13 +25,13 @@ from pathlib import Path
 from uffdlab.errors import UffdlabError, printable
 
 READER_S = 10.0  # how long a FIFO waits for its reader
-_MOST_LINKS = 40  # as the kernel follows
+_MOST_LINKS = 40  # MAXSYMLINKS of the kernel
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a name leads: a path that is no link, and what stands there; or one of this process's descriptors."""
+    """The target of a name: a path that is no link, with its status; or one of this process's descriptors."""
 
     path: Path
     status: os.stat_result | None = None
@@ -41,19 +39,19 @@ class _Place:
 
 
 def write(path: Path, content: bytes, what: str = "") -> None:
-    """Write the file. Raises UffdlabError, calling it ``what``, where it cannot be; what was there is whole then."""
+    """Write the file. Raises UffdlabError, calling it ``what``, on failure; an old file is then unchanged."""
     with _refusals(path, what):
         place = _followed(path)
-        _way(place)(place, content)
+        _writer(place)(place, content)
 
 
 def beside_of(path: Path) -> Path:
-    """Return a name beside ``path`` that nothing has: what is made there is whole before it takes the place."""
+    """Return a free temporary name beside ``path``, to be renamed over it."""
     return path.parent / f".uffdlab-{secrets.token_hex(6)}.tmp"
 
 
 def sync(path: Path) -> None:
-    """Have the file or directory on disk when this returns. Raises OSError."""
+    """Flush a file or directory to disk. Raises OSError."""
     if os.name == "nt":  # no descriptor of a directory there
         return
     handle = os.open(path, os.O_RDONLY)
@@ -64,16 +62,16 @@ def sync(path: Path) -> None:
 
 
 def check(path: Path, what: str = "") -> None:
-    """Raise UffdlabError where a file could not be written: ask before what takes long. Opens nothing."""
+    """Raise UffdlabError where a file cannot be written, before a long computation. Opens nothing."""
     with _refusals(path, what):
         place = _followed(path)
-        way = _way(place)
+        writer = _writer(place)
         if place.descriptor is not None:
-            import fcntl  # only where there are such links: this module is imported on Windows too
+            import fcntl  # not at the top: this module is imported on Windows too
 
             if fcntl.fcntl(place.descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
                 raise OSError(errno.EBADF, "it is not open for writing")
-        elif way is _through:
+        elif writer is _through:
             if not os.access(place.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         elif not place.path.parent.is_dir() or not os.access(place.path.parent, os.W_OK | os.X_OK):
@@ -86,7 +84,7 @@ def check(path: Path, what: str = "") -> None:
 
 @contextlib.contextmanager
 def _refusals(path: Path, what: str) -> Iterator[None]:
-    """Begin every refusal with what is refused. Raises UffdlabError."""
+    """Turn errors into UffdlabError, whose sentence begins with the file's name."""
     named = f"{what} {printable(path)}".lstrip()
     try:
         yield
@@ -101,7 +99,7 @@ def _refusals(path: Path, what: str) -> Iterator[None]:
 
 
 def _followed(path: Path) -> _Place:
-    """Follow links from a name. Raises OSError, UffdlabError."""
+    """Follow symbolic links. Raises OSError, UffdlabError."""
     place = path
     for _ in range(_MOST_LINKS):
         try:
@@ -115,20 +113,20 @@ def _followed(path: Path) -> _Place:
         own = _own_descriptor(place)
         if own is not None:
             return _Place(place, descriptor=own)
-        _refuse_a_strangers_link(place, status)
+        _refuse_foreign_link(place, status)
         place = place.parent / place.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _own_descriptor(link: Path) -> int | None:
-    """Return the descriptor that a link in ``/proc/self/fd`` stands for: such a link is no name of a file."""
+    """Return the descriptor of a link in ``/proc/self/fd``, or None for other links."""
     process = f"/proc/{os.getpid()}/"
     directory = os.path.realpath(link.parent)
     own = directory == f"{process}fd" or (directory.startswith(f"{process}task/") and directory.endswith("/fd"))
     return int(link.name) if own and link.name.isdecimal() else None
 
 
-def _refuse_a_strangers_link(link: Path, status: os.stat_result) -> None:
+def _refuse_foreign_link(link: Path, status: os.stat_result) -> None:
     around = link.parent.stat()
     open_to_all = around.st_mode & stat.S_IWOTH and around.st_mode & stat.S_ISVTX
     if open_to_all and status.st_uid not in (os.geteuid(), around.st_uid):
@@ -138,7 +136,7 @@ def _refuse_a_strangers_link(link: Path, status: os.stat_result) -> None:
         )
 
 
-def _way(place: _Place) -> Callable[[_Place, bytes], None]:
+def _writer(place: _Place) -> Callable[[_Place, bytes], None]:
     if place.descriptor is not None:
         return _to_descriptor
     if place.status is None or stat.S_ISREG(place.status.st_mode):
@@ -151,7 +149,7 @@ def _way(place: _Place) -> Callable[[_Place, bytes], None]:
 
 
 def _replace(place: _Place, content: bytes) -> None:
-    """Put a new file into the place of a plain one, or of nothing."""
+    """Write a new file and rename it over a plain one, or to a free name."""
     beside = beside_of(place.path)
     handle = os.open(beside, _NEW, 0o666 if place.status is None else 0o600)
     try:
@@ -165,24 +163,24 @@ def _replace(place: _Place, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # the file is complete; only the durability of its name is left to the system
+    with contextlib.suppress(OSError):  # the file is complete; only its name may not be on disk yet
         sync(place.path.parent)
 
 
 def _keep_owner_and_mode(path: Path, status: os.stat_result) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # only root may give a file away, and on Windows nobody
+    with contextlib.suppress(OSError, AttributeError):  # only root may, and Windows has no chown
         os.chown(path, status.st_uid, status.st_gid)
     path.chmod(status.st_mode & 0o777)
 
 
 def _through(place: _Place, content: bytes) -> None:
-    """Write into a device or a FIFO as it stands, creating and truncating nothing."""
+    """Write into a device or a FIFO, creating and truncating nothing."""
     handle = _opened(place)
     try:
         now = os.fstat(handle)
         assert place.status is not None
         if (stat.S_IFMT(now.st_mode), now.st_ino) != (stat.S_IFMT(place.status.st_mode), place.status.st_ino):
-            raise UffdlabError("was replaced by somebody meanwhile: nothing was written")
+            raise UffdlabError("was replaced by another process meanwhile: nothing was written")
         os.set_blocking(handle, True)
         _write_all(handle, content)
         if stat.S_ISBLK(now.st_mode):
@@ -204,13 +202,13 @@ def _opened(place: _Place) -> int:
                 raise
             if time.monotonic() > deadline:
                 raise UffdlabError(
-                    f"is a FIFO that nobody has opened for reading within {READER_S:g} s: start its reader first"
+                    f"is a FIFO that no process has opened for reading within {READER_S:g} s: start its reader first"
                 ) from None
             time.sleep(0.02)
 
 
 def _to_descriptor(place: _Place, content: bytes) -> None:
-    """Write to an open descriptor, after what was printed before."""
+    """Write to an open descriptor, after flushing standard output and error."""
     assert place.descriptor is not None
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

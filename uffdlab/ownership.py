@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A directory that we wrote and may write anew: how that is told, and how the new one takes its place.
+"""Replace a directory that uffdlab wrote, and refuse to replace any other.
 
-A directory is ours when it holds the files that we say we wrote there and nothing else, is no symbolic link, and
-belongs to who asks. Whatever a reader has put beside them makes it theirs. Old and new change places in one step, so
-that at every moment, whatever ends us, one of the two stands there whole.
+A directory is ours when it holds the files that uffdlab wrote there and nothing else, is no symbolic link, and belongs
+to this user. Old and new are exchanged in one step, so that whenever the process is killed, one of the two is complete.
 """
 
 from __future__ import annotations
@@ -22,15 +21,16 @@ from pathlib import Path
 from uffdlab.errors import UffdlabError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
-_SHOWN = 3  # names
+_MOST_NAMES = 3  # in a message
 
-# Of a directory that has been looked at: the names of what we wrote there; UffdlabError where that cannot be told.
+# Returns the names that uffdlab wrote into a directory; raises UffdlabError where they are unknown.
 NamesOf = Callable[[Path], Collection[str]]
 
 
 def why_kept(place: Path, names_of: NamesOf) -> str | None:
-    """Return why what stands at ``place`` is not ours to replace, as a clause; None where nothing stands there or it
-    is. Raises OSError where it cannot be looked at.
+    """Return why ``place`` may not be replaced, as a clause; None where it may, or does not exist.
+
+    Raises OSError where it cannot be read.
     """
     try:
         status = place.lstat()
@@ -38,8 +38,8 @@ def why_kept(place: Path, names_of: NamesOf) -> str | None:
         return None
     if stat.S_ISLNK(status.st_mode) or not stat.S_ISDIR(status.st_mode):
         return "it is a symbolic link" if stat.S_ISLNK(status.st_mode) else "it is not a directory"
-    with os.scandir(place) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(place) as scanned:
+        entries = sorted(scanned, key=lambda entry: entry.name)
     if not entries:
         return None
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
@@ -48,43 +48,43 @@ def why_kept(place: Path, names_of: NamesOf) -> str | None:
         ours = names_of(place)
     except UffdlabError as error:
         return str(error)
-    strange = [one.name for one in entries if one.name not in ours or not one.is_file(follow_symlinks=False)]
-    if strange:
-        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        return f"it holds {', '.join(map(ascii, strange[:_SHOWN]))}{more}, which uffdlab did not write"
+    foreign = [entry.name for entry in entries if entry.name not in ours or not entry.is_file(follow_symlinks=False)]
+    if foreign:
+        more = f" and {len(foreign) - _MOST_NAMES} more" if len(foreign) > _MOST_NAMES else ""
+        return f"it holds {', '.join(map(ascii, foreign[:_MOST_NAMES]))}{more}, which uffdlab did not write"
     return None
 
 
 @contextmanager
 def replaced(place: Path, names_of: NamesOf) -> Iterator[Path]:
-    """Yield where to make the directory that takes the place of ``place`` when the block ends well.
+    """Yield the path of a new directory that replaces ``place`` when the block ends without an exception.
 
-    What stood there is deleted only where it is ours, as ``names_of`` tells, and still is at the end. Raises
-    UffdlabError, with everything as it was, where it is not; OSError where it cannot be done.
+    The old one is deleted only if it is ours by ``names_of`` at the end, too. Otherwise raises UffdlabError, with
+    nothing changed; OSError where a system call fails.
     """
     stage = place.with_name(f".{place.name}.{secrets.token_hex(6)}.tmp")
     begun = False
     try:
         yield stage
-        _refuse_what_is_kept(place, place, names_of)
+        _refuse_kept(place, place, names_of)
         begun = True
         if _is_empty(place):
             os.rename(stage, place)
             return
         exchange(stage, place)
         try:
-            _refuse_what_is_kept(stage, place, names_of)  # somebody may have come in between
+            _refuse_kept(stage, place, names_of)  # it may have changed since
         except UffdlabError:
             exchange(stage, place)
             raise
     finally:
-        # From here on one of the two stands at ``stage``: the old one, or the new one.
+        # ``stage`` is now the old directory, or the new one.
         if not begun or (stage.is_dir() and why_kept(stage, names_of) is None):
             shutil.rmtree(stage, ignore_errors=True)
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two directories change places in one step, or where the system has none, in three. Raises OSError."""
+    """Exchange two directories in one step, or in three where the system cannot. Raises OSError."""
     if _exchanged_at_once(one, other):
         return
     aside = other.with_name(f".{other.name}.{secrets.token_hex(6)}.old")
@@ -99,7 +99,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def _exchanged_at_once(one: Path, other: Path) -> bool:
-    """Use renameat2 (Linux 3.15, glibc 2.28); return whether there is one here."""
+    """Use renameat2 (Linux 3.15, glibc 2.28); return False where it is missing."""
     if sys.platform != "linux":
         return False
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -114,8 +114,8 @@ def _exchanged_at_once(one: Path, other: Path) -> bool:
     raise OSError(failed, os.strerror(failed), str(other))
 
 
-def _refuse_what_is_kept(looked_at: Path, place: Path, names_of: NamesOf) -> None:
-    why = why_kept(looked_at, names_of)
+def _refuse_kept(current: Path, place: Path, names_of: NamesOf) -> None:
+    why = why_kept(current, names_of)
     if why:
         raise UffdlabError(f"{place} is kept as it is: {why}")
 

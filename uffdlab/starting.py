@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""How whatever we start is started: nothing of it comes from the directory one happens to stand in.
+"""Start programs and other Pythons without code from the working directory.
 
 Python looks for modules in the working directory (``-m``), in ``PYTHONPATH`` (where an empty entry is the working
-directory again) and in ``sitecustomize`` of both; a shell looks for programs wherever ``PATH`` says. Somebody else may
-have written what is found there. So
+directory again) and in ``sitecustomize`` of both; a shell looks for programs in ``PATH``. Another user may have written
+to those directories. So
 
-- the process itself drops such places before it imports anything (:func:`forget_where_one_stands`);
-- another Python is started isolated (``-I``: no working directory, no PYTHON… variable, no user site) and is handed
-  what this one imports from: its ``sys.path``, and this very package, wherever that was found (:func:`python`);
+- this process removes them from ``sys.path`` before it imports anything (:func:`forget_working_directory`);
+- another Python is started isolated (``-I``: no working directory, no PYTHON… variable, no user site) and gets the
+  ``sys.path`` of this one, and this very package, wherever that was found (:func:`python`);
 - a program is looked for in the absolute directories of PATH alone (:func:`program`);
-- either gets an environment that does not lead it there (:func:`environment`).
+- both get an environment without relative directories (:func:`environment`).
 
-Two things happen before any code of ours runs. ``python -m`` takes a few modules of the standard library from where one
-stands: the command ``uffdlab`` does not. And every Python obeys PYTHONPATH while it starts.
+Two things happen before any code of ours runs: ``python -m`` imports a few modules of the standard library from the
+working directory, which the command ``uffdlab`` does not; and every Python obeys PYTHONPATH while it starts.
 
-This file is also what such a Python runs first. It imports nothing that is not part of a running interpreter.
+Such a Python runs this file first. It imports only modules that every running interpreter has loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LISTS = ("PATH", "PYTHONPATH")  # of directories; a relative or an empty entry 
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module in another Python, as ``-m`` would, importing what this one would."""
+    """Return the command that runs a module in another Python, as ``-m`` would, with this one's ``sys.path``."""
     options = [*OPTIONS, *(["-B"] if sys.dont_write_bytecode else [])]
     return [sys.executable, *options, os.path.abspath(__file__), "\n".join(_absolute(sys.path)), module, *arguments]
 
@@ -35,7 +35,7 @@ def python(module: str, *arguments: str) -> list[str]:
 def program(name: str) -> str | None:
     """Return the path of a program in an absolute directory of PATH; None when there is none.
 
-    A name with a slash is a path already, and stays as it is.
+    A name with a slash is a path already.
     """
     import shutil
 
@@ -45,9 +45,9 @@ def program(name: str) -> str | None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment for what we start: the caller's, without what leads to where one stands.
+    """Return the environment for child processes: the caller's, without relative directories.
 
-    PYTHONSTARTUP goes, too: IPython's kernels run it, though they are not interactive.
+    PYTHONSTARTUP is removed, too: IPython's kernels run it, though they are not interactive.
     """
     kept = {name: value for name, value in os.environ.items() if name not in (*_LISTS, "PYTHONSTARTUP")}
     for name in _LISTS:
@@ -57,29 +57,26 @@ def environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def forget_where_one_stands() -> None:
-    """Take out of ``sys.path`` what is the working directory, or was named relative to it.
-
-    For a process that is ours, before it imports anything: what is imported later comes from elsewhere then.
-    """
+def forget_working_directory() -> None:
+    """Remove the working directory, and directories relative to it, from ``sys.path``, before other imports."""
     try:
         here = os.getcwd()
     except OSError:  # deleted: nothing can be imported from it
         here = ""
     if not sys.flags.safe_path and sys.path and sys.path[0] in ("", here):
         del sys.path[0]
-    named = [] if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    meant = _absolute(named)
-    relative = {os.path.normpath(os.path.join(here, entry)) for entry in named} - set(meant)
+    entries = [] if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = _absolute(entries)
+    relative = {os.path.normpath(os.path.join(here, entry)) for entry in entries} - set(kept)
     sys.path[:] = [entry for entry in _absolute(sys.path) if entry not in relative]
 
 
 def _absolute(directories: list[str]) -> list[str]:
-    return [one for one in directories if isinstance(one, str) and os.path.isabs(one)]
+    return [path for path in directories if isinstance(path, str) and os.path.isabs(path)]
 
 
-def _be_the_python_started() -> None:
-    """Import from where the starting Python does, and become the module that was asked for."""
+def _run_module() -> None:
+    """Take over the parent's ``sys.path``, and run the requested module."""
     import runpy
     from importlib.util import module_from_spec, spec_from_file_location
 
@@ -96,4 +93,4 @@ def _be_the_python_started() -> None:
 
 
 if __name__ == "__main__":
-    _be_the_python_started()
+    _run_module()

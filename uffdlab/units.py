@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Numbers and sizes as people write them, and back.
+"""Parse and format sizes, times and other numbers.
 
-Of sizes, IEC prefixes are powers of 1024, SI prefixes powers of 1000, and K alone is neither. A number is written in
-ASCII digits, with a sign, a point or an exponent where it needs one: what Python reads besides (``1_000``, ``٣``,
-``inf``) is refused, for nobody means it.
+In sizes, IEC prefixes are powers of 1024, SI prefixes powers of 1000, and K alone is refused. Numbers are ASCII digits
+with an optional sign, point and exponent; other forms that Python reads (``1_000``, ``٣``, ``inf``) are refused.
 """
 
 from __future__ import annotations
@@ -20,35 +19,35 @@ from uffdlab.errors import UffdlabError
 _FACTORS = {"": 1, "B": 1}
 _FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
 _FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
-_DIGITS = r"[0-9]{1,2000}(?:\.[0-9]{1,2000})?"  # more are no number of anything, and Python stops at 4300
+_DIGITS = r"[0-9]{1,2000}(?:\.[0-9]{1,2000})?"  # Python refuses more than 4300
 _SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z")
 _NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z")
-_MOST_SHOWN = 40  # characters of what cannot be read
+_MOST_SHOWN = 40  # characters of an invalid text
 LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
 LARGEST_SEED = (1 << 63) - 1
 
 
 def parse_size(text: str, option: str | None = None) -> int:
-    """Return the bytes that ``4GiB``, ``1.5GiB``, ``4096`` or ``2MB`` stand for.
+    """Return the bytes of ``4GiB``, ``1.5GiB``, ``4096`` or ``2MB``.
 
     Raises UffdlabError, naming the option if there is one, when the text is no size, or not a whole number of bytes.
     """
-    said = f"{option} {shown(text)}" if option else shown(text)
-    found = _SIZE.match(text)
-    if not found or found[2] not in _FACTORS:
-        raise UffdlabError(f"{said} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
-    size = Fraction(found[1]) * _FACTORS[found[2]]
+    named = f"{option} {shown(text)}" if option else shown(text)
+    match = _SIZE.match(text)
+    if not match or match[2] not in _FACTORS:
+        raise UffdlabError(f"{named} is not a size: write a number with B, KiB, MiB, GiB or TiB, such as 4GiB")
+    size = Fraction(match[1]) * _FACTORS[match[2]]
     if size.denominator != 1:
-        raise UffdlabError(f"{said} is not a whole number of bytes: choose a size such as 1.5GiB")
+        raise UffdlabError(f"{named} is not a whole number of bytes: choose a size such as 1.5GiB")
     if abs(size) > LARGEST_SIZE:
-        raise UffdlabError(f"{said} is not a size of any memory: choose one below 8 EiB, such as 4GiB")
+        raise UffdlabError(f"{named} is not a size of any memory: choose one below 8 EiB, such as 4GiB")
     return int(size)
 
 
 def parse_whole(text: str, option: str, least: int, most: int) -> int:
-    """Return the whole number that ``9``, ``+9`` or ``1e6`` stands for, of ``least`` to ``most``.
+    """Return the whole number of ``9``, ``+9`` or ``1e6``, from ``least`` to ``most``.
 
-    Raises UffdlabError naming the option and what it may be.
+    Raises UffdlabError naming the option and its bounds.
     """
     value = _parsed(text)
     if value is None or value.denominator != 1 or not least <= value <= most:
@@ -57,9 +56,9 @@ def parse_whole(text: str, option: str, least: int, most: int) -> int:
 
 
 def parse_number(text: str, option: str, least: float, most: float, of: str = "") -> float:
-    """Return the number that ``0.5`` or ``1e-3`` stands for, of ``least`` to ``most``, ``of`` a unit if named.
+    """Return the number of ``0.5`` or ``1e-3``, from ``least`` to ``most``; ``of`` names its unit, if any.
 
-    Raises UffdlabError naming the option and what it may be.
+    Raises UffdlabError naming the option and its bounds.
     """
     value = _parsed(text)
     if value is None or not least <= value <= most:
@@ -70,17 +69,17 @@ def parse_number(text: str, option: str, least: float, most: float, of: str = ""
 
 
 def _parsed(text: str) -> Fraction | None:
-    found = _NUMBER.match(text)
-    return Fraction(found[1]) if found else None
+    match = _NUMBER.match(text)
+    return Fraction(match[1]) if match else None
 
 
 def shown(text: str, most: int = _MOST_SHOWN) -> str:
-    """Return a text in quotation marks as a sentence can hold it: on one line, and not all of it if it is long."""
+    """Return a text quoted on one line, shortened if it is long."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}… ({len(text)} characters)"
 
 
 def exact(value: float) -> str:
-    """Return a number with all the digits that tell it from others, as a browser writes it: ``1048577``, ``1e-7``."""
+    """Return the shortest digits that round-trip, as JavaScript writes them: ``1048577``, ``1e-7``."""
     if not isfinite(value):
         return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
     digits = repr(float(value) + 0.0)
@@ -101,7 +100,7 @@ def format_size(size_bytes: float) -> str:
 
 
 def format_ns(ns: float) -> str:
-    """Return a time with the SI unit that suits it: ``1234567`` becomes ``1.23 ms``."""
+    """Return a time with an SI unit: ``1234567`` becomes ``1.23 ms``."""
     if not isfinite(ns):
         return _no_number(ns)
     for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
@@ -111,7 +110,7 @@ def format_ns(ns: float) -> str:
 
 
 def format_ratio(value: float) -> str:
-    """Return a ratio with the digits it deserves: three below 100, whole numbers with separators above."""
+    """Return a ratio: three significant digits below 100, whole numbers with separators above."""
     if not isfinite(value):
         return _no_number(value)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

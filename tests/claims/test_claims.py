@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every way a verdict can come out, on datasets made up for it."""
+"""Verdicts on the hugetlb claims from synthetic datasets; verdicts as JSON, HTML and tables."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def hugetlb(none: bool, unpopulated: bool, backings: tuple[str, ...] = HUGETLB) 
 # --- the list of claims ----------------------------------------------------------------------------------------------
 
 
-def test_there_are_22_claims_with_unique_ids_and_a_rule_each() -> None:
-    assert len({claim.id for claim in claims.CLAIMS}) == 22
+def test_claims_have_unique_ids_and_a_rule_each() -> None:
+    assert len({claim.id for claim in claims.CLAIMS}) == len(claims.CLAIMS) >= 22
     assert all(claim.rule and claim.needs and claim.who and claim.says for claim in claims.CLAIMS)
 
 
-def test_an_empty_dataset_decides_nothing_and_names_what_is_missing(tmp_path: Path) -> None:
-    found = [one for one in claims.verdicts(dataset(tmp_path / "d")) if one.id not in NOT_MEASURED]
-    assert {one.verdict for one in found} == {"not decided"}
-    assert all(one.missing for one in found)
+def test_empty_dataset_leaves_every_claim_undecided_and_names_what_is_missing(tmp_path: Path) -> None:
+    verdicts = [verdict for verdict in claims.verdicts(dataset(tmp_path / "d")) if verdict.id not in NOT_MEASURED]
+    assert {verdict.verdict for verdict in verdicts} == {"not decided"}
+    assert all(verdict.missing for verdict in verdicts)
 
 
-def test_a_dataset_without_the_tables_decides_nothing() -> None:
-    found = claims.verdicts(notebook.load_published())
-    assert {one.verdict for one in found if one.id not in NOT_MEASURED} == {"not decided"}
+def test_dataset_without_the_tables_leaves_every_claim_undecided() -> None:
+    verdicts = claims.verdicts(notebook.load_published())
+    assert {verdict.verdict for verdict in verdicts if verdict.id not in NOT_MEASURED} == {"not decided"}
 
 
-def test_an_unknown_claim_is_refused() -> None:
+def test_unknown_claim_id_is_refused() -> None:
     with pytest.raises(UffdlabError, match="no claim is called 'nonsense'"):
         claims.find("nonsense")
 
@@ -53,11 +53,11 @@ def test_an_unknown_claim_is_refused() -> None:
 # --- hugetlb-needs-feature -------------------------------------------------------------------------------------------
 
 
-def test_the_feature_is_needed_when_it_turns_a_lost_write_into_a_reported_one(tmp_path: Path) -> None:
+def test_hugetlb_needs_feature_when_it_makes_a_lost_write_reported(tmp_path: Path) -> None:
     assert judge(tmp_path, "hugetlb-needs-feature", states=hugetlb(False, True)).verdict == "holds"
 
 
-def test_the_feature_is_needed_on_some_backings_only(tmp_path: Path) -> None:
+def test_hugetlb_needs_feature_holds_if_on_some_backings(tmp_path: Path) -> None:
     rows = hugetlb(False, True, HUGETLB[:1]) + hugetlb(True, True, HUGETLB[1:])
     found = judge(tmp_path, "hugetlb-needs-feature", states=rows)
     assert found.verdict == "holds if"
@@ -65,23 +65,23 @@ def test_the_feature_is_needed_on_some_backings_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reported", [True, False])
-def test_the_feature_is_not_needed_when_it_changes_nothing(tmp_path: Path, reported: bool) -> None:
+def test_hugetlb_needs_feature_does_not_hold_when_it_changes_nothing(tmp_path: Path, reported: bool) -> None:
     assert judge(tmp_path, "hugetlb-needs-feature", states=hugetlb(reported, reported)).verdict == "does not hold"
 
 
-def test_the_need_is_open_while_a_backing_is_not_measured(tmp_path: Path) -> None:
+def test_hugetlb_needs_feature_undecided_while_a_backing_is_not_measured(tmp_path: Path) -> None:
     found = judge(tmp_path, "hugetlb-needs-feature", states=hugetlb(True, True, HUGETLB[:3]))
     assert found.verdict == "not decided"
     assert "hugetlb 1 GiB shared" in found.because
 
 
-def test_only_empty_protected_pages_count(tmp_path: Path) -> None:
+def test_hugetlb_needs_feature_counts_empty_protected_pages_only(tmp_path: Path) -> None:
     rows = [row | {"moment": "discarded"} for row in hugetlb(False, True)]
     rows += [row | {"content": "written"} for row in hugetlb(False, True)]
     assert judge(tmp_path, "hugetlb-needs-feature", states=rows).verdict == "not decided"
 
 
-def test_rows_that_contradict_each_other_are_not_a_measurement(tmp_path: Path) -> None:
+def test_contradicting_state_rows_leave_the_claim_undecided(tmp_path: Path) -> None:
     rows = hugetlb(True, True) + hugetlb(False, True)
     assert judge(tmp_path, "hugetlb-needs-feature", states=rows).verdict == "not decided"
 
@@ -127,7 +127,7 @@ def reported(answer: bool, backings: tuple[str, ...] = QEMU) -> list[dict[str, A
     return [state(backing, "none", answer) for backing in backings]
 
 
-def test_qemu_could_skip_where_it_is_protected_and_saves_time_and_memory(tmp_path: Path) -> None:
+def test_qemu_could_skip_where_writes_are_reported_and_time_and_memory_saved(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 1 << 20))
     assert found.verdict == "holds if"
     assert found.effect == pytest.approx(10)
@@ -135,7 +135,7 @@ def test_qemu_could_skip_where_it_is_protected_and_saves_time_and_memory(tmp_pat
     assert "real snapshot" in (found.condition or "")
 
 
-def test_qemu_could_skip_on_the_backends_that_are_protected_only(tmp_path: Path) -> None:
+def test_qemu_could_skip_names_only_backends_that_report_writes(tmp_path: Path) -> None:
     states = reported(True, QEMU[:1]) + reported(False, QEMU[1:])
     found = judge(tmp_path, "qemu-could-skip", states=states, samples=timed(9_000_000, 1_000_000, 1 << 20))
     assert found.verdict == "holds if"
@@ -143,64 +143,64 @@ def test_qemu_could_skip_on_the_backends_that_are_protected_only(tmp_path: Path)
     assert "hugetlb" not in (found.condition or "")
 
 
-def test_qemu_could_not_skip_where_the_write_is_lost(tmp_path: Path) -> None:
+def test_qemu_could_skip_does_not_hold_where_the_write_is_lost(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(False), samples=timed(9_000_000, 1_000_000, 1 << 20))
     assert found.verdict == "does not hold"
 
 
-def test_skipping_that_saves_no_time_does_not_count(tmp_path: Path) -> None:
+def test_qemu_could_skip_does_not_hold_without_time_saved(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(10_000, 1_000_000, 1 << 20))
     assert found.verdict == "does not hold"
 
 
-def test_skipping_that_saves_no_memory_does_not_count(tmp_path: Path) -> None:
+def test_qemu_could_skip_does_not_hold_without_memory_saved(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 0))
     assert found.verdict == "does not hold"
 
 
-def test_filling_less_than_half_of_what_was_untouched_does_not_count(tmp_path: Path) -> None:
+def test_qemu_could_skip_does_not_hold_below_half_of_untouched_memory_filled(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 500 << 10))
     assert found.verdict == "does not hold"
 
 
-def test_skipping_has_to_save_time_with_half_the_memory_written_too(tmp_path: Path) -> None:
+def test_qemu_could_skip_needs_time_saved_with_half_the_memory_written(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20)
     for row in rows:
         row["prepare_ns"] = 10_000 if row["populated"] and row["prepare_ns"] else row["prepare_ns"]
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "does not hold"
 
 
-def test_what_was_measured_untouched_only_is_not_decided(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_when_only_untouched_memory_was_measured(tmp_path: Path) -> None:
     rows = [row for row in timed(9_000_000, 1_000_000, 1 << 20) if not row["populated"]]
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_many_samples_of_one_child_decide_nothing(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_with_many_samples_of_one_child(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20, block=1)
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_the_reason_holds_the_numbers(tmp_path: Path) -> None:
+def test_qemu_could_skip_reason_names_time_and_filled_share(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 1 << 20))
     assert "at least 10 (10 to 10) times as long and fills at least 1 (1 to 1)" in found.because
 
 
-def test_an_interval_across_the_threshold_decides_nothing(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_when_an_interval_straddles_the_threshold(tmp_path: Path) -> None:
     rows = timed(250_000, 1_000_000, 1 << 20, spread=100_000)
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_too_few_children_decide_nothing(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_with_too_few_children(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20, children=5)
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_cold_samples_decide_nothing(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_from_cold_samples(tmp_path: Path) -> None:
     rows = [row | {"cold": True} for row in timed(9_000_000, 1_000_000, 1 << 20)]
     assert judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).verdict == "not decided"
 
 
-def test_times_without_states_decide_nothing(tmp_path: Path) -> None:
+def test_qemu_could_skip_undecided_without_page_states(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20)
     assert judge(tmp_path, "qemu-could-skip", samples=rows).verdict == "not decided"
 
@@ -208,7 +208,7 @@ def test_times_without_states_decide_nothing(tmp_path: Path) -> None:
 # --- how a verdict is shown ------------------------------------------------------------------------------------------
 
 
-def test_a_verdict_is_plain_json_with_what_readers_need(tmp_path: Path) -> None:
+def test_verdict_round_trips_through_json(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20)
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=rows).as_dict()
     kept = json.loads(json.dumps(found))
@@ -216,23 +216,23 @@ def test_a_verdict_is_plain_json_with_what_readers_need(tmp_path: Path) -> None:
     assert kept == found
 
 
-def test_a_card_names_the_verdict_in_words_and_escapes_what_it_shows() -> None:
+def test_html_card_names_the_verdict_and_escapes_its_text() -> None:
     card = claims.Verdict("x", "holds if", "a < b", "<script>alert(1)</script>")._repr_html_()
     assert 'class="verdict holds-if"' in card
     assert "<strong>holds if</strong>" in card
     assert "<script>" not in card
 
 
-def test_the_text_table_fits_a_mail(tmp_path: Path) -> None:
+def test_text_table_has_at_most_72_columns(tmp_path: Path) -> None:
     text = claims.text_table(claims.verdicts(dataset(tmp_path / "d")))
     assert max(len(line) for line in text.splitlines()) <= 72
     assert all(claim.id in text for claim in claims.CLAIMS)
 
 
-def test_the_markdown_table_lists_what_is_decided_and_counts_the_rest(tmp_path: Path) -> None:
-    found = claims.verdicts(dataset(tmp_path / "d", states=hugetlb(True, True)))
-    text = claims.markdown_table(found)
+def test_markdown_table_lists_decided_claims_and_counts_the_others(tmp_path: Path) -> None:
+    verdicts = claims.verdicts(dataset(tmp_path / "d", states=hugetlb(True, True)))
+    text = claims.markdown_table(verdicts)
     assert "(`hugetlb-needs-feature`) | **" in text
-    open_ = sum(one.verdict == "not decided" for one in found)
-    assert open_ == 20, "hugetlb decides two; costs and the list of attempts are not beside it"
+    open_ = sum(verdict.verdict == "not decided" for verdict in verdicts)
+    assert open_ == len(claims.CLAIMS) - 2, "hugetlb decides two; costs and the list of attempts are not beside it"
     assert f"{open_} more claims are not decided yet" in text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every way the claim *atomicity* can come out, its frame and its figure, on races made up for it."""
+"""Verdicts on the claim *atomicity*, its frame and its figure, from synthetic races."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def anon(preparation: str, lost: list[int], judged: int = ENOUGH) -> list[dict[s
     return races("anon", preparation, judged, lost)
 
 
-def test_it_holds_when_two_passes_lose_writes_either_way_and_one_pass_none(tmp_path: Path) -> None:
+def test_atomicity_holds_when_both_two_pass_ways_lose_writes_and_one_pass_none(tmp_path: Path) -> None:
     more = [7 * n for n in LOSING]
     found = judge(tmp_path, anon(READ, more), anon(POPULATE, LOSING), anon(ONE, NONE))
     assert found.verdict == "holds"
@@ -36,19 +36,19 @@ def test_it_holds_when_two_passes_lose_writes_either_way_and_one_pass_none(tmp_p
 
 
 @pytest.mark.parametrize("other", [NONE, SOME, None])
-def test_it_holds_for_one_way_of_populating_when_only_that_one_loses(tmp_path: Path, other: list[int] | None) -> None:
+def test_atomicity_holds_if_only_one_way_of_populating_loses_writes(tmp_path: Path, other: list[int] | None) -> None:
     found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, other or []), anon(ONE, NONE))
     assert found.verdict == "holds if"
     assert found.condition == "the range is populated by a read loop"
 
 
-def test_it_does_not_hold_when_two_passes_lose_nothing_among_enough_writes(tmp_path: Path) -> None:
+def test_atomicity_does_not_hold_when_two_passes_lose_none_of_enough_writes(tmp_path: Path) -> None:
     found = judge(tmp_path, anon(READ, NONE), anon(POPULATE, NONE), anon(ONE, NONE))
     assert found.verdict == "does not hold"
     assert "a read loop 0 of 4,200,000" in found.because
 
 
-def test_it_does_not_hold_when_one_pass_loses_writes_too(tmp_path: Path) -> None:
+def test_atomicity_does_not_hold_when_one_pass_loses_writes_too(tmp_path: Path) -> None:
     found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, LOSING), anon(ONE, LOSING))
     assert found.verdict == "does not hold"
     assert found.because.startswith("one pass loses writes too: 21,000 of 4,200,000, median of 7 children 5,000 per m")
@@ -81,7 +81,7 @@ def test_it_does_not_hold_when_one_pass_loses_writes_too(tmp_path: Path) -> None
         ([], anon(ONE, NONE), "two_pass_populate on anonymous memory"),
     ],
 )
-def test_it_is_open_and_says_what_is_missing(
+def test_atomicity_undecided_names_the_missing_trials(
     tmp_path: Path, two: list[dict[str, Any]], one: list[dict[str, Any]], missing: str
 ) -> None:
     found = judge(tmp_path, two, one)
@@ -89,13 +89,13 @@ def test_it_is_open_and_says_what_is_missing(
     assert missing in (found.missing or "")
 
 
-def test_other_backings_and_ordered_interleavings_decide_nothing(tmp_path: Path) -> None:
+def test_atomicity_undecided_from_other_backings_and_deterministic_trials(tmp_path: Path) -> None:
     ordered = [row | {"interleaving": "deterministic"} for row in anon(READ, LOSING) + anon(ONE, NONE)]
     elsewhere = races("shmem", READ, ENOUGH, LOSING) + races("shmem", ONE, ENOUGH, NONE)
     assert judge(tmp_path, ordered, elsewhere).verdict == "not decided"
 
 
-def test_they_stand_beside_it_as_evidence(tmp_path: Path) -> None:
+def test_other_backings_and_deterministic_trials_are_listed_as_evidence(tmp_path: Path) -> None:
     ordered = [race("anon", READ, 256, 1, interleaving="deterministic")]
     beside = races("shmem", READ, 1000, NONE)
     found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, LOSING), anon(ONE, NONE), ordered, beside)
@@ -106,7 +106,7 @@ def test_they_stand_beside_it_as_evidence(tmp_path: Path) -> None:
 # --- the frame and the figure ----------------------------------------------------------------------------------------
 
 
-def test_the_frame_holds_both_intervals(tmp_path: Path) -> None:
+def test_df_atomicity_has_pooled_and_per_child_intervals(tmp_path: Path) -> None:
     rows = anon(READ, [1000, 2000, 3000, 4000, 5000, 6000, 7000], MILLION) + anon(ONE, NONE, MILLION)
     frame = summaries.df_atomicity(dataset(tmp_path / "d", rows)).set_index("preparation")
     two, one = frame.loc[READ], frame.loc[ONE]
@@ -118,14 +118,14 @@ def test_the_frame_holds_both_intervals(tmp_path: Path) -> None:
     assert one.lost_per_million_high == pytest.approx(3.688879 / 7, rel=1e-4)
 
 
-def test_trials_of_one_child_are_one_rate(tmp_path: Path) -> None:
+def test_df_atomicity_counts_trials_of_one_child_as_one_rate(tmp_path: Path) -> None:
     rows = [race("anon", READ, 1000, n, block=0, trial=n) for n in range(10)]
     frame = summaries.df_atomicity(dataset(tmp_path / "d", rows))
     assert (frame.children[0], frame.trials[0]) == (1, 10)
     assert frame.child_per_million_low.isna().all()
 
 
-def test_the_figure_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Path) -> None:
+def test_plot_atomicity_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Path) -> None:
     data = dataset(tmp_path / "d", anon(READ, LOSING) + anon(ONE, NONE) + races("shmem", READ, 1000, NONE))
     figure = figures.plot_atomicity(data)
     drawn = {trace.name: trace for trace in figure.data}
@@ -138,6 +138,6 @@ def test_the_figure_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Path) -
     assert figure.layout.xaxis.title.text == "lost writes per million judged"
 
 
-def test_a_dataset_without_races_gives_a_figure_that_says_so(tmp_path: Path) -> None:
+def test_plot_atomicity_without_races_shows_a_sentence(tmp_path: Path) -> None:
     figure = figures.plot_atomicity(dataset(tmp_path / "d"))
     assert [note.text for note in figure.layout.annotations] == ["made-up holds no races"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands beside a campaign: its own, or named as borrowed in the verdict line, or missing."""
+"""The companion datasets of a campaign: its own, borrowed and named in the verdict, or missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reference() -> datasets.Dataset:
     return datasets.load(datasets.locate(None))
 
 
-def test_the_reference_has_its_channel_its_costs_and_the_thread_beside_it(reference: datasets.Dataset) -> None:
+def test_evidence_of_the_reference_has_channel_costs_and_published(reference: datasets.Dataset) -> None:
     evidence = claims.evidence_of(reference)
     assert evidence.costs is not None
     assert evidence.channel is not None
@@ -28,14 +28,14 @@ def test_the_reference_has_its_channel_its_costs_and_the_thread_beside_it(refere
     assert not any("borrowed" in claims.verdict(id_, evidence).because for id_ in PRICED)
 
 
-def test_another_campaign_is_not_given_what_it_did_not_measure(tmp_path: Path) -> None:
+def test_evidence_of_another_campaign_has_no_channel_or_costs(tmp_path: Path) -> None:
     evidence = claims.evidence_of(dataset(tmp_path / "mine"))
     assert (evidence.costs, evidence.channel) == (None, None)
     assert evidence.published is not None, "the thread's own figures belong to everybody"
 
 
 @pytest.mark.parametrize("id_", PRICED)
-def test_a_prediction_without_costs_of_its_own_is_undecided(reference: datasets.Dataset, id_: str) -> None:
+def test_prediction_undecided_without_calibrated_costs(reference: datasets.Dataset, id_: str) -> None:
     found = claims.verdict(id_, claims.Evidence(reference))
     assert (found.verdict, found.effect) == ("not decided", None)
     assert found.because == "no costs were calibrated on this campaign"
@@ -43,7 +43,7 @@ def test_a_prediction_without_costs_of_its_own_is_undecided(reference: datasets.
 
 
 @pytest.mark.parametrize("id_", PRICED)
-def test_borrowed_costs_are_named_in_the_verdict_line(id_: str) -> None:
+def test_borrowed_costs_are_named_in_the_verdict(id_: str) -> None:
     costs = datasets.load(datasets.locate("costs-"))
     mthp = datasets.load(datasets.locate("mthp-"))
     evidence = claims.Evidence(mthp, costs=costs)
@@ -53,15 +53,15 @@ def test_borrowed_costs_are_named_in_the_verdict_line(id_: str) -> None:
         assert str(found).startswith(f"{id_}: {found.verdict}. with costs borrowed from {costs.id}: ")
 
 
-def test_the_command_borrows_costs_only_where_they_are_named(tmp_path: Path) -> None:
-    asked = ("claims", "spread-cost-later", "--data", "mthp-2026-11-25")
-    assert "not decided" in uffdlab_run(*asked, cwd=tmp_path).stdout
+def test_claims_command_borrows_costs_only_with_the_costs_option(tmp_path: Path) -> None:
+    arguments = ("claims", "spread-cost-later", "--data", "mthp-2026-11-25")
+    assert "not decided" in uffdlab_run(*arguments, cwd=tmp_path).stdout
     with_ = uffdlab_run(
         "claims", "spread-cost-later", "--data", "mthp-2026-11-25", "--costs", "costs-", cwd=tmp_path
     ).stdout
     assert "because: with costs borrowed from costs-2026-11-26: " in with_
 
 
-def test_costs_that_are_none_are_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_dataset_without_costs_is_refused_in_one_sentence(tmp_path: Path) -> None:
     refused = sentence(uffdlab_run("claims", "spread-cost-later", "--costs", "published", cwd=tmp_path))
     assert refused.startswith("dataset 'published' has no table 'costs'; it has ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every way the claims about later faults, the zeropage and equal states can come out, on datasets made up for it."""
+"""Verdicts on the claims about later faults, the zeropage and equal page states, from synthetic datasets."""
 
 from __future__ import annotations
 
@@ -44,24 +44,26 @@ def prealloc(ratio: dict[int, float], children: int = 9, threads: tuple[int, ...
         ({2048: 0.5}, "not decided"),
     ],
 )
-def test_tables_in_place_speed_up_faults(tmp_path: Path, ratio: dict[int, float], verdict: str) -> None:
+def test_prealloc_speeds_faults_by_ratio_of_first_touches(
+    tmp_path: Path, ratio: dict[int, float], verdict: str
+) -> None:
     assert judge(tmp_path, "prealloc-speeds-faults", faults=prealloc(ratio)).verdict == verdict
 
 
-def test_the_cases_in_which_tables_help_are_named(tmp_path: Path) -> None:
+def test_prealloc_speeds_faults_names_the_cases_that_are_faster(tmp_path: Path) -> None:
     found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 1.0}))
     assert "first read, one per 2 MiB, 1 thread;" in (found.condition or "")
     assert "every page" not in (found.condition or "")
     assert found.effect == pytest.approx(0.5, rel=0.01)
 
 
-def test_one_thread_alone_does_not_decide_about_locks(tmp_path: Path) -> None:
+def test_prealloc_speeds_faults_undecided_with_one_thread_only(tmp_path: Path) -> None:
     found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.5}, threads=(1,)))
     assert found.verdict == "not decided"
     assert "2 threads" in found.because
 
 
-def test_too_few_children_do_not_decide_about_tables(tmp_path: Path) -> None:
+def test_prealloc_speeds_faults_undecided_with_too_few_children(tmp_path: Path) -> None:
     found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.6}, children=6))
     assert found.verdict == "not decided"
 
@@ -71,7 +73,7 @@ def in_turns(rows: Rows) -> Rows:
     return [row | {"block": n % 9, "busy_ns": row["busy_ns"] * (1 + 19 * (n % 9) // 8)} for n, row in enumerate(rows)]
 
 
-def test_children_that_differ_widely_decide_when_each_measured_both_sides(tmp_path: Path) -> None:
+def test_paired_children_decide_although_they_differ_widely(tmp_path: Path) -> None:
     rows = in_turns(prealloc({2048: 0.5, 4: 0.6}))
     apart = [row | {"block": n} for n, row in enumerate(rows)]
     assert judge(tmp_path / "in turns", "prealloc-speeds-faults", faults=rows).verdict == "holds"
@@ -92,7 +94,7 @@ def test_children_that_differ_widely_decide_when_each_measured_both_sides(tmp_pa
         (0, None, 9, "not decided"),
     ],
 )
-def test_reads_of_a_mapped_zeropage_do_not_fault(
+def test_reads_need_no_fault_by_faults_per_read(
     tmp_path: Path, zeropage: int, marker: int | None, children: int, verdict: str
 ) -> None:
     rows = touched("zeropage", "plain", "first read", 5, minor_faults=zeropage, children=children)
@@ -115,7 +117,7 @@ def test_reads_of_a_mapped_zeropage_do_not_fault(
         (None, 1, "not decided"),
     ],
 )
-def test_a_filled_zeropage_interrupts_the_other_thread(
+def test_zeropage_cow_shootdown_by_ipis_per_first_write(
     tmp_path: Path, zeropage: int | None, marker: int, verdict: str
 ) -> None:
     rows = touched("markers", "async", "first write", 2000, tlb_ipis=marker, threads=2)
@@ -123,7 +125,7 @@ def test_a_filled_zeropage_interrupts_the_other_thread(
     assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == verdict
 
 
-def test_interrupts_of_one_thread_decide_nothing(tmp_path: Path) -> None:
+def test_zeropage_cow_shootdown_undecided_with_one_thread(tmp_path: Path) -> None:
     rows = touched("markers", "async", "first write", 2000) + touched("zeropage", "plain", "first write", 9000)
     assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == "not decided"
 
@@ -132,18 +134,18 @@ def test_interrupts_of_one_thread_decide_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fill_ns", "verdict"), [(5000, "holds"), (500, "does not hold"), (1250, "not decided")])
-def test_filling_entries_is_slower_than_huge_zeropages(tmp_path: Path, fill_ns: int, verdict: str) -> None:
+def test_table_fill_slower_by_ratio_to_huge_zeropages(tmp_path: Path, fill_ns: int, verdict: str) -> None:
     rows = populated("pte_marker", 0, fill_ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
     assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == verdict
 
 
-def test_a_size_below_a_gib_is_said(tmp_path: Path) -> None:
+def test_table_fill_slower_names_a_size_below_a_gib(tmp_path: Path) -> None:
     rows = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
     found = judge(tmp_path, "table-fill-slower", samples=[row | {"size_kib": 1 << 18} for row in rows])
     assert found.because.endswith("at 256 MiB")
 
 
-def test_rows_of_different_sizes_are_never_pooled(tmp_path: Path) -> None:
+def test_rows_of_different_sizes_are_not_pooled(tmp_path: Path) -> None:
     rows = prealloc({2048: 0.5, 4: 0.6})
     small = [row | {"size_kib": 400, "busy_ns": row["busy_ns"] * 3} for row in rows if row["preparation"] == "tables"]
     found = judge(tmp_path, "prealloc-speeds-faults", faults=rows + small)
@@ -151,7 +153,7 @@ def test_rows_of_different_sizes_are_never_pooled(tmp_path: Path) -> None:
     assert found.effect == pytest.approx(0.5, rel=0.01)
 
 
-def test_filling_entries_is_not_compared_across_sizes(tmp_path: Path) -> None:
+def test_table_fill_slower_undecided_without_a_common_size(tmp_path: Path) -> None:
     rows = populated("pte_marker", 0, 5000, "anon_thp")
     rows += [row | {"size_kib": 4 << 20} for row in populated("populate_read", 900, 100, "anon_thp")]
     assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == "not decided"
@@ -181,11 +183,11 @@ def relatives(markers: float, populate: float, reported: bool = True, of: int = 
         (relatives(0, 1, children=5), "not decided"),
     ],
 )
-def test_markers_work_where_there_is_no_zeropage(tmp_path: Path, rows: Rows, verdict: str) -> None:
+def test_forbidden_zeropage_by_shares_filled(tmp_path: Path, rows: Rows, verdict: str) -> None:
     assert judge(tmp_path, "forbidden-zeropage", zeropages=rows).verdict == verdict
 
 
-def test_only_the_backings_that_behave_so_are_named(tmp_path: Path) -> None:
+def test_forbidden_zeropage_names_only_the_backings_that_support_it(tmp_path: Path) -> None:
     rows = relatives(0, 1)
     for row in rows:
         row["rss_growth_kib"] = 0 if row["backing"] == "shmem" else row["rss_growth_kib"]
@@ -197,7 +199,7 @@ def test_only_the_backings_that_behave_so_are_named(tmp_path: Path) -> None:
     assert "anonymous, THP on, no huge zeropage" in found.because
 
 
-def test_huge_pages_count_as_filled(tmp_path: Path) -> None:
+def test_forbidden_zeropage_counts_huge_pages_as_filled(tmp_path: Path) -> None:
     rows = relatives(0, 0)
     for row in rows:
         row["hugetlb_growth_kib"] = 65536 if row["design"] == "populate_read" else 0
@@ -228,7 +230,9 @@ def attempts(tmp_path: Path, *rows: tuple[str, str]) -> claims.Verdict:
         ([("s390", "merged")], "does not hold"),
     ],
 )
-def test_other_contexts_are_counted_from_the_list(tmp_path: Path, rows: list[tuple[str, str]], verdict: str) -> None:
+def test_other_contexts_by_outcome_of_documented_attempts(
+    tmp_path: Path, rows: list[tuple[str, str]], verdict: str
+) -> None:
     assert attempts(tmp_path, *rows).verdict == verdict
 
 
@@ -246,7 +250,9 @@ def test_other_contexts_are_counted_from_the_list(tmp_path: Path, rows: list[tup
         (None, True, "not decided"),
     ],
 )
-def test_the_huge_zeropage_is_not_needed(tmp_path: Path, off_ns: int | None, reported: bool, verdict: str) -> None:
+def test_no_huge_zeropage_needed_by_ratio_of_protect_times(
+    tmp_path: Path, off_ns: int | None, reported: bool, verdict: str
+) -> None:
     rows = filled("anon_thp", "pte_marker", 0, "on")
     if off_ns:
         off = filled("anon_thp", "pte_marker", 0, "off", reported=reported)
@@ -266,18 +272,18 @@ def equal(anon: int, thp: int) -> Rows:
     ("anon", "thp", "verdict"),
     [(4096, 4096, "holds"), (4096, 0, "holds if"), (4095, 4096, "does not hold")],
 )
-def test_user_space_has_the_choice(tmp_path: Path, anon: int, thp: int, verdict: str) -> None:
+def test_userspace_has_choice_by_page_states(tmp_path: Path, anon: int, thp: int, verdict: str) -> None:
     samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
     found = judge(tmp_path, "userspace-has-choice", equality=equal(anon, thp), samples=samples)
     assert found.verdict == verdict
     assert "2 (" in found.because
 
 
-def test_a_choice_whose_cost_is_not_known_is_not_decided(tmp_path: Path) -> None:
+def test_userspace_has_choice_undecided_without_times(tmp_path: Path) -> None:
     assert judge(tmp_path, "userspace-has-choice", equality=equal(4096, 4096)).verdict == "not decided"
 
 
-def test_states_of_one_way_only_do_not_decide(tmp_path: Path) -> None:
+def test_userspace_has_choice_undecided_with_states_of_one_way_only(tmp_path: Path) -> None:
     rows = [row for row in equal(4096, 4096) if row["way"] != "read loop"]
     assert judge(tmp_path, "userspace-has-choice", equality=rows).verdict == "not decided"
 
@@ -292,6 +298,8 @@ def test_states_of_one_way_only_do_not_decide(tmp_path: Path) -> None:
         (4096, None, "not decided"),
     ],
 )
-def test_populating_equals_the_patch(tmp_path: Path, pages: int, loop_ns: int | None, verdict: str) -> None:
+def test_patch_equals_populate_by_page_states_and_ratio(
+    tmp_path: Path, pages: int, loop_ns: int | None, verdict: str
+) -> None:
     samples = populated("populate_read", 1000, 100) + (populated("preread", loop_ns, 100) if loop_ns else [])
     assert judge(tmp_path, "patch-equals-populate", equality=equal(pages, 0), samples=samples).verdict == verdict

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Cells that are missing count neither way, and a time of 0 ns is named by its table and column."""
+"""Missing cells are ignored, and a time of 0 ns is named by its table and column."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def unknown(data: Dataset, table: str, column: str, last: int) -> Dataset:
 # --- not known whether it belongs -------------------------------------------------------------------------------------
 
 
-def test_a_race_of_no_known_order_is_neither_racing_nor_in_order(tmp_path: Path) -> None:
+def test_race_of_unknown_interleaving_is_ignored(tmp_path: Path) -> None:
     rows, lost = [*anon(READ, LOSING), *anon(POPULATE, LOSING), *anon(ONE, NONE)], anon(ONE, LOSING)
     whole = claims.verdict("atomicity", raced(tmp_path / "a", rows))
     found = claims.verdict("atomicity", unknown(raced(tmp_path / "b", rows + lost), "races", "interleaving", len(lost)))
     assert (found.verdict, found.because, found.evidence) == ("holds", whole.because, whole.evidence)
 
 
-def test_all_that_one_discard_in_between_did_is_listed(tmp_path: Path) -> None:
+def test_losses_to_one_discard_between_are_all_listed(tmp_path: Path) -> None:
     rows = [race("anon", READ, 10, lost, interleaving="deterministic", block=lost) for lost in (1, 0, 1, 3)]
     data = raced(tmp_path / "d", [*anon(READ, LOSING), *anon(POPULATE, LOSING), *anon(ONE, NONE), *rows])
     assert f"races: anon, {READ}, one discard between: lost 0, 1, 3" in claims.verdict("atomicity", data).evidence
 
 
-def test_a_state_of_unknown_content_is_no_state_of_empty_memory(tmp_path: Path) -> None:
+def test_state_of_unknown_content_is_not_counted_as_empty(tmp_path: Path) -> None:
     rows = [state(backing, "none", True) for backing in ("hugetlb_2m_private", "hugetlb_1g_private")]
     data = early(tmp_path / "d", states=rows + [row | {"write_reported": False} for row in rows])
     assert claims.verdict("hugetlb-already-works", data).verdict == "not decided"
     assert claims.verdict("hugetlb-already-works", unknown(data, "states", "content", 2)).verdict == "holds"
 
 
-def test_memory_whose_hugetlb_growth_is_not_known_has_none(tmp_path: Path) -> None:
+def test_unknown_hugetlb_growth_counts_as_none(tmp_path: Path) -> None:
     data = dataset(tmp_path / "d", zeropages=relatives(0, 1))
     whole = claims.verdict("forbidden-zeropage", data)
     found = claims.verdict("forbidden-zeropage", unknown(data, "zeropages", "hugetlb_growth_kib", len(relatives(0, 1))))
@@ -61,7 +61,7 @@ def test_memory_whose_hugetlb_growth_is_not_known_has_none(tmp_path: Path) -> No
     assert (found.verdict, found.because, found.evidence) == (whole.verdict, whole.because, whole.evidence)
 
 
-def test_a_write_of_which_nothing_is_known_is_said_to_be_the_reason(tmp_path: Path) -> None:
+def test_unknown_write_report_is_named_as_the_reason(tmp_path: Path) -> None:
     rows = filled("anon_thp", "pte_marker", 0, "on") + filled("anon_thp", "pte_marker", 0, "off")
     data = unknown(dataset(tmp_path / "d", zeropages=rows), "zeropages", "reported", 1)
     found = claims.verdict("no-huge-zeropage-needed", data)
@@ -72,7 +72,7 @@ def test_a_write_of_which_nothing_is_known_is_said_to_be_the_reason(tmp_path: Pa
 
 
 @pytest.mark.parametrize("column", ["protect_ns", "block"])
-def test_a_sample_without_what_decides_is_left_out(tmp_path: Path, column: str) -> None:
+def test_sample_without_its_time_or_child_is_left_out(tmp_path: Path, column: str) -> None:
     samples = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
     odd = [row | {"block": 9000 + n, "protect_ns": 10**9} for n, row in enumerate(samples[:9])]
     whole, more = (dataset(tmp_path / name, samples=rows) for name, rows in (("a", samples), ("b", samples + odd)))
@@ -108,7 +108,7 @@ def _faults() -> dict[str, Rows]:
         ("prealloc-speeds-faults", _faults(), "`faults.busy_ns`"),
     ],
 )
-def test_a_time_of_nothing_is_named_as_the_csv_has_it(
+def test_time_of_0_ns_is_named_by_table_and_column(
     tmp_path: Path, claim: str, tables: dict[str, Rows], named: str
 ) -> None:
     found = claims.verdict(claim, dataset(tmp_path / "d", **tables))

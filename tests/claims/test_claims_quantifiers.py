@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What has to hold everywhere is denied by one child, one row or one page in which it does not."""
+"""A rule over all children, rows or pages is denied by a single one."""
 
 from __future__ import annotations
 
@@ -23,17 +23,15 @@ def but_one(rows: Rows, which: int, **change: Any) -> Rows:
 
 @pytest.mark.parametrize("which", [0, 4, -1])
 @pytest.mark.parametrize("state", ["on", "off"])
-def test_one_write_that_is_not_reported_is_enough_whether_the_huge_zeropage_is_on(
-    tmp_path: Path, state: str, which: int
-) -> None:
-    rows = {one: filled("anon_thp", "pte_marker", 0, one) for one in ("on", "off")}
+def test_no_huge_zeropage_needed_denied_by_one_unreported_write(tmp_path: Path, state: str, which: int) -> None:
+    rows = {setting: filled("anon_thp", "pte_marker", 0, setting) for setting in ("on", "off")}
     rows[state] = but_one(rows[state], which, reported=False)
     found = claims.verdict("no-huge-zeropage-needed", dataset(tmp_path / "d", zeropages=rows["on"] + rows["off"]))
     assert found.verdict == "does not hold"
 
 
 @pytest.mark.parametrize("which", [0, 8, 99])
-def test_one_child_whose_write_is_lost_denies_markers_on_a_backing(tmp_path: Path, which: int) -> None:
+def test_forbidden_zeropage_denied_by_one_child_whose_write_is_lost(tmp_path: Path, which: int) -> None:
     rows = but_one([row for row in relatives(0, 1) if row["design"] == "pte_marker"], which, reported=False)
     more = [row for row in relatives(0, 1) if row["design"] != "pte_marker"]
     assert (
@@ -43,7 +41,7 @@ def test_one_child_whose_write_is_lost_denies_markers_on_a_backing(tmp_path: Pat
 
 @pytest.mark.parametrize("way", ["read loop", "MADV_POPULATE_READ"])
 @pytest.mark.parametrize("claim", ["patch-equals-populate", "userspace-has-choice"])
-def test_one_state_in_which_a_page_differs_denies_equality(tmp_path: Path, claim: str, way: str) -> None:
+def test_equality_claims_denied_by_one_page_in_another_state(tmp_path: Path, claim: str, way: str) -> None:
     samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
     for number, odd in enumerate((same("anon", way, 0, 1), same("anon", way, 4095))):
         data = dataset(tmp_path / str(number), equality=[*equal(4096, 4096), odd], samples=samples)
@@ -53,7 +51,7 @@ def test_one_state_in_which_a_page_differs_denies_equality(tmp_path: Path, claim
 
 
 @pytest.mark.parametrize("lacking", ["time", "time with half of it written", "memory"])
-def test_a_saving_has_to_be_one_of_time_and_of_memory(tmp_path: Path, lacking: str) -> None:
+def test_qemu_could_skip_needs_both_time_and_memory_saved(tmp_path: Path, lacking: str) -> None:
     rows = timed(9_000_000, 1_000_000, 0 if lacking == "memory" else 1 << 20)
     for row in rows:
         if row["prepare_ns"] and (lacking == "time" or (lacking.endswith("written") and row["populated"])):
@@ -62,7 +60,7 @@ def test_a_saving_has_to_be_one_of_time_and_of_memory(tmp_path: Path, lacking: s
     assert found.verdict == "does not hold"
 
 
-def test_a_saving_is_needed_on_one_backing_only(tmp_path: Path) -> None:
+def test_qemu_could_skip_needs_savings_on_one_backing_only(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20)
     for row in rows:
         row["prepare_ns"] = min(row["prepare_ns"], 10_000) if row["backing"] != QEMU[1] else row["prepare_ns"]
@@ -78,14 +76,14 @@ def test_a_saving_is_needed_on_one_backing_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("measured", ["anon", "anon_thp"])
-def test_a_choice_is_open_until_states_were_compared_with_huge_pages_and_without(tmp_path: Path, measured: str) -> None:
+def test_userspace_has_choice_undecided_without_states_for_thp_on_and_off(tmp_path: Path, measured: str) -> None:
     samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
     rows = [row for row in equal(4096, 4096) if row["backing"] == measured]
     found = claims.verdict("userspace-has-choice", dataset(tmp_path / "d", equality=rows, samples=samples))
     assert found.verdict == "not decided"
 
 
-def test_touches_of_other_memory_are_not_those_of_anonymous_memory(tmp_path: Path) -> None:
+def test_reads_need_no_fault_ignores_other_memory_threads_and_strides(tmp_path: Path) -> None:
     rows = touched("zeropage", "plain", "first read", 5, minor_faults=0)
     rows += touched("markers", "async", "first read", 9, minor_faults=1000)
     for number, other in enumerate(({"backing": "shmem"}, {"together": True}, {"threads": 2}, {"stride_kib": 2048})):
@@ -94,7 +92,7 @@ def test_touches_of_other_memory_are_not_those_of_anonymous_memory(tmp_path: Pat
         assert claims.verdict("reads-need-no-fault", data).verdict == "holds", other
 
 
-def test_a_size_at_which_one_side_was_not_measured_does_not_count(tmp_path: Path) -> None:
+def test_qemu_could_skip_ignores_a_size_measured_on_one_side_only(tmp_path: Path) -> None:
     rows = timed(9_000_000, 1_000_000, 1 << 20)
     larger = [row | {"size_kib": 4 << 20, "prepare_ns": 1} for row in rows if row["design"] == "preread"]
     found = claims.verdict("qemu-could-skip", synthetic.dataset(tmp_path / "d", rows + larger, reported(True)))

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a reader is told of every way in which a claim can come out, word for word.
+"""The text of verdicts, word for word, against a golden file.
 
-``verdicts.golden.txt`` holds what was read and found right. The command in
-``ACCEPT`` accepts what is said now.
+The command in ``ACCEPT`` accepts the present text as ``verdicts.golden.txt``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from synthetic_costs import EVENT, SURE, costs
 from synthetic_later import filled, populated, same, touched
 from test_claims import HUGETLB, QEMU, hugetlb, reported, timed
 from test_claims_atomicity import ENOUGH, LOSING, NONE, SOME, anon
-from test_claims_channels import CLEAR, DEAF, _both
+from test_claims_channels import CLEAR, NOISE, _both
 from test_claims_later import equal, in_turns, prealloc, relatives
 
 from uffdlab import claims, datasets
@@ -50,7 +49,7 @@ def raced(*rows: Rows) -> Made:
     return lambda out: synthetic_races.dataset(out, [row for one in rows for row in one])
 
 
-def heard(*points: Rows) -> Made:
+def channel(*points: Rows) -> Made:
     return lambda out: campaign(out, *points)
 
 
@@ -123,30 +122,30 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
     "zeropage-other-contexts": [("the list", base())],
     "zeropage-covert-channel": [
         ("nothing measured", base()),
-        ("heard", heard(_both(CLEAR, "zeropage"), _both(CLEAR, "huge_zeropage"))),
-        ("heard on two CPUs too", heard(_both(CLEAR, "zeropage", placement="cross"), _both([0.1] * 9, "zeropage"))),
-        ("heard in some", heard(_both(DEAF[:4] + [0.0] * 8, "zeropage"))),
-        ("slower in some", heard(_both(DEAF[:4] + CLEAR, "zeropage", slower=True))),
-        ("deaf", heard(_both(DEAF * 3, "zeropage"))),
-        ("deaf, too little", heard(_both(DEAF[:1], "zeropage", slots=30))),
-        ("a loud control", heard(_both(CLEAR, "zeropage"), point(CLEAR, "private"))),
-        ("a weak control", heard(point(CLEAR), point(DEAF, silent=True), point([0.5], "private", sample=0))),
-        ("none passes alone", heard(_both([0.0] * 9, "zeropage", slots=60))),
-        ("without controls", heard(point(CLEAR))),
+        ("heard", channel(_both(CLEAR, "zeropage"), _both(CLEAR, "huge_zeropage"))),
+        ("heard on two CPUs too", channel(_both(CLEAR, "zeropage", placement="cross"), _both([0.1] * 9, "zeropage"))),
+        ("heard in some", channel(_both(NOISE[:4] + [0.0] * 8, "zeropage"))),
+        ("slower in some", channel(_both(NOISE[:4] + CLEAR, "zeropage", slower=True))),
+        ("deaf", channel(_both(NOISE * 3, "zeropage"))),
+        ("deaf, too little", channel(_both(NOISE[:1], "zeropage", slots=30))),
+        ("a loud control", channel(_both(CLEAR, "zeropage"), point(CLEAR, "private"))),
+        ("a weak control", channel(point(CLEAR), point(NOISE, silent=True), point([0.5], "private", sample=0))),
+        ("none passes alone", channel(_both([0.0] * 9, "zeropage", slots=60))),
+        ("without controls", channel(point(CLEAR))),
     ],
     "markers-close-channel": [
-        ("read ones carry", heard(*(_both(c, m) for c, m in
-            ((CLEAR, "zeropage"), (CLEAR, "markers_read"), (DEAF, "markers_unread"))), _both(CLEAR, "populated"))),
-        ("both carry", heard(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")))),
-        ("neither carries", heard(*(_both(c, m) for c, m in
-            ((CLEAR, "zeropage"), (DEAF * 3, "markers_read"), (DEAF * 3, "markers_unread"))))),
-        ("too little", heard(_both(CLEAR, "zeropage"),
-            *(_both(DEAF[:1], m, slots=30) for m in ("markers_read", "markers_unread")))),
-        ("fresh is deaf", heard(*(_both(DEAF, m) for m in ("zeropage", "markers_read", "markers_unread")))),
-        ("one not measured", heard(_both(CLEAR, "zeropage"), _both(CLEAR, "markers_read"))),
-        ("a loud control", heard(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")),
+        ("read ones carry", channel(*(_both(c, m) for c, m in
+            ((CLEAR, "zeropage"), (CLEAR, "markers_read"), (NOISE, "markers_unread"))), _both(CLEAR, "populated"))),
+        ("both carry", channel(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")))),
+        ("neither carries", channel(*(_both(c, m) for c, m in
+            ((CLEAR, "zeropage"), (NOISE * 3, "markers_read"), (NOISE * 3, "markers_unread"))))),
+        ("too little", channel(_both(CLEAR, "zeropage"),
+            *(_both(NOISE[:1], m, slots=30) for m in ("markers_read", "markers_unread")))),
+        ("fresh is deaf", channel(*(_both(NOISE, m) for m in ("zeropage", "markers_read", "markers_unread")))),
+        ("one not measured", channel(_both(CLEAR, "zeropage"), _both(CLEAR, "markers_read"))),
+        ("a loud control", channel(*(_both(CLEAR, m) for m in ("zeropage", "markers_read", "markers_unread")),
             point(CLEAR, "private"))),
-        ("a weak control", heard(point([0.5], "private", sample=0), *(point(CLEAR, m) + point(DEAF, m, silent=True)
+        ("a weak control", channel(point([0.5], "private", sample=0), *(point(CLEAR, m) + point(NOISE, m, silent=True)
             for m in ("zeropage", "markers_read", "markers_unread")))),
     ],
     "no-huge-zeropage-needed": [
@@ -239,7 +238,7 @@ def spread(claim: Claim, some: dict[str, float]) -> claims.Verdict:
     return spreading.decided(Evidence(datasets.load(datasets.locate("published"))), sure, claim)
 
 
-def told(found: claims.Verdict) -> Iterator[str]:
+def verdict_lines(found: claims.Verdict) -> Iterator[str]:
     """Yield what a verdict says, but for its rule, which is the claim's."""
     for name, value in found.as_dict().items():
         if name in ("effect", "interval") and value is not None:
@@ -250,16 +249,16 @@ def told(found: claims.Verdict) -> Iterator[str]:
             yield f"  {name}: {value}"
 
 
-def said(claim: str, directory: Path) -> list[str]:
-    """Return what is said of a claim, scenario by scenario."""
+def claim_lines(claim: str, directory: Path) -> list[str]:
+    """Return the text of a claim's verdicts, scenario by scenario."""
     lines = []
     for number, (name, made) in enumerate(SCENARIOS.get(claim, [])):
         found = claims.verdict(claim, beside(made(directory / str(number))))
         assert (found.id, found.rule) == (claim, claims.find(claim).rule)
-        lines += [f"{claim}, {name}:", *told(found)]
+        lines += [f"{claim}, {name}:", *verdict_lines(found)]
     if claim == "spread-cost-later":
         for name, some in SPREADING.items():
-            lines += [f"{claim}, {name}:", *told(spread(claims.find(claim), some))]
+            lines += [f"{claim}, {name}:", *verdict_lines(spread(claims.find(claim), some))]
     return lines
 
 
@@ -267,21 +266,21 @@ NAMES = [*SCENARIOS, "spread-cost-later"]
 
 
 @pytest.mark.parametrize("claim", NAMES)
-def test_a_reader_is_told_what_was_read_before(tmp_path: Path, claim: str) -> None:
+def test_verdict_text_equals_the_golden_file(tmp_path: Path, claim: str) -> None:
     golden = GOLDEN.read_text(encoding="utf-8").split("\n\n")
     known = {block.split(",")[0]: block.strip().splitlines() for block in golden if block.strip()}
-    assert said(claim, tmp_path) == known[claim], f"to accept what is said now: {ACCEPT}"
+    assert claim_lines(claim, tmp_path) == known[claim], f"to accept the present text: {ACCEPT}"
 
 
 # --- tables, cards and lines -----------------------------------------------------------------------------------------
 
 
 def some(**more: Any) -> claims.Verdict:
-    said = {"because": "it was <measured> so", "evidence": ("a", "b")} | more
-    return claims.Verdict("qemu-could-skip", more.pop("verdict", "holds if"), "the rule", **said)
+    fields = {"because": "it was <measured> so", "evidence": ("a", "b")} | more
+    return claims.Verdict("qemu-could-skip", more.pop("verdict", "holds if"), "the rule", **fields)
 
 
-def test_a_mail_s_table_labels_and_wraps() -> None:
+def test_text_table_labels_and_wraps_lines() -> None:
     long = "a reason that does not fit on one line of a mail because it has too many words to be said in so few columns"
     text = claims.text_table([some(because=long, condition="it rains"), some(because="so", missing="time")])
     assert text.splitlines() == [
@@ -295,7 +294,7 @@ def test_a_mail_s_table_labels_and_wraps() -> None:
     ]
 
 
-def test_the_table_of_readme_has_a_row_for_what_is_decided() -> None:
+def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     undecided = claims.Verdict("atomicity", "not decided", "", "too little")
     timed = some(quantity="A / B", effect=1234.5, interval=(0.25, 2000.0))
     text = claims.markdown_table([timed, undecided, undecided, some(quantity="C", effect=2.0), some(because="so")])
@@ -312,7 +311,7 @@ def test_the_table_of_readme_has_a_row_for_what_is_decided() -> None:
     ]
 
 
-def test_a_card_shows_what_there_is() -> None:
+def test_html_card_shows_only_fields_that_are_set() -> None:
     full = some(
         condition="c", missing="m", quantity="q", effect=1234.5, interval=(0.25, 2000.0), dataset="d", limits="l"
     )
@@ -330,16 +329,16 @@ def test_a_card_shows_what_there_is() -> None:
     assert some().as_dict()["interval"] is None
 
 
-def test_a_claim_that_is_not_there_says_where_they_are_listed() -> None:
+def test_unknown_claim_error_names_the_command_that_lists_them() -> None:
     with pytest.raises(UffdlabError) as caught:
         claims.find("nonsense")
     assert str(caught.value) == "no claim is called 'nonsense': 'uffdlab claims' lists them"
 
 
 def accept() -> None:
-    """Write what is said now."""
+    """Write the golden file."""
     with tempfile.TemporaryDirectory() as directory:
-        blocks = ["\n".join(said(claim, Path(directory) / claim)) for claim in NAMES]
+        blocks = ["\n".join(claim_lines(claim, Path(directory) / claim)) for claim in NAMES]
     GOLDEN.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 

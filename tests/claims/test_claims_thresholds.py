@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A rule's threshold is the number its text gives: a tenth beyond it decides one way, a tenth short of it another."""
+"""Thresholds of rules are the numbers in their text: the verdict flips a tenth beyond and short of each."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def judged(million: float) -> Made:
         ("atomicity", judged(3.75), judged(3.6), "holds / not decided"),
     ],
 )  # fmt: skip
-def test_a_little_beyond_a_threshold_decides_and_a_little_short_of_it_does_not(
+def test_verdict_flips_just_beyond_each_threshold(
     tmp_path: Path, claim: str, beyond: Made, short: Made, verdicts: str
 ) -> None:
     found = [claims.verdict(claim, made(tmp_path / str(number))).verdict for number, made in enumerate((beyond, short))]
@@ -124,7 +124,7 @@ def test_a_little_beyond_a_threshold_decides_and_a_little_short_of_it_does_not(
         ("atomicity", ("below 1 per million",)),
     ],
 )
-def test_the_rule_tells_the_reader_those_numbers(claim: str, numbers: tuple[str, ...]) -> None:
+def test_rule_text_contains_the_thresholds(claim: str, numbers: tuple[str, ...]) -> None:
     assert all(number in claims.find(claim).rule for number in numbers)
 
 
@@ -132,12 +132,12 @@ def test_the_rule_tells_the_reader_those_numbers(claim: str, numbers: tuple[str,
 
 
 @pytest.mark.parametrize(("spreading_ns", "verdict"), [(0.27, "holds if"), (0.23, "does not hold")])
-def test_a_touch_that_spreads_has_to_be_a_quarter_dearer(spreading_ns: float, verdict: str) -> None:
+def test_spreading_touch_has_to_be_a_quarter_dearer(spreading_ns: float, verdict: str) -> None:
     # A touch of a PTE marker costs 1; one that spreads a PMD marker makes a table besides.
     known = costs(traps=1.0, tables_pte=spreading_ns)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.001)
-    given = Evidence(datasets.load(datasets.locate("published")))
-    found = spreading.decided(given, sure, claims.find("spread-cost-later"))
+    evidence = Evidence(datasets.load(datasets.locate("published")))
+    found = spreading.decided(evidence, sure, claims.find("spread-cost-later"))
     assert found.verdict == verdict
 
 
@@ -159,7 +159,7 @@ def proxies(time: float, tables: float) -> Made:
         (10.5, 10.0, 10.5, "holds if"),
     ],
 )
-def test_a_higher_marker_wins_by_ten_times_or_not(
+def test_pmd_marker_needs_a_factor_of_ten_in_time_and_tables(
     tmp_path: Path, time: float, tables: float, predicted: float, verdict: str
 ) -> None:
     # 256 GiB: so many PTE markers against 512 times fewer PMD markers, each at a price.
@@ -169,7 +169,7 @@ def test_a_higher_marker_wins_by_ten_times_or_not(
     assert markers.decided(Evidence(data), sure, claims.find("pmd-marker-wins"), markers._PMD).verdict == verdict
 
 
-def test_tables_are_counted_for_both_levels() -> None:
+def test_page_tables_are_counted_at_each_marker_level() -> None:
     """256 GiB of PTE markers need a table for each 2 MiB; of PMD markers one for each GiB; of PUD markers none."""
     counted = {}
     for name in ("pte_marker", "pmd_marker", "pud_marker"):
@@ -182,17 +182,17 @@ def test_tables_are_counted_for_both_levels() -> None:
 # --- several points asked at once ------------------------------------------------------------------------------------
 
 
-def test_the_level_of_a_test_is_divided_by_the_number_of_points_asked_at_once(tmp_path: Path) -> None:
+def test_significance_level_is_divided_by_the_number_of_controls(tmp_path: Path) -> None:
     """A control that is odd among three is not among seventeen, of which one in a hundred is as odd by chance."""
     clear = [0.0] * 9
-    heard = (_both(clear, "zeropage"), point([0.484] * 9, "shmem"))
-    few = campaign(tmp_path / "few", *heard)
-    p = judge([one for one in transmissions(few) if one.row["memory"] == "shmem"]).p
+    points = (_both(clear, "zeropage"), point([0.484] * 9, "shmem"))
+    few = campaign(tmp_path / "few", *points)
+    p = judge([sample for sample in transmissions(few) if sample.row["memory"] == "shmem"]).p
     assert LEVEL / 17 < p < LEVEL / 3
     odd = claims.verdict("zeropage-covert-channel", few)
     assert odd.verdict == "not decided"
     assert "a control is not null: shmem" in odd.because
     more = [_both(clear, "zeropage", slot_ns=9000 + 100 * n) for n in range(7)]
-    many = claims.verdict("zeropage-covert-channel", campaign(tmp_path / "many", *heard, *more))
+    many = claims.verdict("zeropage-covert-channel", campaign(tmp_path / "many", *points, *more))
     assert many.verdict == "holds", many.because
     assert "would count below 0.000588" in many.evidence[-1], "0.01 / 17"

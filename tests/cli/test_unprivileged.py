@@ -205,9 +205,7 @@ def test_merging_needs_root_and_reports_it(nobody: Nobody) -> None:
 
 def test_another_users_process_is_not_scanned(nobody: Nobody) -> None:
     refusal = sentence(nobody.run("scan", str(os.getpid())))
-    assert refusal.startswith(
-        f"process {os.getpid()} may not be looked at by this user, because it belongs to somebody"
-    )
+    assert refusal.startswith(f"process {os.getpid()} may not be read by this user, because it belongs to another user")
 
 
 def test_a_users_own_process_can_be_scanned_without_privilege(nobody: Nobody) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What figures draw is what the frames say, in the one visual language."""
+"""Figures draw the numbers of the frames, in one visual language."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def named(figure: go.Figure, part: str) -> list[Any]:
     return [trace for trace in figure.data if part in trace.name]
 
 
-def test_every_figure_says_where_its_numbers_come_from(every_figure: dict[str, go.Figure]) -> None:
+def test_every_figure_has_an_origin_line(every_figure: dict[str, go.Figure]) -> None:
     for figure in every_figure.values():
         assert "made-up · Linux 6.18.0-test · A CPU · THP madvise" in figure.layout.meta["origin"]
         assert figure.layout.meta["caption"]
 
 
-def test_every_axis_has_a_title_with_a_unit_or_ticks_that_carry_it(every_figure: dict[str, go.Figure]) -> None:
+def test_every_axis_has_a_unit_in_its_title_or_ticks(every_figure: dict[str, go.Figure]) -> None:
     for name, figure in every_figure.items():
         for axis in figure.select_xaxes():
             assert axis.title.text, name
             assert axis.ticktext or "MiB" in axis.title.text, name
 
 
-def test_published_points_are_crosses_and_measured_ones_are_filled(
+def test_published_points_are_crosses_and_measured_ones_filled(
     every_figure: dict[str, go.Figure], measured: Dataset
 ) -> None:
     figure = every_figure["published"]
@@ -69,9 +69,7 @@ def test_published_points_are_crosses_and_measured_ones_are_filled(
     assert {s for trace in named(at_one_gib, "measured") for s in trace.marker.symbol} == {"octagon"}
 
 
-def test_what_is_restated_for_another_size_is_hollow_or_pale(
-    every_figure: dict[str, go.Figure], measured: Dataset
-) -> None:
+def test_restated_points_are_hollow_or_pale(every_figure: dict[str, go.Figure], measured: Dataset) -> None:
     figure = every_figure["published"]
     assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"octagon-open"}
     assert {trace.marker.opacity for trace in named(figure, "published: ")} == {1}
@@ -86,7 +84,7 @@ def test_predictions_are_hollow_and_have_a_band(every_figure: dict[str, go.Figur
     assert all(trace.error_y.array is not None for trace in predicted)
 
 
-def test_this_machine_is_labelled_and_looks_like_nothing_else(every_figure: dict[str, go.Figure]) -> None:
+def test_this_machine_has_its_own_label_and_look(every_figure: dict[str, go.Figure]) -> None:
     for name, figure in every_figure.items():
         mine = named(figure, "this machine")
         assert mine, name
@@ -98,13 +96,13 @@ def _symbols(trace: Any) -> str:
     return str(trace.marker.symbol)
 
 
-def test_the_published_figures_are_drawn_as_published(every_figure: dict[str, go.Figure]) -> None:
+def test_published_figures_are_drawn_unchanged(every_figure: dict[str, go.Figure]) -> None:
     table = summaries.df_published(notebook.load_published())
     drawn = [x for trace in named(every_figure["published"], "published: ") for x in trace.x]
     assert sorted(drawn) == pytest.approx(sorted(float(us) * 1000 for us in table.protect_us))
 
 
-def test_a_size_multiplies_what_grows_with_size_and_nothing_else(measured: Dataset) -> None:
+def test_restating_scales_only_designs_that_grow_with_size(measured: Dataset) -> None:
     at_ten, at_64 = (figures.plot_published(notebook.load_published(), measured, gib=gib) for gib in (10, 64))
     for trace, moved in zip(at_ten.data, at_64.data, strict=True):
         factors = [1 if design == "unprotected" else 6.4 for design in trace.customdata]
@@ -112,7 +110,7 @@ def test_a_size_multiplies_what_grows_with_size_and_nothing_else(measured: Datas
     assert at_ten.layout.xaxis.range == at_64.layout.xaxis.range
 
 
-def test_each_share_shows_what_was_measured_at_it(measured: Dataset) -> None:
+def test_plot_skip_draws_each_share_written(measured: Dataset) -> None:
     assert figures.shares_written(measured) == ["0%", "50%"]
     half = figures.plot_skip(measured, written="50%")
     points = summaries.df_warm(measured)
@@ -123,14 +121,14 @@ def test_each_share_shows_what_was_measured_at_it(measured: Dataset) -> None:
     assert half.layout.xaxis.range == figures.plot_skip(measured).layout.xaxis.range
 
 
-def test_this_machine_is_hidden_at_fractions_it_did_not_measure(tmp_path: Path, measured: Dataset) -> None:
+def test_this_machine_is_hidden_at_unmeasured_fractions(tmp_path: Path, measured: Dataset) -> None:
     rows = [sample("shmem", design, 0, 1000 + i) for design in ("preread", "unprotected") for i in range(7)]
     mine = dataset(tmp_path / "mine", rows, id_="mine")
     drawn = [named(figures.plot_skip(measured, mine, share), "this machine") for share in ("0%", "50%")]
     assert [len(traces) for traces in drawn] == [4, 0]
 
 
-def test_predictions_stand_where_the_model_puts_them(measured: Dataset) -> None:
+def test_plot_guest_draws_predictions_of_the_model(measured: Dataset) -> None:
     costs = list(summaries.records(summaries.df_entry_costs(measured)))
     figure = figures.plot_guest(measured, measured, gib=512)
     predicted = [list(trace.y) for trace in named(figure, "predicted: ")]
@@ -138,7 +136,7 @@ def test_predictions_stand_where_the_model_puts_them(measured: Dataset) -> None:
     assert figure.layout.yaxis.range == figures.plot_guest(measured, measured, gib=1).layout.yaxis.range
 
 
-def test_what_is_predicted_or_restated_says_how_far_off_that_is_where_it_can_be_known(tmp_path: Path) -> None:
+def test_predicted_and_restated_points_have_an_error_line(tmp_path: Path) -> None:
     sizes = ((GIB_KIB, 1000), (4 * GIB_KIB, 5000), (16 * GIB_KIB, 16_000))
     rows = [sample("anon", design, 0, ns, size_kib=kib) for design in ("pte_marker", "preread") for kib, ns in sizes
             for _ in range(7)]  # fmt: skip
@@ -149,7 +147,7 @@ def test_what_is_predicted_or_restated_says_how_far_off_that_is_where_it_can_be_
     assert "between the smallest and the largest, which it was not drawn from, were off by 20% (median)" in predicted
 
 
-def test_a_backing_that_was_not_measured_is_not_drawn(measured: Dataset) -> None:
+def test_unmeasured_backing_is_not_drawn(measured: Dataset) -> None:
     drawn = [trace.name for trace in figures.plot_guest(measured, measured).data]
     assert not [name for name in drawn if "1 GiB" in name]
 
@@ -164,7 +162,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_dataset_that_lacks_samples_still_gives_every_figure_and_table(tmp_path: Path, shape: str) -> None:
+def test_every_figure_and_table_works_without_samples(tmp_path: Path, shape: str) -> None:
     data = dataset(tmp_path / "d", SHAPES[shape])
     figures.plot_published(notebook.load_published(), data, data)
     figures.plot_skip(data, data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Figures of the zeropage as a wire show what the summaries say, and say what they cannot draw."""
+"""Figures of the zeropage as a covert channel draw the summaries, and a sentence without data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uffdlab import figures, summaries
 from uffdlab.datasets import Dataset
 from uffdlab.probes.covert import channel
 
-CLEAR, DEAF = [0.05] * 7, [0.5] * 7
+CLEAR, NOISE = [0.05] * 7, [0.5] * 7
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def data(tmp_path: Path) -> Dataset:
     return campaign(
         tmp_path / "d",
         point(CLEAR, "zeropage"),
-        point(DEAF, "zeropage", silent=True),
-        point(DEAF, "private"),
+        point(NOISE, "zeropage", silent=True),
+        point(NOISE, "private"),
         point(CLEAR, "zeropage", slot_ns=20_000),
         channel_latencies=(channel.LATENCY_FIELDS, loads),
     )
@@ -38,7 +38,7 @@ def _named(figure: go.Figure) -> dict[str, go.Scatter]:
     return {trace.name: trace for trace in figure.data}
 
 
-def test_loads_are_shares_by_what_was_sent(data: Dataset) -> None:
+def test_plot_channel_loads_draws_shares_by_sent_bit(data: Dataset) -> None:
     figure = figures.plot_channel_loads(data)
     traces = _named(figure)
     assert set(traces) == {"one's own: loaded before", "one's own: flushed before", "a 1 was sent", "a 0 was sent"}
@@ -47,20 +47,20 @@ def test_loads_are_shares_by_what_was_sent(data: Dataset) -> None:
     assert "200 cycles" in figure.layout.annotations[0].text, "the threshold"
 
 
-def test_a_bin_holds_the_cycles_it_is_drawn_at(data: Dataset) -> None:
+def test_histogram_bin_is_drawn_at_its_latency(data: Dataset) -> None:
     trace = _named(figures.plot_channel_loads(data))["a 0 was sent"]
     (at,) = [x for x, y in zip(trace.x, trace.y, strict=True) if y]
     assert at / 2 ** (1 / 16) <= 380 <= at * 2 ** (1 / 16)
 
 
-def test_loads_of_two_kinds_of_samples_are_not_drawn_as_one(tmp_path: Path) -> None:
+def test_plot_channel_loads_draws_the_more_frequent_kind_only(tmp_path: Path) -> None:
     mixed = point(CLEAR, threshold_cycles=200) + point(CLEAR[:3], threshold_cycles=400, slower=True)
     loads = [
         {"block": block, "sample": 0, "kind": "sent 1", "cycles": cycles, "loads": 5}
         for block, cycles in ((0, 70), (1, 70), (8, 420))
     ]
     more = {"channel_latencies": (channel.LATENCY_FIELDS, loads)}
-    data = campaign(tmp_path / "d", mixed, point(DEAF, silent=True), **more)  # type: ignore[arg-type]
+    data = campaign(tmp_path / "d", mixed, point(NOISE, silent=True), **more)  # type: ignore[arg-type]
     figure = figures.plot_channel_loads(data)
     assert "200 cycles" in figure.layout.annotations[0].text
     assert "Drawn: 7 of 10, those in which a 1 is the faster load" in figure.layout.meta["caption"]
@@ -68,7 +68,7 @@ def test_loads_of_two_kinds_of_samples_are_not_drawn_as_one(tmp_path: Path) -> N
     assert max(x for x, y in zip(trace.x, trace.y, strict=True) if y) < 100
 
 
-def test_capacity_is_drawn_by_slot_length_with_the_registered_point_ringed(data: Dataset) -> None:
+def test_plot_capacity_rings_the_registered_point(data: Dataset) -> None:
     traces = _named(figures.plot_capacity(data))
     frame = summaries.df_channels(data)
     swept = frame[(frame.memory == "zeropage") & ~frame.silent.astype(bool)].sort_values("slot_ns")
@@ -79,7 +79,7 @@ def test_capacity_is_drawn_by_slot_length_with_the_registered_point_ringed(data:
     assert list(traces["zeropage: 95 % interval"].y[:2]) == swept.faster_kbit_s_high.tolist()
 
 
-def test_memory_without_a_channel_stands_at_its_bound(data: Dataset) -> None:
+def test_plot_designs_draws_a_bound_without_a_channel(data: Dataset) -> None:
     frame = summaries.df_channels(data)
     bound = frame[frame.memory == "private"].below_kbit_s.tolist()
     traces = _named(figures.plot_designs(data))
@@ -88,29 +88,29 @@ def test_memory_without_a_channel_stands_at_its_bound(data: Dataset) -> None:
     assert len(traces["one CPU"].x) == 1, "the sweep is another figure's"
 
 
-def test_wrong_bits_stand_beside_one_another(data: Dataset) -> None:
+def test_plot_designs_draws_shares_of_wrong_bits(data: Dataset) -> None:
     traces = _named(figures.plot_designs(data, "share of wrong bits"))
     assert traces["one CPU"].x[0] == pytest.approx(0.05, abs=0.02)
     assert traces["one CPU: no channel detected"].x[0] == pytest.approx(0.5, abs=0.02)
 
 
-def test_samples_are_told_apart_by_which_load_is_slower(tmp_path: Path) -> None:
+def test_plot_regimes_draws_samples_by_kind(tmp_path: Path) -> None:
     mixed = point([0.5, 0.1, 0.5], placement="cross") + point([0.1], placement="cross", slower=True)
-    data = campaign(tmp_path / "d", mixed + point(DEAF, placement="cross", silent=True))
+    data = campaign(tmp_path / "d", mixed + point(NOISE, placement="cross", silent=True))
     traces = _named(figures.plot_regimes(data))
     assert list(traces["zeropage, a 1 is the faster load: 1 of 4"].x) == [2]
     assert list(traces["zeropage, a 1 is the slower load: 1 of 4"].x) == [4]
     assert list(traces["zeropage, nothing is told: 2 of 4"].x) == [1, 3]
 
 
-def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+def test_channel_figures_without_data_show_a_sentence(tmp_path: Path) -> None:
     nothing = campaign(tmp_path / "d")
     for figure in (figures.plot_channel_loads(nothing), figures.plot_capacity(nothing), figures.plot_designs(nothing),
                    figures.plot_regimes(nothing)):  # fmt: skip
         assert "holds no" in figure.layout.annotations[0].text
 
 
-def test_wrong_bits_of_one_kind_are_not_averaged_with_those_of_another(tmp_path: Path) -> None:
+def test_plot_designs_does_not_average_kinds_of_samples(tmp_path: Path) -> None:
     mixed = point([0.02] * 8, placement="cross") + point([0.3] * 7, placement="cross", slower=True)
     data = campaign(tmp_path / "d", mixed + point([0.5] * 15, placement="cross", silent=True))
     traces = _named(figures.plot_designs(data, "share of wrong bits"))

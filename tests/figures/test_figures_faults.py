@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Frames, figures and tables of later faults, accounts, resolves and equal states say what their rows say."""
+"""Frames, figures and tables of later faults, zeropages, resolves and equal page states."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FIGURES = (
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_names_its_origin_and_its_units(data: Dataset, name: str) -> None:
+def test_figure_meta_has_origin_and_units(data: Dataset, name: str) -> None:
     figure: go.Figure = getattr(figures, name)(data)
     assert "made-up · Linux 6.18.0-test" in figure.layout.meta["origin"]
     assert figure.layout.meta["caption"]
@@ -61,27 +61,27 @@ def test_a_figure_names_its_origin_and_its_units(data: Dataset, name: str) -> No
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_of_nothing_says_so(tmp_path: Path, name: str) -> None:
+def test_figure_without_rows_shows_a_sentence(tmp_path: Path, name: str) -> None:
     tables_ = ("samples", "faults", "fault_latencies", "zeropages", "resolves", "equality")
     figure: go.Figure = getattr(figures, name)(dataset(tmp_path / "d", **{table: [] for table in tables_}))
     assert any("made-up holds no" in note.text for note in figure.layout.annotations)
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "plot_atomicity", "plot_tracking", "plot_occupancy"])
-def test_a_campaign_without_the_probe_says_so_too(tmp_path: Path, name: str) -> None:
+def test_figure_of_a_campaign_without_the_probe_shows_a_sentence(tmp_path: Path, name: str) -> None:
     figure: go.Figure = getattr(figures, name)(dataset(tmp_path / "d", samples=[]))
     assert any("made-up holds no" in note.text for note in figure.layout.annotations)
 
 
 @pytest.mark.parametrize("name", ["plot_later_faults", "plot_zeropages"])
-def test_this_machine_is_drawn_over_it_and_named(data: Dataset, name: str) -> None:
+def test_this_machine_is_drawn_and_named(data: Dataset, name: str) -> None:
     figure: go.Figure = getattr(figures, name)(data, data)
     mine = [trace for trace in figure.data if trace.name == "this machine"]
     assert any(len(trace.x) for trace in mine)
     assert "this machine" in figure.layout.meta["origin"]
 
 
-def test_every_case_a_probe_allows_can_be_drawn(tmp_path: Path) -> None:
+def test_every_preparation_of_the_probe_can_be_drawn(tmp_path: Path) -> None:
     faults = touched("written", "plain", "first write", 5) + touched("fresh", "plain", "first write", 9)
     faults += touched("markers", "async", "first write", 7) + touched("unregistered", "plain", "first write", 8)
     thp = [row | {"backing": "anon_thp"} for row in faults if row["preparation"] != "written"]
@@ -91,13 +91,13 @@ def test_every_case_a_probe_allows_can_be_drawn(tmp_path: Path) -> None:
     assert any(len(trace.x) for trace in figures.plot_zeropages(made).data)
 
 
-def test_a_tail_is_that_of_each_process(data: Dataset) -> None:
+def test_tail_is_the_quantile_of_each_process(data: Dataset) -> None:
     rows = summaries.df_tails(data)
     [row] = rows[(rows.preparation == "fresh") & (rows.stride_kib == 4)].to_dict("records")
     assert (row["tail_ns"], row["children"]) == (1024, 9), "90 at 512, 9 at 1024 and 1 at 4096: the 99th is at 1024"
 
 
-def test_times_are_of_a_touch_and_medians_of_children(data: Dataset) -> None:
+def test_times_are_per_touch_and_medians_over_children(data: Dataset) -> None:
     rows = summaries.df_faults(data)
     [row] = rows[(rows.preparation == "tables") & (rows.touch == "first read") & (rows.stride_kib == 4)
                  & (rows.threads == 1)].to_dict("records")  # fmt: skip
@@ -105,14 +105,14 @@ def test_times_are_of_a_touch_and_medians_of_children(data: Dataset) -> None:
     assert row["ns_per_touch_low"] < 604 < row["ns_per_touch_high"]
 
 
-def test_a_share_slower_starts_at_all_and_ends_at_the_slowest(data: Dataset) -> None:
+def test_share_slower_starts_at_1_and_ends_at_the_slowest_touch(data: Dataset) -> None:
     rows = summaries.df_latencies(data, 4, "first write")
     rows = rows[rows.preparation == "fresh"]
     assert list(rows.slower) == [1.0, pytest.approx(0.1), pytest.approx(0.01)]
     assert set(rows.timed) == {900}
 
 
-def test_each_stride_shows_what_was_touched_at_it(data: Dataset) -> None:
+def test_each_stride_draws_its_own_rows(data: Dataset) -> None:
     drawn = {}
     for apart in figures.APART:
         figure = figures.plot_later_faults(data, apart=apart)
@@ -124,14 +124,14 @@ def test_each_stride_shows_what_was_touched_at_it(data: Dataset) -> None:
     assert [note.text for note in figure.layout.annotations][-1] == "made-up holds no later faults, one per 1 GiB"
 
 
-def test_interrupts_are_drawn_per_touch(data: Dataset) -> None:
+def test_plot_threads_draws_tlb_shootdowns_per_touch(data: Dataset) -> None:
     figure = figures.plot_threads(data)
     drawn = {name: x for trace in figure.data if trace.xaxis == "x2"
              for name, x in zip(trace.customdata, trace.x, strict=True)}  # fmt: skip
     assert drawn["zeropage, not protected, 2 threads, a half each"] == pytest.approx(0.97)
 
 
-def test_real_memory_is_drawn_as_a_share_of_the_range(data: Dataset) -> None:
+def test_plot_zeropages_draws_memory_as_a_share_of_the_range(data: Dataset) -> None:
     drawn = {
         name: x for trace in figures.plot_zeropages(data).data
         for name, x in zip(trace.customdata, trace.x, strict=True)
@@ -140,14 +140,14 @@ def test_real_memory_is_drawn_as_a_share_of_the_range(data: Dataset) -> None:
     assert drawn["shmem: PTE markers"] == 0
 
 
-def test_a_batch_is_priced_by_the_page(data: Dataset) -> None:
+def test_plot_resolve_draws_time_per_page_by_batch(data: Dataset) -> None:
     rows = summaries.df_resolves(data).set_index(["state", "piece_kib", "pass"])
     assert rows.loc[("zeropage", 4, "first"), "ns_per_page"] == pytest.approx(800, abs=1)
     assert rows.loc[("zeropage", 2048, "first"), "ns_per_page"] == pytest.approx(100, abs=1)
     assert rows.loc[("huge_page", 4, "second"), "ns_per_call"] == pytest.approx(1000, abs=1)
 
 
-def test_the_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> None:
+def test_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> None:
     figure = figures.plot_published(notebook.load_published(), data)
     runs = [trace for trace in figure.data if "protocol" in trace.name]
     assert [list(trace.x) for trace in runs] == [[3_000_004], [30_004]]
@@ -155,7 +155,7 @@ def test_the_published_protocol_is_drawn_at_its_own_size_only(data: Dataset) -> 
     assert [list(trace.x) for trace in moved.data if "protocol" in trace.name] == [[], []]
 
 
-def test_tables_of_a_notebook_show_ratios_counts_and_bounds(data: Dataset) -> None:
+def test_notebook_tables_show_ratios_counts_and_bounds(data: Dataset) -> None:
     assert "0.602 (" in repr(notebook.with_tables(data))
     assert "0.502 (" in repr(notebook.after_discards(data))
     assert "128 KiB" in repr(notebook.after_discards(data))
@@ -168,7 +168,7 @@ def test_tables_of_a_notebook_show_ratios_counts_and_bounds(data: Dataset) -> No
     assert "fresh (plain)" in repr(notebook.read_faults(data))
 
 
-def test_the_attempts_are_listed_with_their_sources() -> None:
+def test_attempts_table_lists_sources() -> None:
     listed = notebook.attempts(notebook.load_published()).frame
     assert {"merged", "posted"} == set(listed.outcome)
     assert listed.source.str.len().gt(0).all()

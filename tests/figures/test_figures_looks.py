@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""In all figures together no look stands for two things, and nothing has two looks."""
+"""In all figures each look is used for one thing, and each thing has one look."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _walked() -> Iterator[tuple[str, str, Look]]:
             yield title, name, look
 
 
-def test_the_walk_meets_every_figure_and_every_kind_of_look() -> None:
+def test_walk_covers_every_figure_and_kind_of_look() -> None:
     met = list(_walked())
     assert {title for title, _, _ in met} == {title for title, figure in _figures().items() if figure.data}
     assert {look[0] for _, _, look in met} == {"point", "line", "bar"}
@@ -118,14 +118,14 @@ def test_the_walk_meets_every_figure_and_every_kind_of_look() -> None:
     assert {name for name in figures.__all__ if name.startswith("plot_")} == set(walked)
 
 
-def test_no_look_stands_for_two_things() -> None:
+def test_each_look_is_used_for_one_thing() -> None:
     things = defaultdict(lambda: defaultdict(set))
     for title, name, look in _walked():
         things[look][SAME.get(name, name)].add(title)
     assert {look: dict(names) for look, names in things.items() if len(names) > 1} == {}
 
 
-def test_nothing_has_two_looks() -> None:
+def test_each_thing_has_one_look() -> None:
     looks = defaultdict(lambda: defaultdict(set))
     for title, name, look in _walked():
         looks[look[0], SAME.get(name, name)][look].add(title)

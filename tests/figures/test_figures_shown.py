@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A figure shows every point with its interval, and says what it cannot show."""
+"""A figure shows every point with its interval, or a sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def drawn(data: Dataset) -> list[go.Figure]:
     return [figures.plot_published(published, data), figures.plot_skip(data), figures.plot_guest(data, data)]
 
 
-def _said(figure: go.Figure) -> list[str]:
+def _annotations(figure: go.Figure) -> list[str]:
     return [note.text for note in figure.layout.annotations]
 
 
@@ -42,25 +42,25 @@ def _types(frame: Any) -> list[tuple[str, str]]:
     return [(name, kinds.get(frame[name].dtype.kind, "string")) for name in frame]
 
 
-def test_every_point_can_say_what_it_is(drawn: list[go.Figure]) -> None:
+def test_every_point_has_hover_text(drawn: list[go.Figure]) -> None:
     for figure in drawn:
         for trace in figure.data:
             assert len(trace.x) == len(trace.y) == len(trace.customdata) == len(trace.hovertext) == len(trace.text)
 
 
-def test_no_interval_is_cut_off_by_an_axis(drawn: list[go.Figure]) -> None:
+def test_no_axis_cuts_off_an_interval(drawn: list[go.Figure]) -> None:
     for trace in drawn[2].data:
         low, high = (10**end for end in drawn[2].layout.yaxis.range)
         bars = zip(trace.y, trace.error_y.array, trace.error_y.arrayminus, strict=True)
         assert all(low < y - down and y + up < high for y, up, down in bars)
 
 
-def test_a_size_that_was_not_measured_is_said(data: Dataset, tmp_path: Path) -> None:
+def test_plot_skip_without_the_size_shows_a_sentence(data: Dataset, tmp_path: Path) -> None:
     figure = figures.plot_skip(_without(data, tmp_path / "data", 1 << 20))
-    assert "one-size holds no samples of 1 GiB with 0% written beforehand" in _said(figure)
+    assert "one-size holds no samples of 1 GiB with 0% written beforehand" in _annotations(figure)
 
 
-def test_costs_that_cannot_be_known_are_said(data: Dataset, tmp_path: Path) -> None:
+def test_plot_guest_without_entry_costs_shows_a_sentence(data: Dataset, tmp_path: Path) -> None:
     costs = _without(data, tmp_path / "data", 1 << 20)
     figure = figures.plot_guest(data, costs)
-    assert "one-size measured each backing at one size: nothing to predict from" in _said(figure)
+    assert "one-size measured each backing at one size: nothing to predict from" in _annotations(figure)

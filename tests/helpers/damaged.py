@@ -111,7 +111,7 @@ _TABLES: dict[str, Use] = {
     "cold": notebook.cold,
     "entry_costs": notebook.entry_costs,
     "ranking": notebook.ranking,
-    "ranking_said": notebook.ranking_said,
+    "ranking_sentence": notebook.ranking_sentence,
     "reported_table": notebook.reported_table,
     "states": lambda data: notebook.states(data, "anon", "wp_unpopulated"),
 }

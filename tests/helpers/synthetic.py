@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datasets made up for a test: the tables of the probes, with only what the test says in them."""
+"""Synthetic datasets of the probes protect and semantics."""
 
 from __future__ import annotations
 

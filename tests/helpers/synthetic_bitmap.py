@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A bitmap of two mappings, made up for a test."""
+"""A synthetic bitmap of two mappings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Made-up datasets of a channel: bits sent at random, and received with a share of them flipped."""
+"""Synthetic datasets of a covert channel: random bits sent, and received with a share of them flipped."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def point(
 def campaign(out: Path, *points: Sequence[dict[str, Any]], id_: str = "made-up", **more: Any) -> Dataset:
     """Write and load a dataset of these points; children are numbered in their order."""
     rows, slots = [], []
-    for block, one in enumerate(child for children in points for child in children):
-        row = _SAMPLE | {"block": block} | {name: value for name, value in one.items() if name != "flips"}
+    for block, child in enumerate(child for children in points for child in children):
+        row = _SAMPLE | {"block": block} | {name: value for name, value in child.items() if name != "flips"}
         lines, count = row["lines"], row["slots"]
-        sent, received = words(block, one["flips"], lines, count)
+        sent, received = words(block, child["flips"], lines, count)
         both = list(zip(sent, received, strict=True))
         row |= {"missed": sum((a & ~b).bit_count() for a, b in both), "ones": sum(a.bit_count() for a in sent)}
         row |= {"invented": sum((b & ~a).bit_count() for a, b in both), "bits": lines * count}

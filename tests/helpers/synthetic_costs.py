@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Costs made up for a test: nothing, but for the events that it names."""
+"""Synthetic event costs: 0 but for the named events."""
 
 from __future__ import annotations
 

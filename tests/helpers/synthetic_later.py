@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datasets made up for a test: later faults, accounts, resolves, equal states and runs of the published protocol."""
+"""Synthetic datasets: later faults, zeropages, resolves, equal page states and runs of the published protocol."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datasets made up for a test: what was found in the memory of a process."""
+"""Synthetic datasets of occupancy scans."""
 
 from __future__ import annotations
 

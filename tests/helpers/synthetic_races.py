@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datasets made up for a test: the tables of the probes atomicity and tracking."""
+"""Synthetic datasets of the probes atomicity and tracking."""
 
 from __future__ import annotations
 

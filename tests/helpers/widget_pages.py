@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from making import HEADER, code, parameters, save
@@ -16,7 +17,7 @@ from uffdlab import sim
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
 from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.sim.latency import bars
+from uffdlab.sim.latency import latencies
 from uffdlab.widgets import DesignExplorer
 
 DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]
@@ -124,7 +125,7 @@ def _work_is_equal(explorer: DesignExplorer, tab: Any, name: str) -> None:
         name,
     )
     chosen = explorer.chosen()
-    work = sim.df_waterfall(explorer._costs(), chosen, explorer.workload())
+    work = _df_waterfall(explorer._costs(), chosen, explorer.workload())
     assert len(bars) == len(chosen)
     for bar, design in zip(bars, chosen, strict=True):
         costs = work[work.design == design.name].groupby("event").cost.sum()
@@ -137,11 +138,11 @@ def _work_is_equal(explorer: DesignExplorer, tab: Any, name: str) -> None:
 
 def _latencies_are_equal(explorer: DesignExplorer, lines: list[dict[str, Any]]) -> None:
     work, costs = explorer.workload(), explorer._costs()
-    asking = [one for one in explorer.chosen() if bars(sim.expect(one, work), costs, sim.sweeps.faulting)]
+    asking = [one for one in explorer.chosen() if latencies(sim.expect(one, work), costs)]
     lines = [line for line in lines if line["x"]]
     assert len(lines) == len(asking)
     for line, design in zip(lines, asking, strict=True):
-        frame = sim.df_latency(costs, [design], work)
+        frame = _df_latency(costs, [design], work)
         assert line["x"] == list(frame.cost)
         assert line["y"] == list(frame.slower)
 
@@ -165,3 +166,33 @@ def unbaked(baked: dict[str, Any], key: str) -> dict[str, Any]:
             at = at[step]
         at[path[-1]] = value
     return figure
+
+
+# --- what a page draws, in plain Python ------------------------------------------------------------------------------
+
+
+def _df_latency(costs: sim.Costs, designs: list[sim.Design], workload: sim.Workload) -> pd.DataFrame:
+    """Return how many writes of a workload cost how much, by design: ``cost`` with its interval, ``share``, ``slower``.
+
+    Writes that find their page ask nothing of the kernel, and are left out. ``slower`` is the share of the others that
+    cost as much or more; ``found`` the level at which the entry was found.
+    """
+    rows = []
+    for design in designs:
+        found = latencies(sim.expect(design, workload), costs)
+        for one in found:
+            cost = {"cost": one.cost.value, "cost_low": one.cost.low, "cost_high": one.cost.high}
+            words = {"design": design.name, "found": one.shape.found, "kind": one.shape.kind}
+            rows.append(words | cost | {"share": one.share, "slower": one.slower})
+    return pd.DataFrame(rows)
+
+
+def _df_waterfall(costs: sim.Costs, designs: list[sim.Design], workload: sim.Workload) -> pd.DataFrame:
+    """Return of what the total work consists: one row per design and event that costs something."""
+    rows = []
+    for design in designs:
+        result = sim.expect(design, workload)
+        for phase, ledger in (("protect", result.protect), ("touches", result.touches)):
+            for event, count, cost in costs.dearest(ledger, most=len(ledger)):
+                rows.append({"design": design.name, "phase": phase, "event": event, "count": count, "cost": cost})
+    return pd.DataFrame(rows, columns=["design", "phase", "event", "count", "cost"])

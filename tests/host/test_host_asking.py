@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever a seccomp filter answers, death included: doctor and measure live, and say what it was."""
+"""doctor and measure survive any answer of a seccomp filter, killing included, and name it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def examined(answer: str, calls: tuple[str, ...], cwd: Path) -> dict[str, dict[s
 @pytest.mark.uffd
 @pytest.mark.parametrize("answer", ["EPERM", "KILL_PROCESS"])
 @pytest.mark.parametrize("calls", ROWS, ids=" ".join)
-def test_the_doctor_survives_and_names_the_filter(answer: str, calls: tuple[str, ...], tmp_path: Path) -> None:
+def test_doctor_names_the_seccomp_filter_on_each_denied_call(
+    answer: str, calls: tuple[str, ...], tmp_path: Path
+) -> None:
     found, name = examined(answer, calls, tmp_path), ROWS[calls]
     lost = {row for row, capability in found.items() if "seccomp" in (capability["cause"] or "")}
     assert lost == (set() if name is None else {name})
@@ -71,7 +73,7 @@ def test_the_doctor_survives_and_names_the_filter(answer: str, calls: tuple[str,
 @filtered
 @pytest.mark.uffd
 @pytest.mark.parametrize("answer", [*REFUSALS, *DEATHS])
-def test_the_doctor_survives_where_all_is_filtered_at_once(answer: str, tmp_path: Path) -> None:
+def test_doctor_survives_when_every_call_is_filtered(answer: str, tmp_path: Path) -> None:
     everything = tuple(call for calls in ROWS for call in calls if call != "clone3" or answer in DEATHS)
     found = examined(answer, everything, tmp_path)
     assert "seccomp" in found["userfaultfd"]["cause"]
@@ -95,7 +97,7 @@ def test_the_doctor_survives_where_all_is_filtered_at_once(answer: str, tmp_path
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_a_point_that_cannot_be_measured_names_operation_and_filter(
+def test_measure_names_the_denied_operation_and_the_filter(
     answer: str, calls: tuple[str, ...], operation: str, tmp_path: Path
 ) -> None:
     refusal = sentence(run(answer, calls, tmp_path, *POINT))
@@ -108,7 +110,7 @@ def test_a_point_that_cannot_be_measured_names_operation_and_filter(
 
 @filtered
 @pytest.mark.uffd
-def test_a_refused_advice_is_not_taken_for_a_refused_mapping(tmp_path: Path) -> None:
+def test_refused_madvise_is_not_reported_as_refused_mmap(tmp_path: Path) -> None:
     refusal = sentence(run("EPERM", ("madvise",), tmp_path, *POINT))
     assert "MADV_NOHUGEPAGE (private anonymous, 4 KiB pages, THP off, 4194304 B) failed with EPERM" in refusal
     assert "a seccomp filter denies the system call" in refusal
@@ -119,19 +121,19 @@ def test_a_refused_advice_is_not_taken_for_a_refused_mapping(tmp_path: Path) -> 
 @filtered
 @pytest.mark.uffd
 @pytest.mark.parametrize("answer", ["EPERM", "EINVAL"])
-def test_a_scan_that_is_refused_is_done_without(answer: str, tmp_path: Path) -> None:
+def test_measure_continues_without_pagemap_scan_when_it_is_refused(answer: str, tmp_path: Path) -> None:
     done = run(answer, ("PAGEMAP_SCAN",), tmp_path, *POINT, "--json")
     assert done.returncode == 0, done.stderr
     assert {row["zeropages"] for row in json.loads(done.stdout)["samples"]} == {None}
-    (said,) = [line for line in done.stderr.splitlines() if "zeropages" in line]
-    assert "zeropages and huge pages are not counted" in said
-    assert "PAGEMAP_SCAN failed with" in said
-    assert "seccomp" in said
+    (message,) = [line for line in done.stderr.splitlines() if "zeropages" in line]
+    assert "zeropages and huge pages are not counted" in message
+    assert "PAGEMAP_SCAN failed with" in message
+    assert "seccomp" in message
 
 
 @filtered
 @pytest.mark.uffd
-def test_threads_that_may_not_be_started_do_not_interrupt(tmp_path: Path) -> None:
+def test_refused_clone3_is_no_interruption(tmp_path: Path) -> None:
     done = run("EPERM", ("clone3",), tmp_path, *POINT)
     assert done.returncode == 0, done.stderr
     faults = ("measure", "faults", "--size=4MiB", "--repeats=1", "--set=delivery=event", "--set=preparation=markers")
@@ -141,7 +143,7 @@ def test_threads_that_may_not_be_started_do_not_interrupt(tmp_path: Path) -> Non
 
 @filtered
 @pytest.mark.uffd
-def test_no_process_may_be_started(tmp_path: Path) -> None:
+def test_doctor_reports_when_no_child_can_be_started(tmp_path: Path) -> None:
     calls = ("fork", "vfork", "clone", "clone3")
     found = examined("EPERM", calls, tmp_path)
     assert found["child processes"]["ok"] is False
@@ -155,7 +157,7 @@ def test_no_process_may_be_started(tmp_path: Path) -> None:
 @pytest.mark.uffd
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", ["EPERM", "KILL_PROCESS"])
-def test_pages_are_rendered_where_nothing_can_be_measured(answer: str, tmp_path: Path) -> None:
+def test_render_works_where_nothing_can_be_measured(answer: str, tmp_path: Path) -> None:
     from making import code, parameters, save
 
     save(tmp_path / "notebooks" / "01_tiny.ipynb", "# Tiny", parameters(), code("print('here')"))
@@ -169,9 +171,9 @@ def test_pages_are_rendered_where_nothing_can_be_measured(answer: str, tmp_path:
 # --- the question itself ---------------------------------------------------------------------------------------------
 
 
-def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
+def test_process_limit_is_named_as_the_cause(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     code = """
 import os, resource
 from uffdlab.host import asking
@@ -186,32 +188,32 @@ print(answer.operation, answer.errno, answer.why())
     assert "ulimit -u" in done.stdout
 
 
-def test_asking_leaves_nothing_behind_while_other_threads_run() -> None:
+def test_ask_leaves_no_child_while_other_threads_run() -> None:
     before = len(os.listdir("/proc/self/fd")), len(Path("/proc/self/maps").read_text().splitlines())
     answers: list[Answer] = []
     threads = [threading.Thread(target=lambda: answers.append(asking.ask("POPULATE_READ"))) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert Counter(answer.result for answer in answers) == {0: 8}
     assert len(os.listdir("/proc/self/fd")) == before[0]
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_handlers_of_the_parent_do_not_run_in_the_child() -> None:
-    """A child that is interrupted ends; it does not tell whoever listens to its parent's signals."""
+def test_signal_handlers_of_the_parent_do_not_run_in_the_child() -> None:
+    """A signal to the child ends it, and writes nothing to the wakeup descriptor of its parent."""
     code = """
 import os, signal, sys
 from uffdlab.host import asking
-told = os.pipe2(os.O_NONBLOCK)
-signal.set_wakeup_fd(told[1])
+wakeup = os.pipe2(os.O_NONBLOCK)
+signal.set_wakeup_fd(wakeup[1])
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody can wait for the child, then
 print(asking.ask("POPULATE_READ").result)
 try:
-    print(os.read(told[0], 10))
+    print(os.read(wakeup[0], 10))
 except BlockingIOError:
     print("silence")
 """
@@ -219,35 +221,35 @@ except BlockingIOError:
     assert done.stdout.split() == ["0", "silence"]
 
 
-def test_a_question_without_an_answer_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ask_gives_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "DEADLINE_S", 0)
     # It takes a millisecond, and none is given; who is kept off the CPU meanwhile may find the answer there already.
-    answer = next((one for one in (asking.ask("PT_RECLAIM") for _ in range(50)) if one.silent), None)
+    answer = next((a for a in (asking.ask("PT_RECLAIM") for _ in range(50)) if a.silent), None)
     assert answer is not None
     assert (answer.result, answer.errno, answer.signal) == (None, None, None)
-    assert answer.why().startswith("PT_RECLAIM gave no answer within 0 s (remedy: ")
+    assert answer.why().startswith("PT_RECLAIM did not return within 0 s (remedy: ")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_an_unknown_question_is_a_bug() -> None:
+def test_unknown_question_is_a_bug() -> None:
     with pytest.raises(AttributeError):
         asking.ask("LIFE")
 
 
 @pytest.mark.parametrize("operation", sorted({name for names in asking._OPERATIONS.values() for name in names}))
-def test_what_would_have_to_be_allowed_is_known_of_every_operation_asked(operation: str) -> None:
+def test_every_tried_operation_lists_its_system_calls(operation: str) -> None:
     assert errnos.system_calls(operation)
 
 
-def test_every_death_has_words() -> None:
+def test_every_fatal_signal_is_explained() -> None:
     for number in range(1, 65):
         assert deaths.name(number) in deaths.likely("PAGEMAP_SCAN", number).why
         assert deaths.clause(number) == "" or deaths.clause(number).startswith(": ")
         assert "\n" not in deaths.clause(number)
 
 
-def test_memory_that_may_not_grow_is_no_traceback(tmp_path: Path) -> None:
+def test_address_space_limit_gives_no_traceback(tmp_path: Path) -> None:
     def less() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An errno is explained by what was asked and where: kind of memory, control group, privilege."""
+"""An errno is explained by the request and its situation: kind of memory, control group, privilege."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from running import environment, uffdlab_run
 
 from uffdlab import native
 from uffdlab.host import deaths, doctor, errnos, memory, refusals, settings
-from uffdlab.host.errnos import Asked
+from uffdlab.host.errnos import Request
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.userfault import Range, asked_of
+from uffdlab.probes.userfault import Range, request_of
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 
 EVERYTHING = "000001ffffffffff"
-ASKED = {name: asked_of(backing, 4 * backing.page_bytes) for name, backing in BACKINGS.items()}
+REQUESTS = {name: request_of(backing, 4 * backing.page_bytes) for name, backing in BACKINGS.items()}
 
 
 def machine(
@@ -50,69 +50,69 @@ def rows() -> Iterator[tuple[str, int]]:
             yield from ((advice, number) for advice in ("MADV_POPULATE_READ", "MADV_DONTNEED", "MADV_NOHUGEPAGE"))
 
 
-# --- what was asked --------------------------------------------------------------------------------------------------
+# --- the request ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BACKINGS)
 def test_no_cause_contradicts_the_kind_of_memory(name: str, tmp_path: Path) -> None:
-    root, asked = machine(tmp_path), ASKED[name]
+    root, request = machine(tmp_path), REQUESTS[name]
     for operation, number in rows():
         if operation in ("write setting", "ftruncate", "memfd_create", "mmap hugetlb"):
             continue  # of no memory that is mapped already, or of hugetlb by name
-        for cause in errnos.causes(operation, number, root, asked):
-            said = f"{operation} {number}: {cause.why} / {cause.remedy}"
-            if not asked.pool_kib:
-                assert "huge page" not in cause.why.replace("transparent huge pages", ""), said
-                assert "pool" not in cause.why, said
-                assert not cause.why.startswith("on hugetlb"), said
-                assert "hugetlb" not in cause.why or name == "shmem", said
-            if asked.kind == "anon":
-                assert "shmem" not in cause.why, said
-                assert "behind the mapping" not in cause.why, said
-                assert "5.19" not in cause.remedy, said
-            assert "not aligned" not in cause.why, said  # it is
-            assert "file is sealed" not in cause.why, said
-            assert "mmap_min_addr" not in cause.why, said
+        for cause in errnos.causes(operation, number, root, request):
+            message = f"{operation} {number}: {cause.why} / {cause.remedy}"
+            if not request.pool_kib:
+                assert "huge page" not in cause.why.replace("transparent huge pages", ""), message
+                assert "pool" not in cause.why, message
+                assert not cause.why.startswith("on hugetlb"), message
+                assert "hugetlb" not in cause.why or name == "shmem", message
+            if request.kind == "anon":
+                assert "shmem" not in cause.why, message
+                assert "behind the mapping" not in cause.why, message
+                assert "5.19" not in cause.remedy, message
+            assert "not aligned" not in cause.why, message  # it is
+            assert "file is sealed" not in cause.why, message
+            assert "mmap_min_addr" not in cause.why, message
 
 
-def test_an_unaligned_range_is_named_by_its_page(tmp_path: Path) -> None:
+def test_unaligned_range_is_explained_by_its_page_size(tmp_path: Path) -> None:
     for name, what in (("anon", "not aligned to pages"), ("hugetlb_2m_private", "not aligned to the huge page size")):
-        asked = asked_of(BACKINGS[name], 4096 + 1)
-        causes = errnos.causes("UFFDIO_REGISTER", errno.EINVAL, tmp_path, asked)
+        request = request_of(BACKINGS[name], 4096 + 1)
+        causes = errnos.causes("UFFDIO_REGISTER", errno.EINVAL, tmp_path, request)
         assert what in causes[0].why
         assert sum("aligned" in cause.why for cause in causes) == 1
 
 
-def test_a_range_says_what_it_is() -> None:
-    assert Range(BACKINGS["shmem"], 0, 8192).asked.words() == [BACKINGS["shmem"].title, "8192 B"]
-    assert ASKED["hugetlb_1g_shared"].pages == 4
-    assert ASKED["anon"].pages is None
-    sentence = errnos.explain("UFFDIO_REGISTER", errno.EBUSY, asked=Asked(memory="shmem", features=("MOVE",)))
+def test_explanation_repeats_memory_length_and_features() -> None:
+    assert Range(BACKINGS["shmem"], 0, 8192).request.words() == [BACKINGS["shmem"].title, "8192 B"]
+    assert REQUESTS["hugetlb_1g_shared"].pages == 4
+    assert REQUESTS["anon"].pages is None
+    sentence = errnos.explain("UFFDIO_REGISTER", errno.EBUSY, request=Request(memory="shmem", features=("MOVE",)))
     assert sentence.startswith("UFFDIO_REGISTER (shmem, features MOVE) failed with EBUSY (")
 
 
-def test_faults_delivered_as_signals_are_named_only_where_they_were_asked_for(tmp_path: Path) -> None:
+def test_sigbus_feature_is_a_cause_only_where_it_was_requested(tmp_path: Path) -> None:
     for features, named in (((), False), (("SIGBUS",), True), (None, True)):
-        causes = errnos.causes("touch", errno.EFAULT, tmp_path, Asked(kind="anon", features=features))
+        causes = errnos.causes("touch", errno.EFAULT, tmp_path, Request(kind="anon", features=features))
         assert any("as signals" in cause.why for cause in causes) is named
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL])
 @pytest.mark.parametrize("operation", ["mmap", "MADV_DONTNEED", "memfd_create", "UFFDIO_COPY", "sched_setaffinity"])
-def test_a_filter_is_named_where_one_stands_and_nowhere_else(operation: str, number: int, tmp_path: Path) -> None:
-    under = errnos.causes(operation, number, machine(tmp_path / "under", seccomp="2"), ASKED["anon"])
-    without = errnos.causes(operation, number, machine(tmp_path / "without"), ASKED["anon"])
+def test_seccomp_is_a_cause_only_under_a_filter(operation: str, number: int, tmp_path: Path) -> None:
+    under = errnos.causes(operation, number, machine(tmp_path / "under", seccomp="2"), REQUESTS["anon"])
+    without = errnos.causes(operation, number, machine(tmp_path / "without"), REQUESTS["anon"])
     assert [cause for cause in under if "seccomp" not in cause.why] == without
     assert "seccomp" in (under[0] if number != errno.EINVAL else under[-1]).why
 
 
-def test_what_the_kernel_never_answers_is_a_filters_answer(tmp_path: Path) -> None:
+def test_errno_the_kernel_never_returns_is_explained_by_seccomp(tmp_path: Path) -> None:
     (cause,) = errnos.causes("MADV_POPULATE_READ", errno.ENOTDIR, machine(tmp_path, seccomp="2"))
     assert "seccomp" in cause.why
     assert "madvise" in cause.remedy
 
 
-def test_no_filter_touches_memory_or_a_setting(tmp_path: Path) -> None:
+def test_seccomp_is_no_cause_for_touching_memory_or_writing_settings(tmp_path: Path) -> None:
     root = machine(tmp_path, seccomp="2")
     for operation, number in (("touch", errno.EFAULT), ("write setting", errno.EPERM), ("pagemap", errno.EACCES)):
         assert not any("seccomp" in cause.why for cause in errnos.causes(operation, number, root))
@@ -160,19 +160,19 @@ def grouped(root: Path, version: dict[str, object], limits: dict[str, tuple[int 
         ({"pod/job": (2, 6)}, 1, 0, "hugetlb.2MB."),
     ],
 )
-def test_the_tightest_limit_counts(version, limits, pages, room, name, tmp_path: Path) -> None:
+def test_hugetlb_limit_is_the_tightest_of_the_ancestors(version, limits, pages, room, name, tmp_path: Path) -> None:
     limit = memory.hugetlb_limit(2048, grouped(tmp_path, version, limits))
     assert limit is not None
     assert (limit.pages, limit.room, limit.name) == (pages, room, name + version["names"][0])
-    assert "pod" not in f"{limit} {limit.remedy}", "a group may bear somebody's name"
+    assert "pod" not in f"{limit} {limit.remedy}", "a group may bear a user's name"
     assert memory.hugetlb_limit(1 << 20, tmp_path) is None
 
 
 @pytest.mark.parametrize("version", [V1, V2], ids=["v1", "v2"])
-def test_a_group_without_a_limit_is_none(version, tmp_path: Path) -> None:
+def test_unlimited_control_group_has_no_hugetlb_limit(version, tmp_path: Path) -> None:
     root = grouped(tmp_path, version, {"pod/job": (None, 2), "pod": (None, 4), "pod/job:rsvd.": (None, 0)})
     assert memory.hugetlb_limit(2048, root) is None
-    causes = errnos.causes("touch", errno.EFAULT, root, ASKED["hugetlb_2m_private"])
+    causes = errnos.causes("touch", errno.EFAULT, root, REQUESTS["hugetlb_2m_private"])
     assert not any("control group" in cause.why or "pool" in cause.why for cause in causes)
 
 
@@ -180,48 +180,50 @@ def test_a_group_without_a_limit_is_none(version, tmp_path: Path) -> None:
     ("operation", "number"),
     [("touch", "EFAULT"), ("MADV_POPULATE_READ", "EFAULT"), ("UFFDIO_COPY", "ENOMEM"), ("mmap hugetlb", "ENOMEM")],
 )
-def test_a_full_group_is_the_cause_and_not_the_pool(operation: str, number: str, tmp_path: Path) -> None:
+def test_full_control_group_is_the_cause_and_not_the_pool(operation: str, number: str, tmp_path: Path) -> None:
     root = grouped(tmp_path, V2, {"pod/job": (6, 6)})
-    causes = errnos.causes(operation, getattr(errno, number), root, ASKED["hugetlb_2m_private"])
+    causes = errnos.causes(operation, getattr(errno, number), root, REQUESTS["hugetlb_2m_private"])
     assert causes[0].why == "the control group allows 0 more huge pages of 2048 KiB (limit: 3)"
     assert "hugetlb.2MB.max" in causes[0].remedy
     assert not any("pool" in cause.why for cause in causes)
-    assert not any("huge pages" in cause.why for cause in errnos.causes(operation, errno.EFAULT, root, ASKED["anon"]))
+    assert not any(
+        "huge pages" in cause.why for cause in errnos.causes(operation, errno.EFAULT, root, REQUESTS["anon"])
+    )
 
 
-def test_an_empty_pool_is_the_cause_and_not_the_group(tmp_path: Path) -> None:
+def test_empty_pool_is_the_cause_and_not_the_control_group(tmp_path: Path) -> None:
     root = grouped(tmp_path, V2, {"pod/job": (64, 6)}, free=0)
-    causes = errnos.causes("touch", errno.EFAULT, root, ASKED["hugetlb_2m_private"])
+    causes = errnos.causes("touch", errno.EFAULT, root, REQUESTS["hugetlb_2m_private"])
     assert causes[0].why.startswith("the hugetlb pool holds too few")
     assert not any("control group" in cause.why for cause in causes)
 
 
-def test_a_process_killed_by_sigbus_is_explained_by_what_it_had_asked_for(tmp_path: Path) -> None:
+def test_sigbus_is_explained_by_the_request_of_the_process(tmp_path: Path) -> None:
     root = grouped(tmp_path, V2, {"pod/job": (6, 0)})
-    huge = Asked(kind="hugetlb", pool_kib=2048, length_bytes=16 * MIB, gone=True)
+    huge = Request(kind="hugetlb", pool_kib=2048, length_bytes=16 * MIB, gone=True)
     assert deaths.clause(7, huge, root=root).startswith(": the control group allows 3 more huge pages of 2048 KiB")
-    assert "huge" not in deaths.clause(7, Asked(kind="anon", gone=True), root=root)
+    assert "huge" not in deaths.clause(7, Request(kind="anon", gone=True), root=root)
 
 
-def test_needs_know_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_needs_respect_the_hugetlb_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = memory.HugeLimit(2048, 4, 3, "hugetlb.2MB.max")
     monkeypatch.setattr(memory, "hugetlb_limit", lambda size_kib: limit if size_kib == 2048 else None)
     monkeypatch.setattr(memory, "hugepages", lambda size_kib: memory.HugePool(size_kib, 99, 99, 0, 0, 0))
     assert Needs(hugepages={2048: 3}).missing() is None
     assert Needs(hugepages={1 << 20: 4}).missing() is None
-    said = str(Needs(hugepages={2048: 4}).missing())
-    assert said.startswith("needs 4 huge pages of 2048 KiB, and the control group allows 3 more")
-    assert "hugetlb.2MB.max" in said
+    message = str(Needs(hugepages={2048: 4}).missing())
+    assert message.startswith("needs 4 huge pages of 2048 KiB, and the control group allows 3 more")
+    assert "hugetlb.2MB.max" in message
 
 
 @pytest.mark.parametrize(
-    ("limit", "ok", "said"),
+    ("limit", "ok", "message"),
     [((0, 0), False, "supported"), ((4, 0), False, "allows 4 pages, all in use"), ((4, 2), True, "allows 2 more")],
 )
-def test_the_doctor_knows_the_group(limit: tuple[int, int], ok: bool, said: str) -> None:
+def test_doctor_reports_the_hugetlb_limit(limit: tuple[int, int], ok: bool, message: str) -> None:
     pool = memory.HugePool(2048, 8, 8, 0, 0, 0)
     found = doctor._pool("hugetlb 2 MiB", pool, "hugetlb_2048", memory.HugeLimit(2048, *limit, "hugetlb.2MB.max"))
-    assert (found.ok, said in found.detail) == (ok, True)
+    assert (found.ok, message in found.detail) == (ok, True)
     assert ok or "hugetlb.2MB.max" in str(found.remedy)
 
 
@@ -252,14 +254,14 @@ def group(pages: int) -> Iterator[Path]:
 
 @pytest.mark.uffd
 @pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
-def test_a_real_group_is_known_to_all(changeable_pool: None, tmp_path: Path) -> None:
+def test_hugetlb_limit_of_a_real_control_group_is_reported(changeable_pool: None, tmp_path: Path) -> None:
     with group(2) as made, settings.changed({"hugetlb_2048": 8}, allow=True):
 
         def inside() -> None:
             (made / "cgroup.procs").write_text(str(os.getpid()))
 
-        told = uffdlab_run("doctor", cwd=tmp_path, preexec_fn=inside)
-        assert "the control group allows 2" in " ".join(told.stdout.split())
+        done = uffdlab_run("doctor", cwd=tmp_path, preexec_fn=inside)
+        assert "the control group allows 2" in " ".join(done.stdout.split())
         point = ("measure", "protect", "--backing=hugetlb_2m_private", "--design=preread", "--size=16MiB")
         done = uffdlab_run(*point, cwd=tmp_path, preexec_fn=inside)
         assert "needs 8 huge pages of 2048 KiB, and the control group allows 2 more" in done.stderr
@@ -276,9 +278,9 @@ for step in (lambda m: m.touch(1), lambda m: m.populate_read()):
         refused = subprocess.run(
             [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, preexec_fn=inside
         )
-        said = refused.stdout.splitlines()
-        assert len(said) == 2, refused.stderr
-        assert all(": the control group allows 0 more huge pages of 2048 KiB (limit: 2)" in line for line in said)
+        message = refused.stdout.splitlines()
+        assert len(message) == 2, refused.stderr
+        assert all(": the control group allows 0 more huge pages of 2048 KiB (limit: 2)" in line for line in message)
 
 
 # --- privilege -------------------------------------------------------------------------------------------------------
@@ -286,7 +288,7 @@ for step in (lambda m: m.touch(1), lambda m: m.populate_read()):
 IN_A_NAMESPACE = "0 1000 1"
 
 
-def _said(root: Path) -> str:
+def _messages(root: Path) -> str:
     sentences = [errnos.explain(operation, number, root=root) for operation, number in rows()]
     sentences += [why for name in settings.SETTINGS if (why := settings.why_unchangeable(name, root))]
     return "\n".join(sentences)
@@ -294,28 +296,28 @@ def _said(root: Path) -> str:
 
 @pytest.mark.parametrize("uid_map", ["0 0 4294967295", IN_A_NAMESPACE])
 @pytest.mark.parametrize("effective", [EVERYTHING, "0" * 16])
-def test_root_is_never_told_to_be_root(uid_map: str, effective: str, tmp_path: Path) -> None:
-    said = _said(machine(tmp_path, effective=effective, uid_map=uid_map))
+def test_remedies_for_root_never_name_root(uid_map: str, effective: str, tmp_path: Path) -> None:
+    message = _messages(machine(tmp_path, effective=effective, uid_map=uid_map))
     for wrong in ("as root", "only root", "be root"):
-        assert wrong not in said
+        assert wrong not in message
 
 
-def test_a_plain_user_is_told_both(tmp_path: Path) -> None:
-    said = _said(machine(tmp_path, uid=1000, effective="0" * 16))
-    assert "run as root or with CAP_SYS_PTRACE" in said
-    assert "only root may write it" in said
+def test_remedies_for_a_plain_user_name_root_and_capability(tmp_path: Path) -> None:
+    message = _messages(machine(tmp_path, uid=1000, effective="0" * 16))
+    assert "run as root or with CAP_SYS_PTRACE" in message
+    assert "only root may write it" in message
 
 
-def test_capabilities_of_a_user_namespace_end_there(tmp_path: Path) -> None:
+def test_capabilities_of_a_user_namespace_do_not_count(tmp_path: Path) -> None:
     causes = errnos.causes("open userfaultfd", errno.EPERM, machine(tmp_path, uid_map=IN_A_NAMESPACE))
     (cause,) = [cause for cause in causes if "CAP_SYS_PTRACE" in cause.why]
     assert "run outside this user namespace, with CAP_SYS_PTRACE" in cause.remedy
     assert not errnos.causes("UFFDIO_API", errno.EPERM, machine(tmp_path))
 
 
-def test_root_without_capabilities_is_told_which(tmp_path: Path) -> None:
-    said = errnos.explain("open userfaultfd", errno.EPERM, root=machine(tmp_path, effective="0" * 16))
-    assert "give this process CAP_SYS_PTRACE (a container: --cap-add=SYS_PTRACE)" in said
+def test_remedy_for_root_without_capabilities_names_the_capability(tmp_path: Path) -> None:
+    message = errnos.explain("open userfaultfd", errno.EPERM, root=machine(tmp_path, effective="0" * 16))
+    assert "give this process CAP_SYS_PTRACE (a container: --cap-add=SYS_PTRACE)" in message
 
 
 DROPPED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
@@ -325,7 +327,7 @@ DROPPED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=
 @pytest.mark.parametrize(
     "arguments", [("doctor",), ("measure", "protect", "--size=4MiB", "--repeats=2"), ("measure", "merging")]
 )
-def test_no_command_tells_root_without_capabilities_to_be_root(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_commands_never_advise_root_to_root_without_capabilities(arguments: tuple[str, ...], tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, and setpriv to give its capabilities away")
     done = uffdlab_run(*arguments, cwd=tmp_path, command=[*DROPPED, sys.executable, "-m", "uffdlab"])

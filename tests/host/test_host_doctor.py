@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The doctor works everywhere: as root, as nobody, without the extension, off Linux; and says why not."""
+"""The doctor works as root, as nobody, without the extension and off Linux, and explains what is missing."""
 
 from __future__ import annotations
 
@@ -60,41 +60,41 @@ def _pretend(monkeypatch, answer: features.Userfaultfd) -> None:
     monkeypatch.setattr(native, "why_missing", lambda: None)
 
 
-def test_this_host():
+def test_doctor_examines_this_host():
     report = doctor.examine()
-    found = json.loads(json.dumps(report.as_dict()))
+    capabilities = json.loads(json.dumps(report.as_dict()))
     if sys.platform == "linux":
-        assert [c["name"] for c in found["capabilities"]] == NAMES
-    assert set(found["capabilities"][0]) == {"name", "ok", "detail", "since", "cause", "remedy"}
-    assert provenance.problems(found["host"]) == []
+        assert [c["name"] for c in capabilities["capabilities"]] == NAMES
+    assert set(capabilities["capabilities"][0]) == {"name", "ok", "detail", "since", "cause", "remedy"}
+    assert provenance.problems(capabilities["host"]) == []
     for capability in report.capabilities:
         assert (capability.ok is True) == (capability.cause is None)
         assert (capability.ok is True) == (capability.remedy is None)
     _check_text(report)
 
 
-def test_an_old_kernel(monkeypatch):
+def test_missing_features_of_an_old_kernel_name_their_version(monkeypatch):
     _pretend(monkeypatch, features.Userfaultfd("syscall", False, 0x1FF, 1))
     report = doctor.examine()
-    found = _by_name(report)
-    assert found["userfaultfd"].detail == "opened by syscall; faults from user and kernel mode"
-    assert found["PAGEFAULT_FLAG_WP"].ok is True
+    capabilities = _by_name(report)
+    assert capabilities["userfaultfd"].detail == "opened by syscall; faults from user and kernel mode"
+    assert capabilities["PAGEFAULT_FLAG_WP"].ok is True
     for name in ("WP_HUGETLBFS_SHMEM", "WP_UNPOPULATED", "WP_ASYNC", "PTE markers"):
-        assert found[name].ok is False
-        assert found[name].since
+        assert capabilities[name].ok is False
+        assert capabilities[name].since
     text = " ".join(_check_text(report).split())
     assert "WP_UNPOPULATED (since Linux 6.4): this kernel does not offer it" in text
     assert "Remedy: use Linux 6.4 or later" in text
 
 
-def test_a_refused_userfaultfd_makes_its_features_unknown_not_absent(monkeypatch):
+def test_features_are_unknown_when_userfaultfd_is_refused(monkeypatch):
     _pretend(monkeypatch, features.Userfaultfd(refused=Answer("open userfaultfd", errno=38)))
     report = doctor.examine()
-    found = _by_name(report)
-    assert found["userfaultfd"].ok is False
-    assert found["userfaultfd"].detail == "open userfaultfd: Function not implemented"
-    assert found["WP_UNPOPULATED"].ok is None
-    assert found["PTE markers"].ok is None
+    capabilities = _by_name(report)
+    assert capabilities["userfaultfd"].ok is False
+    assert capabilities["userfaultfd"].detail == "open userfaultfd: Function not implemented"
+    assert capabilities["WP_UNPOPULATED"].ok is None
+    assert capabilities["PTE markers"].ok is None
     assert "  ?    WP_UNPOPULATED" in _check_text(report)
 
 
@@ -104,14 +104,14 @@ def test_without_the_extension(monkeypatch):
 
     monkeypatch.setattr(native, "probe", missing)
     report = doctor.examine()
-    found = _by_name(report)
-    assert found["native extension"].ok is False
-    assert "install gcc" in (found["native extension"].cause or "")
-    assert {found[name].ok for name in ("userfaultfd", "WP_ASYNC", "PAGEMAP_SCAN", "PT_RECLAIM")} == {None}
+    capabilities = _by_name(report)
+    assert capabilities["native extension"].ok is False
+    assert "install gcc" in (capabilities["native extension"].cause or "")
+    assert {capabilities[name].ok for name in ("userfaultfd", "WP_ASYNC", "PAGEMAP_SCAN", "PT_RECLAIM")} == {None}
     assert _check_text(report).endswith("recorded data and notebooks work all the same.\n")
 
 
-def test_off_linux(monkeypatch):
+def test_doctor_works_off_linux(monkeypatch):
     def missing():
         raise UffdlabError("nothing can be measured on darwin: the probes need Linux")
 
@@ -134,7 +134,7 @@ def test_off_linux(monkeypatch):
         (memory.HugePool(2048, 0, None, None, None, None), None, None, "supported"),
     ],
 )
-def test_hugetlb_pools(monkeypatch, pool, why, ok, word):
+def test_doctor_reports_hugetlb_pools(monkeypatch, pool, why, ok, word):
     monkeypatch.setattr(settings, "why_unchangeable", lambda name, root=None: why)
     capability = doctor._pool("hugetlb 2 MiB", pool, "hugetlb_2048")
     assert capability.ok is ok
@@ -142,11 +142,11 @@ def test_hugetlb_pools(monkeypatch, pool, why, ok, word):
 
 
 @pytest.mark.parametrize(("enabled", "ok"), [("always", True), ("madvise", True), ("never", False), (None, False)])
-def test_transparent_huge_pages(enabled, ok):
+def test_doctor_reports_transparent_huge_pages(enabled, ok):
     assert doctor._thp(enabled).ok is ok
 
 
-def test_what_linux_7_3_adds_is_reported_by_name(monkeypatch):
+def test_features_of_linux_7_3_are_reported_by_name(monkeypatch):
     _pretend(monkeypatch, features.Userfaultfd("device", True, 0x7FFFF, 1))
     report = doctor.examine()
     assert _by_name(report)["RWP"].ok is True
@@ -157,37 +157,37 @@ def test_what_linux_7_3_adds_is_reported_by_name(monkeypatch):
 ANSWERS = {
     "refused": (Answer("MADV_POPULATE_READ", errno=22), False, f"use Linux {uapi.MADV_POPULATE_READ.since} or later"),
     "killed": (Answer("MADV_POPULATE_READ", signal=31, system_call=28), False, "a seccomp profile that allows madvise"),
-    "killed by somebody": (Answer("MADV_POPULATE_READ", signal=9), False, "kernel log"),
+    "killed by another process": (Answer("MADV_POPULATE_READ", signal=9), False, "kernel log"),
     "silent": (Answer("MADV_POPULATE_READ", silent=True), False, "kernel log"),
     "not asked": (Answer(asking.START_PROCESS, errno=11), None, "ulimit -u"),
 }
 
 
 @pytest.mark.parametrize(("answer", "ok", "remedy"), ANSWERS.values(), ids=ANSWERS)
-def test_whatever_comes_of_a_question_is_explained(monkeypatch, answer, ok, remedy):
+def test_doctor_explains_every_outcome_of_a_tried_operation(monkeypatch, answer, ok, remedy):
     if native.why_missing() is not None:
         pytest.skip("the native extension is not built")
     monkeypatch.setattr(asking, "ask", lambda _: answer)
     report = doctor.examine()
-    found = _by_name(report)["MADV_POPULATE_READ"]
-    assert found.ok is ok
-    assert remedy in (found.remedy or "")
+    capabilities = _by_name(report)["MADV_POPULATE_READ"]
+    assert capabilities.ok is ok
+    assert remedy in (capabilities.remedy or "")
     assert _by_name(report)["child processes"].ok is False
     _check_text(report)
 
 
-def test_an_unprivileged_user(tmp_path):
-    """As nobody, what needs no privilege is found and the rest is explained."""
+def test_doctor_explains_missing_privileges(tmp_path):
+    """As nobody, capabilities without privilege are found and the others are explained."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("needs root to become nobody")
-    found = {c["name"]: c for c in _examined_by_nobody(tmp_path)["capabilities"]}
-    assert list(found) == NAMES
-    assert found["change host settings"]["ok"] is False
-    assert found["change host settings"]["cause"] in ("only root may change it", "/sys is mounted read-only")
-    if native.why_missing() is None and found["userfaultfd"]["ok"]:
-        assert found["userfaultfd"]["detail"].startswith("opened by syscall")
+    capabilities = {c["name"]: c for c in _examined_by_nobody(tmp_path)["capabilities"]}
+    assert list(capabilities) == NAMES
+    assert capabilities["change host settings"]["ok"] is False
+    assert capabilities["change host settings"]["cause"] in ("only root may change it", "/sys is mounted read-only")
+    if native.why_missing() is None and capabilities["userfaultfd"]["ok"]:
+        assert capabilities["userfaultfd"]["detail"].startswith("opened by syscall")
     else:
-        assert found["userfaultfd"]["cause"]
+        assert capabilities["userfaultfd"]["cause"]
 
 
 def _examined_by_nobody(directory: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every errno has a sentence; the causes that do not apply to the system at hand are left out."""
+"""Every errno is explained; causes that do not apply to the system are left out."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_every_row_of_the_table_is_for_an_operation_under_test():
     assert set(errnos.OPERATIONS) - {"madvise"} <= set(USED)
 
 
-def test_sign_and_context():
+def test_explain_takes_either_sign_and_repeats_context():
     sentence = errnos.explain("UFFDIO_REGISTER", -errno.EBUSY, memory="shmem", length_bytes=4096)
     assert sentence.startswith("UFFDIO_REGISTER (memory shmem, length bytes 4096) failed with EBUSY (")
 
 
-def test_hardware_poison_which_python_does_not_name():
+def test_ehwpoison_is_named():
     assert "EHWPOISON" in errnos.explain("MADV_POPULATE_READ", 133)
 
 

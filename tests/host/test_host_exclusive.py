@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One run at a time may change this host: the second one is refused before it measures, and never for long."""
+"""One run at a time may change this host: a second one is refused before it measures."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def another(before: str = "pass") -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-def test_the_second_is_refused_and_told_who_is_first() -> None:
+def test_second_claim_is_refused_and_names_the_first_process() -> None:
     with another() as first, pytest.raises(UffdlabError, match=f"process {first.pid} measures"), exclusive.claimed():
         pass
     with exclusive.claimed():
@@ -57,7 +57,7 @@ def test_the_second_is_refused_and_told_who_is_first() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_claim_ends_with_its_process(number: int) -> None:
+def test_claim_ends_with_its_process(number: int) -> None:
     with another() as first:
         first.send_signal(number)
         first.wait()
@@ -65,7 +65,7 @@ def test_a_claim_ends_with_its_process(number: int) -> None:
             pass
 
 
-def test_a_child_that_outlives_the_run_has_no_claim() -> None:
+def test_surviving_child_does_not_hold_the_claim() -> None:
     child = "import os\n    if os.fork() == 0: import time; time.sleep(5); os._exit(0)"
     with another(before=child) as first:
         first.kill()
@@ -74,7 +74,7 @@ def test_a_child_that_outlives_the_run_has_no_claim() -> None:
             pass
 
 
-def test_without_a_state_directory_nothing_is_claimed_and_nothing_fails(tmp_path: Path) -> None:
+def test_claim_without_a_state_directory_does_nothing(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with exclusive.claimed():
         pass
@@ -88,7 +88,7 @@ live = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.wh
 @live
 @pytest.mark.uffd
 @pytest.mark.parametrize("arguments", [POINT, QUICK], ids=["point", "suite"])
-def test_two_runs_at_once(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_second_run_is_refused_while_the_first_measures(arguments: tuple[str, ...], tmp_path: Path) -> None:
     with another() as first:
         refusal = sentence(uffdlab_run(*arguments, cwd=tmp_path))
         assert refusal.startswith(f"process {first.pid} measures with --allow-host-changes here")
@@ -99,7 +99,7 @@ def test_two_runs_at_once(arguments: tuple[str, ...], tmp_path: Path) -> None:
 
 @live
 @pytest.mark.uffd
-def test_a_real_run_keeps_another_out_until_it_ends(tmp_path: Path) -> None:
+def test_measure_refuses_a_second_run_until_the_first_ends(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     command = [sys.executable, "-m", "uffdlab", *QUICK]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as first:

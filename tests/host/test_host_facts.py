@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Facts from made-up machines, from none at all, and from this one; nothing that identifies gets in."""
+"""Facts of made-up machines, of an empty root and of this machine; none identifies its owner."""
 
 from __future__ import annotations
 
@@ -63,61 +63,67 @@ INTEL = {
 }
 
 
-def test_an_intel_machine(tmp_path):
-    found = facts.collect(seed=3, root=_tree(tmp_path, INTEL))
-    assert provenance.problems(found) == []
-    assert found["seed"] == 3
-    assert found["cpu_model"] == "Intel(R) Xeon(R) CPU E5-2680 v4 at 2.40GHz"
-    assert found["cpu_microcode"] == "0xb000040"
-    assert found["hypervisor"] is True
-    assert found["kernel_release"] == "5.15.153-1-microsoft-standard-WSL2"
-    assert found["memory_total_kib"] == 16384000
-    assert found["load_1min"] == 0.52
-    assert found["mitigations"]["spectre_v1"] == "Mitigation: usercopy or swapgs barriers, 10.0.0-1"
-    assert (found["thp_enabled"], found["thp_defrag"], found["thp_shmem_enabled"]) == ("madvise", "madvise", "never")
-    assert (found["thp_use_zero_page"], found["thp_shrink_underused"]) == (True, None)
-    assert found["mthp_enabled"] == {"64": "inherit"}, "8 KiB exists for shmem only"
-    assert found["khugepaged"] == {"max_ptes_none": 511}, "a counter is not a setting"
-    assert found["hugetlb_pools"] == {"2048": {"total": 16, "free": 9, "reserved": 2, "surplus": 1, "overcommit": 4}}
-    assert (found["ksm_run"], found["ksm_use_zero_pages"], found["overcommit_memory"]) == (0, False, 1)
-    assert found["unprivileged_userfaultfd"] is False
-    assert found["cgroup_memory_limit_kib"] is None
-    assert found["uffd_features"] is None, "only the running kernel can be asked"
+def test_facts_of_an_intel_machine(tmp_path):
+    collected = facts.collect(seed=3, root=_tree(tmp_path, INTEL))
+    assert provenance.problems(collected) == []
+    assert collected["seed"] == 3
+    assert collected["cpu_model"] == "Intel(R) Xeon(R) CPU E5-2680 v4 at 2.40GHz"
+    assert collected["cpu_microcode"] == "0xb000040"
+    assert collected["hypervisor"] is True
+    assert collected["kernel_release"] == "5.15.153-1-microsoft-standard-WSL2"
+    assert collected["memory_total_kib"] == 16384000
+    assert collected["load_1min"] == 0.52
+    assert collected["mitigations"]["spectre_v1"] == "Mitigation: usercopy or swapgs barriers, 10.0.0-1"
+    assert (collected["thp_enabled"], collected["thp_defrag"], collected["thp_shmem_enabled"]) == (
+        "madvise",
+        "madvise",
+        "never",
+    )
+    assert (collected["thp_use_zero_page"], collected["thp_shrink_underused"]) == (True, None)
+    assert collected["mthp_enabled"] == {"64": "inherit"}, "8 KiB exists for shmem only"
+    assert collected["khugepaged"] == {"max_ptes_none": 511}, "a counter is not a setting"
+    assert collected["hugetlb_pools"] == {
+        "2048": {"total": 16, "free": 9, "reserved": 2, "surplus": 1, "overcommit": 4}
+    }
+    assert (collected["ksm_run"], collected["ksm_use_zero_pages"], collected["overcommit_memory"]) == (0, False, 1)
+    assert collected["unprivileged_userfaultfd"] is False
+    assert collected["cgroup_memory_limit_kib"] is None
+    assert collected["uffd_features"] is None, "only the running kernel knows them"
 
 
-def test_an_arm_machine_does_not_give_its_serial_number_away(tmp_path):
+def test_facts_of_an_arm_machine_omit_its_serial_number(tmp_path):
     cpuinfo = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\nFeatures\t: fp\n\nSerial\t\t: 10000000abcd"
-    found = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
-    assert found["cpu_model"] == "implementer 0x41 part 0xd0c"
-    assert found["hypervisor"] is None, "only x86 says so in its flags"
-    assert "abcd" not in json.dumps(found)
+    collected = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
+    assert collected["cpu_model"] == "implementer 0x41 part 0xd0c"
+    assert collected["hypervisor"] is None, "only x86 says so in its flags"
+    assert "abcd" not in json.dumps(collected)
 
 
-def test_an_s390_machine_does_not_give_its_identification_away(tmp_path):
+def test_facts_of_an_s390_machine_omit_its_identification(tmp_path):
     cpuinfo = "vendor_id : IBM/S390\nprocessor 0: version = FF,  identification = 0133E8,  machine = 3931"
-    found = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
-    assert found["cpu_model"] == "IBM or S390 machine 3931"
-    assert provenance.problems(found) == []
+    collected = facts.collect(root=_tree(tmp_path, {"proc/cpuinfo": cpuinfo}))
+    assert collected["cpu_model"] == "IBM or S390 machine 3931"
+    assert provenance.problems(collected) == []
 
 
-def test_a_machine_that_tells_nothing(tmp_path):
-    found = facts.collect(root=tmp_path)
-    assert provenance.problems(found) == []
+def test_facts_are_unknown_without_proc_and_sys(tmp_path):
+    collected = facts.collect(root=tmp_path)
+    assert provenance.problems(collected) == []
     of_this_process = {"uffdlab_version", "uffdlab_commit", "uffdlab_dirty", "python_version", "compiler"}
     of_this_process |= {"cores_online", "page_size_bytes"}
-    assert {key for key, value in found.items() if value is not None} <= of_this_process
+    assert {key for key, value in collected.items() if value is not None} <= of_this_process
 
 
-def test_the_keys_are_those_of_provenance_less_the_campaign_s_own(tmp_path):
+def test_keys_are_those_of_provenance_without_the_campaign(tmp_path):
     campaign = {"suite", "started_utc", "duration_s", "resumed"}
     assert list(facts.collect(root=tmp_path)) == [key for key in provenance.KEYS if key not in campaign]
 
 
-def test_this_machine():
-    found = facts.collect(seed=1)
-    assert provenance.problems(found) == []
-    assert found["cores_online"] >= 1
-    recorded = json.dumps(found)
+def test_facts_of_this_machine_are_harmless():
+    collected = facts.collect(seed=1)
+    assert provenance.problems(collected) == []
+    assert collected["cores_online"] >= 1
+    recorded = json.dumps(collected)
     for secret in (socket.gethostname(), str(Path.home()), str(Path.cwd()), getpass.getuser()):
         if len(secret) > 3:  # "vm", "root" and the like stand in honest words too
             assert secret not in recorded
@@ -125,7 +131,7 @@ def test_this_machine():
     assert "@" not in recorded
 
 
-def test_harmless_text_is_cut_to_what_provenance_takes():
+def test_harmless_text_is_valid_for_provenance():
     long = facts.harmless("x" * 500)
     assert provenance.problems({"cpu_model": long}) == []
     assert facts.harmless("user@10.1.2.3:/home/user") == "user at 10.1.2-3: home or user"
@@ -153,7 +159,7 @@ def _run_git(directory: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(directory), *arguments], check=True, env=environment)
 
 
-def test_commit_and_dirtiness(checkout, monkeypatch):
+def test_commit_and_dirtiness_of_a_checkout(checkout, monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     commit, dirty = facts._checkout(checkout)
     assert commit is not None
@@ -165,7 +171,7 @@ def test_commit_and_dirtiness(checkout, monkeypatch):
     assert facts._checkout(checkout)[1] is True
 
 
-def test_a_checkout_of_another_user(checkout):
+def test_commit_of_another_user_s_checkout(checkout):
     if os.geteuid() != 0:
         pytest.skip("needs root to give files away")
     for path in (checkout.parent, checkout.parent / ".git"):
@@ -173,13 +179,13 @@ def test_a_checkout_of_another_user(checkout):
     assert facts._checkout(checkout)[0] is not None
 
 
-def test_a_package_installed_below_another_project_says_nothing(checkout):
+def test_no_commit_when_installed_below_another_project(checkout):
     installed = checkout.parent / "venv" / "site-packages" / "uffdlab"
     installed.mkdir(parents=True)
     assert facts._checkout(installed) == (None, None)
 
 
-def test_without_git(checkout, monkeypatch):
+def test_no_commit_without_git(checkout, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert facts._checkout(checkout) == (None, None)
 
@@ -224,7 +230,7 @@ def test_cgroup_v2_throttling_counts_for_headroom_but_is_no_limit(tmp_path):
     assert memory.memory_available_kib(root) == 12 << 10
 
 
-def test_cgroup_v1_in_a_container_that_sees_its_host_s_path(tmp_path):
+def test_cgroup_v1_in_a_container_with_its_host_s_path(tmp_path):
     root = _tree(
         tmp_path,
         {
@@ -253,12 +259,12 @@ def test_cgroup_v1_without_a_limit(tmp_path):
     assert facts.memory_available_kib(root) == 4000000
 
 
-def test_memory_that_cannot_be_known(tmp_path):
+def test_available_memory_is_unknown_without_proc(tmp_path):
     assert memory.memory_available_kib(tmp_path) is None
     assert facts.hugepages(2048, tmp_path) is None
 
 
-def test_a_huge_page_pool_counts_what_is_free_and_not_promised(tmp_path):
+def test_available_huge_pages_exclude_reserved_ones(tmp_path):
     pool = facts.hugepages(2048, _tree(tmp_path, INTEL))
     assert pool is not None
     assert pool.available == 7
@@ -272,7 +278,7 @@ def _pretend(monkeypatch, answer: Answer) -> None:
     monkeypatch.setattr(asking, "ask", lambda _: answer)
 
 
-def test_what_an_old_kernel_offers(monkeypatch):
+def test_facts_list_the_features_of_an_old_kernel(monkeypatch):
     _pretend(monkeypatch, Answer("UFFDIO_API", result=0, via=2, features=0x1FF))
     answer = features.query()
     assert answer.available
@@ -281,7 +287,7 @@ def test_what_an_old_kernel_offers(monkeypatch):
     assert not answer.has("WP_UNPOPULATED")
 
 
-def test_a_refused_open(monkeypatch):
+def test_features_are_unknown_when_the_open_is_refused(monkeypatch):
     _pretend(monkeypatch, Answer("open userfaultfd", errno=1))
     answer = features.query()
     assert (answer.available, answer.via, answer.features) == (False, None, 0)
@@ -289,7 +295,7 @@ def test_a_refused_open(monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "has"), [(errno.ENOTTY, False), (errno.EPERM, None)])
-def test_a_kernel_without_a_scan_is_told_from_one_that_refuses_it(monkeypatch, number, has):
+def test_pagemap_scan_is_absent_on_enotty_and_unknown_when_refused(monkeypatch, number, has):
     _pretend(monkeypatch, Answer("PAGEMAP_SCAN", errno=number))
     assert facts.collect()["pagemap_scan"] is has
 
@@ -301,12 +307,12 @@ def test_without_the_extension(monkeypatch):
     monkeypatch.setattr(native, "probe", missing)
     with pytest.raises(UffdlabError, match="not built"):
         features.query()
-    found = facts.collect()
-    assert [found[key] for key in ("uffd_features", "pt_reclaim", "pagemap_scan", "compiler")] == [None] * 4
+    collected = facts.collect()
+    assert [collected[key] for key in ("uffd_features", "pt_reclaim", "pagemap_scan", "compiler")] == [None] * 4
 
 
 @pytest.mark.uffd
-def test_this_kernel_s_userfaultfd():
+def test_facts_match_this_kernel_s_userfaultfd():
     if native.why_missing() is not None:
         pytest.skip("the native extension is not built")
     before = len(os.listdir("/proc/self/fd"))
@@ -318,7 +324,7 @@ def test_this_kernel_s_userfaultfd():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_importing_the_room_is_light():
+def test_importing_host_loads_no_submodule():
     heavy = ["pandas", "plotly", "cffi", "uffdlab.native"]
     code = f"import sys, uffdlab.host; print([name for name in {heavy} if name in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(uffdlab.__file__).parents[1])}
@@ -329,10 +335,10 @@ def test_importing_the_room_is_light():
 @pytest.mark.parametrize(
     ("listed", "numbers"), [("0-3", [0, 1, 2, 3]), ("1,3-4,64", [1, 3, 4, 64]), ("7", [7]), ("", []), ("x-y", [])]
 )
-def test_cpus_are_read_from_a_list(tmp_path, listed, numbers):
+def test_allowed_cpus_are_parsed_from_ranges(tmp_path, listed, numbers):
     assert cpus.allowed(_tree(tmp_path, {"proc/self/status": f"Cpus_allowed_list:\t{listed}"})) == numbers
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells")
-def test_cpus_of_this_process():
+def test_allowed_cpus_match_sched_getaffinity():
     assert cpus.allowed() == sorted(os.sched_getaffinity(0))

@@ -60,7 +60,7 @@ def _get(root: Path, path: str) -> str:
 # --- changing and putting back --------------------------------------------------------------------------------
 
 
-def test_changed_and_put_back(root, state):
+def test_settings_are_changed_and_restored(root, state):
     with settings.changed({"hugetlb_2048": 5, "thp_use_zero_page": False}, allow=True, root=root) as now:
         assert now == {"hugetlb_2048": "8", "thp_use_zero_page": "0"}
         assert _get(root, f"{POOL}/nr_hugepages") == "8", "three pages are somebody's; five more are needed"
@@ -74,20 +74,20 @@ def test_changed_and_put_back(root, state):
     assert os.listdir(state) == []
 
 
-def test_an_exception_in_the_block_puts_everything_back(root):
+def test_exception_in_the_block_restores_everything(root):
     with pytest.raises(ZeroDivisionError), settings.changed({"thp_enabled": "never"}, allow=True, root=root):
         _ = int(_get(root, f"{POOL}/free_hugepages")) / 0
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_what_is_as_wanted_needs_no_permission_and_leaves_no_trace(root, state):
+def test_no_permission_or_journal_needed_when_nothing_changes(root, state):
     _put(root, f"{POOL}/free_hugepages", "3")
     with settings.changed({"hugetlb_2048": 2, "thp_enabled": "madvise"}, allow=False, root=root) as now:
         assert now == {"hugetlb_2048": "3", "thp_enabled": "madvise"}
     assert not state.exists()
 
 
-def test_a_pool_never_shrinks_and_leaves_reserved_and_surplus_pages_out(root):
+def test_pool_never_shrinks_and_ignores_reserved_and_surplus_pages(root):
     _put(root, f"{POOL}/nr_hugepages", "12")
     _put(root, f"{POOL}/surplus_hugepages", "2")
     _put(root, f"{POOL}/free_hugepages", "6")
@@ -98,7 +98,7 @@ def test_a_pool_never_shrinks_and_leaves_reserved_and_surplus_pages_out(root):
     assert settings._plan({"hugetlb_2048": 0}, root) == []
 
 
-def test_not_allowed_says_what_would_change(root, state):
+def test_refusal_without_permission_names_the_changes(root, state):
     wanted = {"hugetlb_2048": 64, "thp_enabled": "never"}
     with pytest.raises(UffdlabError) as refused, settings.changed(wanted, allow=False, root=root):
         pytest.fail("the block ran")
@@ -122,13 +122,13 @@ def test_not_allowed_says_what_would_change(root, state):
         ({"hugetlb_1048576": 1}, "this kernel has no such setting"),
     ],
 )
-def test_nonsense_is_refused_before_anything_is_written(root, state, wanted, sentence):
+def test_invalid_values_are_refused_before_any_write(root, state, wanted, sentence):
     with pytest.raises(UffdlabError, match=sentence), settings.changed(wanted, allow=True, root=root):
         pytest.fail("the block ran")
     assert not state.exists()
 
 
-def test_fewer_huge_pages_than_asked(root, state, monkeypatch):
+def test_pool_that_falls_short_is_restored(root, state, monkeypatch):
     real = settings._write
 
     def stingy(setting, value, root):
@@ -146,7 +146,7 @@ def test_fewer_huge_pages_than_asked(root, state, monkeypatch):
     assert os.listdir(state) == []
 
 
-def test_a_refused_write_is_explained_and_undone(root, state, monkeypatch):
+def test_refused_write_is_explained_and_undone(root, state, monkeypatch):
     real = os.open
 
     def guarded(path, flags, *args, **kwargs):
@@ -165,7 +165,7 @@ def test_a_refused_write_is_explained_and_undone(root, state, monkeypatch):
     assert os.listdir(state) == []
 
 
-def test_what_somebody_else_changed_meanwhile_is_left_to_them(root, state):
+def test_setting_changed_by_another_process_is_left_alone(root, state):
     with (
         pytest.raises(UffdlabError, match=r"is 100 and not 67 as uffdlab set it.*was 3 before"),
         settings.changed({"hugetlb_2048": 64, "thp_enabled": "never"}, allow=True, root=root),
@@ -176,7 +176,7 @@ def test_what_somebody_else_changed_meanwhile_is_left_to_them(root, state):
     assert os.listdir(state) == []
 
 
-def test_a_forked_child_does_not_put_back_what_is_its_parent_s(root):
+def test_forked_child_does_not_restore_its_parent_s_settings(root):
     block = settings.changed({"thp_enabled": "never"}, allow=True, root=root)
     block.__enter__()
     child = os.fork()
@@ -189,7 +189,7 @@ def test_a_forked_child_does_not_put_back_what_is_its_parent_s(root):
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_works_outside_the_main_thread(root):
+def test_settings_can_change_outside_the_main_thread(root):
     seen = []
 
     def change():
@@ -206,7 +206,7 @@ def test_works_outside_the_main_thread(root):
 # --- two at a time --------------------------------------------------------------------------------------------
 
 
-def test_a_second_change_is_refused_while_the_first_lasts(root):
+def test_second_process_is_refused_while_settings_are_changed(root):
     with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
         code = (
             f"from pathlib import Path; from uffdlab.host import settings; root = Path({str(root)!r})\n"
@@ -222,7 +222,7 @@ def test_a_second_change_is_refused_while_the_first_lasts(root):
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_another_run_s_temporary_value_is_not_built_upon(root):
+def test_changes_are_not_planned_from_another_run_s_values(root):
     with (
         _child(root, {"thp_enabled": "never"}),
         pytest.raises(UffdlabError, match="has host settings changed right now"),
@@ -265,7 +265,7 @@ def _child(root, wanted):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_puts_everything_back(root, state, number):
+def test_signal_restores_everything(root, state, number):
     with _child(root, {"hugetlb_2048": 64}) as child:
         assert _get(root, f"{POOL}/nr_hugepages") == "67"
         child.send_signal(number)
@@ -275,7 +275,7 @@ def test_a_signal_puts_everything_back(root, state, number):
     assert os.listdir(state) == []
 
 
-def test_sigkill_is_put_back_by_the_next_command(root, state):
+def test_next_command_restores_after_sigkill(root, state):
     with _child(root, {"hugetlb_2048": 64, "thp_enabled": "never"}) as child:
         assert settings.restore_leftovers(root) == [], "it is alive"
         child.send_signal(signal.SIGKILL)
@@ -296,7 +296,7 @@ def test_sigkill_is_put_back_by_the_next_command(root, state):
     assert settings.restore_leftovers(root) == []
 
 
-def test_killed_while_the_pool_was_growing(root, state):
+def test_pool_is_restored_when_killed_while_growing(root, state):
     _journal(state, [{"setting": "hugetlb_2048", "old": "3", "wanted": "67", "set": None}])
     _put(root, f"{POOL}/nr_hugepages", "40")
     assert settings.restore_leftovers(root) == [
@@ -304,13 +304,13 @@ def test_killed_while_the_pool_was_growing(root, state):
     ]
 
 
-def test_killed_before_the_first_write(root, state):
+def test_nothing_to_restore_when_killed_before_the_first_write(root, state):
     _journal(state, [{"setting": "hugetlb_2048", "old": "3", "wanted": "67", "set": None}])
     assert settings.restore_leftovers(root) == []
     assert os.listdir(state) == []
 
 
-def test_a_signal_while_settings_change_waits_until_they_agree_with_the_journal(root, monkeypatch):
+def test_signal_is_held_until_settings_agree_with_the_journal(root, monkeypatch):
     real = settings._write
 
     def interrupted(setting, value, root):
@@ -326,15 +326,15 @@ def test_a_signal_while_settings_change_waits_until_they_agree_with_the_journal(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_somebody_else_s_handler_hears_of_the_signal_afterwards(root):
-    heard = []
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(_get(root, f"{THP}/enabled")))
+def test_previous_handler_gets_the_signal_after_restoring(root):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append(_get(root, f"{THP}/enabled")))
     try:
         with pytest.raises(SystemExit), settings.changed({"thp_enabled": "never"}, allow=True, root=root):
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert heard == ["madvise"]
+    assert received == ["madvise"]
 
 
 # --- the journal ----------------------------------------------------------------------------------------------
@@ -355,14 +355,14 @@ def _journal(state: Path, entries: list[dict[str, object]], **changes: object) -
 THP_LEFT: dict[str, object] = {"setting": "thp_enabled", "old": "madvise", "wanted": "never", "set": "never"}
 
 
-def test_a_pid_that_passed_to_another_process_is_not_the_owner(root, state):
+def test_reused_pid_is_not_the_owner(root, state):
     _put(root, f"{THP}/enabled", "always madvise [never]")
     _journal(state, [THP_LEFT], pid=os.getpid())
     assert len(settings.restore_leftovers(root)) == 1
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_after_a_reboot_the_journal_is_void(root, state):
+def test_journal_is_void_after_a_reboot(root, state):
     _put(root, f"{THP}/enabled", "always madvise [never]")
     _journal(state, [THP_LEFT], boot_id="another")
     assert settings.restore_leftovers(root) == []
@@ -370,7 +370,7 @@ def test_after_a_reboot_the_journal_is_void(root, state):
     assert os.listdir(state) == []
 
 
-def test_a_leftover_that_somebody_changed_since_is_reported_and_left(root, state):
+def test_leftover_changed_since_is_reported_and_left_alone(root, state):
     _put(root, f"{THP}/enabled", "[always] madvise never")
     _journal(state, [THP_LEFT])
     (sentence,) = settings.restore_leftovers(root)
@@ -378,7 +378,7 @@ def test_a_leftover_that_somebody_changed_since_is_reported_and_left(root, state
     assert os.listdir(state) == []
 
 
-def test_what_cannot_be_put_back_stays_in_the_journal(root, state, monkeypatch):
+def test_failed_restore_stays_in_the_journal(root, state, monkeypatch):
     def refused(*_):
         raise UffdlabError("only root may write it.")
 
@@ -410,7 +410,7 @@ def test_what_cannot_be_put_back_stays_in_the_journal(root, state, monkeypatch):
         "[" * 100000,
     ],
 )
-def test_a_damaged_journal_says_what_to_check(root, state, content):
+def test_damaged_journal_names_the_settings_to_check(root, state, content):
     state.mkdir(mode=0o700)
     (state / "journal.json").write_text(content)
     for use in (
@@ -422,7 +422,7 @@ def test_a_damaged_journal_says_what_to_check(root, state, content):
     assert _get(root, f"{THP}/enabled") == "always [madvise] never"
 
 
-def test_a_state_directory_that_is_a_symbolic_link_is_refused(root, state, tmp_path):
+def test_symbolic_link_as_state_directory_is_refused(root, state, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     state.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UffdlabError, match="not a symbolic link"):
@@ -434,14 +434,14 @@ def test_a_state_directory_that_is_a_symbolic_link_is_refused(root, state, tmp_p
         pytest.fail("the block ran")
 
 
-def test_a_journal_that_is_a_symbolic_link_is_refused(root, state, tmp_path):
+def test_symbolic_link_as_journal_is_refused(root, state, tmp_path):
     state.mkdir(mode=0o700)
     (state / "journal.json").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UffdlabError, match=r"journal\.json cannot be used"):
         settings.restore_leftovers(root)
 
 
-def test_a_state_directory_of_another_user_is_refused(root, state):
+def test_state_directory_of_another_user_is_refused(root, state):
     if os.geteuid() != 0:
         pytest.skip("needs root to give a directory away")
     state.mkdir(mode=0o700)
@@ -450,7 +450,7 @@ def test_a_state_directory_of_another_user_is_refused(root, state):
         settings.restore_leftovers(root)
 
 
-def test_another_user_s_leftovers_are_not_our_business(state):
+def test_another_user_s_leftovers_are_ignored(state):
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     _journal(state, [THP_LEFT])
@@ -464,7 +464,7 @@ def test_another_user_s_leftovers_are_not_our_business(state):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_why_a_setting_cannot_be_changed(root):
+def test_unchangeable_settings_name_the_reason(root):
     assert settings.why_unchangeable("thp_enabled", root) is None
     assert settings.why_unchangeable("hugetlb_1048576", root) == "this kernel has no such setting"
 
@@ -485,7 +485,7 @@ def real_pool(monkeypatch, state) -> str:
     return before
 
 
-def test_the_real_pool_survives_a_sigkill(real_pool):
+def test_the_real_pool_is_restored_after_sigkill(real_pool):
     pool = memory.hugepages(2048)
     assert pool is not None
     assert pool.available is not None

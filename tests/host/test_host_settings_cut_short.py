@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Changing and putting back on a made-up /sys, cut short at every system call: nothing stays changed.
+"""Changing and restoring settings on a made-up /sys, interrupted at every system call: nothing stays changed.
 
 A forked process changes several settings; at one of its calls it is killed, or gets a signal. The same is done for
 every call it makes, before and after it.
@@ -53,8 +53,8 @@ def calls_watched(act: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, one in real.items():
-            setattr(os, name, one)
+        for name, call in real.items():
+            setattr(os, name, call)
 
 
 def run_apart(code: Callable[[], object]) -> int:
@@ -83,7 +83,7 @@ def change(root: Path) -> None:  # noqa: F811
 
 
 def leave_changed(root: Path) -> None:  # noqa: F811
-    """Let a process change settings and end without a word, as a SIGKILL would have it."""
+    """Let a process change settings and exit without restoring, as after a SIGKILL."""
 
     def killed() -> None:
         block = settings.changed(WANTED, allow=True, root=root)
@@ -108,7 +108,7 @@ def interrupted_at(root: Path, number: int, signal_: int, code: Callable[[], obj
 
 
 def calls_of(root: Path, code: Callable[[], object]) -> int:  # noqa: F811
-    """Return how many calls the code makes undisturbed."""
+    """Return how many calls the code makes without interruption."""
     most = 0
 
     def act(number: int) -> None:
@@ -120,7 +120,7 @@ def calls_of(root: Path, code: Callable[[], object]) -> int:  # noqa: F811
     return most
 
 
-def test_wherever_a_sigkill_falls_the_next_command_puts_everything_back(
+def test_next_command_restores_after_sigkill_at_any_call(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
 ) -> None:
@@ -137,7 +137,7 @@ def test_wherever_a_sigkill_falls_the_next_command_puts_everything_back(
     assert left_changed > 20, "most kills fall while something is changed"
 
 
-def test_wherever_a_sigkill_cuts_putting_back_short_the_next_command_goes_on(
+def test_next_command_completes_a_restore_cut_short_at_any_call(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
 ) -> None:
@@ -155,7 +155,7 @@ def test_wherever_a_sigkill_cuts_putting_back_short_the_next_command_goes_on(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_wherever_a_signal_falls_everything_is_put_back_on_the_way_out(
+def test_signal_at_any_call_restores_everything(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
     number: int,
@@ -168,7 +168,7 @@ def test_wherever_a_signal_falls_everything_is_put_back_on_the_way_out(
         assert not (state / "journal.json").exists()
 
 
-def test_two_signals_at_once_do_not_cut_putting_back_short(root: Path, state: Path) -> None:  # noqa: F811
+def test_two_signals_do_not_cut_the_restore_short(root: Path, state: Path) -> None:  # noqa: F811
     before, count = values(root), calls_of(root, lambda: change(root))
 
     def act(this: int) -> None:
@@ -188,11 +188,11 @@ def test_two_signals_at_once_do_not_cut_putting_back_short(root: Path, state: Pa
 # --- the journal and its lock at the moment of a write ----------------------------------------------------------------
 
 
-def test_what_is_about_to_change_stands_in_the_journal_before_it_does(root: Path, state: Path) -> None:  # noqa: F811
-    told: list[list[dict[str, Any]]] = []
+def test_changes_are_journalled_before_the_write(root: Path, state: Path) -> None:  # noqa: F811
+    entries_at: list[list[dict[str, Any]]] = []
 
     def look(path: str, value: str) -> None:
-        told.append(json.loads((state / "journal.json").read_text())["entries"])
+        entries_at.append(json.loads((state / "journal.json").read_text())["entries"])
 
     with (
         kernel(root, look) as written,
@@ -206,14 +206,14 @@ def test_what_is_about_to_change_stands_in_the_journal_before_it_does(root: Path
         (f"{THP}/enabled", "madvise"),
     ]
     first, second = ("thp_enabled", "madvise", "never"), ("ksm_pages_to_scan", "100", "7")
-    for entries, known in zip(told, ((None, None), ("never", None), ("never", "7"), ("never", "7")), strict=True):
+    for entries, known in zip(entries_at, ((None, None), ("never", None), ("never", "7"), ("never", "7")), strict=True):
         assert [(one["setting"], one["old"], one["wanted"], one["set"]) for one in entries] == [
             (*first, known[0]),
             (*second, known[1]),
         ]
 
 
-def test_nobody_else_gets_the_state_directory_while_settings_are_written(root: Path, state: Path) -> None:  # noqa: F811
+def test_state_directory_is_locked_while_settings_are_written(root: Path, state: Path) -> None:  # noqa: F811
     def look(path: str, value: str) -> None:
         other = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -236,7 +236,7 @@ def test_nobody_else_gets_the_state_directory_while_settings_are_written(root: P
     assert len(written) == len(WANTED) + 1, "KSM is stopped in two steps"
 
 
-def test_a_journal_that_cannot_be_written_changes_nothing(
+def test_nothing_changes_when_the_journal_cannot_be_written(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -257,14 +257,14 @@ def test_a_journal_that_cannot_be_written_changes_nothing(
     assert settings.STATE_DIR_VARIABLE in str(refused.value)
 
 
-def test_a_pool_cut_short_keeps_what_is_beyond_the_wanted_size(root: Path, state: Path) -> None:  # noqa: F811
-    """Killed while the kernel allocates: what lies between the old size and the wanted one is ours, nothing else is."""
-    for found, kept in (("2", True), ("3", False), ("4", False), ("7", False), ("8", True)):
+def test_pool_killed_while_growing_is_restored_up_to_the_wanted_size(root: Path, state: Path) -> None:  # noqa: F811
+    """Killed while the kernel allocates: sizes between the old and the wanted one are ours, others are not."""
+    for size, kept in (("2", True), ("3", False), ("4", False), ("7", False), ("8", True)):
         run_apart(lambda: interrupted_in_the_first_write(root))
-        _put(root, f"{POOL}/nr_hugepages", found)
+        _put(root, f"{POOL}/nr_hugepages", size)
         sentences = settings.restore_leftovers(root)
-        assert _get(root, f"{POOL}/nr_hugepages") == (found if kept else "3")
-        assert any("somebody changed it since" in one for one in sentences) == kept, found
+        assert _get(root, f"{POOL}/nr_hugepages") == (size if kept else "3")
+        assert any("another process changed it since" in line for line in sentences) == kept, size
         _put(root, f"{POOL}/nr_hugepages", "3")
 
 

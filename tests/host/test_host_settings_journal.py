@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The journal as anybody may read it: what names the boot and the process is the kernel's own, and files are files."""
+"""The journal's format: boot ID and process as the kernel names them, and only a regular file is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host import settings
 
 
-def test_the_boot_and_the_process_are_named_as_the_kernel_does(root: Path, state: Path) -> None:  # noqa: F811
+def test_journal_names_boot_id_and_start_time_of_the_kernel(root: Path, state: Path) -> None:  # noqa: F811
     with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
         found = json.loads((state / "journal.json").read_text(encoding="utf-8"))
     assert found["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -25,29 +25,29 @@ def test_the_boot_and_the_process_are_named_as_the_kernel_does(root: Path, state
     assert (found["pid"], found["start_time"]) == (os.getpid(), int(started))
 
 
-def test_a_journal_of_this_boot_written_by_another_program_is_restored(root: Path, state: Path) -> None:  # noqa: F811
+def test_journal_written_by_another_program_is_restored(root: Path, state: Path) -> None:  # noqa: F811
     _put(root, f"{THP}/enabled", "always madvise [never]")
     _journal(state, [THP_LEFT], boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip())
     assert len(settings.restore_leftovers(root)) == 1
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_a_journal_that_is_no_text_is_damaged(root: Path, state: Path) -> None:  # noqa: F811
+def test_binary_journal_is_damaged(root: Path, state: Path) -> None:  # noqa: F811
     state.mkdir(mode=0o700)
     (state / "journal.json").write_bytes(b'{"format": "\xff\xfe"}')
     with pytest.raises(UffdlabError, match="cannot be used: it is damaged"):
         settings.restore_leftovers(root)
 
 
-def test_a_journal_that_is_no_file_is_refused_and_not_waited_for(root: Path, state: Path) -> None:  # noqa: F811
+def test_fifo_as_journal_is_refused_without_waiting(root: Path, state: Path) -> None:  # noqa: F811
     state.mkdir(mode=0o700)
     os.mkfifo(state / "journal.json")
-    with pytest.raises(UffdlabError, match="cannot be used: it is no file of this user's"):
+    with pytest.raises(UffdlabError, match="cannot be used: it is not a regular file of this user"):
         settings.restore_leftovers(root)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_user_s_own_journal_is_theirs_to_restore(
+def test_user_restores_their_own_journal(
     root: Path,  # noqa: F811
     state: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -55,7 +55,7 @@ def test_a_user_s_own_journal_is_theirs_to_restore(
     _put(root, f"{THP}/enabled", "always madvise [never]")
     _journal(state, [THP_LEFT])
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    assert settings.restore_leftovers(root) == [], "root's, which nobody else can read"
+    assert settings.restore_leftovers(root) == [], "root's, which no other user can read"
     for path in (state, state / "journal.json"):
         os.chown(path, 65534, -1)
     assert len(settings.restore_leftovers(root)) == 1
@@ -63,25 +63,25 @@ def test_a_user_s_own_journal_is_theirs_to_restore(
 
 
 @pytest.mark.parametrize("odd", ["as before", "changed since"])
-def test_what_needs_no_putting_back_does_not_keep_the_rest_from_it(root: Path, state: Path, odd: str) -> None:  # noqa: F811
-    """The last change is looked at first."""
+def test_unchanged_setting_does_not_stop_the_restore(root: Path, state: Path, odd: str) -> None:  # noqa: F811
+    """The last change is restored first."""
     _put(root, f"{THP}/enabled", "always madvise [never]")
     _put(root, f"{THP}/use_zero_page", {"as before": "1", "changed since": "7"}[odd])
     _journal(state, [THP_LEFT, {"setting": "thp_use_zero_page", "old": "1", "wanted": "0", "set": "0"}])
-    said = settings.restore_leftovers(root)
-    assert "was put back to madvise." in " ".join(said)
-    assert len(said) == {"as before": 1, "changed since": 2}[odd]
+    message = settings.restore_leftovers(root)
+    assert "was put back to madvise." in " ".join(message)
+    assert len(message) == {"as before": 1, "changed since": 2}[odd]
     assert _get(root, f"{THP}/enabled") == "madvise"
     assert os.listdir(state) == []
 
 
-def test_what_cannot_be_put_back_does_not_keep_the_rest_from_it(root: Path, state: Path) -> None:  # noqa: F811
+def test_failed_restore_does_not_stop_the_others(root: Path, state: Path) -> None:  # noqa: F811
     _put(root, f"{THP}/enabled", "never")
     _put(root, f"{THP}/use_zero_page", "0")
     last: dict[str, object] = {"setting": "thp_use_zero_page", "old": "1", "wanted": "0", "set": "0"}
     _journal(state, [THP_LEFT, last])
     with kernel(root, lambda path, value: errno.EPERM if path.endswith("use_zero_page") else None):
-        said = settings.restore_leftovers(root)
-    assert len(said) == 2
+        message = settings.restore_leftovers(root)
+    assert len(message) == 2
     assert _get(root, f"{THP}/enabled") == "madvise"
     assert [one["setting"] for one in json.loads((state / "journal.json").read_text())["entries"]] == [last["setting"]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""KSM's settings on a made-up /sys: numbers go back as they were, and KSM lets go of its pages before it stops."""
+"""KSM's settings on a made-up /sys: numbers are restored, and KSM unmerges before it stops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_host_settings import KSM, _child, _get, _put, root, state  # noqa: F40
 from uffdlab.host import settings
 
 
-def test_a_number_is_set_as_it_is_and_comes_back(root, state):  # noqa: F811
+def test_number_is_set_and_restored(root, state):  # noqa: F811
     with settings.changed({"ksm_pages_to_scan": 40}, allow=True, root=root) as now:
         assert now == {"ksm_pages_to_scan": "40"}, "less than before: a number is no pool"
         assert _get(root, f"{KSM}/pages_to_scan") == "40"
@@ -26,7 +26,7 @@ def test_a_number_is_set_as_it_is_and_comes_back(root, state):  # noqa: F811
 
 
 @pytest.mark.parametrize(("before", "written"), [("0", ["1", "2", "0"]), ("2", ["1", "2"])])
-def test_ksm_lets_go_of_what_it_merged_before_it_stops(root, monkeypatch, before, written):  # noqa: F811
+def test_ksm_unmerges_before_it_is_stopped(root, monkeypatch, before, written):  # noqa: F811
     real, seen = settings._write, []
 
     def watched(setting, value, root):
@@ -41,9 +41,9 @@ def test_ksm_lets_go_of_what_it_merged_before_it_stops(root, monkeypatch, before
     assert _get(root, f"{KSM}/run") == before
 
 
-def test_ksm_that_ran_before_is_not_made_to_let_go(root, monkeypatch):  # noqa: F811
+def test_ksm_that_ran_before_does_not_unmerge(root, monkeypatch):  # noqa: F811
     real, seen = settings._write, []
-    monkeypatch.setattr(settings, "_write", lambda *asked: (seen.append(asked[1]), real(*asked)))
+    monkeypatch.setattr(settings, "_write", lambda *args: (seen.append(args[1]), real(*args)))
     _put(root, f"{KSM}/run", "1")
     with settings.changed({"ksm_run": 0}, allow=True, root=root):
         pass
@@ -51,7 +51,7 @@ def test_ksm_that_ran_before_is_not_made_to_let_go(root, monkeypatch):  # noqa: 
 
 
 @pytest.mark.parametrize("found", ["1", "2"])
-def test_ksm_is_put_back_after_a_sigkill_even_amid_putting_it_back(root, state, found):  # noqa: F811
+def test_ksm_is_restored_after_sigkill_even_while_restoring(root, state, found):  # noqa: F811
     with _child(root, {"ksm_pages_to_scan": 4000, "ksm_run": 1}) as child:
         assert _get(root, f"{KSM}/run") == "1"
         child.send_signal(signal.SIGKILL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said of settings that cannot be changed or put back: whole sentences, and nothing lost in between."""
+"""The messages about settings that cannot be changed or restored, word for word."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def refused(root: Path, wanted: dict[str, Any], *, allow: bool = True) -> str:  
 
 
 def answering(answers: dict[tuple[str, str], str | int]) -> Callable[[str, str], str | int | None]:
-    """Return what the kernel makes of some values written to some paths."""
+    """Return the values that the kernel stores for values written to paths."""
     return lambda path, value: answers.get((path, value))
 
 
-# --- asked for -------------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_each_change_that_would_be_needed_is_named(root: Path) -> None:  # noqa: F811
+def test_every_needed_change_is_named(root: Path) -> None:  # noqa: F811
     wanted = {"hugetlb_2048": 64, "thp_enabled": "never"}
     assert refused(root, wanted, allow=False) == (
         f"a host setting would have to change: {POOL_NAMED} from 3 to 67; {THP_NAMED} from madvise to never; "
@@ -65,18 +65,18 @@ def test_each_change_that_would_be_needed_is_named(root: Path) -> None:  # noqa:
         ),
     ],
 )
-def test_what_a_setting_takes_is_said(root: Path, wanted: dict[str, Any], sentence: str) -> None:  # noqa: F811
+def test_invalid_value_names_the_valid_ones(root: Path, wanted: dict[str, Any], sentence: str) -> None:  # noqa: F811
     assert refused(root, wanted) == sentence
 
 
 @pytest.mark.parametrize("value", [True, 1, "1"])
-def test_a_switch_may_be_given_as_a_truth_or_a_number(root: Path, value: Any) -> None:  # noqa: F811
+def test_choice_takes_bool_or_int(root: Path, value: Any) -> None:  # noqa: F811
     _put(root, f"{THP}/use_zero_page", "0")
     with settings.changed({"thp_use_zero_page": value}, allow=True, root=root) as now:
         assert now == {"thp_use_zero_page": "1"}
 
 
-def test_a_pool_grows_by_what_is_missing(root: Path) -> None:  # noqa: F811
+def test_pool_grows_by_the_missing_pages(root: Path) -> None:  # noqa: F811
     _put(root, f"{POOL}/free_hugepages", "2")
     with settings.changed({"hugetlb_2048": 3}, allow=True, root=root) as now:
         assert now == {"hugetlb_2048": "4"}, "three are there and two of them free: one is missing"
@@ -88,7 +88,7 @@ def test_a_pool_grows_by_what_is_missing(root: Path) -> None:  # noqa: F811
 # --- what the kernel took --------------------------------------------------------------------------------------------
 
 
-def test_a_pool_that_falls_short_says_what_helps(root: Path, state: Path) -> None:  # noqa: F811
+def test_pool_that_falls_short_names_the_remedy(root: Path, state: Path) -> None:  # noqa: F811
     with kernel(root, answering({(f"{POOL}/nr_hugepages", "67"): "40"})):
         assert refused(root, {"hugetlb_2048": 64}) == (
             f"{POOL_NAMED}: asked for 67, got 40: too little memory is free in one piece. The pool is as it was; free "
@@ -99,7 +99,7 @@ def test_a_pool_that_falls_short_says_what_helps(root: Path, state: Path) -> Non
     assert os.listdir(state) == []
 
 
-def test_a_value_the_kernel_does_not_take_is_said_and_undone(root: Path) -> None:  # noqa: F811
+def test_value_the_kernel_ignores_is_reported_and_undone(root: Path) -> None:  # noqa: F811
     with kernel(root, answering({(f"{KSM}/pages_to_scan", "7"): "8"})):
         assert refused(root, {"thp_enabled": "never", "ksm_pages_to_scan": 7}) == (
             f"{SCAN_NAMED}: asked for 7, got 8; the kernel did not take the value, and the old one is back."
@@ -107,7 +107,7 @@ def test_a_value_the_kernel_does_not_take_is_said_and_undone(root: Path) -> None
     assert (_get(root, f"{KSM}/pages_to_scan"), _get(root, f"{THP}/enabled")) == ("100", "madvise")
 
 
-def test_what_cannot_be_undone_is_added_and_kept_in_the_journal(root: Path, state: Path) -> None:  # noqa: F811
+def test_failed_undo_is_reported_and_kept_in_the_journal(root: Path, state: Path) -> None:  # noqa: F811
     answers: dict[tuple[str, str], str | int] = {
         (f"{POOL}/nr_hugepages", "67"): "40",
         (f"{THP}/enabled", "madvise"): errno.EROFS,
@@ -122,7 +122,7 @@ def test_what_cannot_be_undone_is_added_and_kept_in_the_journal(root: Path, stat
     assert entries == [{"setting": "thp_enabled", "old": "madvise", "wanted": "never", "set": "never"}]
 
 
-def test_what_cannot_be_put_back_at_the_end_is_said_in_one_go(root: Path, state: Path) -> None:  # noqa: F811
+def test_all_failed_restores_are_reported_in_one_error(root: Path, state: Path) -> None:  # noqa: F811
     wanted = {"thp_enabled": "never", "thp_use_zero_page": 0, "hugetlb_2048": 64, "ksm_pages_to_scan": 7}
     answers: dict[tuple[str, str], str | int] = {
         (f"{KSM}/pages_to_scan", "100"): "99",
@@ -134,18 +134,18 @@ def test_what_cannot_be_put_back_at_the_end_is_said_in_one_go(root: Path, state:
         settings.changed(wanted, allow=True, root=root),
     ):
         _put(root, f"{POOL}/nr_hugepages", "50")
-    said = str(caught.value)
-    assert said.startswith(
-        f"{SCAN_NAMED} is 99 after it was put back to 100. {POOL_NAMED} is 50 and not 67 as uffdlab set it: somebody "
-        "changed it since, so it was left alone (it was 3 before). write setting (setting thp_enabled"
-    ), said
-    assert "failed with EPERM" in said
-    assert said.endswith("It is still never and was madvise before.")
+    message = str(caught.value)
+    assert message.startswith(
+        f"{SCAN_NAMED} is 99 after it was put back to 100. {POOL_NAMED} is 50 and not 67 as uffdlab set it: another "
+        "process changed it since, so it was left alone (it was 3 before). write setting (setting thp_enabled"
+    ), message
+    assert "failed with EPERM" in message
+    assert message.endswith("It is still never and was madvise before.")
     assert _get(root, f"{THP}/use_zero_page") == "1", "what comes after what would not go is put back all the same"
     assert [one["setting"] for one in json.loads((state / "journal.json").read_text())["entries"]] == ["thp_enabled"]
 
 
-def test_what_did_not_go_back_in_an_inner_block_stays_behind_the_outer_one_s(root: Path, state: Path) -> None:  # noqa: F811
+def test_failed_restore_of_an_inner_block_follows_the_outer_changes(root: Path, state: Path) -> None:  # noqa: F811
     answers: dict[tuple[str, str], str | int] = {(f"{THP}/enabled", "madvise"): errno.EPERM}
     with settings.changed({"hugetlb_2048": 4}, allow=True, root=root):
         with (
@@ -160,7 +160,7 @@ def test_what_did_not_go_back_in_an_inner_block_stays_behind_the_outer_one_s(roo
     assert not (state / "journal.json").exists()
 
 
-def test_a_change_that_fails_in_an_inner_block_keeps_the_outer_one_s_journal(root: Path, state: Path) -> None:  # noqa: F811
+def test_failed_inner_change_keeps_the_outer_block_s_journal(root: Path, state: Path) -> None:  # noqa: F811
     with settings.changed({"hugetlb_2048": 4}, allow=True, root=root):
         with kernel(root, answering({(f"{KSM}/pages_to_scan", "7"): errno.EINVAL})):
             assert "EINVAL" in refused(root, {"thp_enabled": "never", "ksm_pages_to_scan": 7})
@@ -169,14 +169,14 @@ def test_a_change_that_fails_in_an_inner_block_keeps_the_outer_one_s_journal(roo
     assert _get(root, f"{POOL}/nr_hugepages") == "3"
 
 
-def test_a_journal_that_vanished_is_nothing_to_put_back(root: Path, state: Path) -> None:  # noqa: F811
-    """Another command took it for a leftover, and restored it."""
+def test_vanished_journal_restores_nothing(root: Path, state: Path) -> None:  # noqa: F811
+    """Another command restored it as a leftover."""
     with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
         (state / "journal.json").unlink()
     assert _get(root, f"{THP}/enabled") == "never"
 
 
-def test_another_run_s_journal_is_left_to_it(root: Path, state: Path) -> None:  # noqa: F811
+def test_another_run_s_journal_is_left_alone(root: Path, state: Path) -> None:  # noqa: F811
     with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
         _journal(state, [{"setting": "thp_use_zero_page", "old": "1", "wanted": "0", "set": "0"}])
         _put(root, f"{THP}/use_zero_page", "0")
@@ -187,7 +187,7 @@ def test_another_run_s_journal_is_left_to_it(root: Path, state: Path) -> None:  
 # --- leftovers -------------------------------------------------------------------------------------------------------
 
 
-def test_leftovers_are_told_one_by_one(root: Path, state: Path) -> None:  # noqa: F811
+def test_leftovers_are_reported_one_by_one(root: Path, state: Path) -> None:  # noqa: F811
     _put(root, f"{POOL}/nr_hugepages", "67")
     _put(root, f"{THP}/enabled", "never")
     _put(root, f"{THP}/use_zero_page", "1")
@@ -204,24 +204,24 @@ def test_leftovers_are_told_one_by_one(root: Path, state: Path) -> None:  # noqa
     assert settings.restore_leftovers(root) == [
         f"{THP_NAMED} was put back to madvise.",
         f"{POOL_NAMED} was put back to 3.",
-        f"{SCAN_NAMED} is 55 and not 7 as uffdlab set it: somebody changed it since, so it was left alone (it was 100 "
-        "before).",
+        f"{SCAN_NAMED} is 55 and not 7 as uffdlab set it: another process changed it since, so it was left alone "
+        "(it was 100 before).",
     ]
     assert not (state / "journal.json").exists()
 
 
-def test_an_earlier_run_s_leftovers_have_to_go_first(root: Path, state: Path) -> None:  # noqa: F811
+def test_change_is_refused_until_leftovers_are_restored(root: Path, state: Path) -> None:  # noqa: F811
     _put(root, f"{THP}/enabled", "never")
     _journal(state, [THP_LEFT])
-    said = "an earlier run left host settings changed; 'uffdlab doctor' puts them back: run it, then try again"
-    assert refused(root, {"thp_use_zero_page": 0}) == said
-    assert refused(root, {"thp_enabled": "never"}) == said, "as wanted, but not for long"
+    message = "an earlier run left host settings changed; 'uffdlab doctor' puts them back: run it, then try again"
+    assert refused(root, {"thp_use_zero_page": 0}) == message
+    assert refused(root, {"thp_enabled": "never"}) == message, "as wanted, but not for long"
     _journal(state, [THP_LEFT], boot_id="another")
     with settings.changed({"thp_use_zero_page": 0}, allow=True, root=root):
         pass
 
 
-def test_a_process_whose_name_is_odd_is_alive_all_the_same(root: Path, state: Path) -> None:  # noqa: F811
+def test_process_with_parentheses_in_its_name_is_alive(root: Path, state: Path) -> None:  # noqa: F811
     code = (
         "import ctypes, sys; from pathlib import Path; from uffdlab.host import settings\n"
         "ctypes.CDLL(None).prctl(15, b') Z 1 (x) ', 0, 0, 0)\n"
@@ -236,13 +236,13 @@ def test_a_process_whose_name_is_odd_is_alive_all_the_same(root: Path, state: Pa
         assert other.stdout.readline() == "changed\n"
         assert settings.restore_leftovers(root) == []
         assert _get(root, f"{THP}/enabled") == "never"
-        said = refused(root, {"thp_use_zero_page": 0})
-        assert f"process {other.pid} has host settings changed" in said
+        message = refused(root, {"thp_use_zero_page": 0})
+        assert f"process {other.pid} has host settings changed" in message
         other.communicate("")
     assert _get(root, f"{THP}/enabled") == "madvise"
 
 
-def test_a_zombie_has_nothing_changed_any_more(root: Path, state: Path) -> None:  # noqa: F811
+def test_zombie_is_not_alive(root: Path, state: Path) -> None:  # noqa: F811
     child = os.fork()
     if child == 0:
         block = settings.changed({"thp_enabled": "never"}, allow=True, root=root)
@@ -258,19 +258,19 @@ def test_a_zombie_has_nothing_changed_any_more(root: Path, state: Path) -> None:
 # --- the journal's own troubles --------------------------------------------------------------------------------------
 
 
-def test_a_journal_of_another_format_names_every_setting_and_its_value(root: Path, state: Path) -> None:  # noqa: F811
+def test_journal_of_another_format_names_every_setting_and_value(root: Path, state: Path) -> None:  # noqa: F811
     state.mkdir(mode=0o700)
     (state / "journal.json").write_text('{"format": 2}')
     with pytest.raises(UffdlabError) as caught:
         settings.restore_leftovers(root)
-    said = str(caught.value)
-    assert said.startswith(
+    message = str(caught.value)
+    assert message.startswith(
         f"the journal {state}/journal.json cannot be used: it is damaged (format 2 instead of 1). An earlier run may "
         f"have left host settings changed: check /{POOL}/nr_hugepages (now 3), "
     )
-    assert f"/{THP}/enabled (now madvise), " in said
-    assert "hugepages-1048576kB/nr_hugepages (now absent), " in said
-    assert said.endswith("set what is not as you want it, then delete the journal.")
+    assert f"/{THP}/enabled (now madvise), " in message
+    assert "hugepages-1048576kB/nr_hugepages (now absent), " in message
+    assert message.endswith("set what is not as you want it, then delete the journal.")
 
 
 @pytest.mark.parametrize(
@@ -280,30 +280,30 @@ def test_a_journal_of_another_format_names_every_setting_and_its_value(root: Pat
         ({"pid": True}, "True is not of type int"),
         ({"start_time": "1"}, "'1' is not of type int"),
         ({"entries": {}}, "{} is not of type list"),
-        ({"entries": [THP_LEFT | {"old": "nonsense"}]}, "'nonsense' is no value of thp_enabled"),
-        ({"entries": [THP_LEFT | {"set": "sometimes"}]}, "'sometimes' is no value of thp_enabled"),
+        ({"entries": [THP_LEFT | {"old": "nonsense"}]}, "'nonsense' is not a value of thp_enabled"),
+        ({"entries": [THP_LEFT | {"set": "sometimes"}]}, "'sometimes' is not a value of thp_enabled"),
         (
             {"entries": [{"setting": "hugetlb_2048", "old": "-3", "wanted": "4", "set": None}]},
-            "'-3' is no value of hugetlb_2048",
+            "'-3' is not a value of hugetlb_2048",
         ),
         ({"entries": [{"setting": "hugetlb_2048", "old": 3, "wanted": "4", "set": None}]}, "3 is not of type str"),
     ],
 )
-def test_what_is_wrong_in_a_journal_is_said(root: Path, state: Path, content: dict[str, Any], why: str) -> None:  # noqa: F811
+def test_invalid_journal_names_the_reason(root: Path, state: Path, content: dict[str, Any], why: str) -> None:  # noqa: F811
     _journal(state, content.get("entries", []), **{k: v for k, v in content.items() if k != "entries"})
     with pytest.raises(UffdlabError, match=re.escape(f"it is damaged ({why})")):
         settings.restore_leftovers(root)
 
 
-def test_a_journal_that_cannot_be_opened_says_why(root: Path, state: Path) -> None:  # noqa: F811
+def test_journal_that_cannot_be_opened_names_the_errno(root: Path, state: Path) -> None:  # noqa: F811
     state.mkdir(mode=0o700)
     (state / "journal.json").symlink_to(state / "nowhere")
     with pytest.raises(UffdlabError, match=r"cannot be used: Too many levels of symbolic links\. An earlier") as caught:
         settings.restore_leftovers(root)
-    assert f"/{POOL}/nr_hugepages (now 3)" in str(caught.value), "of the machine that was asked about"
+    assert f"/{POOL}/nr_hugepages (now 3)" in str(caught.value), "of the root that was given"
 
 
-def test_a_state_directory_that_cannot_be_made_says_what_helps(
+def test_state_directory_that_cannot_be_made_names_the_remedy(
     root: Path,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -316,7 +316,7 @@ def test_a_state_directory_that_cannot_be_made_says_what_helps(
     )
 
 
-def test_a_state_directory_that_others_may_enter_is_closed(root: Path, state: Path) -> None:  # noqa: F811
+def test_state_directory_open_to_others_is_closed(root: Path, state: Path) -> None:  # noqa: F811
     state.mkdir()
     state.chmod(0o777)
     with settings.changed({"thp_enabled": "never"}, allow=True, root=root):
@@ -324,7 +324,7 @@ def test_a_state_directory_that_others_may_enter_is_closed(root: Path, state: Pa
         assert (state / "journal.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_stands_at_the_journal_s_new_name_is_not_followed(root: Path, state: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_link_at_the_journal_s_temporary_name_is_not_followed(root: Path, state: Path, tmp_path: Path) -> None:  # noqa: F811
     state.mkdir(mode=0o700)
     (tmp_path / "mine").write_text("kept")
     (state / "journal.json.new").symlink_to(tmp_path / "mine")
@@ -334,14 +334,14 @@ def test_what_stands_at_the_journal_s_new_name_is_not_followed(root: Path, state
     assert settings.current("thp_enabled", root) == "madvise"
 
 
-def test_the_state_directory_is_the_documented_one_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_directory_is_run_uffdlab_or_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(settings.STATE_DIR_VARIABLE, "")
     assert settings._state_dir() == Path("/run/uffdlab")
     monkeypatch.delenv(settings.STATE_DIR_VARIABLE)
     assert settings._state_dir() == Path("/run/uffdlab")
 
 
-def test_settings_outside_the_main_thread_come_back_after_an_error(root: Path) -> None:  # noqa: F811
+def test_settings_are_restored_after_an_error_outside_the_main_thread(root: Path) -> None:  # noqa: F811
     with pytest.raises(RuntimeError), settings.changed({"ksm_pages_to_scan": 9}, allow=True, root=root):
         raise RuntimeError
     assert _get(root, f"{KSM}/pages_to_scan") == "100"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A block that holds settings changed may change others within: each block puts back its own, whatever ends it."""
+"""Nested blocks of changed settings: each restores its own, whatever ends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uffdlab.host import settings
 ZERO = f"{THP}/use_zero_page"
 
 
-def test_the_inner_block_puts_back_its_own_and_leaves_the_outer_in_force(root: Path, state: Path) -> None:  # noqa: F811
+def test_inner_block_restores_only_its_own_changes(root: Path, state: Path) -> None:  # noqa: F811
     with settings.changed({"hugetlb_2048": 5}, allow=True, root=root):
         pool = _get(root, f"{POOL}/nr_hugepages")
         for _ in range(2):
@@ -34,7 +34,7 @@ def test_the_inner_block_puts_back_its_own_and_leaves_the_outer_in_force(root: P
     assert not (state / "journal.json").exists()
 
 
-def test_an_inner_change_that_fails_leaves_the_outer_in_force(root: Path, state: Path) -> None:  # noqa: F811
+def test_failed_inner_change_leaves_the_outer_in_force(root: Path, state: Path) -> None:  # noqa: F811
     with settings.changed({"thp_use_zero_page": False}, allow=True, root=root):
         with pytest.raises(UffdlabError), settings.changed({"thp_enabled": "sometimes"}, allow=True, root=root):
             raise AssertionError("never entered")
@@ -42,7 +42,7 @@ def test_an_inner_change_that_fails_leaves_the_outer_in_force(root: Path, state:
     assert _get(root, ZERO) == "1"
 
 
-def test_a_sigkill_within_both_is_put_back_by_the_next_command(root: Path, state: Path) -> None:  # noqa: F811
+def test_next_command_restores_both_blocks_after_sigkill(root: Path, state: Path) -> None:  # noqa: F811
     code = (
         "import os, signal; from pathlib import Path; from uffdlab.host import settings\n"
         f"root = Path({str(root)!r})\n"

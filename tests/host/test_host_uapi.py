@@ -43,12 +43,12 @@ def test_features_are_in_bit_order_without_gaps():
     assert versions == sorted(versions), "bits were handed out in the order of the kernels"
 
 
-def test_what_linux_7_3_offers_has_names():
+def test_features_and_ioctls_of_linux_7_3_have_names():
     assert uapi.feature_names(0x7FFFF)[-3:] == ["MOVE", "RWP", "RWP_ASYNC"]
     assert uapi.category_names(1 << 8 | 1 << 9) == ["GUARD", "ACCESSED"]
 
 
-def test_a_bit_without_a_settled_name_is_not_named():
+def test_unknown_feature_bit_keeps_its_number():
     assert uapi.feature_names(1 << 19 | 1 << 16) == ["MOVE", "bit19"]
     assert uapi.feature_names(0) == []
     assert uapi.feature_mask(["bit19", "MOVE"]) == 1 << 19 | 1 << 16
@@ -72,7 +72,7 @@ def test_categories_by_name():
 
 
 def test_constants_agree_with_the_compiled_ones():
-    """The C side takes its numbers from a compiler: where both have one, they must be the same."""
+    """Constants that C takes from the compiler's headers are the same in Python."""
     if native.why_missing() is not None:
         pytest.skip("the native extension is not built")
     _, lib = native.probe()

@@ -132,7 +132,7 @@ def test_a_fatal_signal_is_explained_by_its_likely_cause(
 def test_a_hung_child_under_a_thread_killing_seccomp_filter_names_the_filter(
     child_code: Misbehave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "deadly", lambda: ["UFFDIO_COPY"])
+    monkeypatch.setattr(asking, "fatal_operations", lambda: ["UFFDIO_COPY"])
     child_code(AFTER_TWO_SAMPLES.format(misbehaviour="time.sleep(60)"))
     rows = runner.run([block(deadline_s=2.0)])
     assert outcomes(rows) == ["hung"]

@@ -18,7 +18,7 @@ from outcome import Outcome
 TARGET = "core"
 SOURCES = "uffdlab/native/sim/*.c"
 TESTS = tuple(
-    f"tests/sim/test_sim_{name}.py" for name in ("memory", "levels", "exact", "draws", "expected", "snapshot")
+    f"tests/sim/test_sim_{name}.py" for name in ("memory", "levels", "exact", "draws", "expected", "snapshot", "prices")
 )
 MOST_CPU_S = 60  # of which they need 25; some mutants never end
 WITHOUT = ("-k", "not the_page and not webassembly and not a_page_says and not with_neither")

@@ -67,13 +67,18 @@ def _tried(copy: Path, built: dict[str, scratch.Built], one: Listed) -> Outcome:
     extension = ("_sim" if file.name.startswith("sim") else "_probe") if file.suffix == ".c" else ""
     if extension and extension not in built:
         built[extension] = scratch.Built(copy, extension)
+    script = file.parent.name == "js"
     file.write_text(original.replace(one.before, one.after), encoding="utf-8")
     try:
+        if script:
+            scratch.bundled(copy)
         if extension and not built[extension].again(file):
             raise RuntimeError(f"{one.file}: {one.after!r} does not compile, or changes nothing")
         killed = scratch.noticed(copy, one.tests)
     finally:
         file.write_text(original, encoding="utf-8")
+        if script:
+            scratch.bundled(copy)
         if extension:
             built[extension].as_before()
     outcome = Outcome(one.target, one.file, one.kind, one.before, one.after, killed)

@@ -38,6 +38,11 @@ def copied(name: str) -> Path:
     return copy
 
 
+def bundled(copy: Path) -> None:
+    """Bundle the scripts of a copy again, with what ``make widgets`` installed in the checkout."""
+    subprocess.run(["node", copy / "uffdlab/widgets/js/bundle.mjs", "uffdlab/widgets/assets"], cwd=copy, check=True)
+
+
 def environment(copy: Path) -> dict[str, str]:
     """Return the environment in which Python takes the package, and the plugin beside this file, from a copy."""
     path = os.pathsep.join([str(copy), str(copy / "tests" / "mutants")])

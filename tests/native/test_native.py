@@ -32,7 +32,7 @@ built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.w
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("source", sorted(str(path.relative_to(NATIVE)) for path in NATIVE.glob("*/*.c")))
-def test_every_c_file_compiles_without_a_warning(compiler: str, source: str) -> None:
+def test_every_c_file_compiles_without_warnings(compiler: str, source: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     # To an object file: some warnings come from passes that a check of the syntax never reaches.
@@ -71,17 +71,17 @@ NOT_BUILT = BLOCK.format(error="ModuleNotFoundError('not there')")
 BROKEN = BLOCK.format(error="ImportError('wrong ELF class')")
 
 
-def test_measuring_without_the_extension_says_what_to_install(tmp_path: Path, child_code) -> None:
+def test_measure_without_the_extension_names_what_to_install(tmp_path: Path, child_code) -> None:
     child_code(NOT_BUILT)
-    said = sentence(uffdlab_run("measure", "protect", "--size=4MiB", cwd=tmp_path))
-    assert said.startswith("the extension uffdlab.native._probe was not built")
-    assert "install gcc (or clang) and the Python headers, then repeat 'pip install -e .'" in said
+    message = sentence(uffdlab_run("measure", "protect", "--size=4MiB", cwd=tmp_path))
+    assert message.startswith("the extension uffdlab.native._probe was not built")
+    assert "install gcc (or clang) and the Python headers, then repeat 'pip install -e .'" in message
 
 
-def test_an_extension_that_does_not_load_says_why(tmp_path: Path, child_code) -> None:
+def test_extension_that_does_not_load_names_the_error(tmp_path: Path, child_code) -> None:
     child_code(BROKEN)
-    said = sentence(uffdlab_run("measure", "protect", "--size=4MiB", cwd=tmp_path))
-    assert said == "the extension uffdlab.native._probe does not load (wrong ELF class): repeat 'pip install -e .'"
+    message = sentence(uffdlab_run("measure", "protect", "--size=4MiB", cwd=tmp_path))
+    assert message == "the extension uffdlab.native._probe does not load (wrong ELF class): repeat 'pip install -e .'"
 
 
 def test_doctor_works_without_the_extension(tmp_path: Path, child_code) -> None:
@@ -95,7 +95,7 @@ def test_doctor_works_without_the_extension(tmp_path: Path, child_code) -> None:
 
 
 @built
-def test_every_compiled_constant_is_the_one_python_uses() -> None:
+def test_compiled_constants_match_python_s() -> None:
     _, lib = native.probe()
     ioctls = {ioctl.name: ioctl.number for ioctl in (*uapi.UFFD_IOCTLS, uapi.USERFAULTFD_IOC_NEW, uapi.PAGEMAP_SCAN)}
     others = {
@@ -117,14 +117,14 @@ def test_every_compiled_constant_is_the_one_python_uses() -> None:
 
 @built
 @given(st.integers(0, 2**64 - 1) | st.integers(0, 64).map(lambda power: min(2**power, 2**64 - 1)))
-def test_every_time_lands_in_a_bin_that_contains_it(ns: int) -> None:
+def test_every_time_is_inside_its_bin(ns: int) -> None:
     _, lib = native.probe()
     low, below = bin_edges_ns(lib.ul_bin(ns))
     assert low <= ns < below
 
 
 @built
-def test_bins_join_without_gap_and_reach_the_largest_time() -> None:
+def test_bins_are_contiguous_up_to_the_largest_time() -> None:
     _, lib = native.probe()
     edges = [bin_edges_ns(b) for b in range(lib.UL_BINS)]
     assert all(left[1] == right[0] for left, right in pairwise(edges))
@@ -140,14 +140,14 @@ def present(range_: Range) -> set[int]:
 
 @built
 @pytest.mark.parametrize("wanted", [0, 1, 63, 100, 128])
-def test_write_some_writes_to_exactly_that_many_pages(wanted: int) -> None:
+def test_write_some_writes_exactly_the_wanted_pages(wanted: int) -> None:
     with mapped(BACKINGS["anon"], 128 * PAGE) as range_:
         range_.write_some(wanted, seed=7)
         assert len(present(range_)) == wanted
 
 
 @built
-def test_the_seed_decides_which_pages_are_written() -> None:
+def test_seed_determines_the_written_pages() -> None:
     chosen = []
     for seed in (1, 1, 2):
         with mapped(BACKINGS["anon"], 128 * PAGE) as range_:
@@ -157,7 +157,7 @@ def test_the_seed_decides_which_pages_are_written() -> None:
 
 
 @built
-def test_more_pages_than_there_are_cannot_be_written() -> None:
+def test_write_some_refuses_more_pages_than_the_range_has() -> None:
     with mapped(BACKINGS["anon"], 4 * PAGE) as range_, pytest.raises(KernelRefused) as caught:
         range_.write_some(5, seed=0)
     assert caught.value.errno == errno.EINVAL
@@ -172,14 +172,14 @@ def test_one_touch_in_n_is_timed() -> None:
 
 
 @built
-def test_touch_at_touches_only_the_pages_named() -> None:
+def test_touch_at_touches_only_the_given_pages() -> None:
     with mapped(BACKINGS["anon"], 16 * PAGE) as range_:
         range_.touch_at([3 * PAGE + 17, 5 * PAGE], WRITE)
         assert present(range_) == {3, 5}
 
 
 @built
-def test_an_empty_hugetlb_pool_is_an_answer_not_a_death() -> None:
+def test_empty_hugetlb_pool_is_an_error_not_sigbus() -> None:
     pool = memory.hugepages(2048)
     if pool is None:
         pytest.skip("this kernel has no huge pages of 2 MiB")
@@ -206,7 +206,7 @@ def _caught_signals() -> list[str]:
 
 
 @built
-def test_the_state_of_a_page_follows_its_life() -> None:
+def test_page_state_follows_protect_write_and_discard() -> None:
     seen = []
     with mapped(BACKINGS["anon"], 16 * PAGE) as range_:
         for act in (
@@ -225,7 +225,7 @@ def test_the_state_of_a_page_follows_its_life() -> None:
 
 
 @built
-def test_counters_see_pages_and_the_tables_that_hold_them() -> None:
+def test_counters_include_pages_and_page_tables() -> None:
     with mapped(BACKINGS["anon"], 16 * MIB) as range_:
         before = counters()
         range_.touch(WRITE)
@@ -242,7 +242,7 @@ def test_counters_see_pages_and_the_tables_that_hold_them() -> None:
 
 
 @pytest.mark.uffd
-def test_a_handler_that_cannot_resolve_gives_up_and_releases_the_waiter() -> None:
+def test_handler_that_cannot_resolve_releases_the_waiter_at_its_deadline() -> None:
     with mapped(BACKINGS["anon"], 4 * MIB) as whole, opened(("WP_UNPOPULATED",)) as uffd:
         part = Range(whole.backing, whole.address + PAGE, 4 * PAGE)
         uffd.register(part, missing=False)
@@ -258,7 +258,7 @@ def test_a_handler_that_cannot_resolve_gives_up_and_releases_the_waiter() -> Non
 
 
 @pytest.mark.uffd
-def test_a_handler_counts_every_event_and_resolves_it() -> None:
+def test_handler_counts_and_resolves_every_event() -> None:
     with mapped(BACKINGS["anon"], 64 * PAGE) as range_, opened(("WP_UNPOPULATED",)) as uffd:
         uffd.register(range_, missing=False)
         uffd.protect(range_)
@@ -270,7 +270,7 @@ def test_a_handler_counts_every_event_and_resolves_it() -> None:
 
 
 @pytest.mark.uffd
-def test_a_handler_fills_holes() -> None:
+def test_handler_fills_holes() -> None:
     with mapped(BACKINGS["anon"], 16 * PAGE) as range_, opened(()) as uffd:
         uffd.register(range_, missing=True)
         with uffd.handled(PAGE, timeout_s=10) as events:
@@ -280,7 +280,7 @@ def test_a_handler_fills_holes() -> None:
 
 
 @pytest.mark.uffd
-def test_a_handler_fills_holes_of_hugetlb(huge_pages: None) -> None:
+def test_handler_fills_hugetlb_holes(huge_pages: None) -> None:
     with mapped(BACKINGS["hugetlb_2m_private"], 2 * MIB) as range_, opened(()) as uffd:
         uffd.register(range_, missing=True)
         with uffd.handled(2 * MIB, timeout_s=10) as events:

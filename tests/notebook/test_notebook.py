@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a notebook says in words is computed: sentences and ratios follow the data."""
+"""Sentences, ratios and tables of a notebook follow the data."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ def ranked(backing: str, preread: int, populate: int, marker: int, children: int
     return [sample(backing, design, *ns) for design, ns in times.items() for _ in range(children)]
 
 
-def test_the_ranking_is_said_as_the_intervals_tell(tmp_path: Path) -> None:
+def test_ranking_sentence_follows_the_intervals(tmp_path: Path) -> None:
     rows = ranked("anon", 1000, 400, 10) + ranked("anon_thp", 10, 2, 10)
-    said = repr(notebook.ranking_said(dataset(tmp_path / "d", rows)))
-    assert "With THP off markers are faster than the read loop (100 (100 to 100))" in said
-    assert "With THP on markers are neither shown to be faster nor slower than the read loop" in said
-    assert "and slower than MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in said
+    sentence = repr(notebook.ranking_sentence(dataset(tmp_path / "d", rows)))
+    assert "With THP off markers are faster than the read loop (100 (100 to 100))" in sentence
+    assert "With THP on markers are neither shown to be faster nor slower than the read loop" in sentence
+    assert "and slower than MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
 
 
-def test_too_few_children_say_nothing_of_a_ranking(tmp_path: Path) -> None:
-    said = repr(notebook.ranking_said(dataset(tmp_path / "d", ranked("anon", 1000, 400, 10, children=6))))
-    assert "faster than" not in said
-    assert "neither shown" in said
+def test_ranking_sentence_is_open_with_too_few_children(tmp_path: Path) -> None:
+    sentence = repr(notebook.ranking_sentence(dataset(tmp_path / "d", ranked("anon", 1000, 400, 10, children=6))))
+    assert "faster than" not in sentence
+    assert "neither shown" in sentence
 
 
-def test_a_ranking_of_nothing_is_said(tmp_path: Path) -> None:
-    assert repr(notebook.ranking_said(dataset(tmp_path / "d"))) == "Nothing was measured at one size."
+def test_ranking_sentence_without_samples(tmp_path: Path) -> None:
+    assert repr(notebook.ranking_sentence(dataset(tmp_path / "d"))) == "Nothing was measured at one size."
 
 
-def test_a_sentence_is_shown_as_a_paragraph_of_text() -> None:
+def test_sentence_is_an_escaped_paragraph() -> None:
     assert notebook.Sentence("a < b")._repr_html_() == "<p>a &lt; b</p>"
 
 
-def test_the_published_ratios_are_those_of_the_thread() -> None:
+def test_published_ratios_equal_those_of_the_thread() -> None:
     rows = notebook.published_ratios(notebook.load_published()).frame.set_index(["source", "THP"])
-    shown = rows.loc[("M. Usama Anjum", "madvise")]
-    assert (shown["PRE-READ / WP-UNPOPULATE"], shown["MADVISE / WP-UNPOPULATE"]) == ("94.9", "23.8")
+    table = rows.loc[("M. Usama Anjum", "madvise")]
+    assert (table["PRE-READ / WP-UNPOPULATE"], table["MADVISE / WP-UNPOPULATE"]) == ("94.9", "23.8")
     assert rows.loc[("M. Usama Anjum", "always"), "MADVISE / WP-UNPOPULATE"] == "0.34"
 
 
-def test_page_sizes_stand_side_by_side_each_from_its_own_dataset(tmp_path: Path) -> None:
+def test_page_sizes_takes_each_row_from_its_dataset(tmp_path: Path) -> None:
     small = touched("fresh", "plain", "first write", 1000)
     huge = touched("fresh", "plain", "first write", 400, backing="anon_thp", minor_faults=2)
     middle = touched("fresh", "plain", "first write", 500, backing="anon_thp", minor_faults=63)
@@ -79,10 +79,10 @@ def test_page_sizes_stand_side_by_side_each_from_its_own_dataset(tmp_path: Path)
     ],
     ids=lambda cells: str(cells.dtype),
 )
-def test_a_missing_cell_or_heading_is_told_in_words(cells: Any) -> None:
+def test_table_shows_missing_cells_and_headings_in_words(cells: Any) -> None:
     for index in (None, pd.Index(["known", None]), pd.Index(["known", pd.NA], dtype="string")):
-        shown = notebook.Table(pd.DataFrame({"one": cells}, index=index))
-        for text in (repr(shown), shown._repr_html_()):
+        table = notebook.Table(pd.DataFrame({"one": cells}, index=index))
+        for text in (repr(table), table._repr_html_()):
             assert text.count("not measured") == 1 + (index is not None)
             assert damaged.NO_NUMBER.search(text) is None
             assert "None" not in text
@@ -91,20 +91,20 @@ def test_a_missing_cell_or_heading_is_told_in_words(cells: Any) -> None:
     assert "None" not in named._repr_html_()
 
 
-def test_a_whole_number_has_separators_beside_a_missing_one_too() -> None:
+def test_table_groups_digits_of_integers_beside_missing_cells() -> None:
     column = pd.array([1234567, pd.NA], dtype="Int64")
     assert "1,234,567" in repr(notebook.Table(pd.DataFrame({"one": column})))
     assert "1,234,567" in repr(notebook.Table(pd.DataFrame({"one": column[:1]})))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame(), pd.DataFrame({"one": []}), pd.DataFrame([], index=[1, 2])])
-def test_a_table_without_cells_says_not_measured(frame: pd.DataFrame) -> None:
-    shown = notebook.Table(frame, index=False)
-    assert "not measured" in repr(shown)
-    assert "not measured" in shown._repr_html_()
-    assert "Empty" not in repr(shown)
+def test_table_without_rows_shows_not_measured(frame: pd.DataFrame) -> None:
+    table = notebook.Table(frame, index=False)
+    assert "not measured" in repr(table)
+    assert "not measured" in table._repr_html_()
+    assert "Empty" not in repr(table)
 
 
 @pytest.mark.parametrize("table", [notebook.with_tables, notebook.after_discards, notebook.read_faults])
-def test_a_table_of_nothing_says_not_measured(tmp_path: Path, table: Any) -> None:
+def test_notebook_tables_without_data_show_not_measured(tmp_path: Path, table: Any) -> None:
     assert "not measured" in repr(table(later(tmp_path / "d", faults=[])))

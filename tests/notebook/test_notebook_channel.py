@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables beside the figures of the zeropage as a wire say what was measured, and when nothing was."""
+"""Tables of the zeropage as a covert channel, with data and without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uffdlab import figures, notebook
 from uffdlab.datasets import Dataset
 from uffdlab.probes.covert import message
 
-CLEAR, DEAF = [0.0] * 14, [0.5] * 14
+CLEAR, NOISE = [0.0] * 14, [0.5] * 14
 _MESSAGE = {
     "memory": "zeropage", "placement": "same", "silent": False, "slot_ns": 10_000, "lines": 8, "copies": 3,
     "text_bytes": 2, "idle_slots": 3, "message_slots": 100, "slots": 106, "bits_on_wire": 848, "outcome": "arrived",
@@ -27,8 +27,8 @@ def _messages(out: Path, *changed: dict[str, Any]) -> Dataset:
     return campaign(out, messages=(message.FIELDS, rows), message_bits=(message.BIT_FIELDS, bits))
 
 
-def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
-    data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(CLEAR, slot_ns=16_000))
+def test_channel_points_has_share_of_the_limit(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point(CLEAR), point(NOISE, silent=True), point(CLEAR, slot_ns=16_000))
     rows = notebook.channel_points(data).frame.to_dict("records")
     assert [(row["point"], row["slot"]) for row in rows] == [("registered", "8 µs, 8 lines"), ("best", "8 µs, 8 lines")]
     assert {row["of the limit"] for row in rows} == {"25%"}
@@ -36,15 +36,15 @@ def test_points_stand_with_their_share_of_the_limit(tmp_path: Path) -> None:
     assert {row["kbit/s then"] for row in rows} == {"none"}
 
 
-def test_controls_are_silent_senders_and_memory_that_shares_nothing(tmp_path: Path) -> None:
-    data = campaign(tmp_path / "d", point(CLEAR), point(DEAF, silent=True), point(DEAF, "private"))
+def test_channel_controls_has_silent_senders_and_unshared_memory(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point(CLEAR), point(NOISE, silent=True), point(NOISE, "private"))
     rows = notebook.channel_controls(data).frame.to_dict("records")
     assert [row["control"] for row in rows] == ["no sender", "nothing shared"]
     assert all(float(row["p"]) > 0.01 for row in rows)
     assert all(row["below"].endswith("bit/s") for row in rows)
 
 
-def test_a_text_that_arrived_otherwise_counts_as_lost(tmp_path: Path) -> None:
+def test_messages_counts_a_changed_text_as_lost(tmp_path: Path) -> None:
     data = _messages(tmp_path / "d", {}, {}, {"received": "6163"}, {"outcome": "no preamble", "received": None})
     [row] = notebook.messages(data).frame.to_dict("records")
     assert row["arrived"] == "2 of 4"
@@ -53,7 +53,7 @@ def test_a_text_that_arrived_otherwise_counts_as_lost(tmp_path: Path) -> None:
     assert row["text"] == "16 kbit/s", "16 bits in 100 slots of 10 µs"
 
 
-def test_a_message_is_drawn_bit_by_bit(tmp_path: Path) -> None:
+def test_plot_message_draws_each_bit(tmp_path: Path) -> None:
     figure = figures.plot_message(_messages(tmp_path / "d", {}))
     kinds = figure.data[0].z
     assert len(kinds) == 8
@@ -63,12 +63,12 @@ def test_a_message_is_drawn_bit_by_bit(tmp_path: Path) -> None:
     assert "This one: arrived." in figure.layout.meta["caption"]
 
 
-def test_a_message_that_was_not_sent_is_said(tmp_path: Path) -> None:
+def test_plot_message_without_a_message_shows_a_sentence(tmp_path: Path) -> None:
     figure = figures.plot_message(campaign(tmp_path / "d"), "huge zeropage", "two CPUs")
     assert "holds no message" in figure.layout.annotations[0].text
 
 
-def test_published_rates_stand_in_bits_a_second_with_what_was_read() -> None:
+def test_channel_published_has_bits_per_second_and_source() -> None:
     rows = {row["what"]: row for row in notebook.channel_published(notebook.load_published()).frame.to_dict("records")}
     leak = rows["rate of a leak over the network through memory deduplication"]
     assert leak["published"] == "up to 34.41 B/h (0.0765 bit/s)"
@@ -77,7 +77,7 @@ def test_published_rates_stand_in_bits_a_second_with_what_was_read() -> None:
     assert all(row["how much was read"] for row in rows.values())
 
 
-def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+def test_channel_tables_without_data_show_not_measured(tmp_path: Path) -> None:
     nothing = campaign(tmp_path / "d")
     for table in (notebook.channel_points, notebook.channel_controls, notebook.messages, notebook.channel_merges,
                   notebook.write_reveals):  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Looking at processes of known content: every share exactly, by both methods, and nothing touched by the look."""
+"""Scans of processes of known content: every count exactly, by both methods, without touching a page."""
 
 from __future__ import annotations
 
@@ -54,23 +54,25 @@ def method(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def the_one(pid: int, size: int, method: str | None = None) -> Occupancy:
+def only_mapping(pid: int, size: int, method: str | None = None) -> Occupancy:
     """Return the process's only mapping of that size."""
-    (one,) = [one for one in occupancy.scan(pid, size, method).mappings if one.mapping.length == size]
-    return one
+    (mapping,) = [m for m in occupancy.scan(pid, size, method).mappings if m.mapping.length == size]
+    return mapping
 
 
-def shares(one: Granularity) -> dict[str, int]:
+def shares(granularity: Granularity) -> dict[str, int]:
     """Return the counts that are not 0."""
-    counts = one.whole | {"mixed": one.mixed}
+    counts = granularity.whole | {"mixed": granularity.mixed}
     return {name: count for name, count in counts.items() if count}
 
 
 def of_mapping(address: int, size: int, method: str | None = None) -> Occupancy:
-    """Return what this process's own mapping at that address is made of."""
-    found = [one for one in occupancy.scan(os.getpid(), size, method).mappings if one.mapping.start == address]
-    assert len(found) == 1
-    return found[0]
+    """Return the scan of this process's mapping at that address."""
+    result = [
+        mapping for mapping in occupancy.scan(os.getpid(), size, method).mappings if mapping.mapping.start == address
+    ]
+    assert len(result) == 1
+    return result[0]
 
 
 # --- known content ---------------------------------------------------------------------------------------------------
@@ -78,45 +80,45 @@ def of_mapping(address: int, size: int, method: str | None = None) -> Occupancy:
 
 @pytest.mark.parametrize("backing", ["anon", "shmem"])
 @pytest.mark.parametrize("pages", [0, 1, 1600, SIZE // PAGE])
-def test_pages_written_anywhere_are_counted_one_by_one(backing: str, pages: int, method: str) -> None:
+def test_written_pages_are_counted_exactly(backing: str, pages: int, method: str) -> None:
     with held(Content(backing, SIZE, pages, seed=5)) as pid:
-        one = the_one(pid, SIZE, method)
-    assert one.mapping.kind == backing
-    small = one.granularities[0]
+        mapping = only_mapping(pid, SIZE, method)
+    assert mapping.mapping.kind == backing
+    small = mapping.granularities[0]
     empty = SIZE // PAGE - pages
     assert shares(small) == {name: n for name, n in {"untouched": empty, "present": pages}.items() if n}
     assert small.untouched_or_zeropage == empty
-    assert (one.huge_bytes, one.huge_zeropage_bytes) == (0, 0)
+    assert (mapping.huge_bytes, mapping.huge_zeropage_bytes) == (0, 0)
 
 
-def test_clusters_leave_whole_units_untouched(method: str) -> None:
+def test_clustered_writes_leave_whole_units_untouched(method: str) -> None:
     with held(Content("anon", SIZE, 3 * PER_UNIT, seed=5, clustered=True)) as pid:
-        small, large, huge = the_one(pid, SIZE, method).granularities
+        small, large, huge = only_mapping(pid, SIZE, method).granularities
     assert shares(small) == {"untouched": 29 * PER_UNIT, "present": 3 * PER_UNIT}
     assert shares(large) == {"untouched": 29, "present": 3}
     assert large.units == 32
     assert (huge.units, huge.share("untouched")) == (0, None), "64 MiB hold no unit of 1 GiB"
 
 
-def test_scattered_pages_leave_no_unit_untouched(method: str) -> None:
+def test_scattered_writes_leave_no_unit_untouched(method: str) -> None:
     with held(Content("anon", SIZE, SIZE // PAGE // 2, seed=5)) as pid:
-        large = the_one(pid, SIZE, method).granularities[1]
+        large = only_mapping(pid, SIZE, method).granularities[1]
     assert shares(large) == {"mixed": 32}
     assert large.untouched_or_zeropage == 0
 
 
-def test_a_gib_is_a_unit_too(method: str) -> None:
+def test_units_of_1_gib_are_counted(method: str) -> None:
     with held(Content("anon", 4 * GIB, 1, seed=5)) as pid:
-        huge = the_one(pid, 4 * GIB, method).granularities[2]
+        huge = only_mapping(pid, 4 * GIB, method).granularities[2]
     assert huge.units in (3, 4), "aligned to 2 MiB, it holds three or four aligned GiB"
     counts = shares(huge)
     assert counts.get("mixed", 0) <= 1
     assert sum(counts.values()) == huge.units
 
 
-def test_what_was_read_is_the_zeropage(method: str) -> None:
+def test_read_pages_are_zeropages(method: str) -> None:
     with held(Content("anon", SIZE, 100, seed=5, read=True)) as pid:
-        small, large, _ = the_one(pid, SIZE, method).granularities
+        small, large, _ = only_mapping(pid, SIZE, method).granularities
     assert shares(small) == {"zeropage": SIZE // PAGE - 100, "present": 100}
     assert small.untouched_or_zeropage == SIZE // PAGE - 100
     assert large.whole["untouched"] == 0
@@ -126,7 +128,7 @@ def test_what_was_read_is_the_zeropage(method: str) -> None:
 @pytest.mark.uffd
 def test_markers_are_marked_and_not_swapped(method: str) -> None:
     with held(Content("anon", SIZE, PER_UNIT, seed=5, clustered=True, marked=True)) as pid:
-        small, large, _ = the_one(pid, SIZE, method).granularities
+        small, large, _ = only_mapping(pid, SIZE, method).granularities
     assert shares(small) == {"marked": 31 * PER_UNIT, "present": PER_UNIT}
     assert shares(large) == {"marked": 31, "present": 1}
     assert large.untouched_or_zeropage == 0
@@ -134,40 +136,40 @@ def test_markers_are_marked_and_not_swapped(method: str) -> None:
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("backing", ["shmem", "hugetlb_2m_private", "hugetlb_2m_shared"])
-def test_markers_of_shared_and_huge_memory(backing: str, method: str) -> None:
+def test_markers_of_shmem_and_hugetlb_are_marked(backing: str, method: str) -> None:
     if BACKINGS[backing].pool_kib and memory.hugepages(2048) is None:
         pytest.skip("this kernel has no huge pages of 2 MiB")
     with mapped(BACKINGS[backing], SIZE) as range_, opened(()) as uffd:
         assert shares(of_mapping(range_.address, SIZE, method).granularities[1]) == {"untouched": 32}
         uffd.register(range_, missing=False)
         uffd.protect(range_)
-        one = of_mapping(range_.address, SIZE, method)
-    assert one.mapping.kind == backing.split("_")[0]
-    assert one.mapping.page_bytes == BACKINGS[backing].page_bytes
-    assert shares(one.granularities[0]) == {"marked": SIZE // PAGE}
-    assert shares(one.granularities[1]) == {"marked": 32}
-    assert one.huge_bytes == 0
+        mapping = of_mapping(range_.address, SIZE, method)
+    assert mapping.mapping.kind == backing.split("_")[0]
+    assert mapping.mapping.page_bytes == BACKINGS[backing].page_bytes
+    assert shares(mapping.granularities[0]) == {"marked": SIZE // PAGE}
+    assert shares(mapping.granularities[1]) == {"marked": 32}
+    assert mapping.huge_bytes == 0
 
 
-def test_a_huge_page_of_hugetlb_is_present(huge_pages: None, method: str) -> None:
+def test_hugetlb_page_is_present(huge_pages: None, method: str) -> None:
     with mapped(BACKINGS["hugetlb_2m_private"], 8 * MIB) as range_:
         range_.touch_at([4 * MIB], WRITE)
-        one = of_mapping(range_.address, 8 * MIB, method)
-    assert shares(one.granularities[1]) == {"untouched": 3, "present": 1}
-    assert shares(one.granularities[0]) == {"untouched": 3 * PER_UNIT, "present": PER_UNIT}
-    assert (one.huge_mappings, one.huge_bytes, one.huge_zeropage_bytes) == (1, 2 * MIB, 0)
+        mapping = of_mapping(range_.address, 8 * MIB, method)
+    assert shares(mapping.granularities[1]) == {"untouched": 3, "present": 1}
+    assert shares(mapping.granularities[0]) == {"untouched": 3 * PER_UNIT, "present": PER_UNIT}
+    assert (mapping.huge_mappings, mapping.huge_bytes, mapping.huge_zeropage_bytes) == (1, 2 * MIB, 0)
 
 
-def test_huge_mappings_and_the_huge_zeropage(method: str) -> None:
+def test_huge_mappings_and_huge_zeropage_are_counted(method: str) -> None:
     if host_settings.current("thp_enabled") == "never" or host_settings.current("thp_use_zero_page") != "1":
         pytest.skip("there are no transparent huge pages here")
     with mapped(BACKINGS["anon_thp"], SIZE) as range_:
         range_.touch_at([0, 6 * MIB], WRITE)
         range_.touch_at([2 * MIB], READ)
-        one = of_mapping(range_.address, SIZE, method)
-    assert shares(one.granularities[1]) == {"untouched": 29, "zeropage": 1, "present": 2}
-    assert one.granularities[1].untouched_or_zeropage == 30
-    assert (one.huge_mappings, one.huge_bytes, one.huge_zeropage_bytes) == (2, 4 * MIB, 2 * MIB)
+        mapping = of_mapping(range_.address, SIZE, method)
+    assert shares(mapping.granularities[1]) == {"untouched": 29, "zeropage": 1, "present": 2}
+    assert mapping.granularities[1].untouched_or_zeropage == 30
+    assert (mapping.huge_mappings, mapping.huge_bytes, mapping.huge_zeropage_bytes) == (2, 4 * MIB, 2 * MIB)
 
 
 def test_guards_are_neither_untouched_nor_swapped(method: str) -> None:
@@ -176,13 +178,13 @@ def test_guards_are_neither_untouched_nor_swapped(method: str) -> None:
             memory_.madvise(102, 8 * MIB, 2 * MIB)  # MADV_GUARD_INSTALL
         except OSError as error:
             pytest.skip(f"this kernel has no guard pages: {error}")
-        found = occupancy.scan(os.getpid(), SIZE, method).mappings
-    (one,) = [one for one in found if one.granularities[0].whole["guard"]]
-    assert one.granularities[0].whole["guard"] == PER_UNIT
-    assert one.granularities[0].whole["swapped"] == 0
+        result = occupancy.scan(os.getpid(), SIZE, method).mappings
+    (mapping,) = [m for m in result if m.granularities[0].whole["guard"]]
+    assert mapping.granularities[0].whole["guard"] == PER_UNIT
+    assert mapping.granularities[0].whole["swapped"] == 0
 
 
-def test_memory_by_the_name_of_a_file_is_known_by_its_device(method: str, tmp_path: Path) -> None:
+def test_memfd_is_shmem_by_its_device_whatever_its_name(method: str, tmp_path: Path) -> None:
     fd = os.memfd_create("a-name")
     os.ftruncate(fd, SIZE)
     on_disk = tmp_path / "file"
@@ -190,10 +192,10 @@ def test_memory_by_the_name_of_a_file_is_known_by_its_device(method: str, tmp_pa
     os.truncate(on_disk, SIZE)
     with on_disk.open("r+b") as file, mmap.mmap(fd, SIZE) as shared, mmap.mmap(file.fileno(), SIZE) as other:
         shared[5 * PAGE] = other[0] + 1
-        (one,) = [m for m in occupancy.scan(os.getpid(), SIZE, method).mappings if m.mapping.kind == "shmem"]
+        (mapping,) = [m for m in occupancy.scan(os.getpid(), SIZE, method).mappings if m.mapping.kind == "shmem"]
     os.close(fd)
-    assert shares(one.granularities[0]) == {"untouched": SIZE // PAGE - 1, "present": 1}
-    assert one.mapping.flags == "rw-s"
+    assert shares(mapping.granularities[0]) == {"untouched": SIZE // PAGE - 1, "present": 1}
+    assert mapping.mapping.flags == "rw-s"
 
 
 # --- units, against a model ------------------------------------------------------------------------------------------
@@ -204,8 +206,8 @@ def modelled(states: list[str], first: int, per_unit: int) -> tuple[dict[str, in
     start = -first % per_unit
     units = [set(states[i : i + per_unit]) for i in range(start, len(states) - per_unit + 1, per_unit)]
     whole: dict[str, int] = {}
-    for one in (next(iter(unit)) for unit in units if len(unit) == 1):
-        whole[one] = whole.get(one, 0) + 1
+    for state in (next(iter(unit)) for unit in units if len(unit) == 1):
+        whole[state] = whole.get(state, 0) + 1
     blank = sum(unit <= {"untouched", "zeropage"} for unit in units)
     return whole, sum(len(unit) > 1 for unit in units), blank, len(units)
 
@@ -225,7 +227,7 @@ def clipped(first: int) -> Iterator[Range]:
     st.integers(0, 700),
     st.lists(st.tuples(st.sampled_from([READ, WRITE]), st.integers(0, 2047), st.integers(1, 1100)), max_size=5),
 )
-def test_units_are_what_their_pages_are(first: int, touches: list[tuple[int, int, int]]) -> None:
+def test_units_summarise_their_pages(first: int, touches: list[tuple[int, int, int]]) -> None:
     with clipped(first) as range_:
         states = ["untouched"] * (2048 - first)
         for how, start, count in touches:
@@ -233,16 +235,16 @@ def test_units_are_what_their_pages_are(first: int, touches: list[tuple[int, int
                 written = how == WRITE or states[page - first] == "present"
                 states[page - first] = "present" if written else "zeropage"
                 range_.touch_at([page * PAGE], how)
-        found = {m: of_mapping(range_.address + first * PAGE, PAGE, m) for m in _methods()}
-    for one in found.values():
-        for granularity, per_unit in zip(one.granularities[:2], (1, PER_UNIT), strict=True):
+        result = {m: of_mapping(range_.address + first * PAGE, PAGE, m) for m in _methods()}
+    for mapping in result.values():
+        for granularity, per_unit in zip(mapping.granularities[:2], (1, PER_UNIT), strict=True):
             whole, mixed, blank, units = modelled(states, first % PER_UNIT, per_unit)
             assert shares(granularity) == whole | ({"mixed": mixed} if mixed else {})
             assert (granularity.units, granularity.untouched_or_zeropage) == (units, blank)
 
 
 def _methods() -> list[str]:
-    """Return the methods that tell everything here."""
+    """Return the methods that see every state here."""
     best = occupancy.scan(os.getpid(), 1 << 40).method
     return list(dict.fromkeys([best, *(["pagemap"] if os.geteuid() == 0 and not SANITIZED else [])]))
 
@@ -263,35 +265,35 @@ def settled(pid: int) -> process.Counters:
     return seen[-1]
 
 
-def test_a_look_faults_nothing_in(method: str) -> None:
+def test_scan_faults_nothing_in(method: str) -> None:
     with held(Content("anon", 8 * GIB, 256 * MIB // PAGE, seed=5)) as pid:
         before = settled(pid)
-        found = occupancy.scan(pid, method=method, keep_runs=True)
+        result = occupancy.scan(pid, method=method, keep_runs=True)
         after = process.counters(pid)
-    (one,) = [one for one in found.mappings if one.mapping.length == 8 * GIB]
-    assert one.granularities[0].whole["present"] == 256 * MIB // PAGE
+    (mapping,) = [m for m in result.mappings if m.mapping.length == 8 * GIB]
+    assert mapping.granularities[0].whole["present"] == 256 * MIB // PAGE
     assert before == after, "VmPTE, RSS, minor faults"
     assert before.minor_faults is not None
     assert before.minor_faults > 65536
 
 
-def test_holes_are_skipped_and_not_read() -> None:
+def test_pagemap_scan_skips_holes() -> None:
     with held(Content("anon", 64 * GIB, 4, seed=5)) as pid:
-        found = occupancy.scan(pid, GIB)
-    if found.method != "PAGEMAP_SCAN":
+        result = occupancy.scan(pid, GIB)
+    if result.method != "PAGEMAP_SCAN":
         pytest.skip("this kernel has no PAGEMAP_SCAN")
-    (one,) = [one for one in found.mappings if one.mapping.length == 64 * GIB]
-    assert one.calls == 8, "per 16 GiB one scan, and one read to see that the process is still there"
+    (mapping,) = [m for m in result.mappings if m.mapping.length == 64 * GIB]
+    assert mapping.calls == 8, "per 16 GiB one scan, and one read to see that the process is still there"
 
 
-def test_more_stretches_than_one_call_returns_are_counted_once(method: str) -> None:
-    """Where a call ends with the mapping, the kernel says that it ended earlier, and would tell the rest again."""
+def test_more_regions_than_one_call_returns_are_counted_once(method: str) -> None:
+    """Where a call ends with the mapping, walk_end is too low: a scan from there would return regions twice."""
     pages = list(range(0, 40_000, 2))
     with mapped(BACKINGS["anon"], 2 * GIB) as range_:
         range_.touch_at([page * PAGE for page in pages], WRITE)
-        one = of_mapping(range_.address, 2 * GIB, method)
-    assert shares(one.granularities[0]) == {"untouched": 2 * GIB // PAGE - len(pages), "present": len(pages)}
-    assert one.granularities[1].units == 1024
+        mapping = of_mapping(range_.address, 2 * GIB, method)
+    assert shares(mapping.granularities[0]) == {"untouched": 2 * GIB // PAGE - len(pages), "present": len(pages)}
+    assert mapping.granularities[1].units == 1024
 
 
 # --- a process that changes meanwhile --------------------------------------------------------------------------------
@@ -299,14 +301,14 @@ def test_more_stretches_than_one_call_returns_are_counted_once(method: str) -> N
 
 @pytest.fixture
 def after_first_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Let something happen when the first mapping that is told by itself has been read."""
+    """Call a function after the first listed mapping has been read."""
 
     def install(happens: Callable[[], object], least: int = 64 * KIB) -> None:
         read, done = reading.Reader.read, []
 
-        def read_and_let_happen(reader: reading.Reader, one: Any, **more: Any) -> None:
-            read(reader, one, **more)
-            if one.length >= least and one.writable and not done:
+        def read_and_let_happen(reader: reading.Reader, mapping: Any, **more: Any) -> None:
+            read(reader, mapping, **more)
+            if mapping.length >= least and mapping.writable and not done:
                 done.append(True)
                 happens()
 
@@ -323,19 +325,19 @@ def _ended(pid: int) -> Callable[[], None]:
     return end
 
 
-def test_a_process_that_ends_meanwhile_leaves_what_was_read(after_first_read: Any, method: str) -> None:
+def test_scan_is_incomplete_when_the_process_ends_meanwhile(after_first_read: Any, method: str) -> None:
     with held(Content("anon", SIZE, 7, seed=5)) as pid:
         all_of_it = occupancy.scan(pid, 64 * KIB, method)
         after_first_read(_ended(pid))
-        found = occupancy.scan(pid, 64 * KIB, method)
+        result = occupancy.scan(pid, 64 * KIB, method)
     assert len(all_of_it.mappings) > 1
-    assert found.mappings == (found.mappings[0],)
-    assert not found.complete
-    assert found.notes[-1].startswith("the process ended or executed another program meanwhile: only what was read")
-    assert "None" not in occupancy.text(found)
+    assert result.mappings == (result.mappings[0],)
+    assert not result.complete
+    assert result.notes[-1].startswith("the process ended or executed another program meanwhile: only what was read")
+    assert "None" not in occupancy.text(result)
 
 
-def test_a_process_that_ends_before_anything_was_read_is_refused(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_fails_when_the_process_ends_before_any_read(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read_maps = process.read_maps
     with held(Content("anon", SIZE, 7, seed=5)) as pid:
 
@@ -351,17 +353,17 @@ def test_a_process_that_ends_before_anything_was_read_is_refused(method: str, mo
 
 @contextmanager
 def executing() -> Iterator[tuple[int, Callable[[], None]]]:
-    """Start a process that executes another program when told to; yield its ID, and how to tell it."""
+    """Start a process that execs on request; yield its ID and the function that requests it."""
     code = "import os; x = bytes(1 << 25); print(1, flush=True); input(); os.execvp('sleep', ['sleep', '60'])"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        told = child.stdin
+        stdin = child.stdin
 
         def execute() -> None:
-            told.write(b"\n")
-            told.flush()
+            stdin.write(b"\n")
+            stdin.flush()
             wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n", "another program")
 
         try:
@@ -371,16 +373,16 @@ def executing() -> Iterator[tuple[int, Callable[[], None]]]:
             child.kill()
 
 
-def test_a_process_that_executes_another_program_is_no_longer_the_one(after_first_read: Any, method: str) -> None:
+def test_scan_is_incomplete_when_the_process_execs_meanwhile(after_first_read: Any, method: str) -> None:
     with executing() as (pid, execute):
         after_first_read(execute)
-        found = occupancy.scan(pid, 64 * KIB, method)
-    assert len(found.mappings) == 1
-    assert not found.complete
-    assert not found.mappings[0].changed
+        result = occupancy.scan(pid, 64 * KIB, method)
+    assert len(result.mappings) == 1
+    assert not result.complete
+    assert not result.mappings[0].changed
 
 
-def test_a_process_that_executes_another_program_at_once_is_no_kernel_thread(
+def test_scan_fails_with_a_reason_when_the_process_execs_before_any_read(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counters = process.counters
@@ -404,7 +406,7 @@ def _map_over(address: int, length: int) -> None:
     assert map_(*where, mmap.PROT_READ, flags, -1, ctypes.c_long(0)) == address
 
 
-def test_what_is_unmapped_and_mapped_meanwhile_is_said(after_first_read: Any) -> None:
+def test_mappings_changed_or_made_meanwhile_are_noted(after_first_read: Any) -> None:
     with mapped(BACKINGS["shmem"], SIZE) as range_:
         more: list[mmap.mmap] = []
 
@@ -413,32 +415,32 @@ def test_what_is_unmapped_and_mapped_meanwhile_is_said(after_first_read: Any) ->
             more.append(mmap.mmap(-1, SIZE + MIB))
 
         after_first_read(change)
-        found = occupancy.scan(os.getpid(), SIZE)
+        result = occupancy.scan(os.getpid(), SIZE)
         more.pop().close()
-    (one,) = [one for one in found.mappings if one.mapping.start == range_.address]
-    assert one.changed
-    assert re.search(r"\b[1-9]\d* mapping\(s\) were unmapped or mapped anew meanwhile", " ".join(found.notes))
-    assert re.search(r"\b[1-9]\d* large mapping\(s\) came meanwhile and are not in this", " ".join(found.notes))
-    assert "changed meanwhile" in occupancy.text(replace(found, mappings=(one,)))
+    (mapping,) = [m for m in result.mappings if m.mapping.start == range_.address]
+    assert mapping.changed
+    assert re.search(r"\b[1-9]\d* mapping\(s\) were unmapped or mapped anew meanwhile", " ".join(result.notes))
+    assert re.search(r"\b[1-9]\d* large mapping\(s\) came meanwhile and are not in this", " ".join(result.notes))
+    assert "changed meanwhile" in occupancy.text(replace(result, mappings=(mapping,)))
 
 
-def test_a_mapping_that_is_split_is_still_the_same(after_first_read: Any) -> None:
+def test_split_mapping_is_not_changed(after_first_read: Any) -> None:
     with mapped(BACKINGS["shmem"], SIZE) as range_:
         where = (ctypes.c_void_p(range_.address + MIB), ctypes.c_size_t(MIB))
         after_first_read(lambda: ctypes.CDLL(None).madvise(*where, mmap.MADV_DONTFORK))
-        one = of_mapping(range_.address, SIZE)
+        mapping = of_mapping(range_.address, SIZE)
         after = [m.mapping for m in occupancy.scan(os.getpid(), MIB).mappings]
-    assert not one.changed
+    assert not mapping.changed
     assert [m.length for m in after if range_.address <= m.start < range_.address + SIZE] == [MIB, MIB, SIZE - 2 * MIB]
 
 
-def test_a_process_that_forks_meanwhile_is_said(after_first_read: Any) -> None:
+def test_fork_meanwhile_is_noted(after_first_read: Any) -> None:
     born: list[subprocess.Popen[bytes]] = []
     after_first_read(lambda: born.append(subprocess.Popen(["sleep", "60"])))
     with mapped(BACKINGS["anon"], SIZE):
-        found = occupancy.scan(os.getpid(), SIZE)
+        result = occupancy.scan(os.getpid(), SIZE)
     with born[0] as child:
         child.kill()
-    if found.before.children is None:
+    if result.before.children is None:
         pytest.skip("this kernel does not tell the children of a process")
-    assert "the process started 1 other process(es) meanwhile: they are not in this" in found.notes
+    assert "the process started 1 other process(es) meanwhile: they are not in this" in result.notes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All memory of a process is found or said to be left out: against what the kernel counts for it."""
+"""All memory that the kernel counts for a process is scanned, or listed as left out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PAGE = 4 * KIB
 pytestmark = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 
 
-def looked_at(code: str, *arguments: object, method: str | None = None, min_bytes: int = 2 * MIB) -> Scan:
-    """Return the look at a process that runs the code."""
+def scan_of(code: str, *arguments: object, method: str | None = None, min_bytes: int = 2 * MIB) -> Scan:
+    """Return the scan of a process that runs the code."""
     try:
         with target(code, arguments) as pid:
             return occupancy.scan(pid, min_bytes, method, keep_runs=True)
@@ -36,16 +36,16 @@ def looked_at(code: str, *arguments: object, method: str | None = None, min_byte
         pytest.skip(str(error))
 
 
-def differences(found: Scan) -> dict[str, int | None]:
-    return found.account.differences(found.before, found.after)
+def differences(result: Scan) -> dict[str, int | None]:
+    return result.account.differences(result.before, result.after)
 
 
 NOTHING = dict.fromkeys(account.NAMES, 0)
 
 
-def of_size(found: Scan, size: int) -> Occupancy:
-    (one,) = [one for one in found.mappings if one.mapping.length == size]
-    return one
+def of_size(result: Scan, size: int) -> Occupancy:
+    (mapping,) = [m for m in result.mappings if m.mapping.length == size]
+    return mapping
 
 
 @pytest.fixture(params=occupancy.METHODS)
@@ -68,18 +68,18 @@ ready()
 """
 
 
-def test_the_memory_of_a_guest_restored_from_a_file_is_memory(tmp_path: Path, method: str) -> None:
-    found = looked_at(RESTORED, tmp_path / "snapshot", method=method)
-    assert differences(found) == NOTHING
-    one = of_size(found, 64 * MIB)
-    assert one.mapping.kind == "private file"
-    assert one.pages("present") == 4 * MIB // PAGE
-    assert one.pages("file") >= 8 * MIB // PAGE, "the kernel maps some around each fault, too"
-    assert one.pages("untouched") + one.pages("file") + one.pages("present") == 64 * MIB // PAGE
-    assert any(note.startswith("file: maps a page of the file (page cache)") for note in found.notes)
+def test_private_file_pages_of_a_restored_guest_are_counted(tmp_path: Path, method: str) -> None:
+    result = scan_of(RESTORED, tmp_path / "snapshot", method=method)
+    assert differences(result) == NOTHING
+    mapping = of_size(result, 64 * MIB)
+    assert mapping.mapping.kind == "private file"
+    assert mapping.pages("present") == 4 * MIB // PAGE
+    assert mapping.pages("file") >= 8 * MIB // PAGE, "the kernel maps some around each fault, too"
+    assert mapping.pages("untouched") + mapping.pages("file") + mapping.pages("present") == 64 * MIB // PAGE
+    assert any(note.startswith("file: maps a page of the file (page cache)") for note in result.notes)
 
 
-def test_pages_of_the_file_are_not_told_as_memory_of_the_process(tmp_path: Path) -> None:
+def test_page_cache_is_not_memory_of_the_process(tmp_path: Path) -> None:
     read_only = """
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
 os.write(fd, b"x" * (32 * MIB))
@@ -87,16 +87,16 @@ read(map_(32 * MIB, PRIVATE, fd, prot=1), 32 * MIB)
 read(map_(16 * MIB, SHARED, fd, prot=1), 16 * MIB)
 ready()
 """
-    found = looked_at(read_only, tmp_path / "library")
-    assert differences(found) == NOTHING
-    assert not [one for one in found.mappings if one.mapping.length in (16 * MIB, 32 * MIB)]
-    assert found.account.left_out[account.NO_OWN_PAGE].size_bytes >= 32 * MIB
-    assert found.account.left_out[account.NO_OWN_PAGE].anon == 0
-    assert found.account.left_out[account.OF_FILES].size_bytes >= 16 * MIB
-    assert found.account.left_out[account.OF_FILES].anon is None, "unknown is not zero"
+    result = scan_of(read_only, tmp_path / "library")
+    assert differences(result) == NOTHING
+    assert not [mapping for mapping in result.mappings if mapping.mapping.length in (16 * MIB, 32 * MIB)]
+    assert result.account.left_out[account.NO_OWN_PAGE].size_bytes >= 32 * MIB
+    assert result.account.left_out[account.NO_OWN_PAGE].anon == 0
+    assert result.account.left_out[account.OF_FILES].size_bytes >= 16 * MIB
+    assert result.account.left_out[account.OF_FILES].anon is None, "unknown is not zero"
 
 
-def test_what_was_written_and_then_made_read_only_is_memory(tmp_path: Path) -> None:
+def test_pages_written_before_mprotect_read_only_are_counted(tmp_path: Path) -> None:
     closed = """
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
 os.truncate(fd, 8 * MIB)
@@ -105,36 +105,38 @@ write(data + MIB, MIB)
 libc.mprotect(data, 8 * MIB, 1)
 ready()
 """
-    found = looked_at(closed, tmp_path / "relro")
-    one = of_size(found, 8 * MIB)
-    assert (one.mapping.flags, one.pages("present")) == ("r--p", MIB // PAGE)
-    assert differences(found) == NOTHING
+    result = scan_of(closed, tmp_path / "relro")
+    mapping = of_size(result, 8 * MIB)
+    assert (mapping.mapping.flags, mapping.pages("present")) == ("r--p", MIB // PAGE)
+    assert differences(result) == NOTHING
 
 
-def test_a_restored_guest_as_its_users_see_it(tmp_path: Path) -> None:
+def test_scan_command_on_a_restored_guest(tmp_path: Path) -> None:
     with target(RESTORED, [tmp_path / "snapshot"]) as pid:
-        found = scanned(str(pid), "--bitmap=b", cwd=tmp_path)
+        result = scanned(str(pid), "--bitmap=b", cwd=tmp_path)
         text = uffdlab_run("scan", str(pid), cwd=tmp_path).stdout
     kept = bitmap.load(tmp_path / "b")
-    (one,) = [one for one in kept.mappings if one.kind == "private file"]
-    counts = one.counts()
+    (mapping,) = [m for m in kept.mappings if m.kind == "private file"]
+    counts = mapping.counts()
     assert counts["present"] == 4 * MIB // PAGE
     assert counts["zeropage"] >= 8 * MIB // PAGE, "a page of the file, which the first write replaces"
-    assert found["account"]["difference_kib"] == NOTHING
-    assert found["account"]["counted_kib"]["anon"] == found["process"]["rss_anon_kib"]
-    assert any("private mapping(s) of files" in said for said in found["advice_leaves_out"])
+    assert result["account"]["difference_kib"] == NOTHING
+    assert result["account"]["counted_kib"]["anon"] == result["process"]["rss_anon_kib"]
+    assert any("private mapping(s) of files" in notes for notes in result["advice_leaves_out"])
     assert "private file rw-p, 64 MiB" in text
     assert "no userfaultfd can be registered on them" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     assert "file" in text.splitlines()[0].split()
 
 
-def test_without_anything_to_protect_there_is_no_advice(tmp_path: Path) -> None:
-    one = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(b"\0\1\2\0"))
-    made = bitmap.Bitmap(PAGE, PAGE, True, (one,))
-    rest, said = sim.replayable(made)
+def test_no_advice_without_memory_that_can_be_protected(tmp_path: Path) -> None:
+    mapping = bitmap.Mapping("private file", 0, 4 * PAGE, PAGE, False, True, runs_of(b"\0\1\2\0"))
+    made = bitmap.Bitmap(PAGE, PAGE, True, (mapping,))
+    rest, left_out = sim.replayable(made)
     assert rest.mappings == ()
-    assert said == ["1 private mapping(s) of files, 16 KiB, are not in this: no userfaultfd can be registered on them"]
+    assert left_out == [
+        "1 private mapping(s) of files, 16 KiB, are not in this: no userfaultfd can be registered on them"
+    ]
     assert sim.replay(made, sim.DESIGNS["pte_marker"]).protect["markers_pte"] == 0
 
 
@@ -186,30 +188,30 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_memory_is_accounted_for(name: str, method: str) -> None:
     code, kind = KINDS[name]
-    found = looked_at(f"{code}\nready()\n", method=method)
-    assert differences(found) == NOTHING, (found.account, found.before)
+    result = scan_of(f"{code}\nready()\n", method=method)
+    assert differences(result) == NOTHING, (result.account, result.before)
     if kind:
-        assert kind in {one.mapping.kind for one in found.mappings if one.mapping.length == 16 * MIB}
+        assert kind in {mapping.mapping.kind for mapping in result.mappings if mapping.mapping.length == 16 * MIB}
 
 
 def test_hugetlb_is_accounted_for(huge_pages: None) -> None:
-    found = looked_at("write(map_(4 * MIB, PRIVATE | ANONYMOUS | 0x40000 | 21 << 26), MIB)\nready()\n")
-    assert differences(found) == NOTHING
-    assert found.account.scanned.hugetlb == 2 * MIB
+    result = scan_of("write(map_(4 * MIB, PRIVATE | ANONYMOUS | 0x40000 | 21 << 26), MIB)\nready()\n")
+    assert differences(result) == NOTHING
+    assert result.account.scanned.hugetlb == 2 * MIB
 
 
-def test_populated_memory_without_access_is_told_from_reserved_address_space() -> None:
+def test_populated_prot_none_memory_is_not_reserved_address_space() -> None:
     code = (
         "where = map_(16 * MIB)\nwrite(where, MIB)\nlibc.mprotect(where, 16 * MIB, 0)\nmap_(32 * MIB, prot=0)\nready()"
     )
-    said = looked_at(code).notes
-    assert "1 mapping(s) have no access (---) and hold pages all the same" in said
-    assert "1 mapping(s) have no access (---): address space that is reserved, in the totals too" in said
+    notes = scan_of(code).notes
+    assert "1 mapping(s) have no access (---) and hold pages all the same" in notes
+    assert "1 mapping(s) have no access (---): address space that is reserved, in the totals too" in notes
 
 
-def test_tmpfs_that_no_mount_table_shows_is_known_all_the_same(tmp_path: Path) -> None:
+def test_tmpfs_missing_from_mountinfo_is_shmem(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root may mount, and ask by map_files")
+        pytest.skip("only root may mount, and read map_files")
     code = """
 libc.unshare(0x20000) and sys.exit("unshare: refused")
 libc.mount(b"none", b"/", None, 0x44000, None)  # private, all of it
@@ -218,42 +220,42 @@ libc.mount(b"none", sys.argv[1].encode(), b"tmpfs", 0, None) and sys.exit("mount
 fd = os.open(sys.argv[1] + "/file", os.O_RDWR | os.O_CREAT)
 os.truncate(fd, 16 * MIB)
 write(map_(16 * MIB, SHARED, fd), 5 * MIB)
-libc.umount2(sys.argv[1].encode(), 2)  # lazily: nobody sees it any more
+libc.umount2(sys.argv[1].encode(), 2)  # lazily: no mountinfo shows it any more
 ready()
 """
-    found = looked_at(code, tmp_path / "hidden")
-    assert differences(found) == NOTHING
-    assert of_size(found, 16 * MIB).mapping.kind == "shmem"
+    result = scan_of(code, tmp_path / "hidden")
+    assert differences(result) == NOTHING
+    assert of_size(result, 16 * MIB).mapping.kind == "shmem"
 
 
-def test_a_device_on_tmpfs_is_no_memory(tmp_path: Path) -> None:
+def test_dev_zero_node_on_tmpfs_is_anonymous_memory(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may make nodes of devices")
     node = Path(f"/dev/shm/uffdlab-test-{os.getpid()}")
     os.mknod(node, 0o20600, os.makedev(1, 5))
     try:
-        found = looked_at("write(map_(16 * MIB, PRIVATE, os.open(sys.argv[1], os.O_RDWR)), 5 * MIB)\nready()\n", node)
+        result = scan_of("write(map_(16 * MIB, PRIVATE, os.open(sys.argv[1], os.O_RDWR)), 5 * MIB)\nready()\n", node)
     finally:
         node.unlink()
-    assert of_size(found, 16 * MIB).mapping.kind == "anon", "zero.c makes it anonymous memory"
-    assert differences(found) == NOTHING
+    assert of_size(result, 16 * MIB).mapping.kind == "anon", "zero.c makes it anonymous memory"
+    assert differences(result) == NOTHING
 
 
-def test_what_is_not_found_is_said() -> None:
-    one = account.Account(account.Held(1, 4096, anon=4096), {})
+def test_differences_from_the_kernel_s_counters_are_reported() -> None:
+    held = account.Account(account.Held(1, 4096, anon=4096), {})
     counted = occupancy.process.Counters(0, 0, 0, 0, 0, None, 12, 0)
     later = occupancy.process.Counters(0, 0, 0, 0, 0, None, 8, 0)
-    assert one.differences(counted, counted) == NOTHING | {"anon": -8192}
-    assert one.differences(counted, later) == NOTHING | {"anon": -4096}, "it may have been in between"
+    assert held.differences(counted, counted) == NOTHING | {"anon": -8192}
+    assert held.differences(counted, later) == NOTHING | {"anon": -4096}, "it may have been in between"
     nothing = occupancy.process.Counters(None, None, None, None, None, None)
-    assert one.differences(nothing, nothing) == dict.fromkeys(account.NAMES)
-    whole = Scan((), "pagemap", counted, counted, 0, 4096, True, (), one)
+    assert held.differences(nothing, nothing) == dict.fromkeys(account.NAMES)
+    whole = Scan((), "pagemap", counted, counted, 0, 4096, True, (), held)
     assert "8 KiB of RssAnon not found" in " ".join(occupancy.text(whole).split())
     too_much = Scan(
         (), "pagemap", counted, counted, 0, 4096, True, (), account.Account(account.Held(1, 0, 1 << 20), {})
     )
     assert "1012 KiB of RssAnon more than counted" in " ".join(occupancy.text(too_much).split())
-    cut = Scan((), "pagemap", counted, counted, 0, 4096, False, (), one)
+    cut = Scan((), "pagemap", counted, counted, 0, 4096, False, (), held)
     assert set(occupancy.as_dict(cut)["account"]["difference_kib"].values()) == {None}
 
 
@@ -268,40 +270,40 @@ ready()
 """
 
 
-def test_small_mappings_are_summed_in_the_text_and_told_in_json(tmp_path: Path) -> None:
+def test_small_mappings_are_summed_in_text_and_listed_in_json(tmp_path: Path) -> None:
     with target(MANY, [1000]) as pid:
-        found = scanned(str(pid), "--min-size=64KiB", cwd=tmp_path)
+        result = scanned(str(pid), "--min-size=64KiB", cwd=tmp_path)
         done = uffdlab_run("scan", str(pid), "--min-size=64KiB", cwd=tmp_path)
-    assert len(found["mappings"]) >= 1000
-    assert found["account"]["difference_kib"] == NOTHING
+    assert len(result["mappings"]) >= 1000
+    assert result["account"]["difference_kib"] == NOTHING
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     titles = [line for line in lines if line.startswith(("anon ", "shmem ", "private file "))]
     assert len(titles) == occupancy.report.MOST_SHOWN
     (summed,) = [line for line in lines if "smaller mappings, " in line]
-    assert summed.startswith(f"{len(found['mappings']) - 40:,} smaller mappings, ")
-    assert f"all {len(found['mappings']):,} mappings" in done.stdout
-    largest = sorted((one["size_kib"] for one in found["mappings"]), reverse=True)
-    assert sum(largest[40:]) < found["totals"]["size_kib"]
+    assert summed.startswith(f"{len(result['mappings']) - 40:,} smaller mappings, ")
+    assert f"all {len(result['mappings']):,} mappings" in done.stdout
+    largest = sorted((mapping["size_kib"] for mapping in result["mappings"]), reverse=True)
+    assert sum(largest[40:]) < result["totals"]["size_kib"]
 
 
-def test_work_grows_with_the_mappings_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count what is looked at when the lists before and after are compared; time on a busy machine tells nothing."""
+def test_comparing_mappings_takes_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the elements read when the lists before and after are compared: time depends on the machine's load."""
     many = 3000
     before = [_made(number) for number in range(many)]
-    after = _Counted([one for one in before if one.start % (7 * 8 * PAGE)])
+    after = _Counted([mapping for mapping in before if mapping.start % (7 * 8 * PAGE)])
     differ = occupancy.mappings.changed(before, after)
     assert sum(differ) == many - len(after)
-    assert after.asked < 10 * many
+    assert after.reads < 10 * many
 
 
 class _Counted(list[Any]):
-    """A list that counts how often it is asked for an element."""
+    """A list that counts reads of its elements."""
 
-    asked = 0
+    reads = 0
 
     def __getitem__(self, place: Any) -> Any:
-        self.asked += 1
+        self.reads += 1
         return super().__getitem__(place)
 
 
@@ -310,17 +312,17 @@ def _made(number: int) -> occupancy.mappings.Mapping:
     return occupancy.mappings.Mapping(start, start + 4 * PAGE, "anon", "rw-p", PAGE, ("0:0", 0))
 
 
-def test_progress_ends_with_everything() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_ends_at_the_total() -> None:
+    calls: list[tuple[int, int]] = []
     with target("map_(3 << 30)\nready()\n") as pid:
-        occupancy.scan(pid, method="pagemap", progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1] >= 3 << 30
-    assert len([done for done, _ in told if done > 1 << 20]) >= 3, "between two GiB it is told, too"
+        occupancy.scan(pid, method="pagemap", progress=lambda done, total: calls.append((done, total)))
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] >= 3 << 30
+    assert len([done for done, _ in calls if done > 1 << 20]) >= 3, "also between two GiB"
 
 
 @pytest.mark.parametrize("method", occupancy.METHODS)
-def test_progress_is_shown_on_a_terminal_and_nowhere_else(method: str, tmp_path: Path) -> None:
+def test_progress_is_shown_on_a_terminal_only(method: str, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     with target("map_(3 << 30)\nready()\n") as pid:
         command = [*UFFDLAB, "scan", str(pid), f"--method={method}"]
@@ -329,33 +331,36 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(method: str, tmp_path:
         ) as running:
             os.close(theirs)
             assert running.stdout is not None
-            said = running.stdout.read()
-        shown = b""
+            output = running.stdout.read()
+        terminal = b""
         with contextlib.suppress(OSError):  # the terminal is gone with its last user
             while more := os.read(ours, 65536):
-                shown += more
+                terminal += more
         os.close(ours)
         plain = uffdlab_run("scan", str(pid), f"--method={method}", cwd=tmp_path)
-    assert running.returncode == 0, shown
-    assert b"looking at memory" in shown
-    assert b"looking at memory" not in said
+    assert running.returncode == 0, terminal
+    assert b"looking at memory" in terminal
+    assert b"looking at memory" not in output
     assert plain.stderr == ""
 
 
-def test_mappings_that_are_alike_replay_alike() -> None:
+def test_equal_mappings_replay_as_the_sum_of_each() -> None:
     runs = runs_of(bytes([0, 2, 2, 1] * 300))
     size = 1200 * PAGE
     places = [5 * PAGE, (1 << 30) + 5 * PAGE, (3 << 30) - 2 * MIB + 5 * PAGE, (5 << 30) + 9 * PAGE]
     apart = [
         bitmap.Bitmap(PAGE, PAGE, True, (bitmap.Mapping("anon", at, size, PAGE, False, True, runs),)) for at in places
     ]
-    together = bitmap.Bitmap(PAGE, PAGE, True, tuple(one.mappings[0] for one in apart))
+    together = bitmap.Bitmap(PAGE, PAGE, True, tuple(mapping.mappings[0] for mapping in apart))
     for name in ("pte_marker", "pmd_marker", "pud_marker", "populate_read"):
-        whole, parts = sim.replay(together, sim.DESIGNS[name]), [sim.replay(one, sim.DESIGNS[name]) for one in apart]
-        assert whole.added_tables_kib == sum(one.added_tables_kib for one in parts)
-        assert whole.added_pages_kib == sum(one.added_pages_kib for one in parts)
-        assert whole.protect == {event: sum(one.protect[event] for one in parts) for event in whole.protect}
-        assert whole.save == {event: sum(one.save[event] for one in parts) for event in whole.save}
+        whole, parts = (
+            sim.replay(together, sim.DESIGNS[name]),
+            [sim.replay(mapping, sim.DESIGNS[name]) for mapping in apart],
+        )
+        assert whole.added_tables_kib == sum(mapping.added_tables_kib for mapping in parts)
+        assert whole.added_pages_kib == sum(mapping.added_pages_kib for mapping in parts)
+        assert whole.protect == {event: sum(mapping.protect[event] for mapping in parts) for event in whole.protect}
+        assert whole.save == {event: sum(mapping.save[event] for mapping in parts) for event in whole.save}
 
 
 SHORT = st.lists(
@@ -365,7 +370,7 @@ SHORT = st.lists(
 
 @given(SHORT, st.integers(0, 600), st.sampled_from(["anon", "shmem"]), st.sampled_from([PAGE, 4 * PAGE]))
 @settings(max_examples=30, deadline=None)
-def test_many_short_runs_replay_as_each_of_them_would(
+def test_many_short_runs_replay_as_the_sum_of_each(
     stretches: list[tuple[int, int]], first: int, kind: str, unit: int
 ) -> None:
     runs = runs_of(bytes(state for state, count in stretches for _ in range(count)))
@@ -379,18 +384,18 @@ def test_many_short_runs_replay_as_each_of_them_would(
             assert sim.replay(made, sim.DESIGNS[name]) == by_bits
 
 
-def test_advice_rests_on_the_largest_and_says_so() -> None:
+def test_advice_uses_the_largest_mappings_and_notes_it() -> None:
     many = [
         bitmap.Mapping("anon", number << 30, (number + 1) * PAGE, PAGE, False, True, runs_of(bytes(number + 1)))
         for number in range(400)
     ]
-    rest, said = sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, tuple(many)))
+    rest, left_out = sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, tuple(many)))
     assert rest.mappings == tuple(many[-256:])
-    assert said == ["the largest 256 of 400 mappings are in this, 87.0% of the memory"]
+    assert left_out == ["the largest 256 of 400 mappings are in this, 87.0% of the memory"]
     alike = tuple(bitmap.Mapping("anon", n << 30, PAGE, PAGE, False, True, runs_of(b"\2")) for n in range(2000))
     assert sim.replayable(bitmap.Bitmap(PAGE, PAGE, True, alike)) == (bitmap.Bitmap(PAGE, PAGE, True, alike), [])
 
 
-def test_a_bad_size_is_still_refused() -> None:
+def test_invalid_size_is_refused() -> None:
     with pytest.raises(UffdlabError, match="--min-size 0 B: write a size above 0"):
         occupancy.scan(os.getpid(), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Entries that are neither a page, nor in swap, nor a uffd-wp marker: a state of their own; real and made-up ones."""
+"""Pagemap entries, real and made-up, that are neither a page, nor in swap, nor a uffd-wp marker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import uffdlab_run
 from targets import CannotError, scanned, target
-from test_occupancy import PAGE, PER_UNIT, SANITIZED, SIZE, modelled, shares, the_one
+from test_occupancy import PAGE, PER_UNIT, SANITIZED, SIZE, modelled, only_mapping, shares
 
 from uffdlab import native, occupancy, sim
 from uffdlab.datasets import bitmap
@@ -67,7 +67,7 @@ ENTRIES = {
 
 @contextlib.contextmanager
 def read_as_pagemap(directory: Path, entries: list[int], first: int = 0, **in_: int) -> Iterator[Any]:
-    """Yield the account of a pagemap that holds the entries."""
+    """Yield the counts of a pagemap that holds the entries."""
     (directory / "pagemap").write_bytes(bytes(first * 8) + struct.pack(f"<{len(entries)}Q", *entries))
     (directory / "kpageflags").write_bytes(struct.pack(f"<{len(FLAGS)}Q", *FLAGS))
     _, lib = native.probe()
@@ -90,7 +90,7 @@ def read_as_pagemap(directory: Path, entries: list[int], first: int = 0, **in_: 
     st.lists(st.tuples(st.sampled_from(list(ENTRIES)), st.integers(1, 900)), min_size=1, max_size=12),
     st.integers(0, 1000),
 )
-def test_every_entry_of_a_pagemap_is_understood(
+def test_every_pagemap_entry_has_its_state(
     tmp_path_factory: pytest.TempPathFactory, stretches: list[tuple[int, int]], first: int
 ) -> None:
     entries = [entry for entry, count in stretches for _ in range(count)]
@@ -99,10 +99,10 @@ def test_every_entry_of_a_pagemap_is_understood(
     with read_as_pagemap(tmp_path_factory.mktemp("pagemap"), entries, first, may_swap=1) as account:
         units = account.units[0]
         counted = {name: int(account.pages[i]) for i, name in enumerate(occupancy.STATES)}
-        found = {name: int(units.whole[i]) for i, name in enumerate(occupancy.STATES) if units.whole[i]}
+        result = {name: int(units.whole[i]) for i, name in enumerate(occupancy.STATES) if units.whole[i]}
         runs = [account.runs[i] for i in range(account.run_count)]
         assert counted == {name: states.count(name) for name in occupancy.STATES}
-        assert (found, int(units.mixed)) == (whole, mixed)
+        assert (result, int(units.mixed)) == (whole, mixed)
         assert int(units.blank) + whole.get("untouched", 0) + whole.get("zeropage", 0) == blank
         assert [run & 3 for run in runs for _ in range(run >> 2)] == [ENTRIES[entry][1] for entry in entries]
         assert bool(account.types_hidden) == (SWAP | WP in entries)
@@ -123,12 +123,12 @@ def test_every_entry_of_a_pagemap_is_understood(
         (names_page(28, 8), {"kpageflags": -1}, "special", 2),
     ],
 )
-def test_what_an_entry_is_depends_on_the_mapping(
+def test_state_of_an_entry_depends_on_the_mapping(
     entry: int, in_: dict[str, int], state: str, kept: int, tmp_path: Path
 ) -> None:
     with read_as_pagemap(tmp_path, [entry], **in_) as account:
-        (found,) = [name for i, name in enumerate(occupancy.STATES) if account.pages[i]]
-        assert (found, account.runs[0] & 3) == (state, kept)
+        (result,) = [name for i, name in enumerate(occupancy.STATES) if account.pages[i]]
+        assert (result, account.runs[0] & 3) == (state, kept)
 
 
 # --- real ones -------------------------------------------------------------------------------------------------------
@@ -166,18 +166,18 @@ def method(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("kind", ["anon", "shmem"])
-def test_poisoned_pages_are_neither_swapped_nor_present(kind: str, method: str) -> None:
+def test_poisoned_pages_are_special(kind: str, method: str) -> None:
     with poisoned(kind) as pid:
-        found = occupancy.scan(pid, SIZE, method, keep_runs=True)
-    (one,) = [one for one in found.mappings if one.mapping.length == SIZE]
+        result = occupancy.scan(pid, SIZE, method, keep_runs=True)
+    (mapping,) = [m for m in result.mappings if m.mapping.length == SIZE]
     rest = SIZE // PAGE - 4 * MIB // PAGE
-    assert shares(one.granularities[0]) == {"special": 3 * MIB // PAGE, "present": MIB // PAGE, "untouched": rest}
-    if one.mapping.start % (2 * MIB) == 0:
-        assert shares(one.granularities[1]) == {"special": 1, "mixed": 2, "untouched": 29}
-    assert found.account.differences(found.before, found.after) == dict.fromkeys(occupancy.account.NAMES, 0)
+    assert shares(mapping.granularities[0]) == {"special": 3 * MIB // PAGE, "present": MIB // PAGE, "untouched": rest}
+    if mapping.mapping.start % (2 * MIB) == 0:
+        assert shares(mapping.granularities[1]) == {"special": 1, "mixed": 2, "untouched": 29}
+    assert result.account.differences(result.before, result.after) == dict.fromkeys(occupancy.account.NAMES, 0)
     if os.geteuid() == 0:
-        (said,) = [note for note in found.notes if "special" in note]
-        assert said == (
+        (note,) = [note for note in result.notes if "special" in note]
+        assert note == (
             "768 special page(s) are neither a page, nor in swap, nor a uffd-wp marker; 768 of them are poisoned: an "
             "access is SIGBUS"
         )
@@ -185,21 +185,21 @@ def test_poisoned_pages_are_neither_swapped_nor_present(kind: str, method: str) 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("kind", ["anon", "shmem"])
-def test_poisoned_pages_among_markers_are_told_apart(kind: str, method: str) -> None:
+def test_poisoned_pages_among_markers_are_special(kind: str, method: str) -> None:
     with poisoned(kind, f"protect(fd, where, {SIZE})") as pid:
-        small = the_one(pid, SIZE, method).granularities[0]
+        small = only_mapping(pid, SIZE, method).granularities[0]
     marked = SIZE // PAGE - 4 * MIB // PAGE
     assert shares(small) == {"special": 3 * MIB // PAGE, "present": MIB // PAGE, "marked": marked}
 
 
 @pytest.mark.uffd
-def test_a_poisoned_page_has_no_content_in_a_replay(tmp_path: Path) -> None:
+def test_poisoned_page_is_untouched_in_a_bitmap(tmp_path: Path) -> None:
     with poisoned("anon") as pid:
-        found = scanned(str(pid), f"--min-size={SIZE >> 20}MiB", "--bitmap=b", cwd=tmp_path)
+        result = scanned(str(pid), f"--min-size={SIZE >> 20}MiB", "--bitmap=b", cwd=tmp_path)
         text = uffdlab_run("scan", str(pid), f"--min-size={SIZE >> 20}MiB", cwd=tmp_path).stdout
-    (one,) = [one for one in found["mappings"] if one["size_kib"] == SIZE >> 10]
-    assert one["granularities"][0]["counts"]["special"] == 3 * MIB // PAGE
-    assert one["granularities"][0]["counts"]["swapped"] == 0
+    (mapping,) = [m for m in result["mappings"] if m["size_kib"] == SIZE >> 10]
+    assert mapping["granularities"][0]["counts"]["special"] == 3 * MIB // PAGE
+    assert mapping["granularities"][0]["counts"]["swapped"] == 0
     recorded = bitmap.load(tmp_path / "b")
     (kept,) = [kept for kept in recorded.mappings if kept.length_bytes == SIZE]
     assert kept.counts()["present"] == MIB // PAGE
@@ -211,7 +211,7 @@ def test_a_poisoned_page_has_no_content_in_a_replay(tmp_path: Path) -> None:
 
 
 @pytest.mark.uffd
-def test_poisoned_huge_pages_are_special(huge_pages: None) -> None:
+def test_poisoned_hugetlb_pages_are_special(huge_pages: None) -> None:
     code = """
 fd = userfaultfd(1 << 14 | 1 << 12 | 1 << 4)
 where = map_(8 * MIB, PRIVATE | ANONYMOUS | 0x44000 | 21 << 26)  # nothing is reserved
@@ -222,18 +222,18 @@ ready()
 """
     try:
         with target(code) as pid:
-            found = occupancy.scan(pid, 8 * MIB)
+            result = occupancy.scan(pid, 8 * MIB)
             other = occupancy.scan(pid, 8 * MIB, "pagemap")
     except CannotError as error:
         pytest.skip(str(error))
-    if found.method != "PAGEMAP_SCAN":
+    if result.method != "PAGEMAP_SCAN":
         pytest.skip("this kernel has no PAGEMAP_SCAN")
-    (one,) = [one for one in found.mappings if one.mapping.kind == "hugetlb"]
-    assert shares(one.granularities[1]) == {"untouched": 1, "special": 1, "marked": 2}
+    (mapping,) = [m for m in result.mappings if m.mapping.kind == "hugetlb"]
+    assert shares(mapping.granularities[1]) == {"untouched": 1, "special": 1, "marked": 2}
     assert "poisoned hugetlb pages count as untouched: pagemap does not show them" in other.notes
 
 
-def test_guards_of_any_kernel_are_guards(method: str) -> None:
+def test_guard_markers_are_guards_on_any_kernel(method: str) -> None:
     code = f"""
 where = map_({SIZE})
 libc.madvise(where + 8 * MIB, 2 * MIB, 102) and sys.exit("no guard pages")
@@ -241,14 +241,14 @@ ready()
 """
     try:
         with target(code) as pid:
-            one = the_one(pid, SIZE, method)
+            mapping = only_mapping(pid, SIZE, method)
     except CannotError as error:
         pytest.skip(str(error))
-    assert shares(one.granularities[1]) == {"untouched": 31, "guard": 1}
+    assert shares(mapping.granularities[1]) == {"untouched": 31, "guard": 1}
 
 
 @pytest.mark.uffd
-def test_markers_on_shmem_say_nothing_of_the_file_and_that_is_said() -> None:
+def test_markers_on_shmem_are_noted_as_not_showing_the_file_s_page() -> None:
     code = f"""
 fd = userfaultfd(1 << 12 | 1 << 13)
 file = os.memfd_create("x")
@@ -261,9 +261,9 @@ ready()
 """
     try:
         with target(code) as pid:
-            found = occupancy.scan(pid, SIZE)
+            result = occupancy.scan(pid, SIZE)
     except CannotError as error:
         pytest.skip(str(error))
-    (marked,) = [one for one in found.mappings if one.pages("marked")]
+    (marked,) = [mapping for mapping in result.mappings if mapping.pages("marked")]
     assert marked.pages("marked") == SIZE // PAGE, "the pages that the other mapping wrote, too"
-    assert "marked shmem: a marker says nothing about the page of the file, which may be there" in found.notes
+    assert "marked shmem: a marker says nothing about the page of the file, which may be there" in result.notes

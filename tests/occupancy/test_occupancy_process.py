@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What /proc says of a process: bytes that it chose are no structure, and it lives as long as one of its threads."""
+"""/proc files of a process: names it chose are not parsed as structure, and any living thread can be read."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def parsed(maps: bytes) -> list[mappings.Mapping]:
         ("no line at all", None),
     ],
 )
-def test_a_line_of_maps_is_understood(line: str, kind: str | None) -> None:
-    found = parsed(f"{line}\n".encode())
-    assert [one.kind for one in found] == ([kind] if kind else [])
-    assert all((one.start, one.end) == (0x7F00, 0x8000) for one in found)
+def test_maps_line_gives_kind_and_range(line: str, kind: str | None) -> None:
+    result = parsed(f"{line}\n".encode())
+    assert [mapping.kind for mapping in result] == ([kind] if kind else [])
+    assert all((mapping.start, mapping.end) == (0x7F00, 0x8000) for mapping in result)
 
 
 LIKE_A_LINE = b"10000000-50000000 rw-p 00000000 00:00 0 "
@@ -74,18 +74,18 @@ names = st.lists(
 
 @given(st.lists(st.tuples(names, st.sampled_from([b"fe:00 7", b"00:01 7", b"00:19 8"])), max_size=8))
 @example([([ending, LIKE_A_LINE, ending], b"fe:00 7") for ending in ENDINGS])
-def test_no_name_is_a_mapping(files: list[tuple[list[bytes], bytes]]) -> None:
+def test_file_names_add_no_mapping(files: list[tuple[list[bytes], bytes]]) -> None:
     lines = []
     for number, (parts, file) in enumerate(files, 1):
         name = b"/" + b"".join(parts).replace(b"\0", b"").replace(b"\n", b"\\012")  # as seq_path() writes it
         lines.append(b"%x-%x rw-p 00000000 %b    %b\n" % (number << 20, (number << 20) + 4096, file, name))
-    found = parsed(b"".join(lines))
-    assert [one.start for one in found] == [number << 20 for number in range(1, len(files) + 1)]
-    assert {one.length for one in found} <= {4096}
+    result = parsed(b"".join(lines))
+    assert [mapping.start for mapping in result] == [number << 20 for number in range(1, len(files) + 1)]
+    assert {mapping.length for mapping in result} <= {4096}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_of_any_name_puts_no_mapping_into_a_scan(ending: bytes, tmp_path: Path) -> None:
+def test_file_names_add_no_mapping_to_a_scan(ending: bytes, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/x" + ending.replace(b"\n", b"") + LIKE_A_LINE
     code = """
 fd = os.open(bytes.fromhex(sys.argv[1]), os.O_RDWR | os.O_CREAT)
@@ -94,13 +94,15 @@ write(map_(4 * MIB, PRIVATE, fd), MIB)
 ready()
 """
     with target(code, [path.hex()]) as pid:
-        found = occupancy.scan(pid, 64 * KIB)
-    assert not [one for one in found.mappings if one.mapping.length == GIB]
-    assert [one.mapping.kind for one in found.mappings if one.mapping.length == 4 * MIB] == ["private file"]
-    assert found.account.differences(found.before, found.after)["anon"] == 0
+        result = occupancy.scan(pid, 64 * KIB)
+    assert not [mapping for mapping in result.mappings if mapping.mapping.length == GIB]
+    assert [mapping.mapping.kind for mapping in result.mappings if mapping.mapping.length == 4 * MIB] == [
+        "private file"
+    ]
+    assert result.account.differences(result.before, result.after)["anon"] == 0
 
 
-def test_mounts_of_memory_are_found_in_mountinfo() -> None:
+def test_mountinfo_gives_tmpfs_and_hugetlbfs_devices() -> None:
     mountinfo = (
         b"25 24 0:919 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684092k\n"
         b"26 24 0:920 / /dev/huge rw shared:3 - hugetlbfs hugetlbfs rw,pagesize=1024M\n"
@@ -109,10 +111,10 @@ def test_mounts_of_memory_are_found_in_mountinfo() -> None:
         b"27 24 8:1 / / rw - ext4 /dev/sda rw\nnonsense\n"
         b"30 24 8:2 / /x\\04030\\0400:1\\040-\\040tmpfs rw - ext4 /dev/sda rw\n"
     )
-    found = mappings.devices(mountinfo)
+    result = mappings.devices(mountinfo)
     base = os.sysconf("SC_PAGE_SIZE")
     tmpfs = dict.fromkeys(("0:919", "0:921", "0:922"), ("shmem", base))
-    assert found == tmpfs | {"0:920": ("hugetlb", GIB), "8:1": None, "8:2": None}
+    assert result == tmpfs | {"0:920": ("hugetlb", GIB), "8:1": None, "8:2": None}
 
 
 # --- names of processes ----------------------------------------------------------------------------------------------
@@ -121,19 +123,19 @@ def test_mounts_of_memory_are_found_in_mountinfo() -> None:
 @pytest.mark.parametrize(
     "name", [b"\rVmRSS: 7 kB", b"x\x85VmPTE:\t9 kB", b"\xe2\x80\xa8VmSwap: 8", b") R 1 2 3 4", b"a\nVmRSS: 7"]
 )
-def test_no_name_puts_numbers_into_the_status(name: bytes) -> None:
+def test_process_name_changes_no_counter(name: bytes) -> None:
     code = "libc.prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0)\nready()"
     with target(code, [name.hex()]) as pid:
-        found = process.counters(pid)
+        result = process.counters(pid)
         lines = Path(f"/proc/{pid}/status").read_bytes().split(b"\n")
     by_name = {line.split(b":")[0]: line.split()[1] for line in lines[1:] if line.endswith(b" kB")}
-    assert (found.vm_rss_kib, found.vm_pte_kib) == (int(by_name[b"VmRSS"]), int(by_name[b"VmPTE"]))
-    assert found.vm_swap_kib == int(by_name[b"VmSwap"])
-    assert found.minor_faults is not None
-    assert found.minor_faults > 100
+    assert (result.vm_rss_kib, result.vm_pte_kib) == (int(by_name[b"VmRSS"]), int(by_name[b"VmPTE"]))
+    assert result.vm_swap_kib == int(by_name[b"VmSwap"])
+    assert result.minor_faults is not None
+    assert result.minor_faults > 100
 
 
-def test_no_name_puts_numbers_into_our_own_counters() -> None:
+def test_process_name_changes_no_native_counter() -> None:
     code = """
 import ctypes
 from uffdlab import native
@@ -152,12 +154,12 @@ assert 0 < now.vm_rss_kib
 
 
 @given(st.lists(st.sampled_from([*ENDINGS, b"VmRSS:", b"\t5 kB", b": "]) | st.binary(max_size=6), max_size=6))
-def test_fields_are_the_lines_the_kernel_wrote(parts: list[bytes]) -> None:
+def test_fields_split_at_newlines_only(parts: list[bytes]) -> None:
     name = b"".join(parts).replace(b"\\", b"\\\\").replace(b"\n", b"\\n")  # as proc_task_name() writes it
     with _proc({"status": b"Name:\t" + name + b"\nUmask:\t0022\nVmRSS:\t 12 kB\n"}) as root:
-        found = pseudofiles.fields(root, "status")
-    assert list(found) == ["Name", "Umask", "VmRSS"]
-    assert found["VmRSS"] == "12 kB"
+        result = pseudofiles.fields(root, "status")
+    assert list(result) == ["Name", "Umask", "VmRSS"]
+    assert result["VmRSS"] == "12 kB"
 
 
 @contextlib.contextmanager
@@ -172,7 +174,7 @@ def _proc(files: dict[str, bytes]) -> Iterator[Path]:
         yield Path(root)
 
 
-def test_a_control_group_of_any_name_is_found() -> None:
+def test_control_group_of_any_name_is_found() -> None:
     name = b"a b\xc2\x85c\rd\xe2\x80\xa8e\xff"
     mountinfo = b"30 24 0:26 / /sys/fs/c\\040g rw - cgroup2 cgroup2 rw\n"
     group = "sys/fs/c g/" + os.fsdecode(name)
@@ -190,7 +192,7 @@ def test_a_control_group_of_any_name_is_found() -> None:
         assert memory.oom_kills(root) == {"memory.events": 3}
 
 
-def test_what_mountinfo_escapes_is_read_back() -> None:
+def test_mountinfo_escapes_are_decoded() -> None:
     assert pseudofiles.unescaped(r"/a\040b\011c\012d\134e\043f\303\244") == "/a b\tc\nd\\e#fä"
 
 
@@ -222,29 +224,29 @@ def leaderless() -> Iterator[int]:
         pytest.skip(str(error))
 
 
-def test_a_process_without_its_main_thread_is_looked_at(leaderless: int, tmp_path: Path) -> None:
+def test_process_without_its_main_thread_is_scanned(leaderless: int, tmp_path: Path) -> None:
     assert Path(f"/proc/{leaderless}/maps").read_bytes() == b""
-    found = scanned(str(leaderless), "--bitmap=b", cwd=tmp_path)
-    sizes = {one["size_kib"]: one["granularities"][0]["counts"]["present"] for one in found["mappings"]}
+    result = scanned(str(leaderless), "--bitmap=b", cwd=tmp_path)
+    sizes = {mapping["size_kib"]: mapping["granularities"][0]["counts"]["present"] for mapping in result["mappings"]}
     assert sizes[64 << 10] == 2048
     assert sizes[32 << 10] == 256
-    assert found["process"]["vm_rss_kib"] > 8 << 10
-    assert set(found["account"]["difference_kib"].values()) == {0}
-    assert found["complete"] is True
-    assert not [note for note in found["notes"] if "meanwhile" in note]
+    assert result["process"]["vm_rss_kib"] > 8 << 10
+    assert set(result["account"]["difference_kib"].values()) == {0}
+    assert result["complete"] is True
+    assert not [note for note in result["notes"] if "meanwhile" in note]
 
 
-def test_a_living_thread_speaks_for_the_process(leaderless: int) -> None:
+def test_living_thread_is_read_for_the_process(leaderless: int) -> None:
     assert re.fullmatch(rf"proc/{leaderless}/task/\d+", threads.living(leaderless))
     assert threads.living(os.getpid()) == f"proc/{os.getpid()}"
     assert threads.ended(f"proc/{leaderless}")
     assert process.counters(leaderless).vm_pte_kib
 
 
-def test_a_process_without_its_main_thread_may_offer_pages_to_ksm(leaderless: int) -> None:
+def test_ksm_user_without_its_main_thread_is_found(leaderless: int) -> None:
     if not Path("/sys/kernel/mm/ksm").exists():
         pytest.skip("this kernel has no KSM")
-    assert leaderless in {ksm._offering(Path("/"))}
+    assert leaderless in {ksm._mergeable_process(Path("/"))}
 
 
 # --- PAGEMAP_SCAN is optional ----------------------------------------------------------------------------------------
@@ -268,26 +270,26 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL, errno.ESRCH, errno.ENOMEM, 133])
-def test_whatever_refuses_pagemap_scan_pagemap_is_read_and_that_is_said(number: int, tmp_path: Path) -> None:
+def test_pagemap_is_read_and_noted_when_pagemap_scan_fails(number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", REFUSING, str(number), "-m", "uffdlab"]
     done = uffdlab_run("scan", "--self", "--json", cwd=tmp_path, command=command)
     assert done.returncode == 0, done.stderr
     assert '"method": "pagemap"' in done.stdout
-    (said,) = [note for note in json.loads(done.stdout)["notes"] if "pagemap" in note]
-    assert said.startswith(
-        "read from pagemap, entry by entry, which is slower and tells the same: PAGEMAP_SCAN is refused"
+    (note,) = [note for note in json.loads(done.stdout)["notes"] if "pagemap" in note]
+    assert note.startswith(
+        "read from pagemap, entry by entry, which is slower and gives the same result: PAGEMAP_SCAN is refused"
     )
 
 
-def test_pagemap_scan_that_is_asked_for_and_refused_is_said(tmp_path: Path) -> None:
+def test_requested_pagemap_scan_fails_when_it_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-c", REFUSING, str(errno.EPERM), "-m", "uffdlab"]
-    asked = uffdlab_run("scan", "--self", "--method=PAGEMAP_SCAN", cwd=tmp_path, command=command)
-    assert asked.returncode == 2
-    assert asked.stderr.splitlines()[-1].startswith("uffdlab: error: PAGEMAP_SCAN is refused here (")
+    done = uffdlab_run("scan", "--self", "--method=PAGEMAP_SCAN", cwd=tmp_path, command=command)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("uffdlab: error: PAGEMAP_SCAN is refused here (")
 
 
 class _Refusing:
-    """The native layer, in which PAGEMAP_SCAN works for a while and is then refused."""
+    """The native library, whose PAGEMAP_SCAN fails after some calls."""
 
     def __init__(self, lib: Any, times: int) -> None:
         self._lib, self._times = lib, times
@@ -300,7 +302,7 @@ class _Refusing:
         return int(self._lib.ul_occupancy_scan(*arguments)) if self._times >= 0 else -errno.EPERM
 
 
-def test_pagemap_scan_may_be_refused_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pagemap_is_read_when_pagemap_scan_fails_midway(monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may see which page is the zeropage")
     with target("where = map_(64 * MIB)\nread(where, MIB)\nwrite(where + MIB, MIB)\nready()") as pid:
@@ -309,10 +311,12 @@ def test_pagemap_scan_may_be_refused_in_the_middle(monkeypatch: pytest.MonkeyPat
             pytest.skip("this kernel has no PAGEMAP_SCAN")
         ffi, lib = native.probe()
         monkeypatch.setattr(reading.native, "probe", lambda: (ffi, _Refusing(lib, 5)))
-        told: list[int] = []
-        found = occupancy.scan(pid, 64 * KIB, progress=lambda done, _: told.append(done))
-    assert found.method == "pagemap"
-    assert [one.granularities for one in found.mappings] == [one.granularities for one in whole.mappings]
-    assert found.notes[0].endswith("PAGEMAP_SCAN is refused here (EPERM, Operation not permitted)")
-    assert found.account == whole.account
-    assert told[-1] == max(told)
+        calls: list[int] = []
+        result = occupancy.scan(pid, 64 * KIB, progress=lambda done, _: calls.append(done))
+    assert result.method == "pagemap"
+    assert [mapping.granularities for mapping in result.mappings] == [
+        mapping.granularities for mapping in whole.mappings
+    ]
+    assert result.notes[0].endswith("PAGEMAP_SCAN is refused here (EPERM, Operation not permitted)")
+    assert result.account == whole.account
+    assert calls[-1] == max(calls)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory with more stretches of equal pages than PAGEMAP_SCAN returns at once: the scan goes on where it stopped."""
+"""Memory with more regions than one PAGEMAP_SCAN returns: the scan continues where the call stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS
 
 pytestmark = built
-BUFFER = 32768  # regions that occupancy.c asks for at once; pagemap.c asks for 256, and the kernel gathers 512
+BUFFER = 32768  # regions per call of occupancy.c; pagemap.c takes 256, and the kernel gathers 512
 
 
 def alternating(memory: Range, touched: int, how: int = READ) -> None:
@@ -20,7 +20,7 @@ def alternating(memory: Range, touched: int, how: int = READ) -> None:
 
 
 @pytest.mark.parametrize("touched", [1, 511, 512, 513, BUFFER - 1, BUFFER, BUFFER + 1, 2 * BUFFER + 700])
-def test_every_stretch_is_counted_once(touched: int, method: str) -> None:  # noqa: F811
+def test_every_region_is_counted_once(touched: int, method: str) -> None:  # noqa: F811
     pages = 2 * touched + 1
     with mapped(BACKINGS["anon"], pages * PAGE) as memory:
         alternating(memory, touched)
@@ -29,7 +29,7 @@ def test_every_stretch_is_counted_once(touched: int, method: str) -> None:  # no
     assert small.untouched_or_zeropage == pages
 
 
-def test_what_lies_behind_the_first_buffer_is_told_apart(method: str) -> None:  # noqa: F811
+def test_regions_beyond_the_first_buffer_are_told_apart(method: str) -> None:  # noqa: F811
     """Present pages come after more zeropages than one buffer holds, then a hole."""
     touched, hole = BUFFER + 300, 1000
     pages = 2 * touched + 200 + hole
@@ -52,21 +52,21 @@ def test_pages_are_counted_beyond_the_first_buffer(touched: int) -> None:
 
 
 @pytest.mark.parametrize("touched", [256, 257, 3000])
-def test_states_are_told_beyond_the_first_buffer(touched: int) -> None:
+def test_states_beyond_the_first_buffer_are_reported(touched: int) -> None:
     with mapped(BACKINGS["anon"], 2 * touched * PAGE) as memory:
         if memory.zeropages() is None:
             pytest.skip("this kernel has no PAGEMAP_SCAN")
         alternating(memory, touched)
-        found = memory.states()
-    assert len({categories for _, categories in found[::2]}) == 1
-    assert {flags >> 63 for flags, _ in found[::2]} == {1}
-    assert {flags >> 63 for flags, _ in found[1::2]} == {0}
-    assert not {categories for _, categories in found[1::2]} & {found[0][1]}
+        result = memory.states()
+    assert len({categories for _, categories in result[::2]}) == 1
+    assert {flags >> 63 for flags, _ in result[::2]} == {1}
+    assert {flags >> 63 for flags, _ in result[1::2]} == {0}
+    assert not {categories for _, categories in result[1::2]} & {result[0][1]}
 
 
 @pytest.mark.uffd
 @pytest.mark.parametrize("touched", [1, 512, 513, 4000])
-def test_written_pages_are_reported_one_by_one_however_many(touched: int) -> None:
+def test_every_written_page_is_reported_however_many(touched: int) -> None:
     with mapped(BACKINGS["anon"], 2 * touched * PAGE) as memory, opened(("WP_UNPOPULATED", "WP_ASYNC")) as uffd:
         if memory.zeropages() is None:
             pytest.skip("this kernel has no PAGEMAP_SCAN")

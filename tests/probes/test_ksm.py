@@ -195,7 +195,7 @@ def test_a_block_is_skipped_if_ksm_is_in_use() -> None:
     with settings.changed({"ksm_run": "1", "ksm_pages_to_scan": 321}, allow=True):
         outcome, rounds = _outcome(allow=True)
         assert (outcome["outcome"], rounds) == ("skipped", 0)
-        assert "somebody else uses KSM" in outcome["reason"]
+        assert "KSM is in use here" in outcome["reason"]
         assert settings.current("ksm_run") == "1"
         assert settings.current("ksm_pages_to_scan") == "321"
 

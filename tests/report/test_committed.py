@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The form in which notebooks are committed: executed, figures as pictures, and comparable with what is computed."""
+"""The committed form of notebooks: executed, figures as pictures, results comparable with a new execution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), layout={"meta": {"caption": "Two point
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, as make does: it opens a browser itself."""
+    """Run the command in a child process, as make does: it opens a browser itself."""
     command = [sys.executable, "-m", "uffdlab.report.committed", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
@@ -42,7 +42,7 @@ def rewritten(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.browser
-def test_a_figure_becomes_a_small_picture_with_its_caption(rewritten: Path) -> None:
+def test_figure_becomes_a_small_picture_with_its_caption(rewritten: Path) -> None:
     (output,) = next(cell for cell in read(rewritten).cells if cell.id == "figure").outputs
     assert set(output.data) == {"image/png", "text/plain"}
     assert output.data["text/plain"] == "Two points"
@@ -55,7 +55,7 @@ def test_a_figure_becomes_a_small_picture_with_its_caption(rewritten: Path) -> N
 
 
 @pytest.mark.browser
-def test_nothing_of_the_drawing_or_of_this_machine_is_kept(rewritten: Path) -> None:
+def test_plot_data_and_machine_names_are_dropped(rewritten: Path) -> None:
     text = rewritten.read_text(encoding="utf-8")
     assert PLOTLY not in text
     assert str(rewritten.parent) not in text
@@ -64,19 +64,19 @@ def test_nothing_of_the_drawing_or_of_this_machine_is_kept(rewritten: Path) -> N
 
 
 @pytest.mark.browser
-def test_cells_keep_their_names_and_order(rewritten: Path) -> None:
+def test_cells_keep_ids_and_order(rewritten: Path) -> None:
     assert [cell.id for cell in read(rewritten).cells][-3:] == ["figure", "answer", "said"]
 
 
 @pytest.mark.browser
-def test_the_check_passes_on_what_was_just_written(rewritten: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_passes_on_a_fresh_notebook(rewritten: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = rewritten.read_bytes()
     assert committed.main(["--check", str(rewritten.parent)]) == 0
     assert capsys.readouterr().out == ""
     assert rewritten.read_bytes() == before
 
 
-def test_the_check_fails_on_another_result_and_says_how_to_accept_it(
+def test_check_fails_on_another_result_and_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "01_small.ipynb"
@@ -89,7 +89,7 @@ def test_the_check_fails_on_another_result_and_says_how_to_accept_it(
     )
 
 
-def test_a_directory_without_notebooks_is_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directory_without_notebooks_is_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert committed.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("uffdlab: error: ")
 
@@ -98,15 +98,15 @@ def _with(text: str, *more: Any) -> Any:
     return notebook("# A", code("f", shows("text/plain", text), id="answer", tags=["result"]), *more)
 
 
-def test_equal_results_give_no_sentence() -> None:
+def test_equal_results_do_not_differ() -> None:
     assert committed.compare(_with("42"), _with("42")) == []
 
 
-def test_another_result_is_shown_beside_the_committed_one() -> None:
+def test_changed_result_is_shown_beside_the_committed_one() -> None:
     assert committed.compare(_with("42"), _with("43")) == ["cell 'answer' now gives\n43\nwhere committed is\n42"]
 
 
-def test_a_new_result_and_one_that_is_gone_both_count() -> None:
+def test_added_and_removed_results_differ() -> None:
     extra = code("g", says("said\n"), id="extra", tags=["result"])
     assert committed.compare(_with("42"), _with("42", extra)) == [
         "cell 'extra' now gives\nsaid\n\nwhere committed is\nnothing"
@@ -116,5 +116,5 @@ def test_a_new_result_and_one_that_is_gone_both_count() -> None:
     ]
 
 
-def test_what_is_not_a_result_may_differ() -> None:
+def test_cells_without_the_result_tag_may_differ() -> None:
     assert committed.compare(notebook(code("f", says("1"), id="a")), notebook(code("f", says("2"), id="a"))) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every notebook as it is committed: executed, readable on a code host, and equal to what is computed now."""
+"""Every committed notebook: executed, readable on a code host, and equal to a new execution."""
 
 from __future__ import annotations
 
@@ -63,28 +63,28 @@ def test_there_are_notebooks_in_a_reading_order() -> None:
 # --- how it is written ------------------------------------------------------------------------------------------------
 
 
-def test_it_is_valid(notebook: Any) -> None:
+def test_notebook_is_valid(notebook: Any) -> None:
     nbformat.validate(notebook)
 
 
-def test_it_opens_with_a_title_and_an_abstract(notebook: Any) -> None:
+def test_notebook_opens_with_a_title_and_an_abstract(notebook: Any) -> None:
     title, *abstract = notebook.cells[0].source.split("\n\n")
     assert re.fullmatch(r"# .+", title)
     assert abstract
     assert not re.search(r"(?m)^# ", _prose(notebook).replace(title, "", 1)), "one title"
 
 
-def test_one_cell_holds_the_parameters(notebook: Any) -> None:
+def test_one_cell_is_tagged_parameters(notebook: Any) -> None:
     tagged = [cell for cell in _codes(notebook) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert re.findall(r"(?m)^(\w+) =", tagged[0].source) == ["data", "costs", "this_machine"]
 
 
-def test_a_code_cell_is_an_idea_of_at_most_five_lines(notebook: Any) -> None:
+def test_code_cells_have_at_most_five_lines(notebook: Any) -> None:
     assert {cell.id: cell.source for cell in _codes(notebook) if not 1 <= len(cell.source.split("\n")) <= 5} == {}
 
 
-def test_every_cell_has_a_name_of_its_own(notebook: Any) -> None:
+def test_cell_ids_are_unique_words(notebook: Any) -> None:
     ids = [cell.id for cell in notebook.cells]
     assert len(ids) == len(set(ids))
     assert [id for id in ids if re.fullmatch(r"[0-9a-f]{8}|[0-9a-f-]{36}", id)] == [], (
@@ -92,25 +92,25 @@ def test_every_cell_has_a_name_of_its_own(notebook: Any) -> None:
     )
 
 
-def test_its_prose_is_a_five_to_fifteen_minute_read(notebook: Any) -> None:
+def test_prose_is_a_five_to_fifteen_minute_read(notebook: Any) -> None:
     assert 600 <= len(_prose(notebook).split()) <= 3000
 
 
-def test_prose_says_what_to_look_at_before_each_figure(notebook: Any) -> None:
+def test_prose_precedes_each_figure(notebook: Any) -> None:
     for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "code" and FIGURE.search(cell.source):
-            assert before.cell_type == "markdown", f"nothing is said before {cell.id!r}"
+            assert before.cell_type == "markdown", f"no prose before {cell.id!r}"
             assert len(before.source.split()) >= 20
 
 
-def test_links_to_other_notebooks_and_files_lead_somewhere(path: Path, notebook: Any) -> None:
+def test_links_to_notebooks_and_files_resolve(path: Path, notebook: Any) -> None:
     assert [link for link in LINK.findall(_prose(notebook)) if not (path.parent / link).exists()] == []
 
 
 # --- how it is committed ----------------------------------------------------------------------------------------------
 
 
-def test_it_is_committed_executed(notebook: Any) -> None:
+def test_notebook_is_committed_executed(notebook: Any) -> None:
     counts = [cell.execution_count for cell in _codes(notebook)]
     assert counts == [*range(1, len(counts) + 1)], committed.ACCEPT
     results = [cell for cell in _codes(notebook) if "result" in cell.metadata.get("tags", [])]
@@ -118,12 +118,12 @@ def test_it_is_committed_executed(notebook: Any) -> None:
     assert [cell.id for cell in results if not cell.outputs] == []
 
 
-def test_nothing_failed_or_complained(notebook: Any) -> None:
+def test_no_cell_failed_or_wrote_to_stderr(notebook: Any) -> None:
     wrong = [cell.id for cell, one in _outputs(notebook) if one.output_type == "error" or one.get("name") == "stderr"]
     assert wrong == []
 
 
-def test_its_figures_are_small_pictures(notebook: Any) -> None:
+def test_figures_are_small_pictures(notebook: Any) -> None:
     drawing = [cell for cell in _codes(notebook) if FIGURE.search(cell.source)]
     for cell in drawing:
         (output,) = cell.outputs
@@ -131,7 +131,7 @@ def test_its_figures_are_small_pictures(notebook: Any) -> None:
         assert len(base64.b64decode(output.data["image/png"])) <= committed.LARGEST_PICTURE
 
 
-def test_it_holds_no_drawing_data_and_no_widget_state(notebook: Any) -> None:
+def test_notebook_holds_no_plot_data_or_widget_state(notebook: Any) -> None:
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert {mime for _, one in _outputs(notebook) for mime in one.get("data", {})} <= {
         "image/png",
@@ -142,7 +142,7 @@ def test_it_holds_no_drawing_data_and_no_widget_state(notebook: Any) -> None:
     assert PLOTLY not in nbformat.writes(notebook)
 
 
-def test_it_names_no_place_of_the_machine_it_ran_on(notebook: Any) -> None:
+def test_notebook_names_no_path_of_its_machine(notebook: Any) -> None:
     for cell, output in _outputs(notebook):
         texts = [output.get("text", ""), *(text for mime, text in output.get("data", {}).items() if "text" in mime)]
         assert not ELSEWHERE.search("\n".join(texts)), cell.id
@@ -152,14 +152,14 @@ def test_it_names_no_place_of_the_machine_it_ran_on(notebook: Any) -> None:
 
 
 @pytest.mark.slow
-def test_running_it_again_gives_the_committed_results(path: Path, notebook: Any) -> None:
+def test_execution_gives_the_committed_results(path: Path, notebook: Any) -> None:
     differing = committed.compare(notebook, executed(path))
     assert not differing, "\n".join([*differing, f"to accept what is computed now: {committed.ACCEPT}"])
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_every_control_of_its_page_moves_something(browser: Any, path: Path, tmp_path: Path) -> None:
+def test_every_control_of_the_page_changes_something(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
     with opened(browser, file) as tab:
@@ -208,7 +208,7 @@ _DRAWN = """() => JSON.stringify([
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_its_page_draws_at_seeded_states_what_python_has(browser: Any, path: Path, tmp_path: Path) -> None:
+def test_page_draws_the_same_as_python_in_seeded_states(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
     compared = 0
@@ -237,7 +237,7 @@ def test_its_page_draws_at_seeded_states_what_python_has(browser: Any, path: Pat
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_its_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_path: Path) -> None:
+def test_page_works_offline_and_fits_a_phone(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
     assert file.stat().st_size <= 2_000_000

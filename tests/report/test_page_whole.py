@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All that stands in a page: what its policy lets in, what its scripts hold, every kind of output and every field."""
+"""The content of a page: its policy, its scripts, every kind of output and every field."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ INSIDE = re.compile(r"'none'|'wasm-unsafe-eval'|blob:|data:|'sha(256|384|512)-[A
 
 
 @pytest.mark.parametrize("name", ["bare", "figure", "widget", "single", "index"])
-def test_every_source_a_policy_names_is_the_page_itself(name: str) -> None:
+def test_policy_allows_only_sources_inside_the_page(name: str) -> None:
     directives = {
         first: rest for first, *rest in (part.split() for part in policies()[name].split(";") if part.strip())
     }
@@ -133,7 +133,7 @@ def test_every_source_a_policy_names_is_the_page_itself(name: str) -> None:
     ("name", "more"),
     [("bare", []), ("figure", ["blob:"]), ("widget", ["blob:", "'wasm-unsafe-eval'"]), ("single", []), ("index", [])],
 )
-def test_a_page_runs_its_own_scripts_and_what_it_unpacks(name: str, more: list[str]) -> None:
+def test_policy_allows_blob_scripts_and_wasm_where_used(name: str, more: list[str]) -> None:
     text = made()[name]
     (named,) = re.findall(r"script-src ([^;]*);", policies()[name])
     digests = [hashlib.sha256(one.encode()).digest() for one in re.findall(r"<script>(.*?)</script>", text, re.S)]
@@ -151,20 +151,20 @@ JSON = st.recursive(
 
 @settings(deadline=None, max_examples=50)
 @given(JSON)
-def test_what_stands_in_a_script_is_the_same_and_ends_nothing(value: Any) -> None:
+def test_in_script_round_trips_and_ends_no_element(value: Any) -> None:
     text = in_script(value)
     assert json.loads(text) == value
     assert not set(text) & set("<>&\u2028\u2029")
 
 
-def test_what_stands_in_a_script_is_short_and_always_the_same() -> None:
+def test_in_script_is_compact_and_deterministic() -> None:
     assert in_script({"b": [1, 2], "a": "é<&>"}) == '{"a":"é\\u003c\\u0026\\u003e","b":[1,2]}'
     assert in_script("\u2028\u2029") == '"\\u2028\\u2029"'
     assert in_script({"x": [1.5, float("nan"), {"y": float("inf")}]}) == '{"x":[1.5,null,{"y":null}]}'
 
 
 @pytest.mark.parametrize("hostile", ["<!--<script>", "</script>", "]]>", "&lt;", "<", "\u2028"])
-def test_no_script_of_a_page_holds_what_could_end_it(hostile: str) -> None:
+def test_no_script_holds_its_end_tag(hostile: str) -> None:
     trace = go.Scatter(x=[1], y=[2], name=hostile, text=[hostile])
     made = with_widget(figure(go.Figure(trace, {"title": hostile, "meta": {"caption": hostile}})))
     made.metadata["widgets"][WIDGET_STATE]["state"]["abc"]["state"]["value"] = hostile
@@ -187,7 +187,7 @@ def plots(text: str) -> list[dict[str, str | None]]:
     return [found for found, _ in Tree(text).find("div", class_="plot")]
 
 
-def test_a_figure_has_its_place_its_data_and_its_words() -> None:
+def test_figure_block_has_id_data_and_caption() -> None:
     meta = {"caption": "What it <shows>", "origin": "made-up · Linux", "min_width": 700}
     text = page(code("f", drawn([{"y": [1]}], height=300, meta=meta, sliders=[slider("a", "b"), slider("c")])))
     (place,) = plots(text)
@@ -202,7 +202,7 @@ def test_a_figure_has_its_place_its_data_and_its_words() -> None:
     assert Tree(text).find("button", class_="csv", data_figure="figure-1")
 
 
-def test_a_figure_that_says_little_gets_what_suits_most() -> None:
+def test_figure_without_meta_gets_defaults() -> None:
     (place,) = plots(page(code("f", shows(PLOTLY, {"layout": {"meta": None}}))))
     assert (place["data-height"], place["data-min-width"]) == ("450", "560")
     text = page(code("f", shows(PLOTLY, {})))
@@ -214,7 +214,7 @@ def test_a_figure_that_says_little_gets_what_suits_most() -> None:
     assert moved["data-height"] == "350"
 
 
-def test_figures_are_numbered_through_a_page_and_over_its_notebooks() -> None:
+def test_figures_are_numbered_across_notebooks() -> None:
     text = page(code("f", drawn(), drawn()), code("g", drawn()))
     assert [place["id"] for place in plots(text)] == ["figure-1", "figure-2", "figure-3"]
     single = to_single_html(
@@ -224,14 +224,14 @@ def test_figures_are_numbered_through_a_page_and_over_its_notebooks() -> None:
     assert single.count('id="plotly"') == 1
 
 
-def test_a_slider_is_named_and_stands_where_the_figure_does() -> None:
+def test_slider_has_the_name_and_step_of_the_figure() -> None:
     first = slider("10 %", "20 %", "30 %", active=2, currentvalue={"prefix": " Share written: "})
     text = page(code("f", drawn(sliders=[first, slider("x", "y")])))
     inputs = [found for found, _ in Tree(text).find("input")]
     assert [one["id"] for one in inputs] == ["figure-1-slider-0", "figure-1-slider-1"]
-    shown = ("data-figure", "data-slider", "min", "max", "step", "value", "aria-valuetext", "type")
-    assert [inputs[0][name] for name in shown] == ["figure-1", "0", "0", "2", "1", "2", "30 %", "range"]
-    assert [inputs[1][name] for name in shown] == ["figure-1", "1", "0", "1", "1", "0", "x", "range"]
+    attributes = ("data-figure", "data-slider", "min", "max", "step", "value", "aria-valuetext", "type")
+    assert [inputs[0][name] for name in attributes] == ["figure-1", "0", "0", "2", "1", "2", "30 %", "range"]
+    assert [inputs[1][name] for name in attributes] == ["figure-1", "1", "0", "1", "1", "0", "x", "range"]
     assert Tree(text).texts("label") == ["Share written", "Step"]
     assert Tree(text).texts("span", class_="end") == ["10 %", "30 %", "x", "y"]
     assert Tree(text).texts("output") == ["30 %", "x"]
@@ -246,7 +246,7 @@ def test_a_slider_is_named_and_stands_where_the_figure_does() -> None:
 @pytest.mark.parametrize(
     ("active", "stands"), [(0, "a"), (1, "b"), (2, "c"), (3, "a"), (-1, "a"), (1.0, "a"), ("1", "a"), (None, "a")]
 )
-def test_a_slider_that_stands_nowhere_stands_at_its_beginning(active: Any, stands: str) -> None:
+def test_slider_without_valid_step_starts_at_the_first(active: Any, stands: str) -> None:
     text = page(code("f", drawn(sliders=[slider("a", "b", "c", active=active)])))
     assert Tree(text).texts("output") == [stands]
 
@@ -258,22 +258,22 @@ def both(*kinds: tuple[str, Any]) -> Any:
     return new_output("display_data", data=dict(kinds))
 
 
-def test_of_several_forms_the_richest_is_shown() -> None:
+def test_richest_output_form_is_shown() -> None:
     forms = [
         (PLOTLY, {"data": []}), ("text/html", "<i>html</i>"), ("text/markdown", "*markdown*"), ("image/png", "AA\nAA"),
         ("text/plain", "plain"),
     ]  # fmt: skip
-    shown = []
+    rendered = []
     for first in range(len(forms)):
         text = Tree(page(code("f", both(*forms[first:]))))
         kinds = [("div", "plot"), ("div", "html"), ("pre", "text")]
-        shown.append([kind for tag, kind in kinds if text.find(tag, class_=kind)] + text.texts("em") + [
+        rendered.append([kind for tag, kind in kinds if text.find(tag, class_=kind)] + text.texts("em") + [
             one["src"] for one, _ in text.find("img")])  # fmt: skip
-    assert shown == [["plot"], ["html"], ["markdown"], ["data:image/png;base64,AAAA"], ["text"]]
+    assert rendered == [["plot"], ["html"], ["markdown"], ["data:image/png;base64,AAAA"], ["text"]]
     assert not Tree(page(code("f", both(("application/x-unknown", "1"))))).find("pre", tabindex="0")
 
 
-def test_what_a_program_said_is_shown_without_a_terminal_s_colours() -> None:
+def test_program_output_is_shown_without_ansi_colours() -> None:
     text = page(
         code(
             "f",
@@ -288,15 +288,15 @@ def test_what_a_program_said_is_shown_without_a_terminal_s_colours() -> None:
     assert not Tree(page(code("f"))).find("pre", tabindex="0")
 
 
-def test_code_is_there_folded_and_coloured() -> None:
+def test_code_is_folded_and_highlighted() -> None:
     text = page(code("print('a<b')  # so"))
-    (said,) = Tree(text).texts("details", class_="code")
-    assert said.startswith("Code")
-    assert "print('a<b')  # so" in said
+    (code_text,) = Tree(text).texts("details", class_="code")
+    assert code_text.startswith("Code")
+    assert "print('a<b')  # so" in code_text
     assert re.search(r'<span class="[a-z0-9]+">print</span>', text)
 
 
-def test_code_that_never_ran_has_no_output() -> None:
+def test_unexecuted_code_has_no_output() -> None:
     made = notebook(TITLE, code("never_ran"))
     del made.cells[1]["outputs"]
     assert "never_ran" in to_html(made, HEADER)
@@ -313,19 +313,21 @@ def test_cells_that_are_neither_prose_nor_code_are_left_out() -> None:
 
 def test_contents_list_the_headings_of_the_second_level() -> None:
     text = page("## One and *two*\n\ntext\n\n### Deeper\n\n## Third `x`")
-    anchors = [found["href"] for found, said in Tree(text).find("a") if found["href"] and found["href"].startswith("#")]
-    listed = [said for found, said in Tree(text).find("a") if found["href"] in anchors]
+    anchors = [
+        attrs["href"] for attrs, text_ in Tree(text).find("a") if attrs["href"] and attrs["href"].startswith("#")
+    ]
+    listed = [text_ for attrs, text_ in Tree(text).find("a") if attrs["href"] in anchors]
     assert listed == ["Skip to the text", "One and two", "Third x"]
     assert anchors == ["#main", "#One-and-two", "#Third-x"]
-    headings = [(found["id"], said) for found, said in Tree(text).find("h2")]
+    headings = [(attrs["id"], text_) for attrs, text_ in Tree(text).find("h2")]
     assert [f"#{anchor}" for anchor, _ in headings] == anchors[1:]
-    assert [said for _, said in headings] == ["One and two", "Third x"]
-    assert [said for _, said in Tree(text).find("h3")] == ["Deeper"]
+    assert [text_ for _, text_ in headings] == ["One and two", "Third x"]
+    assert [text_ for _, text_ in Tree(text).find("h3")] == ["Deeper"]
     assert "anchor-link" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
     assert "¶" not in text
 
 
-def test_the_title_is_that_of_the_first_heading() -> None:
+def test_title_is_the_first_heading() -> None:
     made = notebook("no heading", "## second level", "#  Spaced out \n\nAbout *it*.\n\nMore.", "# Later\n\nNot this.")
     assert pages.title(made) == "Spaced out"
     assert pages.abstract(made) == "<p>About <em>it</em>.</p>\n"
@@ -337,7 +339,7 @@ def test_the_title_is_that_of_the_first_heading() -> None:
     assert pages.abstract(notebook(code("# not\n\na heading"), "# A\n\nb")) == "<p>b</p>\n"
 
 
-def test_a_page_says_where_its_numbers_come_from_and_what_comes_before_and_after() -> None:
+def test_page_shows_origin_previous_and_next() -> None:
     header = Header("the-id", "Linux 7", "A <CPU>", "always", "abc123", overlay=None, notices=("one", "two"))
     text = to_html(notebook(TITLE), header, previous=Link("0.html", "Zero"), following=Link("2.html", "Two"))
     tree = Tree(text)
@@ -352,34 +354,34 @@ def test_a_page_says_where_its_numbers_come_from_and_what_comes_before_and_after
     assert "--single" not in text
 
 
-def test_pages_without_neighbours_link_to_none() -> None:
+def test_page_without_neighbours_has_no_links() -> None:
     tree = Tree(to_html(notebook(TITLE), HEADER))
     assert not tree.find("a", rel="prev")
     assert not tree.find("a", rel="next")
     assert tree.texts("a", href="index.html") == ["uffdlab", "All pages"]
 
 
-def test_all_notebooks_in_one_page_are_parts_of_it() -> None:
+def test_joint_page_holds_every_notebook_as_a_part() -> None:
     made = {
         "00_a": notebook("# First\n\n[other](01_b.ipynb#deep), [here](#deep)", "## Deep\n\ntext"),
         "01_b": notebook("# Second", "## Deep"),
     }
     text = to_single_html(made, Header("the-id", "k", "c", "t", "f", notices=("once",)))
     tree = Tree(text)
-    assert [found["id"] for found, _ in tree.find("div", class_="part")] == ["00_a", "01_b"]
-    assert [(found["href"], said) for found, said in tree.find("a") if (found["href"] or "").startswith("#")] == [
+    assert [attrs["id"] for attrs, _ in tree.find("div", class_="part")] == ["00_a", "01_b"]
+    assert [(attrs["href"], text_) for attrs, text_ in tree.find("a") if (attrs["href"] or "").startswith("#")] == [
         ("#main", "Skip to the text"), ("#00_a", "First"), ("#00_a-Deep", "Deep"), ("#01_b", "Second"),
         ("#01_b-Deep", "Deep"), ("#01_b-deep", "other"), ("#00_a-deep", "here"),
     ]  # fmt: skip
-    assert [found.get("class") for found, _ in tree.find("li")] == ["part", None, "part", None]
-    assert [found["id"] for found, _ in tree.find("h2")] == ["00_a-Deep", "01_b-Deep"]
+    assert [attrs.get("class") for attrs, _ in tree.find("li")] == ["part", None, "part", None]
+    assert [attrs["id"] for attrs, _ in tree.find("h2")] == ["00_a-Deep", "01_b-Deep"]
     assert "<title>The thread, in one page · uffdlab</title>" in text
     assert text.count('<p class="notice">once</p>') == 1
     assert "render --single --data the-id" in text
     assert not tree.find("a", href="index.html")
 
 
-def test_the_index_names_the_dataset_and_says_how_to_make_it_again() -> None:
+def test_index_names_the_dataset_and_the_render_command() -> None:
     text = index_html([(Link("a.html", "A <1>"), "<p>about</p>")], HEADER)
     assert Tree(text).texts("a", href="a.html") == ["A <1>"]
     assert Tree(text).texts("dd")[0] == "made-up"
@@ -390,7 +392,7 @@ def test_the_index_names_the_dataset_and_says_how_to_make_it_again() -> None:
 # --- what a page carries ---------------------------------------------------------------------------------------------
 
 
-def test_a_page_carries_the_library_and_the_simulator_only_where_they_are_used() -> None:
+def test_page_carries_plotly_and_wasm_only_where_used() -> None:
     bare, plain, lively = page("text"), page(code("f", drawn())), to_html(with_widget(), HEADER)
     held = {name: [name_ for name_ in ("plotly", "wasm", "widgets") if Tree(text).find("script", id=name_)]
             for name, text in (("bare", bare), ("plain", plain), ("lively", lively))}  # fmt: skip
@@ -408,7 +410,7 @@ def test_a_page_carries_the_library_and_the_simulator_only_where_they_are_used()
     assert ".mine" not in plain
 
 
-def test_a_page_carries_its_style_and_its_scripts() -> None:
+def test_page_carries_its_styles_and_scripts() -> None:
     text = page(code("f", drawn()))
     for asset in ("page.css", "page.js", "start.js"):
         (line, *_) = [one for one in pages._asset(asset).splitlines() if len(one) > 40 and "{" in one]
@@ -422,7 +424,7 @@ def test_a_page_carries_its_style_and_its_scripts() -> None:
     assert line in index_html([], HEADER)
 
 
-def test_what_no_page_can_carry_is_replaced_wherever_it_stands() -> None:
+def test_unprintable_characters_are_replaced_everywhere() -> None:
     text = page("prose \x07", header=Header("\x01", "k", "c", "t", "f"))
     assert "prose \ufffd" in text
     assert Tree(text).texts("dd")[0] == "\ufffd"
@@ -443,7 +445,7 @@ def test_what_no_page_can_carry_is_replaced_wherever_it_stands() -> None:
         {"sliders": [{}, {"steps": []}, {"steps": [{"label": "a", "method": "skip"}], "active": 9}]},
     ],
 )
-def test_any_figure_that_plotly_takes_becomes_a_page(layout: dict[str, Any]) -> None:
+def test_any_valid_plotly_figure_renders(layout: dict[str, Any]) -> None:
     anybodys = {"data": [{"type": "scatter", "x": [1.0, float("nan")], "y": [float("inf"), 2]}], "layout": layout}
     found = page(code("figure", shows("application/vnd.plotly.v1+json", anybodys)))
     assert found.count('class="plot"') == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A rendered page in a real browser, offline: what it draws, what can be moved, and that nothing is out of reach."""
+"""A rendered page in a real browser, offline: figures, controls and accessibility."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _saved(tab: Any, id: str) -> tuple[str, list[dict[str, str]]]:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_is_drawn_as_python_made_it(tab: Any, made: tuple[Path, list[go.Figure]]) -> None:
+def test_figures_are_drawn_as_python_made_them(tab: Any, made: tuple[Path, list[go.Figure]]) -> None:
     for id, drawn in zip(FIGURES, made[1], strict=True):
         assert tab.locator(f"#{id} .main-svg").count() > 0
         for got, trace in zip(_plotted(tab, id), drawn.data, strict=True):
@@ -128,7 +128,7 @@ def test_every_figure_is_drawn_as_python_made_it(tab: Any, made: tuple[Path, lis
             assert got["y"] == list(trace.y)
 
 
-def test_arrays_that_plotly_packs_are_drawn_and_saved(browser: Any, tmp_path: Path) -> None:
+def test_packed_arrays_are_drawn_and_saved(browser: Any, tmp_path: Path) -> None:
     import numpy as np
 
     drawn = go.Figure(go.Scatter(x=np.array([1.5, 2.5]), y=np.array([3, 4]), name="packed"))
@@ -138,12 +138,12 @@ def test_arrays_that_plotly_packs_are_drawn_and_saved(browser: Any, tmp_path: Pa
         assert [(row["x"], row["y"]) for row in rows] == [("1.5", "3"), ("2.5", "4")]
 
 
-def test_a_figure_has_no_slider_besides_the_input(tab: Any) -> None:
+def test_plotly_slider_is_replaced_by_the_input(tab: Any) -> None:
     assert tab.locator(".slider-container").count() == 0
     assert tab.locator("input[type=range]").count() == 3
 
 
-def test_a_damaged_drawing_library_is_said_visibly(browser: Any, file: Path, tmp_path: Path) -> None:
+def test_damaged_plotly_shows_a_notice(browser: Any, file: Path, tmp_path: Path) -> None:
     damaged = re.sub(r'(id="plotly">.{1000})', r"\1AAAAAAAA", file.read_text(encoding="utf-8"))
     (tmp_path / "page.html").write_text(damaged, encoding="utf-8")
     context = browser.new_context(offline=True)
@@ -156,7 +156,7 @@ def test_a_damaged_drawing_library_is_said_visibly(browser: Any, file: Path, tmp
     context.close()
 
 
-def test_notebooks_joined_into_one_page_lead_to_one_another(browser: Any, tmp_path: Path) -> None:
+def test_links_work_between_notebooks_of_a_joint_page(browser: Any, tmp_path: Path) -> None:
     drawn = figure(go.Figure(go.Scatter(x=[1, 2], y=[1, 2])))
     prose = "## A part\n\nSee [there](02_two.ipynb#A-part), [all of it](02_two.ipynb) and [here](#A-part)."
     joined = {
@@ -179,7 +179,7 @@ def test_notebooks_joined_into_one_page_lead_to_one_another(browser: Any, tmp_pa
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_slider_moves_the_data_to_its_step(tab: Any, made: tuple[Path, list[go.Figure]], number: int) -> None:
+def test_slider_moves_the_data_to_its_step(tab: Any, made: tuple[Path, list[go.Figure]], number: int) -> None:
     drawn, id = made[1][number], FIGURES[number]
     steps = drawn.layout.sliders[0].steps
     slider = tab.locator(f"#{id}-slider-0")
@@ -195,7 +195,7 @@ def test_a_slider_moves_the_data_to_its_step(tab: Any, made: tuple[Path, list[go
             assert now[trace][key] == list(moved[key][place])
 
 
-def test_a_slider_answers_a_pointer(tab: Any) -> None:
+def test_slider_follows_the_pointer(tab: Any) -> None:
     before = _plotted(tab, "figure-1")
     tab.locator("#figure-1-slider-0").scroll_into_view_if_needed()
     box = tab.locator("#figure-1-slider-0").bounding_box()
@@ -204,7 +204,7 @@ def test_a_slider_answers_a_pointer(tab: Any) -> None:
     assert _plotted(tab, "figure-1") != before
 
 
-def test_a_slider_moved_back_restores_the_figure(tab: Any) -> None:
+def test_slider_moved_back_restores_the_figure(tab: Any) -> None:
     before = _plotted(tab, "figure-3")
     tab.focus("#figure-3-slider-0")
     for key in ("ArrowRight", "ArrowLeft"):
@@ -212,7 +212,7 @@ def test_a_slider_moved_back_restores_the_figure(tab: Any) -> None:
     assert _plotted(tab, "figure-3") == before
 
 
-def test_axes_stand_still_while_a_slider_moves(tab: Any) -> None:
+def test_axes_are_fixed_while_a_slider_moves(tab: Any) -> None:
     ranges = "ids => ids.map(id => ['xaxis', 'yaxis'].map(one => document.getElementById(id)._fullLayout[one].range))"
     before = tab.evaluate(ranges, list(FIGURES))
     for id in FIGURES:
@@ -226,7 +226,7 @@ def test_axes_stand_still_while_a_slider_moves(tab: Any) -> None:
 
 @pytest.mark.parametrize("moved", [False, True], ids=["as drawn", "after the slider moved"])
 @pytest.mark.parametrize("id", FIGURES)
-def test_the_saved_data_is_what_is_drawn(tab: Any, id: str, moved: bool) -> None:
+def test_saved_csv_matches_the_drawn_data(tab: Any, id: str, moved: bool) -> None:
     if moved:
         tab.focus(f"#{id}-slider-0")
         tab.keyboard.press("End")
@@ -241,7 +241,7 @@ def test_the_saved_data_is_what_is_drawn(tab: Any, id: str, moved: bool) -> None
     assert [(row["series"], float(row["x"]), float(row["y"])) for row in rows] == drawn
 
 
-def test_the_saved_data_of_a_map_has_a_row_per_cell(tab: Any) -> None:
+def test_saved_csv_of_a_heatmap_has_a_row_per_cell(tab: Any) -> None:
     with tab.expect_download() as download:
         tab.evaluate("uffdlabCsv.save([{name: 'map', x: [5, 6], y: [0, 1], z: [[1, 2], [3, 4]]}], {x: 'slot'}, 'map')")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
@@ -251,7 +251,7 @@ def test_the_saved_data_of_a_map_has_a_row_per_cell(tab: Any) -> None:
     assert {(row["series"], row["x_unit"]) for row in rows} == {("map", "slot")}
 
 
-def test_the_saved_data_names_units_and_samples(tab: Any) -> None:
+def test_saved_csv_names_units_and_samples(tab: Any) -> None:
     units = {(row["x_unit"], row["y_unit"]) for row in _saved(tab, "figure-3")[1]}
     assert units == {("GiB", "ns")}
     row = next(row for row in _saved(tab, "figure-2")[1] if row["x_unit"] == "ns")
@@ -286,7 +286,7 @@ def test_code_unfolds_by_keyboard(tab: Any) -> None:
     assert code.locator("pre").is_visible()
 
 
-def test_one_button_shows_and_hides_all_code(tab: Any) -> None:
+def test_code_button_shows_and_hides_all_code(tab: Any) -> None:
     button = tab.get_by_role("button", name="Show code")
     button.click()
     assert tab.locator("details.code:not([open])").count() == 0
@@ -294,7 +294,7 @@ def test_one_button_shows_and_hides_all_code(tab: Any) -> None:
     assert tab.locator("details.code[open]").count() == 0
 
 
-def test_the_theme_button_recolours_the_figures_and_back(tab: Any) -> None:
+def test_theme_button_recolours_figures_and_back(tab: Any) -> None:
     light = _colour(tab)
     tab.get_by_role("button", name="Dark theme").click()
     assert _colour(tab) != light
@@ -302,7 +302,7 @@ def test_the_theme_button_recolours_the_figures_and_back(tab: Any) -> None:
     assert _colour(tab) == light
 
 
-def test_the_theme_follows_the_system(browser: Any, file: Path) -> None:
+def test_theme_follows_the_system(browser: Any, file: Path) -> None:
     with opened(browser, file, dark=True) as tab:
         assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
         assert _colour(tab) == "rgb(228, 227, 220)"
@@ -312,7 +312,7 @@ def test_the_theme_follows_the_system(browser: Any, file: Path) -> None:
 # --- narrow screens and paper -----------------------------------------------------------------------------------------
 
 
-def test_a_page_opened_narrow_scrolls_its_figures_and_not_itself(browser: Any, file: Path) -> None:
+def test_narrow_page_scrolls_figures_and_not_itself(browser: Any, file: Path) -> None:
     with opened(browser, file, width=360) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") == 360
         for id, least in zip(FIGURES, (700, 640, 620), strict=True):
@@ -321,7 +321,7 @@ def test_a_page_opened_narrow_scrolls_its_figures_and_not_itself(browser: Any, f
 
 
 @pytest.mark.parametrize("width", [320, 768])
-def test_a_page_made_narrow_does_not_scroll_sideways(tab: Any, width: int) -> None:
+def test_page_made_narrow_does_not_scroll_sideways(tab: Any, width: int) -> None:
     tab.set_viewport_size({"width": width, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") == width
 
@@ -347,19 +347,19 @@ def test_figures_follow_the_width_of_the_window(tab: Any) -> None:
     assert _legend_is_above_the_plot(tab)
 
 
-def test_paper_shows_no_buttons_and_light_figures(tab: Any) -> None:
+def test_print_has_no_buttons_and_light_figures(tab: Any) -> None:
     tab.emulate_media(media="print", color_scheme="dark")
     # The theme was light before: only the ink of paper says that the figures were drawn again.
     tab.wait_for_function(f"() => ({COLOUR})('figure-1') === 'rgb(0, 0, 0)'")
     assert tab.evaluate("document.documentElement.dataset.theme") == "light"
     assert tab.locator("button:visible, input:visible, nav:visible, summary:visible").count() == 0
-    assert tab.locator("output:visible").count() == len(FIGURES), "where each slider stands is still said"
+    assert tab.locator("output:visible").count() == len(FIGURES), "the step of each slider is still printed"
 
 
 # --- for everybody ----------------------------------------------------------------------------------------------------
 
 
-def test_the_page_has_a_language_landmarks_and_one_heading(tab: Any) -> None:
+def test_page_has_language_landmarks_and_one_h1(tab: Any) -> None:
     assert tab.get_attribute("html", "lang") == "en"
     assert tab.locator("h1").count() == 1
     for landmark in ("banner", "main", "contentinfo"):
@@ -387,13 +387,13 @@ def test_ids_are_unique_and_labels_point_somewhere(tab: Any) -> None:
     assert set(tab.evaluate("[...document.querySelectorAll('label')].map(one => one.htmlFor)")) <= set(ids)
 
 
-def test_the_first_stop_of_the_keyboard_skips_to_the_text(tab: Any) -> None:
+def test_first_tab_stop_skips_to_the_text(tab: Any) -> None:
     first = tab.locator("a, button, input, summary, [tabindex]").first
     assert first.get_attribute("href") == "#main"
     first.focus()
     assert first.bounding_box()["x"] >= 0
 
 
-def test_numbers_in_tables_stand_to_the_right(tab: Any) -> None:
+def test_numbers_in_tables_are_right_aligned(tab: Any) -> None:
     assert tab.locator("td.number").all_inner_texts() == ["7", "1,234,567"]
     assert tab.locator("th.number").all_inner_texts() == ["how much"]

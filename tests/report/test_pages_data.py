@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is saved is what is seen, and each kind of entry has a look of its own: in a real browser."""
+"""Saved data matches the visible data, and each kind of entry has its own pattern, in a real browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uffdlab.widgets import PageTableView
 pytestmark = pytest.mark.browser
 
 
-def test_what_the_legend_hides_is_not_saved(browser: Any, tmp_path: Path) -> None:
+def test_traces_hidden_by_the_legend_are_not_saved(browser: Any, tmp_path: Path) -> None:
     seen = {"seen": True, "hidden": False, "switched off": "legendonly", "unsaid": None}
     drawn = go.Figure([go.Scatter(x=[1], y=[2], name=name, visible=value) for name, value in seen.items()])
     file = tmp_path / "page.html"
@@ -30,7 +30,7 @@ def test_what_the_legend_hides_is_not_saved(browser: Any, tmp_path: Path) -> Non
     assert [row["series"] for row in csv.DictReader(io.StringIO(text))] == ["seen", "unsaid"]
 
 
-def test_markers_and_zeropages_are_drawn_each_with_its_own_pattern(widgets_tab: Any) -> None:
+def test_markers_and_zeropages_have_different_patterns(widgets_tab: Any) -> None:
     view = PageTableView("pte_marker")
     for step, at in (("protect", 0), ("read", 3), ("write", 4)):
         view.do(step, page=at)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A page asks for nothing and sends nothing: whatever is pressed in it, and whatever a notebook holds."""
+"""A page loads nothing and sends nothing, whatever is pressed in it and whatever a notebook holds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PRESS_ALL = """async () => {
             more = true;
             const words = ["title", "data-title", "aria-label"].map((name) => one.getAttribute(name) || "");
             pressed.set(one, [one.textContent, ...words].join(" ").trim());
-            if (one.tagName === "A") continue; // a link is no button, and is told of below
+            if (one.tagName === "A") continue; // a link is no button, and is checked below
             one.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
             await frame();
         }
@@ -89,7 +89,7 @@ def press_everything(tab: Any) -> list[str]:
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_button_of_a_page_leads_out_of_it(browser: Any, path: Path, tmp_path: Path) -> None:
+def test_no_button_of_a_page_opens_a_site(browser: Any, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(executed(path), HEADER), encoding="utf-8")
     with opened(browser, file) as tab:
@@ -99,7 +99,7 @@ def test_no_button_of_a_page_leads_out_of_it(browser: Any, path: Path, tmp_path:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_no_button_of_all_notebooks_in_one_page_leads_out_of_it(browser: Any, tmp_path: Path) -> None:
+def test_no_button_of_a_joint_page_opens_a_site(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     whole = {path.stem: executed(path) for path in NOTEBOOKS}
     file.write_text(to_single_html(whole, HEADER), encoding="utf-8")
@@ -108,7 +108,7 @@ def test_no_button_of_all_notebooks_in_one_page_leads_out_of_it(browser: Any, tm
 
 
 @pytest.mark.browser
-def test_no_button_of_the_index_leads_out_of_it(browser: Any, tmp_path: Path) -> None:
+def test_no_button_of_the_index_opens_a_site(browser: Any, tmp_path: Path) -> None:
     made = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
     entries = [
         (Link(f"{path.stem}.html", title(one)), abstract(one)) for path, one in zip(NOTEBOOKS, made, strict=True)
@@ -120,14 +120,14 @@ def test_no_button_of_the_index_leads_out_of_it(browser: Any, tmp_path: Path) ->
 
 
 @pytest.mark.browser
-def test_no_button_of_a_widget_leads_out_of_the_page(browser: Any, widgets_file: Path) -> None:
+def test_no_button_of_a_widget_opens_a_site(browser: Any, widgets_file: Path) -> None:
     with opened(browser, widgets_file) as tab:
         pressed = press_everything(tab)
         assert sum("Download plot" in name for name in pressed) >= len(NAMES) - 1
 
 
 @pytest.mark.browser
-def test_a_figure_cannot_ask_for_a_button_that_sends_it(browser: Any, tmp_path: Path) -> None:
+def test_figure_config_cannot_add_the_send_button(browser: Any, tmp_path: Path) -> None:
     bar = {"add": ["sendChartToCloud", "downloadJson"]}
     drawn = go.Figure(go.Scatter(x=[1, 2], y=[1, 2]), layout={"modebar": bar})
     file = tmp_path / "page.html"
@@ -149,7 +149,7 @@ def _live(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["plotly_mimetype", "jupyterlab", "vscode", "notebook_connected", "browser"])
-def test_a_live_figure_has_no_button_that_leads_out(name: str) -> None:
+def test_live_figure_has_no_send_button(name: str) -> None:
     sent = _live(name).replace('"', "'").replace("false", "False")
     for one in ("'showSendToCloud': False", "'displaylogo': False"):
         assert one in sent
@@ -157,7 +157,7 @@ def test_a_live_figure_has_no_button_that_leads_out(name: str) -> None:
     assert "cloud.plotly.com" not in sent
 
 
-def test_a_figure_carries_with_it_that_it_is_not_sent(tmp_path: Path) -> None:
+def test_figure_config_disables_sending(tmp_path: Path) -> None:
     data = measured(tmp_path / "data")
     drawn = [figures.plot_skip(data), figures.plot_guest(data, data)]
     for one in drawn:
@@ -218,8 +218,8 @@ UNSTOPPED = {"refresh", "connection", "swallowed"}
 def _cells(html: str) -> list[Any]:
     """Return cells that have the HTML wherever a notebook may put some."""
     table = f"* {html}\n\n| a |\n|---|\n| {html} |\n"
-    shown = [shows("text/html", html), shows("text/markdown", html), shows("text/plain", html), says(html)]
-    return [html, table, code(html, *shown)]
+    outputs = [shows("text/html", html), shows("text/markdown", html), shows("text/plain", html), says(html)]
+    return [html, table, code(html, *outputs)]
 
 
 def _page(directory: Path, *htmls: str, drawn: bool) -> Path:
@@ -252,7 +252,7 @@ def _harmed(tab: Any) -> bool:
 
 
 @pytest.mark.browser
-def test_a_notebook_that_means_harm_is_only_shown(browser: Any, tmp_path: Path) -> None:
+def test_hostile_notebook_runs_nothing(browser: Any, tmp_path: Path) -> None:
     file = _page(tmp_path, *HARM.values(), drawn=True)
     with opened(browser, file) as tab:
         assert not _harmed(tab)
@@ -266,7 +266,7 @@ def test_a_notebook_that_means_harm_is_only_shown(browser: Any, tmp_path: Path) 
 
 @dataclass
 class Server:
-    """A server elsewhere: whoever has connected to it, with what was asked, if anything."""
+    """A server elsewhere, with the request of each connection, if any."""
 
     address: str
     connected: list[list[str]] = field(default_factory=list)
@@ -278,10 +278,10 @@ def elsewhere() -> Iterator[Server]:
 
     class Notes(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            asked: list[str] = []
-            found.connected.append(asked)
+            request: list[str] = []
+            found.connected.append(request)
             text = self.request.recv(200).decode(errors="replace")
-            asked += [text] if text else []
+            request += [text] if text else []
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Notes) as server:
         found.address = f"http://127.0.0.1:{server.server_address[1]}"
@@ -310,14 +310,14 @@ def _visit(browser: Any, file: Path, elsewhere: Server) -> tuple[bool, list[str]
 
 
 def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave nothing out of what a notebook holds."""
+    """Disable the sanitizer."""
     for module in (pages, prose, report_widgets):
         monkeypatch.setattr(module, "harmless", lambda html: html)
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("what", [what for what in HARM if what not in UNSTOPPED])
-def test_the_policy_alone_stops_what_would_run(
+def test_policy_alone_stops_hostile_scripts(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Server, what: str
 ) -> None:
     _trusting(monkeypatch)
@@ -325,11 +325,11 @@ def test_the_policy_alone_stops_what_would_run(
     assert HARM[what] in file.read_text(encoding="utf-8")
     assert _visit(browser, file, elsewhere) == (False, [])
     # Before it asks the policy Chromium connects where a frame or a form would lead, and asks for nothing.
-    assert [asked for asked in elsewhere.connected if asked] == []
+    assert [request for request in elsewhere.connected if request] == []
 
 
 @pytest.mark.browser
-def test_without_policy_or_leaving_out_the_same_runs_and_asks(
+def test_hostile_notebook_acts_without_policy_and_sanitizer(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Server
 ) -> None:
     _trusting(monkeypatch)
@@ -342,13 +342,13 @@ def test_without_policy_or_leaving_out_the_same_runs_and_asks(
 
 
 @pytest.mark.browser
-def test_a_notebook_that_means_harm_reaches_nobody(browser: Any, tmp_path: Path, elsewhere: Server) -> None:
+def test_hostile_notebook_opens_no_connection(browser: Any, tmp_path: Path, elsewhere: Server) -> None:
     assert _visit(browser, _page(tmp_path, *HARM.values(), drawn=True), elsewhere) == (False, [])
     assert elsewhere.connected == []
 
 
 @pytest.mark.browser
-def test_a_style_of_a_notebook_asks_for_nothing(browser: Any, tmp_path: Path, elsewhere: Server) -> None:
+def test_style_sheet_of_a_notebook_fetches_nothing(browser: Any, tmp_path: Path, elsewhere: Server) -> None:
     rules = f"@import url({ELSEWHERE}/x.css); p {{ background: url({ELSEWHERE}/x.png) }}"
     style = f"<style>{rules}</style>"
     file = tmp_path / "page.html"
@@ -372,7 +372,7 @@ def test_a_style_of_a_notebook_asks_for_nothing(browser: Any, tmp_path: Path, el
         '<details open=""><summary>more</summary>text</details>',
     ],
 )
-def test_what_is_only_shown_is_left_as_it_was(html: str) -> None:
+def test_harmless_html_is_unchanged(html: str) -> None:
     assert harmless(html) == html
 
 
@@ -390,7 +390,7 @@ def _digests(made: str) -> set[str]:
     return {f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts}
 
 
-def test_a_page_may_run_its_own_scripts_and_do_nothing_else(widgets_file: Path) -> None:
+def test_policy_allows_the_page_s_own_scripts_only(widgets_file: Path) -> None:
     drawn = figure(go.Figure(go.Scatter(x=[1], y=[2])))
     made = {
         "index": index_html([(Link("a.html", "A"), "<p>about</p>")], HEADER),
@@ -410,7 +410,7 @@ def test_a_page_may_run_its_own_scripts_and_do_nothing_else(widgets_file: Path) 
         assert directives.keys() >= {"default-src", "connect-src", "frame-src", "object-src", "base-uri", "form-action"}
 
 
-def test_the_policy_names_each_script() -> None:
+def test_policy_has_the_hash_of_each_script() -> None:
     one, two = policy(["a"]), policy(["a", "b"], unpacks=True, computes=True)
     assert one != policy(["b"])
     assert "blob:" not in one.split("script-src-attr")[0]
@@ -425,7 +425,7 @@ def test_nothing_in_a_script_element_ends_it(text: str) -> None:
     assert json.loads(made) == {text: [text]}
 
 
-def test_the_looks_of_a_widget_end_no_element(tmp_path: Path) -> None:
+def test_widget_css_ends_no_element(tmp_path: Path) -> None:
     css = f"</style><script>{TAKE}</script>"
     model = {"model_name": "AnyModel", "state": {"_esm": "export default {}", "_css": css}}
     made = notebook("# A", code("w", shows(VIEW, {"model_id": "own"})))
@@ -435,7 +435,7 @@ def test_the_looks_of_a_widget_end_no_element(tmp_path: Path) -> None:
     assert text.count("</style>") == 1
 
 
-def test_what_plotly_sends_is_known() -> None:
+def test_plotly_has_no_new_way_to_send() -> None:
     """A newer plotly.js may have another way out: look for what opens, posts or fetches before this is changed."""
     library = gzip.decompress(plotly_gz()).decode()
     ways = (

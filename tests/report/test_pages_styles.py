@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a notebook says of how things look: for what it stands beside, never for the page, and nothing is fetched."""
+"""Style sheets of a notebook apply to their own output, never to the page, and fetch nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uffdlab.report.foreign import harmless
 TABLE = '<table id="T_1"><tbody><tr><td id="cell">1</td></tr></tbody></table>'
 
 
-def test_a_style_sheet_reaches_what_it_stands_in() -> None:
+def test_style_sheet_is_scoped_to_its_element() -> None:
     """As pandas writes one beside its table."""
     sheet = '<style type="text/css">\n#T_1 td { color: red }\n</style>'
     assert harmless(sheet + TABLE) == (
@@ -36,7 +36,7 @@ def test_a_style_sheet_reaches_what_it_stands_in() -> None:
         "a)b{}",
     ],
 )
-def test_a_style_sheet_without_a_rule_of_its_own_is_none(css: str) -> None:
+def test_style_sheet_without_rules_is_dropped(css: str) -> None:
     assert harmless(f"<p>a</p><style>{css}</style>") == "<p>a</p>"
 
 
@@ -44,14 +44,14 @@ def test_a_style_sheet_without_a_rule_of_its_own_is_none(css: str) -> None:
     "style",
     ["position: fixed", "z-index: 9", "margin: -9em", "transform: scale(9)", "background: url(x)", "x", "}", "inset:0"],
 )
-def test_an_element_does_not_say_where_it_stands(style: str) -> None:
+def test_positioning_properties_are_dropped(style: str) -> None:
     assert harmless(f'<p style="{style}">a</p>') == "<p>a</p>"
     assert harmless(f'<p style="{style}; color: red">a</p>') == '<p style="color: red">a</p>'
 
 
 @pytest.mark.parametrize("around", ["{}", "<svg>{}</svg>", "<svg><desc>{}</desc></svg>", '<p title="{}">a</p>'])
 @pytest.mark.parametrize("css", [r"p{content:'\3c meta http-equiv=refresh\3e'}", "p{content:'</style><meta>'}"])
-def test_nothing_in_a_style_sheet_is_an_element(around: str, css: str) -> None:
+def test_style_sheet_text_cannot_become_an_element(around: str, css: str) -> None:
     """An escape is a character once more where a sheet is written anew; within a drawing it would be read as HTML."""
     clean = harmless(around.format(f"<style>{css}</style>"))
     assert "<meta" not in clean
@@ -67,11 +67,11 @@ OVER_ALL = (
 
 @pytest.mark.browser
 @pytest.mark.parametrize("css", OVER_ALL)
-def test_a_style_sheet_of_a_notebook_does_not_rule_the_page(browser: Any, tmp_path: Path, css: str) -> None:
+def test_style_sheet_of_a_notebook_does_not_change_the_page(browser: Any, tmp_path: Path, css: str) -> None:
     file = tmp_path / "page.html"
     sheet = f"<style>{css} #cell {{ color: rgb(1, 2, 3) }}</style>"
-    shown = [shows("text/html", html) for html in (sheet + TABLE, "<p id=after>after</p>")]
-    file.write_text(page(sheet + "\n\nprose", code("f", *shown)), encoding="utf-8")
+    outputs = [shows("text/html", html) for html in (sheet + TABLE, "<p id=after>after</p>")]
+    file.write_text(page(sheet + "\n\nprose", code("f", *outputs)), encoding="utf-8")
     with opened(browser, file) as tab:
         at = "id => { const r = document.querySelector(id).getBoundingClientRect(); return [r.x + 4, r.y + 9]; }"
         for place in (".site a", "#theme", "#after"):
@@ -81,7 +81,7 @@ def test_a_style_sheet_of_a_notebook_does_not_rule_the_page(browser: Any, tmp_pa
 
 
 @pytest.mark.browser
-def test_a_styled_table_has_its_colours(browser: Any, tmp_path: Path) -> None:
+def test_styled_table_has_its_colours(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     sheet = "<style>#T_1 td { color: rgb(1, 2, 3) }</style>"
     file.write_text(page(code("f", shows("text/html", sheet + TABLE), shows("text/html", TABLE))), encoding="utf-8")
@@ -94,7 +94,7 @@ def test_a_styled_table_has_its_colours(browser: Any, tmp_path: Path) -> None:
 # --- pictures in figures ---------------------------------------------------------------------------------------------
 
 
-def test_a_figure_keeps_the_pictures_that_it_carries(tmp_path: Path) -> None:
+def test_figure_keeps_embedded_pictures_only(tmp_path: Path) -> None:
     carried, fetched = "data:image/png;base64,AA==", "https://example.org/picture.png"
     drawn = go.Figure(go.Scatter(x=[1], y=[2]))
     for source in (carried, fetched, "//example.org/x.png"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A report is written whole or not at all, says where its numbers come from, and lets nothing out of its text."""
+"""A report is written whole or not at all, names the origin of its numbers, and escapes its text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_parameters_are_replaced_and_their_comments_kept() -> None:
     )
 
 
-def test_a_parameter_over_several_lines_is_replaced_whole() -> None:
+def test_multi_line_parameter_is_replaced() -> None:
     source = "data = (\n    1 +\n    2\n)  # three\nlast = 0"
     assert with_parameters(source, {"last": 9, "data": 3}, HERE).endswith("last = 9")
     namespace: dict[str, Any] = {}
@@ -88,25 +88,25 @@ def test_two_parameters_on_one_line_are_both_replaced() -> None:
     assert with_parameters("a = 1; b = 2", {"a": 10, "b": 20}, HERE) == "a = 10; b = 20"
 
 
-def test_an_unknown_parameter_is_named_with_those_there_are() -> None:
+def test_unknown_parameter_error_lists_the_known_ones() -> None:
     with pytest.raises(UffdlabError, match=r"here\.ipynb has no parameter 'size'; it has data, costs"):
         with_parameters("data = 1\ncosts = 2", {"size": 1}, HERE)
 
 
-def test_a_parameter_cell_that_is_not_python_is_refused() -> None:
+def test_parameter_cell_with_a_syntax_error_is_refused() -> None:
     with pytest.raises(UffdlabError, match=r"here\.ipynb tagged 'parameters' is not Python"):
         with_parameters("data = = 1", {"data": 1}, HERE)
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_notebook_needs_exactly_one_parameter_cell(tmp_path: Path, count: int) -> None:
+def test_notebook_needs_exactly_one_parameter_cell(tmp_path: Path, count: int) -> None:
     path = save(tmp_path / "01_a.ipynb", "# A", *[parameters() for _ in range(count)])
     with pytest.raises(UffdlabError, match=f"01_a.ipynb has {count} cells tagged 'parameters'"):
         execute(path, {})
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "not JSON", '{"cells": 1, "nbformat": 4, "nbformat_minor": 5}'])
-def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_notebook_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "01_a.ipynb").write_text(text)
     with pytest.raises(UffdlabError, match=r"01_a\.ipynb is not a notebook"):
         read(tmp_path / "01_a.ipynb")
@@ -115,7 +115,7 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str) -> None:
 # --- execution -------------------------------------------------------------------------------------------------------
 
 
-def test_a_notebook_runs_with_its_parameters_and_shows_others(tmp_path: Path) -> None:
+def test_notebook_runs_with_parameters_and_shows_others(tmp_path: Path) -> None:
     path = save(
         tmp_path / "01_a.ipynb", "# A", parameters("data = 1  # kept"), code("import os\nprint(data, os.getcwd())")
     )
@@ -126,13 +126,13 @@ def test_a_notebook_runs_with_its_parameters_and_shows_others(tmp_path: Path) ->
     assert read(path).cells[1].source == "data = 1  # kept"
 
 
-def test_a_failing_cell_is_named_with_the_last_line_of_its_traceback(tmp_path: Path) -> None:
+def test_failing_cell_error_has_the_last_traceback_line(tmp_path: Path) -> None:
     path = save(tmp_path / "01_a.ipynb", "# A", parameters(), code("1 / 0"))
     with pytest.raises(UffdlabError, match=r"^01_a\.ipynb, cell 2: ZeroDivisionError: division by zero$"):
         execute(path, {})
 
 
-def test_a_kernel_that_dies_is_a_sentence(tmp_path: Path) -> None:
+def test_dead_kernel_is_one_sentence(tmp_path: Path) -> None:
     path = save(tmp_path / "01_a.ipynb", "# A", parameters(), code("import os\nos._exit(1)"))
     with pytest.raises(UffdlabError, match=r"01_a\.ipynb: the kernel died"):
         execute(path, {})
@@ -141,7 +141,7 @@ def test_a_kernel_that_dies_is_a_sentence(tmp_path: Path) -> None:
 # --- one page --------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_forbids_the_network_and_asks_for_nothing() -> None:
+def test_page_forbids_the_network_and_loads_nothing() -> None:
     found = Elements(page(code("f", figure(go.Figure(go.Scatter(x=[1], y=[2]))))))
     policy = next(meta["content"] or "" for meta in found.of("meta") if "http-equiv" in meta)
     assert policy.startswith("default-src 'none';")
@@ -173,27 +173,27 @@ def test_hostile_names_reach_the_figure_unchanged(text: str) -> None:
     assert drawn(_full_of(text))["data"][0]["name"] == text.replace("\ud800", "\ufffd")
 
 
-def test_what_no_page_can_carry_is_replaced() -> None:
+def test_unprintable_characters_are_replaced() -> None:
     made = page(code("f", shows("text/plain", "null\x00 half\ud800 bell\x07")))
     assert "null\ufffd half\ufffd bell\ufffd" in made
 
 
-def test_colours_of_a_terminal_are_left_out() -> None:
+def test_ansi_colours_are_dropped() -> None:
     assert ">red<" in page(code("f", shows("text/plain", "\x1b[31mred\x1b[0m")))
 
 
-def test_a_page_carries_the_arrays_of_its_figures() -> None:
+def test_page_carries_the_arrays_of_its_figures() -> None:
     x, y = [0.1, 1e-300, 3], [None, -2.5, 1e300]
     assert drawn(page(code("f", figure(go.Figure(go.Scatter(x=x, y=y))))))["data"][0]["x"] == x
     assert drawn(page(code("f", figure(go.Figure(go.Scatter(x=x, y=y))))))["data"][0]["y"] == y
 
 
-def test_a_caption_and_origin_stand_beneath_the_figure() -> None:
+def test_caption_and_origin_follow_the_figure() -> None:
     made = page(code("f", figure(go.Figure(layout={"meta": {"caption": "What it shows", "origin": "where from"}}))))
     assert re.search(r"<figcaption>What it shows <small>where from</small>", made)
 
 
-def test_a_slider_of_a_figure_becomes_an_input_with_a_name() -> None:
+def test_figure_slider_becomes_a_named_input() -> None:
     steps = [{"label": label, "method": "restyle", "args": [{}]} for label in ("one", "two")]
     slider = {"steps": steps, "active": 1, "currentvalue": {"prefix": "how many: "}}
     found = Elements(page(code("f", figure(go.Figure(layout={"sliders": [slider]})))))
@@ -214,7 +214,7 @@ def test_a_slider_of_a_figure_becomes_an_input_with_a_name() -> None:
     ],
     ids=["html", "markdown", "text", "png", "widget"],
 )
-def test_every_kind_of_output_has_its_form(output: Any, expected: str) -> None:
+def test_every_output_type_is_rendered(output: Any, expected: str) -> None:
     assert expected in page(code("f", output))
 
 
@@ -234,7 +234,7 @@ def test_the_same_outputs_give_the_same_bytes() -> None:
     assert made() == made()
 
 
-def test_the_drawing_library_is_there_once_and_only_for_figures() -> None:
+def test_plotly_is_included_once_and_only_for_figures() -> None:
     one = figure(go.Figure(go.Scatter(x=[1], y=[2])))
     many = page(code("f", one), code("g", one), code("h", one))
     assert many.count('id="plotly"') == 1
@@ -259,7 +259,7 @@ def test_formulas_are_mathml_and_leave_no_dollar() -> None:
 
 
 @pytest.mark.parametrize("latex", ["a^", "\\left( x", "x \\notacommand", "<img src=x onerror=alert(1)>^"])
-def test_what_is_no_formula_is_shown_as_it_was_written(latex: str) -> None:
+def test_invalid_formula_is_shown_as_source(latex: str) -> None:
     elements = Elements(to_html(notebook("# A", f"Here ${latex}$ stands."), HEADER))
     assert [one for one in elements.of("code") if one.get("class") == "unconverted"]
     assert latex in elements.text()
@@ -280,7 +280,7 @@ def test_notices_and_overlay_are_shown() -> None:
         assert '<p class="notice">Nothing was measured here</p>' in made
 
 
-def test_the_index_lists_every_page_with_its_abstract() -> None:
+def test_index_lists_every_page_with_its_abstract() -> None:
     entries = [(Link(f"0{i}.html", f"Title {i}"), f"<p>abstract {i}</p>") for i in range(3)]
     made = index_html(entries, HEADER)
     for i in range(3):
@@ -297,7 +297,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_text_stands_out_from_its_ground(theme: int) -> None:
+def test_text_contrast_is_sufficient(theme: int) -> None:
     block = re.findall(r":root[^{]*\{(.*?)\n\}", pages._asset("page.css"), re.S)[theme]
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
     for ground in ("paper", "wash"):
@@ -311,8 +311,8 @@ def test_text_stands_out_from_its_ground(theme: int) -> None:
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take notebooks as they are: what is tested here is what becomes of them."""
-    monkeypatch.setattr(render, "execute", lambda path, parameters, shown, told: read(path))
+    """Render notebooks without executing them."""
+    monkeypatch.setattr(render, "execute", lambda path, parameters, shown, progress: read(path))
 
 
 def _notebooks(tmp_path: Path) -> Path:
@@ -337,7 +337,7 @@ def test_every_numbered_notebook_becomes_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("executed")
-def test_a_report_of_ours_is_replaced(tmp_path: Path) -> None:
+def test_earlier_report_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "report"
     gone = save(_notebooks(tmp_path) / "99_gone.ipynb", "# Gone", parameters())
     _render(gone.parent, out)
@@ -371,7 +371,7 @@ def _list_that_leads_elsewhere(out: Path) -> None:
 
 @pytest.mark.usefixtures("executed")
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         (_notes, "it holds 'notes.txt', which uffdlab did not write"),
         (_edited, "00_a.html in it was changed after render wrote it"),
@@ -379,28 +379,30 @@ def _list_that_leads_elsewhere(out: Path) -> None:
         (_list_that_leads_elsewhere, "it holds 'link', which uffdlab did not write"),
     ],
 )
-def test_what_a_reader_did_to_a_report_is_kept(change: Callable[[Path], None], said: str, tmp_path: Path) -> None:
+def test_report_changed_by_a_reader_is_kept(change: Callable[[Path], None], reason: str, tmp_path: Path) -> None:
     out = tmp_path / "report"
     _render(_notebooks(tmp_path), out)
     change(out)
     before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()}
-    with pytest.raises(UffdlabError, match=f"report is kept as it is, since {re.escape(said)}: choose a new directory"):
+    with pytest.raises(
+        UffdlabError, match=f"report is kept as it is, since {re.escape(reason)}: choose a new directory"
+    ):
         _render(tmp_path / "notebooks", out)
     assert {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()} == before
 
 
 @pytest.mark.usefixtures("executed")
-def test_a_report_can_be_checked_as_sha256sum_does(tmp_path: Path) -> None:
+def test_report_passes_sha256sum_check(tmp_path: Path) -> None:
     _render(_notebooks(tmp_path), tmp_path / "report")
     command = ["sha256sum", "--check", "--strict", render.MARKER]
     done = subprocess.run(command, cwd=tmp_path / "report", capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("OK")) == (0, 3), done.stdout + done.stderr
 
 
-def test_a_failing_notebook_leaves_the_earlier_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_notebook_leaves_the_earlier_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "report"
     with monkeypatch.context() as patched:
-        patched.setattr(render, "execute", lambda path, parameters, shown, told: read(path))
+        patched.setattr(render, "execute", lambda path, parameters, shown, progress: read(path))
         _render(_notebooks(tmp_path), out)
     before = (out / "00_a.html").read_bytes()
     notebooks = save(tmp_path / "notebooks" / "00_a.ipynb", "# A", parameters(), code("raise ValueError('no')")).parent
@@ -411,7 +413,7 @@ def test_a_failing_notebook_leaves_the_earlier_report(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("executed")
-def test_a_report_that_cannot_be_replaced_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_kept_when_it_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "report"
     _render(_notebooks(tmp_path), out)
 
@@ -435,7 +437,7 @@ def test_foreign_files_are_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("executed")
-def test_a_file_is_no_place_for_a_report(tmp_path: Path) -> None:
+def test_file_as_report_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("mine")
     with pytest.raises(UffdlabError, match="is not a directory"):
         _render(_notebooks(tmp_path), tmp_path / "report")
@@ -443,12 +445,12 @@ def test_a_file_is_no_place_for_a_report(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("executed")
 @pytest.mark.parametrize("out", ["/proc/nowhere/report", "/dev/null/report"])
-def test_an_unwritable_place_is_a_sentence(tmp_path: Path, out: str) -> None:
+def test_unwritable_report_directory_is_one_sentence(tmp_path: Path, out: str) -> None:
     with pytest.raises(UffdlabError, match=f"{out} cannot be written"):
         _render(_notebooks(tmp_path), Path(out))
 
 
-def test_a_directory_without_notebooks_is_a_sentence(tmp_path: Path) -> None:
+def test_directory_without_notebooks_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UffdlabError, match="holds no notebook named like"):
         _render(tmp_path, tmp_path / "report")
 
@@ -465,7 +467,7 @@ def _elsewhere(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_without_a_checkout_the_reference_has_to_be_named(tmp_path: Path) -> None:
+def test_without_a_checkout_data_is_required(tmp_path: Path) -> None:
     done = _elsewhere(tmp_path, "render")
     assert done.returncode == 2
     assert done.stderr.startswith(
@@ -473,7 +475,7 @@ def test_without_a_checkout_the_reference_has_to_be_named(tmp_path: Path) -> Non
     )
 
 
-def test_without_a_checkout_the_notebooks_have_to_be_named(tmp_path: Path) -> None:
+def test_without_a_checkout_notebooks_are_required(tmp_path: Path) -> None:
     data = measured(tmp_path / "mine")
     done = _elsewhere(tmp_path, "render", "--data", str(data.path), "--this-machine", str(data.path))
     assert done.returncode == 2

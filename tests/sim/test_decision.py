@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uffdlab import figures, sim
-from uffdlab.figures.predicted import TIE
 from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import DESIGNS, TIE
+
+TIED = "a tie: several are equally cheap"
 
 NAMES = [name for name, one in sim.DESIGNS.items() if one.leaf == "pte"]
 PLANE: dict[str, Any] = {"x": ("populated", (0.0, 0.5, 1.0)), "y": ("writes", (0, 100, 100_000))}
@@ -71,10 +72,10 @@ def test_a_tie_is_drawn_as_no_design_is_and_names_those_that_it_is_between() -> 
     drawn = cells(figure)
     tie = [found for (x, _), found in drawn.items() if x == 100]
     assert tie
-    assert {symbol.removesuffix("-open") for symbol, _ in tie} == {TIE[1]}
+    assert {symbol.removesuffix("-open") for symbol, _ in tie} == {TIE.symbol}
     assert {said for _, said in tie} == {"PMD markers and PTE markers are equally cheap"}
-    assert TIE[1] not in {design.look.symbol for design in DESIGNS.values()}, "told apart without its colour"
-    assert [trace.name for trace in figure.data if trace.showlegend and trace.name == TIE[2]] == [TIE[2]]
+    assert TIE.symbol not in {design.look.symbol for design in DESIGNS.values()}, "told apart without its colour"
+    assert [trace.name for trace in figure.data if trace.showlegend and trace.name == TIED] == [TIED]
     assert cells(figures.plot_decision(sim.load_costs(), "stop time", EVERYTHING_IS_THERE, designs[::-1])) == drawn
 
 

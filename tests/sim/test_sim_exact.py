@@ -235,7 +235,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 
 def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
-    mine = DESIGNS["pmd_marker"].but(name="mine", about="", spread="huge page", resolve="pmd")
+    mine = DESIGNS["pmd_marker"].replace(name="mine", about="", spread="huge page", resolve="pmd")
     memory = Range(mine, 1 << 30, touches=64)
     memory.protect()
     memory.touch(1000, write=True)
@@ -265,7 +265,7 @@ def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
 )
 def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UffdlabError) as caught:
-        DESIGNS["unprotected"].but(**changes)
+        DESIGNS["unprotected"].replace(**changes)
     assert said in str(caught.value)
 
 
@@ -320,7 +320,7 @@ def test_a_stride_beyond_the_range_is_one_touch() -> None:
 
 
 def test_every_operation_is_set_aside_for() -> None:
-    memory = Range(DESIGNS["pte_marker"].but(level="pud"), 1 << 40, touches=500)
+    memory = Range(DESIGNS["pte_marker"].replace(level="pud"), 1 << 40, touches=500)
     memory.protect()
     for number in range(500):
         memory.discard(number * (1 << 19) + 5, 1 << 18)

@@ -75,7 +75,7 @@ def _really(design: str, steps: list[Step]) -> dict[str, int]:
 
 
 def _simulated(design: str, steps: list[Step]) -> dict[str, float]:
-    memory = Range(DESIGNS[design].but(asynchronous=True), SPAN + 4 * MIB, touches=len(steps) * SPAN // PAGE + 4096)
+    memory = Range(DESIGNS[design].replace(asynchronous=True), SPAN + 4 * MIB, touches=len(steps) * SPAN // PAGE + 4096)
     edges = 2 * MIB // PAGE
     memory.touch_all(0, edges, write=True)
     memory.touch_all(edges + SPAN // PAGE, edges, write=True)

@@ -28,7 +28,7 @@ def test_a_marker_that_is_cut_spreads_to_the_next_level() -> None:
 
 
 def test_a_marker_that_is_cut_may_spread_to_the_last_level_at_once() -> None:
-    memory = Range(DESIGNS["pud_marker"].but(spread="last"), 1 << 30, touches=9)
+    memory = Range(DESIGNS["pud_marker"].replace(spread="last"), 1 << 30, touches=9)
     memory.protect()
     memory.start_phase()
     memory.unprotect(5, 1)
@@ -51,7 +51,7 @@ def test_a_part_that_is_marked_already_is_looked_at_and_left_alone(name: str, vi
 
 
 def test_only_a_table_without_any_entry_is_freed_by_a_discard() -> None:
-    memory = Range(DESIGNS["pte_marker"].but(survives=True), 2 << 20, touches=9)
+    memory = Range(DESIGNS["pte_marker"].replace(survives=True), 2 << 20, touches=9)
     for page in (0, 100):
         memory.protect(page, 1)
     memory.start_phase()
@@ -77,7 +77,7 @@ def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int |
 
 @pytest.mark.parametrize(("piece", "splits", "resolves"), [(1, PMD, PUD), (512, 0, PMD)])
 def test_huge_pages_are_split_where_they_are_saved_in_smaller_pieces(piece: int, splits: int, resolves: int) -> None:
-    memory = Range(DESIGNS["pte_marker"].but(thp=True), 1 << 30, touches=9)
+    memory = Range(DESIGNS["pte_marker"].replace(thp=True), 1 << 30, touches=9)
     memory.populate(1.0, PUD)
     memory.protect()
     memory.start_phase()
@@ -104,7 +104,7 @@ def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchr
 
 @pytest.mark.parametrize(("spread", "level"), [("next", "pmd"), ("last", "pte")])
 def test_a_touch_under_a_marker_leaves_markers_at_the_level_it_spreads_to(spread: str, level: str) -> None:
-    memory = Range(DESIGNS["pud_marker"].but(spread=spread), 1 << 30, touches=9)
+    memory = Range(DESIGNS["pud_marker"].replace(spread=spread), 1 << 30, touches=9)
     memory.protect()
     memory.touch(3, write=True)
     assert (memory.entry(4).level, memory.entry(PMD + 4).level, memory.entry(PUD - 1).level) == ("pte", level, level)
@@ -112,7 +112,7 @@ def test_a_touch_under_a_marker_leaves_markers_at_the_level_it_spreads_to(spread
 
 
 def test_a_part_of_a_marker_that_survives_discards_is_resolved_and_never_discarded() -> None:
-    memory = Range(DESIGNS["pmd_marker"].but(survives=True), 4 << 20, touches=9)
+    memory = Range(DESIGNS["pmd_marker"].replace(survives=True), 4 << 20, touches=9)
     memory.protect()
     memory.start_phase()
     memory.discard(3, 5)

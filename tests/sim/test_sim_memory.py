@@ -172,7 +172,7 @@ def test_each_512_gib_has_a_pud_table_of_which_the_last_was_there() -> None:
 def test_markers_above_need_no_table_below(level: str) -> None:
     """In a range of which some 512 GiB, 1 GiB and 2 MiB are whole and others not."""
     memory = Range(
-        DESIGNS["pte_marker"].but(level=level), 3 << 30, start_bytes=(1 << 39) - (1 << 30) - (2 << 20), touches=9
+        DESIGNS["pte_marker"].replace(level=level), 3 << 30, start_bytes=(1 << 39) - (1 << 30) - (2 << 20), touches=9
     )
     memory.protect()
     counted = memory.ledger()
@@ -191,7 +191,7 @@ def test_markers_above_need_no_table_below(level: str) -> None:
 @pytest.mark.parametrize("level", ["pte", "pmd", "pud"])
 def test_tables_that_are_given_back_are_written_out_again_whole(level: str) -> None:
     """Whatever stood in one before, its entries are what the table above says."""
-    memory = Range(DESIGNS["pte_marker"].but(level=level), 2 << 30, touches=400)
+    memory = Range(DESIGNS["pte_marker"].replace(level=level), 2 << 30, touches=400)
     least = None
     for number in range(1, 30):
         memory.protect()

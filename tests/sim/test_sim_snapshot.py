@@ -18,7 +18,7 @@ from uffdlab import claims, datasets, sim
 from uffdlab.claims import Evidence, spreading
 from uffdlab.datasets.bitmap import Bitmap, Mapping
 from uffdlab.errors import UffdlabError
-from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, tell
+from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, run_snapshot
 from uffdlab.sim.fitting import fit
 from uffdlab.sim.measured import Phase
 
@@ -30,8 +30,8 @@ GIB = 1 << 30
 
 def test_a_saver_that_reads_everything_faults_each_marker_once_and_one_that_skips_holes_none() -> None:
     memory = Workload(64 << 20, populated=0.25, seed=3)
-    everything = tell(DESIGNS["pte_marker"], Snapshot(memory, "reads everything"))
-    skipping = tell(DESIGNS["pte_marker"], Snapshot(memory, "skips holes"))
+    everything = run_snapshot(DESIGNS["pte_marker"], Snapshot(memory, "reads everything"))
+    skipping = run_snapshot(DESIGNS["pte_marker"], Snapshot(memory, "skips holes"))
     assert everything.running["faults_marker"] == everything.stop["markers_pte"]
     assert skipping.running["faults_marker"] == 0
     assert everything.moments[-1].saved_kib == 64 << 10
@@ -40,7 +40,7 @@ def test_a_saver_that_reads_everything_faults_each_marker_once_and_one_that_skip
 
 @pytest.mark.parametrize("name", [name for name in DESIGNS if not name.startswith("hugetlb") and name != "unprotected"])
 def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
-    story = tell(DESIGNS[name], Snapshot(Workload(32 << 20, 0.3), guest_writes_per_s=50_000, bytes_per_s=1e8))
+    story = run_snapshot(DESIGNS[name], Snapshot(Workload(32 << 20, 0.3), guest_writes_per_s=50_000, bytes_per_s=1e8))
     assert story.running["lost_writes"] == 0
     assert story.running["events_wp"] + story.running["events_missing"] > 0
     passed = [moment.passed for moment in story.moments]
@@ -52,7 +52,7 @@ def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
 @pytest.mark.parametrize("writes", [0, 40_000])
 def test_everything_is_saved_once(name: str, writes: float) -> None:
     span = {"pte": 64 << 20, "pmd": 128 << 20, "pud": 4 << 30}[DESIGNS[name].leaf]
-    story = tell(DESIGNS[name], Snapshot(Workload(span, 1.0), guest_writes_per_s=writes, bytes_per_s=span * 2))
+    story = run_snapshot(DESIGNS[name], Snapshot(Workload(span, 1.0), guest_writes_per_s=writes, bytes_per_s=span * 2))
     left = story.moments[-1].saved_kib - (span >> 10)
     assert left == 0, "a page that a handler saved is not read again, and none is left out"
 
@@ -61,7 +61,7 @@ def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_th
     snapshot = Snapshot(
         Workload(64 << 20, 1.0), guest_writes_per_s=30_000, bytes_per_s=5e7, reports_per_s=20, report_pages=512
     )
-    told = {name: tell(DESIGNS[name], snapshot).running for name in ("pte_marker", "protect_on_fault")}
+    told = {name: run_snapshot(DESIGNS[name], snapshot).running for name in ("pte_marker", "protect_on_fault")}
     assert all(one["pages_freed"] > 0 and one["lost_writes"] == 0 for one in told.values())
     assert told["pte_marker"]["false_events"] == 0
     assert told["protect_on_fault"]["false_events"] > 0
@@ -109,17 +109,17 @@ def test_shmem_and_hugetlb_follow_their_own_rules() -> None:
 
 
 def test_the_cheapest_design_comes_first_and_is_said() -> None:
-    ranked = sim.recommend(recorded(), "stop time", costs(markers_pte=1, traps=100, faults_empty=100))
+    ranked = sim.ranked(sim.replays(recorded()), "stop time", costs(markers_pte=1, traps=100, faults_empty=100))
     values = [one.cost.value for one in ranked]
     assert values == sorted(values)
-    assert sim.advice(ranked, "stop time") == (
+    assert sim.recommendation(ranked, "stop time") == (
         "stop time: missing_wp (0 ns); not told apart from pte_marker (8.19 µs); no design that was only thought of "
         "would be better"
     )
-    memory = sim.advice(sim.recommend(recorded(), "memory", costs()), "memory")
+    memory = sim.recommendation(sim.ranked(sim.replays(recorded()), "memory", costs()), "memory")
     assert memory.startswith("memory: missing_wp (0 B); then preread (64 KiB)")
     with pytest.raises(UffdlabError, match="unknown objective 'beauty'"):
-        sim.recommend(recorded(), "beauty", costs())  # type: ignore[arg-type]
+        sim.ranked(sim.replays(recorded()), "beauty", costs())  # type: ignore[arg-type]
 
 
 # --- costs -----------------------------------------------------------------------------------------------------------

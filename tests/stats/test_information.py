@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Information and chance: nothing where nothing passed, and as much as Shannon says where something did."""
+"""Mutual information equals Shannon's, and the permutation test tells a covert channel from chance."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def _sample(sent: list[int], received: list[int], lines: int = LINES) -> Transmi
 # --- information ------------------------------------------------------------------------------------------------------
 
 
-def test_a_wire_without_errors_carries_a_bit_a_bit() -> None:
+def test_error_free_channel_carries_one_bit_per_bit() -> None:
     assert mutual_information([[5000, 0], [0, 5000]]) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_symmetric_channel_carries_what_shannon_says() -> None:
+def test_symmetric_channel_carries_the_shannon_capacity() -> None:
     wrong = 0.11
     expected = 1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)
     assert mutual_information([[89_000, 11_000], [11_000, 89_000]]) == pytest.approx(expected, abs=1e-4)
 
 
-def test_independent_data_come_out_as_nothing() -> None:
+def test_independent_data_have_median_information_0() -> None:
     found = []
     for seed in range(300):
         rng = random.Random(seed)
@@ -49,11 +49,11 @@ def test_independent_data_come_out_as_nothing() -> None:
 
 
 @given(st.lists(st.integers(0, 1000), min_size=4, max_size=4).filter(any))
-def test_information_is_between_nothing_and_a_bit(counts: list[int]) -> None:
+def test_information_lies_between_0_and_1_bit(counts: list[int]) -> None:
     assert 0 <= mutual_information([counts[:2], counts[2:]]) <= 1
 
 
-def test_nothing_sent_is_no_information_at_all() -> None:
+def test_information_of_an_empty_table_raises_value_error() -> None:
     with pytest.raises(ValueError, match="nothing was sent"):
         mutual_information([[0, 0], [0, 0]])
 
@@ -61,24 +61,24 @@ def test_nothing_sent_is_no_information_at_all() -> None:
 # --- is there a channel? ----------------------------------------------------------------------------------------------
 
 
-def test_what_passes_is_told_from_chance() -> None:
+def test_judge_detects_a_channel_in_one_noisy_sample() -> None:
     found = judge([_sample(*words(1, 0.3))])
     assert found.passes
     assert found.p < 0.01
 
 
-def test_what_passes_in_some_samples_only_is_found_in_all_of_them_together() -> None:
-    deaf = [_sample(*words(seed, 0.5)) for seed in range(5)]
-    assert judge([*deaf, _sample(*words(9, 0.2))]).p < 0.01
+def test_judge_detects_a_channel_in_one_of_several_samples() -> None:
+    noise = [_sample(*words(seed, 0.5)) for seed in range(5)]
+    assert judge([*noise, _sample(*words(9, 0.2))]).p < 0.01
 
 
-def test_chance_is_not_taken_for_a_channel() -> None:
+def test_judge_has_uniform_p_values_for_noise() -> None:
     found = [judge([_sample(*words(seed, 0.5, slots=40))], seed).p for seed in range(60)]
     assert 0.3 < median(found) < 0.7
     assert sum(p < 0.05 for p in found) <= 9  # 3 are expected
 
 
-def test_the_bound_holds_what_passes_and_shrinks_with_more_bits() -> None:
+def test_bound_covers_the_information_and_shrinks_with_more_bits() -> None:
     wrong = 0.45
     truth = 1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)
     few = [judge([_sample(*words(seed, wrong))]).below for seed in range(60)]
@@ -88,7 +88,7 @@ def test_the_bound_holds_what_passes_and_shrinks_with_more_bits() -> None:
 
 
 @pytest.mark.parametrize("leaking", ["one line", "one sample"])
-def test_the_bound_holds_where_few_lines_or_samples_leak(leaking: str) -> None:
+def test_bound_covers_information_in_few_lines_or_samples(leaking: str) -> None:
     wrong, held = 0.4, 0
     truth = (1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)) / LINES
     for seed in range(40):
@@ -102,7 +102,7 @@ def test_the_bound_holds_where_few_lines_or_samples_leak(leaking: str) -> None:
     assert held >= 33  # 38 are expected
 
 
-def test_the_bound_holds_where_all_that_leaks_is_one_line_of_one_sample() -> None:
+def test_bound_covers_information_in_one_line_of_one_sample() -> None:
     held = 0
     for seed in range(40):
         samples = [_sample(*words(100 * seed + number, 0.5)) for number in range(20)]
@@ -113,29 +113,29 @@ def test_the_bound_holds_where_all_that_leaks_is_one_line_of_one_sample() -> Non
 
 
 @pytest.mark.parametrize("slots", [7, 100, 101, 300])
-def test_of_a_sample_alone_every_rotation_is_tried(slots: int) -> None:
+def test_single_sample_is_tested_with_every_rotation(slots: int) -> None:
     assert judge([_sample(*words(5, 0.0, slots=slots))]).p == 1 / slots
 
 
-def test_a_line_that_is_always_one_agrees_with_nothing() -> None:
+def test_line_that_is_always_1_has_no_agreement() -> None:
     sent, _ = words(2, 0)
     found = judge([_sample(sent, [2**LINES - 1] * SLOTS)])
     assert (found.p, found.below) == (1, 3 / (LINES * SLOTS)), "what is met less often than once in so many bits"
 
 
-def test_one_slot_alone_tells_nothing() -> None:
+def test_single_slot_has_p_1() -> None:
     assert judge([_sample([5], [5])]).p == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=2, max_size=20))
-def test_agreement_of_each_rotation_is_what_counting_says(both: list[tuple[int, int]]) -> None:
-    one = _sample([a for a, _ in both], [b for _, b in both], 3)
-    out, back = ((bits - bits.mean(axis=0)) for bits in (one.sent, one.received))
-    for moved, found in enumerate(one.agreement):
+def test_agreement_equals_the_count_for_each_rotation(both: list[tuple[int, int]]) -> None:
+    sample = _sample([a for a, _ in both], [b for _, b in both], 3)
+    out, back = ((bits - bits.mean(axis=0)) for bits in (sample.sent, sample.received))
+    for moved, found in enumerate(sample.agreement):
         assert found == pytest.approx((np.roll(out, moved, axis=0) * back).sum(), abs=1e-9)
 
 
-def test_what_was_sent_in_other_slots_is_nothing() -> None:
+def test_shuffled_slots_carry_no_information() -> None:
     samples = [_sample(*words(seed, 0.0)) for seed in range(20)]
     drawn = shuffled(samples, 60)
     assert len(drawn) == 60
@@ -144,12 +144,12 @@ def test_what_was_sent_in_other_slots_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(("sent", "received"), [([], []), ([1, 2], [1])])
-def test_as_many_slots_are_received_as_sent(sent: list[int], received: list[int]) -> None:
+def test_transmission_refuses_unequal_or_empty_bits(sent: list[int], received: list[int]) -> None:
     with pytest.raises(ValueError, match="have to match"):
         _sample(sent, received)
 
 
-def test_no_samples_are_no_test() -> None:
+def test_judge_without_samples_raises_value_error() -> None:
     with pytest.raises(ValueError, match="at least one"):
         judge([])
 
@@ -157,7 +157,7 @@ def test_no_samples_are_no_test() -> None:
 # --- from a dataset ---------------------------------------------------------------------------------------------------
 
 
-def test_words_come_back_as_they_were_sent(tmp_path: Path) -> None:
+def test_transmissions_return_the_recorded_words(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point([0.1] * 2, lines=13, slots=70), point([0.2], memory="private"))
     found = list(transmissions(data, memory="zeropage"))
     assert [one.row["block"] for one in found] == [0, 1]
@@ -171,7 +171,7 @@ def test_words_come_back_as_they_were_sent(tmp_path: Path) -> None:
     ("text", "said"),
     [("0" * 99, "not 50 words of 2 hexadecimal digits"), ("xy" * 50, "hexadecimal"), (None, "no slot")],
 )
-def test_words_that_are_none_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
+def test_malformed_words_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
     data = campaign(tmp_path / "d", point([0.1], slots=50))
     slots = data.tables["channel_slots"]
     if text is None:

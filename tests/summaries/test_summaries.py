@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From samples to the frames that figures draw."""
+"""Frames of the probes protect, semantics and reprotect from synthetic samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthetic import dataset, sample, state
 from uffdlab import summaries
 
 
-def test_the_median_is_of_warm_samples_and_cold_ones_stand_apart(tmp_path: Path) -> None:
+def test_df_protect_has_medians_of_warm_samples_and_cold_ones_apart(tmp_path: Path) -> None:
     rows = [sample("anon", "pte_marker", 0, 900, cold=True)]
     rows += [sample("anon", "pte_marker", 0, ns) for ns in (100, 110, 120, 130, 140, 150, 160)]
     [point] = summaries.df_protect(dataset(tmp_path / "d", rows)).to_dict("records")
@@ -22,14 +22,14 @@ def test_the_median_is_of_warm_samples_and_cold_ones_stand_apart(tmp_path: Path)
     assert (point["protect_ns_low"], point["protect_ns_high"]) == (100, 160)
 
 
-def test_too_few_samples_have_no_interval(tmp_path: Path) -> None:
+def test_df_protect_has_no_interval_with_too_few_samples(tmp_path: Path) -> None:
     rows = [sample("anon", "pte_marker", 0, ns) for ns in (100, 110, 120)]
     [point] = summaries.df_protect(dataset(tmp_path / "d", rows)).to_dict("records")
     assert pd.isna(point["protect_ns_low"])
     assert pd.isna(point["protect_ns_high"])
 
 
-def test_only_cold_samples_give_no_median(tmp_path: Path) -> None:
+def test_df_protect_has_no_median_with_cold_samples_only(tmp_path: Path) -> None:
     [point] = summaries.df_protect(dataset(tmp_path / "d", [sample("anon", "pte_marker", 0, 9, cold=True)])).to_dict(
         "records"
     )
@@ -37,7 +37,7 @@ def test_only_cold_samples_give_no_median(tmp_path: Path) -> None:
     assert point["n"] == 0
 
 
-def test_what_a_write_came_to_is_told_apart(tmp_path: Path) -> None:
+def test_df_reported_names_the_outcome_of_a_write(tmp_path: Path) -> None:
     rows = [
         state("anon", "none", False),
         state("anon", "wp_unpopulated", True),
@@ -49,7 +49,7 @@ def test_what_a_write_came_to_is_told_apart(tmp_path: Path) -> None:
     assert set(table.loc["shmem"]) == {"not measured"}
 
 
-def test_an_unreported_write_is_lost_only_while_protection_was_promised(tmp_path: Path) -> None:
+def test_df_reported_counts_lost_writes_only_while_protected(tmp_path: Path) -> None:
     moments = ["discarded", "before", "unprotected", "protected", "written", "read"]
     rows = [state("anon", "none", False, moment=moment) for moment in moments]
     table = summaries.df_states(dataset(tmp_path / "d", states=rows), "anon", "none")
@@ -66,13 +66,13 @@ def marker_times(per_entry_ns: int, sizes_gib: tuple[int, ...] = (1, 16)) -> lis
     ]
 
 
-def test_the_cost_of_an_entry_is_the_slope_without_the_constant(tmp_path: Path) -> None:
+def test_df_entry_costs_is_the_slope_without_the_constant(tmp_path: Path) -> None:
     [cost] = summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8))).to_dict("records")
     assert cost["ns_per_entry"] == pytest.approx(8)
     assert (cost["ns_per_entry_low"], cost["ns_per_entry_high"]) == (pytest.approx(8), pytest.approx(8))
 
 
-def test_a_prediction_is_checked_on_sizes_it_was_not_drawn_from(tmp_path: Path) -> None:
+def test_df_prediction_check_uses_sizes_between_the_ends(tmp_path: Path) -> None:
     rows = marker_times(8, (1, 16))
     rows += [row | {"size_kib": 4 << 20, "protect_ns": 2 * (1000 + 8 * (4 << 18))} for row in marker_times(8, (4,))]
     [checked] = summaries.df_prediction_check(dataset(tmp_path / "d", rows)).to_dict("records")
@@ -80,7 +80,7 @@ def test_a_prediction_is_checked_on_sizes_it_was_not_drawn_from(tmp_path: Path) 
     assert checked["error"] == pytest.approx(-0.5)
 
 
-def test_an_end_that_is_not_known_is_not_zero(tmp_path: Path) -> None:
+def test_prediction_with_an_unknown_end_is_nan(tmp_path: Path) -> None:
     few = marker_times(8)
     rows = few[:3] + few[7:10]
     [cost] = list(summaries.records(summaries.df_entry_costs(dataset(tmp_path / "d", rows))))
@@ -90,13 +90,13 @@ def test_an_end_that_is_not_known_is_not_zero(tmp_path: Path) -> None:
     assert pd.isna(high)
 
 
-def test_one_size_gives_no_cost(tmp_path: Path) -> None:
+def test_df_entry_costs_needs_two_sizes(tmp_path: Path) -> None:
     assert summaries.df_entry_costs(dataset(tmp_path / "d", marker_times(8, (4,)))).empty
 
 
 @settings(max_examples=25, deadline=None)
 @given(gib=st.integers(1, 4096), per_entry=st.integers(1, 100))
-def test_a_prediction_lies_within_its_band_and_grows_with_size(
+def test_predict_protect_ns_lies_in_its_band_and_grows_with_size(
     tmp_path_factory: pytest.TempPathFactory, gib: int, per_entry: int
 ) -> None:
     costs = dataset(tmp_path_factory.mktemp("d") / "d", marker_times(per_entry))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every frame's columns and numbers, worked out beside it in plain Python from a handful of rows."""
+"""Columns and numbers of every frame, computed in plain Python from a handful of rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ends(name: str, children: Iterable[float]) -> dict[str, float | None]:
 # --- protect ---------------------------------------------------------------------------------------------------------
 
 
-def test_points_of_the_probe_protect(tmp_path: Path) -> None:
+def test_df_protect_columns_and_numbers(tmp_path: Path) -> None:
     times = [(100, 30), (110, 31), (125, 29), (140, 33), (150, 35), (160, 37), (170, 36)]
     rows = [
         sample("anon", "preread", prepare, protect, block=n // 2, rss_growth_kib=50 + n, hugetlb_growth_kib=None)
@@ -78,7 +78,7 @@ def test_points_of_the_probe_protect(tmp_path: Path) -> None:
     assert [row["backing"] for row in plain(summaries.df_warm(data))] == ["anon"]
 
 
-def test_what_is_restated_at_another_size(tmp_path: Path) -> None:
+def test_df_at_size_restates_another_size(tmp_path: Path) -> None:
     rows = [
         sample("anon", design, prepare * gib, protect * gib, size_kib=gib * GIB)
         for design, prepare, protect in (("preread", 100, 20), ("pte_marker", 0, 3), ("unprotected", 0, 5))
@@ -112,7 +112,7 @@ def test_what_is_restated_at_another_size(tmp_path: Path) -> None:
     assert list(none.columns) == ["backing", "design", "from_kib", "size_kib", "error"]
 
 
-def test_the_thread_s_table_is_in_nanoseconds_too() -> None:
+def test_df_published_has_nanoseconds_too() -> None:
     table = summaries.df_published(notebook.load_published())
     assert len(table) > 4
     assert [float(ns) for ns in table.total_ns] == [1000 * float(us) for us in table.protect_us]
@@ -121,7 +121,7 @@ def test_the_thread_s_table_is_in_nanoseconds_too() -> None:
 # --- accounts --------------------------------------------------------------------------------------------------------
 
 
-def test_what_filled_memory_holds(tmp_path: Path) -> None:
+def test_df_zeropages_columns_and_numbers(tmp_path: Path) -> None:
     rows = filled("shmem", "populate_read", 0.5, zeropages=10, huge_pages=3)
     rows[0]["hugetlb_growth_kib"] = None
     rows[1] |= {"reported": False}
@@ -139,7 +139,7 @@ def test_what_filled_memory_holds(tmp_path: Path) -> None:
     ]
 
 
-def test_runs_of_the_published_protocol(tmp_path: Path) -> None:
+def test_df_published_runs_columns_and_numbers(tmp_path: Path) -> None:
     rows = protocol("always", "DEFAULT", 0, 5000) + protocol("never", "PRE-READ", 1, 70)
     found = plain(summaries.df_published_runs(synthetic_later.dataset(tmp_path / "d", published_runs=rows)))
     shared = {"size_kib": 10 << 20, "n": 9, "children": 9}
@@ -152,7 +152,7 @@ def test_runs_of_the_published_protocol(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frame", ["df_zeropages", "df_published_runs", "df_faults", "df_resolves",
                                    "df_tails", "df_occupancy", "df_tracking", "df_atomicity", "df_reveals",
                                    "df_merges", "df_channels", "df_samples", "df_shuffled"])  # fmt: skip
-def test_what_was_not_measured_has_columns_and_no_rows(tmp_path: Path, frame: str) -> None:
+def test_frames_of_missing_tables_have_columns_and_no_rows(tmp_path: Path, frame: str) -> None:
     bare, empty = getattr(summaries, frame), synthetic.dataset(tmp_path / "d")
     found = bare(empty)
     assert found.empty
@@ -163,7 +163,7 @@ def test_what_was_not_measured_has_columns_and_no_rows(tmp_path: Path, frame: st
 # --- later faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_touch_has_its_share_of_what_was_counted(tmp_path: Path) -> None:
+def test_df_faults_divides_counts_by_touches(tmp_path: Path) -> None:
     counts = {"minor_faults": 500, "tlb_ipis": 250, "wp_events": 30, "missing_events": 20, "table_growth_kib": 12}
     rows = touched("markers", "async", "first read", 7, backing="shmem", **counts)
     rows += [row | {"cold": True, "busy_ns": 900_000} for row in rows[:1]]
@@ -189,7 +189,7 @@ def timed_touches() -> dict[str, list[dict[str, Any]]]:
     return {"faults": [*wanted, *marked, *(row for rows in others for row in rows)], "fault_latencies": bins}
 
 
-def test_how_the_times_of_single_touches_are_spread(tmp_path: Path) -> None:
+def test_df_latencies_is_the_share_of_slower_touches(tmp_path: Path) -> None:
     data = synthetic_later.dataset(tmp_path / "d", **timed_touches())
     found = summaries.df_latencies(data, 4, "first write")
     fresh = {"backing": "anon", "preparation": "fresh", "delivery": "plain", "timed": 320}
@@ -205,7 +205,7 @@ def test_how_the_times_of_single_touches_are_spread(tmp_path: Path) -> None:
     assert set(summaries.df_latencies(data, 2048, "first write").from_ns) == {128}
 
 
-def test_within_which_time_most_touches_of_a_process_stayed(tmp_path: Path) -> None:
+def test_df_tails_is_the_quantile_of_each_process(tmp_path: Path) -> None:
     data = synthetic_later.dataset(tmp_path / "d", **timed_touches())
     found = {(row["preparation"], row["stride_kib"]): row for row in plain(summaries.df_tails(data))}
     assert found.keys() == {("fresh", 4), ("fresh", 2048), ("markers", 4)}
@@ -217,7 +217,7 @@ def test_within_which_time_most_touches_of_a_process_stayed(tmp_path: Path) -> N
     assert [(row["tail_ns"], row["children"]) for row in read] == [(64, 9)]
 
 
-def test_what_an_ioctl_that_unprotects_costs(tmp_path: Path) -> None:
+def test_df_resolves_is_per_call_and_per_page(tmp_path: Path) -> None:
     rows = resolved("zeropage", 8, 16, "first", 1000)
     (found,) = plain(summaries.df_resolves(synthetic_later.dataset(tmp_path / "d", resolves=rows)))
     calls = [(32_000 + i) / 32 for i in range(9)]
@@ -227,7 +227,7 @@ def test_what_an_ioctl_that_unprotects_costs(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_least_work_stands_beside_what_was_counted(tmp_path: Path) -> None:
+def test_df_work_has_least_work_and_counts(tmp_path: Path) -> None:
     rows = touched("fresh", "plain", "first write", 7, stride_kib=2048, rss_growth_kib=4000, table_growth_kib=4100)
     rows += touched("fresh", "plain", "first write", 900, stride_kib=2048, threads=2)
     rows += touched("fresh", "plain", "first write", 900, stride_kib=2048, backing="shmem")
@@ -250,7 +250,7 @@ def test_the_least_work_stands_beside_what_was_counted(tmp_path: Path) -> None:
 # --- occupancy, tracking, races --------------------------------------------------------------------------------------
 
 
-def test_shares_of_a_process_are_medians_over_looks(tmp_path: Path) -> None:
+def test_df_occupancy_has_medians_over_scans(tmp_path: Path) -> None:
     rows = [
         look("interpreter", 4, units, block=block, mapping=mapping, untouched=share, zeropage=1 - share)
         | {"scan_ns": 1000 * (block + 1), "calls": 2 + mapping, "size_kib": 100 + block}
@@ -270,7 +270,7 @@ def test_shares_of_a_process_are_medians_over_looks(tmp_path: Path) -> None:
     assert (huge["granularity_kib"], huge["units"], huge["n"], huge["untouched"]) == (2048, 0, 1, None)
 
 
-def test_what_finding_written_pages_costs(tmp_path: Path) -> None:
+def test_df_tracking_columns_and_numbers(tmp_path: Path) -> None:
     rows = []
     for block in range(7):
         rows.append(tracked("async_scan", 1000, 4000 + block, 600, block=block, missed_pages=1))
@@ -299,7 +299,7 @@ def test_what_finding_written_pages_costs(tmp_path: Path) -> None:
     assert untracked["n"] == 7
 
 
-def test_how_many_writes_a_race_loses(tmp_path: Path) -> None:
+def test_df_atomicity_columns_and_numbers(tmp_path: Path) -> None:
     lost = [1, 2, 3, 4, 5, 6, 7]
     rows = [
         race("anon", "one_pass", 1000, n, block=n, trial=t, excluded=3, discards_since=2) for n in lost for t in (0, 1)
@@ -320,7 +320,7 @@ def test_how_many_writes_a_race_loses(tmp_path: Path) -> None:
     assert (one.children[0], one.child_per_million[0]) == (1, 1e6)
 
 
-def test_states_that_no_child_wrote_both_of_are_not_told_apart(tmp_path: Path) -> None:
+def test_df_reveals_has_no_error_without_a_child_of_both_states(tmp_path: Path) -> None:
     (row,) = plain(summaries.df_reveals(revealed(tmp_path / "d", [{"empty": [5, 6]}, {"marker": [50, 60]}])))
     assert (row["state"], row["other"], row["children"]) == ("empty", "marker", 0)
     assert (row["threshold_ns"], row["error"]) == (None, None)
@@ -330,7 +330,7 @@ def test_states_that_no_child_wrote_both_of_are_not_told_apart(tmp_path: Path) -
 # --- states ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_of_answers_has_every_backing_and_set_of_features(tmp_path: Path) -> None:
+def test_df_reported_has_every_backing_and_feature_set(tmp_path: Path) -> None:
     rows = [state("shmem", features, True) for features in ("wp_hugetlbfs_shmem", "wp_async")]
     rows += [state("anon", "none", True, write_missing_event=True), state("anon", "wp_async", False)]
     rows += [state("anon", "missing_wp", True, content="written"), state("anon", "missing_wp", True, moment="read")]
@@ -348,7 +348,7 @@ def test_the_table_of_answers_has_every_backing_and_set_of_features(tmp_path: Pa
     assert read.loc["anon", "missing_wp"] == "reported"
 
 
-def test_what_one_page_is_at_each_moment(tmp_path: Path) -> None:
+def test_df_states_has_one_page_at_each_moment(tmp_path: Path) -> None:
     rows = [
         state("anon", "none", True, moment="written", present=True, swap=False, uffd_wp=True, categories="PRESENT"),
         state("anon", "none", True, moment="before", present=False, swap=False, uffd_wp=False, categories=""),
@@ -370,28 +370,28 @@ def test_what_one_page_is_at_each_moment(tmp_path: Path) -> None:
 # --- channels and merges ---------------------------------------------------------------------------------------------
 
 
-def test_what_passes_through_merged_pages(tmp_path: Path) -> None:
+def test_df_merges_columns_and_numbers(tmp_path: Path) -> None:
     rows = [row for block in range(7) for row in _rounds(block, passes=True, wall_ns=10_000_000 * (block + 1))]
     for row in rows:
         row |= {"merged_ns": 1000 + row["block"], "private_ns": 100 + row["block"]}
     rows += [row for block in range(7, 14) for row in _rounds(block, passes=False, use_zero_pages=True)]
     by = {row["silent"]: row for row in plain(summaries.df_merges(merged(tmp_path / "d", rows)))}
-    heard, deaf = by[False], by[True]
-    assert (heard["contents"], heard["use_zero_pages"], heard["pages"]) == ("agreed", False, 16)
-    assert (heard["children"], heard["rounds"], heard["below_bit_s"]) == (7, 280, None)
-    assert {**ends("round_ms", [10.0 * n for n in range(1, 8)])}.items() <= heard.items()
-    assert {**ends("merged_ns", range(1000, 1007)), **ends("private_ns", range(100, 107))}.items() <= heard.items()
-    assert {**ends("error", [0] * 7)}.items() <= heard.items()
+    sending, silent = by[False], by[True]
+    assert (sending["contents"], sending["use_zero_pages"], sending["pages"]) == ("agreed", False, 16)
+    assert (sending["children"], sending["rounds"], sending["below_bit_s"]) == (7, 280, None)
+    assert {**ends("round_ms", [10.0 * n for n in range(1, 8)])}.items() <= sending.items()
+    assert {**ends("merged_ns", range(1000, 1007)), **ends("private_ns", range(100, 107))}.items() <= sending.items()
+    assert {**ends("error", [0] * 7)}.items() <= sending.items()
     # 16 bits a round, less what chance alone would seem to carry.
-    assert heard["bit_s"] == pytest.approx(16 / 0.04, rel=0.01)
-    assert heard["bit_s_low"] == pytest.approx(16 / 0.07, rel=0.01)
-    assert heard["bit_s_high"] == pytest.approx(16 / 0.01, rel=0.01)
-    assert deaf["error"] == pytest.approx(0.5, abs=0.03)
-    assert (deaf["bit_s"], deaf["round_ms"], deaf["p"]) == (0, 20, 1)
-    assert 0 < deaf["below_bit_s"] < 5
+    assert sending["bit_s"] == pytest.approx(16 / 0.04, rel=0.01)
+    assert sending["bit_s_low"] == pytest.approx(16 / 0.07, rel=0.01)
+    assert sending["bit_s_high"] == pytest.approx(16 / 0.01, rel=0.01)
+    assert silent["error"] == pytest.approx(0.5, abs=0.03)
+    assert (silent["bit_s"], silent["round_ms"], silent["p"]) == (0, 20, 1)
+    assert 0 < silent["below_bit_s"] < 5
 
 
-def test_of_a_channel_s_children_every_other_one_chooses(tmp_path: Path) -> None:
+def test_df_channels_splits_children_alternately(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point([0.0, 0.1, 0.0, 0.1, 0.0, 0.1, 0.0]))
     parts = {part: plain(summaries.df_channels(data, part))[0] for part in ("all", "choosing", "reporting")}  # type: ignore[arg-type]
     assert [parts[part]["children"] for part in parts] == [7, 4, 3]
@@ -401,7 +401,7 @@ def test_of_a_channel_s_children_every_other_one_chooses(tmp_path: Path) -> None
     assert parts["all"]["faster_kbit_s_most"] == pytest.approx(parts["choosing"]["faster_kbit_s_most"])
 
 
-def test_a_sample_of_a_channel_says_all_of_itself(tmp_path: Path) -> None:
+def test_df_samples_columns_and_numbers(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point([0.0], slower=True), point([0.5], "private", "cross", slot_ns=9000))
     first, second = plain(summaries.df_samples(data))
     assert (first["memory"], first["placement"], first["slot_ns"], first["lines"]) == ("private", "cross", 9000, 8)
@@ -418,7 +418,7 @@ def test_a_sample_of_a_channel_says_all_of_itself(tmp_path: Path) -> None:
     assert first["error"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_what_chance_alone_would_carry_has_a_mean_and_a_high_end(tmp_path: Path) -> None:
+def test_df_shuffled_has_mean_and_95th_percentile(tmp_path: Path) -> None:
     data: Dataset = campaign(tmp_path / "d", point([0.0] * 3), point([0.5] * 3, silent=True), point([0.5], slot_ns=77))
     rows = plain(summaries.df_shuffled(data))
     assert {row["slot_ns"] for row in rows} == {8000}
@@ -426,7 +426,7 @@ def test_what_chance_alone_would_carry_has_a_mean_and_a_high_end(tmp_path: Path)
     assert all(-0.6 < row["shuffled_kbit_s"] < row["shuffled_high_kbit_s"] < 3 for row in rows)
 
 
-def test_a_summary_is_computed_once_and_handed_out_as_a_copy(tmp_path: Path) -> None:
+def test_cached_summary_returns_a_copy(tmp_path: Path) -> None:
     data = campaign(tmp_path / "d", point([0.0] * 3))
     first = summaries.df_channels(data)
     first["p"] = 7

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said of rounds of merging: a rate by the time they took, and nothing where nothing passes."""
+"""Covert channel by KSM merging: capacity by the time of rounds, and none without a channel."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def _dataset(out: Path, rows: list[dict[str, Any]]) -> Dataset:
     return datasets.write(out, id="made-up", title="made up for a test", tables=made, provenance=FACTS)
 
 
-def test_what_passes_has_a_rate_by_the_time_of_its_rounds(tmp_path: Path) -> None:
+def test_df_merges_has_capacity_by_the_time_of_rounds(tmp_path: Path) -> None:
     rows = [row for block in range(7) for row in _rounds(block, passes=True)]
     rows += [row for block in range(7, 14) for row in _rounds(block, passes=False)]
     data = _dataset(tmp_path / "d", rows)
-    heard, deaf = summaries.df_merges(data).to_dict("records")
-    assert heard["bit_s"] == pytest.approx(16 / 0.02, rel=0.01), "16 bits in 20 ms"
-    assert heard["p"] < 0.01
-    assert (heard["error"], heard["children"], heard["rounds"]) == (0, 7, 7 * ROUNDS)
-    assert deaf["bit_s"] == 0
-    assert deaf["p"] == 1
+    sending, silent = summaries.df_merges(data).to_dict("records")
+    assert sending["bit_s"] == pytest.approx(16 / 0.02, rel=0.01), "16 bits in 20 ms"
+    assert sending["p"] < 0.01
+    assert (sending["error"], sending["children"], sending["rounds"]) == (0, 7, 7 * ROUNDS)
+    assert silent["bit_s"] == 0
+    assert silent["p"] == 1
     shown = notebook.channel_merges(data).frame
     assert list(shown["sender"]) == ["sends", "silent"]
     assert shown["what passes"].iloc[0].endswith(" to 799)")
     assert shown["what passes"].iloc[1] == "none, below 0.536 bit/s (p = 1)"
 
 
-def test_no_rounds_are_no_rows(tmp_path: Path) -> None:
+def test_df_merges_without_rounds_is_empty(tmp_path: Path) -> None:
     assert summaries.df_merges(_dataset(tmp_path / "d", [])).empty

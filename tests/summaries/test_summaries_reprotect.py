@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one marked entry costs, and what that predicts: whole frames, from samples made by hand."""
+"""Cost of one marker and the time to protect that it predicts: whole frames from samples made by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def marked(backing: str, design: str, kib: int, times: Iterable[int], **more: An
     return [sample(backing, design, 0, ns, size_kib=kib, table_growth_kib=kib // 512, **more) for ns in times]
 
 
-def test_what_a_marked_entry_costs(tmp_path: Path) -> None:
+def test_df_entry_costs_columns_and_numbers(tmp_path: Path) -> None:
     small, large = [1000 + n for n in range(7)], [9000 + 10 * n for n in range(7)]
     rows = marked("anon", "pte_marker", 400, small) + marked("anon", "pte_marker", 4400, large)
     rows += marked("anon", "pte_marker", 2400, [4000] * 7) + marked("anon", "pte_marker", 400, [1] * 7, populated=0.5)
@@ -51,14 +51,14 @@ def test_what_a_marked_entry_costs(tmp_path: Path) -> None:
     assert list(none.columns) == ["backing", "size_kib", "measured_ns", "predicted_ns", "error"]
 
 
-def test_a_backing_measured_at_one_size_does_not_hide_the_next(tmp_path: Path) -> None:
+def test_df_entry_costs_skips_a_backing_measured_at_one_size(tmp_path: Path) -> None:
     rows = marked("anon", "pte_marker", 400, [1000] * 7) + marked("hugetlb_2m_private", "unprotected", 4096, [10] * 7)
     rows += marked("hugetlb_2m_private", "unprotected", 40_960, [28] * 7)
     costs = summaries.df_entry_costs(synthetic.dataset(tmp_path / "d", rows))
     assert list(costs.backing) == ["hugetlb_2m_private"]
 
 
-def test_a_prediction_s_band_opens_both_ways_and_ends_at_nothing(tmp_path: Path) -> None:
+def test_predict_protect_ns_band_widens_both_ways_and_is_not_negative(tmp_path: Path) -> None:
     rows = marked("anon", "pte_marker", 400, [1000 + n for n in range(7)])
     rows += marked("anon", "pte_marker", 4400, [9000 + 10 * n for n in range(7)])
     (cost,) = list(summaries.records(summaries.df_entry_costs(synthetic.dataset(tmp_path / "d", rows))))

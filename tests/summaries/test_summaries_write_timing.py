@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How well one write tells two states apart: judged where the threshold was not chosen."""
+"""Error rate of telling two page states apart by the latency of one write."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _one(data: Dataset) -> dict[str, Any]:
 # --- over children ---------------------------------------------------------------------------------------------------
 
 
-def test_a_row_has_the_error_of_what_did_not_choose_and_both_times(tmp_path: Path) -> None:
+def test_df_reveals_has_the_error_of_later_samples_and_both_times(tmp_path: Path) -> None:
     children: list[Child] = [{"marker": [4000 + i, 4200 + i], "empty": [2600 + i, 2700 + i]} for i in range(14)]
     row = _one(_campaign(tmp_path / "d", children))
     assert (row["backing"], row["state"], row["other"]) == ("anon", "empty", "marker")
@@ -65,7 +65,7 @@ def test_a_row_has_the_error_of_what_did_not_choose_and_both_times(tmp_path: Pat
     assert row["other_ns_low"] < 4206.5 < row["other_ns_high"]
 
 
-def test_luck_where_it_was_chosen_is_not_reported(tmp_path: Path) -> None:
+def test_df_reveals_error_ignores_the_sample_that_chose_the_threshold(tmp_path: Path) -> None:
     lucky: Child = {"empty": [100] * 10, "private": [200] * 10}
     turned: Child = {"empty": [200] * 10, "private": [100] * 10}
     alike: Child = {"empty": [100, 200] * 5, "private": [100, 200] * 5}
@@ -73,7 +73,7 @@ def test_luck_where_it_was_chosen_is_not_reported(tmp_path: Path) -> None:
     assert _one(_campaign(tmp_path / "turned", [(lucky, turned)] * 6))["error"] == 1
 
 
-def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Path) -> None:
+def test_df_reveals_error_of_noise_is_one_half(tmp_path: Path) -> None:
     rng = random.Random(11)
     reported, flattered = [], []
     for number in range(12):
@@ -87,12 +87,12 @@ def test_noise_comes_out_as_nothing_where_its_own_choice_would_not(tmp_path: Pat
     assert 0.45 < mean(reported) < 0.55
 
 
-def test_every_pair_of_a_backing_has_a_row_and_backings_do_not_mix(tmp_path: Path) -> None:
+def test_df_reveals_has_a_row_per_pair_of_states_of_a_backing(tmp_path: Path) -> None:
     times: Child = {"empty": [5], "marker": [9], "private": [1]}
-    one = _campaign(tmp_path / "a", [times] * 8)
-    rows = one.table("reveals").to_dict("records")
+    data = _campaign(tmp_path / "a", [times] * 8)
+    rows = data.table("reveals").to_dict("records")
     more = [row | {"block": row["block"] + 100, "backing": "shmem"} for row in rows if row["state"] != "marker"]
-    writes = one.table("reveal_writes").to_dict("records")
+    writes = data.table("reveal_writes").to_dict("records")
     other = [row | {"block": row["block"] + 100} for row in writes if row["state"] != "marker"]
     frame = summaries.df_reveals(_written(tmp_path / "b", rows + more, writes + other))
     assert list(frame[["backing", "state", "other"]].itertuples(index=False, name=None)) == [
@@ -104,7 +104,7 @@ def test_every_pair_of_a_backing_has_a_row_and_backings_do_not_mix(tmp_path: Pat
     assert set(frame.children) == {8}
 
 
-def test_cold_samples_count_only_where_there_is_nothing_else(tmp_path: Path) -> None:
+def test_df_reveals_uses_cold_samples_only_without_warm_ones(tmp_path: Path) -> None:
     cold: Child = {"empty": [100], "marker": [100]}
     warm: Child = {"empty": [20], "marker": [70]}
     row = _one(_campaign(tmp_path / "d", [warm] * 4, cold=cold))
@@ -115,7 +115,7 @@ def test_cold_samples_count_only_where_there_is_nothing_else(tmp_path: Path) -> 
     assert (_one(only)["error"], _one(only)["state_ns"]) == (0.5, 100)
 
 
-def test_writes_of_a_sample_that_was_interrupted_are_left_out(tmp_path: Path) -> None:
+def test_df_reveals_ignores_writes_of_an_interrupted_sample(tmp_path: Path) -> None:
     data = _campaign(tmp_path / "d", [{"empty": [20], "marker": [70]}] * 4)
     rows = data.table("reveals").to_dict("records")
     writes = data.table("reveal_writes").to_dict("records")
@@ -124,14 +124,14 @@ def test_writes_of_a_sample_that_was_interrupted_are_left_out(tmp_path: Path) ->
     pd.testing.assert_frame_equal(with_torn, summaries.df_reveals(data))
 
 
-def test_one_sample_chooses_and_none_judges(tmp_path: Path) -> None:
+def test_df_reveals_has_no_error_with_one_sample(tmp_path: Path) -> None:
     row = _one(_campaign(tmp_path / "d", [({"empty": [20], "marker": [70]},)]))
     assert row["children"] == 0
     assert row["error"] != row["error"], "not a number"
     assert (row["state_ns"], row["other_ns"]) == (20, 70)
 
 
-def test_no_samples_are_no_rows(tmp_path: Path) -> None:
+def test_df_reveals_without_samples_is_empty(tmp_path: Path) -> None:
     frame = summaries.df_reveals(_written(tmp_path / "d", [], []))
     assert frame.empty
     assert {"backing", "state", "other", "error", "children"} <= set(frame.columns)
@@ -140,7 +140,7 @@ def test_no_samples_are_no_rows(tmp_path: Path) -> None:
 # --- as drawn --------------------------------------------------------------------------------------------------------
 
 
-def test_two_states_are_drawn_over_one_another_with_their_error(tmp_path: Path) -> None:
+def test_plot_reveals_draws_two_states_and_their_error(tmp_path: Path) -> None:
     data = _campaign(tmp_path / "d", [{"zeropage": [3000, 3000, 9000, 3000], "private": [200] * 4}] * 14)
     figure = figures.plot_reveals(data, "zeropage", "private")
     fast, slow = figure.data[1], figure.data[0]
@@ -153,6 +153,6 @@ def test_two_states_are_drawn_over_one_another_with_their_error(tmp_path: Path) 
     assert shown.loc["private", "median write"] == "200 ns"
 
 
-def test_states_that_were_not_written_to_are_said(tmp_path: Path) -> None:
+def test_plot_reveals_without_writes_shows_a_sentence(tmp_path: Path) -> None:
     figure = figures.plot_reveals(_written(tmp_path / "d", [], []))
     assert "holds no single writes" in figure.layout.annotations[0].text

@@ -261,7 +261,7 @@ def test_no_write_of_the_design_explorer_leaves_a_decade_open() -> None:
     for seed in range(20):
         explorer.state = random_designs(seed, start)
         for design in explorer.chosen():
-            for bar in sim.latency.bars(sim.expect(design, explorer.workload()), costs, sim.sweeps.faulting):
+            for bar in sim.latency.latencies(sim.expect(design, explorer.workload()), costs):
                 low, high = bar.cost.low, bar.cost.high
                 assert low is not None
                 assert high is not None

@@ -220,7 +220,7 @@ def test_designs_are_compared_as_the_simulator_prices_them() -> None:
 
 
 def test_a_design_of_ones_own_is_compared_by_its_name() -> None:
-    mine = sim.named("pmd_marker").but(name="mine", spread="huge page", thp=True, resolve="pmd")
+    mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     explorer = DesignExplorer([mine, "pmd_marker"])
     assert [one.name for one in explorer.chosen()] == ["mine", "pmd_marker"]
     explorer.move(designs=["mine", "composed", "", ""])

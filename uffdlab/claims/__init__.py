@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The thread's claims, the rule that decides each, and the function from data to verdict.
+"""The claims of the mail thread, each with its rule and the function that decides it from data.
 
 A rule is written before its data is looked at: a quantity, a threshold and an interval. An effect counts when its
 95 % interval lies wholly beyond the threshold; otherwise the verdict is "not decided", with the measurement that
-would decide it. A verdict belongs to a dataset: another machine may get another one.
+would decide it. A verdict belongs to a dataset: another machine may get a different one.
 
-DH is David Hildenbrand, PX is Peter Xu, – means that it follows from the thread; the number is that of the argument in
-the mail of 16 Feb 2023. Claims are paraphrased.
+DH is David Hildenbrand, PX is Peter Xu, – marks what follows from the thread; a number is that of the argument in the
+mail of 16 Feb 2023. Claims are paraphrased.
 """
 
 from __future__ import annotations

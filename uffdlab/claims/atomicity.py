@@ -1,71 +1,58 @@
 # SPDX-License-Identifier: MIT
-"""Is doing both in one pass worth it? Writes lost to discards between populating and protecting."""
+"""Atomicity: writes lost to discards racing with populate-then-protect (two passes) and with one pass."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval, proportion_interval
+from uffdlab.summaries.atomicity import LostWrites, lost_writes
 from uffdlab.units import format_ratio
 
 BOUND_PER_MILLION = 1.0
 _MILLION = 1e6
 _TWO_PASSES = {"two_pass_read": "a read loop", "two_pass_populate": "MADV_POPULATE_READ"}
-_BESIDE = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
+_NOT_DECIDING = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _NEEDED = ("block", "backing", "preparation", "interleaving", "judged", "lost")
 
 
-@dataclass(frozen=True)
-class _Lost:
-    """Writes lost in the racing trials of one backing and preparation, per million judged.
-
-    ``pooled`` is exact where pages are independent. Losses are not: those of one race share its timing. So
-    ``children``, the median over child processes, says whether there are losses, and ``pooled`` is believed where
-    there is none.
-    """
-
-    judged: int
-    lost: int
-    pooled: Estimate
-    children: Estimate
-
-    @property
-    def occurs(self) -> bool:
-        return self.children.above(0)
-
-    @property
-    def bounded(self) -> bool:
-        return self.lost == 0 and self.pooled.below(BOUND_PER_MILLION / _MILLION)
+def _occurs(writes: LostWrites) -> bool:
+    return writes.children.above(0)
 
 
-def worth_it(given: Evidence, claim: Claim) -> Verdict:
+def _bounded(writes: LostWrites) -> bool:
+    return writes.lost == 0 and writes.pooled.below(BOUND_PER_MILLION / _MILLION)
+
+
+def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether two passes lose writes where one pass loses none."""
-    data = given.campaign
-    one = _lost(data, "anon", "one_pass")
-    two = {name: _lost(data, "anon", name) for name in _TWO_PASSES}
-    losing = [name for name, lost in two.items() if lost and lost.occurs]
-    evidence = tuple(_evidence(data))
-    if one and one.occurs:
-        because = f"one pass loses writes too: {_said(one)}"
-        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
-    if all(lost and lost.bounded for lost in two.values()):
-        because = "discards that race with two passes lose no write either: " + _all_said(two)
-        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
-    if one is None or not one.bounded or not losing:
-        return _undecided(data, claim, one, two)
-    return _holds(data, claim, one, {name: lost for name, lost in two.items() if lost}, losing, evidence)
+    data = evidence.campaign
+    one_pass = _lost(data, "anon", "one_pass")
+    two_passes = {name: _lost(data, "anon", name) for name in _TWO_PASSES}
+    losing = [name for name, lost in two_passes.items() if lost and _occurs(lost)]
+    lines = _evidence_lines(data)
+    if one_pass and _occurs(one_pass):
+        because = f"one pass loses writes too: {_in_words(one_pass)}"
+        return claim.ruled(data, "does not hold", because, lines)
+    if all(lost and _bounded(lost) for lost in two_passes.values()):
+        because = "discards that race with two passes lose no write either: " + _all_in_words(two_passes)
+        return claim.ruled(data, "does not hold", because, lines)
+    if one_pass is None or not _bounded(one_pass) or not losing:
+        return _undecided(data, claim, one_pass, two_passes)
+    return _holds(data, claim, one_pass, {name: lost for name, lost in two_passes.items() if lost}, losing, lines)
 
 
 def _holds(
-    data: Dataset, claim: Claim, one: _Lost, two: dict[str, _Lost], losing: list[str], evidence: tuple[str, ...]
+    data: Dataset,
+    claim: Claim,
+    one_pass: LostWrites,
+    two_passes: dict[str, LostWrites],
+    losing: list[str],
+    lines: list[str],
 ) -> Verdict:
     """Return "holds" when both ways of populating lose writes, "holds if" when one of them does."""
-    least = min((two[name].children for name in losing), key=lambda rate: rate.value)
+    least = min((two_passes[name].children for name in losing), key=lambda rate: rate.value)
     assert least.low is not None
     assert least.high is not None
     ways = " and ".join(_TWO_PASSES[name] for name in losing)
@@ -74,8 +61,9 @@ def _holds(
         claim.id,
         "holds" if everywhere else "holds if",
         claim.rule,
-        f"with discards racing, populating by {ways} and then protecting loses writes, and one pass none: {_said(one)}",
-        evidence,
+        f"with discards racing, populating by {ways} and then protecting loses writes, and one pass none: "
+        f"{_in_words(one_pass)}",
+        tuple(lines),
         quantity="lost writes per million judged, two passes on anonymous memory, median of children (the lower one)",
         effect=least.value * _MILLION,
         interval=(least.low * _MILLION, least.high * _MILLION),
@@ -86,42 +74,37 @@ def _holds(
     )
 
 
-def _undecided(data: Dataset, claim: Claim, one: _Lost | None, two: dict[str, _Lost | None]) -> Verdict:
-    """Return "not decided", naming what is missing on either side."""
+def _undecided(
+    data: Dataset, claim: Claim, one_pass: LostWrites | None, two_passes: dict[str, LostWrites | None]
+) -> Verdict:
+    """Return "not decided", naming what is missing of either way."""
     reasons, missing = [], []
-    if one is None:
+    if one_pass is None:
         reasons.append("one pass was not measured")
         missing.append("probe atomicity, one_pass on anonymous memory")
-    elif not one.bounded:
-        reasons.append(f"one pass: {_said(one)}")
-        missing.append(f"{claim.needs} ({one.judged:,} writes were judged after one pass, {one.lost:,} lost)")
-    unsettled = [name for name, lost in two.items() if lost is None or not (lost.occurs or lost.bounded)]
+    elif not _bounded(one_pass):
+        reasons.append(f"one pass: {_in_words(one_pass)}")
+        missing.append(f"{claim.needs} ({one_pass.judged:,} writes were judged after one pass, {one_pass.lost:,} lost)")
+    unsettled = [name for name, lost in two_passes.items() if lost is None or not (_occurs(lost) or _bounded(lost))]
     for name in unsettled:
-        lost = two[name]
-        reasons.append(f"{_TWO_PASSES[name]}: {_said(lost) if lost else 'not measured'}")
+        lost = two_passes[name]
+        reasons.append(f"{_TWO_PASSES[name]}: {_in_words(lost) if lost else 'not measured'}")
         missing.append(f"probe atomicity, {name} on anonymous memory, in at least six children")
     if not reasons:
-        reasons.append(_all_said(two))
+        reasons.append(_all_in_words(two_passes))
     return claim.undecided(data, "; ".join(reasons), "; ".join(missing) or None)
 
 
-def _lost(data: Dataset, backing: str, preparation: str) -> _Lost | None:
-    """Return what the racing trials lost; None when nothing was judged."""
+def _lost(data: Dataset, backing: str, preparation: str) -> LostWrites | None:
+    """Return the writes lost in the racing trials; None when none was judged."""
     if "races" not in data.tables:
         return None
     races = data.require("races", _NEEDED)
     here = (races.backing == backing) & (races.preparation == preparation) & (races.interleaving == "racing")
-    rows = races[here.fillna(False)].dropna(subset=["block", "judged", "lost"])
-    rows = rows[rows.judged > 0].astype({"judged": "Float64", "lost": "Float64"})
-    judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
-    if not judged:
-        return None
-    children: Any = rows.groupby("block")[["judged", "lost"]].sum()
-    rates = [float(rate) for rate in children.lost / children.judged]
-    return _Lost(judged, lost, proportion_interval(lost, judged), median_interval(rates))
+    return lost_writes(races[here.fillna(False)])
 
 
-def _said(lost: _Lost) -> str:
+def _in_words(lost: LostWrites) -> str:
     if not lost.lost:
         return f"0 of {lost.judged:,} (at most {_per_million(lost.pooled.high)} per million)"
     rate = lost.children
@@ -135,22 +118,22 @@ def _per_million(rate: float | None) -> str:
     return "?" if rate is None else format_ratio(rate * _MILLION)
 
 
-def _all_said(two: dict[str, _Lost | None]) -> str:
-    return "; ".join(f"{_TWO_PASSES[name]} {_said(lost)}" for name, lost in two.items() if lost)
+def _all_in_words(two_passes: dict[str, LostWrites | None]) -> str:
+    return "; ".join(f"{_TWO_PASSES[name]} {_in_words(lost)}" for name, lost in two_passes.items() if lost)
 
 
-def _evidence(data: Dataset) -> list[str]:
-    found = []
-    for backing in ("anon", *_BESIDE):
+def _evidence_lines(data: Dataset) -> list[str]:
+    lines = []
+    for backing in ("anon", *_NOT_DECIDING):
         for preparation in (*_TWO_PASSES, "one_pass"):
             lost = _lost(data, backing, preparation)
             if lost:
-                found.append(f"races: {backing}, {preparation}, racing: lost {_said(lost)}")
-    return found + _in_order(data)
+                lines.append(f"races: {backing}, {preparation}, racing: lost {_in_words(lost)}")
+    return lines + _one_discard_between(data)
 
 
-def _in_order(data: Dataset) -> list[str]:
-    """Say what one discard between preparing and protecting did, by backing and preparation."""
+def _one_discard_between(data: Dataset) -> list[str]:
+    """Return the writes lost to one discard between preparing and protecting, by backing and preparation."""
     if "races" not in data.tables:
         return []
     races = data.require("races", _NEEDED)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Is the shared zeropage a wire, and do markers cut it? The same test on memory as each design prepares it.
+"""The covert channel through the shared zeropage, and whether markers close it: one test for memory of every design.
 
-Only registered points decide: those at which controls ran as well. What is asked of several points at once is asked of
-each at a level divided by their number. That nothing passes is believed only where a channel of a hundredth of what
-passes beside it, or was sent, would have been noticed.
+Only registered points decide: those with controls at the same point. A test of several points is one of each at the
+level divided by their number (Bonferroni). "Nothing passes" needs a test that would have detected a hundredth of what
+passes through other memory, or of what was sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import CHANNEL, Evidence
@@ -31,9 +32,9 @@ from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, SHARED
 
 _ZEROPAGES, _MARKERS = ("zeropage", "huge_zeropage"), ("markers_unread", "markers_read")
 _OTHERS = ("empty_unread", "populated", "huge_populated", "shmem", "hugetlb")
-_NOTICED = 0.01
+_DETECTABLE = 0.01
 _WEAK = "a control is null, and more than 1 % of what passes beside it could have passed it unnoticed"
-_AGAIN = "the channel measured again beside its controls, on a machine with nothing else to do"
+_REMEASURE = "the channel measured again beside its controls, on a machine with nothing else to do"
 _LIMITS = (
     "two processes of one kernel on one machine, which both want to be heard; between virtual machines the page and "
     "the flush are the same, agreeing on a time is not"
@@ -42,17 +43,17 @@ _LIMITS = (
 
 @dataclass(frozen=True)
 class _Point:
-    """The samples of one registered point: how they were judged, and the capacity of either kind that passes."""
+    """The samples of one registered point: their test, and the capacity of those in which a 1 is faster, or slower."""
 
     memory: str
     placement: str
     silent: bool
-    spot: tuple[int, int]  # length of a slot, lines
+    spot: tuple[str, int, int]  # placement, slot length in ns, lines
     judged: Judged
     samples: int
-    faster: tuple[int, Estimate | None]  # samples in which bits pass and a 1 is the faster load, and their capacity
-    slower: tuple[int, Estimate | None]  # those in which it is the slower one
-    rates: list[float]  # by child, of the first kind
+    faster: tuple[int, Estimate | None]  # number of samples in which bits pass, a 1 the faster load; their capacity
+    slower: tuple[int, Estimate | None]  # the same, a 1 the slower load
+    rates: list[float]  # of ``faster``, by child
     sent_kbit_s: float
 
     @property
@@ -73,156 +74,154 @@ class _Point:
             return f"{where} bits pass in all samples together ({p}), which are too short or too few of them pass alone"
         if self.capacity is None or not self.judged.passes:
             return f"{where} no channel detected ({p}, below {format_ratio(self.below_kbit_s)} kbit/s)"
-        said = [
-            f"{_kbit_s(found)}{which}" + ("" if number == self.samples else f" in {number} of {self.samples} samples")
-            for which, (number, found) in (("", self.faster), (", a 1 being the slower load,", self.slower))
-            if found is not None
+        parts = [
+            f"{_kbit_s(capacity)}{which}{'' if n == self.samples else f' in {n} of {self.samples} samples'}"
+            for which, (n, capacity) in (("", self.faster), (", a 1 being the slower load,", self.slower))
+            if capacity is not None
         ]
-        return f"{where} {' and '.join(said)}"
+        return f"{where} {' and '.join(parts)}"
 
 
-def _kbit_s(found: Estimate) -> str:
-    known = found.low is not None and found.high is not None
-    between = f" ({format_ratio(found.low)} to {format_ratio(found.high)})" if known else ""  # type: ignore[arg-type]
-    return f"{format_ratio(found.value)} kbit/s{between}"
+def _kbit_s(capacity: Estimate) -> str:
+    known = capacity.low is not None and capacity.high is not None
+    between = f" ({format_ratio(capacity.low)} to {format_ratio(capacity.high)})" if known else ""  # type: ignore[arg-type]
+    return f"{format_ratio(capacity.value)} kbit/s{between}"
 
 
-def covert_channel(given: Evidence, claim: Claim) -> Verdict:
+def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether bits pass through the zeropage where nothing passes through the controls."""
-    data = given.holding(CHANNEL)
+    data = evidence.holding(CHANNEL)
     points = _points(data)
-    small = [one for one in points if one.memory == "zeropage" and not one.silent and _controlled(one, points)]
-    if not small:
+    sent = [point for point in points if not point.silent]
+    zeropage = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
+    if not zeropage:
         return claim.undecided(data, "the zeropage was not measured beside a silent sender and written pages")
-    controls = _controls_of(small, points)
-    loud = _loud(controls)
-    if loud:
-        return claim.undecided(data, f"a control is not null: {loud[0].memory} {loud[0]}", _AGAIN)
-    evidence = [f"{MEMORIES[one].phrase}: {_told(points, one)}" for one in _ZEROPAGES if _told(points, one)]
-    evidence.append(f"controls: {_said(controls)}")
-    passing = [one for one in small if _passes(one, small)]
-    told = "; ".join(map(str, small))
+    controls = _controls_of(zeropage, points)
+    not_null = _not_null(controls)
+    if not_null:
+        return claim.undecided(data, f"a control is not null: {not_null[0].memory} {not_null[0]}", _REMEASURE)
+    lines = [*_lines(points, _ZEROPAGES), f"controls: {_controls_in_words(controls)}"]
+    passing = [point for point in zeropage if _passes(point, zeropage)]
+    in_words = "; ".join(map(str, zeropage))
     if not passing:
-        if any(one.below_kbit_s > _NOTICED * one.sent_kbit_s for one in small):
-            return claim.undecided(data, f"nothing was noticed, and more than 1 % could have passed: {told}", _AGAIN)
-        return claim.ruled(
-            data, "does not hold", f"nothing passes through the zeropage: {told}", evidence, limits=_LIMITS
-        )
-    if not any(one.capacity for one in passing):
-        return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {told}", _AGAIN)
+        if any(point.below_kbit_s > _DETECTABLE * point.sent_kbit_s for point in zeropage):
+            because = f"nothing was noticed, and more than 1 % could have passed: {in_words}"
+            return claim.undecided(data, because, _REMEASURE)
+        because = f"nothing passes through the zeropage: {in_words}"
+        return claim.ruled(data, "does not hold", because, lines, limits=_LIMITS)
+    if not any(point.capacity for point in passing):
+        return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {in_words}", _REMEASURE)
     weak = _weak(controls, passing)
     if weak:
-        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _AGAIN)
+        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE)
     # On two CPUs samples are of several kinds; one CPU comes first.
-    best = max(passing, key=lambda one: one.placement == "same")
+    best = max(passing, key=lambda point: point.placement == "same")
     return claim.ruled(
         data,
         "holds",
-        f"bits pass through the zeropage, {told}; of {len(controls)} controls none carries any",
-        evidence,
+        f"bits pass through the zeropage, {in_words}; of {len(controls)} controls none carries any",
+        lines,
         effect=best.capacity,
         quantity=f"capacity at the registered point on {best.place}, kbit/s, median of children",
         limits=_LIMITS,
     )
 
 
-def markers_close(given: Evidence, claim: Claim) -> Verdict:
+def markers_close(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory."""
-    data = given.holding(CHANNEL)
+    data = evidence.holding(CHANNEL)
     points = _points(data)
-    sent = [one for one in points if not one.silent]
-    fresh = [one for one in sent if one.memory == "zeropage" and _controlled(one, points)]
-    heard = [one for one in fresh if _passes(one, fresh)]
-    marked = [one for one in sent if one.memory in _MARKERS and one.placement in {one.placement for one in heard}]
-    if not fresh or {(one.memory, one.placement) for one in marked} < {
-        (m, f.placement) for f in heard for m in _MARKERS
-    }:
+    sent = [point for point in points if not point.silent]
+    fresh = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
+    passing = [point for point in fresh if _passes(point, fresh)]
+    placements = {point.placement for point in passing}
+    marked = [point for point in sent if point.memory in _MARKERS and point.placement in placements]
+    measured = {(point.memory, point.placement) for point in marked}
+    if not fresh or measured < {(memory, placement) for memory in _MARKERS for placement in placements}:
         return claim.undecided(data, "fresh memory and markers, read and unread, were not all measured beside controls")
-    if not heard:
-        because = f"nothing passes through fresh memory either: {_told(points, 'zeropage')}"
-        return claim.undecided(data, because, _AGAIN)
-    controls = _controls_of([*heard, *marked], points)
-    loud, weak = _loud(controls), _weak(controls, [*heard, *(one for one in marked if _passes(one, marked))])
-    if loud or weak:
-        why, one = ("a control is not null", loud[0]) if loud else (_WEAK, weak[0])
-        return claim.undecided(data, f"{why}: {one.memory} {one}", _AGAIN)
-    evidence = [f"fresh memory: {_told(points, 'zeropage')}"]
-    evidence += [f"{MEMORIES[one].phrase}: {_told(points, one)}" for one in (*_MARKERS, *_OTHERS) if _told(points, one)]
-    open_ = [name for name in _MARKERS if any(one.memory == name and _passes(one, marked) for one in marked)]
+    if not passing:
+        because = f"nothing passes through fresh memory either: {_in_words(points, 'zeropage')}"
+        return claim.undecided(data, because, _REMEASURE)
+    controls = _controls_of([*passing, *marked], points)
+    open_ = [point for point in marked if _passes(point, marked)]
+    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_])
+    if not_null or weak:
+        why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
+        return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE)
+    lines = [f"fresh memory: {_in_words(points, 'zeropage')}", *_lines(points, (*_MARKERS, *_OTHERS))]
     if not open_:
-        known = [one.capacity.value for one in heard if one.capacity]
-        if not known:
-            because = f"no sample passes alone, so that no capacity is known: {_told(points, 'zeropage')}"
-            return claim.undecided(data, because, _AGAIN)
-        least = min(known)
-        if any(one.below_kbit_s > _NOTICED * least for one in marked):
+        capacities = [point.capacity.value for point in passing if point.capacity]
+        if not capacities:
+            because = f"no sample passes alone, so that no capacity is known: {_in_words(points, 'zeropage')}"
+            return claim.undecided(data, because, _REMEASURE)
+        least = min(capacities)
+        if any(point.below_kbit_s > _DETECTABLE * least for point in marked):
             because = (
                 "nothing was noticed through markers, and more than 1 % of what passes fresh memory could have passed"
             )
-            return claim.undecided(data, because, _AGAIN)
-        return claim.ruled(data, "holds", "nothing passes through markers, read or unread", evidence, limits=_LIMITS)
+            return claim.undecided(data, because, _REMEASURE)
+        return claim.ruled(data, "holds", "nothing passes through markers, read or unread", lines, limits=_LIMITS)
+    phrases = [MEMORIES[memory].phrase for memory in _MARKERS if any(point.memory == memory for point in open_)]
     return claim.ruled(
         data,
         "does not hold",
-        f"bits pass through {' and through '.join(MEMORIES[name].phrase for name in open_)}: the first read maps the "
-        "zeropage as it does in fresh memory, which any process has",
-        evidence,
-        effect=_ratio([one for one in marked if one.memory == "markers_read"], heard),
+        f"bits pass through {' and through '.join(phrases)}: the first read maps the zeropage as it does in fresh "
+        "memory, which any process has",
+        lines,
+        effect=_ratio([point for point in marked if point.memory == "markers_read"], passing),
         quantity="capacity of markers after their first read / of fresh memory, one CPU, medians of children",
         limits=f"only forbidding the zeropage would help, which is not measured by time here; {_LIMITS}",
     )
 
 
-def _passes(one: _Point, of: Sequence[_Point]) -> bool:
-    return one.judged.p < LEVEL / len(of)
+def _passes(point: _Point, points: Sequence[_Point]) -> bool:
+    return point.judged.p < LEVEL / len(points)
 
 
-def _loud(controls: Sequence[_Point]) -> list[_Point]:
-    return [one for one in controls if _passes(one, controls)]
+def _not_null(controls: Sequence[_Point]) -> list[_Point]:
+    return [point for point in controls if _passes(point, controls)]
 
 
 def _weak(controls: Sequence[_Point], passing: Sequence[_Point]) -> list[_Point]:
-    """Return the controls through which more than a hundredth of what passes at the same spot could pass unnoticed."""
-    beside: dict[tuple[str, tuple[int, int]], list[float]] = {}
-    for one in passing:
-        if one.capacity:
-            beside.setdefault((one.placement, one.spot), []).append(one.capacity.value)
-    found = ((one, beside.get((one.placement, one.spot))) for one in controls)
-    return [one for one, rates in found if rates and one.below_kbit_s > _NOTICED * min(rates)]
+    """Return the controls whose test could miss more than a hundredth of what passes at the same spot."""
+    least = dict[tuple[str, int, int], float]()
+    for point in passing:
+        if point.capacity:
+            least[point.spot] = min(point.capacity.value, least.get(point.spot, inf))
+    return [point for point in controls if point.below_kbit_s > _DETECTABLE * least.get(point.spot, inf)]
 
 
-def _controlled(one: _Point, points: Iterable[_Point]) -> bool:
-    """Whether both controls ran at the same point: a silent sender, and pages of one's own."""
-    here = {
-        (other.memory, other.silent) for other in points if (other.placement, other.spot) == (one.placement, one.spot)
-    }
-    return (one.memory, True) in here and ("private", False) in here
+def _controlled(point: _Point, points: Iterable[_Point]) -> bool:
+    """Whether both controls ran at the same point: a silent sender, and private pages."""
+    here = {(other.memory, other.silent) for other in points if other.spot == point.spot}
+    return (point.memory, True) in here and ("private", False) in here
 
 
 def _controls_of(chosen: Sequence[_Point], points: Iterable[_Point]) -> list[_Point]:
-    """Return the silent controls of points, and all memory that shares nothing at one of their spots."""
-    spots = {(one.placement, one.spot) for one in chosen}
-    memories = {one.memory for one in chosen}
-    return [
-        one
-        for one in points
-        if (one.placement, one.spot) in spots and (one.memory not in SHARED or (one.silent and one.memory in memories))
-    ]
+    """Return the controls of points: the silent senders, and unshared memory at one of their spots."""
+    spots, memories = {point.spot for point in chosen}, {point.memory for point in chosen}
+    at_spots = [point for point in points if point.spot in spots]
+    return [p for p in at_spots if p.memory not in SHARED or (p.silent and p.memory in memories)]
 
 
 def _ratio(top: Iterable[_Point], bottom: Iterable[_Point]) -> Estimate | None:
-    above, below = ([one for one in of if one.placement == "same"] for of in (top, bottom))
+    above, below = ([point for point in points if point.placement == "same"] for points in (top, bottom))
     if not above or not below or not above[0].rates or min(below[0].rates, default=0) <= 0:
         return None
     return ratio_interval(above[0].rates, below[0].rates)
 
 
-def _told(points: Iterable[_Point], memory: str) -> str:
-    return "; ".join(str(one) for one in points if one.memory == memory and not one.silent)
+def _lines(points: Sequence[_Point], memories: Iterable[str]) -> list[str]:
+    measured = [memory for memory in memories if _in_words(points, memory)]
+    return [f"{MEMORIES[memory].phrase}: {_in_words(points, memory)}" for memory in measured]
 
 
-def _said(controls: Sequence[_Point]) -> str:
-    least = min(controls, key=lambda one: one.judged.p)
+def _in_words(points: Iterable[_Point], memory: str) -> str:
+    return "; ".join(str(point) for point in points if point.memory == memory and not point.silent)
+
+
+def _controls_in_words(controls: Sequence[_Point]) -> str:
+    least = min(controls, key=lambda point: point.judged.p)
     return (
         f"{len(controls)} of them, no sender or memory that shares nothing; the least p is "
         f"{format_ratio(least.judged.p)} and would count below {format_ratio(LEVEL / len(controls))}"
@@ -230,21 +229,21 @@ def _said(controls: Sequence[_Point]) -> str:
 
 
 def _points(data: Dataset) -> list[_Point]:
-    """Return the points that were registered, one CPU first."""
-    found: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
-    for one in transmissions(data):
-        row = one.row
+    """Return the registered points, those on one CPU first."""
+    by_point: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
+    for sample in transmissions(data):
+        row = sample.row
         key = (row["memory"], row["placement"], bool(row["silent"]), row["slot_ns"], row["lines"])
-        found.setdefault(key, []).append(one)
+        by_point.setdefault(key, []).append(sample)
     points = []
-    for key in sorted(registered(found), key=lambda key: (key[1] != "same", *key)):
-        samples = found[key]
-        heard = [one for one in samples if judge([one]).passes]
-        kinds = [[one for one in heard if bool(one.row["slower"]) is slower] for slower in (False, True)]
+    for key in sorted(registered(by_point), key=lambda key: (key[1] != "same", *key)):
+        samples = by_point[key]
+        passing = [sample for sample in samples if judge([sample]).passes]
+        kinds = [[sample for sample in passing if bool(sample.row["slower"]) is slower] for slower in (False, True)]
         rates = [[capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds]
         faster, slower = (
             (len(kind), median_interval(known) if known else None) for kind, known in zip(kinds, rates, strict=True)
         )
-        spot, sent = (key[3], key[4]), samples[0].kbit_s_sent
+        spot, sent = (key[1], key[3], key[4]), samples[0].kbit_s_sent
         points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates[0], sent))
     return points

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A claim and its rule."""
+"""A claim: its source, its rule, and the function that decides it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from uffdlab.stats import Estimate
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: who made it, what it says, the rule that decides it, where it is argued, and how it is decided.
+    """One claim: who made it, what it says, its rule, the notebook that argues it, and the function that decides it.
 
-    ``needs`` names the measurement without which it stays undecided; ``table`` holds what its rule reads where that is
-    measured by a campaign of its own.
+    ``needs`` names the measurement without which it stays undecided; ``table`` is set where the rule reads a table that
+    a campaign of its own measures.
     """
 
     id: str
@@ -31,13 +31,13 @@ class Claim:
     table: str | None = None
 
     def verdict(self, evidence: Evidence) -> Verdict:
-        """Return what the evidence says; "not decided" when it lacks what the rule needs."""
+        """Return the verdict on the evidence; "not decided" when it lacks what the rule needs."""
         data = evidence.holding(self.table)
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
         try:
             return self.decide(evidence, self)
-        except UffdlabError as error:  # that it lacks a column, say, or holds what is no measurement
+        except UffdlabError as error:  # a column is missing, say, or holds no measurement
             return self.undecided(data, str(error))
 
     def ruled(

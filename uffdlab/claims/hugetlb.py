@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first argument: does hugetlb need the feature, does it work already, and could QEMU skip populating?"""
+"""hugetlb: does it need WP_UNPOPULATED, does it work already, and could QEMU skip populating?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uffdlab.vocabulary.backings import BACKINGS
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
-WRITTEN = (0.0, 0.5)  # fractions written beforehand at which both have to show
+WRITTEN = (0.0, 0.5)  # fractions written beforehand at which both have to be saved
 
 # --- deciding from the semantics table ------------------------------------------------------------------------------
 
@@ -52,24 +52,18 @@ def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[s
     )
 
 
-def needs_feature(given: Evidence, claim: Claim) -> Verdict:
+def needs_feature(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether the feature turns an unreported write to empty hugetlb memory into a reported one."""
-    data = given.campaign
+    data = evidence.campaign
     pairs = {b: (_reported(data, b, "none"), _reported(data, b, "wp_unpopulated")) for b in _HUGETLB}
     measured = [b for b, pair in pairs.items() if None not in pair]
     gained = [b for b in measured if pairs[b] == (False, True)]
-    evidence = _state_evidence(data, _HUGETLB, ("none", "wp_unpopulated"))
+    lines = _state_evidence(data, _HUGETLB, ("none", "wp_unpopulated"))
     if gained:
-        everywhere = len(gained) == len(_HUGETLB)
-        return Verdict(
-            claim.id,
-            "holds" if everywhere else "holds if",
-            claim.rule,
-            f"the feature turns an unreported write into a reported one on {_named(gained)}",
-            evidence,
-            condition=None if everywhere else f"the memory is {_named(gained)}",
-            dataset=data.id,
-        )
+        because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
+        if len(gained) == len(_HUGETLB):
+            return claim.ruled(data, "holds", because, lines)
+        return claim.ruled(data, "holds if", because, lines, condition=f"the memory is {_named(gained)}")
     if len(measured) < len(_HUGETLB):
         absent = [b for b in _HUGETLB if b not in measured]
         because = f"{_named(absent)}: not measured with and without the feature"
@@ -78,26 +72,26 @@ def needs_feature(given: Evidence, claim: Claim) -> Verdict:
     because = "the write to empty memory is reported without the feature too, on every hugetlb backing"
     if without:
         because = f"the write to empty memory is not reported with the feature either on {_named(without)}"
-    return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
+    return claim.ruled(data, "does not hold", because, lines)
 
 
-def already_works(given: Evidence, claim: Claim) -> Verdict:
+def already_works(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether private hugetlb reports a write to empty memory with features 0."""
-    data = given.campaign
+    data = evidence.campaign
     answers = {b: _reported(data, b, "none") for b in _PRIVATE_HUGETLB}
     works = [b for b, answer in answers.items() if answer]
     fails = [b for b, answer in answers.items() if answer is False]
-    evidence = _state_evidence(data, _PRIVATE_HUGETLB, ("none",))
+    lines = _state_evidence(data, _PRIVATE_HUGETLB, ("none",))
     if len(works) == len(_PRIVATE_HUGETLB):
         because = "with features 0 a write to an empty, protected page is reported on private 2 MiB and 1 GiB hugetlb"
-        return Verdict(claim.id, "holds", claim.rule, because, evidence, dataset=data.id)
+        return claim.ruled(data, "holds", because, lines)
     if works and fails:
         because = f"reported on {_named(works)}, not on {_named(fails)}"
         condition = f"the memory is {_named(works)}"
-        return Verdict(claim.id, "holds if", claim.rule, because, evidence, condition=condition, dataset=data.id)
+        return claim.ruled(data, "holds if", because, lines, condition=condition)
     if len(fails) == len(_PRIVATE_HUGETLB):
         because = f"not reported on {_named(fails)}"
-        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
+        return claim.ruled(data, "does not hold", because, lines)
     absent = [b for b, answer in answers.items() if answer is None]
     return claim.undecided(data, f"{_named(absent)}: a write to empty protected memory was not measured")
 
@@ -111,30 +105,30 @@ _QEMU_BACKENDS = ("shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 
 @dataclass(frozen=True)
 class _Saving:
-    """What skipping saves on one backing: time by fraction written beforehand, and the share of a hole not filled."""
+    """What skipping saves on one backing: time by fraction written beforehand, and the share of the range filled."""
 
     time: dict[float, Estimate]
     filled: Estimate
 
     def counts(self) -> bool | None:
-        """Whether time and memory are saved; None while an interval straddles its threshold."""
-        beyond = [one.above(TIME_SAVED_RATIO) for one in self.time.values()] + [self.filled.above(FILLED_SHARE)]
-        short = [one.below(TIME_SAVED_RATIO) for one in self.time.values()] + [self.filled.below(FILLED_SHARE)]
+        """Whether both time and memory are saved; None while an interval straddles its threshold."""
+        beyond = [ratio.above(TIME_SAVED_RATIO) for ratio in self.time.values()] + [self.filled.above(FILLED_SHARE)]
+        short = [ratio.below(TIME_SAVED_RATIO) for ratio in self.time.values()] + [self.filled.below(FILLED_SHARE)]
         return True if all(beyond) else False if any(short) else None
 
     def words(self) -> str:
         """Return the numbers in words."""
-        times = [f"{with_interval(one)} times as long with {at:.0%} written" for at, one in self.time.items()]
+        times = [f"{with_interval(ratio)} times as long with {at:.0%} written" for at, ratio in self.time.items()]
         return f"populating takes {' and '.join(times)}, and fills {with_interval(self.filled)} of the untouched part"
 
 
 def _saving(data: Dataset, backing: str) -> _Saving | None:
-    """Return what skipping saves; None where that was not measured."""
+    """Return the time and memory that skipping saves; None where they were not measured."""
     rows = warm_of(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
     if rows is None:
         return None
     time = {at: _time(rows[rows.populated == at]) for at in WRITTEN}
-    known = {at: one for at, one in time.items() if one is not None}
+    known = {at: ratio for at, ratio in time.items() if ratio is not None}
     filled = rows[(rows.populated == 0) & (rows.design == "preread")]
     if len(known) < len(time) or filled.empty:
         return None
@@ -148,36 +142,36 @@ def _time(rows: Any) -> Estimate | None:
     return ratio_of("samples", with_total(populating), without, "total_ns", below_the_line="protect_ns")
 
 
-def qemu_could_skip(given: Evidence, claim: Claim) -> Verdict:
-    """Decide, as far as a stock kernel shows, whether populating first can be left out on QEMU's backends."""
-    data = given.campaign
+def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide, on a stock kernel, whether populating first can be skipped on QEMU's backends."""
+    data = evidence.campaign
     protected = {b: _reported(data, b, "none") for b in _QEMU_BACKENDS}
     saved = {b: _saving(data, b) for b in _QEMU_BACKENDS}
     unknown = [b for b in _QEMU_BACKENDS if protected[b] is None or (protected[b] and saved[b] is None)]
     if unknown:
         because = f"{_named(unknown)}: no state of empty memory, or no time with and without populating"
         return claim.undecided(data, because)
-    savings = {b: one for b, one in saved.items() if one and protected[b]}
-    could = [b for b, one in savings.items() if one.counts()]
-    open_ = [b for b, one in savings.items() if one.counts() is None]
-    evidence = _state_evidence(data, _QEMU_BACKENDS, ("none",)) + tuple(
-        f"samples: {BACKINGS[b].short}: {one.words()}" for b, one in savings.items()
+    savings = {b: saving for b, saving in saved.items() if saving and protected[b]}
+    could = [b for b, saving in savings.items() if saving.counts()]
+    open_ = [b for b, saving in savings.items() if saving.counts() is None]
+    lines = _state_evidence(data, _QEMU_BACKENDS, ("none",)) + tuple(
+        f"samples: {BACKINGS[b].short}: {saving.words()}" for b, saving in savings.items()
     )
     if open_:
         because = f"{_named(open_)}: an interval of the time or memory saved straddles its threshold"
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
     if not could:
         because = "nowhere is empty memory protected without populating and time and memory saved as well"
-        return Verdict(claim.id, "does not hold", claim.rule, because, evidence, dataset=data.id)
-    least = min((one for b in could for one in savings[b].time.values()), key=lambda one: one.value)
-    share = min((savings[b].filled for b in could), key=lambda one: one.value)
+        return claim.ruled(data, "does not hold", because, lines)
+    least = min((ratio for b in could for ratio in savings[b].time.values()), key=lambda ratio: ratio.value)
+    share = min((savings[b].filled for b in could), key=lambda filled: filled.value)
     return Verdict(
         claim.id,
         "holds if",
         claim.rule,
         f"on {_named(could)} protection holds without populating; populating takes at least "
         f"{with_interval(least)} times as long and fills at least {with_interval(share)} of what was untouched",
-        evidence,
+        lines,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",
         effect=least.value,
         interval=least.interval,

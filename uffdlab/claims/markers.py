@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Markers one level higher: hugetlb, where a kernel has them, as proxy; and what the simulator says of ordinary memory.
+"""PMD markers and PUD markers, by proxy (hugetlb, which has them) and by the simulator's prediction.
 
-No kernel has either design for anonymous memory, so that what both agree on holds if a kernel does as they do.
+No kernel has either design for anonymous memory: what proxy and prediction agree on "holds if" a kernel behaves so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPAN_BYTES = 256 << 30  # of the prediction
 
 @dataclass(frozen=True)
 class _Level:
-    """What is compared: rows and designs of the lower level over those of the higher one."""
+    """A comparison of two levels: measured rows and simulated designs of the lower one over those of the higher one."""
 
     below: tuple[str, str]  # backing, design
     above: tuple[str, str]
@@ -51,23 +51,23 @@ _PUD = _Level(
 )
 
 
-def pmd_marker_wins(given: Evidence, claim: Claim) -> Verdict:
-    """Decide, from a proxy and a prediction, whether PMD markers serve empty ranges ten times better."""
-    return _decided(given, claim, _PMD)
+def pmd_marker_wins(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide, from proxy and prediction, whether PMD markers take a tenth of the time and tables of PTE markers."""
+    return _decided(evidence, claim, _PMD)
 
 
-def pud_marker_wins(given: Evidence, claim: Claim) -> Verdict:
-    """Decide the same of PUD markers against PMD markers."""
-    return _decided(given, claim, _PUD)
+def pud_marker_wins(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide the same for PUD markers against PMD markers."""
+    return _decided(evidence, claim, _PUD)
 
 
-def _decided(given: Evidence, claim: Claim, level: _Level) -> Verdict:
-    return decided(given, sim.costs_of(given.costs) if given.costs else None, claim, level)
+def _decided(evidence: Evidence, claim: Claim, level: _Level) -> Verdict:
+    return decided(evidence, sim.costs_of(evidence.costs) if evidence.costs else None, claim, level)
 
 
-def decided(given: Evidence, costs: Costs | None, claim: Claim, level: _Level) -> Verdict:
-    """Decide by time and by tables, each of the proxy and of the prediction."""
-    data = given.campaign
+def decided(evidence: Evidence, costs: Costs | None, claim: Claim, level: _Level) -> Verdict:
+    """Decide by time and by page tables, of both the proxy and the prediction."""
+    data = evidence.campaign
     measured = _measured(data, level)
     if measured is None:
         return claim.undecided(data, f"empty anonymous memory and {level.proxy} were not measured at one size")
@@ -75,7 +75,7 @@ def decided(given: Evidence, costs: Costs | None, claim: Claim, level: _Level) -
         return claim.undecided(data, *COSTS_ARE_MISSING)
     time, tables, size = measured
     predicted, counted = _predicted(costs, level)
-    because = borrowed(given) + (
+    because = borrowed(evidence) + (
         f"{level.title}, to protect: {with_interval(time)} by proxy ({level.proxy}, {size}), "
         f"{with_interval(predicted)} predicted; page tables: {_times(*tables)} by proxy, {_times(*counted)} counted"
     )
@@ -100,7 +100,7 @@ def decided(given: Evidence, costs: Costs | None, claim: Claim, level: _Level) -
 
 
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, tuple[float, float], str] | None:
-    """Return the ratio of times, the tables (KiB) of both, and the size; None where there is no common one."""
+    """Return the ratio of times, the page tables (KiB) of both, and the size; None without a common size."""
     lower, higher = (
         warm_of(data, "samples", *_READ, backing=backing, design=design, populated=0)
         for backing, design in (level.below, level.above)
@@ -127,7 +127,7 @@ def _predicted(costs: Costs, level: _Level) -> tuple[Estimate, tuple[float, floa
 
 
 def _at_least(factor: float, below_kib: float, above_kib: float) -> bool:
-    """Whether the lower level needs so many times the tables of the higher one, or some where that needs none."""
+    """Whether the lower level needs ``factor`` times the tables of the higher one, or any where that needs none."""
     return below_kib >= factor * above_kib if above_kib > 0 else below_kib > 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The 22 claims of the thread, in its order, each with the rule that decides it."""
+"""The claims of the thread, in its order, each with the rule that decides it."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ CLAIMS: tuple[Claim, ...] = (
         "populating: holds; one of them: holds if). It does not hold when both ways lose none with that upper end "
         f"below {atomicity.BOUND_PER_MILLION:g} per million, or when one pass loses writes too, in the median child. "
         "shmem and hugetlb stand beside it and do not decide",
-        "06_snapshots",
+        "01_anon_hugetlb",
         "probe atomicity on anonymous memory: at least six children per way of populating, and four million writes "
         "judged after one pass",
         atomicity.worth_it,
@@ -243,10 +243,10 @@ def find(id_: str) -> Claim:
 
 
 def verdict(id_: str, evidence: Evidence | Dataset) -> Verdict:
-    """Return what evidence says of one claim; a dataset alone has nothing beside it."""
+    """Return the verdict on one claim; a dataset is evidence without companions."""
     return find(id_).verdict(evidence if isinstance(evidence, Evidence) else Evidence(evidence))
 
 
 def verdicts(evidence: Evidence | Dataset) -> list[Verdict]:
-    """Return what evidence says of every claim, in the thread's order."""
+    """Return the verdict on every claim, in the thread's order."""
     return [verdict(claim.id, evidence) for claim in CLAIMS]

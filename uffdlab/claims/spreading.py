@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Markers above the last level: what spreading them does to the fault that has to, and to the work in all."""
+"""Spreading PMD markers into PTE markers at a later fault: the cost of that fault, and the break-even of all work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PMDS = 512  # 1 GiB
 
 
 def _written(design: str, share: float) -> sim.Ledger:
-    """Return the ledger of protecting an empty GiB and writing one page in so many of its 2 MiB."""
+    """Return the ledger of protecting an empty GiB and writing one page in a share of its 2 MiB ranges."""
     memory = Range(sim.DESIGNS[design], _PMDS * 512 * PAGE_BYTES, touches=_PMDS)
     memory.protect()
     for pmd in range(round(share * _PMDS)):
@@ -25,7 +25,7 @@ def _written(design: str, share: float) -> sim.Ledger:
     return memory.ledger()
 
 
-# What a first touch is → whether it writes, and whether the kernel resolves it and tells nobody.
+# First touch → whether it is a write, and whether the kernel resolves it without an event (WP_ASYNC).
 CASES = {
     "a read": (False, False),
     "a write that the kernel resolves": (True, True),
@@ -36,7 +36,7 @@ CASES = {
 def _first_touch(design: str, case: str) -> sim.Ledger:
     """Return the ledger of the first touch of an empty, protected 2 MiB."""
     write, asynchronous = CASES[case]
-    memory = Range(sim.DESIGNS[design].but(asynchronous=asynchronous), _PMDS * 512 * PAGE_BYTES, touches=2)
+    memory = Range(sim.DESIGNS[design].replace(asynchronous=asynchronous), _PMDS * 512 * PAGE_BYTES, touches=2)
     memory.protect()
     memory.touch(0, write=write)  # so that a PUD marker above is gone
     memory.start_phase()
@@ -45,10 +45,10 @@ def _first_touch(design: str, case: str) -> sim.Ledger:
 
 
 def break_even(costs: sim.Costs) -> float | None:
-    """Return which share of all 2 MiB has to be written before a PMD marker has cost as much as PTE markers.
+    """Return the share of all 2 MiB ranges whose writing makes PMD markers as expensive as PTE markers.
 
-    0 if it is dearer from the start, None if it never is: work grows in proportion to what is written, so that one
-    comparison at the end decides.
+    0 if they are dearer from the start, None if they never are: work is linear in what is written, so one comparison at
+    the end decides.
     """
     start = [costs.price(_written(name, 0)).value for name in ("pmd_marker", "pte_marker")]
     end = [costs.price(_written(name, 1)).value for name in ("pmd_marker", "pte_marker")]
@@ -58,20 +58,20 @@ def break_even(costs: sim.Costs) -> float | None:
     return saved / lost if lost >= saved else None
 
 
-def spread_cost_later(given: Evidence, claim: Claim) -> Verdict:
-    """Decide, from a prediction, whether markers above the last level make later faults and all work dearer."""
-    if given.costs is None:
-        return claim.undecided(given.campaign, *COSTS_ARE_MISSING)
-    return decided(given, sim.costs_of(given.costs), claim)
+def spread_cost_later(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide, from a prediction, whether PMD markers make later faults and total work dearer."""
+    if evidence.costs is None:
+        return claim.undecided(evidence.campaign, *COSTS_ARE_MISSING)
+    return decided(evidence, sim.costs_of(evidence.costs), claim)
 
 
-def decided(given: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
-    """Decide the same with costs that are loaded."""
-    calibrated = given.costs or given.campaign
+def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
+    """Decide the same from loaded costs."""
+    calibrated = evidence.costs or evidence.campaign
     tails = {case: costs.ratio(_first_touch("pmd_marker", case), _first_touch("pte_marker", case)) for case in CASES}
     work = costs.ratio(_written("pmd_marker", 1), _written("pte_marker", 1))
     even = break_even(costs)
-    because = borrowed(given) + (
+    because = borrowed(evidence) + (
         "a touch that spreads a PMD marker / one to a PTE marker, predicted: "
         f"{'; '.join(f'{case} {with_interval(ratio)}' for case, ratio in tails.items())}; all work with every 2 MiB "
         f"written once: {with_interval(work)}"

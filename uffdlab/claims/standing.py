@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one campaign decides, in a sentence: how many claims, whether as the reference does, what the rest needs."""
+"""One sentence on a campaign: how many claims it decides, whether as the reference does, and what the others need."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.register import verdicts
 from uffdlab.claims.verdict import Verdict
 
-_OPEN = "not decided"
-# What a missing measurement is called in a list; the first that fits. What a verdict says it needs is the source.
-_CALLED = (
+_UNDECIDED = "not decided"
+# Short names of missing measurements, by a pattern in what a verdict needs; the first match counts.
+_SHORT_NAMES = (
     (r"more rounds|measured again|narrower intervals", "more samples"),
-    (r"--suite channel", "the zeropage as a wire"),
+    (r"--suite channel", "the covert channel"),
     (r"atomicity", "racing discards"),
     (r"page-by-page", "page-by-page states"),
     (r"use_zero_page", "the huge zeropage switched off"),
@@ -32,10 +32,10 @@ _CALLED = (
 
 
 def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
-    """Return how many claims evidence decides, whether as the committed reference does, and what the others need."""
+    """Return how many claims ``evidence`` decides, whether as ``reference`` does, and what the others need."""
     here = verdicts(evidence)
     there = verdicts(reference) if reference else []
-    decided = sum(one.verdict != _OPEN for one in here)
+    decided = sum(verdict.verdict != _UNDECIDED for verdict in here)
     parts = [f"{decided} of {len(here)} claims {'is' if decided == 1 else 'are'} decided here"]
     if there and decided:
         parts[0] += f", {_agreement(here, there)}"
@@ -44,30 +44,30 @@ def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
     return "; ".join(parts)
 
 
-def called(missing: str) -> str:
-    """Return what a missing measurement is called in a list: a few words, or what was said of it."""
-    return next((words for pattern, words in _CALLED if re.search(pattern, missing)), missing)
+def short_name(missing: str) -> str:
+    """Return the short name of a missing measurement, or ``missing`` itself where it has none."""
+    return next((words for pattern, words in _SHORT_NAMES if re.search(pattern, missing)), missing)
 
 
 def _agreement(here: Iterable[Verdict], there: Iterable[Verdict]) -> str:
     differing = [
-        f"{one.id} ({one.verdict} here, {other.verdict} there)"
-        for one, other in zip(here, there, strict=True)
-        if one.verdict not in (_OPEN, other.verdict)
+        f"{verdict.id} ({verdict.verdict} here, {other.verdict} there)"
+        for verdict, other in zip(here, there, strict=True)
+        if verdict.verdict not in (_UNDECIDED, other.verdict)
     ]
     return f"all as in the reference but {', '.join(differing)}" if differing else "all as in the reference"
 
 
 def _needs(here: Sequence[Verdict], there: Sequence[Verdict], reference: Evidence | None) -> str:
-    """Return what open claims need, by the suite that decided them in a reference."""
+    """Return what undecided claims need, by the suite that decided them in the reference."""
     beside = (reference.campaign, reference.channel) if reference else ()
-    suites = {one.id: one.provenance.get("suite") for one in beside if one is not None}
+    suites = {dataset.id: dataset.provenance.get("suite") for dataset in beside if dataset is not None}
     by_suite: dict[str | None, list[str]] = {}
-    for number, one in enumerate(here):
-        if one.verdict == _OPEN:
+    for number, verdict in enumerate(here):
+        if verdict.verdict == _UNDECIDED:
             other = there[number] if there else None
-            suite = suites.get(other.dataset or "") if other and other.verdict != _OPEN else None
-            by_suite.setdefault(suite, []).append(called(one.missing or ""))
+            suite = suites.get(other.dataset or "") if other and other.verdict != _UNDECIDED else None
+            by_suite.setdefault(suite, []).append(short_name(verdict.missing or ""))
     known = [
         f"{', '.join(dict.fromkeys(words))} (--suite {suite} --allow-host-changes)"
         for suite, words in by_suite.items()

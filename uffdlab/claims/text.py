@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts as text: 72 columns to mail, or the table of README."""
+"""Verdicts as text: plain text of 72 columns, or the Markdown table of README."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from uffdlab.claims.register import find
 from uffdlab.claims.verdict import Verdict
 
 
-def text_table(found: Iterable[Verdict]) -> str:
-    """Return verdicts as plain text of at most 72 columns, to mail."""
+def text_table(verdicts: Iterable[Verdict]) -> str:
+    """Return verdicts as plain text of at most 72 columns."""
     lines = []
-    for one in found:
-        lines.append(f"{one.id:<28}{one.verdict}")
-        for label, text in (("because", one.because), ("if", one.condition), ("needs", one.missing)):
+    for verdict in verdicts:
+        lines.append(f"{verdict.id:<28}{verdict.verdict}")
+        for label, text in (("because", verdict.because), ("if", verdict.condition), ("needs", verdict.missing)):
             if text:
                 lines += textwrap.wrap(text, 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
-def markdown_table(found: Iterable[Verdict]) -> str:
-    """Return the answer so far as a Markdown table: a line for each decided claim, and how many others there are."""
-    verdicts_ = list(found)
-    decided = [one for one in verdicts_ if one.verdict != "not decided"]
+def markdown_table(verdicts: Iterable[Verdict]) -> str:
+    """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others."""
+    listed = list(verdicts)
+    decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
     lines = ["| claim | verdict | key number (95 % interval) |", "|---|---|---|"]
-    lines += [
-        f"| {find(one.id).says} (`{one.id}`) | **{one.verdict}** | {one.key_number() or '–'} |" for one in decided
-    ]
-    still_open = len(verdicts_) - len(decided)
+    for verdict in decided:
+        says = find(verdict.id).says
+        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.verdict}** | {verdict.key_number() or '–'} |")
+    still_open = len(listed) - len(decided)
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(
         [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a dataset says about a claim, and how that is shown."""
+"""The verdict on a claim, as JSON, as one line and as an HTML card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
 
 
 def with_interval(estimate: Estimate) -> str:
-    """Return an estimate with its interval in words."""
+    """Return an estimate and its interval as text."""
     if estimate.low is None or estimate.high is None:
         return f"{format_ratio(estimate.value)} (too few processes for an interval)"
     return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
@@ -23,11 +23,11 @@ def with_interval(estimate: Estimate) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a dataset says about a claim.
+    """The verdict on a claim from one dataset.
 
     ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its 95 % ``interval``; both are None
-    for a rule about states, which either are so or not, and where nothing was measured. ``condition`` belongs to
-    "holds if", ``missing`` (the measurement that would decide) to "not decided".
+    for a rule about states, and where nothing was measured. ``condition`` belongs to "holds if", ``missing`` (the
+    measurement that would decide) to "not decided".
     """
 
     id: str
@@ -48,7 +48,7 @@ class Verdict:
         return asdict(self) | {"evidence": list(self.evidence), "interval": self.interval and list(self.interval)}
 
     def _repr_html_(self) -> str:
-        """Return the verdict as the card that a notebook shows and a rendered page styles."""
+        """Return the HTML card that a notebook shows and a rendered page styles."""
         kind = self.verdict.replace(" ", "-")
         rows = [("Rule", self.rule), ("Because", self.because), ("Holds if", self.condition)]
         rows += [("Would decide it", self.missing), ("Effect", self._effect()), ("Limits", self.limits)]

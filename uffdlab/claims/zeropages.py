@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The zeropage: what works where there is none, who else might forbid it, and whether the huge one is needed."""
+"""The zeropage: markers where it is forbidden, attempts to forbid it, and whether the huge zeropage is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uffdlab.vocabulary.backings import BACKINGS
 NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
 SAME = 1.25  # costs are the same when the ratio lies between 1 / SAME and SAME
 
-# What a stock kernel has in place of a forbidden zeropage: memory in which a read of a hole maps a real page.
+# Stand-ins for a forbidden zeropage on a stock kernel: memory in which a read of a hole maps a real page.
 RELATIVES = (
     ("shmem", "on"),
     ("anon_thp", "off"),
@@ -52,42 +52,46 @@ def _title(backing: str, huge_zeropage: str) -> str:
     return BACKINGS[backing].short + (", no huge zeropage" if huge_zeropage == "off" else "")
 
 
-def forbidden_zeropage(given: Evidence, claim: Claim) -> Verdict:
-    """Decide, on relatives of a forbidden zeropage, whether markers fill nothing and populating fills the range."""
-    data = given.campaign
+def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide, on stand-ins for a forbidden zeropage, whether markers fill nothing and populating fills the range."""
+    data = evidence.campaign
     cases = {
         _title(b, h): (_filled(data, b, h, "pte_marker"), _filled(data, b, h, "populate_read")) for b, h in RELATIVES
     }
-    absent = [name for name, pair in cases.items() if None in pair]
-    if absent:
-        return claim.undecided(data, f"not measured: {'; '.join(absent)}")
+    not_measured = [name for name, pair in cases.items() if None in pair]
+    if not_measured:
+        return claim.undecided(data, f"not measured: {'; '.join(not_measured)}")
     known = {name: (m, p) for name, (m, p) in cases.items() if m and p}
-    so = [n for n, (m, p) in known.items() if m.reported and m.share.below(NOTHING) and p.share.above(EVERYTHING)]
-    not_so = [n for n, (m, p) in known.items() if not m.reported or m.share.above(NOTHING) or p.share.below(EVERYTHING)]
-    evidence = tuple(
+    supporting = [
+        n for n, (m, p) in known.items() if m.reported and m.share.below(NOTHING) and p.share.above(EVERYTHING)
+    ]
+    contradicting = [
+        n for n, (m, p) in known.items() if not m.reported or m.share.above(NOTHING) or p.share.below(EVERYTHING)
+    ]
+    lines = tuple(
         f"zeropages: {name}: markers fill {with_interval(m.share)} of the range and "
         f"{'report' if m.reported else 'lose'} a write; MADV_POPULATE_READ fills {with_interval(p.share)}"
         for name, (m, p) in known.items()
     )
     losing = [name for name, (markers, _) in known.items() if not markers.reported]
     if losing:
-        return claim.ruled(data, "does not hold", f"markers lose a write on {'; '.join(losing)}", evidence)
-    if len(not_so) == len(known):
+        return claim.ruled(data, "does not hold", f"markers lose a write on {'; '.join(losing)}", lines)
+    if len(contradicting) == len(known):
         because = "nowhere do markers protect without filling while populating fills the range"
-        return claim.ruled(data, "does not hold", because, evidence)
-    if not so:
+        return claim.ruled(data, "does not hold", because, lines)
+    if not supporting:
         return claim.undecided(data, "the intervals do not tell", f"at least six processes of {claim.needs}")
-    others = [name for name in known if name not in so]
+    others = [name for name in known if name not in supporting]
     limits = "relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp"
     if others:
         limits += f"; not so, or not decided, on {'; '.join(others)}"
-    least = min((known[name][1].share for name in so), key=lambda one: one.value)
+    least = min((known[name][1].share for name in supporting), key=lambda share: share.value)
     return claim.ruled(
         data,
         "holds if",
-        f"where a read of a hole maps a real page ({'; '.join(so)}) markers protect and fill nothing, and populating "
-        f"fills at least {with_interval(least)} of the range",
-        evidence,
+        f"where a read of a hole maps a real page ({'; '.join(supporting)}) markers protect and fill nothing, and "
+        f"populating fills at least {with_interval(least)} of the range",
+        lines,
         quantity="least share of the range that populating fills",
         effect=least,
         condition="memory whose zeropage is forbidden behaves as memory that has none: no such kernel was measured",
@@ -95,31 +99,31 @@ def forbidden_zeropage(given: Evidence, claim: Claim) -> Verdict:
     )
 
 
-def other_contexts(given: Evidence, claim: Claim) -> Verdict:
+def other_contexts(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide from documented attempts to forbid zeropages outside s390; nothing is measured."""
-    published = given.published
+    published = evidence.published
     if published is None:
-        return claim.undecided(given.campaign, "the list of attempts is not at hand: it comes with a checkout")
+        return claim.undecided(evidence.campaign, "the list of attempts is not at hand: it comes with a checkout")
     attempts = published.require("attempts", ("author", "architecture", "what", "outcome", "source"))
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
-    evidence = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
+    lines = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
     because = f"{len(others)} attempts outside s390 are known, {len(merged)} of them merged"
     if len(merged):
-        return claim.ruled(published, "holds", because, evidence)
+        return claim.ruled(published, "holds", because, lines)
     verdict: Ruling = "holds if" if len(others) else "does not hold"
     condition = "one like those that were posted is merged" if len(others) else None
     limits = "a list of what was found, not of all there is"
-    return claim.ruled(published, verdict, because, evidence, condition=condition, limits=limits)
+    return claim.ruled(published, verdict, because, lines, condition=condition, limits=limits)
 
 
 def _rows(frame: Any) -> Iterator[Any]:
     yield from frame.itertuples()
 
 
-def no_huge_zeropage_needed(given: Evidence, claim: Claim) -> Verdict:
+def no_huge_zeropage_needed(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether marking every PTE works, and costs the same, with the huge zeropage switched off."""
-    data = given.campaign
+    data = evidence.campaign
     read = ("block", "size_kib", "protect_ns", "reported")
     with_, without = (
         warm_of(
@@ -127,20 +131,20 @@ def no_huge_zeropage_needed(given: Evidence, claim: Claim) -> Verdict:
         )
         for state in ("on", "off")
     )
-    found = ratio_of("zeropages", without, with_, "protect_ns", "size_kib", neighbours=True)
-    if found is None or with_ is None or without is None:
+    ratio = ratio_of("zeropages", without, with_, "protect_ns", "size_kib", neighbours=True)
+    if ratio is None or with_ is None or without is None:
         return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
     if with_.reported.isna().any() or without.reported.isna().any():
         return claim.undecided(data, "`zeropages.reported` does not say of every sample whether a write was reported")
-    because = f"time to protect without the huge zeropage / with it: {with_interval(found)}"
-    evidence = (f"zeropages: {because}",)
+    because = f"time to protect without the huge zeropage / with it: {with_interval(ratio)}"
+    lines = (f"zeropages: {because}",)
     limits = "markers stand for the zeropages of the patch, which no kernel has: both write every PTE"
     verdict: Ruling
     if not (bool(with_.reported.all()) and bool(without.reported.all())):
         verdict, because = "does not hold", "a write to the protected range was not reported"
-    elif found.above(1 / SAME) and found.below(SAME):
+    elif ratio.above(1 / SAME) and ratio.below(SAME):
         verdict = "holds"
-    elif found.below(1 / SAME) or found.above(SAME):
+    elif ratio.below(1 / SAME) or ratio.above(SAME):
         verdict = "does not hold"
     else:
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
@@ -148,4 +152,4 @@ def no_huge_zeropage_needed(given: Evidence, claim: Claim) -> Verdict:
         ", and neither ever maps the huge zeropage: no difference is expected, and one would point at the experiment"
     )
     quantity = "protect without the huge zeropage / with it, THP on"
-    return claim.ruled(data, verdict, because, evidence, effect=found, quantity=quantity, limits=limits)
+    return claim.ruled(data, verdict, because, lines, effect=ratio, quantity=quantity, limits=limits)

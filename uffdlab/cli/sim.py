@@ -113,7 +113,8 @@ def _design(args: argparse.Namespace) -> Design:
     design = named(args.design)
     if not changes:
         return design
-    return design.but(**changes).but(name=f"{design.name} with {', '.join(map('='.join, args.set))}", about="composed")
+    name = f"{design.name} with {', '.join(map('='.join, args.set))}"
+    return design.replace(**changes).replace(name=name, about="composed")
 
 
 def _as_dict(result: Result, costs: Costs) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""DataFrame in, plotly figure out: one module per figure, one visual language (``style``).
+"""Plotly figures from data frames: one module per topic, one visual language (``style``).
 
 ``plot_*`` returns a figure. Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed
-band, published a cross, unavailable a sentence. Importing this lets no figure of plotly be sent anywhere (``offline``).
+band, published a cross, unavailable a sentence. Importing this removes plotly's upload buttons (``offline``).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes lost to discards between populating and protecting."""
+"""Figure of atomicity: writes lost to discards racing with populating and protecting."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ _PREPARATIONS = {
 def plot_atomicity(data: Dataset) -> go.Figure:
     """Draw lost writes per million judged, by backing and preparation, with discards racing.
 
-    Where writes were lost: the median over children with its interval. Where none was: the exact upper end of the
-    interval, an arrow that points down to 0, which a logarithmic axis cannot show.
+    With losses: the median over children with its interval. Without: the exact upper bound, as an arrow towards 0.
     """
     rows = summaries.df_atomicity(data)
     rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(_BACKINGS)]
@@ -41,9 +40,9 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     style.styled(figure, caption, [data.origin()], (420, 560), {"x": "per million"})
     drawn = style.log_range(style.reach(figure.data, "x"))
     ticks = [10**power for power in range(-2, 7)]
-    said = [format_ratio(value) for value in ticks]
+    labels = [format_ratio(value) for value in ticks]
     figure.update_xaxes(type="log", title_text="lost writes per million judged", range=drawn)
-    figure.update_xaxes(tickvals=ticks, ticktext=said)
+    figure.update_xaxes(tickvals=ticks, ticktext=labels)
     names = [BACKINGS[backing].short for backing in _BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if rows.empty:
@@ -56,13 +55,13 @@ def _add_losing(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
     colour, symbol, _ = DESIGNS[design].look
     if rows.empty:
         return
-    said = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in zip(rows.lost, rows.judged, strict=True)]
+    counts = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in zip(rows.lost, rows.judged, strict=True)]
     figure.add_scatter(
         x=rows.child_per_million.tolist(),
         error_x=style.interval(rows, "child_per_million"),
         marker=style.marker(colour, symbol),
         name=label,
-        **_shared(rows, preparation, said),
+        **_shared(rows, preparation, counts),
     )
 
 
@@ -71,7 +70,7 @@ def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
     colour = DESIGNS[design].look.colour
     if rows.empty:
         return
-    said = [
+    bounds = [
         f"none of {judged:,} lost: at most {format_ratio(high)} per million"
         for judged, high in zip(rows.judged, rows.lost_per_million_high, strict=True)
     ]
@@ -79,17 +78,17 @@ def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None
         x=rows.lost_per_million_high.tolist(),
         marker=style.marker(colour, BOUND_SYMBOL),
         name=f"{label}: none lost, at most",
-        **_shared(rows, preparation, said),
+        **_shared(rows, preparation, bounds),
     )
 
 
-def _shared(rows: pd.DataFrame, preparation: str, said: list[str]) -> dict[str, object]:
+def _shared(rows: pd.DataFrame, preparation: str, hovertext: list[str]) -> dict[str, object]:
     lift, names = _PREPARATIONS[preparation][2], list(_BACKINGS)
     return {
         "y": [lift - names.index(backing) for backing in rows.backing],
         "mode": "markers",
         "customdata": [BACKINGS[backing].short for backing in rows.backing],
-        "hovertext": said,
+        "hovertext": hovertext,
         "text": [f"{n} children, {t} trials" for n, t in zip(rows.children, rows.trials, strict=True)],
         "hovertemplate": style.HOVER,
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The covert channel through the shared zeropage: latencies of loads, capacity, memory and bounds."""
+"""Figures of the covert channel through the shared zeropage: load latencies, capacity, designs and bounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uffdlab.vocabulary.channel import POINT, SHARED
 from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 PLACEMENTS = {title: placement for placement, title in _TITLES.items()}
-MEMORIES = {name: one.title for name, one in vocabulary.MEMORIES.items()}
+MEMORIES = {name: memory.title for name, memory in vocabulary.MEMORIES.items()}
 SHOWN = ("capacity", "share of wrong bits")
 COUNTED = {
     "a 1 is the faster load": "faster_kbit_s",
@@ -29,8 +29,8 @@ _LIFTS = {("same", "faster"): 0.22, ("same", "slower"): 0.22, ("cross", "faster"
 
 
 def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str = "one CPU") -> go.Figure:
-    """Draw how long loads took, in cycles, by what had been sent, over those of calibrating: shares per eighth of an
-    octave, of the first sample of each child at the registered point.
+    """Draw log-binned histograms of load latencies in cycles, by the sent bit, over those of the calibration, of the
+    first sample of each child at the registered point.
     """
     figure = go.Figure()
     name = {title: known for known, title in MEMORIES.items()}.get(memory, memory)
@@ -48,9 +48,9 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
         style.say(figure, f"{data.id} holds no loads of this memory")
     elif threshold > 0:
         figure.add_vline(x=threshold, line={"color": style.GREEN, "width": 2, "dash": "dashdot"})
-        said = f"threshold (median)<br>{threshold:,.0f} cycles"
+        label = f"threshold (median)<br>{threshold:,.0f} cycles"
         where = {"x": np.log10(threshold), "xref": "x", "xanchor": "left", "xshift": 6, "align": "left"}
-        figure.add_annotation(text=said, y=1, yref="paper", yanchor="top", showarrow=False, **where)
+        figure.add_annotation(text=label, y=1, yref="paper", yanchor="top", showarrow=False, **where)
     return figure
 
 
@@ -58,9 +58,9 @@ _CYCLES = [50, 100, 200, 500, 1000, 2000, 5000, 10_000]
 
 
 def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, float, str]:
-    """Return loads by kind and cycles at the registered point, the median threshold, and which samples they are of.
+    """Return loads by kind and cycles at the registered point, the median threshold, and a sentence for the caption.
 
-    Through shared memory samples are of two kinds, and those of the more frequent one are returned.
+    Samples of shared memory are of two kinds; those of the more frequent kind are returned.
     """
     known = [*POINT, "block", "sample", "threshold_cycles", "slower"]
     sent = data.rows("channels", known).dropna(subset=known)
@@ -84,8 +84,8 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
 
 
 def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1 is the faster load") -> go.Figure:
-    """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, each with the band of its
-    interval, beside what one flush and reload per bit would allow; ``counted``: of which samples, one of ``COUNTED``.
+    """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, with bands of intervals and the
+    limit of one flush and reload per bit; ``counted`` selects the samples, one of ``COUNTED``.
     """
     frame = summaries.df_channels(data)
     frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
@@ -98,7 +98,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
             continue
         rows = rows.assign(us=rows.slot_ns / 1000)
         us = rows.us.tolist()
-        known = rows[rows[f"{column}_low"].notna()]  # an unknown interval is no narrow one
+        known = rows[rows[f"{column}_low"].notna()]  # with an interval
         at, low, high = (known[name].tolist() for name in ("us", f"{column}_low", f"{column}_high"))
         figure.add_scatter(x=at + at[::-1], y=high + low[::-1], mode="lines", line={"width": 0}, fill="toself",
                            fillcolor=_faint(colour), hoverinfo="skip", name=f"{label}: 95 % interval")  # fmt: skip
@@ -125,8 +125,8 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
 
 
 def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
-    """Draw what passes through memory as each design prepares it, on one CPU and on two, at registered points: capacity
-    in kbit/s, or the share of bits that arrive wrong. Where the test finds no channel, a triangle stands at its bound.
+    """Draw capacity in kbit/s, or the share of wrong bits, of memory prepared by each design, on one CPU and on two, at
+    registered points. Where the test detects no channel, a triangle marks its bound.
     """
     frame = summaries.df_channels(data)
     rate = shown == "capacity"
@@ -138,20 +138,20 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
         measure = "kbit_s" if rate else "error"
         parts = [(rows[(rows.p < LEVEL) & rows[f"{kind}_{measure}"].notna()], f"{kind}_{measure}", False)]
-        if kind == "faster":  # of memory through which nothing passes there is one kind
+        if kind == "faster":  # without a channel there is one kind
             parts.append((rows[rows.p >= LEVEL], measure, True))
-        for part, column, deaf in parts:
+        for part, column, null in parts:
             if part.empty:
                 continue
-            bound = rate and deaf
+            bound = rate and null
             place = label.partition(",")[0]
             figure.add_scatter(
                 x=(part.below_kbit_s if bound else part[column]).tolist(),
                 y=[lift - names.index(memory) for memory in part.memory],
                 error_x=None if bound else style.interval(part, column),
                 mode="markers",
-                marker=style.marker(colour, BOUND_SYMBOL if bound else f"{symbol}-dot" if deaf else symbol),
-                name=f"{place}: no channel detected" + (", below" if bound else "") if deaf else label,
+                marker=style.marker(colour, BOUND_SYMBOL if bound else f"{symbol}-dot" if null else symbol),
+                name=f"{place}: no channel detected" + (", below" if bound else "") if null else label,
                 customdata=[MEMORIES[memory] for memory in part.memory],
                 hovertext=[f"p = {p:.3g}" for p in part.p] if bound else _rates(part, column),
                 text=_counted(part),
@@ -165,7 +165,7 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
         drawn = style.log_range(style.reach(figure.data, "x"))
         figure.update_xaxes(type="log", title_text="capacity (kbit/s)", range=drawn)
         ticks = [10.0**power for power in range(-3, 5)]
-        figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(one) for one in ticks])
+        figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(tick) for tick in ticks])
     else:
         figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: nothing is told)", range=[-0.02, 1.02])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=list(MEMORIES.values()))
@@ -176,9 +176,9 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
 
 
 def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
-    """Draw every sample of the registered points on the two zeropages, in the order measured: its capacity in kbit/s.
+    """Draw the capacity in kbit/s of every sample of the registered points of the two zeropages, in measured order.
 
-    Samples are of three kinds: a 1 is the faster load, or the slower one, or nothing is told (an asterisk).
+    Samples are of three kinds: a 1 is the faster load, or the slower one, or no bits pass (an asterisk).
     """
     samples = summaries.df_samples(data)
     samples = samples[samples.registered.astype(bool)]
@@ -188,7 +188,7 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
         colour, symbol, _ = vocabulary.ZEROPAGES[memory]
         rows = samples[samples.memory == memory].reset_index(drop=True)
         passes, slower = rows.passes.astype(bool), rows.slower.astype(bool)
-        for kind, looks, said in (
+        for kind, looks, words in (
             (passes & ~slower, symbol, "a 1 is the faster load"),
             (passes & slower, vocabulary.SLOWER_SYMBOL, "a 1 is the slower load"),
             (~passes, vocabulary.SILENT_SYMBOL, "nothing is told"),
@@ -201,7 +201,7 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
                 y=part.kbit_s.tolist(),
                 mode="markers",
                 marker=style.marker(colour, looks, 9),
-                name=f"{label}, {said}: {len(part)} of {len(rows)}",
+                name=f"{label}, {words}: {len(part)} of {len(rows)}",
                 hovertext=[f"child {b}, sample {n}: p = {p:.3g}"
                            for b, n, p in zip(part.block, part["sample"], part.p, strict=True)],
                 hovertemplate="%{y:,.0f} kbit/s<br>%{hovertext}",
@@ -217,13 +217,13 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
 
 
 def _rates(rows: pd.DataFrame, column: str) -> list[str]:
-    said = []
+    rates = []
     for row in rows.to_dict("records"):
         low, high = row[f"{column}_low"], row[f"{column}_high"]
         between = "" if pd.isna(low) or pd.isna(high) else f" ({low:.3g} to {high:.3g})"
         unit = " kbit/s" if column.endswith("kbit_s") else " of bits wrong"
-        said.append(f"{row[column]:.3g}{between}{unit}, p = {row['p']:.3g}")
-    return said
+        rates.append(f"{row[column]:.3g}{between}{unit}, p = {row['p']:.3g}")
+    return rates
 
 
 def _counted(rows: pd.DataFrame) -> list[str]:

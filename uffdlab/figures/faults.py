@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Later faults: what a touch costs after each preparation, how single touches are spread, what threads pay."""
+"""Figures of later faults: time per touch after each preparation, latency distributions, TLB shootdowns of threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APART = tuple(STRIDES.values())
 
 
 def _drawable(data: Dataset) -> pd.DataFrame:
-    """Return what one thread took on anonymous memory; a preparation under THP is a case of its own."""
+    """Return the faults of one thread on anonymous memory, preparations under THP renamed."""
     rows = summaries.df_faults(data)
     rows = rows[(rows.threads == 1) & (rows.backing != "shmem")].copy()
     rows.loc[(rows.backing == "anon_thp") & (rows.preparation != "huge_zeropage"), "preparation"] += ", THP"
@@ -30,17 +30,15 @@ def _drawable(data: Dataset) -> pd.DataFrame:
 
 
 def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
-    """Draw the time of a first read and a first write after each preparation; ``apart`` (one of ``APART``) says how
-    far the touches are from one another.
-    """
+    """Draw the time of a first read and a first write after each preparation; ``apart`` is a stride of ``APART``."""
     rows = _drawable(data)
     mine = _drawable(here) if here else rows[:0]
     known = list(zip(rows.preparation, rows.delivery, strict=True))
     looks = [key for key in ENTRIES if key in known]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
     for column, touch in enumerate(_TOUCHES, start=1):
-        for found, whose in ((rows, False), (mine, True)):
-            chosen = found[(found.stride_kib.map(STRIDES) == apart) & (found.touch == touch)]
+        for touches, whose in ((rows, False), (mine, True)):
+            chosen = touches[(touches.stride_kib.map(STRIDES) == apart) & (touches.touch == touch)]
             if len(chosen):
                 _add_points(figure, chosen, looks, column, here=whose)
     caption = (
@@ -66,7 +64,7 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
     colours = [style.HERE_COLOUR if here else ENTRIES[key].look.colour for key in keys]
     symbols = [style.HERE_SYMBOL if here else ENTRIES[key].look.symbol for key in keys]
-    said = [_said(*counts) for counts in _counts(rows)]
+    counts = [_counts_in_words(*counts) for counts in _counts(rows)]
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
         y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
@@ -81,15 +79,15 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
         name="this machine" if here else "measured",
         customdata=[ENTRIES[key].title for key in keys],
         hovertext=style.times(rows, "ns_per_touch"),
-        text=[f"{a}<br>{b}" for a, b in zip(said, _n(rows), strict=True)],
+        text=[f"{a}<br>{b}" for a, b in zip(counts, _n(rows), strict=True)],
         hovertemplate=style.HOVER,
         row=1,
         col=column,
     )
 
 
-def _said(faults: float, ipis: float, events: float) -> str:
-    """Return what is known of the counts of a touch."""
+def _counts_in_words(faults: float, ipis: float, events: float) -> str:
+    """Return the known counts of a touch as text."""
     counts = ((faults, ".3g", "faults"), (ipis, ".2g", "IPIs"), (events, ".2g", "events"))
     known = [f"{count:{form}} {what}" for count, form, what in counts if not pd.isna(count)]
     return f"{', '.join(known)} a touch" if known else "counts a touch: not known"
@@ -103,15 +101,13 @@ def _n(rows: pd.DataFrame) -> list[str]:
     return [f"n = {n} of {children} processes" for n, children in zip(rows.n, rows.children, strict=True)]
 
 
-# --- how single touches are spread -----------------------------------------------------------------------------------
+# --- latencies of single touches -------------------------------------------------------------------------------------
 
 _SPREAD = [key for key in ENTRIES if key[0] in ("fresh", "tables", "zeropage", "markers", "missing_wp")]
 
 
 def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART[0]) -> go.Figure:
-    """Draw which share of touches took longer than a time, by preparation; ``apart`` says how far they are from one
-    another (one of ``APART``).
-    """
+    """Draw the share of touches that took longer than a time, by preparation; ``apart`` is a stride of ``APART``."""
     figure = go.Figure()
     [stride] = (stride for stride, label in STRIDES.items() if label == apart)
     spread = summaries.df_latencies(data, stride, touch)
@@ -152,7 +148,7 @@ def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str]) -> 
     )
 
 
-# --- what threads pay ------------------------------------------------------------------------------------------------
+# --- threads ---------------------------------------------------------------------------------------------------------
 
 _THREADED = [
     ("fresh", "plain"),
@@ -164,7 +160,7 @@ _THREADED = [
 
 
 def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
-    """Draw what a first write costs one thread and two, and how many interrupts it sends."""
+    """Draw the time and the TLB shootdown IPIs of a first write, by one thread and by two."""
     rows = summaries.df_faults(data)
     rows = rows[(rows.backing == "anon") & (rows.stride_kib == 4) & (rows.touch == touch)]
     titles = ("time of a touch", "interrupts per touch")
@@ -204,7 +200,7 @@ def _add_threads(figure: go.Figure, rows: pd.DataFrame, measure: str, column: in
         legendgroup=label,
         showlegend=column == 1,
         customdata=[f"{ENTRIES[key].title}, {label}" for key in keys],
-        hovertext=style.times(rows, measure) if is_time else [f"{one:.3g} interrupts" for one in rows[measure]],
+        hovertext=style.times(rows, measure) if is_time else [f"{ipis:.3g} interrupts" for ipis in rows[measure]],
         text=_n(rows),
         hovertemplate=style.HOVER,
         row=1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What protecting an empty range costs at each level, predicted for a guest."""
+"""Figure of the time to protect an empty range by PTE, PMD and PUD markers, predicted for a guest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _START_GIB = 1024  # beyond what was measured, so that a reader sees a predictio
 
 
 def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: float = _START_GIB) -> go.Figure:
-    """Draw the time to protect an empty range against its size, and predict it for a guest of ``gib`` of RAM."""
+    """Draw the time to protect an empty range against its size, and its prediction for a guest of ``gib`` of RAM."""
     figure = go.Figure()
     for backing, rows in summaries.df_marker_times(data).groupby("backing"):
         _add_marker_times(figure, rows, str(backing), None)
@@ -39,13 +39,13 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
     errors = summaries.df_prediction_check(costs).error.abs()
     if len(errors):
-        found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
+        error = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
         between = "sizes between the smallest and the largest, which it was not drawn from, were"
-        origins += [f"predicted beyond the largest size: on the same line {between} {found}"]
+        origins += [f"predicted beyond the largest size: on the same line {between} {error}"]
     origins += [f"this machine: {here.origin()}"] if here else []
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]
-    times += [one["y"][0] + by for one in ends for by in (one["up"][0], -one["down"][0])]
+    times += [end["y"][0] + by for end in ends for by in (end["up"][0], -end["down"][0])]
     sizes += [_LEAST_GIB, _MOST_GIB] if ends else []
     figure.update_xaxes(**style.size_axis("size of the empty range"), range=style.log_range(sizes))
     figure.update_yaxes(**style.time_axis("one UFFDIO_WRITEPROTECT"), range=style.log_range(times))
@@ -81,9 +81,9 @@ def _counted(row: Any) -> str:
 
 def _prediction(cost: Any, gib: float) -> dict[str, Any]:
     value, low, high = summaries.predict_protect_ns(cost, gib * 1048576)
-    said = [style.time_said(value, low, high)]
+    text = [style.time_in_words(value, low, high)]
     up, down = (0.0 if math.isnan(end) else end for end in (high - value, value - low))
-    return {"x": [gib], "y": [value], "up": [up], "down": [down], "said": said}
+    return {"x": [gib], "y": [value], "up": [up], "down": [down], "text": text}
 
 
 def _add_prediction(figure: go.Figure, cost: Any, gib: float) -> None:
@@ -99,7 +99,7 @@ def _add_prediction(figure: go.Figure, cost: Any, gib: float) -> None:
         name=f"predicted: {name}",
         showlegend=False,
         customdata=[name],
-        hovertext=at["said"],
+        hovertext=at["text"],
         text=["predicted"],
         hovertemplate=style.HOVER,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How often something took how long: shares by eighths of an octave, as steps, on an axis whose scale is log."""
+"""Log-binned latency histograms (eight bins per octave)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _PER_OCTAVE = 8
 
 
 def add_steps(figure: go.Figure, times: pd.Series, numbers: pd.Series, unit: str, what: str, **looks: Any) -> None:
-    """Add what ``numbers`` of ``times`` (above 0, in ``unit``) make, in per cent of all: a line of steps from nothing
-    to nothing. No times add nothing.
+    """Add the histogram of ``numbers`` of ``times`` (above 0, in ``unit``), in percent of all, as a line of steps that
+    begins and ends at 0; nothing without times.
     """
     kept = ((times > 0) & (numbers > 0)).fillna(False)
     bins = np.floor(np.log2(times[kept].astype(float)) * _PER_OCTAVE).astype(int)
@@ -33,7 +33,7 @@ def add_steps(figure: go.Figure, times: pd.Series, numbers: pd.Series, unit: str
 
 
 def label_times(figure: go.Figure, title: str, low: float, high: float, ticks: list[int]) -> None:
-    """Label the axis of times, from ``low`` to ``high``, and that of shares."""
+    """Label the axis of times, from ``low`` to ``high``, and start that of shares at 0."""
     figure.update_xaxes(type="log", title_text=title, range=[np.log10(low), np.log10(high)], tickvals=ticks,
-                        ticktext=[f"{one:,}" for one in ticks])  # fmt: skip
+                        ticktext=[f"{tick:,}" for tick in ticks])  # fmt: skip
     figure.update_yaxes(rangemode="tozero")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a receiver saw of a message, bit by bit."""
+"""Figure of a message through the covert channel: received bits by slot and line."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one 
     sent = sent[~sent.silent.astype(bool) & (sent["sample"] == 0)].sort_values("block")
     outcome = ""
     if len(sent):
-        one = sent.iloc[0]
+        message = sent.iloc[0]
         strip = data.rows("message_bits", ["block", "sample", "slot", "sent", "received"])
-        strip = strip[(strip.block == one.block) & (strip["sample"] == 0)].sort_values("slot")
-        first = max(0, int(one.idle_slots) - _BEFORE)
-        with suppress(ValueError):  # the bits of this message are not there, or are none
-            out, back = (as_bits("".join(map(str, strip[name])), int(one.lines)).T[:, first : first + _SLOTS]
+        strip = strip[(strip.block == message.block) & (strip["sample"] == 0)].sort_values("slot")
+        first = max(0, int(message.idle_slots) - _BEFORE)
+        with suppress(ValueError):  # the bits of this message are missing or malformed
+            out, back = (as_bits("".join(map(str, strip[name])), int(message.lines)).T[:, first : first + _SLOTS]
                          for name in ("sent", "received"))  # fmt: skip
             _draw(figure, 2 * out.astype(int) + back, first)
-            outcome = f" This one: {one.outcome}."
+            outcome = f" This one: {message.outcome}."
     caption = "The beginning of the first message of the campaign; light: nothing was sent yet." + outcome
     style.styled(figure, caption, [data.origin()], (380, 640), {"x": "slot", "y": "line"})
     figure.update_xaxes(title_text="slot", showgrid=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How much is untouched, depending on how large a unit one looks at."""
+"""Figure of occupancy: the share of untouched memory by size of the unit (4 KiB, 2 MiB, 1 GiB)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
     colour, pattern = look
     names = list(_WORKLOADS)
     drawn = points[points[state].notna()]
-    said = [f"{state}: {share:.2%} of {int(units):,}" for share, units in zip(drawn[state], drawn.units, strict=True)]
+    shares = [f"{state}: {share:.2%} of {int(units):,}" for share, units in zip(drawn[state], drawn.units, strict=True)]
     fill: dict[str, Any] = {"color": colour, "line": {"color": "#444444", "width": 1}}
     if pattern:
         fill["pattern"] = {"shape": pattern, "fillmode": "overlay", "fgcolor": "#222222", "size": 6, "solidity": 0.25}
@@ -69,7 +69,7 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
         showlegend=in_legend,
         marker=fill,
         customdata=[_WORKLOADS[name] for name in drawn.workload],
-        hovertext=said,
+        hovertext=shares,
         text=[f"n = {n}, process of {format_size(kib * 1024)}" for n, kib in zip(drawn.n, drawn.size_kib, strict=True)],
         textposition="none",
         hovertemplate=style.HOVER + "<extra></extra>",
@@ -77,7 +77,7 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
 
 
 def _points(data: Dataset) -> pd.DataFrame:
-    """Return the rows by the better method where a process was looked at by both."""
+    """Return the rows, those by PAGEMAP_SCAN where a process was scanned by both methods."""
     points = summaries.df_occupancy(data)
     points = points[points.workload.isin(_WORKLOADS)].sort_values("method")  # PAGEMAP_SCAN comes before pagemap
     return points.drop_duplicates(["workload", "granularity_kib"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What designs would cost: hollow markers with bands, since none of it was measured; measured points are filled."""
+"""Figures of predicted costs of designs: hollow markers with bands; measured points are filled."""
 
 from __future__ import annotations
 
@@ -15,31 +15,28 @@ from uffdlab.figures import style
 from uffdlab.sim import Costs, Workload
 from uffdlab.units import format_ns, format_size
 from uffdlab.vocabulary.backings import BACKINGS
-from uffdlab.vocabulary.designs import DESIGNS
-from uffdlab.vocabulary.looks import Look
-
-_OTHER = Look(style.GREY, "x", "dot")
+from uffdlab.vocabulary.designs import COMPOSED, DESIGNS, TIE
 
 
 def look_of(design: str) -> tuple[str, str, str]:
-    """Return colour, symbol and name of a design; one that a reader composed is grey, and called what it is called."""
+    """Return colour, symbol and name of a design; one that is not in the vocabulary is grey under its own name."""
     known = DESIGNS.get(design)
-    return (known.look.colour, known.look.symbol, known.short) if known else (_OTHER.colour, _OTHER.symbol, design)
+    return (known.look.colour, known.look.symbol, known.short) if known else (COMPOSED.colour, COMPOSED.symbol, design)
 
 
 def dash_of(design: str) -> str:
-    """Return how the line of a design is dashed."""
-    return (DESIGNS[design].look if design in DESIGNS else _OTHER).dash
+    """Return the dash of a design's line."""
+    return (DESIGNS[design].look if design in DESIGNS else COMPOSED).dash
 
 
 def origins_of(costs: Costs) -> list[str]:
-    """Return where predicted times come from, and how far off such predictions were."""
+    """Return the origin lines of predicted times: their error, and the origin of the costs."""
     return [f"predicted: {costs.in_unit('ns').words()}", costs.origin]
 
 
-def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, said: list[str], **where: Any) -> None:
+def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, text: list[str], **where: Any) -> None:
     colour, symbol, name = look_of(design)
-    known = rows[rows.cost_low.notna() & rows.cost_high.notna()]  # an unknown interval is no narrow one
+    known = rows[rows.cost_low.notna() & rows.cost_high.notna()]  # with an interval
     at, highs, lows = known[x].tolist(), known.cost_high.tolist(), known.cost_low.tolist()
     figure.add_scatter(
         x=at + at[::-1],
@@ -63,7 +60,7 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, s
         legendgroup=name,
         customdata=[name] * len(rows),
         hovertext=style.times(rows, "cost"),
-        text=said,
+        text=text,
         hovertemplate=style.HOVER,
         **where,
     )
@@ -72,7 +69,7 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, s
 def plot_stop_time(
     costs: Costs, data: Dataset | None = None, designs: sim.sweeps.Designs = sim.sweeps.ANONYMOUS
 ) -> go.Figure:
-    """Draw the time to protect empty memory against its size, predicted; measured points of the same beside it."""
+    """Draw the predicted time to protect empty memory against its size, with measured points."""
     figure = go.Figure()
     frame = sim.df_stop_time(costs, designs)
     for design, rows in frame.groupby("design", sort=False):
@@ -94,7 +91,7 @@ def plot_stop_time(
     return figure
 
 
-# Where the kernel has such markers: empty hugetlb is protected at its own level, without more ado.
+# Proxies that the kernel has: empty hugetlb has markers at its own level.
 _PROXIES = {"pmd_marker": "hugetlb_2m_private", "pud_marker": "hugetlb_1g_private"}
 
 
@@ -126,7 +123,7 @@ def _add_measured(figure: go.Figure, data: Dataset, frame: pd.DataFrame) -> None
 def plot_touched(
     costs: Costs, designs: sim.sweeps.Designs = ("wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 ) -> go.Figure:
-    """Draw all work, and page tables, against the share of an empty GiB's 2 MiB of which one page is written."""
+    """Draw total work and page tables against the share of an empty GiB's 2 MiB ranges with one page written."""
     frame = sim.df_touched(costs, designs)
     titles = ("all work: protecting and writing", "page tables")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
@@ -157,15 +154,10 @@ def plot_touched(
     figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
     top = max(style.reach(figure.data[:-1], "y"), default=0.0)
     ticks = style.round_ticks(top)
-    figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(one) for one in ticks], rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(tick) for tick in ticks], rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="KiB", rangemode="tozero", row=1, col=2)
     figure.update_layout(legend={"y": 1.12}, margin={"t": 96})
     return figure
-
-
-_WATERFALL = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY, style.GREY)
-_PATTERNS = ("", "/", "\\", "x", "-", "|", ".")
-_MOST = 7
 
 
 def plot_decision(
@@ -174,14 +166,12 @@ def plot_decision(
     base: Workload | None = None,
     designs: sim.sweeps.Designs = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
 ) -> go.Figure:
-    """Draw which design is cheapest, by populated fraction and clustering: hollow where the intervals overlap, and with
-    a look of its own where several are equally cheap.
-    """
+    """Draw the cheapest design by populated fraction and clustering: hollow where undecided, a bow tie for a tie."""
     frame = sim.df_decision(costs, objective, designs, base)
     figure = go.Figure()
-    for design in [one.name for one in sim.sweeps.chosen(designs)]:
+    for design in [design.name for design in sim.sweeps.chosen(designs)]:
         _add_cells(figure, frame[(frame.best == design) & ~frame.tie], look_of(design))
-    _add_cells(figure, frame[frame.tie], TIE)
+    _add_cells(figure, frame[frame.tie], (TIE.colour, TIE.symbol, "a tie: several are equally cheap"))
     base = base or sim.decision.BASE
     caption = (
         f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
@@ -199,12 +189,8 @@ def plot_decision(
     return figure
 
 
-# What several designs share: no design has this symbol.
-TIE = (style.GREY, "bowtie", "a tie: several are equally cheap")
-
-
 def _add_cells(figure: go.Figure, frame: pd.DataFrame, look: tuple[str, str, str]) -> None:
-    """Add the cells that one design has, or several share, those that are decided and those that are not."""
+    """Add the cells of one design, or of ties, filled where decided and hollow where not."""
     colour, symbol, name = look
     for clear in (True, False):
         rows = frame[frame.clear == clear]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The published table beside what was measured."""
+"""Figure of the published times to prepare and protect, beside measured ones."""
 
 from __future__ import annotations
 
@@ -33,18 +33,16 @@ _PANELS = (
 )
 _LIFTS = {PROTOCOL: 0.08, MEASURED: -0.06, HERE: style.HERE_LIFT}
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
-_PUBLISHED_LIFT = 0.2  # so that a cross never hides the point it is compared with
+_PUBLISHED_LIFT = 0.2  # keeps crosses off the measured points
 _TABLE_GIB = 10  # the thread's size
 _LEAST_GIB, _MOST_GIB = 1, 1024
-_Moved = dict[str, Any]  # what the size sets of one trace, by plotly's names
+_Moved = dict[str, Any]  # properties of one trace that depend on the size, by plotly's names
 
 
 def plot_published(
     published: Dataset, data: Dataset, here: Dataset | None = None, gib: float = _TABLE_GIB
 ) -> go.Figure:
-    """Draw the thread's table beside what was measured: time to prepare and protect ``gib`` of untouched memory, by
-    THP state.
-    """
+    """Draw published and measured times to prepare and protect ``gib`` of untouched memory, by THP state."""
     titles = [title for title, _, _ in _PANELS]
     figure = make_subplots(
         rows=1, cols=3, shared_yaxes=True, shared_xaxes="all", subplot_titles=titles, horizontal_spacing=0.025
@@ -54,7 +52,7 @@ def plot_published(
     runs = summaries.df_published_runs(data)
     runs = runs[runs["mode"].isin(list(_MODE_DESIGNS)) & runs.total_ns.notna()]
     points = {name: summaries.df_warm(whose) for name, whose in ((MEASURED, data), (HERE, here)) if whose}
-    traces: list[Callable[[float], _Moved]] = []  # what each trace shows at a size
+    traces: list[Callable[[float], _Moved]] = []  # properties of each trace at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
@@ -77,10 +75,10 @@ def plot_published(
     origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
     errors = summaries.df_restating_check(points[MEASURED]).error.abs()
     if len(errors):
-        found = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
-        origins.insert(1, f"restated in proportion: the largest size, from each smaller one, was {found}")
+        error = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
+        origins.insert(1, f"restated in proportion: the largest size, from each smaller one, was {error}")
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
-    drawn = [x for one in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(one))]
+    drawn = [x for gib_drawn in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(gib_drawn))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
     names = [DESIGNS[mode].label for mode in _MODES]
     figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
@@ -95,16 +93,16 @@ def _reach(moved: _Moved) -> list[float]:
 
 def _published_at(rows: pd.DataFrame, gib: float) -> _Moved:
     grown = [summaries.growth_with_size(design, _TABLE_GIB, gib) for design in rows.design]
-    times = [float(ns) * by for ns, by in zip(rows.total_ns, grown, strict=True)]
-    said = [f"{us:,} µs for {_TABLE_GIB} GiB" for us in rows.protect_us]
+    times = [float(ns) * factor for ns, factor in zip(rows.total_ns, grown, strict=True)]
+    as_published = [f"{us:,} µs for {_TABLE_GIB} GiB" for us in rows.protect_us]
     bars: _Moved = {"error_x.array": [], "error_x.arrayminus": []}
     where = {"y": [_ROWS[design] + _PUBLISHED_LIFT for design in rows.design], "customdata": list(rows.design)}
     look = {"marker.symbol": [PUBLISHED_SYMBOL] * len(rows), "marker.opacity": 1 if gib == _TABLE_GIB else 0.4}
-    return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": said} | where | bars | look
+    return {"x": times, "hovertext": [format_ns(ns) for ns in times], "text": as_published} | where | bars | look
 
 
 def _protocol_at(runs: pd.DataFrame, gib: float) -> _Moved:
-    """Return the published protocol as it ran here: at its own size only, since it is one to be repeated as it was."""
+    """Return the local runs of the published protocol: at its own size only."""
     rows = runs[runs.size_kib == round(gib * 2**20)]
     bars = style.interval(rows, "total_ns")
     symbol, lift = ORIGINS[PROTOCOL].symbol, _LIFTS[PROTOCOL]

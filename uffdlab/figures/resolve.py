@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Time to resolve pieces of a protected range, by what its entries hold."""
+"""Figure of the time to unprotect (resolve) pieces of a range, by entry contents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uffdlab.figures import style
 from uffdlab.units import format_size
 from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 
-# What the entries of the range hold: names of the probe → what the touches of such memory are called.
+# Entry contents by the probe's names, with their looks.
 _STATES = {
     "marker": ENTRIES["markers", "async"]._replace(title="marker"),
     "zeropage": ENTRIES["zeropage", "plain"]._replace(title="zeropage"),
@@ -24,7 +24,7 @@ _STATES = {
 
 
 def plot_resolve(data: Dataset) -> go.Figure:
-    """Draw what un-protecting a page costs by the size of the batch, and what the first piece of a huge page adds."""
+    """Draw the cost of unprotecting a page by the size of the batch, and of the first piece of a huge page."""
     rows = summaries.df_resolves(data)
     titles = ("everything, in pieces of", "4 KiB of each 2 MiB")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
@@ -61,7 +61,7 @@ def _add_batches(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
 
 def _add_split(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
     rows = rows.sort_values("pass")
-    _add_state(figure, rows, state, [0.0 if one == "first" else 1.0 for one in rows["pass"]], "ns_per_call", 2)
+    _add_state(figure, rows, state, [0.0 if pass_ == "first" else 1.0 for pass_ in rows["pass"]], "ns_per_call", 2)
 
 
 def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What skipping population saves."""
+"""Figure of the time and memory that skipping population saves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SKIP_LABELS = {
     "unprotected": "protect only",
     "pte_marker": "protect only, PTE markers",
 }
-# What a hypervisor would do instead of populating: nothing where features 0 protects, markers where they are needed.
+# Design instead of populating: none where features 0 protects, markers where they are needed.
 _SKIP_DESIGN = {"anon": "pte_marker"}
 
 
@@ -29,8 +29,8 @@ _SKIP_KIB = 1 << 20  # all points of the figure are of ranges of this size
 
 
 def shares_written(data: Dataset) -> list[str]:
-    """Return the shares that :func:`plot_skip` can draw: of the memory that had been written beforehand."""
-    written = sorted(_skip_points(data).populated.unique()) or [0.0]  # of nothing measured, that is said once
+    """Return the shares written beforehand that :func:`plot_skip` can draw."""
+    written = sorted(_skip_points(data).populated.unique()) or [0.0]
     return list(dict.fromkeys(map(_share, written)))
 
 
@@ -39,9 +39,9 @@ def _share(populated: float) -> str:
 
 
 def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -> go.Figure:
-    """Draw time and memory of populating first against not populating, by backing, where so much was written before.
+    """Draw time and memory of populating first against not populating, by backing, with ``written`` beforehand.
 
-    A quick measurement of this machine has untouched memory only, and is shown only beside that.
+    A quick measurement of this machine has untouched memory only.
     """
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
     points = _skip_points(data)
@@ -71,7 +71,7 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, design: str, here: bool =
     if rows.empty:
         return
     places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
-    # Of two sizes, so that both are seen where they meet.
+    # Two sizes, so that both are visible where they coincide.
     (colour, symbol, _), size = DESIGNS[design].look, 13 if populating else 8
     label = _SKIP_LABELS[design]
     if here:
@@ -97,8 +97,8 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, design: str, here: bool =
         **shared,
     )
     memory = ((rows.filled_kib + rows.table_kib) / 1024).tolist()
-    said = ["not measured" if pd.isna(mib) else f"{mib:.4g} MiB" for mib in memory]
-    figure.add_scatter(x=memory, hovertext=said, marker=marker, showlegend=False, row=1, col=2, **shared)
+    filled = ["not measured" if pd.isna(mib) else f"{mib:.4g} MiB" for mib in memory]
+    figure.add_scatter(x=memory, hovertext=filled, marker=marker, showlegend=False, row=1, col=2, **shared)
 
 
 def _skip_points(data: Dataset) -> pd.DataFrame:

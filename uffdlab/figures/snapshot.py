@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A background snapshot as the simulator tells it: what a saver makes of each design while the guest runs on."""
+"""Figure of a simulated background snapshot: page tables and events of each design while the guest runs."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def plot_snapshot(
     costs: sim.Costs, saver: str = "reads everything", populated: float = 0.25, writes_per_s: float = 1000
 ) -> go.Figure:
     """Draw page tables and events over the time of a snapshot of 4 GiB, ``populated`` (0 to 1) in rows of 2 MiB, while
-    the guest writes ``writes_per_s`` pages a second and 1 GB/s goes out; how long it stands still is in the legend.
+    the guest writes ``writes_per_s`` pages a second and 1 GB/s is saved; the stop time is in the legend.
     """
     memory = sim.Workload(_SPAN_BYTES, populated, _CLUSTER_PAGES)
     snapshot = sim.Snapshot(memory, saver, writes_per_s, _BYTES_PER_S)  # type: ignore[arg-type]
     titles = ("page tables", "events: writes that a handler is told of")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.16)
     for design in DESIGNS:
-        story = sim.tell(sim.DESIGNS[design], snapshot)
+        story = sim.run_snapshot(sim.DESIGNS[design], snapshot)
         colour, symbol, name = look_of(design)
         stop = costs.in_unit("ns").price(story.stop)
-        moments = story.moments[::2]  # a page carries them for every place of its controls
+        moments = story.moments[::2]  # a page holds them for every setting of its controls
         for col, values, unit in (
-            (1, [one.tables_kib / 1024 for one in moments], "MiB of page tables"),
-            (2, [one.events for one in moments], "events"),
+            (1, [moment.tables_kib / 1024 for moment in moments], "MiB of page tables"),
+            (2, [moment.events for moment in moments], "events"),
         ):
             figure.add_scatter(
-                x=[round(one.elapsed_s, 4) for one in moments],
+                x=[round(moment.elapsed_s, 4) for moment in moments],
                 y=values,
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": dash_of(design)},
                 marker=style.marker(colour, f"{symbol}-open", 9) | {"maxdisplayed": _MARKED},
-                name=f"{name}: stops {style.time_said(stop.value, stop.low, stop.high)}",
+                name=f"{name}: stops {style.time_in_words(stop.value, stop.low, stop.high)}",
                 legendgroup=design,
                 showlegend=col == 1,
-                customdata=[one.saved_kib >> 10 for one in moments],
+                customdata=[moment.saved_kib >> 10 for moment in moments],
                 hovertemplate=f"<b>{name}</b><br>%{{y:,.5~g}} {unit}<br>%{{customdata:,}} MiB saved<extra></extra>",
                 row=1,
                 col=col,

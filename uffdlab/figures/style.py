@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one visual language that every figure speaks.
+"""The visual language of all figures: layout, axes, error bars and markers.
 
 Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed band, published a cross,
 unavailable a sentence. Colour (Okabe–Ito) never carries a meaning alone: position, shape or a label carries it too, so
@@ -32,10 +32,10 @@ HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}"
 def styled(
     figure: go.Figure, caption: str, origins: list[str], size: tuple[int, int], units: dict[str, str]
 ) -> go.Figure:
-    """Give a figure the house style, its caption and the line that says where its numbers come from.
+    """Set the layout, the caption and the origin line of a figure.
 
-    ``size`` is the height and the least width: a narrower page scrolls the figure inside itself instead of squeezing
-    it further. ``units`` are those of the plotted numbers, by axis, for whoever takes the data.
+    ``size`` is the height and the least width, below which a page scrolls the figure. ``units`` are those of the
+    plotted numbers, by axis, for exports of the data.
     """
     height, min_width = size
     figure.update_layout(
@@ -51,7 +51,7 @@ def styled(
         modebar=MODEBAR,
         meta={"caption": caption, "origin": " | ".join(origins), "min_width": min_width, "units": units},
     )
-    # Whether a label overflows is measured by laying it out; ours have room, since margins grow.
+    # plotly measures overflowing labels by laying them out; ours have room, since margins grow.
     axes = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "title_font_size": 13, "ticks": "",
             "ticklabeloverflow": "allow"}  # fmt: skip
     figure.update_xaxes(**axes)
@@ -61,7 +61,7 @@ def styled(
 
 
 def log_range(values: Iterable[float]) -> list[float] | None:
-    """Return the range of a logarithmic axis that holds the values, so that nothing moves an axis."""
+    """Return the range of a logarithmic axis that holds the values."""
     logs = [math.log10(value) for value in values if 0 < value < math.inf]
     return [min(logs) - 0.25, max(logs) + 0.25] if logs else None
 
@@ -72,9 +72,9 @@ _DECADES = {10**power: f"{10 ** (power % 3)} {_UNITS[power // 3]}" for power in 
 
 
 def time_axis(title: str, every: int = 1, values: Iterable[float] = ()) -> dict[str, Any]:
-    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at ``every`` so many.
+    """Return a logarithmic axis for values in ns: a line per decade, a label with its unit at each ``every``-th.
 
-    With ``values`` the axis reaches as far as they do; where that is little more than a decade, 2 and 5 are labelled.
+    With ``values`` the axis spans them; where that is little more than a decade, 2 and 5 are labelled.
     """
     reached = log_range(values)
     names = _DECADES
@@ -98,7 +98,7 @@ def round_ticks(top: float) -> list[float]:
 def size_axis(title: str) -> dict[str, Any]:
     """Return a logarithmic axis for values in GiB, ticks at powers of four."""
     gib = [4**power for power in range(-2, 7)]
-    ticks = {"tickvals": gib, "ticktext": [format_size(one * 2**30) for one in gib]}
+    ticks = {"tickvals": gib, "ticktext": [format_size(tick * 2**30) for tick in gib]}
     return {"type": "log", "title_text": title, "minor": {"ticks": ""}} | ticks
 
 
@@ -126,32 +126,32 @@ def spanned(frame: pd.DataFrame, column: str) -> list[float]:
 
 
 def say(figure: go.Figure, sentence: str) -> None:
-    """Say in the figure what it cannot draw, and why."""
+    """Add a sentence on what the figure cannot draw, and why."""
     where = {"x": 0.5, "y": 0.97, "xref": "paper", "yref": "paper", "yanchor": "top"}
     figure.add_annotation(text=sentence, showarrow=False, **where)
 
 
 def times(frame: pd.DataFrame, column: str) -> list[str]:
-    """Return each value in words, with its interval where there is one: what a pointer held over it shows."""
+    """Return the hover text of each value: a time, with its interval where there is one."""
     rows = zip(frame[column], frame[f"{column}_low"], frame[f"{column}_high"], strict=True)
-    return [time_said(*row) for row in rows]
+    return [time_in_words(*row) for row in rows]
 
 
-def time_said(value: float, low: float | None, high: float | None) -> str:
-    """Return a time in words, with its interval where there is one."""
+def time_in_words(value: float, low: float | None, high: float | None) -> str:
+    """Return a time as text, with its interval where there is one."""
     known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
     return format_ns(value) + (f" ({format_ns(low)} to {format_ns(high)})" if known else "")  # type: ignore[arg-type]
 
 
 def origin(rows: pd.DataFrame) -> list[str]:
-    """Return how many samples, of how many processes, are behind each row, and at which size."""
+    """Return the number of samples and processes of each row, and its size, as text."""
     counted = zip(rows.n, rows.children, rows.size_kib, strict=True)
     return [f"n = {n} of {c} processes, measured at {format_size(kib * 1024)}" for n, c, kib in counted]
 
 
 def marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:
-    """Return how a point looks; a symbol that ends in ``-open`` makes it hollow."""
+    """Return a plotly marker; a symbol that ends in ``-open`` is hollow."""
     return {"color": colour, "symbol": symbol, "size": size, "line": {"color": colour, "width": 2}}
 
 
-HERE_LIFT = -0.2  # so that a point of this machine never hides the one it is compared with
+HERE_LIFT = -0.2  # keeps points of this machine off those they are compared with

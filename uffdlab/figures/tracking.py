@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What finding out which pages were written costs: by PAGEMAP_SCAN, and by events."""
+"""Figure of the cost of dirty tracking: by PAGEMAP_SCAN, and by events."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one write tells of the entry it found: times of two states, one over the other."""
+"""Figure of the timing side channel of one write: latency histograms of two page states."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TICKS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000]
 
 
 def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private") -> go.Figure:
-    """Draw how long single writes to anonymous pages of two states took: shares per eighth of an octave of ns, warm
-    samples of all children; and say how often one write would be taken for the other.
+    """Draw log-binned latency histograms (ns) of single writes to anonymous pages in two states, warm samples of all
+    children, with the error rate of telling them apart in the caption.
     """
     figure = go.Figure()
     known = ["block", "sample", "cold", "backing", "state"]
@@ -30,7 +30,8 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
         line = {"color": WRITTEN[name].colour, "dash": WRITTEN[name].dash, "width": 3, "shape": "hvh"}
         fill = "tozeroy" if name == state else None
         histogram.add_steps(figure, here.ns, here.writes, "ns", "writes", name=name, line=line, fill=fill)
-    caption = "Single writes, warm samples of all children, the clock's own time included. " + _told(data, state, other)
+    error = _error(data, state, other)
+    caption = f"Single writes, warm samples of all children, the clock's own time included. {error}"
     style.styled(figure, caption, [data.origin()], (360, 480), {"x": "ns", "y": "%"})
     histogram.label_times(figure, "a write took (ns)", 50, 32_000, _TICKS)
     figure.update_yaxes(title_text="share of writes (%)")
@@ -39,7 +40,7 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
     return figure
 
 
-def _told(data: Dataset, state: str, other: str) -> str:
+def _error(data: Dataset, state: str, other: str) -> str:
     if state == other:
         return "The same state twice."
     frame = summaries.df_reveals(data)
@@ -47,5 +48,5 @@ def _told(data: Dataset, state: str, other: str) -> str:
     row = frame[(frame.backing == "anon") & (frame.state == first) & (frame.other == second)]
     if row.empty or row.error.isna().all():
         return "How well one write tells them apart is not known."
-    one = row.iloc[0]
-    return f"One write is taken for the wrong one in {one.error:.1%} of cases (50%: it tells nothing)."
+    pair = row.iloc[0]
+    return f"One write is taken for the wrong one in {pair.error:.1%} of cases (50%: it tells nothing)."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What fills memory: zeropages, huge zeropages and markers, by way of protecting."""
+"""Figure of the memory that populating zeropages and setting markers fill."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uffdlab.units import format_size
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS
 
-_FILLS = {"preread": 0.2, "populate_read": 0.0, "pte_marker": -0.2}  # designs, and how far from the middle of a row
+_FILLS = {"preread": 0.2, "populate_read": 0.0, "pte_marker": -0.2}  # designs, with the offset from the row's middle
 _HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
 
 
@@ -27,7 +27,7 @@ _STEPS = {
 
 
 def _shares(data: Dataset) -> pd.DataFrame:
-    """Return the accounts of the smallest range of each case, with what is filled as a percentage of it."""
+    """Return the rows of the smallest range of each case, with the memory filled as a percentage of it."""
     rows = summaries.df_zeropages(data)
     rows = rows[rows.size_kib > 0]
     case = rows.groupby(["backing", "design", "huge_zeropage", "step"])
@@ -41,17 +41,17 @@ MOMENTS = tuple(_STEPS.values())
 
 
 def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMENTS[0]) -> go.Figure:
-    """Draw how much of an empty range is filled with real memory at one of the ``MOMENTS``."""
+    """Draw the share of an empty range that is filled with real memory at one of the ``MOMENTS``."""
     rows, mine = _shares(data), _shares(here) if here else None
-    found = set(zip(rows.backing, rows.huge_zeropage, strict=True))
-    cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in found]
+    measured = set(zip(rows.backing, rows.huge_zeropage, strict=True))
+    cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in measured]
     figure = go.Figure()
     [step] = (step for step, label in _STEPS.items() if label == when)
     for design in _FILLS:
         _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases)
         if mine is not None:
             chosen = mine[(mine.step == step) & (mine.design == design)]
-            # What is found there is this machine's default: it stands beside the same on the reference.
+            # "as found" is this machine's default: drawn beside "on" of the reference.
             chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
             _add_filled(figure, chosen, design, cases, here=True)
     caption = (

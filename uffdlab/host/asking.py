@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Questions to the running kernel that it may answer with death, each asked by a child made for it.
+"""Operations tried on the running kernel, each in a child process of its own.
 
-A seccomp filter may kill who asks instead of refusing; a child that is gone is an answer as well. It is forked in C
-and calls nothing of Python, so that the process that wants to know may have threads (Jupyter).
+A seccomp filter may kill the caller instead of returning an errno; the child's signal is then the answer. It is forked
+in C and runs no Python, so that the parent may have threads (Jupyter).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uffdlab.host.causes import Likely
 DEADLINE_S = 5
 START_PROCESS = "start a process"
 
-# Of each question, the operations it consists of, by the names that ``errnos`` knows.
+# The operations of each question, by their names in ``errnos``.
 _OPERATIONS: dict[str, tuple[str, ...]] = {
     "USERFAULTFD": ("open userfaultfd", "UFFDIO_API"),
     "PROTECT": (
@@ -38,10 +38,10 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question: a result, or why there is none.
+    """The result of one question, or why there is none.
 
-    ``operation`` is what was asked last. Exactly one of these says how that ended: ``result`` (not negative),
-    ``errno``, ``signal`` (the child that asked was killed), ``silent`` (it gave no answer in time).
+    ``operation`` is the last one that was tried. Exactly one of these is set: ``result`` (not negative), ``errno``,
+    ``signal`` (the child was killed), ``silent`` (the child did not end in time).
     """
 
     operation: str
@@ -55,7 +55,7 @@ class Answer:
     ioctls: int = 0
 
     def likely(self) -> list[Likely]:
-        """Return what may have led to there being no result, and what would help."""
+        """Return the likely causes of there being no result, each with a remedy."""
         if self.errno is not None:
             return errnos.causes(self.operation, self.errno)
         if self.signal is not None:
@@ -63,7 +63,7 @@ class Answer:
         if self.silent:
             return [
                 Likely(
-                    f"{self.operation} gave no answer within {DEADLINE_S} s",
+                    f"{self.operation} did not return within {DEADLINE_S} s",
                     "look at the kernel log, and try again on an idle machine",
                 )
             ]
@@ -73,11 +73,11 @@ class Answer:
         """Return one sentence on why there is no result."""
         if self.errno is not None:
             return errnos.explain(self.operation, self.errno)
-        return "; or ".join(f"{one.why} (remedy: {one.remedy})" for one in self.likely()) + "."
+        return "; or ".join(f"{cause.why} (remedy: {cause.remedy})" for cause in self.likely()) + "."
 
 
-def deadly() -> list[str]:
-    """Return the operations that a filter answers with death; none where nothing can be asked."""
+def fatal_operations() -> list[str]:
+    """Return the operations whose caller a seccomp filter kills; none without the native extension."""
     if native.why_missing() is not None:
         return []
     answers = [ask(question) for question in _OPERATIONS]
@@ -87,7 +87,7 @@ def deadly() -> list[str]:
 def ask(question: str) -> Answer:
     """Ask one of the questions of ``native/probe/ask.c``, by its name without UL_ASK_.
 
-    Raises UffdlabError if the native extension was not built: without it nothing can be said, not even "no".
+    Raises UffdlabError if the native extension was not built.
     """
     ffi, lib = native.probe()
     raw = ffi.new("struct ul_answer *")

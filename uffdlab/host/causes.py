@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What may lead to an errno: a clause that says it, one that mends it, and whether it applies to the case at hand."""
+"""Possible causes of an errno: the cause and its remedy as clauses, and a check whether it applies here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Text = str | Callable[[Situation], str]
 
 @dataclass(frozen=True)
 class Likely:
-    """One cause as it applies here: why, and what would help."""
+    """A cause that applies here, and its remedy, as clauses."""
 
     why: str
     remedy: str
@@ -28,14 +28,14 @@ def _cannot_tell(_: Situation) -> bool | None:
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that leads to an errno. ``applies`` is None where nobody can tell; False leaves it out."""
+    """A possible cause of an errno. ``applies`` returns False where it is excluded, None where that is unknown."""
 
     why: Text
     remedy: Text
     applies: Applies = _cannot_tell
 
     def here(self, now: Situation) -> Likely:
-        """Return it in words for this case."""
+        """Return its clauses for this situation."""
         return Likely(_words(self.why, now), _words(self.remedy, now))
 
 
@@ -43,17 +43,17 @@ def _words(text: Text, now: Situation) -> str:
     return text if isinstance(text, str) else text(now)
 
 
-# --- when a cause applies: what was asked ---------------------------------------------------------------------
+# --- when a cause applies: the request ------------------------------------------------------------------------
 
 
 def of_kind(*kinds: str, then: Applies = _cannot_tell) -> Applies:
-    """Apply to these kinds of memory only, and there as *then* says; without any, where the kind is not known.
+    """Apply *then* to these kinds of memory only; without any, only where the kind is not known.
 
-    Whoever knows the kind is uffdlab itself, and has mapped it for reading and writing.
+    Memory of a known kind was mapped by uffdlab, readable and writable.
     """
 
     def applies(now: Situation) -> bool | None:
-        if now.asked.kind is not None and now.asked.kind not in kinds:
+        if now.request.kind is not None and now.request.kind not in kinds:
             return False
         return then(now)
 
@@ -61,25 +61,25 @@ def of_kind(*kinds: str, then: Applies = _cannot_tell) -> Applies:
 
 
 def unaligned(now: Situation) -> bool | None:
-    """Apply to a range that does not begin and end at a page of its memory."""
-    return None if now.asked.aligned is None else not now.asked.aligned
+    """Apply where the range is not aligned to the page size of its memory."""
+    return None if now.request.aligned is None else not now.request.aligned
 
 
 def placed(now: Situation) -> bool | None:
-    """Apply where an address was asked for."""
-    return None if now.asked.placed else now.asked.placed
+    """Apply where an address was requested."""
+    return None if now.request.placed else now.request.placed
 
 
 def of_a_file(now: Situation) -> bool | None:
     """Apply to mappings of a file."""
-    return None if now.asked.file else now.asked.file
+    return None if now.request.file else now.request.file
 
 
 def with_features(*names: str) -> Applies:
-    """Apply where one of these features was asked for."""
+    """Apply where one of these features was requested."""
 
     def applies(now: Situation) -> bool | None:
-        return False if now.asked.features is not None and not set(names) & set(now.asked.features) else None
+        return False if now.request.features is not None and not set(names) & set(now.request.features) else None
 
     return applies
 
@@ -97,12 +97,12 @@ def lacks(capability: int) -> Applies:
 
 
 def negated(known: bool | None) -> bool | None:
-    """Return the opposite of what is known."""
+    """Return ``not known``, or None for None."""
     return None if known is None else not known
 
 
 def sysctl_forbids(now: Situation) -> bool | None:
-    """Apply where vm.unprivileged_userfaultfd keeps this process from faults of kernel mode."""
+    """Apply where vm.unprivileged_userfaultfd denies this process faults taken in kernel mode."""
     allowed, privileged = now.unprivileged_userfaultfd(), now.capability(CAP_SYS_PTRACE)
     if allowed or privileged:
         return False
@@ -110,5 +110,5 @@ def sysctl_forbids(now: Situation) -> bool | None:
 
 
 def gaining(capability: str, otherwise: str = "") -> Text:
-    """Return a remedy that names the capability to come by, and *otherwise*, if anything, what else would do."""
+    """Return a remedy that names the capability to get, followed by *otherwise*."""
     return lambda now: now.gain(capability) + otherwise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host settings that may be changed at all: where each is, what it takes, what it is now."""
+"""The host settings that uffdlab may change: file, valid values and current value of each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from uffdlab.host.conditions import Situation
 
 @dataclass(frozen=True)
 class Setting:
-    """One host setting: its name here, its file under the root, and what it takes.
+    """One host setting: its name here, its file under the root, and its valid values.
 
     A ``choice`` takes one of *values*, a ``number`` any that is not negative. A ``pool`` takes a number of
-    hugetlb pages that must be available: free and not reserved by somebody else. The pool grows by what is
-    missing and never shrinks below what it was.
+    hugetlb pages that must be available: free and not reserved. The pool grows by what is missing and never
+    shrinks below its old size.
 
-    ``undoing`` is a value that undoes what the setting did, where its old value alone (the first of *values*)
-    would only stop it: it is written first when the setting is put back.
+    ``undoing`` is written before the old value when the setting is restored, where the old value (the first of
+    *values*) would only stop what the setting does: ksm/run 2 unmerges, 0 only stops.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Setting:
     undoing: str = ""
 
     def __str__(self) -> str:
-        """Return what an error calls it: name, title and file."""
+        """Return name, title and file, for error messages."""
         return f"{self.name} ({self.title}, /{self.path})"
 
     def on_the_way_to(self, old: str) -> str | None:
-        """Return what is written before the value *old* when the setting is put back, if anything is."""
+        """Return the value to write before *old* when the setting is restored, or None."""
         return self.undoing if self.undoing and old == self.values[0] else None
 
 
@@ -70,7 +70,7 @@ SETTINGS: dict[str, Setting] = {
         _by_size(64, "huge pages of 64 KiB (mTHP)"),
         _by_size(2048, "huge pages of 2 MiB"),
         Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
-        # Stopped with 0, KSM keeps what it has merged, and keeps account of processes that are gone; 2 lets go of all.
+        # 0 stops KSM but keeps merged pages, and the mm_slots of exited processes; 2 unmerges all.
         Setting("ksm_run", f"{_KSM}/run", "whether KSM merges pages", "choice", ("0", "1", "2"), undoing="2"),
         Setting(
             "ksm_use_zero_pages",
@@ -87,10 +87,10 @@ SETTINGS: dict[str, Setting] = {
 
 def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
     """Return why the setting *name* cannot be changed by this process, or None if it can."""
-    one = setting(name)
-    if not (root / one.path).exists():
+    file = root / named(name).path
+    if not file.exists():
         return "this kernel has no such setting"
-    if os.access(root / one.path, os.W_OK):
+    if os.access(file, os.W_OK):
         return None
     if _read_only(root):
         return "/sys is mounted read-only"
@@ -99,37 +99,35 @@ def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
         return "only root may change it"
     if now.user_namespace():
         return "it belongs to the user 0 of the host, and this process is user 0 of a user namespace only"
-    return "a container or a security module keeps this process from changing it"
+    return "a container or a security module keeps this process from setting it"
 
 
 def current(name: str, root: Path = Path("/")) -> str | None:
     """Return the value of the setting *name* as it would be written, or None if this kernel has no such
     setting.
 
-    Of a pool that is the number of persistent pages: surplus pages come and go with their users and are not
-    set.
+    For a pool: the number of persistent pages, without surplus pages.
     """
-    one = setting(name)
-    if one.kind == "choice":
-        return pseudofiles.choice(root, one.path)
-    total = pseudofiles.integer(root, one.path)
-    if one.kind == "number":
+    setting = named(name)
+    if setting.kind == "choice":
+        return pseudofiles.choice(root, setting.path)
+    total = pseudofiles.integer(root, setting.path)
+    if setting.kind == "number":
         return None if total is None else str(total)
-    surplus = pseudofiles.integer(root, beside(one, "surplus_hugepages")) or 0
+    surplus = pseudofiles.integer(root, beside(setting, "surplus_hugepages")) or 0
     return None if total is None else str(total - surplus)
 
 
-def setting(name: str) -> Setting:
+def named(name: str) -> Setting:
     """Return the setting of that name; UffdlabError when there is none."""
-    found = SETTINGS.get(name)
-    if found is None:
+    if name not in SETTINGS:
         raise UffdlabError(f"no host setting is called {name!r}; known are {', '.join(SETTINGS)}")
-    return found
+    return SETTINGS[name]
 
 
-def beside(one: Setting, name: str) -> str:
+def beside(setting: Setting, name: str) -> str:
     """Return the path of another file in the setting's directory."""
-    return str(Path(one.path).with_name(name))
+    return str(Path(setting.path).with_name(name))
 
 
 def _read_only(root: Path) -> bool:

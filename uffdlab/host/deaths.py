@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A signal that ended a process in, one cause and one remedy out."""
+"""Explain the signal that killed a process: one cause and one remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uffdlab.host import errnos
 from uffdlab.host.causes import Likely
-from uffdlab.host.conditions import Asked
+from uffdlab.host.conditions import Request
 
 
 def name(number: int) -> str:
@@ -22,7 +22,7 @@ def name(number: int) -> str:
 
 
 def likely(operation: str, number: int, system_call: int | None = None) -> Likely:
-    """Return why asking for *operation* ended the process that asked, and what would help."""
+    """Return why signal *number* killed the process that tried *operation*, and the remedy."""
     if number == signal.SIGSYS:
         which = "" if system_call is None else f", system call {system_call}"
         return Likely(
@@ -37,21 +37,21 @@ def likely(operation: str, number: int, system_call: int | None = None) -> Likel
     )
 
 
-def clause(number: int, asked: Asked | None = None, deadly: Sequence[str] = (), root: Path = Path("/")) -> str:
-    """Return what follows "by signal …": why a process of ours that measures was killed, where that can be told.
+def clause(number: int, request: Request | None = None, fatal: Sequence[str] = (), root: Path = Path("/")) -> str:
+    """Return the clause that follows "killed by signal …": the likely cause, or "" where none is known.
 
-    *deadly* names the operations that are known to kill who asks for them (``asking.deadly``).
+    *fatal* names the operations whose caller a seccomp filter kills (``asking.fatal_operations``).
     """
     if number == signal.SIGSYS:
-        what = ", ".join(deadly) or "one of its system calls"
-        calls = ", ".join(dict.fromkeys(errnos.system_calls(operation) for operation in deadly)) or "it"
+        what = ", ".join(fatal) or "one of its system calls"
+        calls = ", ".join(dict.fromkeys(errnos.system_calls(operation) for operation in fatal)) or "it"
         return (
             f": a seccomp filter answers {what} with death where others refuse; start the container with a profile "
             f"that allows {calls}, or run outside it"
         )
     if number == signal.SIGBUS:
-        found = errnos.causes("touch", errno.EFAULT, root, asked)
-        return ": " + "; or ".join(f"{one.why} (remedy: {one.remedy})" for one in found) if found else ""
+        causes = errnos.causes("touch", errno.EFAULT, root, request)
+        return ": " + "; or ".join(f"{cause.why} (remedy: {cause.remedy})" for cause in causes) if causes else ""
     if number in (signal.SIGXCPU, signal.SIGXFSZ):
         what = "CPU time (ulimit -t)" if number == signal.SIGXCPU else "file size (ulimit -f)"
         return f": a limit on {what} was reached, which may be raised"

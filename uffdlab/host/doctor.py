@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What uffdlab can and cannot do on this host, and for what it cannot: why, and what would help."""
+"""What uffdlab can do on this host; for what it cannot: cause and remedy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from uffdlab.host.conditions import Situation
 
 _COLUMNS = 80
 
-# The features uffdlab asks for, in the order of what depends on them; those after WP_ASYNC are only reported.
+# The features in the order of what depends on them; those after WP_ASYNC are only reported.
 _FEATURES = ("PAGEFAULT_FLAG_WP", "WP_HUGETLBFS_SHMEM", "WP_UNPOPULATED", "WP_ASYNC", "MOVE", "POISON")
-# Nobody misses these yet: they are reported where they are.
+# Reported only where they are offered.
 _RECENT_FEATURES = ("RWP", "RWP_ASYNC")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _HUGE = ((2048, "hugetlb 2 MiB"), (1048576, "hugetlb 1 GiB"))
@@ -28,7 +28,7 @@ _HUGE = ((2048, "hugetlb 2 MiB"), (1048576, "hugetlb 1 GiB"))
 
 @dataclass(frozen=True)
 class Capability:
-    """One thing uffdlab uses. ``ok`` is None when nobody could tell; ``since`` is a kernel version."""
+    """One thing uffdlab uses. ``ok`` is None when that is unknown; ``since`` is a kernel version."""
 
     name: str
     ok: bool | None
@@ -51,9 +51,7 @@ class Report:
 
 
 def examine() -> Report:
-    """Look at the running host; works without root, without the extension and off Linux, and changes
-    nothing.
-    """
+    """Examine the running host; works without root, without the extension and off Linux, and changes nothing."""
     host = facts.collect()
     if sys.platform == "linux":
         return Report(host, (_extension(host), *_kernel(host), *_pools(), _changes(), _browser()))
@@ -85,16 +83,16 @@ def _kernel(host: Mapping[str, Any]) -> list[Capability]:
         *(_feature(name, answer) for name in _FEATURES),
         *(_feature(name, answer) for name in _RECENT_FEATURES if answer is not None and answer.has(name)),
         _markers(host["pte_markers_uffd_wp"]),
-        _asked("PAGEMAP_SCAN", "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since),
-        _asked(
+        _tried("PAGEMAP_SCAN", "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since),
+        _tried(
             "MADV_POPULATE_READ",
             "POPULATE_READ",
             "populates a range without a read loop",
             uapi.MADV_POPULATE_READ.since,
         ),
         _pt_reclaim(),
-        _asked("child processes", "DIE_WITH_PARENT", "a measurement is one, and ends with uffdlab"),
-        _asked("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
+        _tried("child processes", "DIE_WITH_PARENT", "a measurement is one, and ends with uffdlab"),
+        _tried("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
         _thp(host["thp_enabled"]),
     ]
 
@@ -113,11 +111,11 @@ def _userfaultfd(answer: features.Userfaultfd | None) -> Capability:
 def _how_refused(answer: Answer) -> str:
     if answer.errno is not None:
         return f"{answer.operation}: {os.strerror(answer.errno)}"
-    return f"{answer.operation}: {'no answer' if answer.silent else 'deadly to ask for'}"
+    return f"{answer.operation}: {'no answer' if answer.silent else 'kills the process'}"
 
 
 def _refused(name: str, detail: str, since: str | None, answer: Answer) -> Capability:
-    """Explain a question that got no result; where nobody could be sent to ask, it stays open."""
+    """Return a capability that a question did not find; unknown where no child process could be started."""
     likely = answer.likely()
     return Capability(
         name,
@@ -129,8 +127,8 @@ def _refused(name: str, detail: str, since: str | None, answer: Answer) -> Capab
     )
 
 
-def _asked(name: str, question: str, detail: str, since: str | None = None) -> Capability:
-    """Ask whether there is something, and explain what keeps it from being there."""
+def _tried(name: str, question: str, detail: str, since: str | None = None) -> Capability:
+    """Return a capability that a child process tries, with cause and remedy where it fails."""
     try:
         answer = asking.ask(question)
     except UffdlabError:
@@ -150,11 +148,11 @@ def _feature(name: str, answer: features.Userfaultfd | None) -> Capability:
             None,
             feature.what,
             feature.since,
-            cause="userfaultfd cannot be opened, so it cannot be asked",
+            cause="userfaultfd cannot be opened, so its features are unknown",
             remedy="see userfaultfd",
         )
-    if answer.has(name) and name == "PAGEFAULT_FLAG_WP":  # what all else rests on is done, not only asked for
-        return _asked(name, "PROTECT", feature.what, feature.since)
+    if answer.has(name) and name == "PAGEFAULT_FLAG_WP":  # the base of all probes is tried, not only looked up
+        return _tried(name, "PROTECT", feature.what, feature.since)
     if answer.has(name):
         return Capability(name, True, feature.what, feature.since)
     return Capability(
@@ -246,7 +244,9 @@ def _pool(name: str, pool: memory.HugePool | None, setting: str, limit: memory.H
         detail = f"supported; the control group allows {limit.pages} pages, all in use" if limit.pages else "supported"
         return Capability(name, False, detail, cause=str(limit), remedy=limit.remedy)
     if pool.available is None:
-        return Capability(name, None, "supported", cause="the pool does not tell its free pages", remedy="mount /sys")
+        return Capability(
+            name, None, "supported", cause="free_hugepages of the pool cannot be read", remedy="mount /sys"
+        )
     allowed = f"; the control group allows {limit.room} more" if limit is not None else ""
     if pool.available > 0:
         return Capability(name, True, f"supported; {pool.available} of {pool.total} pages free{allowed}")
@@ -262,7 +262,7 @@ def _pool(name: str, pool: memory.HugePool | None, setting: str, limit: memory.H
 
 
 def _as_root() -> str:
-    """Return what a remedy adds for those who are not user 0: to user 0 it would say nothing."""
+    """Return " as root" for remedies, empty for user 0."""
     return "" if Situation().superuser() else " as root"
 
 
@@ -300,7 +300,7 @@ def _not_asked(name: str, since: str) -> Capability:
         None,
         "not asked",
         since,
-        cause="the native extension is not there to ask",
+        cause="the native extension is missing",
         remedy="see native extension",
     )
 
@@ -322,7 +322,7 @@ _WORDS = {True: "yes", False: "no", None: "?"}
 
 
 def text(report: Report) -> str:
-    """Return the report in 80 columns: a table, then a paragraph for each thing that is missing."""
+    """Return the report in 80 columns: a table, then a paragraph for each missing capability."""
     width = max(len(c.name) for c in report.capabilities)
     rows = [_row(c, width) for c in report.capabilities]
     missing = [_paragraph(c) for c in report.capabilities if c.ok is not True]

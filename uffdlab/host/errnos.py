@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""An errno in, one sentence out: what refused, why it probably did, and what to do.
+"""Explain an errno in one sentence: the operation, its likely causes, and the remedy of each.
 
-``refusals`` lists operation and errno → causes. A cause looks at what was asked and at the running system, and says
-that it applies, that it does not, or that it cannot tell; those that apply come first and those that do not are left
-out. A seccomp filter may answer any system call in the kernel's place, with any errno.
+``refusals`` maps operation and errno to causes. Each cause is checked against the request and the running system:
+those that apply come first, unknown ones next, the others are left out. A seccomp filter may answer any system call in
+the kernel's place, with any errno.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import os
 from pathlib import Path
 
 from uffdlab.host.causes import Cause, Likely
-from uffdlab.host.conditions import Asked, Situation
+from uffdlab.host.conditions import Request, Situation
 from uffdlab.host.refusals import EHWPOISON, TABLE
 
-__all__ = ["OPERATIONS", "Asked", "causes", "explain", "system_calls"]
+__all__ = ["OPERATIONS", "Request", "causes", "explain", "system_calls"]
 
 OPERATIONS: tuple[str, ...] = tuple(dict.fromkeys(operation for operation, _ in TABLE if operation != "*"))
 
-# What filters usually answer; of the others only some, and then the kernel itself is likelier.
+# The usual errnos of seccomp filters, and rarer ones, for which the kernel itself is likelier.
 _FILTERS_ANSWER = (numbers.EPERM, numbers.EACCES, numbers.ENOSYS)
 _FILTERS_MAY_ANSWER = (numbers.EINVAL, numbers.ENOTTY, numbers.ENODEV, numbers.EOPNOTSUPP)
 
-# What a profile would have to allow: by operation, or by the first word of its name.
+# The system calls a seccomp profile has to allow: by operation, or by the first word of its name.
 _SYSTEM_CALLS = {
     "open userfaultfd": "userfaultfd",
     "handler thread": "clone3 and eventfd2",
@@ -47,29 +47,29 @@ _SYSTEM_CALLS = {
 
 
 def explain(
-    operation: str, errno: int, *, root: Path = Path("/"), asked: Asked | None = None, **context: object
+    operation: str, errno: int, *, root: Path = Path("/"), request: Request | None = None, **context: object
 ) -> str:
-    """Return one sentence on why *operation* failed: what refused, the likely causes, and the remedy of each.
+    """Return one sentence on why *operation* failed: errno, likely causes, and the remedy of each.
 
     *operation* is the name of an ioctl or an advice (``UFFDIO_REGISTER``, ``MADV_DONTNEED``) or one of
-    OPERATIONS; any other gets a general sentence. *errno* may have either sign. *asked* says what it was asked for:
-    causes are judged by it. *context* is only repeated, as in ``explain("write setting", 13, value=3)``.
+    OPERATIONS; any other gets a general sentence. *errno* may have either sign. Causes are judged by
+    *request*. *context* is only repeated, as in ``explain("write setting", 13, value=3)``.
     """
     number = abs(errno)
     name = "EHWPOISON" if number == EHWPOISON else numbers.errorcode.get(number, f"errno {number}")
-    words = asked.words() if asked is not None else []
+    words = request.words() if request is not None else []
     details = ", ".join([*words, *(f"{key.replace('_', ' ')} {value}" for key, value in context.items())])
     meant = "the kernel sent SIGBUS" if operation == "touch" and number == numbers.EFAULT else os.strerror(number)
     head = f"{operation}{f' ({details})' if details else ''} failed with {name} ({meant})"
-    likely = causes(operation, number, root, asked)
+    likely = causes(operation, number, root, request)
     if not likely:
         return f"{head}; no particular cause is known for it here: see the kernel log and the manual page."
     return f"{head}: " + "; or ".join(f"{cause.why} (remedy: {cause.remedy})" for cause in likely) + "."
 
 
-def causes(operation: str, errno: int, root: Path = Path("/"), asked: Asked | None = None) -> list[Likely]:
-    """Return what may have led to *errno*, likeliest first, without what does not apply here and now."""
-    number, now = abs(errno), Situation(root, asked or Asked())
+def causes(operation: str, errno: int, root: Path = Path("/"), request: Request | None = None) -> list[Likely]:
+    """Return the possible causes of *errno*, likeliest first, without those that do not apply here."""
+    number, now = abs(errno), Situation(root, request or Request())
     judged = [(cause, cause.applies(now)) for cause in _listed(operation, number)]
     certain = [cause.here(now) for cause, applies in judged if applies]
     possible = [cause.here(now) for cause, applies in judged if applies is None]
@@ -77,21 +77,21 @@ def causes(operation: str, errno: int, root: Path = Path("/"), asked: Asked | No
 
 
 def system_calls(operation: str) -> str:
-    """Return which system calls *operation* consists of, as far as a filter would have to allow them; "" for none."""
+    """Return the system calls of *operation* that a seccomp filter has to allow; "" for none."""
     return _SYSTEM_CALLS.get(operation) or _SYSTEM_CALLS.get(operation.split()[0].split("_")[0], "")
 
 
 def _with_filters(operation: str, number: int, now: Situation, likely: list[Likely]) -> list[Likely]:
-    """Add a seccomp filter to what may have answered, where one stands or nobody can tell."""
-    call, stands = system_calls(operation), now.seccomp()
-    if not call or stands is False:
+    """Add a seccomp filter to the causes, where one is installed or that is unknown."""
+    call, installed = system_calls(operation), now.seccomp()
+    if not call or installed is False:
         return likely
     filter_ = _filter(call)
     if number in _FILTERS_ANSWER:
         return [filter_, *likely]
-    if not stands:
+    if not installed:
         return likely
-    if not likely:  # nothing that the kernel itself would answer here
+    if not likely:  # the kernel itself has no cause for this errno here
         return [filter_]
     return [*likely, filter_] if number in _FILTERS_MAY_ANSWER else likely
 
@@ -111,5 +111,5 @@ def _listed(operation: str, errno: int) -> tuple[Cause, ...]:
     return ()
 
 
-# What an operation without a row of its own is a case of.
+# Rows that stand in for an operation without its own.
 _FAMILIES: dict[str, tuple[str, ...]] = {"MADV": ("madvise",), "mmap": ("mmap",)}

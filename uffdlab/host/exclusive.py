@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One run at a time may change this host, for as long as it runs: between two of its changes it is not to be disturbed.
+"""Lock this host for one run that may change settings, from its start to its end.
 
-The claim is a lock on ``run.lock`` in the state directory. The kernel lets go of it when the process ends, however
-that happens, and passes it to no child (fcntl(2), record locks).
+The claim is a record lock (fcntl(2)) on ``run.lock`` in the state directory: the kernel releases it when the process
+ends, and children do not inherit it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _LOCK = "run.lock"
 
 @contextlib.contextmanager
 def claimed() -> Iterator[None]:
-    """Keep others from changing this host meanwhile. Raises UffdlabError, naming who it is, while another process does.
+    """Hold the claim for the block. Raises UffdlabError naming the process that has it.
 
-    Without a state directory nothing is claimed: nothing can be changed then, either, for the journal has no place.
+    Without a state directory nothing is claimed: without a journal no setting can be changed either.
     """
     claim = _claim()
     try:
         yield
     finally:
         if claim is not None:
-            _let_go(claim)
+            _release(claim)
 
 
 def _claim() -> int | None:
-    import fcntl  # only where there is something to lock: this module is imported on Windows too
+    import fcntl  # not at the top: this module is imported on Windows too
 
     with contextlib.ExitStack() as stack:
         try:
@@ -55,8 +55,8 @@ def _claim() -> int | None:
         return file
 
 
-def _let_go(claim: int) -> None:
-    """Remove the file, which nobody can open meanwhile, and with it the lock."""
+def _release(claim: int) -> None:
+    """Remove the file under the state directory's lock, and release the claim."""
     try:
         with contextlib.suppress(UffdlabError, OSError), state.locked() as (_, directory):
             os.unlink(_LOCK, dir_fd=directory)

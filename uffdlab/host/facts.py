@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Everything a dataset records about the machine it was measured on.
 
-A fact that cannot be known is None: unknown is not zero. Only keys of ``uffdlab.datasets.provenance.KEYS`` are
-filled, and text is brought into that module's harmless alphabet, so no host name, user, path or address can
-get in.
+An unknown fact is None, never zero. Only keys of ``uffdlab.datasets.provenance.KEYS`` are filled, and text is reduced
+to that module's alphabet, so that it holds no host name, user, path or address.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def collect(seed: int | None = None, root: Path = Path("/")) -> dict[str, Any]:
     """Return the facts about package, machine, settings and userfaultfd; the campaign adds its own (suite,
     times).
 
-    With another *root*, ``proc`` and ``sys`` are read there, and what only the running kernel could answer
-    is None. The order is that of ``provenance.KEYS``; ``provenance.problems`` of the result is empty.
+    With another *root*, ``proc`` and ``sys`` are read there, and facts that only the running kernel has are None.
+    The order is that of ``provenance.KEYS``; ``provenance.problems`` of the result is empty.
     """
     live = root == Path("/")
     return {
@@ -57,7 +56,7 @@ _MOST_CHARACTERS = 200
 
 
 def harmless(text: str | None) -> str | None:
-    """Return *text* in the alphabet of provenance: "/" becomes " or ", "@" "at", other strangers a space."""
+    """Return *text* in the alphabet of provenance: "/" becomes " or ", "@" " at ", other characters a space."""
     if text is None:
         return None
     spoken = re.sub(r"(?<=\w)/(?=\w)", " or ", text).replace("@", " at ").replace("®", "(R)")
@@ -82,11 +81,9 @@ def _package(seed: int | None) -> dict[str, Any]:
 
 
 def _checkout(package: Path) -> tuple[str | None, bool | None]:
-    """Return commit and dirtiness of the checkout the package stands in; None and None if it is not one of
-    its own.
+    """Return commit and dirtiness of the package's own checkout; None and None where it has none.
 
-    A package installed into somebody's environment may lie below another project's checkout: that one says
-    nothing.
+    The checkout of another project, above an installed package, does not count.
     """
     commit = _git(package.parent, "rev-parse", "HEAD")
     if commit is None:
@@ -95,13 +92,13 @@ def _checkout(package: Path) -> tuple[str | None, bool | None]:
     added = _git(package.parent, "ls-files", "--others", "--exclude-standard", "-z", "--", package.name)
     if committed is None or added is None:
         return commit.strip(), None
-    return commit.strip(), bool(added) or any(_changed(package.parent, one) for one in committed.split("\0") if one)
+    return commit.strip(), bool(added) or any(_changed(package.parent, line) for line in committed.split("\0") if line)
 
 
 def _changed(top: Path, entry: str) -> bool:
-    """Return whether a file is another one than a line of ``git ls-tree`` says, by mode, kind and content.
+    """Return whether a file differs from its line of ``git ls-tree`` in mode, kind or content.
 
-    Not ``git status``: that runs the filters which the configuration of a repository names.
+    ``git status`` would run the filters that the repository's configuration names.
     """
     about, _, name = entry.partition("\t")
     mode, _, expected = about.split(" ")
@@ -119,11 +116,10 @@ def _changed(top: Path, entry: str) -> bool:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """Ask about the repository in the directory itself; None where git has no answer.
+    """Return the output of git for the repository in the directory itself; None where git fails.
 
-    Runs nothing that the repository names: no monitor, hook, pager, filter, or helper that fetches what is missing, and
-    reads no repository further up, which somebody else may have put there. Its owner may be another user: its code runs
-    already.
+    Run nothing that the repository names: no monitor, hook, pager, filter or fetching helper; and use no repository in
+    a parent directory, which another user may have put there. The repository itself may belong to another user.
     """
     program = starting.program("git")
     if program is None:
@@ -195,7 +191,7 @@ def _cpu_model(cpu: Mapping[str, str]) -> str | None:
 
 
 def _hypervisor(cpu: Mapping[str, str]) -> bool | None:
-    # Only x86 says so in its flags; elsewhere the absence of the word means nothing.
+    # Only x86 has this flag.
     return "hypervisor" in cpu["flags"].split() if cpu.get("flags") else None
 
 
@@ -233,7 +229,7 @@ def _settings(root: Path) -> dict[str, Any]:
 
 
 def _mthp(root: Path) -> dict[str, str | None] | None:
-    # Only the sizes anonymous memory may use: the smallest exists for shmem alone and has no "enabled".
+    # Only sizes for anonymous memory: the smallest is for shmem alone and has no "enabled".
     sizes = sorted(
         int(match.group(1))
         for match in (re.fullmatch(r"hugepages-([0-9]+)kB", name) for name in pseudofiles.entries(root, _THP))
@@ -278,7 +274,7 @@ def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
         "unprivileged_userfaultfd": pseudofiles.boolean(root, "proc/sys/vm/unprivileged_userfaultfd"),
         "uffd_opened_by": answer.via if answer is not None else None,
         "uffd_features": offered,
-        # CONFIG_PTE_MARKER_UFFD_WP cannot be asked; the kernel withholds both features where it is not set
+        # CONFIG_PTE_MARKER_UFFD_WP cannot be read; without it the kernel offers neither feature
         # (b1f9e876862d "mm/uffd: enable write protection for shmem & hugetlbfs", in v5.19).
         "pte_markers_uffd_wp": (
             None if offered is None else bool({"WP_UNPOPULATED", "WP_HUGETLBFS_SHMEM"} & set(offered))
@@ -289,11 +285,11 @@ def _userfaultfd(root: Path, live: bool) -> dict[str, Any]:
 
 
 def _yes_or_no(question: str) -> bool | None:
-    """Ask a yes-or-no question; None if it could not be answered."""
+    """Return the answer to a yes-or-no question; None where it has none."""
     try:
         answer = asking.ask(question)
     except UffdlabError:
         return None
-    if answer.errno == errno.ENOTTY:  # the kernel knows no such ioctl
+    if answer.errno == errno.ENOTTY:  # the kernel has no such ioctl
         return False
     return None if answer.result is None else bool(answer.result)

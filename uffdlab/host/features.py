@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What userfaultfd offers on the running kernel, found by asking it.
+"""What userfaultfd offers on the running kernel, as UFFDIO_API answers.
 
 Kernel versions are never compared: distributions backport features and architectures lack some.
 """
@@ -13,7 +13,7 @@ from uffdlab.host import asking, uapi
 from uffdlab.host.asking import Answer
 
 _VIA = {1: "device", 2: "syscall", 3: "syscall user mode only"}
-_SYSCALL = 2  # the only way that also delivers faults of kernel mode: the kernel before 5.11 knows no other
+_SYSCALL = 2  # the only one that delivers faults of kernel mode: before 5.11 there is no other
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Userfaultfd:
     """The kernel's answer.
 
     ``via`` is ``device`` (/dev/userfaultfd), ``syscall`` or ``syscall user mode only``. With
-    ``user_mode_only`` a fault taken inside a system call is not delivered; the device is asked for that
-    too, though it needs no privilege for more. ``features`` and ``ioctls`` are the masks of UFFDIO_API (0
+    ``user_mode_only`` a fault taken inside a system call is not delivered; the device is opened so, too,
+    though it would deliver those without privilege. ``features`` and ``ioctls`` are the masks of UFFDIO_API (0
     when not available); ``refused`` says why it is not available.
     """
 
@@ -34,7 +34,7 @@ class Userfaultfd:
 
     @property
     def available(self) -> bool:
-        """Whether it could be opened and asked."""
+        """Whether userfaultfd could be opened and UFFDIO_API succeeded."""
         return self.refused is None
 
     @property
@@ -50,7 +50,7 @@ class Userfaultfd:
 def query() -> Userfaultfd:
     """Return what userfaultfd offers to this process.
 
-    Raises UffdlabError if the native extension was not built: without it nothing can be said, not even "no".
+    Raises UffdlabError if the native extension was not built.
     """
     answer = asking.ask("USERFAULTFD")
     if answer.result is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How much memory a probe may use: what is free, what the control group allows, what the hugetlb pools hold.
+"""How much memory a probe may use: free memory, control-group limits, hugetlb pools.
 
 Sources: ``Documentation/admin-guide/cgroup-v2.rst``, ``cgroup-v1/memory.rst``, ``cgroup-v1/hugetlb.rst``,
 ``mm/hugetlbpage.rst``.
@@ -22,7 +22,7 @@ _NO_LIMIT_BYTES = 1 << 62
 
 @dataclass(frozen=True)
 class HugePool:
-    """One hugetlb pool, in pages of ``size_kib``; a count the kernel does not tell is None, never 0."""
+    """One hugetlb pool, in pages of ``size_kib``; an unknown count is None, never 0."""
 
     size_kib: int
     total: int | None
@@ -33,7 +33,7 @@ class HugePool:
 
     @property
     def available(self) -> int | None:
-        """Pages a new mapping may take from the pool: free and not promised to another mapping."""
+        """Pages a new mapping may take from the pool: free and not reserved."""
         if self.free is None:
             return None
         return max(0, self.free - (self.reserved or 0))
@@ -67,12 +67,12 @@ class HugeLimit:
     name: str
 
     def __str__(self) -> str:
-        """Return it as a clause."""
+        """Return the limit as a clause."""
         return f"the control group allows {self.room} more huge pages of {self.size_kib} KiB (limit: {self.pages})"
 
     @property
     def remedy(self) -> str:
-        """Return what would help."""
+        """Return the remedy."""
         return f"raise {self.name} of that group (see /proc/self/cgroup) or of one above it, or run outside it"
 
 
@@ -83,7 +83,7 @@ def hugetlb_limit(size_kib: int, root: Path = Path("/")) -> HugeLimit | None:
     both when it is faulted in (``alloc_hugetlb_folio()``). The limits of its ancestors hold as well.
     """
     page_bytes = size_kib * 1024
-    found = []
+    limits = []
     for version, directory in _cgroups(root, "hugetlb"):
         names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
         for prefix in ("", "rsvd."):
@@ -91,8 +91,8 @@ def hugetlb_limit(size_kib: int, root: Path = Path("/")) -> HugeLimit | None:
             allowed, used = _bytes(root, limit), _bytes(root, usage)
             if allowed is not None:
                 room = max(0, allowed - (used or 0)) // page_bytes
-                found.append(HugeLimit(size_kib, allowed // page_bytes, room, PurePosixPath(limit).name))
-    return min(found, key=lambda one: one.room, default=None)
+                limits.append(HugeLimit(size_kib, allowed // page_bytes, room, PurePosixPath(limit).name))
+    return min(limits, key=lambda limit: limit.room, default=None)
 
 
 def _hugetlb_name(size_kib: int) -> str:
@@ -128,7 +128,7 @@ def cgroup_limit_kib(root: Path = Path("/")) -> int | None:
 
 
 def memory_available_kib(root: Path = Path("/")) -> int | None:
-    """Return the KiB to be had now without swapping or meeting a control-group limit; None if unknown."""
+    """Return the KiB available now without swapping or reaching a control-group limit; None if unknown."""
     candidates = [
         meminfo_kib("MemAvailable", root),
         *(_headroom_kib(group, root) for group in _memory_cgroups(root)),
@@ -138,20 +138,20 @@ def memory_available_kib(root: Path = Path("/")) -> int | None:
 
 
 def oom_kills(root: Path = Path("/")) -> dict[str, int]:
-    """Return how many processes were killed for want of memory, by where the kernel counts it.
+    """Return the OOM kills, by the file that counts them.
 
     ``/proc/vmstat`` counts the whole machine; ``memory.events`` (version 1: ``memory.oom_control``) this process's
-    control group. What it does not count or we may not read is absent.
+    control group. Files that cannot be read are absent.
     """
     files = [("/proc/vmstat", "proc/vmstat")]
     for group in _memory_cgroups(root):
         files += [(name, f"{group.directory}/{name}") for name in ("memory.events", "memory.oom_control")]
-    found: dict[str, int] = {}
+    kills: dict[str, int] = {}
     for where, path in files:
         count = _counter(root, path, "oom_kill")
         if count is not None:
-            found.setdefault(where, count)  # the own group comes before those above it
-    return found
+            kills.setdefault(where, count)  # the own group comes before its ancestors
+    return kills
 
 
 def _counter(root: Path, path: str, name: str) -> int | None:
@@ -164,7 +164,7 @@ def _counter(root: Path, path: str, name: str) -> int | None:
 
 @dataclass(frozen=True)
 class _Group:
-    """One control group on the way to the root: where it is and what this version calls its files."""
+    """A memory control group: its directory, and the names of its files in this version."""
 
     directory: str
     limit: str
@@ -174,14 +174,13 @@ class _Group:
 
 
 def _headroom_kib(group: _Group, root: Path) -> int | None:
-    # Above memory.high nothing is refused, but every allocation is slowed down: for a measurement that is a
-    # limit too.
+    # Above memory.high allocations are throttled: for a measurement that is a limit too.
     names = [group.limit, *([group.throttle] if group.throttle else [])]
     limits = [b for b in (_bytes(root, f"{group.directory}/{name}") for name in names) if b is not None]
     usage = _bytes(root, f"{group.directory}/{group.usage}")
     if not limits or usage is None:
         return None
-    # Page cache that nobody uses is charged to the group but given up at once when the group needs room.
+    # Inactive page cache is charged to the group but reclaimed first.
     stat = dict(
         line.split(" ", maxsplit=1) for line in pseudofiles.lines(root, f"{group.directory}/memory.stat") if " " in line
     )
@@ -231,8 +230,7 @@ def _mount(root: Path, kind: str, controller: str | None) -> tuple[str, str]:
 def _upwards(mount: tuple[str, str], path: str) -> Iterator[str]:
     """Yield the directories from the group at *path* up to the mount point.
 
-    A container may see the path its host uses while only its own part is mounted; what lies outside is not
-    visible.
+    A container may see the path of its host while only its own part is mounted.
     """
     point, mounted = mount
     group = PurePosixPath(path)

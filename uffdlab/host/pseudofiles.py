@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Reading /proc and /sys: one line or one number, and None for whatever this kernel does not tell.
+"""Read /proc and /sys: a line, a number or a field, and None for what this kernel does not have.
 
-Every function takes the *root* under which ``proc`` and ``sys`` stand: a test offers another machine there.
+Every function takes the *root* of ``proc`` and ``sys``, which tests replace.
 
-These files are bytes, and lines end at ``\\n`` alone: the kernel escapes that one in names that a process chose, and no
-other character (``proc_task_name``, ``seq_path``). Carriage returns, form feeds and U+2028 stay what they are; bytes
-that are no text become surrogates, as in the names of files.
+These files are bytes, and lines end at ``\\n`` alone: in names that a process chose the kernel escapes that one and no
+other character (``proc_task_name``, ``seq_path``). Carriage returns, form feeds and U+2028 are kept; bytes that are not
+UTF-8 become surrogates, as in the names of files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 def content(root: Path, path: str) -> bytes | None:
     """Return the content of *path*, or None if it cannot be read."""
     try:
-        # Some files of /sys open and then fail to read (EINVAL, EIO): that is "not told" as well.
+        # Some files of /sys open and then fail to read (EINVAL, EIO).
         return (root / path).read_bytes()
     except OSError:
         return None
@@ -29,8 +29,8 @@ def content(root: Path, path: str) -> bytes | None:
 
 def text(root: Path, path: str) -> str | None:
     """Return the content of *path* without the white space around it, or None if it cannot be read."""
-    found = content(root, path)
-    return None if found is None else decoded(found).strip()
+    raw = content(root, path)
+    return None if raw is None else decoded(raw).strip()
 
 
 def lines(root: Path, path: str) -> list[str]:
@@ -38,14 +38,14 @@ def lines(root: Path, path: str) -> list[str]:
     return decoded(content(root, path) or b"").removesuffix("\n").split("\n")
 
 
-def decoded(found: bytes) -> str:
-    """Return bytes of the kernel as text, from which ``os.fsencode`` makes the same bytes again."""
-    return os.fsdecode(found)
+def decoded(raw: bytes) -> str:
+    """Return bytes of the kernel as text; ``os.fsencode`` is the inverse."""
+    return os.fsdecode(raw)
 
 
 def unescaped(field: str) -> str:
     """Return a field of mountinfo, in which white space, ``#`` and the backslash are octal (``\\040``)."""
-    return decoded(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), os.fsencode(field)))
+    return decoded(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), os.fsencode(field)))
 
 
 def integer(root: Path, path: str) -> int | None:
@@ -63,21 +63,21 @@ def choice(root: Path, path: str) -> str | None:
     """Return the word in brackets of a file such as ``always [madvise] never``; all of it if none is
     marked.
     """
-    found = text(root, path)
-    if not found:
+    words = text(root, path)
+    if not words:
         return None
-    chosen = _CHOSEN.search(found)
-    return chosen.group(1) if chosen else found
+    chosen = _CHOSEN.search(words)
+    return chosen.group(1) if chosen else words
 
 
 def fields(root: Path, path: str) -> dict[str, str]:
-    """Return the ``name: value`` lines of *path*; of a name that comes more than once, the first."""
-    found: dict[str, str] = {}
+    """Return the ``name: value`` lines of *path*; of a repeated name, the first."""
+    values: dict[str, str] = {}
     for line in lines(root, path):
         name, colon, value = line.partition(":")
         if colon:
-            found.setdefault(name.strip(), value.strip())
-    return found
+            values.setdefault(name.strip(), value.strip())
+    return values
 
 
 def as_integer(word: str | None) -> int | None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Operation and errno → what may have led to it. ``errnos`` judges which of these apply.
+"""The possible causes of each operation and errno. ``errnos`` decides which of them apply.
 
 Sources: the kernel's ``fs/userfaultfd.c``, ``mm/userfaultfd.c``, ``mm/madvise.c``, ``mm/hugetlb.c``,
-``fs/proc/task_mmu.c`` and the manual pages userfaultfd(2), ioctl_userfaultfd(2), madvise(2), mmap(2). That a seccomp
-filter may answer instead of the kernel is true of every system call, and stands in ``errnos``.
+``fs/proc/task_mmu.c`` and the manual pages userfaultfd(2), ioctl_userfaultfd(2), madvise(2), mmap(2). Seccomp
+filters, which may answer any system call in the kernel's place, are added by ``errnos``.
 """
 
 from __future__ import annotations
@@ -213,12 +213,12 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("UFFDIO_API", numbers.EINVAL): (
         Cause(
             lambda now: (
-                f"a feature asked for ({' + '.join(now.asked.features)}) is not offered by this kernel"
-                if now.asked.features
+                f"a feature asked for ({' + '.join(now.request.features)}) is not offered by this kernel"
+                if now.request.features
                 else "a feature asked for is not offered by this kernel"
             ),
             "ask with features 0 and see what it offers: 'uffdlab doctor' does",
-            lambda now: None if now.asked.features is None else bool(now.asked.features),
+            lambda now: None if now.request.features is None else bool(now.request.features),
         ),
         Cause("this file descriptor has answered UFFDIO_API before", "open another one"),
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Host settings, changed only when allowed and always put back.
+"""Host settings, changed only when allowed and always restored.
 
 Before a setting is changed, its old value is written to a journal; it is restored when the ``with`` block
 ends, on SIGTERM and SIGHUP too, and after a SIGKILL by the next command (``restore_leftovers``)::
@@ -7,16 +7,16 @@ ends, on SIGTERM and SIGHUP too, and after a SIGKILL by the next command (``rest
     with settings.changed({"hugetlb_2048": 64}, allow=allow_host_changes):
         measure()
 
-What somebody else changed meanwhile is left as they want it, and said. One process changes settings at a
-time; within its block it may change others, each block putting back its own.
+A setting that another process changed meanwhile is left alone and reported. One process changes settings at a
+time; blocks may be nested, each restoring its own.
 
 The journal, ``/run/uffdlab/journal.json`` (``UFFDLAB_STATE_DIR`` names another directory), is::
 
     {"format": 1, "boot_id": "…", "pid": 4711, "start_time": 123456,
      "entries": [{"setting": "hugetlb_2048", "old": "0", "wanted": "64", "set": "64"}]}
 
-``set`` is what the kernel took, null while it is being asked. A journal names settings, never paths:
-whoever could write one could at most choose among the values below.
+``set`` is the value read back after the write, null before. A journal names settings, never paths:
+a forged one can at most choose among the values in SETTINGS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 from uffdlab.host import errnos, pseudofiles
 from uffdlab.host import state as state_files
-from uffdlab.host.changeable import SETTINGS, Setting, beside, current, setting, why_unchangeable
+from uffdlab.host.changeable import SETTINGS, Setting, beside, current, named, why_unchangeable
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.host.state import STATE_DIR_VARIABLE
 
@@ -49,18 +49,17 @@ _FORMAT = 1
 def changed(
     wanted: Mapping[str, str | int | bool], *, allow: bool, root: Path = Path("/")
 ) -> Iterator[Mapping[str, str]]:
-    """Give the block the settings in *wanted*, put the old ones back afterwards, and yield what is in force.
+    """Apply the settings in *wanted* for the block, restore the old values afterwards, and yield the values in force.
 
-    *wanted* maps names of SETTINGS to values. What is as wanted already is not touched; if nothing has to
-    change, neither permission nor root is needed.
+    *wanted* maps names of SETTINGS to values. If nothing has to change, neither permission nor root is needed.
 
-    Raises UffdlabError when a change would be needed and *allow* is false, when it is refused, when the
-    kernel grants fewer huge pages than asked (the old values are back by then), and while another process
-    holds settings changed.
+    Raises UffdlabError when a change is needed and *allow* is false, when it is refused, when the kernel
+    grants fewer huge pages than requested (the old values are restored by then), and while another process
+    has settings changed.
     """
     changes = _plan(wanted, root)
     if not changes:
-        _refuse_what_will_not_last()
+        _refuse_temporary_values()
         yield {name: current(name, root) or "" for name in wanted}
         return
     if not allow:
@@ -73,7 +72,7 @@ def changed(
                 depth = _begin(wanted, root)
             yield {name: current(name, root) or "" for name in wanted}
         finally:
-            # A child forked inside the block leaves through here as well; the settings are its parent's.
+            # A child forked inside the block also gets here; the settings are its parent's.
             if depth is not None and os.getpid() == owner:
                 with signals.held():
                     _end(depth, root)
@@ -81,7 +80,7 @@ def changed(
 
 @dataclass(frozen=True)
 class _Change:
-    """One line of the journal. ``set`` is None from before the write until the kernel has answered."""
+    """One entry of the journal. ``set`` is None until the value has been read back."""
 
     setting: Setting
     old: str
@@ -90,21 +89,21 @@ class _Change:
 
 
 def _plan(wanted: Mapping[str, str | int | bool], root: Path) -> list[_Change]:
-    """Return the changes that lead from what is to what is *wanted*."""
+    """Return the changes that lead from the current values to *wanted*."""
     changes = []
     for name, value in wanted.items():
-        one = setting(name)
+        setting = named(name)
         old = current(name, root)
         if old is None:
-            raise UffdlabError(f"{one} cannot be set: this kernel has no such setting")
-        target = _target(one, value, old, root)
+            raise UffdlabError(f"{setting} cannot be set: this kernel has no such setting")
+        target = _target(setting, value, old, root)
         if target != old:
-            changes.append(_Change(one, old, target))
+            changes.append(_Change(setting, old, target))
     return changes
 
 
 def _target(setting: Setting, value: str | int | bool, old: str, root: Path) -> str:
-    """Return what has to be written so that the setting is as *value* says."""
+    """Return the text to write so that the setting has *value*."""
     text = str(int(value)) if isinstance(value, bool) else str(value)
     if setting.kind == "choice":
         if text not in setting.values:
@@ -142,7 +141,7 @@ def _begin(wanted: Mapping[str, str | int | bool], root: Path) -> int:
         outer = _own(state)
         if not outer:
             _refuse_if_taken(state)
-        # Planned anew under the lock: what was read before may have been another run's temporary value.
+        # Planned again under the lock: the values read before may have been another run's temporary ones.
         changes = _plan(wanted, root)
         state.write([*outer, *changes])
         try:
@@ -162,7 +161,7 @@ def _begin(wanted: Mapping[str, str | int | bool], root: Path) -> int:
 
 
 def _own(state: _State) -> list[_Change]:
-    """Return the changes that enclosing blocks of this very process have journalled."""
+    """Return the changes that enclosing blocks of this process have journalled."""
     journal = state.read(None)
     ours = journal is not None and (journal.boot_id, journal.pid, journal.start_time) == (_boot_id(), *_me())
     return list(journal.changes) if journal is not None and ours else []
@@ -179,19 +178,19 @@ def _fell_short(change: _Change, got: str | None) -> str:
 
 
 def _end(depth: int, root: Path) -> None:
-    """Put back what the innermost block changed; raise UffdlabError for what would not go."""
+    """Restore the changes of the innermost block; raise UffdlabError for those that failed."""
     with _state() as state:
         journal = state.read(root)
         if journal is None or (journal.pid, journal.start_time) != _me():
-            return  # another command took it for a leftover and restored it already
+            return  # another command restored it as a leftover
         outer, changes = list(journal.changes[:depth]), list(journal.changes[depth:])
         problems = _restore(state, changes, root, outer).problems
     if problems:
         raise UffdlabError(" ".join(problems))
 
 
-def _refuse_what_will_not_last() -> None:
-    """Raise UffdlabError if a value that is as wanted is another run's, and goes when that run ends."""
+def _refuse_temporary_values() -> None:
+    """Raise UffdlabError while another run has settings changed: its values go when it ends."""
     if os.name != "posix" or not _journal_may_be_ours():
         return
     with _state() as state:
@@ -213,16 +212,16 @@ def _refuse_if_taken(state: _State) -> None:
     )
 
 
-# --- putting back -----------------------------------------------------------------------------------------
+# --- restoring --------------------------------------------------------------------------------------------
 
 
 def restore_leftovers(root: Path = Path("/")) -> list[str]:
-    """Restore what a killed run left changed and return one sentence per setting; every command calls this.
+    """Restore the settings that a killed run left changed and return one sentence per setting.
 
-    Does nothing while that run is alive, and nothing after a reboot, which these settings do not survive.
-    Nobody but the owner of the journal can read it or restore anything: the owner's next command does.
+    Every command calls this. Does nothing while that run is alive, or after a reboot, which resets these
+    settings. Another user's journal is left for that user's next command.
 
-    Raises UffdlabError when the journal cannot be understood: it then says what to look at.
+    Raises UffdlabError when the journal cannot be read, naming the settings to check.
     """
     if os.name != "posix" or not _journal_may_be_ours():
         return []
@@ -244,8 +243,8 @@ def _journal_may_be_ours() -> bool:
         status = os.lstat(_state_dir())
     except OSError:
         return False
-    somebody_elses = stat.S_ISDIR(status.st_mode) and status.st_uid != os.geteuid()
-    return not somebody_elses or os.geteuid() == 0
+    foreign = stat.S_ISDIR(status.st_mode) and status.st_uid != os.geteuid()
+    return not foreign or os.geteuid() == 0
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ class _Restored:
 
 
 def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[_Change] = ()) -> _Restored:
-    """Put the old values back, last change first; what cannot be put back stays in the journal behind ``outer``."""
+    """Restore the old values, last change first; failed ones stay in the journal behind ``outer``."""
     restored: list[str] = []
     problems: list[str] = []
     left: list[_Change] = []
@@ -266,7 +265,7 @@ def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[
         if not _ours(change, now):
             problems.append(
                 f"{change.setting} is {now} and not {change.set or change.wanted} as uffdlab set it: "
-                f"somebody changed it since, so it was left alone (it was {change.old} before)."
+                f"another process changed it since, so it was left alone (it was {change.old} before)."
             )
             continue
         try:
@@ -291,15 +290,14 @@ def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[
 
 
 def _ours(change: _Change, now: str | None) -> bool:
-    """Whether the value found is one this change can have led to."""
+    """Return whether this change can have led to the current value."""
     if now is not None and now == change.setting.on_the_way_to(change.old):
-        return True  # killed while putting it back; somebody else's such value has undone all there was, too
+        return True  # killed while restoring; or another process wrote it, with the same effect
     if change.set is not None:
         return now == change.set
     if change.setting.kind != "pool":
         return now == change.wanted
-    # Killed while the kernel was allocating: a pool grows page by page and stops at a signal, so anything
-    # between the old size and the wanted one is ours.
+    # Killed while the kernel was allocating: a pool grows page by page and stops at a signal.
     return now is not None and int(change.old) <= int(now) <= int(change.wanted)
 
 
@@ -335,7 +333,7 @@ class _State:
     directory: int
 
     def read(self, root: Path | None) -> _Journal | None:
-        """Return the journal, or None if there is none; raises UffdlabError if it makes no sense."""
+        """Return the journal, or None if there is none; raises UffdlabError if it is invalid."""
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             file = os.open(_JOURNAL, flags, dir_fd=self.directory)
@@ -344,9 +342,9 @@ class _State:
         except OSError as error:
             raise UffdlabError(self._unreadable(os.strerror(error.errno or 0), root)) from error
         with os.fdopen(file, encoding="utf-8", errors="replace") as stream:
-            status = os.fstat(file)  # the directory may have been open to others once
+            status = os.fstat(file)  # the directory may have been open to other users
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                raise UffdlabError(self._unreadable("it is no file of this user's", root))
+                raise UffdlabError(self._unreadable("it is not a regular file of this user", root))
             text = stream.read()
         try:
             return _parsed(text)
@@ -354,7 +352,7 @@ class _State:
             raise UffdlabError(self._unreadable(f"it is damaged ({error})", root)) from error
 
     def write(self, changes: list[_Change]) -> None:
-        """Write the journal; whatever interrupts it, there is then the old one or the new one."""
+        """Write the journal atomically: whatever interrupts it, the old or the new one is complete."""
         pid, start_time = _me()
         content = {
             "format": _FORMAT,
@@ -398,7 +396,7 @@ class _State:
 
 
 def _parsed(text: str) -> _Journal:
-    """Return the journal in *text*; raises one of json's or Python's lookup errors for anything unexpected."""
+    """Return the journal in *text*; raises ValueError, KeyError or TypeError for anything unexpected."""
     data = json.loads(text)
     if data["format"] != _FORMAT:
         raise ValueError(f"format {data['format']!r} instead of {_FORMAT}")
@@ -411,13 +409,13 @@ def _parsed(text: str) -> _Journal:
 
 
 def _parsed_change(entry: Any) -> _Change:
-    one = SETTINGS[_typed(entry["setting"], str)]
+    setting = SETTINGS[_typed(entry["setting"], str)]
     values = [entry["old"], entry["wanted"], *([] if entry["set"] is None else [entry["set"]])]
     for value in values:
-        valid = value in one.values if one.kind == "choice" else _typed(value, str).isdecimal()
+        valid = value in setting.values if setting.kind == "choice" else _typed(value, str).isdecimal()
         if not valid:
-            raise ValueError(f"{value!r} is no value of {one.name}")
-    return _Change(one, entry["old"], entry["wanted"], entry["set"])
+            raise ValueError(f"{value!r} is not a value of {setting.name}")
+    return _Change(setting, entry["old"], entry["wanted"], entry["set"])
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -434,14 +432,14 @@ def _state_dir() -> Path:
 def _state() -> Iterator[_State]:
     """Open and lock the state directory.
 
-    The lock is held for moments only. Who has settings changed is said by the journal, because a lock would
-    pass to every child forked inside the block.
+    The lock is held briefly. The journal names the process that has settings changed: a lock would pass to every
+    child forked inside the block.
     """
     with state_files.locked() as (path, directory):
         yield _State(path, directory)
 
 
-# --- who changed it ---------------------------------------------------------------------------------------
+# --- the process of a journal -----------------------------------------------------------------------------
 
 
 def _boot_id() -> str:
@@ -454,17 +452,15 @@ def _me() -> tuple[int, int]:
 
 
 def _alive(pid: int, start_time: int) -> bool:
-    """Whether the process that wrote the journal lives: its pid alone may have passed to another by now."""
+    """Return whether the process that wrote the journal lives; its PID alone may have been reused."""
     return _start_time(pid) == start_time
 
 
 def _start_time(pid: int) -> int | None:
-    """Return when *pid* started, in clock ticks since boot; None if there is no such process or only its
-    zombie.
-    """
+    """Return when *pid* started, in clock ticks since boot; None if it has exited, zombies included."""
     content = pseudofiles.text(Path("/"), f"proc/{pid}/stat")
     if content is None:
         return None
-    # The second field is the name in parentheses and may itself hold spaces and parentheses.
+    # The name, in parentheses, may hold spaces and parentheses.
     after_name = content.rpartition(")")[2].split()
     return None if after_name[0] in "ZX" else int(after_name[19])

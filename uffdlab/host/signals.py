@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Leaving in good order when a signal comes: for a block that must put something back."""
+"""Unwind a block on a signal, for a block that must restore something."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if 
 class OrderlyExit:
     """A context in which SIGTERM and SIGHUP raise SystemExit, so that every ``finally`` in it runs.
 
-    ``held`` makes them, and SIGINT, wait meanwhile. Blocking signals in this thread would not do: another
-    thread may take one, and Python then runs the handler in the main thread all the same. Only the main
-    thread may set handlers; in another one this context does nothing.
+    ``held`` defers them, and SIGINT. Blocking signals in this thread would not do: another thread may take one,
+    and Python then runs the handler in the main thread. Only the main thread may set handlers; in another
+    one this context does nothing.
     """
 
     def __init__(self) -> None:
@@ -34,24 +34,23 @@ class OrderlyExit:
             return self
         for number in _ENDING:
             before = signal.getsignal(number)
-            # nohup stays nohup; None is a handler set outside Python, which could not be put back.
+            # SIG_IGN stays (nohup); None is a handler set outside Python, which could not be restored.
             if before is not signal.SIG_IGN and before is not None:
                 self._before[number] = before
                 signal.signal(number, self._arrived)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put the handlers back, and pass a signal that came to the one it would have reached."""
+        """Restore the handlers, and raise a signal that came again for the previous one."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        # A handler somebody else installed wants to hear of it; the default one would cut short
-        # whoever is above us.
+        # The default handler would kill the process before the callers unwind.
         if self._ended_by is not None and callable(self._before[self._ended_by]):
             signal.raise_signal(self._ended_by)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Let signals wait until the end of this block, which must be short."""
+        """Defer signals until the end of this block, which must be short."""
         self._holding = True
         try:
             yield
@@ -74,6 +73,6 @@ class OrderlyExit:
                 before(number, None)
             else:
                 raise KeyboardInterrupt
-        elif self._ended_by is None:  # a second one would interrupt the way out
+        elif self._ended_by is None:  # a second one would interrupt the unwinding
             self._ended_by = number
             raise SystemExit(128 + number)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The directory in which runs that change this host tell one another: ``/run/uffdlab``, opened and locked."""
+"""The state directory that runs which change this host share: ``/run/uffdlab``, opened and locked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATE_DIR = "/run/uffdlab"
 
 
 def directory() -> Path:
-    """Return where it is, or is to be; UFFDLAB_STATE_DIR names another one."""
+    """Return its path; UFFDLAB_STATE_DIR names another one."""
     return Path(os.environ.get(STATE_DIR_VARIABLE) or _STATE_DIR)
 
 
@@ -26,7 +26,7 @@ def locked() -> Iterator[tuple[Path, int]]:
 
     Raises UffdlabError unless it is a directory of our own.
     """
-    import fcntl  # only where there is something to lock: this module is imported on Windows too
+    import fcntl  # not at the top: this module is imported on Windows too
 
     path = directory()
     try:

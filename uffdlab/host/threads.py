@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which thread to ask about a process: its memory lives as long as any of them, its main thread may end before."""
+"""Find a living thread of a process: its memory outlives its main thread while others run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from uffdlab.host import pseudofiles
 
 
 def living(pid: int, root: Path = Path("/")) -> str:
-    """Return ``proc/PID``, or ``proc/PID/task/TID`` of a thread that lives where the main thread has ended.
+    """Return ``proc/PID``, or ``proc/PID/task/TID`` of a living thread where the main thread has ended.
 
     ``status``, ``maps``, ``smaps``, ``pagemap``, ``mountinfo`` and ``root`` of an ended thread are empty or refused,
-    whoever else runs in the same memory. Where none lives the answer is ``proc/PID``.
+    though other threads share its memory. Return ``proc/PID`` where none lives.
     """
     process = f"proc/{pid}"
     if not ended(process, root):
@@ -25,5 +25,5 @@ def living(pid: int, root: Path = Path("/")) -> str:
 
 
 def ended(path: str, root: Path = Path("/")) -> bool:
-    """Return whether there is no such process or thread any more, or only what waits for its parent."""
+    """Return whether a process or thread has ended, zombies included."""
     return pseudofiles.fields(root, f"{path}/status").get("State", "X")[:1] in ("Z", "X")

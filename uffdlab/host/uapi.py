@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's user-space interface, as far as uffdlab uses it, in numbers.
+"""The numbers of the kernel's user-space interface that uffdlab uses.
 
 Distributions often ship headers older than their kernel, so the constants stand here. Sources:
 ``include/uapi/linux/userfaultfd.h``, ``include/uapi/linux/fs.h`` (PAGEMAP_SCAN),
@@ -8,7 +8,7 @@ use the generic layout of ``asm-generic/ioctl.h`` (x86, arm64, riscv, s390); mip
 and C code takes them from the compiler. What came with RWP (Linux 7.3: 2d427bb01639, 338964881982) is from the series
 that was merged, 20260706084805.8400-1-kirill@shutemov.name.
 
-Nothing here says what the running kernel has: for that, ask it (``uffdlab.host.features``).
+What the running kernel has is in ``uffdlab.host.features``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _DIRECTION_BITS: dict[Direction, int] = {"none": 0, "write": 1, "read": 2, "both
 
 @dataclass(frozen=True)
 class Ioctl:
-    """One ioctl: its name, its magic type, its number within the type, direction and argument size in
-    bytes.
-    """
+    """One ioctl: name, magic type, number within the type, direction and argument size in bytes."""
 
     name: str
     magic: int
@@ -47,8 +45,7 @@ class Ioctl:
 UFFD_API = 0xAA
 
 UFFDIO_REGISTER = Ioctl("UFFDIO_REGISTER", UFFD_API, 0x00, "both", 32, "4.3")
-# UNREGISTER and WAKE only pass data in, yet are declared _IOR: a slip of the kernel's that became its
-# interface.
+# UNREGISTER and WAKE only pass data in, yet the kernel declares them _IOR.
 UFFDIO_UNREGISTER = Ioctl("UFFDIO_UNREGISTER", UFFD_API, 0x01, "read", 16, "4.3")
 UFFDIO_WAKE = Ioctl("UFFDIO_WAKE", UFFD_API, 0x02, "read", 16, "4.3")
 UFFDIO_COPY = Ioctl("UFFDIO_COPY", UFFD_API, 0x03, "both", 40, "4.3")
@@ -100,11 +97,10 @@ class Feature:
 
     @property
     def mask(self) -> int:
-        """The feature as it stands in ``uffdio_api.features``."""
+        """The feature's mask in ``uffdio_api.features``."""
         return 1 << self.bit
 
 
-# One list in bit order.
 FEATURES: tuple[Feature, ...] = (
     Feature("PAGEFAULT_FLAG_WP", 0, "5.7", "write-protect faults on anonymous memory"),
     Feature("EVENT_FORK", 1, "4.11", "an event when the process forks"),
@@ -137,22 +133,19 @@ def feature(name: str) -> Feature:
 
     Raises UffdlabError for a name that is not in the table.
     """
-    found = _BY_NAME.get(name.removeprefix(_PREFIX))
-    if found is None:
+    named = _BY_NAME.get(name.removeprefix(_PREFIX))
+    if named is None:
         raise UffdlabError(f"no userfaultfd feature is called {name!r}; known are {', '.join(_BY_NAME)}")
-    return found
+    return named
 
 
 def feature_names(mask: int) -> list[str]:
-    """Return the names of the features in *mask*, in bit order; a bit without a settled name becomes
-    ``bit19``.
-    """
+    """Return the names of the features in *mask*, in bit order; an unknown bit becomes ``bit19``."""
     return [_BY_BIT[bit].name if bit in _BY_BIT else f"bit{bit}" for bit in _bits(mask)]
 
 
 def feature_mask(names: Iterable[str]) -> int:
-    """Return the mask of the named features: the inverse of ``feature_names``, so ``bit19`` is understood
-    too.
+    """Return the mask of the named features, ``bit19`` included: the inverse of ``feature_names``.
 
     Raises UffdlabError for an unknown name.
     """

@@ -21,11 +21,11 @@ from typing import IO, Any
 from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, deaths, errnos, memory, settings
-from uffdlab.host.conditions import Asked
+from uffdlab.host.conditions import Request
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.measure.registry import PROBES
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.userfault import asked_of
+from uffdlab.probes.userfault import request_of
 from uffdlab.vocabulary.backings import BACKINGS
 
 OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
@@ -266,7 +266,7 @@ def _read_rows(child: subprocess.Popen[bytes], result: Result) -> Ending | None:
 
 def _why_silent() -> str:
     """Return why a child may not answer: a seccomp filter that kills a thread leaves the others waiting."""
-    deadly = asking.deadly()
+    deadly = asking.fatal_operations()
     if not deadly:
         return ""
     return f": a seccomp filter kills a thread that calls {', '.join(deadly)}, and may have killed one of it"
@@ -292,7 +292,7 @@ def _post_mortem(child: subprocess.Popen[bytes], block: Block, stderr: IO[bytes]
     if status == -signal.SIGKILL:
         return "killed", f"by signal SIGKILL{_why_sigkill(ooms, memory.oom_kills())}"
     if status < 0:
-        deadly = asking.deadly() if status == -signal.SIGSYS else ()
+        deadly = asking.fatal_operations() if status == -signal.SIGSYS else ()
         return "killed", f"by signal {deaths.name(-status)}{deaths.clause(-status, _memory_of(block), deadly)}"
     stderr.seek(0)
     last = stderr.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
@@ -304,18 +304,18 @@ def _post_mortem(child: subprocess.Popen[bytes], block: Block, stderr: IO[bytes]
 _SILENT = "nothing on standard error"
 
 
-def _memory_of(block: Block) -> Asked:
+def _memory_of(block: Block) -> Request:
     """Return the memory the block requested, as far as its spec says."""
     backing = BACKINGS.get(str(block.spec.get("backing")))
     if backing is not None:
-        return replace(asked_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
+        return replace(request_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
     pools = block.needs().hugepages
     if pools:
         size, count = max(pools.items())
-        return Asked(
+        return Request(
             kind="hugetlb", pool_kib=size, length_bytes=count * size * 1024, file=False, features=(), gone=True
         )
-    return Asked(kind="anon", features=(), gone=True)
+    return Request(kind="anon", features=(), gone=True)
 
 
 def _why_sigkill(before: Mapping[str, int], after: Mapping[str, int]) -> str:

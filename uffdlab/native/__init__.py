@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""All the C: what touches a registered page, handles an event or reads a clock; and the simulator's core.
+"""All the C: code that touches registered pages, handles events or reads clocks; and the simulator's core.
 
-The extension ``_probe`` is optional: a machine without a compiler, or without Linux, reads notebooks and data all
-the same. Ask :func:`why_missing` before offering to measure; :func:`probe` raises the same sentence. So is ``_sim``,
-whose code is shipped compiled to WebAssembly as well.
+The extension ``_probe`` is optional: without a compiler, or without Linux, notebooks and data can still be read.
+:func:`why_missing` returns the sentence that :func:`probe` raises. So is ``_sim``, whose code is shipped compiled to
+WebAssembly as well.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from uffdlab.errors import UffdlabError
 def probe() -> tuple[Any, Any]:
     """Return ``(ffi, lib)`` of the Linux probes.
 
-    Raises UffdlabError when the extension is not there, saying why and what to install.
+    Raises UffdlabError when the extension is missing, with the reason and what to install.
     """
     try:
         module = importlib.import_module("uffdlab.native._probe")
-    except Exception as error:  # a library that is damaged or of another Python raises what it likes
+    except Exception as error:  # a damaged library, or one of another Python, may raise anything
         raise UffdlabError(_explain(error)) from error
     return module.ffi, module.lib
 
@@ -43,7 +43,7 @@ def simulator_wasm() -> bytes:
 
 
 def why_missing() -> str | None:
-    """Return one sentence on why nothing can be measured here, or None when the extension is there."""
+    """Return one sentence on why nothing can be measured here, or None when the extension loads."""
     try:
         probe()
     except UffdlabError as error:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The simulator's WebAssembly, started; and tried in a process of its own first.
+"""Start the simulator's WebAssembly, after a trial in a child process.
 
 Where memory or system calls are restricted (``ulimit -v``, a seccomp profile, no executable memory), wasmtime may raise
-whatever it likes, or end the process that loads it.
+any exception, or end the process that loads it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def started() -> tuple[Any, Any]:
 
 
 def why_not() -> str | None:
-    """Return why it cannot be started here, as a child process found; None when it can."""
+    """Return why it cannot be started in a child process; None when it can."""
     try:
         command = starting.python(__name__)
         child = subprocess.run(

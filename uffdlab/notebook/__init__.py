@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a notebook calls: its datasets by name, and the tables that stand between its figures."""
+"""Functions for notebooks: load their datasets, and return the tables and sentences between their figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .hugetlb import entry_costs, prediction_check, reported_table, states
 from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
 from .markers import locks, validation
 from .show import Sentence, Table
-from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_said, versions
+from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_sentence, versions
 from .zeropages import accounts, attempts, without_huge_zeropage
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "published_ratios",
     "published_table",
     "ranking",
-    "ranking_said",
+    "ranking_sentence",
     "read_faults",
     "reported_table",
     "states",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is counted beside the figures of the zeropage as a wire: points, noise, controls, and what others published."""
+"""Tables of the zeropage as a covert channel: operating points, controls, messages, KSM, and published rates."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ import pandas as pd
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Table
-from uffdlab.stats import added, each
+from uffdlab.stats import column_ratio, column_sum
 from uffdlab.summaries.transmissions import LEVEL
 from uffdlab.units import format_ns, format_ratio, format_share
 from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, POINT, SHARED, ZEROPAGES
 
-# Bits a second in one of the units that published rates come in.
+# Bits per second of the units of published rates.
 _BIT_S = {"B/h": 8 / 3600, "kB/s": 8000.0}
 _COPIED_BYTES = 100  # sent in the time that dedup-local-copy states
 
 
 def channel_points(data: Dataset) -> Table:
-    """Return the registered point and the best one of either zeropage: how many samples are of which kind, and what
-    passes in them.
+    """Return the registered and the best point of either zeropage: samples of each kind, and their capacity.
 
-    The best point is chosen by one half of the children and reported by the other. Six children have an interval; where
-    fewer are left, all of them lie between what stands there instead.
+    The best point is chosen by one half of the children and reported by the other. Six children have an interval; with
+    fewer, the least and the most of them are given.
     """
     frame = summaries.df_channels(data)
     rows = []
@@ -34,29 +33,29 @@ def channel_points(data: Dataset) -> Table:
         for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement) & ~frame.silent.astype(bool)]
             points: list[tuple[str, Mapping[Any, Any]]]
-            points = [("registered", one) for one in here[here.registered.astype(bool)].to_dict("records")]
+            points = [("registered", point) for point in here[here.registered.astype(bool)].to_dict("records")]
             best = summaries.best_point(data, memory, placement)
             points += [("best", best)] if best else []
-            for which, one in points:
+            for which, point in points:
                 rows.append(
                     {
                         "through": f"{MEMORIES[memory].short}, {place}",
                         "point": which,
-                        "slot": _slot(one),
-                        "a 1 is faster": f"{one['passing'] - one['slower']} of {one['samples']}",
-                        "kbit/s": _between(one, "faster_kbit_s"),
-                        "of the limit": _of_limit(one),
-                        "a 1 is slower": f"{one['slower']} of {one['samples']}",
-                        "kbit/s then": _between(one, "slower_kbit_s"),
+                        "slot": _slot(point),
+                        "a 1 is faster": f"{point['passing'] - point['slower']} of {point['samples']}",
+                        "kbit/s": _between(point, "faster_kbit_s"),
+                        "of the limit": _of_limit(point),
+                        "a 1 is slower": f"{point['slower']} of {point['samples']}",
+                        "kbit/s then": _between(point, "slower_kbit_s"),
                     }
                 )
     return Table(pd.DataFrame(rows or [{"through": "not measured"}]), index=False)
 
 
 def channel_controls(data: Dataset) -> Table:
-    """Return what has to come out as nothing, for each memory and placement: without a sender, and against other slots.
+    """Return the controls for each memory and placement: without a sender, and against other slots.
 
-    Memory that shares nothing is a control as it is.
+    Unshared memory is a control itself.
     """
     frame = summaries.df_channels(data)
     frame = frame[frame.registered.astype(bool)].merge(summaries.df_shuffled(data), on=[*POINT, "registered"])
@@ -64,8 +63,8 @@ def channel_controls(data: Dataset) -> Table:
     for memory, (_, title, _, _) in MEMORIES.items():
         for placement, place in PLACEMENTS.items():
             here = frame[(frame.memory == memory) & (frame.placement == placement)].to_dict("records")
-            sent = next((one for one in here if not one["silent"]), None)
-            silent = next((one for one in here if one["silent"]), None)
+            sent = next((row for row in here if not row["silent"]), None)
+            silent = next((row for row in here if row["silent"]), None)
             null = silent or (sent if sent and memory not in SHARED else None)
             if sent is None or null is None:
                 continue
@@ -83,26 +82,26 @@ def channel_controls(data: Dataset) -> Table:
 
 
 def messages(data: Dataset) -> Table:
-    """Return what became of messages, by what they went through: how many arrived, why the others were lost.
+    """Return the messages by memory and placement: how many arrived, and why the others were lost.
 
-    A text that arrived other than it was sent would stand among the lost.
+    A text that arrived other than it was sent counts as lost.
     """
     known = ["memory", "placement", "silent", "slot_ns", "lines", "copies"]
     read = [*known, "outcome", "sent", "received", "text_bytes", "message_slots", "bits_on_wire", "missed", "invented"]
     rows = []
     for key, group in data.rows("messages", read).dropna(subset=["outcome"]).groupby(known, sort=True):
-        one: dict[str, Any] = dict(zip(known, key, strict=True))
+        point: dict[str, Any] = dict(zip(known, key, strict=True))
         whole = ((group.outcome == "arrived") & (group.sent == group.received)).fillna(False)
         arrived = group[whole]
         lost = group[~whole].outcome.value_counts()
-        wrong = each(added(group.missed, group.invented), group.bits_on_wire)
-        seconds = arrived.message_slots.astype("Float64") * float(one["slot_ns"]) / 1e9
-        goodput = each(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
+        wrong = column_ratio(column_sum(group.missed, group.invented), group.bits_on_wire)
+        seconds = arrived.message_slots.astype("Float64") * float(point["slot_ns"]) / 1e9
+        goodput = column_ratio(arrived.text_bytes.astype("Float64") * 8, seconds).dropna()
         rows.append(
             {
-                "through": f"{_short(one['memory'])}, {PLACEMENTS.get(one['placement'], one['placement'])}",
-                "sender": "silent" if one["silent"] else "sends",
-                "slot": _slot(one),
+                "through": f"{_short(point['memory'])}, {PLACEMENTS.get(point['placement'], point['placement'])}",
+                "sender": "silent" if point["silent"] else "sends",
+                "slot": _slot(point),
                 "arrived": f"{len(arrived)} of {len(group)}",
                 "lost": ", ".join(f"{number} {why}" for why, number in lost.items()) or "–",
                 "wrong bits, least to most": _from_to(wrong.dropna()),
@@ -113,9 +112,9 @@ def messages(data: Dataset) -> Table:
 
 
 def write_reveals(data: Dataset) -> Table:
-    """Return how often one write to anonymous memory is taken for one to another state, each pair of states a cell.
+    """Return the error rate of telling page states of anonymous memory apart by one write, each pair of states a cell.
 
-    Each child finds its threshold in one sample and is judged by another.
+    Each child chooses its threshold in one sample and measures the error in others.
     """
     frame = summaries.df_reveals(data)
     frame = frame[(frame.backing == "anon") & frame.error.notna()]
@@ -123,25 +122,25 @@ def write_reveals(data: Dataset) -> Table:
         return Table(pd.DataFrame([{"state": "not measured"}]), index=False)
     both = pd.concat([frame, frame.rename(columns={"state": "other", "other": "state", "state_ns": "other_ns",
                                                    "other_ns": "state_ns"})])  # fmt: skip
-    cells = both.assign(cell=[_percent(one, "error") for one in both.to_dict("records")])
+    cells = both.assign(cell=[_percent(row, "error") for row in both.to_dict("records")])
     wide = cells.pivot_table(index="state", columns="other", values="cell", aggfunc="first").fillna("–")
     wide.insert(0, "median write", both.groupby("state").state_ns.first().map(format_ns))
     return Table(wide.rename_axis(columns=None, index="one write finds"))
 
 
 def channel_merges(data: Dataset) -> Table:
-    """Return what passes through pages that KSM merges, by their contents and ``use_zero_pages``, with its controls."""
+    """Return the capacity through pages that KSM merges, by contents and ``use_zero_pages``, with its controls."""
     rows = [
         {
-            "pages hold": "zeros" if one["contents"] == "zeros" else "agreed bytes",
-            "use_zero_pages": str(int(one["use_zero_pages"])),
-            "sender": "silent" if one["silent"] else "sends",
-            "what passes": _bits_s(one),
-            "wrong bits": format_share(one["error"], 1),
-            "bits in a round": f"{one['pages']} in {one['round_ms']:.3g} ms",
-            "a write, merged / private": f"{format_ns(one['merged_ns'])} / {format_ns(one['private_ns'])}",
+            "pages hold": "zeros" if row["contents"] == "zeros" else "agreed bytes",
+            "use_zero_pages": str(int(row["use_zero_pages"])),
+            "sender": "silent" if row["silent"] else "sends",
+            "what passes": _bits_s(row),
+            "wrong bits": format_share(row["error"], 1),
+            "bits in a round": f"{row['pages']} in {row['round_ms']:.3g} ms",
+            "a write, merged / private": f"{format_ns(row['merged_ns'])} / {format_ns(row['private_ns'])}",
         }
-        for one in summaries.df_merges(data).to_dict("records")
+        for row in summaries.df_merges(data).to_dict("records")
     ]
     return Table(pd.DataFrame(rows or [{"pages hold": "not measured"}]), index=False)
 
@@ -159,26 +158,26 @@ _FIGURE = ["key", "topic", "quantity", "relation", "value", "unit", "citation", 
 
 
 def channel_published(published: Dataset) -> Table:
-    """Return published rates of such channels, each in bit/s as well, with how well it is sourced."""
+    """Return published rates of covert channels, each in bit/s as well, with its source."""
     rows = []
     figures = published.require("figures", _FIGURE).dropna(subset=["value"])
     texts = [name for name in _FIGURE if name != "value"]
-    for one in figures.fillna(dict.fromkeys(texts, "")).to_dict("records"):
-        if one["topic"] != "covert channel":
+    for figure in figures.fillna(dict.fromkeys(texts, "")).to_dict("records"):
+        if figure["topic"] != "covert channel":
             continue
-        value = float(one["value"])
-        rate = value * _BIT_S[one["unit"]] if one["unit"] in _BIT_S else None
-        if one["key"] == "dedup-local-copy" and value > 0:
+        value = float(figure["value"])
+        rate = value * _BIT_S[figure["unit"]] if figure["unit"] in _BIT_S else None
+        if figure["key"] == "dedup-local-copy" and value > 0:
             rate = _COPIED_BYTES * 8 / value
-        said = f"{one['relation']} {value:g} {one['unit']}"
-        bound = "at least " if one["relation"] == "below" else ""  # less time is a higher rate
+        as_published = f"{figure['relation']} {value:g} {figure['unit']}"
+        bound = "at least " if figure["relation"] == "below" else ""  # less time is a higher rate
         as_rate = "" if rate is None else f" ({bound}{_rate(rate / 1000)})"
         rows.append(
             {
-                "published": said + as_rate,
-                "what": one["quantity"],
-                "where": one["citation"],
-                "how much was read": one["note"] or "the figure alone",
+                "published": as_published + as_rate,
+                "what": figure["quantity"],
+                "where": figure["citation"],
+                "how much was read": figure["note"] or "the figure alone",
             }
         )
     return Table(pd.DataFrame(rows), index=False)
@@ -191,7 +190,7 @@ def _rate(kbit_s: float) -> str:
 
 
 def _from_to(shares: pd.Series) -> str:
-    """Return the least and the most of shares: on two CPUs samples differ in kind, and nothing lies in their middle."""
+    """Return the least and the most of shares: on two CPUs samples differ in kind, and a median means nothing."""
     return f"{format_share(shares.min(), 1)} to {format_share(shares.max(), 1)}" if len(shares) else "not known"
 
 

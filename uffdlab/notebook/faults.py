@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of later faults: least work, tables in place, tails, discards and page sizes."""
+"""Tables of later faults: least work, preallocated page tables, tails, discards and page sizes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from uffdlab.vocabulary.strides import STRIDES
 _PASSES = ("first read", "second read", "write after reads")
 
 
-_STRIDES = (2048, 4, 1048576)  # KiB, in the order in which they are told
+_STRIDES = (2048, 4, 1048576)  # KiB, in the order of the rows
 
 
 def least_work(data: Dataset) -> Table:
-    """Return the least work of a first touch per 2 MiB beside what was counted of it."""
+    """Return the least work of a first touch per 2 MiB and the measured counts."""
     rows = []
-    for one in summaries.records(summaries.df_work(data)):
-        least = f"{one.least_faults} faults, {one.least_zeroed_kib} KiB zeroed, {one.entries} entries written"
-        counted = f"{_count(one.faults_per_touch)} faults, {_count(one.grown_kib)} KiB grown"
+    for work in summaries.records(summaries.df_work(data)):
+        least = f"{work.least_faults} faults, {work.least_zeroed_kib} KiB zeroed, {work.entries} entries written"
+        counted = f"{_count(work.faults_per_touch)} faults, {_count(work.grown_kib)} KiB grown"
         rows.append(
             {
-                "touch": one.touch,
-                "page table holds": f"{one.preparation} ({one.delivery})",
-                "least": least + (", a translation replaced" if one.replaces else ""),
-                "counted": "not measured" if pd.isna(one.faults_per_touch) else counted,
-                "time": time_with_interval(one, "ns_per_touch"),
+                "touch": work.touch,
+                "page table holds": f"{work.preparation} ({work.delivery})",
+                "least": least + (", a translation replaced" if work.replaces else ""),
+                "counted": "not measured" if pd.isna(work.faults_per_touch) else counted,
+                "time": time_with_interval(work, "ns_per_touch"),
             }
         )
     return Table(pd.DataFrame(rows), index=False)
@@ -46,7 +46,7 @@ def with_tables(data: Dataset) -> Table:
     """Return the time of a first touch with page tables over that without, for each stride, touch and thread count."""
     rows = warm(summaries.per_touch(data))
     rows = rows[((rows.backing == "anon") & (rows.delivery == "plain")).fillna(False)]
-    shown_rows = []
+    ratios = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
             for threads in (1, 2):
@@ -56,15 +56,15 @@ def with_tables(data: Dataset) -> Table:
                     if ratio:
                         crowd = f"{threads}, in turns" if together else str(threads)
                         row = {"touched": STRIDES[stride], "touch": touch, "threads": crowd, "with / without": ratio}
-                        shown_rows.append(row)
-    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+                        ratios.append(row)
+    return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
 
 def after_discards(data: Dataset) -> Table:
     """Return the time of a first touch after a discard by pieces over that after one call, and the tables it grew."""
     rows = warm(summaries.per_touch(data))
     rows = rows[((rows.backing == "anon") & (rows.threads == 1)).fillna(False)]
-    shown_rows = []
+    ratios = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
             cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
@@ -74,30 +74,30 @@ def after_discards(data: Dataset) -> Table:
                     f"tables grown, {name}": size_of_kib(cell[cell.preparation == p].table_growth_kib.median())
                     for p, name in _DISCARDS.items()
                 }
-                shown_rows.append({"touched": STRIDES[stride], "touch": touch, "pieces / one call": ratio} | tables)
-    return Table(pd.DataFrame(shown_rows or [{"touched": "not measured"}]), index=False)
+                ratios.append({"touched": STRIDES[stride], "touch": touch, "pieces / one call": ratio} | tables)
+    return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
 
 _DISCARDS = {"discarded_pieces": "pieces", "discarded_whole": "one call"}
 
 
 def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
-    """Return the ratio of the medians of two preparations in words; None unless both were measured."""
+    """Return the ratio of the medians of two preparations as text; None unless both were measured."""
     above, below = (children(rows[rows.preparation == name], "ns_per_touch") for name in (top, bottom))
     return with_interval(ratio_or_none(above, below)) if above and below else None
 
 
 def tails(data: Dataset) -> Table:
-    """Return the time within which 99 % of the first writes of a process stayed, by preparation and stride."""
+    """Return the 99th percentile of first writes, by preparation and stride."""
     rows = [
         {
-            "page table holds": f"{one.preparation} ({one.delivery})",
-            "touched": STRIDES[one.stride_kib],
-            "99 % stayed within": time_with_interval(one, "tail_ns"),
-            "processes": one.children,
+            "page table holds": f"{tail.preparation} ({tail.delivery})",
+            "touched": STRIDES[tail.stride_kib],
+            "99 % stayed within": time_with_interval(tail, "tail_ns"),
+            "processes": tail.children,
         }
-        for one in summaries.records(summaries.df_tails(data))
-        if one.backing == "anon" and one.stride_kib in (4, 2048) and one.preparation in _TAILS
+        for tail in summaries.records(summaries.df_tails(data))
+        if tail.backing == "anon" and tail.stride_kib in (4, 2048) and tail.preparation in _TAILS
     ]
     return Table(pd.DataFrame(rows or [{"page table holds": "not measured"}]), index=False)
 
@@ -111,7 +111,7 @@ def read_faults(data: Dataset) -> Table:
     frame = frame[(frame.backing == "anon") & (frame.stride_kib == 4) & (frame.threads == 1)]
     rows = []
     for (preparation, delivery), group in frame.groupby(["preparation", "delivery"], sort=False):
-        passes = {one.touch: one for one in summaries.records(group)}
+        passes = {touched.touch: touched for touched in summaries.records(group)}
         if "first read" in passes:
             row: dict[str, Any] = {"page table holds": f"{preparation} ({delivery})"}
             row["first read"] = time_with_interval(passes["first read"], "ns_per_touch")
@@ -140,11 +140,11 @@ def page_sizes(data: Dataset, mthp: Dataset | None) -> Table:
         points = points[(points.backing == backing) & (points.size_kib == 1 << 20) & (points.populated == 0)]
         row = {"pages": size}
         for touch in ("first read", "first write"):
-            for one in summaries.records(faults[(faults.touch == touch) & (faults.threads == 1)]):
-                row[touch] = time_with_interval(one, "ns_per_touch")
-                row[f"faults, {touch}"] = _count(one.faults_per_touch)
+            for touched in summaries.records(faults[(faults.touch == touch) & (faults.threads == 1)]):
+                row[touch] = time_with_interval(touched, "ns_per_touch")
+                row[f"faults, {touch}"] = _count(touched.faults_per_touch)
         points = points if preparation == "fresh" else points[:0]
-        for one in summaries.records(points[points.design.isin(["pte_marker", "populate_read"])]):
-            row[f"{one.design}, 1 GiB"] = time_with_interval(one, "total_ns")
+        for point in summaries.records(points[points.design.isin(["pte_marker", "populate_read"])]):
+            row[f"{point.design}, 1 GiB"] = time_with_interval(point, "total_ns")
         rows.append(row)
     return Table(pd.DataFrame(rows), index=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of protecting hugetlb: what is reported, in which states, at which cost per entry."""
+"""Tables of write-protecting hugetlb: reported writes, page states, and cost per marker."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from uffdlab.vocabulary.backings import BACKINGS
 
 
 def reported_table(data: Dataset) -> Table:
-    """Return what became of a write to empty, protected memory, by backing and feature set."""
+    """Return the outcome of a write to empty, protected memory, by backing and feature set."""
     return Table(summaries.df_reported(data))
 
 
 def states(data: Dataset, backing: str, features: str) -> Table:
-    """Return what the kernel says of one page of empty memory at each moment of its life."""
+    """Return the pagemap bits and PAGEMAP_SCAN categories of one page of empty memory at each moment."""
     return Table(summaries.df_states(data, backing, features))
 
 
 def entry_costs(costs: Dataset) -> Table:
-    """Return what one marked entry costs at each level, with its interval, and how much of it a GiB needs."""
+    """Return the cost of one marker at each level, with its interval, and the entries and page tables of a GiB."""
     rows = []
     for cost in summaries.records(summaries.df_entry_costs(costs)):
         low, high = cost.ns_per_entry_low, cost.ns_per_entry_high
@@ -41,15 +41,15 @@ def entry_costs(costs: Dataset) -> Table:
 
 
 def prediction_check(costs: Dataset) -> Table:
-    """Return how far the predictions lie from what was measured at sizes they were not drawn from."""
+    """Return the errors of predictions at measured sizes that they were not fitted on."""
     rows = [
         {
-            "backing": BACKINGS[one.backing].short,
-            "size": format_size(one.size_kib * 1024),
-            "measured": format_ns(one.measured_ns),
-            "predicted": format_ns(one.predicted_ns),
-            "error": f"{one.error:+.0%}",
+            "backing": BACKINGS[check.backing].short,
+            "size": format_size(check.size_kib * 1024),
+            "measured": format_ns(check.measured_ns),
+            "predicted": format_ns(check.predicted_ns),
+            "error": f"{check.error:+.0%}",
         }
-        for one in summaries.records(summaries.df_prediction_check(costs))
+        for check in summaries.records(summaries.df_prediction_check(costs))
     ]
     return Table(pd.DataFrame(rows or [{"backing": "no size between two others was measured"}]), index=False)

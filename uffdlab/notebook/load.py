@@ -26,12 +26,12 @@ def load_published() -> Dataset:
 
 
 def load_calibrated() -> Dataset:
-    """Return the costs that predictions are priced with, as a dataset: with what they were tried on."""
+    """Return the committed calibrated costs as a dataset, with their validation."""
     return datasets.load(datasets.locate("costs-"))
 
 
 def load_mthp() -> Dataset | None:
-    """Return the dataset measured with huge pages of 64 KiB; None where it is not at hand."""
+    """Return the dataset measured with huge pages of 64 KiB (mTHP); None where it is missing."""
     try:
         return datasets.load(datasets.locate("mthp"))
     except UffdlabError:
@@ -39,7 +39,7 @@ def load_mthp() -> Dataset | None:
 
 
 def load_channel(data: Dataset) -> Dataset:
-    """Return the dataset that holds the channel: the one given, where it was measured there, or the committed one.
+    """Return the dataset with the covert channel: ``data`` where it was measured there, or else the committed one.
 
     Raises UffdlabError when there is neither.
     """
@@ -47,5 +47,5 @@ def load_channel(data: Dataset) -> Dataset:
 
 
 def load_evidence(data: Dataset) -> claims.Evidence:
-    """Return a campaign with what its claims are decided from beside it."""
+    """Return the evidence that the claims of a campaign are decided from."""
     return claims.evidence_of(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of predictions for markers: locks taken, and predictions beside what was measured."""
+"""Tables of predictions for PTE, PMD and PUD markers: locks taken, and validation against measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uffdlab.units import format_share
 
 
 def validation(costs: Dataset) -> Table:
-    """Return how far predictions lie from what was measured, and how often ledgers equal what the kernel did."""
+    """Return the errors of predicted times, and the share of ledgers equal to the kernel's counts."""
     checks, counts = sim.df_checks(costs), sim.df_counts(costs).astype({"equal": "float64", "explained": "float64"})
     rows = []
     for part, title in (("fitted", "times that costs were fitted on"), ("unseen", "times of other configurations")):
@@ -63,14 +63,14 @@ def locks(data: Dataset) -> Table:
     faults = faults[(faults.backing == "anon") & (faults.touch == "first write") & (faults.stride_kib == 2048)]
     rows = []
     for preparation, (design, delivery) in _LOCKED.items():
-        ledger = _first_writes(preparation, sim.DESIGNS[design].but(asynchronous=delivery == "async"))
+        ledger = _first_writes(preparation, sim.DESIGNS[design].replace(asynchronous=delivery == "async"))
         row = {"page table holds": preparation}
         row |= {f"{title} (model)": f"{ledger[event] / ledger['writes']:.3g}" for title, event in _LOCKS.items()}
         there = faults[(faults.preparation == preparation) & (faults.delivery == delivery)]
         for (threads, together), title in _THREADS.items():
-            found = there[(there.threads == threads) & (there.together == together)]
-            one = next(summaries.records(found), None)
-            row[title] = "not measured" if one is None else time_with_interval(one, "ns_per_touch")
+            matching = there[(there.threads == threads) & (there.together == together)]
+            measured = next(summaries.records(matching), None)
+            row[title] = "not measured" if measured is None else time_with_interval(measured, "ns_per_touch")
         rows.append(row)
     return Table(pd.DataFrame(rows), index=False)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a notebook shows frames, sentences and ratios."""
+"""Tables, sentences and ratios as a notebook shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uffdlab.units import format_ns, format_ratio, format_size
 
 
 class Table:
-    """A frame shown as a plain table: the same bytes whenever the same frame is shown."""
+    """A frame as a plain table; equal frames give equal bytes."""
 
     def __init__(self, frame: pd.DataFrame, *, index: bool = True) -> None:
         """Show ``frame``, with its index as row headings unless ``index`` is False."""
@@ -23,37 +23,37 @@ class Table:
         self._index = index
 
     def _repr_html_(self) -> str:
-        told = _told(self.frame)
-        shown = told.to_html(
+        words = _in_words(self.frame)
+        table = words.to_html(
             border=0, index=self._index, na_rep=_LACKING, justify="unset", index_names=False,
-            formatters=_formatters(told),
+            formatters=_formatters(words),
         )  # fmt: skip
         # pandas would give the name of the index a row of its own.
         corner = f"<th>{html.escape(str(self.frame.index.name or ''))}</th>"
-        return str(shown.replace("<th></th>", corner, 1) if self._index else shown)
+        return str(table.replace("<th></th>", corner, 1) if self._index else table)
 
     def __repr__(self) -> str:
         """Return the table as text."""
-        told = _told(self.frame)
-        return told.to_string(index=self._index, na_rep=_LACKING, formatters=_formatters(told))
+        words = _in_words(self.frame)
+        return words.to_string(index=self._index, na_rep=_LACKING, formatters=_formatters(words))
 
 
 _LACKING = "not measured"
 
 
-def _told(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame as it is shown: that a cell or a heading is missing, or that there are no rows, in words.
+def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with missing cells and headings, and missing rows, replaced by words.
 
-    Of what is missing pandas replaces NaN alone, and shows the rest as ``<NA>`` and ``None``.
+    pandas replaces NaN alone, and shows ``<NA>`` and ``None``.
     """
     if frame.empty:
         return pd.DataFrame({str(next(iter(frame.columns), "rows")): [_LACKING]})
-    told = frame.set_axis(_headings(frame.index)).set_axis(_headings(frame.columns), axis=1)
-    for at in range(len(told.columns)):
-        cells = told.iloc[:, at]
+    words = frame.set_axis(_headings(frame.index)).set_axis(_headings(frame.columns), axis=1)
+    for at in range(len(words.columns)):
+        cells = words.iloc[:, at]
         if cells.isna().any():
-            told.isetitem(at, list(cells.astype("float64")) if cells.dtype.kind == "f" else [*map(_cell, cells)])
-    return told
+            words.isetitem(at, list(cells.astype("float64")) if cells.dtype.kind == "f" else [*map(_cell, cells)])
+    return words
 
 
 def _headings(names: pd.Index) -> pd.Index:
@@ -73,7 +73,7 @@ def _formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
 
 
 class Sentence:
-    """A sentence that was computed, shown as a paragraph."""
+    """A computed sentence, shown as a paragraph."""
 
     def __init__(self, text: str) -> None:
         """Show ``text``."""
@@ -87,20 +87,20 @@ class Sentence:
         return self.text
 
 
-def with_interval(found: Estimate | None) -> str:
-    """Return a ratio with its interval in words."""
-    if found is None:
+def with_interval(ratio: Estimate | None) -> str:
+    """Return a ratio with its interval as text."""
+    if ratio is None:
         return "no value: a time of 0 ns"
     interval = (
-        f" ({format_ratio(found.low)} to {format_ratio(found.high)})"
-        if found.low is not None and found.high is not None
+        f" ({format_ratio(ratio.low)} to {format_ratio(ratio.high)})"
+        if ratio.low is not None and ratio.high is not None
         else " (too few processes)"
     )
-    return f"{format_ratio(found.value)}{interval}"
+    return f"{format_ratio(ratio.value)}{interval}"
 
 
 def time_with_interval(row: Any, column: str) -> str:
-    """Return a column of times of a row, with its interval, in words."""
+    """Return a column of times of a row, with its interval, as text."""
     value, low, high = (getattr(row, f"{column}{end}") for end in ("", "_low", "_high"))
     if pd.isna(value):
         return "not measured"
@@ -108,5 +108,5 @@ def time_with_interval(row: Any, column: str) -> str:
 
 
 def size_of_kib(kib: float) -> str:
-    """Return a size given in KiB in words."""
+    """Return a size given in KiB as text."""
     return "not measured" if pd.isna(kib) else format_size(kib * 1024)

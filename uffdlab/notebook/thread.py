@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the thread itself: what was published, what became of the patch, the ledger of claims."""
+"""Tables of the mail thread: published times and ratios, versions of the patch, and the ledger of claims."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uffdlab.units import format_ns, format_ratio, format_size
 
 
 def published_table(published: Dataset) -> Table:
-    """Return the published table as the thread printed it: one row per source, µs for 10 GiB."""
+    """Return the thread's table: one row per source, µs for 10 GiB."""
     table = summaries.df_published(published)
     names = table.author.fillna("unknown") + table.thp.map(lambda thp: "" if thp == "unknown" else f", THP={thp}")
     wide = table.assign(source=names).pivot_table(
@@ -43,7 +43,7 @@ _POPULATING = ("PRE-READ", "MADVISE")
 
 
 def versions(published: Dataset) -> Table:
-    """Return what became of the patch."""
+    """Return the versions of the patch."""
     columns = ["version", "date", "kernel", "summary"]
     return Table(published.require("versions", columns)[columns].fillna(""), index=False)
 
@@ -52,27 +52,29 @@ def ranking(data: Dataset) -> Table:
     """Return, with THP off and on, how many times longer populating first takes than markers do, with intervals."""
     rows = [
         {"THP": thp, "at": format_size(size_kib * 1024)}
-        | {f"{d} / pte_marker": with_interval(found) for d, found in ratios.items()}
+        | {f"{d} / pte_marker": with_interval(ratio) for d, ratio in ratios.items()}
         for thp, size_kib, ratios in _rankings(data)
     ]
     return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
 
 
-def ranking_said(data: Dataset) -> Sentence:
-    """Return which way of protecting is faster, with THP off and on, as far as the intervals tell."""
+def ranking_sentence(data: Dataset) -> Sentence:
+    """Return which way of protecting is faster by its interval, with THP off and on."""
     sentences = []
     for thp, _, ratios in _rankings(data):
-        told = [f"{_verdict(found)} {_NAMES[design]} ({with_interval(found)})" for design, found in ratios.items()]
-        sentences.append(f"With THP {thp} markers are {' and '.join(told)}.")
+        comparisons = [
+            f"{_comparison(ratio)} {_NAMES[design]} ({with_interval(ratio)})" for design, ratio in ratios.items()
+        ]
+        sentences.append(f"With THP {thp} markers are {' and '.join(comparisons)}.")
     return Sentence(" ".join(sentences) or "Nothing was measured at one size.")
 
 
-def _verdict(found: Estimate | None) -> str:
-    if found is None:
+def _comparison(ratio: Estimate | None) -> str:
+    if ratio is None:
         return "not to be compared with"
-    if found.above(1):
+    if ratio.above(1):
         return "faster than"
-    return "slower than" if found.below(1) else "neither shown to be faster nor slower than"
+    return "slower than" if ratio.below(1) else "neither shown to be faster nor slower than"
 
 
 def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | None]]]:
@@ -100,7 +102,7 @@ def _totals(rows: pd.DataFrame) -> dict[int, float]:
 
 
 def cold(data: Dataset) -> Table:
-    """Return what a first sample in a process takes beside the later ones: anonymous memory, largest size."""
+    """Return the time of cold (first) and warm samples of a process: anonymous memory, largest size."""
     rows = []
     for point in summaries.records(summaries.df_largest(summaries.df_warm(data), "anon")):
         if pd.isna(point.cold_ns):
@@ -114,8 +116,10 @@ def cold(data: Dataset) -> Table:
 def ledger(verdicts: Iterable[Verdict]) -> Table:
     """Return one row per claim: who made it, what it says, the verdict, and where it is argued."""
     rows = []
-    for one in verdicts:
-        claim = claims.find(one.id)
+    for verdict in verdicts:
+        claim = claims.find(verdict.id)
         where = claim.notebook.split("_", 1)[0]
-        rows.append({"claim": one.id, "who": claim.who, "says": claim.says, "verdict": one.verdict, "in": where})
+        rows.append(
+            {"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.verdict, "in": where}
+        )
     return Table(pd.DataFrame(rows), index=False)

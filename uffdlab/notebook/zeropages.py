@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of zeropages: what fills memory, and what happened to attempts to forbid them."""
+"""Tables of zeropages: memory filled, the huge zeropage, and attempts to forbid zeropages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from uffdlab.vocabulary.backings import BACKINGS
 
 
 def accounts(data: Dataset) -> Table:
-    """Return what each way of protecting an empty range leaves in it, by backing."""
+    """Return the contents of an empty range after protecting it, by backing and design."""
     frame = summaries.df_zeropages(data)
-    shown = frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]
+    protected = frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]
     rows = [
         {
-            "backing": BACKINGS[one.backing].short + (", no huge zeropage" if one.huge_zeropage == "off" else ""),
-            "design": one.design,
-            "range": format_size(one.size_kib * 1024),
-            "real memory": _amount(one, "filled_kib"),
-            "maps a zeropage": size_of_kib(one.zeropages_kib),
-            "by huge entries": size_of_kib(one.huge_kib),
-            "page tables": size_of_kib(one.table_growth_kib),
-            "a write is": "not measured" if pd.isna(one.reported) else "reported" if one.reported else "lost",
+            "backing": BACKINGS[row.backing].short + (", no huge zeropage" if row.huge_zeropage == "off" else ""),
+            "design": row.design,
+            "range": format_size(row.size_kib * 1024),
+            "real memory": _amount(row, "filled_kib"),
+            "maps a zeropage": size_of_kib(row.zeropages_kib),
+            "by huge entries": size_of_kib(row.huge_kib),
+            "page tables": size_of_kib(row.table_growth_kib),
+            "a write is": "not measured" if pd.isna(row.reported) else "reported" if row.reported else "lost",
         }
-        for one in summaries.records(shown)
+        for row in summaries.records(protected)
     ]
     return Table(pd.DataFrame(rows), index=False)
 
@@ -46,15 +46,15 @@ def without_huge_zeropage(data: Dataset) -> Table:
     frame = summaries.df_zeropages(data)
     frame = frame[(frame.backing == "anon_thp") & (frame.step == "protected")]
     rows = []
-    for one in summaries.records(frame):
-        times = {"prepare": time_with_interval(one, "prepare_ns"), "protect": time_with_interval(one, "protect_ns")}
-        found = {"real memory": size_of_kib(one.filled_kib)}
-        case = {"design": one.design, "range": format_size(one.size_kib * 1024), "huge zeropage": one.huge_zeropage}
-        rows.append(case | times | found)
+    for row in summaries.records(frame):
+        times = {"prepare": time_with_interval(row, "prepare_ns"), "protect": time_with_interval(row, "protect_ns")}
+        filled = {"real memory": size_of_kib(row.filled_kib)}
+        case = {"design": row.design, "range": format_size(row.size_kib * 1024), "huge zeropage": row.huge_zeropage}
+        rows.append(case | times | filled)
     return Table(pd.DataFrame(rows or [{"design": "not measured"}]), index=False)
 
 
 def attempts(published: Dataset) -> Table:
-    """Return who tried to forbid zeropages, and what became of it."""
+    """Return the attempts to forbid zeropages and their outcomes."""
     columns = ["date", "author", "architecture", "what", "outcome", "source"]
     return Table(published.require("attempts", columns)[columns].fillna(""), index=False)

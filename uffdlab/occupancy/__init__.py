@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the memory of a live process is made of, page by page, without touching any of it.
+"""Scan the pages of a live process by state, without touching any of them.
 
-``scan`` looks at one process; ``as_dict`` and ``text`` say what was found, ``bitmap_of`` makes it a file to replay, and
-``running`` starts a command to look at. What the shares mean stands in ``uffdlab.occupancy.scanning``.
+``scan`` reads one process; ``as_dict`` and ``text`` format the result, ``bitmap_of`` converts it for replay, and
+``running`` starts a command to scan. The states are defined in ``uffdlab.occupancy.scanning``.
 """
 
 from __future__ import annotations

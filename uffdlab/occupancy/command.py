@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A command to look at: started in a process group of its own, ended with everything it started."""
+"""Run a command to scan: in its own process group, which is killed afterwards."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from uffdlab import starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host.signals import OrderlyExit
 
-_GRACE_S = 2.0  # between asking it to end and ending it
+_GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _STANDARD_ERROR = 2
 
 
 @contextlib.contextmanager
 def running(command: str, after_s: float) -> Iterator[int]:
-    """Start the command (no shell), wait ``after_s`` seconds, yield its process ID, end its process group.
+    """Start the command (no shell), wait ``after_s`` seconds, yield its process ID, kill its process group.
 
-    What it prints goes to standard error. Raises UffdlabError when it cannot be started or ends too soon.
+    Its output goes to standard error. Raises UffdlabError when it cannot be started or ends too soon.
     """
     with OrderlyExit() as orderly:
         with orderly.held():
@@ -50,19 +50,19 @@ def _started(words: list[str]) -> subprocess.Popen[bytes]:
     program = starting.program(words[0])
     if program is None:
         raise UffdlabError(
-            f"--cmd: there is no command {words[0][:60]!r} to be found in the absolute directories of PATH: name the "
-            "path of one that is elsewhere, such as ./program"
+            f"--cmd: there is no command {words[0][:60]!r} in the absolute directories of PATH: name the "
+            "path of one elsewhere, such as ./program"
         )
     try:
         return subprocess.Popen(
             words,
             executable=program,
             stdin=subprocess.DEVNULL,
-            stdout=_STANDARD_ERROR,  # standard output is for what the scan found
+            stdout=_STANDARD_ERROR,  # standard output is for the scan
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise UffdlabError(f"--cmd: there is no command {words[0][:60]!r} to be found") from error
+        raise UffdlabError(f"--cmd: there is no command {words[0][:60]!r}") from error
     except OSError as error:
         raise UffdlabError(f"--cmd: {words[0][:60]!r} cannot be started: {error.strerror}") from error
 
@@ -70,16 +70,16 @@ def _started(words: list[str]) -> subprocess.Popen[bytes]:
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
     if not _ends_within(child.pid, seconds):
         return
-    _signal(child.pid, signal.SIGKILL)  # what it started may live on
+    _signal(child.pid, signal.SIGKILL)  # its children may live on
     status = child.wait()
     ended = f"by signal {-status}" if status < 0 else f"with status {status}"
     raise UffdlabError(
-        f"the command ended {ended} within {seconds:g} s, before it was looked at: shorten --after, or let it run on"
+        f"the command ended {ended} within {seconds:g} s, before it was scanned: shorten --after, or let it run on"
     )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, then end it; its leader is reaped last, so that its number stays its own."""
+    """Send SIGTERM to the group, then SIGKILL; reap its leader last, so that its PID is not reused."""
     if child.returncode is not None:
         return
     _signal(child.pid, signal.SIGTERM)

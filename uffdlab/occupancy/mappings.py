@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The mappings of a process and what kind of memory each is, told by device and never by a path.
+"""The mappings of a process and the kind of memory of each, known by its device and never by its path.
 
 A line of /proc/PID/maps names the device a mapping's file lives on. Shared anonymous memory, memfd and SysV memory live
-on a mount that only the kernel has, and so does hugetlb memory, one per page size: a memfd of our own tells its device
-number. Other tmpfs and hugetlbfs mounts stand in mountinfo; a mount that no mountinfo shows is asked through
+on kernel-internal mounts, and so does hugetlb memory, one per page size: fstat() of a memfd gives their device numbers.
+Other tmpfs and hugetlbfs mounts are in mountinfo; for a mount that is in none, statfs() of a file in
 /proc/PID/map_files, where that is allowed (CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE).
 
 The kinds:
@@ -13,7 +13,7 @@ The kinds:
 - ``private file``: a private mapping of any other file. It maps pages of the file until the first write to each, which
   gives the process a page of its own: that is anonymous memory. A guest restored from a snapshot file is one.
 - ``shared file``: a shared mapping of any other file, or a device. Its pages are never the process's own.
-- ``kernel``: [vdso], [vvar] and what else the kernel puts there.
+- ``kernel``: [vdso], [vvar] and other mappings of the kernel's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 from uffdlab import native
 from uffdlab.host import memory, pseudofiles, uapi
 
-KINDS = ("anon", "shmem", "hugetlb", "private file")  # what may hold memory of a process
+KINDS = ("anon", "shmem", "hugetlb", "private file")  # that may hold memory of a process
 _LINE = re.compile(
     rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-][w-][x-][ps]) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([0-9]{1,20})(?: +(.*))?",
     re.DOTALL,
@@ -39,7 +39,7 @@ _HUGE_OPTION = re.compile(r"\bpagesize=(\d+)([KMG])", re.ASCII)
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _TMPFS = ("tmpfs", "devtmpfs")
 _TMPFS_MAGIC, _HUGETLBFS_MAGIC = 0x01021994, 0x958458F6  # of statfs(2): include/uapi/linux/magic.h
-# What carries no file and is memory all the same; [vvar], [vdso] and the like belong to the kernel.
+# Names of anonymous memory; [vvar], [vdso] and the like belong to the kernel.
 _ANONYMOUS_NAMES = (b"", b"[heap]", b"[stack]")
 _NO_FILE = ("0:0", 0)
 _DEV_ZERO = os.makedev(1, 5)
@@ -50,7 +50,7 @@ Devices = dict[str, tuple[str, int] | None]
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One mapping: its range, its permissions as in ``rw-p``, and what tells its file from another."""
+    """One mapping: its range, its permissions as in ``rw-p``, and device and inode of its file."""
 
     start: int
     end: int
@@ -71,19 +71,19 @@ class Mapping:
 
     @property
     def writable(self) -> bool:
-        """Return whether it may be written to now."""
+        """Return whether it is writable now."""
         return self.flags[1] == "w"
 
     @property
     def accessible(self) -> bool:
-        """Return whether it may be accessed at all."""
+        """Return whether it has any access permission."""
         return not self.flags.startswith("---")
 
 
 def devices(mountinfo: bytes) -> Devices:
-    """Return what lives on each device that a process's mountinfo names."""
+    """Return the kind of memory on each device in a process's mountinfo."""
     base = os.sysconf("SC_PAGE_SIZE")
-    found: Devices = {}
+    kinds: Devices = {}
     for line in pseudofiles.decoded(mountinfo).split("\n"):
         # ID parent major:minor ROOT POINT options … - KIND source SUPER-OPTIONS
         before, _, after = line.partition(" - ")
@@ -91,34 +91,34 @@ def devices(mountinfo: bytes) -> Devices:
         if len(left) < 3:
             continue
         option = _HUGE_OPTION.search(right[-1])
-        found[left[2]] = None
+        kinds[left[2]] = None
         if right[0] in _TMPFS:
-            found[left[2]] = ("shmem", base)
+            kinds[left[2]] = ("shmem", base)
         elif right[0] == "hugetlbfs" and option:
-            found[left[2]] = ("hugetlb", int(option[1]) * _UNITS[option[2]])
-    return found
+            kinds[left[2]] = ("hugetlb", int(option[1]) * _UNITS[option[2]])
+    return kinds
 
 
 def read_devices(process: Path) -> Devices:
-    """Return the devices as this process and that under ``/proc/…`` see them, and those that only the kernel has."""
-    found: Devices = {}
+    """Return the devices in the mountinfo of this process and of ``process``, and those of kernel-internal mounts."""
+    kinds: Devices = {}
     for whose in (Path("/proc/self"), process):  # device numbers mean the same to both
         with contextlib.suppress(OSError):
-            found |= devices((whose / "mountinfo").read_bytes())
-    return found | _own_mounts()
+            kinds |= devices((whose / "mountinfo").read_bytes())
+    return kinds | _own_mounts()
 
 
 def _own_mounts() -> Devices:
     base = os.sysconf("SC_PAGE_SIZE")
-    found: Devices = {}
+    kinds: Devices = {}
     for size in (base, *(kib << 10 for kib in memory.hugepage_sizes_kib())):
         huge = 0 if size == base else os.MFD_HUGETLB | (size.bit_length() - 1) << uapi.MAP_HUGE_SHIFT
-        with contextlib.suppress(OSError):  # a kernel without memfd or hugetlbfs has no such mappings to find
+        with contextlib.suppress(OSError):  # a kernel without memfd or hugetlbfs has no such mappings
             fd = os.memfd_create("uffdlab", os.MFD_CLOEXEC | huge)
             device = os.fstat(fd).st_dev
             os.close(fd)
-            found[_device(device)] = ("hugetlb" if huge else "shmem", size)
-    return found
+            kinds[_device(device)] = ("hugetlb" if huge else "shmem", size)
+    return kinds
 
 
 def _device(number: int) -> str:
@@ -126,15 +126,15 @@ def _device(number: int) -> str:
 
 
 class Kinds:
-    """Tells the kind of each mapping of one process, and asks about each of its files once.
+    """The kinds of the mappings of one process; each file is looked up once.
 
-    ``process`` is where /proc tells of it, ``map_files`` the directory of that name.
+    ``process`` is its directory in /proc, ``map_files`` the directory of that name.
     """
 
     def __init__(self, known: Devices, process: Path, map_files: Path) -> None:
-        """Begin with the devices that are known."""
+        """Begin with the known devices."""
         self._devices, self._process, self._map_files = dict(known), process, map_files
-        self._found: dict[tuple[File, bool], tuple[str, int]] = {}
+        self._kinds: dict[tuple[File, bool], tuple[str, int]] = {}
         self._base = os.sysconf("SC_PAGE_SIZE")
 
     def kind(self, file: File, name: bytes, where: bytes, *, shared: bool) -> tuple[str, int]:
@@ -143,11 +143,11 @@ class Kinds:
             anonymous = name in _ANONYMOUS_NAMES or name.startswith((b"[anon:", b"[stack:"))
             return ("anon" if anonymous else "kernel", self._base)
         key = (file, shared)
-        if key not in self._found:
-            self._found[key] = self._asked(file, name, where, shared=shared)
-        return self._found[key]
+        if key not in self._kinds:
+            self._kinds[key] = self._looked_up(file, name, where, shared=shared)
+        return self._kinds[key]
 
-    def _asked(self, file: File, name: bytes, where: bytes, *, shared: bool) -> tuple[str, int]:
+    def _looked_up(self, file: File, name: bytes, where: bytes, *, shared: bool) -> tuple[str, int]:
         device = file[0]
         plain = ("shared file" if shared else "private file", self._base)
         if device in self._devices and self._devices[device] is None:
@@ -156,22 +156,22 @@ class Kinds:
         if stat.S_ISCHR(mode) and number == _DEV_ZERO and not shared:
             return "anon", self._base  # mmap_zero() of drivers/char/mem.c
         if not stat.S_ISREG(mode):
-            return "shared file", self._base  # a device, on whatever it lies; no page of it is the process's own
+            return "shared file", self._base  # a device, whatever its filesystem; no page of it is the process's own
         if device not in self._devices:
             self._devices[device] = self._filesystem(where)
         return self._devices[device] or plain
 
     def _node(self, file: File, name: bytes, where: bytes) -> tuple[int, int]:
-        """Return mode and device number of a mapping's file, found by its name and known by its inode; or a file's."""
+        """Return mode and device number of a mapping's file, known by its inode; else a plain file's."""
         for path in (self._map_files / os.fsdecode(where), Path(f"{self._process}/root{os.fsdecode(name)}")):
             with contextlib.suppress(OSError, ValueError):
-                found = path.stat()
-                if (_device(found.st_dev), found.st_ino) == file:
-                    return found.st_mode, found.st_rdev
+                status = path.stat()
+                if (_device(status.st_dev), status.st_ino) == file:
+                    return status.st_mode, status.st_rdev
         return stat.S_IFREG, 0
 
     def _filesystem(self, where: bytes) -> tuple[str, int] | None:
-        """Return what a file lives on if that is memory; None as well where nobody tells."""
+        """Return the kind of memory of a file's filesystem; None where it is not memory or cannot be read."""
         ffi, lib = native.probe()
         block = ffi.new("uint64_t *")
         magic = lib.ul_filesystem(os.fsencode(self._map_files / os.fsdecode(where)), block)
@@ -196,19 +196,18 @@ def _parsed(maps: bytes, kinds: Kinds) -> Iterator[Mapping]:
 
 
 def changed(seen: Iterable[Mapping], now: Sequence[Mapping]) -> list[bool]:
-    """Return for each mapping, in ascending order, whether part of its range is no longer what it was.
+    """Return for each mapping whether part of its range now has another kind of memory or another file, or none.
 
-    What it was is the same kind of memory and the same file, in as many mappings as there may be by now; ``now`` is in
-    ascending order too, and each list is walked once.
+    A range may be split into several mappings meanwhile. Both lists are in ascending order; each is walked once.
     """
-    found, first = [], 0
-    for one in seen:
-        while first < len(now) and now[first].end <= one.start:
+    flags, first = [], 0
+    for mapping in seen:
+        while first < len(now) and now[first].end <= mapping.start:
             first += 1
-        covered, at = one.start, first
-        while covered < one.end and at < len(now) and now[at].start <= covered:
-            if (now[at].kind, now[at].file) != (one.kind, one.file):
+        covered, at = mapping.start, first
+        while covered < mapping.end and at < len(now) and now[at].start <= covered:
+            if (now[at].kind, now[at].file) != (mapping.kind, mapping.file):
                 break
             covered, at = now[at].end, at + 1
-        found.append(covered < one.end)
-    return found
+        flags.append(covered < mapping.end)
+    return flags

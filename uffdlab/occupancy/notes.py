@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must be known to read a scan: one sentence each."""
+"""Notes on how to read a scan, one sentence each."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ if TYPE_CHECKING:
 
 
 def refusal(number: int) -> str:
-    """Say that PAGEMAP_SCAN was refused, for an errno."""
+    """Return one clause on why PAGEMAP_SCAN failed with an errno."""
     if number == errno.ENOTTY:
         return "this kernel has no PAGEMAP_SCAN (before 6.7)"
     return f"PAGEMAP_SCAN is refused here ({errno.errorcode.get(number, number)}, {os.strerror(number)})"
 
 
 def of_method(reader: Reader) -> Iterator[str]:
-    """Say why PAGEMAP_SCAN was not used."""
+    """Yield why PAGEMAP_SCAN was not used."""
     if reader.refused:
-        yield f"read from pagemap, entry by entry, which is slower and tells the same: {refusal(reader.refused)}"
+        yield f"read from pagemap, entry by entry, which is slower and gives the same result: {refusal(reader.refused)}"
 
 
 def of_what_was_seen(reader: Reader, seen: Sequence[Occupancy], min_bytes: int, may_swap: bool) -> Iterator[str]:
-    """Say what the shares do not tell."""
+    """Yield what the shares do not show."""
     if not seen:
         yield f"no mapping of memory of at least {min_bytes >> 10} KiB"
-    closed = [one for one in seen if not one.mapping.accessible]
-    filled = sum(bool(one.pages("present", "swapped")) for one in closed)
+    closed = [occupancy for occupancy in seen if not occupancy.mapping.accessible]
+    filled = sum(bool(occupancy.pages("present", "swapped")) for occupancy in closed)
     reserved = len(closed) - filled
     if reserved:
         yield f"{reserved} mapping(s) have no access (---): address space that is reserved, in the totals too"
     if filled:
         yield f"{filled} mapping(s) have no access (---) and hold pages all the same"
-    if any(one.mapping.kind == "shmem" for one in seen):
+    if any(occupancy.mapping.kind == "shmem" for occupancy in seen):
         yield "shmem counts what this process has mapped: another process may have filled more of it"
-    if any(one.mapping.kind == "shmem" and one.pages("marked") for one in seen):
+    if any(occupancy.mapping.kind == "shmem" and occupancy.pages("marked") for occupancy in seen):
         yield "marked shmem: a marker says nothing about the page of the file, which may be there"
-    if any(one.pages("file") for one in seen):
+    if any(occupancy.pages("file") for occupancy in seen):
         yield "file: maps a page of the file (page cache), which is not the process's own until it is written"
-    if any(one.granularities[0].counts[1] is None for one in seen):
+    if any(occupancy.granularities[0].counts[1] is None for occupancy in seen):
         yield (
             "zeropages are not told apart and count as present, in the account too: which page is the zeropage shows "
             "only to CAP_SYS_ADMIN, in kpageflags"
         )
-    if reader.types_hidden and may_swap and any(one.pages("marked") for one in seen):
+    if reader.types_hidden and may_swap and any(occupancy.pages("marked") for occupancy in seen):
         yield "pages swapped while protected may count as marked: which is which shows only to CAP_SYS_ADMIN"
-    if reader.types_hidden and may_swap and any(one.pages("swapped") for one in seen):
+    if reader.types_hidden and may_swap and any(occupancy.pages("swapped") for occupancy in seen):
         yield "poisoned pages and pages of devices may count as swapped: which is which shows only to CAP_SYS_ADMIN"
-    if reader.method == "pagemap" and any(one.mapping.kind == "hugetlb" for one in seen):
+    if reader.method == "pagemap" and any(occupancy.mapping.kind == "hugetlb" for occupancy in seen):
         yield "poisoned hugetlb pages count as untouched: pagemap does not show them"
 
 
 def of_special(reader: Reader, seen: Sequence[Occupancy], poisoned: int) -> Iterator[str]:
-    """Say what the special pages are."""
-    special = sum(one.pages("special") for one in seen)
+    """Yield what the special pages are."""
+    special = sum(occupancy.pages("special") for occupancy in seen)
     if not special:
         return
     words = f"{special} special page(s) are neither a page, nor in swap, nor a uffd-wp marker"
@@ -72,19 +72,19 @@ def of_special(reader: Reader, seen: Sequence[Occupancy], poisoned: int) -> Iter
         yield f"{words}: poisoned, or of a device"
 
 
-def of_new(found: Sequence[mappings.Mapping], now: Sequence[mappings.Mapping], min_bytes: int) -> Iterator[str]:
-    """Say what came after the look began."""
-    starts = {one.start for one in found}
-    new = sum(one.start not in starts and one.length >= min_bytes and one.kind in mappings.KINDS for one in now)
+def of_new(before: Sequence[mappings.Mapping], now: Sequence[mappings.Mapping], min_bytes: int) -> Iterator[str]:
+    """Yield which mappings were made during the scan."""
+    starts = {mapping.start for mapping in before}
+    new = [m for m in now if m.start not in starts and m.length >= min_bytes and m.kind in mappings.KINDS]
     if new:
-        yield f"{new} large mapping(s) came meanwhile and are not in this"
+        yield f"{len(new)} large mapping(s) came meanwhile and are not in this"
     if not now:
         yield "the process ended right after everything had been read"
 
 
 def of_change(before: process.Counters, after: process.Counters, seen: Sequence[Occupancy]) -> Iterator[str]:
-    """Say what the process did meanwhile."""
-    changed = sum(one.changed for one in seen)
+    """Yield what the process did during the scan."""
+    changed = sum(occupancy.changed for occupancy in seen)
     if changed:
         yield f"{changed} mapping(s) were unmapped or mapped anew meanwhile: their shares mix two states (changed)"
     if before.children is not None and after.children is not None and after.children - before.children:

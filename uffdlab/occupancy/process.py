@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A process to look at: opened, or one sentence on why it cannot be; and its own counters."""
+"""A process to scan: its pagemap, maps and counters, or one sentence on why they cannot be read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from uffdlab.occupancy import mappings
 
 _ROOT = Path("/")
 _MINOR_FAULTS = 7  # of the fields of /proc/PID/stat after the name: minflt
-_TRIES = 3  # a thread may end between being chosen and being asked
+_TRIES = 3  # a thread may end between being chosen and being read
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the kernel counts for a process, in KiB; None where it does not tell.
+    """The kernel's counters of a process, in KiB; None where they are missing.
 
-    ``vm_pte_kib`` is the memory of its page tables, ``vm_rss_kib`` what is resident without hugetlb pages, of which
+    ``vm_pte_kib`` is the memory of its page tables, ``vm_rss_kib`` its resident memory without hugetlb pages, of which
     ``rss_anon_kib`` are anonymous pages and ``rss_shmem_kib`` those of shared memory and tmpfs.
     """
 
@@ -46,7 +46,7 @@ def counters(pid: int) -> Counters:
     def kib(name: str) -> int | None:
         return pseudofiles.as_integer(status.get(name, "").removesuffix(" kB").strip())
 
-    # The name in parentheses may hold anything, line ends and parentheses too; after it there are numbers only.
+    # The name in parentheses may hold any character; after it there are numbers only.
     stat = (pseudofiles.text(_ROOT, f"proc/{pid}/stat") or "").rpartition(")")[2].split()
     faults = pseudofiles.as_integer(stat[_MINOR_FAULTS]) if len(stat) > _MINOR_FAULTS else None
     memory = (kib("VmPTE"), kib("VmRSS"), kib("HugetlbPages"), kib("VmSwap"))
@@ -54,20 +54,20 @@ def counters(pid: int) -> Counters:
 
 
 def _children(pid: int) -> frozenset[str] | None:
-    found: set[str] = set()
+    children: set[str] = set()
     for task in pseudofiles.entries(_ROOT, f"proc/{pid}/task"):
         listed = pseudofiles.text(_ROOT, f"proc/{pid}/task/{task}/children")
         if listed is None:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
             return None
-        found.update(listed.split())
-    return frozenset(found)
+        children.update(listed.split())
+    return frozenset(children)
 
 
 @contextmanager
 def opened(pid: int) -> Iterator[int]:
-    """Open the process's pagemap; it stays with the memory of this moment, whatever the process executes later.
+    """Open the process's pagemap, which stays with the mm it has now, whatever it executes later.
 
-    Raises UffdlabError where there is no such process, it has no memory, or this user may not look.
+    Raises UffdlabError where there is no such process, it has no memory, or this user may not read it.
     """
     if not Path(f"/proc/{pid}").exists():
         raise UffdlabError(_no_such(pid))
@@ -79,33 +79,33 @@ def opened(pid: int) -> Iterator[int]:
 
 
 def read_maps(pid: int) -> bytes:
-    """Return its list of mappings. Raises UffdlabError as ``opened`` does."""
-    found = _of_living(pid, "maps", Path.read_bytes)
-    if not found:
+    """Return the content of /proc/PID/maps. Raises UffdlabError as ``opened`` does."""
+    maps = _of_living(pid, "maps", Path.read_bytes)
+    if not maps:
         raise UffdlabError(without_memory(pid))
-    return found
+    return maps
 
 
 def maps_or_nothing(pid: int) -> bytes:
-    """Return its list of mappings, empty once it is gone."""
+    """Return the content of /proc/PID/maps, empty once the process is gone."""
     with suppress(UffdlabError):
         return _of_living(pid, "maps", Path.read_bytes)
     return b""
 
 
 def kinds(pid: int) -> mappings.Kinds:
-    """Return what tells the kinds of its mappings."""
+    """Return the kinds of its mappings."""
     path = _ROOT / threads.living(pid)
-    # Only a process has map_files, and /proc knows each thread as one, though it does not list it.
+    # map_files is missing in task/TID; /proc/TID has it, though readdir() of /proc does not list it.
     return mappings.Kinds(mappings.read_devices(path), path, _ROOT / "proc" / path.name / "map_files")
 
 
 def without_memory(pid: int) -> str:
-    """Return one sentence on why a process has no mappings, or none of those it had."""
+    """Return one sentence on why a process has no mappings, or no longer those it had."""
     path = threads.living(pid)
     status = pseudofiles.fields(_ROOT, f"{path}/status")
     if not status:
-        return f"process {pid} ended before anything was read: nothing can be said of it"
+        return f"process {pid} ended before anything was read"
     if threads.ended(path):
         return f"process {pid} has ended and only waits for its parent: it has no memory any more"
     if "VmSize" in status:
@@ -114,28 +114,28 @@ def without_memory(pid: int) -> str:
 
 
 def _of_living(pid: int, name: str, read: Callable[[Path], T]) -> T:
-    """Read a file of a living thread; a file that is empty is one of a thread that has ended meanwhile."""
+    """Read a file of a living thread; an empty file is that of a thread that ended meanwhile."""
     for _ in range(_TRIES):
-        asked = threads.living(pid)
+        thread = threads.living(pid)
         try:
-            found = read(_ROOT / asked / name)
+            content = read(_ROOT / thread / name)
         except OSError as error:
-            if threads.living(pid) == asked or error.errno not in (errno.ENOENT, errno.ESRCH):
+            if threads.living(pid) == thread or error.errno not in (errno.ENOENT, errno.ESRCH):
                 raise UffdlabError(_refused(pid, error)) from error
             continue
-        if found != b"" or threads.living(pid) == asked:
-            return found
+        if content != b"" or threads.living(pid) == thread:
+            return content
     raise UffdlabError(without_memory(pid))
 
 
 def _refused(pid: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"process {pid} may not be looked at by this user, because it belongs to somebody else or has more "
+            f"process {pid} may not be read by this user, because it belongs to another user or has more "
             "privilege: run as its user, or with CAP_SYS_PTRACE"
         )
     if error.errno in (errno.ENOENT, errno.ESRCH):
-        if Path(f"/proc/{pid}/pagemap").exists():  # opening it is refused, so there is no memory behind it
+        if Path(f"/proc/{pid}/pagemap").exists():  # it exists and cannot be opened: the process has no mm
             return without_memory(pid)
         if Path(f"/proc/{pid}").exists():
             return "this kernel has no /proc/PID/pagemap (CONFIG_PROC_PAGE_MONITOR): use one that has"

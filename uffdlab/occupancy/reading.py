@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading the pages of one mapping after another from an open pagemap, by PAGEMAP_SCAN or entry by entry."""
+"""Read the page states of mappings from an open pagemap, by PAGEMAP_SCAN or entry by entry."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from uffdlab.occupancy.mappings import Mapping
 
 METHODS = ("PAGEMAP_SCAN", "pagemap")
 LARGE_BYTES, HUGE_BYTES = 2 << 20, 1 << 30
-# Between two chunks Ctrl-C is heard and progress told; reading entry by entry is slower by far.
+# Ctrl-C and progress are handled between chunks; reading entry by entry is far slower.
 _CHUNK_BYTES = {"PAGEMAP_SCAN": 16 << 30, "pagemap": 1 << 30}
-Advance = Callable[[int], None]  # is told how many bytes of address space have been looked at
+Advance = Callable[[int], None]  # called with the bytes of address space just read
 
 
 class Reader:
-    """The open process, how it is read, and the account of the mapping that was read last (``raw``)."""
+    """The open pagemap, the method of reading it, and the counts of the mapping read last (``raw``)."""
 
     def __init__(self, pid: int, pagemap: int, kpageflags: int, method: str | None, *, keep_runs: bool) -> None:
-        """Choose the method: the one that is asked for, or PAGEMAP_SCAN where there is one.
+        """Choose the method: the given one, or PAGEMAP_SCAN where the kernel has it.
 
-        Raises UffdlabError where the process has ended, or the kernel refuses the method that is asked for.
+        Raises UffdlabError where the process has ended, or the kernel refuses the given method.
         """
         if method is not None:
             check_word("method", method, METHODS)
@@ -36,7 +36,7 @@ class Reader:
         self._pagemap, self._forced = pagemap, method is not None
         self.refused = 0  # the errno for which PAGEMAP_SCAN was given up
         self.frames_hidden = self.types_hidden = False  # of any mapping
-        self._categories = 0 if method == METHODS[1] else self._offered(pid)
+        self._categories = 0 if method == METHODS[1] else self._probe_categories(pid)
         raw = self._lib.ul_occupancy_new(LARGE_BYTES, HUGE_BYTES)
         if raw == self._ffi.NULL:
             raise MemoryError
@@ -45,50 +45,50 @@ class Reader:
 
     @property
     def method(self) -> str:
-        """Return the method by which mappings are read now."""
+        """Return the current method."""
         return METHODS[0] if self._categories else METHODS[1]
 
-    def _offered(self, pid: int) -> int:
-        """Return what PAGEMAP_SCAN can tell here, 0 where it is not to be had."""
-        found = int(self._lib.ul_occupancy_categories(self._pagemap))
-        if found >= 0:
-            return found
-        if found == -errno.ESRCH and self._gone(0):
+    def _probe_categories(self, pid: int) -> int:
+        """Return the categories that PAGEMAP_SCAN reports here, 0 where it fails."""
+        result = int(self._lib.ul_occupancy_categories(self._pagemap))
+        if result >= 0:
+            return result
+        if result == -errno.ESRCH and self._gone(0):
             raise UffdlabError(process.without_memory(pid))
-        self._give_up(-found)
+        self._fall_back(-result)
         return 0
 
-    def _give_up(self, number: int) -> None:
-        """Go on without PAGEMAP_SCAN, which is an ability that may be missing for any reason."""
+    def _fall_back(self, number: int) -> None:
+        """Read pagemap from now on; raise UffdlabError where PAGEMAP_SCAN was requested."""
         if self._forced:
             raise UffdlabError(f"{notes.refusal(number)}: leave --method out, and pagemap is read")
         self._categories, self.refused = 0, number
 
-    def read(self, one: Mapping, *, may_swap: bool, advance: Advance) -> None:
+    def read(self, mapping: Mapping, *, may_swap: bool, advance: Advance) -> None:
         """Read a mapping. Raises ProcessLookupError when the process is gone."""
         raw = self.raw
-        raw.cow, raw.of_file = int(not one.shared), int(one.kind == "private file")
-        raw.hugetlb = one.page_bytes if one.kind == "hugetlb" else 0
-        raw.may_swap = int(may_swap and not raw.hugetlb and not one.shared)  # a shared page in swap has no entry
-        while not self._read_whole(one, advance):
+        raw.cow, raw.of_file = int(not mapping.shared), int(mapping.kind == "private file")
+        raw.hugetlb = mapping.page_bytes if mapping.kind == "hugetlb" else 0
+        raw.may_swap = int(may_swap and not raw.hugetlb and not mapping.shared)  # a shared page in swap has no entry
+        while not self._read_whole(mapping, advance):
             pass
         self.frames_hidden |= bool(raw.frames_hidden)
         self.types_hidden |= bool(raw.types_hidden)
 
-    def _read_whole(self, one: Mapping, advance: Advance) -> bool:
-        """Read a mapping; False where it must be read again, by the other method."""
+    def _read_whole(self, mapping: Mapping, advance: Advance) -> bool:
+        """Read a mapping; return False where PAGEMAP_SCAN failed and it must be read again from pagemap."""
         self._lib.ul_occupancy_empty(self.raw)
         chunk = _CHUNK_BYTES[self.method]
-        for start in range(one.start, one.end, chunk):
-            end = min(start + chunk, one.end)
+        for start in range(mapping.start, mapping.end, chunk):
+            end = min(start + chunk, mapping.end)
             if not self.feed(start, end):
-                advance(one.start - start)
+                advance(mapping.start - start)
                 return False
             advance(end - start)
         return True
 
     def feed(self, start: int, end: int) -> bool:
-        """Read one chunk; False where PAGEMAP_SCAN was refused and pagemap is to be read instead."""
+        """Read one chunk; return False where PAGEMAP_SCAN failed."""
         if self._categories:
             result = self._lib.ul_occupancy_scan(self.raw, self._pagemap, self._categories, start, end)
         else:
@@ -98,7 +98,7 @@ class Reader:
         if result == -errno.ESRCH and self._gone(start):
             raise ProcessLookupError
         if self._categories:
-            self._give_up(-result)
+            self._fall_back(-result)
             return False
         if result == -errno.ENOMEM:
             raise MemoryError
@@ -111,11 +111,11 @@ class Reader:
             return True
 
     def runs(self) -> array[int]:
-        """Return the runs of the mapping that was read last."""
-        found = array("Q")
+        """Return the runs of the mapping read last."""
+        runs = array("Q")
         if self.raw.run_count:
-            found.frombytes(self._ffi.buffer(self.raw.runs, self.raw.run_count * 8))
-        return found
+            runs.frombytes(self._ffi.buffer(self.raw.runs, self.raw.run_count * 8))
+        return runs
 
 
 @contextmanager

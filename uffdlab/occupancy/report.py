@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A scan in words: a table of 80 columns to mail, and an object for machines. Kinds and sizes; no path, no address."""
+"""Format a scan: a table of 80 columns to mail, and JSON. Kinds and sizes; no path, no address."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from uffdlab.occupancy.account import Held
 from uffdlab.occupancy.scanning import Granularity, Occupancy, Scan
 from uffdlab.units import format_ns, format_size
 
-MOST_SHOWN = 40  # mappings of which the text tells each; the object tells all
+MOST_SHOWN = 40  # mappings listed one by one in the text; JSON lists all
 _WIDTH = 80
 _COLUMNS = {"untouched": 10, "zeropage": 9, "present": 8, "marked": 7, "swapped": 8, "mixed": 7}
 _LAST, _LAST_HEAD, _LAST_WIDTH = "untouched_or_zeropage", "unt.|zero", 10
-_RARE = {"file": 7, "special": 8}  # columns only where there is something in them
+_RARE = {"file": 7, "special": 8}  # columns only where not empty
 _COUNTERS = {"anon": "RssAnon", "shmem": "RssShmem", "hugetlb": "HugetlbPages", "swap": "VmSwap"}
 
 
 def as_dict(scan: Scan) -> dict[str, Any]:
     """Return the scan as plain JSON types; sizes in KiB, times in ns, shares 0 to 1; None is unknown.
 
-    ``process`` is what the kernel counted when the look began; ``account`` is explained in
+    ``process`` holds the kernel's counters before the scan; ``account`` is explained in
     ``uffdlab.occupancy.account``.
     """
     return {"mappings": list(mapping_dicts(scan)), **summary_dict(scan)}
 
 
 def mapping_dicts(scan: Scan) -> Iterator[dict[str, Any]]:
-    """Yield each of ``mappings`` of ``as_dict``, so that not all need to be there at once."""
+    """Yield the ``mappings`` of ``as_dict`` one at a time."""
     return map(_mapping, scan.mappings)
 
 
@@ -40,11 +40,11 @@ def summary_dict(scan: Scan) -> dict[str, Any]:
     return {
         "totals": {
             "mappings": len(scan.mappings),
-            "size_kib": sum(one.mapping.length for one in scan.mappings) >> 10,
-            "huge_mappings": _sum(one.huge_mappings for one in scan.mappings),
-            "huge_kib": _kib(_sum(one.huge_bytes for one in scan.mappings)),
-            "huge_zeropage_kib": _kib(_sum(one.huge_zeropage_bytes for one in scan.mappings)),
-            "granularities": [_granularity(one) for one in totals(scan.mappings)],
+            "size_kib": sum(occupancy.mapping.length for occupancy in scan.mappings) >> 10,
+            "huge_mappings": _sum(occupancy.huge_mappings for occupancy in scan.mappings),
+            "huge_kib": _kib(_sum(occupancy.huge_bytes for occupancy in scan.mappings)),
+            "huge_zeropage_kib": _kib(_sum(occupancy.huge_zeropage_bytes for occupancy in scan.mappings)),
+            "granularities": [_granularity(total) for total in totals(scan.mappings)],
         },
         "process": {
             "vm_pte_kib": scan.before.vm_pte_kib,
@@ -83,8 +83,8 @@ def _held(held: Held) -> dict[str, Any]:
 def totals(seen: Iterable[Occupancy]) -> list[Granularity]:
     """Return the sums over mappings, granularity by granularity; a sum with an unknown part is unknown."""
     by_size: dict[int, list[Granularity]] = {}
-    for one in seen:
-        for granularity in one.granularities:
+    for occupancy in seen:
+        for granularity in occupancy.granularities:
             by_size.setdefault(granularity.unit_bytes, []).append(granularity)
     return [_added(size, parts) for size, parts in by_size.items()]
 
@@ -92,10 +92,10 @@ def totals(seen: Iterable[Occupancy]) -> list[Granularity]:
 def _added(size: int, parts: list[Granularity]) -> Granularity:
     return Granularity(
         size,
-        sum(one.units for one in parts),
-        tuple(_sum(counts) for counts in zip(*(one.counts for one in parts), strict=True)),
-        sum(one.mixed for one in parts),
-        _sum(one.untouched_or_zeropage for one in parts),
+        sum(part.units for part in parts),
+        tuple(_sum(counts) for counts in zip(*(part.counts for part in parts), strict=True)),
+        sum(part.mixed for part in parts),
+        _sum(part.untouched_or_zeropage for part in parts),
     )
 
 
@@ -112,41 +112,41 @@ def _kib(size: int | None) -> int | None:
     return None if size is None else size >> 10
 
 
-def _mapping(one: Occupancy) -> dict[str, Any]:
+def _mapping(occupancy: Occupancy) -> dict[str, Any]:
     return {
-        "kind": one.mapping.kind,
-        "flags": one.mapping.flags,
-        "size_kib": one.mapping.length >> 10,
-        "page_kib": one.mapping.page_bytes >> 10,
-        "huge_mappings": one.huge_mappings,
-        "huge_kib": _kib(one.huge_bytes),
-        "huge_zeropage_kib": _kib(one.huge_zeropage_bytes),
-        "changed": one.changed,
-        "scan_ns": one.scan_ns,
-        "granularities": [_granularity(granularity) for granularity in one.granularities],
+        "kind": occupancy.mapping.kind,
+        "flags": occupancy.mapping.flags,
+        "size_kib": occupancy.mapping.length >> 10,
+        "page_kib": occupancy.mapping.page_bytes >> 10,
+        "huge_mappings": occupancy.huge_mappings,
+        "huge_kib": _kib(occupancy.huge_bytes),
+        "huge_zeropage_kib": _kib(occupancy.huge_zeropage_bytes),
+        "changed": occupancy.changed,
+        "scan_ns": occupancy.scan_ns,
+        "granularities": [_granularity(granularity) for granularity in occupancy.granularities],
     }
 
 
-def _granularity(one: Granularity) -> dict[str, Any]:
-    counts = one.whole | {"mixed": one.mixed, "untouched_or_zeropage": one.untouched_or_zeropage}
-    shares = {name: None if count is None or not one.units else count / one.units for name, count in counts.items()}
-    return {"granularity_kib": one.unit_bytes >> 10, "units": one.units, "counts": counts, "shares": shares}
+def _granularity(level: Granularity) -> dict[str, Any]:
+    counts = level.whole | {"mixed": level.mixed, "untouched_or_zeropage": level.untouched_or_zeropage}
+    shares = {name: None if count is None or not level.units else count / level.units for name, count in counts.items()}
+    return {"granularity_kib": level.unit_bytes >> 10, "units": level.units, "counts": counts, "shares": shares}
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
 def text(scan: Scan) -> str:
-    """Return the scan as a table of at most 80 columns, with what must be known to read it.
+    """Return the scan as a table of at most 80 columns, with notes on how to read it.
 
-    Of many mappings the largest are told one by one, in the order of their addresses, and the others as one sum.
+    The largest mappings are listed one by one, in the order of their addresses, and the others as one sum.
     """
     everything = totals(scan.mappings)
     columns = _columns(everything)
     lines = ["  unit" + "".join(f"{head:>{width}}" for _, head, width in columns)]
-    shown, others = _largest(scan.mappings)
-    for one in shown:
-        lines += [_title(one), *(_row(granularity, columns) for granularity in one.granularities)]
+    largest, others = _largest(scan.mappings)
+    for occupancy in largest:
+        lines += [_title(occupancy), *(_row(granularity, columns) for granularity in occupancy.granularities)]
     if others:
         lines += [_sum_title(f"{len(others):,} smaller mappings", others)]
         lines += [_row(granularity, columns) for granularity in totals(others)]
@@ -159,45 +159,45 @@ def text(scan: Scan) -> str:
 
 def _columns(everything: Iterable[Granularity]) -> list[tuple[str, str, int]]:
     """Return name, head and width of each column."""
-    rare = [name for name in _RARE if any(one.whole[name] for one in everything)]
+    rare = [name for name in _RARE if any(granularity.whole[name] for granularity in everything)]
     columns = [(name, name, width) for name, width in (_COLUMNS | {name: _RARE[name] for name in rare}).items()]
     return [*columns, (_LAST, _LAST_HEAD, _LAST_WIDTH)]
 
 
 def _largest(seen: Sequence[Occupancy]) -> tuple[list[Occupancy], list[Occupancy]]:
-    """Return those that are told one by one, and the others."""
+    """Return those that are listed one by one, and the others."""
     if len(seen) <= MOST_SHOWN:
         return list(seen), []
-    ranked = sorted(seen, key=lambda one: (-one.mapping.length, one.mapping.start))
-    return sorted(ranked[:MOST_SHOWN], key=lambda one: one.mapping.start), ranked[MOST_SHOWN:]
+    ranked = sorted(seen, key=lambda occupancy: (-occupancy.mapping.length, occupancy.mapping.start))
+    return sorted(ranked[:MOST_SHOWN], key=lambda occupancy: occupancy.mapping.start), ranked[MOST_SHOWN:]
 
 
 def _sum_title(what: str, seen: Iterable[Occupancy]) -> str:
-    return f"{what}, {format_size(sum(one.mapping.length for one in seen))}"
+    return f"{what}, {format_size(sum(occupancy.mapping.length for occupancy in seen))}"
 
 
-def _title(one: Occupancy) -> str:
-    words = f"{one.mapping.kind} {one.mapping.flags}, {format_size(one.mapping.length)}"
-    if one.mapping.kind == "hugetlb":
-        words += f" in pages of {format_size(one.mapping.page_bytes)}"
-    if one.huge_mappings is None:
+def _title(occupancy: Occupancy) -> str:
+    words = f"{occupancy.mapping.kind} {occupancy.mapping.flags}, {format_size(occupancy.mapping.length)}"
+    if occupancy.mapping.kind == "hugetlb":
+        words += f" in pages of {format_size(occupancy.mapping.page_bytes)}"
+    if occupancy.huge_mappings is None:
         words += "; huge mappings: unknown"
-    elif one.huge_bytes:
-        words += f"; huge mappings: {one.huge_mappings} ({format_size(one.huge_bytes)})"
-    if one.huge_zeropage_bytes:
-        words += f"; huge zeropage {format_size(one.huge_zeropage_bytes)}"
-    return words + ("; changed meanwhile" if one.changed else "")
+    elif occupancy.huge_bytes:
+        words += f"; huge mappings: {occupancy.huge_mappings} ({format_size(occupancy.huge_bytes)})"
+    if occupancy.huge_zeropage_bytes:
+        words += f"; huge zeropage {format_size(occupancy.huge_zeropage_bytes)}"
+    return words + ("; changed meanwhile" if occupancy.changed else "")
 
 
-def _row(one: Granularity, columns: Iterable[tuple[str, str, int]]) -> str:
-    unit = format_size(one.unit_bytes).replace(" ", "")
+def _row(granularity: Granularity, columns: Iterable[tuple[str, str, int]]) -> str:
+    unit = format_size(granularity.unit_bytes).replace(" ", "")
     return f"{unit:>6}" + "".join(
-        f"{_percent(one.share(name), bool(one.units)):>{width}}" for name, _, width in columns
+        f"{_percent(granularity.share(name), bool(granularity.units)):>{width}}" for name, _, width in columns
     )
 
 
 def _percent(share: float | None, any_units: bool) -> str:
-    """Return a share in words; only none and all read 0% and 100%."""
+    """Return a share as text; only exactly 0 and 1 read 0% and 100%."""
     if share is None:
         return "?" if any_units else "-"
     if share in (0.0, 1.0):
@@ -217,10 +217,10 @@ def _closing(scan: Scan) -> Iterator[str]:
     yield from textwrap.wrap("; ".join(parts), _WIDTH)
     for sentence in _account_sentences(scan):
         yield from textwrap.wrap(sentence, _WIDTH)
-    guarded = sum(one.pages("guard") for one in scan.mappings)
+    guarded = sum(occupancy.pages("guard") for occupancy in scan.mappings)
     explained = (
         "2MiB and 1GiB: aligned units wholly inside the mapping, each page of which is in that state (mixed: in "
-        "several; unt.|zero: each page untouched or a zeropage). -: no such unit; ?: not to be told."
+        "several; unt.|zero: each page untouched or a zeropage). -: no such unit; ?: unknown."
     )
     if guarded:
         explained += f" {guarded} guard pages are in no column."
@@ -230,7 +230,7 @@ def _closing(scan: Scan) -> Iterator[str]:
 
 
 def _account_sentences(scan: Scan) -> Iterator[str]:
-    """Say how much was found of what the kernel counts, and what was left out."""
+    """Yield how much of the kernel's counters was scanned, and what was left out."""
     counted = account.counted(scan.before)
     small = scan.account.left_out.get(account.SMALL, Held())
     parts = []

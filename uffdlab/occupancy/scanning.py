@@ -1,39 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""Which share of a process's memory is untouched: every page counted, none of them touched.
+"""Count the pages of a process by state, without touching any of them.
 
 A page is, in the page tables of *this* process, in one of eight states:
 
-- ``untouched``: no entry. Shared memory that another process filled reads so too, until this one looks at it, and so
-  does shmem that is swapped out.
+- ``untouched``: no entry. So is shared memory that only another process has accessed, and shmem that is swapped out.
 - ``zeropage``: maps the shared zeropage, huge or not.
-- ``file``: in a private mapping, maps a page of the file, which is not the process's own; the first write to it gives
-  the process one (PM_FILE of pagemap, PAGE_IS_FILE).
+- ``file``: in a private mapping, maps a page of the file, which is not the process's own; the first write copies it
+  (PM_FILE of pagemap, PAGE_IS_FILE).
 - ``present``: maps a page of its own; in a shared mapping, the page of the memory that is shared.
-- ``marked``: a userfaultfd write-protect marker and no page (pagemap bit 57 without present). On shmem it says nothing
-  about the file's page, which may be there or not, as for ``untouched``.
+- ``marked``: a userfaultfd write-protect marker and no page (pagemap bit 57 without present). On shmem the
+  file may still have the page, as for ``untouched``.
 - ``swapped``: its content is in swap.
 - ``guard``: MADV_GUARD_INSTALL; an access is an error.
 - ``special``: an entry that is none of these: poisoned by UFFDIO_POISON or by broken memory (an access is SIGBUS), or a
   page in the memory of a device. A page that is being moved to another place counts as present.
 
-What is not present shows its swap type only to CAP_SYS_ADMIN (``pagemap_read()``). Without it, an entry of memory that
-may be swapped counts as swapped, or as marked where it has the uffd-wp bit; where the process has nothing in swap, and
-in shared memory, whose swapped pages have no entry, it counts as special. Guards show to everybody since 6.15 (bit 58
-of pagemap), and by their marker before. In hugetlb, PAGEMAP_SCAN tells a poisoned page, pagemap does not.
+The swap type of an entry that is not present shows only to CAP_SYS_ADMIN (``pagemap_read()``). Without it, an entry of
+memory that may be swapped counts as swapped, or as marked where it has the uffd-wp bit; where the process has nothing
+in swap, and in shared memory, whose swapped pages have no entry, it counts as special. Guards show to every user since
+6.15 (bit 58 of pagemap), and by their marker before. In hugetlb, poisoned pages show in PAGEMAP_SCAN, not in pagemap.
 
 A *unit* of 2 MiB or 1 GiB is aligned to its size, as one entry of a higher table level would cover it, and lies wholly
-inside the mapping: what sticks out at either end is counted in pages only. A unit is ``untouched`` when **every** page
+inside the mapping: the rest at either end is counted in pages only. A unit is ``untouched`` when **every** page
 in it is: none of it is populated, none maps the zeropage, is marked, swapped or a guard. Likewise for each other state.
 Units whose pages differ are ``mixed``. ``untouched_or_zeropage`` counts the units whose pages are untouched, zeropages,
 or some of each: nothing in them has content, though a table may exist. An untouched unit may also have a table: the
 kernel keeps one after a discard, and this scan does not see it.
 
-Two ways tell the same: PAGEMAP_SCAN (since 6.7) skips what is empty; where it is missing, /proc/PID/pagemap is read
-entry by entry, and /proc/kpageflags says which page is the zeropage. Only root sees that: without it, zeropages count
-as present, and every ``zeropage`` is None.
+Two methods give the same result: PAGEMAP_SCAN (since 6.7) skips holes; where it is missing, /proc/PID/pagemap is read
+entry by entry, and /proc/kpageflags shows which page is the zeropage. Only root may read that: without it, zeropages
+count as present, and every ``zeropage`` is None.
 
-Which mappings are memory is said in ``uffdlab.occupancy.mappings``, whether all of it was found in
-``uffdlab.occupancy.account``.
+The kinds of mappings are defined in ``uffdlab.occupancy.mappings``; ``uffdlab.occupancy.account`` checks the sums.
 """
 
 from __future__ import annotations
@@ -54,14 +52,14 @@ __all__ = ["HUGE_BYTES", "LARGE_BYTES", "METHODS", "STATES", "Granularity", "Occ
 STATES = ("untouched", "zeropage", "present", "marked", "swapped", "guard", "file", "special")
 DEFAULT_MIN_BYTES = 2 << 20
 _OWN = ("present", "swapped", "special")  # states in which a private mapping of a file holds memory
-Progress = Callable[[int, int], None]  # bytes of address space looked at, and all of them
+Progress = Callable[[int, int], None]  # bytes of address space read, and in all
 
 
 @dataclass(frozen=True, slots=True)
 class Granularity:
-    """Units of one size: how many there are, how many are wholly in each of STATES, how many are neither.
+    """Units of one size: their number, those wholly in each of STATES, and mixed ones.
 
-    A count is None where it cannot be told.
+    An unknown count is None.
     """
 
     unit_bytes: int
@@ -84,7 +82,7 @@ class Granularity:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """One mapping: what its pages are, at each granularity, and how much of it huge entries map."""
+    """One mapping: its page states at each granularity, and how much of it huge entries map."""
 
     mapping: mappings.Mapping
     granularities: tuple[Granularity, ...]
@@ -102,14 +100,14 @@ class Occupancy:
         return None if self.huge_bytes is None else self.huge_bytes // page
 
     def pages(self, *states: str) -> int:
-        """Return how many pages are in one of the states; unknown ones are none."""
+        """Return how many pages are in one of the states; unknown counts are 0."""
         whole = self.granularities[0].whole
         return sum(whole[state] or 0 for state in states)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one look at a process found. ``complete`` is False when it ended before everything was read."""
+    """The result of a scan. ``complete`` is False when the process ended before everything was read."""
 
     mappings: tuple[Occupancy, ...]
     method: str
@@ -130,28 +128,27 @@ def scan(
     keep_runs: bool = False,
     progress: Progress | None = None,
 ) -> Scan:
-    """Look at all memory of a process, and at every mapping of at least ``min_bytes`` page by page.
+    """Scan all memory of a process; mappings of at least ``min_bytes`` are listed one by one.
 
-    ``method`` is one of METHODS (default: PAGEMAP_SCAN where it is to be had, for whatever reason it is not).
-    ``keep_runs`` keeps each page's state, as ``bitmap_of`` needs it. Raises UffdlabError where the process is not to be
-    had.
+    ``method`` is one of METHODS (default: PAGEMAP_SCAN, or pagemap where that fails). ``keep_runs`` keeps each page's
+    state, as ``bitmap_of`` needs it. Raises UffdlabError where the process cannot be read.
     """
     if min_bytes < 1:
         raise UffdlabError(f"--min-size {min_bytes} B: write a size above 0, such as 2MiB")
     with process.opened(pid) as pagemap, reading.kpageflags() as flags:
         maps = process.read_maps(pid)
         before = process.counters(pid)
-        found = mappings.parse(maps, process.kinds(pid))
+        listed = mappings.parse(maps, process.kinds(pid))
         reader = Reader(pid, pagemap, flags, method, keep_runs=keep_runs)
-        look = _Look(reader, min_bytes, before.vm_swap_kib != 0, keep_runs, progress)
-        complete = look.at_all(found)
-        if not complete and not look.anything:
+        scanner = _Scanner(reader, min_bytes, before.vm_swap_kib != 0, keep_runs, progress)
+        complete = scanner.scan_all(listed)
+        if not complete and not scanner.started:
             raise UffdlabError(process.without_memory(pid))
-        return _finished(pid, look, before, found, complete)
+        return _finished(pid, scanner, before, listed, complete)
 
 
-class _Look:
-    """One look at a process under way: what has been seen, and what was left out."""
+class _Scanner:
+    """A scan in progress: the mappings scanned so far, and those left out."""
 
     def __init__(
         self, reader: Reader, min_bytes: int, may_swap: bool, keep_runs: bool, progress: Progress | None
@@ -164,36 +161,36 @@ class _Look:
         self._page = os.sysconf("SC_PAGE_SIZE")
 
     @property
-    def anything(self) -> bool:
-        """Return whether any memory was looked at."""
+    def started(self) -> bool:
+        """Return whether any memory was read."""
         return bool(self._done)
 
-    def at_all(self, found: Sequence[mappings.Mapping]) -> bool:
-        """Look at each mapping of memory; return whether the process lived until the end of it."""
-        memory = [one for one in found if one.kind in mappings.KINDS]
-        self._all = sum(one.length for one in memory)
-        for one in found:
-            if one.kind not in mappings.KINDS:
-                reason = account.KERNELS if one.kind == "kernel" else account.OF_FILES
-                self.left_out.setdefault(reason, Held()).add_unknown(one)
+    def scan_all(self, listed: Sequence[mappings.Mapping]) -> bool:
+        """Scan each mapping of memory; return whether the process lived until the end."""
+        memory = [mapping for mapping in listed if mapping.kind in mappings.KINDS]
+        self._all = sum(mapping.length for mapping in memory)
+        for mapping in listed:
+            if mapping.kind not in mappings.KINDS:
+                reason = account.KERNELS if mapping.kind == "kernel" else account.OF_FILES
+                self.left_out.setdefault(reason, Held()).add_unknown(mapping)
         try:
-            for one in memory:
-                self._at(one)
+            for mapping in memory:
+                self._scan_mapping(mapping)
         except ProcessLookupError:
             return False
         return True
 
-    def _at(self, one: mappings.Mapping) -> None:
-        self.reader.read(one, may_swap=self.may_swap, advance=self._advance)
+    def _scan_mapping(self, mapping: mappings.Mapping) -> None:
+        self.reader.read(mapping, may_swap=self.may_swap, advance=self._advance)
         pages = dict(zip(STATES, self.reader.raw.pages, strict=True))
-        if one.kind == "private file" and not one.writable and not any(pages[state] for state in _OWN):
-            self.left_out.setdefault(account.NO_OWN_PAGE, Held()).add(one, pages, self._page)
-        elif one.length < self.min_bytes:
-            self.left_out.setdefault(account.SMALL, Held()).add(one, pages, self._page)
+        if mapping.kind == "private file" and not mapping.writable and not any(pages[state] for state in _OWN):
+            self.left_out.setdefault(account.NO_OWN_PAGE, Held()).add(mapping, pages, self._page)
+        elif mapping.length < self.min_bytes:
+            self.left_out.setdefault(account.SMALL, Held()).add(mapping, pages, self._page)
         else:
-            self.scanned.add(one, pages, self._page)
+            self.scanned.add(mapping, pages, self._page)
             self.poisoned += int(self.reader.raw.poisoned)
-            self.seen.append(_occupancy(self.reader, one, self._page, self.keep_runs))
+            self.seen.append(_occupancy(self.reader, mapping, self._page, self.keep_runs))
 
     def _advance(self, length: int) -> None:
         self._done += length
@@ -201,14 +198,14 @@ class _Look:
             self._progress(self._done, self._all)
 
 
-def _occupancy(reader: Reader, one: mappings.Mapping, page: int, keep_runs: bool) -> Occupancy:
+def _occupancy(reader: Reader, mapping: mappings.Mapping, page: int, keep_runs: bool) -> Occupancy:
     raw = reader.raw
     # hugetlb has no zeropage, and every page of it is huge
-    known = reader.method == METHODS[0] or one.kind == "hugetlb" or not raw.frames_hidden
+    known = reader.method == METHODS[0] or mapping.kind == "hugetlb" or not raw.frames_hidden
     counts = _counts(raw.pages, known)
-    pages = Granularity(page, one.length // page, counts, 0, raw.pages[0] + raw.pages[1] if known else None)
+    pages = Granularity(page, mapping.length // page, counts, 0, raw.pages[0] + raw.pages[1] if known else None)
     return Occupancy(
-        one,
+        mapping,
         (pages, _granularity(raw.units[0], known), _granularity(raw.units[1], known)),
         raw.huge_bytes if known else None,
         raw.huge_zero_bytes if known else None,
@@ -230,22 +227,22 @@ def _counts(counts: Iterable[int], known: bool) -> tuple[int | None, ...]:
 
 
 def _finished(
-    pid: int, look: _Look, before: process.Counters, found: Sequence[mappings.Mapping], complete: bool
+    pid: int, scanner: _Scanner, before: process.Counters, listed: Sequence[mappings.Mapping], complete: bool
 ) -> Scan:
-    """Look at the process again, and say what became of it meanwhile."""
+    """Return the scan, with notes on what the process did meanwhile."""
     after = process.counters(pid)
-    seen = look.seen
-    said = [*notes.of_method(look.reader), *notes.of_what_was_seen(look.reader, seen, look.min_bytes, look.may_swap)]
-    said += notes.of_special(look.reader, seen, look.poisoned)
+    reader, seen = scanner.reader, scanner.seen
+    remarks = [*notes.of_method(reader), *notes.of_what_was_seen(reader, seen, scanner.min_bytes, scanner.may_swap)]
+    remarks += notes.of_special(reader, seen, scanner.poisoned)
     if complete:
         now = mappings.parse(process.maps_or_nothing(pid), process.kinds(pid))
         if now:
-            differ = mappings.changed([one.mapping for one in seen], now)
-            seen = [replace(one, changed=True) if is_ else one for one, is_ in zip(seen, differ, strict=True)]
-        said += notes.of_change(before, after, seen)
-        said += notes.of_new(found, now, look.min_bytes)
+            differ = mappings.changed([occupancy.mapping for occupancy in seen], now)
+            seen = [replace(old, changed=True) if is_ else old for old, is_ in zip(seen, differ, strict=True)]
+        remarks += notes.of_change(before, after, seen)
+        remarks += notes.of_new(listed, now, scanner.min_bytes)
     else:
-        said.append("the process ended or executed another program meanwhile: only what was read before is told")
-    scan_ns = sum(one.scan_ns for one in seen)
-    whole = Account(look.scanned, look.left_out)
-    return Scan(tuple(seen), look.reader.method, before, after, scan_ns, look.min_bytes, complete, tuple(said), whole)
+        remarks.append("the process ended or executed another program meanwhile: only what was read before is here")
+    scan_ns = sum(occupancy.scan_ns for occupancy in seen)
+    sums = Account(scanner.scanned, scanner.left_out)
+    return Scan(tuple(seen), reader.method, before, after, scan_ns, scanner.min_bytes, complete, tuple(remarks), sums)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Notebooks in, self-contained pages out; and the form in which notebooks are committed."""
+"""Render notebooks to self-contained HTML pages, and to the form in which they are committed."""

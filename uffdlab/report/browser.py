@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Chromium that is offline and leaves nothing behind: for screenshots and for the tests of pages."""
+"""Start an offline Chromium, for screenshots and for the tests of pages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def why_missing() -> str | None:
 
 @contextmanager
 def launched() -> Iterator[Any]:
-    """Yield a playwright Browser. Raises UffdlabError when it cannot be had."""
+    """Yield a playwright Browser. Raises UffdlabError when Chromium or playwright is missing."""
     missing = why_missing()
     if missing:
         raise UffdlabError(missing)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The form in which notebooks are committed: executed, each figure as a picture, so that a code host shows them whole.
+"""Write notebooks in their committed form: executed, each figure as a picture, which code hosts show.
 
 ``python -m uffdlab.report.committed`` (``make notebooks``) writes it; with ``--check`` it compares the results with
 what is committed and changes nothing.
@@ -33,22 +33,22 @@ _RESULT = "result"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Rewrite the notebooks, or with ``--check`` say what differs; exit status 1 when something does."""
+    """Rewrite the notebooks, or with ``--check`` print what differs; exit status 1 when something does."""
     parser = argparse.ArgumentParser(prog="python -m uffdlab.report.committed", description=__doc__.split("\n")[0])
     parser.add_argument("notebooks", nargs="?", type=Path, default=Path("notebooks"))
     parser.add_argument("--check", action="store_true", help="compare results with what is committed; write nothing")
     parser.add_argument(
         "--picture", nargs=3, metavar=("NOTEBOOK", "CELL", "FILE"), help="copy a committed figure to FILE"
     )
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     try:
-        if asked.picture:
-            notebook, cell, file = asked.picture
+        if args.picture:
+            notebook, cell, file = args.picture
             outfile.write(Path(file), picture(Path(notebook), cell))
             return 0
-        if asked.check:
-            return _check(notebooks_in(asked.notebooks))
-        for path in notebooks_in(asked.notebooks):
+        if args.check:
+            return _check(notebooks_in(args.notebooks))
+        for path in notebooks_in(args.notebooks):
             rewrite(path)
             print(path)
     except UffdlabError as error:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(paths: Sequence[Path]) -> int:
-    differing = [f"{path.name}: {one}" for path in paths for one in compare(read(path), execute(path, {}))]
+    differing = [f"{path.name}: {text}" for path in paths for text in compare(read(path), execute(path, {}))]
     for line in differing:
         print(line)
     if differing:
@@ -119,7 +119,7 @@ def _figures(notebook: Any) -> list[Any]:
 
 
 def _replace_figures(notebook: Any, path: Path) -> None:
-    """Put a picture of each figure and widget in the place of its data."""
+    """Replace the data of each figure and widget with a picture."""
     figures = _figures(notebook)
     page = to_html(notebook, Header("", "", "", "", ""))
     for output, picture in zip(figures, _pictures(page, path) if figures else [], strict=True):
@@ -128,7 +128,7 @@ def _replace_figures(notebook: Any, path: Path) -> None:
 
 
 def _caption(output: Any) -> str:
-    """Return what a reader without pictures gets."""
+    """Return the text that stands for the picture."""
     if VIEW in output.data:
         return str(output.data.get("text/plain", "a widget")).split("(", 1)[0] + ": a widget, live in a notebook"
     return str((output.data[PLOTLY]["layout"].get("meta") or {}).get("caption", "a figure"))
@@ -138,11 +138,11 @@ def _pictures(page: str, path: Path) -> list[bytes]:
     with tempfile.TemporaryDirectory() as directory, browser.launched() as chromium:
         file = Path(directory) / "page.html"
         file.write_text(page, encoding="utf-8")
-        taken = [_photographed(chromium, file, scale) for scale in _SCALES]
-    return [_largest_allowed(of_one_figure, path) for of_one_figure in zip(*taken, strict=True)]
+        taken = [_screenshots(chromium, file, scale) for scale in _SCALES]
+    return [_largest_allowed(scaled, path) for scaled in zip(*taken, strict=True)]
 
 
-def _photographed(chromium: Any, file: Path, scale: float) -> list[bytes]:
+def _screenshots(chromium: Any, file: Path, scale: float) -> list[bytes]:
     context = chromium.new_context(
         viewport={"width": _WIDTH, "height": 900}, device_scale_factor=scale, offline=True, color_scheme="light"
     )
@@ -151,7 +151,7 @@ def _photographed(chromium: Any, file: Path, scale: float) -> list[bytes]:
         page.goto(file.as_uri())
         page.wait_for_selector("html[data-drawn]")
         page.add_style_tag(content=".drawing, .ul-plot { background: #fff } .modebar-container { display: none }")
-        # Of a widget what it draws: its controls are dead in a picture.
+        # Of a widget, its plot without the controls.
         places = [place.query_selector(".ul-plot") or place for place in page.query_selector_all(".drawing")]
         return [place.screenshot(animations="disabled") for place in places]
     finally:

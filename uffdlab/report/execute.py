@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a notebook with other parameters: the cell tagged ``parameters`` is rewritten, the rest runs as it stands."""
+"""Run a notebook with other parameters: only the cell tagged ``parameters`` is rewritten."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from uffdlab.widgets.explore import BAKING
 
 TIMEOUT_S = 300
 TICK_S = 1.0
-GRACE_S = 20.0  # for a notebook to end whose kernel was killed
+GRACE_S = 20.0  # for a notebook to end after its kernel was killed
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _ThisInterpreter(AsyncKernelManager):
-    """Starts the kernel with the interpreter that runs now, whatever kernels are registered on the machine."""
+    """Start the kernel with the running interpreter, whatever kernels are registered on the machine."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        # IPython adds the notebook's directory behind the standard library: Jupyter's habit, and all there is of it.
+        # As in Jupyter, IPython still appends the notebook's directory to sys.path.
         command = starting.python("ipykernel_launcher", "-f", "{connection_file}", "--log-level=40")
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
 def read(path: Path) -> Any:
-    """Return the notebook; UffdlabError when it is none."""
+    """Return the notebook; UffdlabError when it cannot be read or is invalid."""
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -54,22 +54,22 @@ def execute(
     path: Path,
     parameters: Mapping[str, Any],
     shown: Mapping[str, Any] | None = None,
-    told: Callable[[int, int], None] = lambda cell, cells: None,
+    progress: Callable[[int, int], None] = lambda cell, cells: None,
 ) -> Any:
     """Run the notebook in its own directory with ``parameters`` and return it with outputs, without timings.
 
-    ``shown`` are the values to leave standing in the parameter cell afterwards (an id instead of a path of this
-    machine). ``told`` is called at once and then every second with the number of the cell that runs, from 1, and how
-    many there are. Raises UffdlabError naming the cell that failed, or a parameter that the notebook does not have.
+    ``shown`` are the values left in the parameter cell afterwards (an id instead of a path of this machine).
+    ``progress`` is called at once and then every second with the number of the running cell, from 1, and of all cells.
+    Raises UffdlabError naming the failed cell, or a parameter that the notebook does not have.
     """
     notebook = read(path)
     cell = _parameter_cell(notebook, path)
     original = cell.source
     cell.source = with_parameters(original, parameters, path)
-    _run(notebook, path, told)
+    _run(notebook, path, progress)
     cell.source = with_parameters(original, parameters if shown is None else shown, path)
-    for one in notebook.cells:
-        one.metadata.pop("execution", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
     return notebook
 
 
@@ -88,7 +88,7 @@ def with_parameters(source: str, values: Mapping[str, Any], path: Path) -> str:
         if name not in assigned:
             raise UffdlabError(f"{path.name} has no parameter {name!r}; it has {', '.join(assigned) or 'none'}")
     lines = source.encode().split(b"\n")  # ast counts bytes
-    # From the last to the first: what is replaced moves what stands behind it.
+    # From the last to the first: a replacement moves what follows.
     for name in sorted(values, key=lambda name: _start(assigned[name]), reverse=True):
         (first, begin), (last, end) = _start(assigned[name]), _end(assigned[name])
         lines[first : last + 1] = [lines[first][:begin] + repr(values[name]).encode() + lines[last][end:]]
@@ -110,19 +110,19 @@ def _parameter_cell(notebook: Any, path: Path) -> Any:
     return tagged[0]
 
 
-def _run(notebook: Any, path: Path, told: Callable[[int, int], None]) -> None:
+def _run(notebook: Any, path: Path, progress: Callable[[int, int], None]) -> None:
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT_S,
         kernel_manager_class=_ThisInterpreter,
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
-    # Only the figure itself, not a copy of plotly.js beside each.
+    # The figure alone, without a copy of plotly.js.
     environment = starting.environment(
         PLOTLY_RENDERER="plotly_mimetype", PYDEVD_DISABLE_FILE_VALIDATION="1", **{BAKING: "1"}
     )
     try:
-        _executed(client, environment, told)
+        _execute(client, environment, progress)
     except CellExecutionError as error:
         number = next((i for i, cell in enumerate(notebook.cells) if _failed(cell)), None)
         last = _ANSI.sub("", str(error)).strip().rsplit("\n", 1)[-1]
@@ -133,22 +133,21 @@ def _run(notebook: Any, path: Path, told: Callable[[int, int], None]) -> None:
         raise UffdlabError(f"{path.name}: the kernel died while the notebook ran") from error
 
 
-def _executed(client: NotebookClient, environment: Mapping[str, str], told: Callable[[int, int], None]) -> None:
+def _execute(client: NotebookClient, environment: Mapping[str, str], progress: Callable[[int, int], None]) -> None:
     at = [0]
     client.on_cell_start = lambda cell, cell_index: at.__setitem__(0, cell_index + 1)
     with _Running(client, environment) as running:
         running.start()
-        told(0, len(client.nb.cells))
+        progress(0, len(client.nb.cells))
         while not running.ended(TICK_S):
-            told(at[0], len(client.nb.cells))
-    running.raise_what_it_raised()
+            progress(at[0], len(client.nb.cells))
+    running.raise_error()
 
 
 class _Running:
-    """A notebook that executes in a thread of its own, so that a signal finds the main thread waiting.
+    """A notebook that executes in its own thread, while the main thread waits and can take signals.
 
-    Whoever leaves early, for whatever reason, leaves no kernel behind: it is killed, and nbclient, told so, clears up
-    what it has. (Cancelled, it would not.)
+    Leaving the block early kills the kernel; nbclient then cleans up, which it would not do when cancelled.
     """
 
     def __init__(self, client: NotebookClient, environment: Mapping[str, str]) -> None:
@@ -169,7 +168,7 @@ class _Running:
         with suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(self._kill)
         self._thread.join(GRACE_S)
-        atexit.unregister(self._client._cleanup_kernel)  # which nbclient has done, or cannot do from this thread
+        atexit.unregister(self._client._cleanup_kernel)  # done already, or impossible from this thread
 
     def start(self) -> None:
         self._thread.start()
@@ -178,7 +177,7 @@ class _Running:
         self._thread.join(within_s)
         return not self._thread.is_alive()
 
-    def raise_what_it_raised(self) -> None:
+    def raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
@@ -186,7 +185,7 @@ class _Running:
         try:
             self._task = self._loop.create_task(self._client.async_execute(env=self._environment))
             self._loop.run_until_complete(self._task)
-        except BaseException as error:  # for who waits
+        except BaseException as error:  # for raise_error()
             self._error = error
         finally:
             if self._killing is not None:
@@ -194,7 +193,7 @@ class _Running:
             self._loop.close()
 
     def _kill(self) -> None:
-        self._loop.set_exception_handler(lambda loop, context: None)  # what others say to the kernel's end
+        self._loop.set_exception_handler(lambda loop, context: None)  # silences complaints about the killed kernel
         self._killing = self._loop.create_task(self._kill_until_it_ends())
 
     async def _kill_until_it_ends(self) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""HTML that a page did not write itself: what a notebook's text and outputs hold is shown, and does nothing.
+"""Sanitize the HTML of a notebook's text and outputs: it is shown, and runs and loads nothing.
 
-The page's policy keeps scripts from running. It stops neither a ``<meta>`` that leads elsewhere nor a ``<link>`` that
-opens a connection, so that what is no text, table, picture or formula is left out. A style sheet reaches what stands
-beside it, as pandas writes one for a table, and nothing else of the page.
+The page's policy stops scripts, but neither a ``<meta>`` redirection nor a ``<link>`` that opens a connection: only
+text, tables, pictures and formulas are kept. A style sheet, as pandas writes beside a table, is scoped to the output
+that it is in.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _OWN = {"a": "href", "img": "alt src", "ol": "start", "details": "open", "time":
 }
 
 
-# What an element may say of itself: nothing that puts it elsewhere, or over what is not its own.
-_LOOK = (
+# CSS properties that are kept: none that moves an element out of its place.
+_CSS_PROPERTIES = (
     "background-color border border-bottom border-collapse border-color border-left border-radius border-right "
     "border-spacing border-style border-top border-width caption-side color display font font-family font-size "
     "font-style font-variant font-weight height letter-spacing line-height list-style list-style-type max-height "
@@ -57,11 +57,11 @@ _LOOK = (
     "word-break"
 )
 _SHEET = re.compile(r"<style>(.*?)</style>", re.S)
-_AS_TOLD = {"skip_comments": True, "skip_whitespace": True}
+_SKIPPED = {"skip_comments": True, "skip_whitespace": True}
 
 
 def _value(tag: str, name: str, value: str) -> str | None:
-    """Leave out pictures that would have to be fetched, and links to a text that a page would be made of."""
+    """Return the attribute's value, or None for pictures that would be fetched and for links to ``data:``."""
     if name == "style":
         return _declarations(value)
     data = value.strip().lower().startswith("data:")
@@ -84,45 +84,45 @@ _CLEANER = nh3.Cleaner(
 
 
 def harmless(html: str) -> str:
-    """Return HTML without what acts: scripts, handlers, frames, forms, redirections, and links other than to pages."""
-    whole = html.encode(errors="replace").decode()  # half a surrogate pair is no character of a page
-    clean = _SHEET.sub(lambda found: _sheet(found[1]), _CLEANER.clean(whole))
-    # The sheet's scope is what it stands in; beyond it, nothing is drawn that a rule may place elsewhere.
+    """Return HTML without scripts, handlers, frames, forms, redirections, and links other than to pages."""
+    whole = html.encode(errors="replace").decode()  # lone surrogates cannot be encoded
+    clean = _SHEET.sub(lambda match: _sheet(match[1]), _CLEANER.clean(whole))
+    # @scope limits the sheet to the element it is in; the outer one clips what a rule may place elsewhere.
     return f'<div class="own"><div>{clean}</div></div>' if "<style>" in clean else clean
 
 
 def _declarations(text: str) -> str | None:
     kept = [
-        one.serialize()
-        for one in tinycss2.parse_blocks_contents(text, **_AS_TOLD)
-        if one.type == "declaration" and one.lower_name in _LOOK.split() and not _broken(one.value)
+        node.serialize()
+        for node in tinycss2.parse_blocks_contents(text, **_SKIPPED)
+        if node.type == "declaration" and node.lower_name in _CSS_PROPERTIES.split() and not _broken(node.value)
     ]
     return "; ".join(kept) or None
 
 
 def _sheet(text: str) -> str:
-    """Return a style element whose rules reach no further than the element that it stands in."""
+    """Return a style element whose rules are scoped to the element it is in."""
     rules = [
-        one.serialize()
-        for one in tinycss2.parse_stylesheet(text, **_AS_TOLD)
-        if one.type == "qualified-rule" and one.prelude and not _broken([*one.prelude, *one.content])
+        rule.serialize()
+        for rule in tinycss2.parse_stylesheet(text, **_SKIPPED)
+        if rule.type == "qualified-rule" and rule.prelude and not _broken([*rule.prelude, *rule.content])
     ]
-    whole = " ".join(rules).replace("<", "\\3c ")  # it would end the element, or begin another one within a drawing
+    whole = " ".join(rules).replace("<", "\\3c ")  # it could end the style element, or begin another inside SVG
     return f"<style>@scope {{ {whole} }}</style>" if rules else ""
 
 
 def _broken(tokens: Iterable[Any]) -> bool:
-    """Whether something does not belong where it stands, such as a brace that would close more than was opened."""
-    return any(one.type == "error" or _broken(getattr(one, "content", None) or ()) for one in tokens)
+    """Return whether the tokens hold a parse error, such as an unmatched brace."""
+    return any(token.type == "error" or _broken(getattr(token, "content", None) or ()) for token in tokens)
 
 
 def own_pictures(part: Any) -> Any:
-    """Return a part of a figure without the pictures that would have to be fetched."""
+    """Return a part of a figure without pictures that would be fetched."""
     if isinstance(part, list | tuple):
-        return [own_pictures(one) for one in part]
+        return [own_pictures(item) for item in part]
     if not isinstance(part, dict):
         return part
-    kept = {name: own_pictures(one) for name, one in part.items()}
+    kept = {name: own_pictures(item) for name, item in part.items()}
     source = kept.get("source")
     if isinstance(source, str) and not source.strip().lower().startswith("data:"):
         del kept["source"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An executed notebook as one HTML file that needs nothing else: no network, no kernel, no server."""
+"""Write an executed notebook as one self-contained HTML file: no network, no kernel, no server."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from uffdlab.widgets import base as widgets
 PLOTLY = "application/vnd.plotly.v1+json"
 _HEADING = re.compile(r'<h([1-3]) id="([^"]*)">(.*?)<a class="anchor-link"[^>]*>.*?</a></h\1>', re.S)
 _TAG = re.compile(r"<[^>]+>")
-_DRAWN = ("data", "layout", "frames")  # what plotly is given of a figure
+_DRAWN = ("data", "layout", "frames")  # the parts of a figure that plotly draws
 _SLIDER_HEIGHT = 100  # pixels of a figure's height that plotly's own slider would take
-# What neither HTML nor UTF-8 can carry, or a terminal would obey.
+# Characters invalid in HTML or UTF-8, and control characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where a page's numbers come from: the dataset, its machine, and what is drawn over it or could not be done."""
+    """The origin of a page's numbers: dataset, machine, overlay, and notices of what could not be done."""
 
     dataset_id: str
     kernel: str
@@ -57,9 +57,7 @@ class Link:
 
 @dataclass
 class _Page:
-    """What the template fills in, gathered cell by cell. ``part`` stands before every anchor: that of a notebook among
-    others in one page.
-    """
+    """The template's input, by cell. ``part``: the notebook's name in a joint page, put before anchors."""
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
     contents: list[dict[str, Any]] = field(default_factory=list)
@@ -133,7 +131,7 @@ def _filled(
         plotly=plotly,
         wasm=_wasm() if shown.models else None,
         widgets=in_script(shown.as_json()) if shown.models else None,
-        widgets_css=shown.css.replace("</", "<\\/"),  # nothing in it ends the element
+        widgets_css=shown.css.replace("</", "<\\/"),  # so that nothing in it ends the element
         start=start,
         last=last,
         **_shared(),
@@ -151,10 +149,10 @@ def index_html(entries: Sequence[tuple[Link, str]], header: Header) -> str:
 
 
 def in_script(value: Any) -> str:
-    """Return JSON that can stand inside a script element: nothing in it ends the element or a line."""
+    """Return JSON that is safe inside a script element: nothing in it ends the element or a line."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    except ValueError:  # a number that JSON has not got: plotly draws nothing there
+    except ValueError:  # NaN or infinity, which JSON lacks: plotly draws nothing there
         return in_script(_finite(value))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -162,11 +160,11 @@ def in_script(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return the value with null in the place of every number that is none, or infinite."""
+    """Return the value with null in place of NaN and infinity."""
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -178,9 +176,9 @@ def _add_prose(page: _Page, source: str) -> None:
     body = prose.to_html(source, page.part)
     for level, anchor, text in _HEADING.findall(body):
         if level == "2":
-            named = {"anchor": page.anchor(anchor), "text": html.unescape(_TAG.sub("", text))}
-            page.contents.append(named | {"part": False})
-    body = _HEADING.sub(lambda found: f'<h{found[1]} id="{page.anchor(found[2])}">{found[3]}</h{found[1]}>', body)
+            entry = {"anchor": page.anchor(anchor), "text": html.unescape(_TAG.sub("", text))}
+            page.contents.append(entry | {"part": False})
+    body = _HEADING.sub(lambda m: f'<h{m[1]} id="{page.anchor(m[2])}">{m[3]}</h{m[1]}>', body)
     page.blocks.append({"kind": "prose", "html": body})
 
 
@@ -214,7 +212,7 @@ def _output(page: _Page, notebook: Any, output: Any) -> Iterator[dict[str, Any]]
 
 def _figure(number: int, figure: Any) -> dict[str, Any]:
     layout = figure.get("layout", {})
-    meta = layout.get("meta") if isinstance(layout.get("meta"), dict) else {}  # plotly takes anything there
+    meta = layout.get("meta") if isinstance(layout.get("meta"), dict) else {}  # plotly accepts any value there
     height = layout.get("height") if isinstance(layout.get("height"), int | float) else 450
     drawn = {key: own_pictures(figure.get(key, {} if key == "layout" else [])) for key in _DRAWN}
     moved = [slider for slider in layout.get("sliders") or () if slider.get("steps")]
@@ -234,7 +232,7 @@ def _figure(number: int, figure: Any) -> dict[str, Any]:
 
 
 def _slider(slider: Any) -> dict[str, Any]:
-    """Return what an input of the page needs to stand for plotly's slider, which no keyboard reaches."""
+    """Return the fields of the input that replaces plotly's slider, which no keyboard reaches."""
     labels = [str(step.get("label", "")) for step in slider["steps"]]
     prefix = str(slider.get("currentvalue", {}).get("prefix", ""))
     active = slider.get("active")

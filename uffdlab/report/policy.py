@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a page may do: run its own scripts, known by their hashes, and ask nobody for anything."""
+"""The Content-Security-Policy of a page: it runs its own scripts, known by hash, and loads nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 def policy(scripts: Iterable[str], *, unpacks: bool = False, computes: bool = False) -> str:
     """Return the Content-Security-Policy of a page with these inline scripts, each the whole text of its element.
 
-    ``unpacks``: it starts the drawing library and the modules of widgets from ``blob:``, which only a script that runs
-    already can make. ``computes``: it runs WebAssembly. Styles stay inline, since plotly writes them into its elements.
+    ``unpacks``: it starts the drawing library and the modules of widgets from ``blob:``, which only a running script
+    can make. ``computes``: it runs WebAssembly. Styles stay inline: plotly writes them into its elements.
     """
     run = [_digest(script) for script in scripts]
     run += ["blob:"] if unpacks else []

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A notebook's Markdown as HTML: links lead to pages instead of notebooks, formulas are MathML, which needs no
-script.
-"""
+"""Convert a notebook's Markdown to HTML: links to notebooks become links to pages, formulas MathML."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from uffdlab.report.foreign import harmless
 
 
 def to_html(source: str, part: str = "") -> str:
-    """Return Markdown as HTML. ``part`` is the notebook it stands in where a page holds several."""
+    """Return Markdown as HTML. ``part`` is the name of its notebook in a page of several."""
     body = MarkdownWithMath(renderer=_Renderer(escape=False)).render(source)
     if part:  # the other notebooks are in the same page
         body = re.sub(r'href="#([^"]+)"', rf'href="#{part}-\1"', body)
@@ -32,18 +30,18 @@ def scrolling(body: str) -> str:
 
 
 def _formula(latex: str, display: str) -> str:
-    """Return a formula as MathML, or as it was written where it is no LaTeX that can be converted."""
+    """Return a formula as MathML, or its source where it cannot be converted."""
     try:
-        found: str = convert(latex, display=display)
+        mathml: str = convert(latex, display=display)
     except Exception:  # the converter has many of its own
-        found = ""
-    # A command that it does not know it takes for a name.
-    unknown = not found or re.search(r"<mi>\\[A-Za-z]+</mi>", found)
-    return f'<code class="unconverted">{html.escape(latex.strip())}</code>' if unknown else found
+        mathml = ""
+    # It converts an unknown command to a name.
+    unknown = not mathml or re.search(r"<mi>\\[A-Za-z]+</mi>", mathml)
+    return f'<code class="unconverted">{html.escape(latex.strip())}</code>' if unknown else mathml
 
 
 class _Renderer(IPythonRenderer):
-    """Jupyter's, with formulas converted now instead of by a script when the page is read."""
+    """Jupyter's renderer, with formulas converted to MathML instead of by a script in the page."""
 
     def inline_math(self, body: str) -> str:
         return _formula(body, "inline")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a directory of notebooks to a directory of pages: one file each, and an index."""
+"""Render a directory of notebooks to a directory of pages: one file each, and an index."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from uffdlab.report.execute import execute
 from uffdlab.report.page import Header, Link, abstract, index_html, title, to_html, to_single_html
 
 SINGLE = "uffdlab.html"
-MARKER = ".uffdlab-report"  # lists what render wrote into a directory, and so may replace
+MARKER = ".uffdlab-report"  # lists the files that render wrote into a directory, and may replace
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What was written."""
+    """The written pages."""
 
     pages: tuple[Path, ...]
     index: Path
@@ -33,7 +33,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class At:
-    """Where a render is: which notebook of how many, at which of its cells, for how long, and whether it has ended."""
+    """Progress of a render: notebook and cell, each of how many, seconds so far, and whether the notebook has ended."""
 
     name: str
     number: int
@@ -45,7 +45,7 @@ class At:
 
 
 def header(data: Dataset, overlay: Dataset | None = None, notices: Sequence[str] = ()) -> Header:
-    """Return what stands at the top of each page drawn from the dataset."""
+    """Return the header of each page drawn from the dataset."""
     facts = data.provenance
     commit = facts.get("uffdlab_commit") or "unknown"
     return Header(
@@ -63,10 +63,10 @@ def notebooks_in(directory: Path) -> list[Path]:
     """Return the numbered notebooks of a directory, in order; UffdlabError when there are none."""
     if not directory.is_dir():
         raise UffdlabError(f"{printable(directory)} is not a directory: name the one that holds the notebooks")
-    found = sorted(directory.glob("[0-9][0-9]_*.ipynb"))
-    if not found:
+    notebooks = sorted(directory.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
         raise UffdlabError(f"{directory} holds no notebook named like 01_title.ipynb: name the notebooks' directory")
-    return found
+    return notebooks
 
 
 def render(
@@ -81,7 +81,7 @@ def render(
 ) -> Rendered:
     """Execute every notebook with the parameters and write its page, and an index, into ``out``.
 
-    With ``single`` all notebooks are one page, which is all there is. ``out`` appears whole or not at all; one that an
+    With ``single`` all notebooks become one page, without an index. ``out`` appears whole or not at all; one that an
     earlier render made is replaced. ``progress`` is called when a notebook begins and ends, and every second in
     between. Raises UffdlabError when ``out`` holds anything else, cannot be written, or a notebook fails.
     """
@@ -89,36 +89,35 @@ def render(
     check_out(out)
     executed = []
     for number, path in enumerate(paths, 1):
-        told = _told(progress, path.stem, number, len(paths))
-        executed.append(execute(path, parameters, shown, told))
-        told(0, 0, done=True)
+        report = _reporter(progress, path.stem, number, len(paths))
+        executed.append(execute(path, parameters, shown, report))
+        report(0, 0, done=True)
     if single:
         whole = to_single_html(dict(zip((path.stem for path in paths), executed, strict=True)), header)
         _write(out, {SINGLE: whole})
         return Rendered((out / SINGLE,), out / SINGLE)
-    links = [Link(f"{path.stem}.html", title(one)) for path, one in zip(paths, executed, strict=True)]
+    links = [Link(f"{path.stem}.html", title(notebook)) for path, notebook in zip(paths, executed, strict=True)]
     pages = {}
-    for place, (link, one) in enumerate(zip(links, executed, strict=True)):
+    for place, (link, notebook) in enumerate(zip(links, executed, strict=True)):
         before = links[place - 1] if place else None
         after = links[place + 1] if place + 1 < len(links) else None
-        pages[link.href] = to_html(one, header, previous=before, following=after)
-    entries = [(link, abstract(one)) for link, one in zip(links, executed, strict=True)]
+        pages[link.href] = to_html(notebook, header, previous=before, following=after)
+    entries = [(link, abstract(notebook)) for link, notebook in zip(links, executed, strict=True)]
     _write(out, pages | {"index.html": index_html(entries, header)})
     return Rendered(tuple(out / link.href for link in links), out / "index.html")
 
 
-def _told(progress: Callable[[At], None], name: str, number: int, of: int) -> Callable[..., None]:
+def _reporter(progress: Callable[[At], None], name: str, number: int, of: int) -> Callable[..., None]:
     began = time.monotonic()
 
-    def tell(cell: int, cells: int, *, done: bool = False) -> None:
+    def report(cell: int, cells: int, *, done: bool = False) -> None:
         progress(At(name, number, of, cell, cells, time.monotonic() - began, done))
 
-    return tell
+    return report
 
 
 def check_out(out: Path) -> None:
-    """Refuse a place that a report cannot be written to, before any notebook runs."""
-    """Refuse a place that a report cannot be written to, before any notebook runs."""
+    """Raise UffdlabError where a report cannot be written, before any notebook runs."""
     where = f"--out {printable(out)}"
     try:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -137,7 +136,7 @@ def check_out(out: Path) -> None:
 
 
 def _write(out: Path, files: Mapping[str, str]) -> None:
-    """Write all files into a directory beside ``out``, then let it take the place of ``out``."""
+    """Write all files into a directory beside ``out``, then replace ``out`` with it."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with ownership.replaced(out, _names) as staging:
@@ -151,9 +150,9 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
 
 
 def _names(out: Path) -> set[str]:
-    """Return the files that render wrote into a directory; UffdlabError where it wrote none, or one was changed since.
+    """Return the files that render wrote into a directory; UffdlabError where it wrote none, or one has changed.
 
-    The marker lists them as sha256sum does: ``sha256sum --check .uffdlab-report``.
+    The marker lists them in sha256sum's format: ``sha256sum --check .uffdlab-report``.
     """
     if not (out / MARKER).is_file():
         raise UffdlabError("it holds files that render did not write")

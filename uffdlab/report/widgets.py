@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Widgets of an executed notebook as a page needs them: what each is and holds, without what only a kernel uses."""
+"""The widgets of an executed notebook as a page needs them, without the state that only a kernel uses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from uffdlab.report.foreign import harmless
 VIEW = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
 _REFERENCE = "IPY_MODEL_"
-_SHOWN = ("HBoxModel", "VBoxModel", "BoxModel", "HTMLModel", "LabelModel")
+_PLAIN_MODELS = ("HBoxModel", "VBoxModel", "BoxModel", "HTMLModel", "LabelModel")
 _KERNEL_ONLY = ("layout", "style", "tabbable", "tooltip")
 
 
 @dataclass
 class Widgets:
-    """The widgets of a page, numbered in the order in which they are met: ids of a kernel are random."""
+    """The widgets of a page, numbered in order of appearance: ids of a kernel are random."""
 
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Widgets:
     names: dict[str, str] = field(default_factory=dict)
 
     def add(self, notebook: Any, output: Any) -> str | None:
-        """Take a widget in, and what stands in it. Returns its name, or None where a page cannot show it."""
+        """Add a widget and its children. Return its name, or None where a page cannot show it."""
         states = notebook.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
         id_ = output["data"][VIEW]["model_id"]
         return self._take(states, id_) if _can_be_shown(states, id_) else None
@@ -51,12 +51,12 @@ class Widgets:
             state["value"] = harmless(state.get("value", ""))
         if "children" in state:
             state["children"] = [self._take(states, child) for child in _children(model)]
-        buffers = [{"path": one["path"], "data": one["data"]} for one in model.get("buffers", ())]
+        buffers = [{"path": buffer["path"], "data": buffer["data"]} for buffer in model.get("buffers", ())]
         self.models[name] = kept | {"state": state} | ({"buffers": buffers} if buffers else {})
         return name
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the page's host reads."""
+        """Return the JSON that host.js reads."""
         return {"models": self.models, "modules": self.modules}
 
 
@@ -66,7 +66,7 @@ def _can_be_shown(states: Mapping[str, Any], id_: str) -> bool:
         return False
     if "_esm" in model["state"]:
         return True
-    return model["model_name"] in _SHOWN and all(_can_be_shown(states, child) for child in _children(model))
+    return model["model_name"] in _PLAIN_MODELS and all(_can_be_shown(states, child) for child in _children(model))
 
 
 def _children(model: Any) -> Iterator[str]:

@@ -13,9 +13,9 @@ from .decision import df_decision
 from .designs import DESIGNS, Design, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
-from .replay import OBJECTIVES, Replayed, advice, ranked, recommend, replay, replayable, replays
-from .snapshot import Snapshot, tell
-from .sweeps import df_latency, df_stop_time, df_touched, df_waterfall
+from .replay import OBJECTIVES, Replayed, ranked, recommendation, replay, replayable, replays
+from .snapshot import Snapshot, run_snapshot
+from .sweeps import df_stop_time, df_touched
 from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
 
 __all__ = [
@@ -33,16 +33,13 @@ __all__ = [
     "Shape",
     "Snapshot",
     "Workload",
-    "advice",
     "costs_of",
     "df_checks",
     "df_counts",
     "df_decision",
-    "df_latency",
     "df_ratios",
     "df_stop_time",
     "df_touched",
-    "df_waterfall",
     "events",
     "expect",
     "faults",
@@ -51,13 +48,13 @@ __all__ = [
     "named",
     "price",
     "ranked",
-    "recommend",
+    "recommendation",
     "replay",
     "replayable",
     "replays",
     "run",
+    "run_snapshot",
     "shape_ledger",
     "sweep",
     "table_growth_kib",
-    "tell",
 ]

@@ -13,7 +13,7 @@ import pandas as pd
 from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.sim.costs import HIGH, LOW, Costs, with_factors
+from uffdlab.sim.costs import Costs, with_factors
 from uffdlab.sim.fitting import Fit, fit
 from uffdlab.sim.ledger import events, faults, filled_kib, price, table_growth_kib
 from uffdlab.sim.measured import Phase, phases
@@ -120,7 +120,7 @@ def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
 def _cost_rows(warm: Fit, cold: Fit) -> Iterator[dict[str, Any]]:
     for name in events():
         drawn = sorted(draw[name] for draw in warm.draws)
-        ends = {"warm_low": drawn[int(LOW * len(drawn))], "warm_high": drawn[int(HIGH * len(drawn))]}
+        ends = {"warm_low": drawn[int(0.025 * len(drawn))], "warm_high": drawn[int(0.975 * len(drawn))]}
         row: dict[str, Any] = {"event": name, "unit": UNIT, "warm": warm.costs[name], "cold": cold.costs[name]}
         yield row | ends | {"status": warm.status[name]}
 

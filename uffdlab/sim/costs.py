@@ -8,9 +8,12 @@ them), ``counts`` (ledgers beside what the kernel was seen to do) and ``fits``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from math import hypot, inf, isfinite, sqrt
+from functools import cached_property
+from math import inf, isfinite, isnan
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +22,11 @@ from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError, UffdlabError
 from uffdlab.sim.core import core
-from uffdlab.sim.ledger import Ledger, events, pack, price
-from uffdlab.stats import Estimate, each
+from uffdlab.sim.ledger import Ledger, events, pack
+from uffdlab.stats import Estimate, column_ratio
 from uffdlab.units import format_share
 
 PREFIX = "costs-"
-LOW, HIGH = 0.025, 0.975
 _DEAREST = 1e15  # more than a week in ns: no event costs that much
 _FARTHEST = 1e6  # times: predictions that are further off predict nothing, and widen an interval to nothing
 _AROUND = {"tables_kib": 4, "faults": 1}
@@ -69,8 +71,11 @@ class Costs:
                 raise UffdlabError(f"costs {self.id!r}: {wrong[0]} costs {vector[wrong[0]]}, which is no cost")
 
     def price(self, ledger: Mapping[str, float]) -> Estimate:
-        """Return what a ledger costs, with the interval of the draws, widened by the error of unseen predictions."""
-        return self.spread([price(ledger, self.vector), *self._drawn(ledger)])
+        """Return what a ledger costs, with the interval of the draws, widened by the error of unseen predictions.
+
+        There is no interval where that error is not known.
+        """
+        return self._found("ul_estimate", ledger)[1]
 
     def ratio(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> Estimate:
         """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels.
@@ -78,10 +83,10 @@ class Costs:
         So does the error of predicting it: only what one ledger has beyond the other is off on its own. Raises
         NotMeasuredError where the second is priced at nothing.
         """
-        over, under = [price(top, self.vector), *self._drawn(top)], [price(bottom, self.vector), *self._drawn(bottom)]
-        if min(under) <= 0:
+        refused, found = self._found("ul_ratio", top, bottom)
+        if refused:
             raise NotMeasuredError(f"costs {self.id!r} price at nothing what a ratio divides by: it has no value")
-        return self.spread([a / b for a, b in zip(over, under, strict=True)], self.apart(top, bottom))
+        return found
 
     def apart(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> float:
         """Return by how much the logarithm of a ratio is off where each price is off by 1, to first order.
@@ -89,30 +94,34 @@ class Costs:
         What is shared, what only the top has and what only the bottom has are each off independently. From 0 (the same
         ledger) to the square root of 2 (nothing is shared).
         """
-        shared = price({name: min(top[name], bottom[name]) for name in events()}, self.vector)
-        over, under = price(top, self.vector), price(bottom, self.vector)
-        if over <= 0 or under <= 0:
-            return sqrt(2)
-        return hypot(shared / over - shared / under, 1 - shared / over, 1 - shared / under)
+        at = core()
+        with at.lent(pack(top)) as over, at.lent(pack(bottom)) as under, self.lent() as (vectors, *_):
+            return float(at.call("ul_apart", over, under, vectors))
 
-    def spread(self, values: Sequence[float], weight: float = 1) -> Estimate:
-        """Return the interval of a quantity that was computed with the vector, and then with each draw.
-
-        It is widened by the error of unseen predictions, to the power of ``weight``. There is none where that is not
-        known.
+    @contextmanager
+    def lent(self) -> Iterator[tuple[int, int, float, int]]:
+        """Return a context in which the core has what it computes intervals with: the address of the vectors, how many
+        of them are draws, the error of unseen predictions, and room for numbers.
         """
-        value, prices = values[0], sorted(values[1:])
-        if not prices or not isfinite(self.p95_error):
-            return Estimate(value, None, None, 0)
-        low, high = (prices[min(len(prices) - 1, int(at * len(prices)))] for at in (LOW, HIGH))
-        widened = (1 + self.p95_error) ** weight
-        return Estimate(value, min(low, value) / widened, max(high, value) * widened, len(prices))
+        error = self.p95_error if isfinite(self.p95_error) else -1.0
+        with core().lent(self._packed) as vectors, core().lent(bytes(16 * (1 + len(self.draws)))) as room:
+            yield vectors, len(self.draws), error, room
 
-    def _drawn(self, ledger: Mapping[str, float]) -> Iterator[float]:
-        with core().lent(pack(ledger)) as counted:
-            for draw in self.draws:
-                with core().lent(pack(draw)) as vector:
-                    yield float(core().call("ul_price", counted, vector))
+    def estimate(self, value: float, low: float, high: float) -> Estimate:
+        """Return a number as the core computed it: without an interval where its ends are none."""
+        return Estimate(value, None, None, 0) if isnan(low) else Estimate(value, low, high, len(self.draws))
+
+    def _found(self, function: str, *ledgers: Mapping[str, float]) -> tuple[int | None, Estimate]:
+        at = core()
+        with ExitStack() as held:
+            counted = [held.enter_context(at.lent(pack(one))) for one in ledgers]
+            given, answer = held.enter_context(self.lent()), held.enter_context(at.lent(bytes(24)))
+            refused = at.call(function, *counted, *given, answer)
+            return refused, self.estimate(*struct.unpack("<3d", at.read(answer, 24)))
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return b"".join(map(pack, (self.vector, *self.draws)))
 
     def dearest(self, ledger: Ledger, most: int = 8) -> list[tuple[str, float, float]]:
         """Return the events that a ledger's price mainly consists of, with their counts and prices."""
@@ -191,7 +200,7 @@ def df_checks(data: Dataset) -> pd.DataFrame:
 
 def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
     """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`), missing where a time is none."""
-    ratio = each(rows.predicted_ns, rows.measured_ns).astype("float64")
+    ratio = column_ratio(rows.predicted_ns, rows.measured_ns).astype("float64")
     known = ratio.where(ratio > 0)
     return rows.assign(ratio=ratio, factor=known.where(known >= 1, 1 / known))
 

@@ -7,54 +7,29 @@ of them has to stand for all it is the first by name.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import exp, log, log1p
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from uffdlab.errors import NotMeasuredError, UffdlabError, check_word
+from uffdlab.errors import UffdlabError, check_word
+from uffdlab.sim.core import core
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES
-from uffdlab.sim.latency import Bar, bars
-from uffdlab.sim.ledger import Ledger, price
-from uffdlab.sim.sweeps import GIB, Designs, faulting
-from uffdlab.sim.workloads import Workload, expect
+from uffdlab.sim.sweeps import GIB, Designs
+from uffdlab.sim.workloads import Workload, check_expected
 
 MIXED = ("stop time", "total work", "memory", "tail latency")
-OBJECTIVES = (*MIXED, "mix")
+OBJECTIVES = (*MIXED, "mix")  # enum ul_objective
 AXES = ("span_bytes", "populated", "cluster_pages", "reads", "writes")
-TIE = 1e-3
-TAIL = 0.01
 BASE = Workload(16 * GIB, writes=2_000)
 POPULATED = tuple(step / 8 for step in range(9))
 CLUSTERS = tuple(1 << power for power in range(0, 19, 2))
 
 Axis = tuple[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What a design makes of one point: ledgers, prices, KiB that came on top, and its slowest later writes."""
-
-    design: Design
-    protect: Ledger
-    total: Ledger
-    stop: float
-    work: float
-    added_kib: float
-    tail: Bar | None
-
-    def value(self, objective: str) -> float:
-        values = {
-            "stop time": self.stop,
-            "total work": self.work,
-            "memory": max(self.added_kib, 1.0),
-            "tail latency": self.tail.cost.value if self.tail else 1.0,
-        }
-        return values[objective]
 
 
 def df_decision(
@@ -97,79 +72,43 @@ def df_decision(
             span, cluster = (changed.get(name, getattr(start, name)) for name in ("span_bytes", "cluster_pages"))
             if cluster * PAGE_BYTES > span:
                 continue
-            work = replace(start, **changed)
-            judged = [_judge(design, work, costs, objective in ("tail latency", "mix")) for design in records]
-            decided = _decide(judged, costs, objective, weighed)
+            decided = _decided(records, replace(start, **changed), costs, objective, weighed)
             rows += [where | decided] if decided else []
     return pd.DataFrame(rows, columns=[x[0], y[0], *_COLUMNS]).astype({"ratio": "float64"})
 
 
 _COLUMNS = ("best", "second", "ties", "tie", "cost", "ratio", "clear")
+_STANDING, _DECISION = struct.Struct("<5d2i"), struct.Struct("<4d4i")  # struct ul_standing, struct ul_decision
 
 
-def _judge(design: Design, work: Workload, costs: Costs, with_tail: bool) -> _Judged:
-    found = expect(design, work)
-    slowest = tail(found.design, work, costs) if with_tail else None
-    (t0, _, t1), (p0, _, p1) = found.tables_kib, found.pages_kib
-    stop, worked = price(found.protect, costs.vector), price(found.total, costs.vector)
-    return _Judged(design, found.protect, found.total, stop, worked, (t1 - t0) + (p1 - p0), slowest)
-
-
-def tail(design: Design, work: Workload, costs: Costs) -> Bar | None:
-    """Return the cheapest of the slowest 1 % of later writes; None where none asks the kernel."""
-    found = bars(expect(design, work), costs, faulting)
-    everything, slower = sum(one.count for one in found), 1.0
-    slowest = None
-    for one in found:
-        if slower >= TAIL:
-            slowest = one
-        slower -= one.count / everything
-    return slowest
-
-
-def _decide(
-    judged: Sequence[_Judged], costs: Costs, objective: str, weights: Mapping[str, float]
+def _decided(
+    designs: Sequence[Design], work: Workload, costs: Costs, objective: str, weights: Mapping[str, float]
 ) -> dict[str, Any] | None:
-    least = {name: min(one.value(name) for one in judged) for name in MIXED}
-    if objective == "mix" and min(least.values()) <= 0:
+    """Return what is decided at one point; None where a mix has no value."""
+    for design in designs:
+        check_expected(design, work)
+    at = core()
+    with (
+        at.lent(b"".join(design.packed() for design in designs)) as packed,
+        at.lent(work.packed()) as random,
+        at.lent(struct.pack("<4d", *(weights[name] for name in MIXED))) as weighed,
+        costs.lent() as given,
+        at.lent(bytes(_STANDING.size * len(designs))) as standings,
+        at.lent(bytes(_DECISION.size)) as decision,
+    ):
+        asked = (packed, len(designs), work.pages, random, OBJECTIVES.index(objective), weighed)
+        if at.call("ul_decide", *asked, *given, standings, decision):
+            raise UffdlabError(f"BUG: a decision about {work} was refused")
+        tied = [bool(one[-1]) for one in _STANDING.iter_unpack(at.read(standings, _STANDING.size * len(designs)))]
+        least, ratio, _, _, best, second, ties, clear = _DECISION.unpack(at.read(decision, _DECISION.size))
+    if best < 0:
         return None
-
-    def score(one: _Judged) -> float:
-        if objective != "mix":
-            return one.value(objective)
-        return sum(weights[name] * log(one.value(name) / least[name]) for name in MIXED)
-
-    lowest = min(map(score, judged))
-    reach = lowest + log1p(TIE) if objective == "mix" else lowest * (1 + TIE)
-    ties = [one for one in judged if score(one) <= reach]
-    others = sorted((one for one in judged if one not in ties), key=score)
-    best, second = ties[0], (others or ties[1:])[0]
-    ratio = exp(score(second) - lowest) if objective == "mix" else score(second) / lowest if lowest > 0 else None
     return {
-        "best": best.design.name,
-        "second": second.design.name,
-        "ties": ", ".join(one.design.name for one in ties),
-        "tie": len(ties) > 1,
-        "cost": lowest,
+        "best": designs[best].name,
+        "second": designs[second].name,
+        "ties": ", ".join(one.name for one, equal in zip(designs, tied, strict=True) if equal),
+        "tie": ties > 1,
+        "cost": least,
         "ratio": ratio,
-        "clear": bool(others) and _clear(best, second, costs, objective),
+        "clear": bool(clear),
     }
-
-
-def _clear(best: _Judged, second: _Judged, costs: Costs, objective: str) -> bool:
-    """Whether one is cheaper with the whole interval. Memory is counted, and exact; a mix has no interval."""
-    if objective == "memory":
-        return True
-    if objective == "mix":
-        return False
-    top, bottom = (_ledger(one, objective) for one in (second, best))
-    try:
-        return top is not None and bottom is not None and costs.ratio(top, bottom).above(1)
-    except NotMeasuredError:  # the best is priced at nothing
-        return False
-
-
-def _ledger(one: _Judged, objective: str) -> Ledger | None:
-    if objective == "tail latency":
-        return one.tail.ledger if one.tail else None
-    return one.protect if objective == "stop time" else one.total

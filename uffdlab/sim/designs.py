@@ -2,7 +2,7 @@
 """Ways of write-protecting, as data: the core interprets a record, so a design that no kernel has is one line away.
 
 >>> from uffdlab.sim import DESIGNS
->>> mine = DESIGNS["pmd_marker"].but(spread="huge page", resolve="pmd", name="mine", about="a touch fills 2 MiB")
+>>> mine = DESIGNS["pmd_marker"].replace(spread="huge page", resolve="pmd", name="mine", about="a touch fills 2 MiB")
 >>> mine.level, mine.spread
 ('pmd', 'huge page')
 """
@@ -69,7 +69,7 @@ class Design:
         if problem:
             raise UffdlabError(f"design {self.name!r}: {problem}")
 
-    def but(self, **changes: Any) -> Design:
+    def replace(self, **changes: Any) -> Design:
         """Return the design with some fields changed. Raises UffdlabError on a field there is not."""
         known = {field.name for field in fields(self)}
         for name in changes:

@@ -70,7 +70,7 @@ _SAMPLE_MEASURES = ("prepare_ns", "protect_ns", "prepare_minor_faults", "table_g
 
 def design_on(backing: str, design: str) -> Design:
     """Return the simulator's design for a probe's design on a backing."""
-    return DESIGNS[design].but(**_MEMORY[backing])
+    return DESIGNS[design].replace(**_MEMORY[backing])
 
 
 def _protected(data: Dataset) -> Iterator[Phase]:
@@ -139,7 +139,9 @@ def fault_ledgers(
 ) -> dict[str, Ledger]:
     """Return the ledger of each pass over memory of a preparation of probe *faults*, by the name of the pass."""
     base = DESIGNS["pte_marker" if preparation in ("markers", "tables") else "unprotected"]
-    design = base.but(thp=backing == "anon_thp", missing=preparation == "missing_wp", asynchronous=delivery == "async")
+    design = base.replace(
+        thp=backing == "anon_thp", missing=preparation == "missing_wp", asynchronous=delivery == "async"
+    )
     pages, stride = size_kib * 1024 // PAGE_BYTES, stride_kib * 1024 // PAGE_BYTES
     memory = Range(design, size_kib * 1024, touches=pages // stride + 16)
     _prepare(memory, preparation, stride)
@@ -190,7 +192,7 @@ def _resolved(data: Dataset) -> Iterator[Phase]:
 
 @cache
 def _resolve_ledgers(state: str, size_kib: int, piece_kib: int, stride_kib: int) -> dict[str, Ledger]:
-    design = DESIGNS["pte_marker" if state == "marker" else "unprotected"].but(thp=state.startswith("huge"))
+    design = DESIGNS["pte_marker" if state == "marker" else "unprotected"].replace(thp=state.startswith("huge"))
     piece, stride, pages = piece_kib // 4, stride_kib // 4, size_kib // 4
     memory = Range(design, size_kib * 1024, touches=2 * (pages // stride) + 16)
     if state != "marker":

@@ -12,7 +12,7 @@ import numpy as np
 from uffdlab.datasets.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
-from uffdlab.sim.costs import Costs, load_costs
+from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import DESIGNS, Design
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
@@ -24,7 +24,7 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 # What a stock kernel offers, and reports every write.
 TODAY = ("preread", "populate_read", "pte_marker", "missing_wp")
 IMAGINED = ("wp_zeropage", "pmd_marker", "pud_marker", "protect_on_fault")
-MOST_SHAPES = 256  # of different mappings that advice rests on
+MOST_SHAPES = 256  # of different mappings that a recommendation rests on
 _TABLE_BYTES = (1 << 21, 1 << 30, 1 << 39)  # what one table of PTEs, PMDs, PUDs covers
 _ZEROPAGE, _PRESENT = STATES.index("zeropage"), STATES.index("present")
 _LONG_RUN, _MOST_BITS = 4096, 1 << 28  # units: 16 MiB and 1 TiB of 4 KiB each
@@ -95,7 +95,7 @@ def _shape(one: Mapping) -> tuple[object, ...]:
 
 
 def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
-    """Return the part of a bitmap that advice rests on, and a sentence for each part that it does not.
+    """Return the part of a bitmap that a recommendation rests on, and a sentence for each part that it does not.
 
     That is the largest mappings, as many as there can be of ``MOST_SHAPES`` different ones: a process may have 100 000.
     """
@@ -122,15 +122,15 @@ def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
     return replace(bitmap, mappings=tuple(kept)), said
 
 
-def on(design: Design, mapping: Mapping) -> Design:
+def for_mapping(design: Design, mapping: Mapping) -> Design:
     """Return what a design is on a mapping: hugetlb marks huge entries whatever is asked, shmem marks every hole."""
     if mapping.kind == "hugetlb":
         if mapping.page_bytes not in _HUGETLB:
             raise UffdlabError(f"hugetlb pages of {mapping.page_bytes} B are not simulated, only of 2 MiB and 1 GiB")
-        return DESIGNS[_HUGETLB[mapping.page_bytes]].but(prefault=design.prefault)
+        return DESIGNS[_HUGETLB[mapping.page_bytes]].replace(prefault=design.prefault)
     if mapping.kind == "shmem":
-        holes = design.but(empty="marker") if design.empty == "stays" and not _needs_empty(design) else design
-        return holes.but(zeropage=holes.empty == "zeropage", survives=True)
+        holes = design.replace(empty="marker") if design.empty == "stays" and not _needs_empty(design) else design
+        return holes.replace(zeropage=holes.empty == "zeropage", survives=True)
     return design
 
 
@@ -146,7 +146,9 @@ def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range
     read, written = states == _ZEROPAGE, states == _PRESENT
     touched = int(counts[read | written].sum())
     touches = touched + (int(counts[written].sum()) if read.any() else 0)
-    memory = Range(on(design, mapping), mapping.length_bytes, touches=touches * unit, start_bytes=mapping.offset_bytes)
+    memory = Range(
+        for_mapping(design, mapping), mapping.length_bytes, touches=touches * unit, start_bytes=mapping.offset_bytes
+    )
     units = mapping.length_bytes // granularity_bytes
     if mapping.kind == "hugetlb" or not len(runs) * _LONG_RUN >= units <= _MOST_BITS:
         for state, first, count in mapping.stretches():
@@ -193,16 +195,6 @@ def ranked(found: Sequence[Replayed], objective: Objective, costs: Costs) -> lis
     return sorted(judged, key=lambda one: one.cost.value)
 
 
-def recommend(
-    bitmap: Bitmap,
-    objective: Objective = "stop time",
-    costs: Costs | None = None,
-    designs: Sequence[str] = (*TODAY, *IMAGINED),
-) -> list[Ranked]:
-    """Return designs for a recorded process, the best first (see :func:`ranked`); by the committed costs, or others."""
-    return ranked(replays(bitmap, designs), objective, costs or load_costs())
-
-
 def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
     if objective == "memory":
         value = float(found.added_tables_kib + found.added_pages_kib)
@@ -210,29 +202,29 @@ def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
     return costs.price(found.protect if objective == "stop time" else ledgers.total([found.protect, found.save]))
 
 
-def advice(found: Sequence[Ranked], objective: Objective) -> str:
+def recommendation(found: Sequence[Ranked], objective: Objective) -> str:
     """Return which design to take today, and what a kernel that does not exist would make of it, in a sentence."""
     today = [one for one in found if one.today]
     best = today[0]
     equal = [one.replayed.design.name for one in today if one.cost == best.cost]
     if len(equal) > 1:
-        text = f"{objective}: nothing to choose between {', '.join(equal)} {_said(best.cost, objective)}"
+        text = f"{objective}: nothing to choose between {', '.join(equal)} {_in_words(best.cost, objective)}"
     else:
-        text = f"{objective}: {equal[0]} {_said(best.cost, objective)}"
+        text = f"{objective}: {equal[0]} {_in_words(best.cost, objective)}"
         clear = len(today) > 1 and best.cost.high is not None and best.cost.below(today[1].cost.low or 0)
         if len(today) > 1:
             next_ = today[1]
             text += f"; {'then' if clear else 'not told apart from'} {next_.replayed.design.name} "
-            text += _said(next_.cost, objective)
+            text += _in_words(next_.cost, objective)
     imagined = next((one for one in found if not one.today), None)
     if imagined and imagined.cost.value < best.cost.value:
-        text += f"; of designs no kernel has, {imagined.replayed.design.name} {_said(imagined.cost, objective)}"
+        text += f"; of designs no kernel has, {imagined.replayed.design.name} {_in_words(imagined.cost, objective)}"
     elif imagined:
         text += "; no design that was only thought of would be better"
     return text
 
 
-def _said(cost: Estimate, objective: str) -> str:
+def _in_words(cost: Estimate, objective: str) -> str:
     if objective == "memory":
         return f"({format_size(cost.value * 1024)})"
     spread = "" if cost.low is None or cost.high is None else f", {format_ns(cost.low)} to {format_ns(cost.high)}"

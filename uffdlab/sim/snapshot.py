@@ -69,7 +69,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Story:
+class SnapshotRun:
     """What a snapshot counted while the guest stood still, while it ran, and at the end; and memory over time."""
 
     design: Design
@@ -85,7 +85,7 @@ class Story:
         return ledgers.total([self.stop, self.running, self.finish])
 
 
-def tell(design: Design, snapshot: Snapshot, engine: Core | None = None) -> Story:
+def run_snapshot(design: Design, snapshot: Snapshot, engine: Core | None = None) -> SnapshotRun:
     """Run a snapshot, page by page. Raises UffdlabError where its state would need more memory than there is."""
     work = snapshot.memory
     longest_s = work.span_bytes / snapshot.bytes_per_s
@@ -101,7 +101,7 @@ def tell(design: Design, snapshot: Snapshot, engine: Core | None = None) -> Stor
     running = memory.ledger()
     memory.start_phase()
     memory.unprotect()
-    return Story(design, snapshot, stop, running, memory.ledger(), tuple(moments))
+    return SnapshotRun(design, snapshot, stop, running, memory.ledger(), tuple(moments))
 
 
 def _told(ledger: Ledger) -> int:

@@ -10,13 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from uffdlab.errors import UffdlabError
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
-from uffdlab.sim.latency import bars
-from uffdlab.sim.workloads import Shape, Workload, expect
+from uffdlab.sim.workloads import Workload, expect
 
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
@@ -59,43 +57,6 @@ def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, st
             row = {"design": design.name, "touched": written / blocks, "tables_kib": memory.memory().tables_kib}
             rows.append(row | _priced(costs, memory.ledger()))
     return pd.DataFrame(rows)
-
-
-def df_latency(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
-    """Return how many writes of a workload cost how much, by design: ``cost`` with its interval, ``share``, ``slower``.
-
-    Writes that find their page ask nothing of the kernel, and are left out. ``slower`` is the share of the others that
-    cost as much or more; ``found`` the level at which the entry was found.
-    """
-    rows = []
-    for design in chosen(designs):
-        found = bars(expect(design, workload), costs, faulting)
-        if not found:
-            raise UffdlabError(f"no write of this workload asks the kernel anything under {design.name}: write more")
-        everything, slower = sum(one.count for one in found), 1.0
-        for one in found:
-            share = one.count / everything
-            cost = {"cost": one.cost.value, "cost_low": one.cost.low, "cost_high": one.cost.high}
-            words = {"design": design.name, "found": one.shape.found, "kind": one.shape.kind}
-            rows.append(words | cost | {"share": share, "slower": slower})
-            slower -= share
-    return pd.DataFrame(rows)
-
-
-def faulting(shape: Shape) -> bool:
-    """Whether touches of a shape are writes that ask something of the kernel."""
-    return shape.write and (shape.kind != "page" or shape.protected)
-
-
-def df_waterfall(costs: Costs, designs: Designs, workload: Workload) -> pd.DataFrame:
-    """Return of what the total work consists: one row per design and event that costs something."""
-    rows = []
-    for design in chosen(designs):
-        result = expect(design, workload)
-        for phase, ledger in (("protect", result.protect), ("touches", result.touches)):
-            for event, count, cost in costs.dearest(ledger, most=len(ledger)):
-                rows.append({"design": design.name, "phase": phase, "event": event, "count": count, "cost": cost})
-    return pd.DataFrame(rows, columns=["design", "phase", "event", "count", "cost"])
 
 
 def _priced(costs: Costs, ledger: ledgers.Ledger) -> dict[str, float | None]:

@@ -142,7 +142,7 @@ def populated_range(design: Design, work: Workload, touches: int, engine: Core |
 def expect(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
     """Return expected values in closed form: uniform touches, clusters a power of two up to 1 GiB, whole 2 MiB."""
     at, work, design = engine or core(), workload, record_of(design)
-    _check_expected(design, work)
+    check_expected(design, work)
     names = ledgers.events()
     count = at.call("ul_shapes")
     sizes = [8 * len(names), 8 * len(names), 8 * count, 48]
@@ -172,7 +172,7 @@ def sweep(
     for work in workloads:
         if work.pages != pages:
             raise UffdlabError("a sweep is of workloads of one span: make one for each")
-        _check_expected(design, work)
+        check_expected(design, work)
     width = 2 + 2 * len(vectors)
     size = 8 * width * len(workloads)
     asked, costs = b"".join(work.packed() for work in workloads), b"".join(map(ledgers.pack, vectors))
@@ -188,7 +188,8 @@ def sweep(
         return [(4 * tables, 4 * filled, *prices) for tables, filled, *prices in found]
 
 
-def _check_expected(design: Design, work: Workload) -> None:
+def check_expected(design: Design, work: Workload) -> None:
+    """Raise UffdlabError unless expected values can be told of a workload under a design."""
     check_span(work.span_bytes, design)
     if work.walk != "uniform":
         raise UffdlabError(f"expected values are of uniform touches, not of {work.walk} ones: run it instead")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Statistics without a distribution assumed.
 
-``intervals``  medians, ratios and proportions with exact intervals
-``threshold``  the latency threshold that separates two histograms with the fewest errors
+``intervals``    medians, ratios and proportions with exact intervals
+``threshold``    the latency threshold that separates two histograms with the fewest errors
+``information``  mutual information of two bits, with the bias of few samples taken off
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from .intervals import (
     CONFIDENCE,
     Estimate,
-    added,
-    adjoining,
     child_medians,
-    each,
+    column_ratio,
+    column_sum,
     median_interval,
+    paired_neighbours,
     proportion_interval,
     ratio_interval,
     ratio_of_children,
@@ -25,12 +26,12 @@ __all__ = [
     "CONFIDENCE",
     "Estimate",
     "Threshold",
-    "added",
-    "adjoining",
     "best_threshold",
     "child_medians",
-    "each",
+    "column_ratio",
+    "column_sum",
     "median_interval",
+    "paired_neighbours",
     "proportion_interval",
     "ratio_interval",
     "ratio_of_children",

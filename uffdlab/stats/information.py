@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutual information of two bits from a table of counts, naively and with the bias of few samples taken off."""
+"""Mutual information of two bits (channel capacity) from a table of counts, less the bias of few samples."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 
 def mutual_information(counts: Sequence[Sequence[int]]) -> float:
-    """Return how many bits of information were received per bit sent, less the bias of counting; never below 0.
+    """Return the bits of information received per bit sent, less the Miller-Madow bias; never below 0.
 
     ``counts[i][j]``: how often i was sent and j received. Raises ValueError when nothing was sent.
     """
-    return max(0.0, corrected(counts))
+    return max(0.0, corrected_information(counts))
 
 
-def corrected(counts: Sequence[Sequence[int]]) -> float:
-    """Return the same, below 0 where less was counted than chance is expected to make. Raises ValueError likewise."""
+def corrected_information(counts: Sequence[Sequence[int]]) -> float:
+    """Return the same, but below 0 where less was counted than chance yields on average. Raises ValueError likewise."""
     table = np.asarray(counts, dtype=float)
     total = table.sum()
     if not total > 0:

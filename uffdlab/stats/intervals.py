@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Medians and proportions with exact intervals: no distribution assumed, no random numbers drawn.
 
-The interval of a median is the classic order-statistic one: the number of samples below the true median is
-Binomial(n, 1/2), so the pair of ranks that covers it with the wished confidence is known exactly. Too few samples
-give ``None`` for the interval: an unknown interval is not a narrow one.
+The interval of a median is the order-statistic one: the number of samples below the true median is Binomial(n, 1/2),
+so the pair of ranks that covers it with a given confidence is known exactly. Too few samples give ``None``.
 
-The interval of a proportion is that of Clopper and Pearson: the binomial inverted, never narrower than it promises.
+The interval of a proportion is that of Clopper and Pearson: the binomial inverted, never narrower than its confidence.
 
-A ratio to 0 has no value, and is never infinite: NotMeasuredError says so.
+A ratio to 0 raises NotMeasuredError.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ CONFIDENCE = 0.95
 class Estimate:
     """A point with its interval (same unit as the samples), confidence and sample count.
 
-    ``low`` and ``high`` are None when there are too few samples for the confidence asked for.
+    ``low`` and ``high`` are None when there are too few samples for ``confidence``.
     """
 
     value: float
@@ -58,8 +57,7 @@ class Estimate:
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Return the median of ``samples`` and the narrowest symmetric order-statistic interval.
 
-    At 95 % the interval needs at least 6 samples. Raises ValueError on an empty sequence, and on one that holds
-    something which is no number: it has no order.
+    At 95 % the interval needs at least 6 samples. Raises ValueError without samples, and on one that is not finite.
     """
     xs = sorted(float(x) for x in samples)
     n = len(xs)
@@ -74,7 +72,7 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
 
 
 def ratio_interval(
-    top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE, name: str = "what a ratio divides by"
+    top: Sequence[float], bottom: Sequence[float], confidence: float = CONFIDENCE, name: str = "the divisor"
 ) -> Estimate:
     """Return median(top) / median(bottom) of independent positive samples, with a conservative interval.
 
@@ -83,8 +81,8 @@ def ratio_interval(
     on both sides. Raises NotMeasuredError where a sample below the line, called ``name``, is not above 0.
     """
     _check_divisors(bottom, name)
-    each = (1 + confidence) / 2
-    a, b = median_interval(top, each), median_interval(bottom, each)
+    level = (1 + confidence) / 2
+    a, b = median_interval(top, level), median_interval(bottom, level)
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(a.value / b.value, None, None, min(a.n, b.n), confidence)
     return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
@@ -101,10 +99,10 @@ def _check_divisors(values: Iterable[float], name: str) -> None:
 
 
 def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int, float]:
-    """Return the median of each child process by its number, in their order; ``children`` names that of each sample.
+    """Return the median of each child process by its number, in ascending order; ``children`` has that of each sample.
 
-    Samples of one process share its memory and its place on the machine, so they resemble one another more than those
-    of two processes: what repeats independently is the child, and only medians of children may enter an interval.
+    Samples of one process share its memory and CPU, and are more alike than those of two: only medians of children are
+    independent, and only they may enter an interval.
     """
     by_child: dict[int, list[float]] = {}
     for sample, child in zip(samples, children, strict=True):
@@ -112,14 +110,12 @@ def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int
     return {child: median(by_child[child]) for child in sorted(by_child)}
 
 
-def ratio_of_children(
-    top: Mapping[int, float], bottom: Mapping[int, float], name: str = "what a ratio divides by"
-) -> Estimate:
+def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float], name: str = "the divisor") -> Estimate:
     """Return the ratio of two quantities from their medians by child.
 
-    Children that measured both, in turns, give a quotient each, and the ratio is the median of those: what a process
-    does to its samples is in both and cancels. Where there are none, the two sides are independent. Raises
-    NotMeasuredError where a side has no child, or a child below the line, called ``name``, has 0.
+    Children that measured both give a quotient each, and the ratio is the median of those: effects of the process
+    cancel. Without such children the two sides are independent. Raises NotMeasuredError where a side has no child, or a
+    child below the line, called ``name``, has 0.
     """
     if not top or not bottom:
         raise NotMeasuredError("one side of a ratio was not measured")
@@ -130,9 +126,12 @@ def ratio_of_children(
     return ratio_interval(list(top.values()), list(bottom.values()), name=name)
 
 
-def adjoining(top: Mapping[int, float], bottom: Mapping[int, float]) -> tuple[dict[int, float], dict[int, float]]:
-    """Return what children of adjoining numbers measured, one side each, as if it had been one child: they ran one
-    right after the other, and what the machine did to the one it did to the other. No child is used twice.
+def paired_neighbours(
+    top: Mapping[int, float], bottom: Mapping[int, float]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Return both sides with each pair of consecutive children that measured one side each merged into one child.
+
+    Such children ran one right after the other, in the same state of the machine. No child is used twice.
     """
     above, below = dict[int, float](), dict[int, float]()
     numbers = iter(sorted({*top, *bottom}))
@@ -155,7 +154,7 @@ def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) 
     """
     if trials < 1 or not 0 <= hits <= trials:
         raise NotMeasuredError(f"{hits:,} hits in {trials:,} trials are no proportion")
-    from scipy.special import betaincinv  # here, so that what needs no proportion stays quick
+    from scipy.special import betaincinv  # slow to import, and rarely needed
 
     error = (1 - confidence) / 2
     low = float(betaincinv(hits, trials - hits + 1, error)) if hits else 0.0
@@ -164,7 +163,7 @@ def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) 
 
 
 def _rank(n: int, confidence: float) -> int | None:
-    """Largest 0-based rank r such that [x_r, x_(n-1-r)] covers the median with the confidence; None if none does."""
+    """Return the largest 0-based rank r such that [x_r, x_(n-1-r)] covers the median with ``confidence``, or None."""
     best, outside = None, 0.0
     for r in range((n + 1) // 2):
         outside += 2 * comb(n, r) / 2**n  # P(fewer than r+1 samples on one side), both sides
@@ -174,16 +173,13 @@ def _rank(n: int, confidence: float) -> int | None:
     return best
 
 
-def each(top: Any, bottom: Any) -> Any:
-    """Return one column divided by another, row by row: missing where nothing was counted that could be divided by.
-
-    ``top`` and ``bottom`` are Series; so is the result, of floating-point numbers.
-    """
+def column_ratio(top: Any, bottom: Any) -> Any:
+    """Return ``top`` / ``bottom`` row by row, both Series, as floating-point numbers; missing where ``bottom`` is 0."""
     divisor = bottom.astype("Float64")
     return top.astype("Float64") / divisor.where(divisor > 0)
 
 
-def added(*columns: Any) -> Any:
-    """Return the sum of columns, row by row, as floating-point numbers: integers of 64 bits would wrap around."""
+def column_sum(*columns: Any) -> Any:
+    """Return the sum of columns row by row, as floating-point numbers: 64-bit integers would wrap around."""
     first, *others = (column.astype("Float64") for column in columns)
     return sum(others, first)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Histogram = Mapping[int, int]  # latency, in whatever unit → how often it was measured
+Histogram = Mapping[int, int]  # latency in any unit → number of samples
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ def best_threshold_above_first(first: Histogram, second: Histogram) -> Threshold
 
 
 def _fewest_errors(faster: Histogram, slower: Histogram) -> tuple[int, int]:
-    """Return errors, weighed alike for both kinds, and the threshold that makes them: the middle of the widest gap of
-    the fewest.
-    """
+    """Return the fewest errors, both kinds weighed alike, and the threshold: the middle of the widest gap with them."""
     fast, slow = sum(faster.values()), sum(slower.values())
     if not fast or not slow:
         raise ValueError("a threshold needs times of both kinds")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From raw samples to the frames that figures draw: medians with intervals, never a sum over what was not measured.
+"""Data frames from raw samples: medians over child processes with intervals, for figures, tables and claims.
 
 ``df_*`` returns a frame. Intervals are those of ``uffdlab.stats``; a column ``*_low`` or ``*_high`` is missing where
 there are too few children for one.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Races of the probe *atomicity*: how many writes were lost, per million judged, with two kinds of interval."""
+"""Probe *atomicity*: writes lost to racing discards, per million judged, pooled and by child process."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -25,12 +26,38 @@ _RATES = [f"{rate}{end}" for rate in ("lost_per_million", "child_per_million") f
 _MILLION = 1e6
 
 
+@dataclass(frozen=True)
+class LostWrites:
+    """Judged writes that were lost: counts, and shares with their intervals.
+
+    ``pooled`` is exact for independent pages. Losses of one race share its timing, so ``children``, the median over
+    child processes, tells whether there are losses, and ``pooled`` bounds their share where there is none.
+    """
+
+    judged: int
+    lost: int
+    pooled: Estimate
+    children: Estimate
+
+
+def lost_writes(races: pd.DataFrame) -> LostWrites | None:
+    """Return the writes lost in rows of the table ``races``; None where none was judged."""
+    rows = races.dropna(subset=["block", "judged", "lost"]).astype({"judged": "Float64", "lost": "Float64"})
+    rows = rows[rows.judged > 0]
+    judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
+    if not judged:
+        return None
+    children: Any = rows.groupby("block")[["judged", "lost"]].sum()
+    rates = [float(rate) for rate in children.lost / children.judged]
+    return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
+
+
 def df_atomicity(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, preparation and interleaving: counts over all trials, and rates per million judged.
 
-    ``lost_per_million`` is the pooled rate with the exact binomial interval, right where pages are independent and the
-    only bound there is when none is lost. ``child_per_million`` is the median over child processes of their rates with
-    the order-statistic interval: losses of one race share its timing, so a child is the unit of repetition.
+    ``lost_per_million`` is the pooled rate with the exact binomial interval, valid for independent pages and the only
+    bound when none is lost. ``child_per_million`` is the median rate over child processes with the order-statistic
+    interval: losses of one race share its timing, so a child is the unit of repetition.
     """
     races = data.rows("races", [*_POINT, "block", *_COUNTED]).astype(dict.fromkeys(_COUNTED, "Float64"))
     rows = [_point(key, group) for key, group in races.groupby(_POINT)]
@@ -41,13 +68,10 @@ def df_atomicity(data: Dataset) -> pd.DataFrame:
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"trials": len(group)}
     row |= {name: int(group[name].sum()) for name in _COUNTED}
-    children = group.dropna(subset=["judged", "lost"]).groupby("block")[["judged", "lost"]].sum()
-    children = children[children.judged > 0]
-    row["children"] = len(children)
-    if len(children):
-        row |= _per_million("lost_per_million", proportion_interval(row["lost"], row["judged"]))
-        rates = [float(rate) for rate in children.lost / children.judged]
-        row |= _per_million("child_per_million", median_interval(rates))
+    lost = lost_writes(group)
+    row["children"] = lost.children.n if lost else 0
+    if lost:
+        row |= _per_million("lost_per_million", lost.pooled) | _per_million("child_per_million", lost.children)
     return row
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Samples of the probe *channel* by operating point: errors, capacity, controls, and how many passed at all.
+"""Covert channel (probe *channel*) by operating point: capacity, error rate, controls, and samples in which bits pass.
 
-On a guest whose CPUs move between the host's caches, samples of one point come in kinds: a line that was sent is the
-faster one, or the slower, or nothing is told. They are counted apart, and a median over all is not taken for any.
+In a guest whose CPUs move between the host's caches, samples of one point come in three kinds: a 1 is the faster load,
+or the slower one, or no bits pass. Each kind is counted apart; no median mixes them.
 """
 
 from __future__ import annotations
@@ -39,56 +39,56 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-@medians.once
+@medians.cached_per_dataset
 def df_channels(data: Dataset, part: Part = "all") -> pd.DataFrame:
     """Return one row per operating point; ``registered``: whether it was measured beside its controls.
 
-    Over children, each with ``_low`` and ``_high``: ``limit_kbit_s`` (what one flush and reload per bit would allow);
-    of those samples in which bits pass at all, by a test of each, the corrected capacity and the share of wrong bits,
-    ``faster_kbit_s`` and ``faster_error`` where a 1 is the faster load, ``slower_kbit_s`` and ``slower_error`` where it
-    is the slower one; and ``error``, of all samples, only where the test of them all finds no channel. Besides:
-    ``passing`` of how many ``samples`` and how many of these are ``slower``, ``p`` of the test over all samples,
-    ``below_kbit_s`` (where none is detected: what may have passed unnoticed, one-sided 95 %), and of both
-    capacities the ``_least`` and the ``_most`` of a child: fewer than six children have no interval.
-    Half of the children, every other one, is for choosing a point, the others for reporting it.
+    Medians over children, each with ``_low`` and ``_high``: ``limit_kbit_s`` (one flush and reload per bit); of the
+    samples in which bits pass by a test of each, corrected capacity and share of wrong bits, ``faster_kbit_s`` and
+    ``faster_error`` where a 1 is the faster load, ``slower_kbit_s`` and ``slower_error`` where it is the slower one;
+    and ``error`` of all samples, only where the test of all detects no channel. Other columns: ``passing`` of
+    ``samples``, of them ``slower``; ``p`` of the test of all samples; ``below_kbit_s`` (without a channel: the rate
+    that may have passed undetected, one-sided 95 %); and of both capacities the ``_least`` and the ``_most`` of a
+    child, since fewer than six children have no interval.
+    ``part``: every other child chooses a point, the others report it.
     """
     rows = []
     for point, samples in _points(data):
-        blocks = sorted({one.row["block"] for one in samples})
+        blocks = sorted({sample.row["block"] for sample in samples})
         kept = {"all": blocks, "choosing": blocks[::2], "reporting": blocks[1::2]}[part]
-        chosen = [one for one in samples if one.row["block"] in kept]
+        chosen = [sample for sample in samples if sample.row["block"] in kept]
         if chosen:
-            rows.append(point | _summed(chosen))
+            rows.append(point | _summary(chosen))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-@medians.once
+@medians.cached_per_dataset
 def df_shuffled(data: Dataset) -> pd.DataFrame:
-    """Return one row per registered point: what was received against what was sent in other slots, a control.
+    """Return one row per registered point: the capacity of received against shuffled sent slots, a control.
 
-    ``shuffled_kbit_s`` is the mean of many draws, not cut off at 0; 95 % of them stay below ``shuffled_high_kbit_s``.
+    ``shuffled_kbit_s`` is the mean of many draws, not cut off at 0; 95 % of them lie below ``shuffled_high_kbit_s``.
     """
     rows = []
     for point, samples in _points(data):
         if point["registered"]:
             drawn = np.asarray(shuffled(samples)) * samples[0].kbit_s_sent
-            found = {"shuffled_kbit_s": drawn.mean(), "shuffled_high_kbit_s": np.quantile(drawn, 0.95)}
-            rows.append(point | {name: float(value) for name, value in found.items()})
+            shuffled_row = {"shuffled_kbit_s": drawn.mean(), "shuffled_high_kbit_s": np.quantile(drawn, 0.95)}
+            rows.append(point | {name: float(value) for name, value in shuffled_row.items()})
     return pd.DataFrame(rows, columns=[*POINT, "registered", "shuffled_kbit_s", "shuffled_high_kbit_s"])
 
 
-@medians.once
+@medians.cached_per_dataset
 def df_samples(data: Dataset) -> pd.DataFrame:
     """Return one row per sample: point, ``block``, ``sample``, ``error``, ``kbit_s``, ``p``, ``passes``, ``slower``."""
     rows = []
     for point, samples in _points(data):
-        for one in samples:
-            found = judge([one])
+        for sample in samples:
+            judged = judge([sample])
             rows.append(
                 point
-                | {"block": one.row["block"], "sample": one.row["sample"], "error": _error([one])}
-                | {"kbit_s": capacity_kbit_s([one]), "p": found.p, "passes": found.passes}
-                | {"slower": bool(one.row["slower"])}
+                | {"block": sample.row["block"], "sample": sample.row["sample"], "error": _error([sample])}
+                | {"kbit_s": capacity_kbit_s([sample]), "p": judged.p, "passes": judged.passes}
+                | {"slower": bool(sample.row["slower"])}
             )
     return pd.DataFrame(
         rows, columns=[*POINT, "registered", "block", "sample", "error", "kbit_s", "p", "passes", "slower"]
@@ -96,11 +96,10 @@ def df_samples(data: Dataset) -> pd.DataFrame:
 
 
 def best_point(data: Dataset, memory: str, placement: str) -> dict[str, Any] | None:
-    """Return the point of the largest capacity where it was chosen, as the other half reports it; None without one.
+    """Return the point of largest capacity by one half of the children, as the other half reports it; None without one.
 
-    What was best by luck in one half is not in the other. Capacity is that of samples in which a 1 is the faster load.
-    On one CPU a sample through which nothing passes is of no other kind but has failed: there the share that passes
-    counts as well.
+    Two halves avoid a selection bias. Capacity is that of samples in which a 1 is the faster load. On one CPU a sample
+    in which no bits pass has failed, so capacity is weighed by the share that passes.
     """
     chosen = df_channels(data, "choosing")
     chosen = chosen[(chosen.memory == memory) & (chosen.placement == placement) & ~chosen.silent.astype(bool)]
@@ -114,59 +113,60 @@ def best_point(data: Dataset, memory: str, placement: str) -> dict[str, Any] | N
     return None if same.empty else {str(name): value for name, value in same.iloc[0].items()}
 
 
-def _summed(samples: Sequence[Transmission]) -> dict[str, Any]:
+def _summary(samples: Sequence[Transmission]) -> dict[str, Any]:
     children = by_child(samples)
-    passing = [one for one in samples if _alone(one)]
-    kinds = [[one for one in passing if bool(one.row["slower"]) is slower] for slower in (False, True)]
-    found = judge(samples)
+    passing = [sample for sample in samples if _passes_alone(sample)]
+    kinds = [[sample for sample in passing if bool(sample.row["slower"]) is slower] for slower in (False, True)]
+    judged = judge(samples)
     row = {
         "children": len(children),
         "samples": len(samples),
         "passing": len(passing),
         "slower": len(kinds[True]),
-        "bits": sum(one.sent.size for one in samples),
-        "p": found.p,
-        "below_kbit_s": None if found.passes else found.below * samples[0].kbit_s_sent,
+        "bits": sum(sample.sent.size for sample in samples),
+        "p": judged.p,
+        "below_kbit_s": None if judged.passes else judged.below * samples[0].kbit_s_sent,
     }
-    limits = [_limit(one) for one in children]
-    measured = {"limit_kbit_s": [one for one in limits if one is not None]}
+    limits = [_limit(limit) for limit in children]
+    measured = {"limit_kbit_s": [limit for limit in limits if limit is not None]}
     for name, kind in zip(_KINDS, kinds, strict=True):
         rates = measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
         row |= {f"{name}_kbit_s_{end}": of(rates, default=None) for end, of in (("least", min), ("most", max))}
         measured[f"{name}_error"] = [_error(child) for child in by_child(kind)]
-    measured["error"] = [] if found.passes else [_error(one) for one in children]
+    measured["error"] = [] if judged.passes else [_error(child) for child in children]
     for name, values in measured.items():
         row |= medians.columns(name, median_interval(values) if values else None)
     return row
 
 
 @lru_cache(maxsize=4096)
-def _alone(one: Transmission) -> bool:
-    return judge([one]).passes
+def _passes_alone(sample: Transmission) -> bool:
+    return judge([sample]).passes
 
 
-_KNOWN: WeakKeyDictionary[Dataset, list[tuple[dict[str, Any], list[Transmission]]]] = WeakKeyDictionary()
+_POINTS: WeakKeyDictionary[Dataset, list[tuple[dict[str, Any], list[Transmission]]]] = WeakKeyDictionary()
 
 
 def _points(data: Dataset) -> Iterator[tuple[dict[str, Any], list[Transmission]]]:
     """Yield each operating point with its samples, children together."""
-    if data not in _KNOWN:
+    if data not in _POINTS:
         points: dict[tuple[Any, ...], list[Transmission]] = {}
-        for one in transmissions(data):
-            points.setdefault(tuple(one.row[name] for name in POINT), []).append(one)
+        for sample in transmissions(data):
+            points.setdefault(tuple(sample.row[name] for name in POINT), []).append(sample)
         beside = registered(points)
-        _KNOWN[data] = [
+        _POINTS[data] = [
             (dict(zip(POINT, key, strict=True)) | {"registered": key in beside}, points[key]) for key in sorted(points)
         ]
-    yield from _KNOWN[data]
+    yield from _POINTS[data]
 
 
 def _limit(samples: Sequence[Transmission]) -> float | None:
-    """Return what one flush and reload per bit would allow, in kbit/s; None where neither takes a cycle."""
-    rates = [one.row["cycles_per_us"] / one.row["probe_cycles"] * 1e3 for one in samples if one.row["probe_cycles"] > 0]
+    """Return the rate of one flush and reload per bit, in kbit/s; None where they take no cycle."""
+    rows = [sample.row for sample in samples]
+    rates = [row["cycles_per_us"] / row["probe_cycles"] * 1e3 for row in rows if row["probe_cycles"] > 0]
     return float(sum(rates) / len(rates)) if rates else None
 
 
 def _error(samples: Sequence[Transmission]) -> float:
-    wrong = sum(int((one.sent != one.received).sum()) for one in samples)
-    return wrong / sum(one.sent.size for one in samples)
+    wrong = sum(int((sample.sent != sample.received).sum()) for sample in samples)
+    return wrong / sum(sample.sent.size for sample in samples)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Later faults: what a touch costs after each preparation, and how its latencies are spread."""
+"""Later faults: time, faults and TLB shootdown IPIs per touch after each preparation, and latency distributions."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added, each
-from uffdlab.summaries.medians import df_medians, once
+from uffdlab.stats import column_ratio, column_sum
+from uffdlab.summaries.medians import cached_per_dataset, df_medians
 
 _KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
 _COUNTS = ("touches", "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib", "tlb_ipis")
@@ -18,28 +18,28 @@ _RESOLVES = ("block", "cold", "state", "piece_kib", "stride_kib", "pass", "calls
 _MEASURES = ["ns_per_touch", "faults_per_touch", "ipis_per_touch", "events_per_touch", "table_growth_kib"]
 
 
-@once
+@cached_per_dataset
 def df_faults(data: Dataset) -> pd.DataFrame:
     """Return one row per configuration and pass: medians of the warm samples, per touch.
 
-    ``ns_per_touch`` is the time of the touching threads, summed, by touches; ``faults_per_touch`` minor faults of the
-    process, ``ipis_per_touch`` TLB shootdown interrupts of the whole machine, ``events_per_touch`` what a handler got.
+    ``ns_per_touch`` is the summed time of the touching threads, ``faults_per_touch`` minor faults of the process,
+    ``ipis_per_touch`` TLB shootdown IPIs of the whole machine, ``events_per_touch`` uffd events.
     """
     return df_medians(per_touch(data), _KEYS, _MEASURES)
 
 
 def per_touch(data: Dataset) -> pd.DataFrame:
-    """Return the table ``faults`` with its counts divided by the touches of each row; of no touch there is no share."""
+    """Return the table ``faults`` with its counts divided by the touches of each row; missing without touches."""
     rows = data.rows("faults", _FAULTS).copy()
-    rows["ns_per_touch"] = each(rows.busy_ns, rows.touches)
-    rows["faults_per_touch"] = each(rows.minor_faults, rows.touches)
-    rows["ipis_per_touch"] = each(rows.tlb_ipis, rows.touches)
-    rows["events_per_touch"] = each(added(rows.wp_events, rows.missing_events), rows.touches)
+    rows["ns_per_touch"] = column_ratio(rows.busy_ns, rows.touches)
+    rows["faults_per_touch"] = column_ratio(rows.minor_faults, rows.touches)
+    rows["ipis_per_touch"] = column_ratio(rows.tlb_ipis, rows.touches)
+    rows["events_per_touch"] = column_ratio(column_sum(rows.wp_events, rows.missing_events), rows.touches)
     return rows
 
 
 def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -> pd.DataFrame:
-    """Return the distribution of single touches: per configuration and bin, the share of touches that took longer.
+    """Return the latency distribution of single touches: per configuration and bin, the share that took longer.
 
     Columns: ``backing``, ``preparation``, ``delivery``, ``from_ns`` (lower edge of the bin), ``slower`` (share of the
     touches in this bin or above, 1 at the first) and ``timed`` (touches timed in all).
@@ -51,12 +51,12 @@ def df_latencies(data: Dataset, stride_kib: int, touch: str, threads: int = 1) -
     counted = bins.groupby([*keys, "from_ns"])["count"].sum().reset_index()
     counted["timed"] = counted.groupby(keys)["count"].transform("sum")
     above = counted.iloc[::-1].groupby(keys)["count"].cumsum()
-    counted["slower"] = each(above, counted.timed).astype("float64")
+    counted["slower"] = column_ratio(above, counted.timed).astype("float64")
     return counted.sort_values([*keys, "from_ns"])
 
 
 def _bins(data: Dataset, faults: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return what is known of how long single touches took, in the passes that ``faults`` has the rows of."""
+    """Return the latency bins of single touches in the passes of ``faults``."""
     sample = ["block", "sample", "touch"]
     which = faults[[*sample, *keys]].dropna()
     bins = data.rows("fault_latencies", _LATENCIES).dropna(subset=_LATENCIES).astype({"count": "Float64"})
@@ -64,7 +64,7 @@ def _bins(data: Dataset, faults: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> pd.DataFrame:
-    """Return, per preparation and stride, the time within which ``share`` of the single touches of a process stayed.
+    """Return the latency quantile ``share`` (tail) of single touches, per preparation and stride.
 
     Columns: ``backing``, ``preparation``, ``delivery``, ``stride_kib``, ``tail_ns`` with ``_low`` and ``_high`` (median
     over processes of the lower edge of the bin that holds it), ``n``, ``children``. One thread.
@@ -85,6 +85,8 @@ def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> 
 def df_resolves(data: Dataset) -> pd.DataFrame:
     """Return ns per ioctl and per 4 KiB un-protected, by state, piece and stride, first and second pass."""
     rows = data.rows("resolves", _RESOLVES).copy()
-    rows["ns_per_call"] = each(rows.resolve_ns, rows.calls)
-    rows["ns_per_page"] = each(rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4)
+    rows["ns_per_call"] = column_ratio(rows.resolve_ns, rows.calls)
+    rows["ns_per_page"] = column_ratio(
+        rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4
+    )
     return df_medians(rows, ["state", "piece_kib", "stride_kib", "pass"], ["ns_per_call", "ns_per_page"])

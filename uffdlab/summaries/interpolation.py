@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What lies between two measured sizes."""
+"""Linear interpolation between measured sizes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import pairwise
 
 
 def interpolated(measured: Sequence[tuple[float, ...]], size_kib: float) -> tuple[float, ...]:
-    """Return what lies at a size on the straight line between its neighbours; ``measured``: sizes, with what is there.
+    """Return the values at a size, linear between its neighbours; ``measured``: tuples of a size and its values.
 
-    Raises ValueError where the size has no neighbour on either side.
+    Raises ValueError outside of the measured sizes.
     """
     points = sorted(measured)
     for left, right in pairwise([points[0], *points]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rounds of the probe *merging*: what passes through pages that KSM merges, how fast, and how surely."""
+"""Covert channel through pages that KSM merges (probe *merging*): error rate, capacity and permutation test."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def df_merges(data: Dataset) -> pd.DataFrame:
     """Return one row per contents, ``use_zero_pages`` and control.
 
     Over children, each with ``_low`` and ``_high``: ``error`` (share of bits), ``bit_s`` (corrected capacity by the
-    time that rounds took), ``round_ms``, and the medians ``merged_ns`` and ``private_ns`` of writes that calibrated.
-    Besides: ``children``, ``rounds`` ``p`` of the one-sided test that bits agree beyond chance, and where they do not
-    ``below_bit_s``, what may have passed unnoticed (one-sided 95 %).
+    time of the rounds), ``round_ms``, and ``merged_ns`` and ``private_ns`` of the calibrating writes. Besides:
+    ``children``, ``rounds``, ``p`` of the one-sided test that bits agree beyond chance, and where they do not
+    ``below_bit_s``, the rate that may have passed undetected (one-sided 95 %).
     """
     rows = []
     known = data.rows("merges", _READ).dropna(subset=_SENT)
@@ -35,27 +35,27 @@ def df_merges(data: Dataset) -> pd.DataFrame:
         if (known[column] <= 0).any():
             raise UffdlabError(f"`merges.{column}` holds {known[column].min()}: nothing can be sent in that")
     for key, group in known.groupby(_KEY, sort=True):
-        samples = [_sample(one) for _, one in group.groupby(["block", "sample"])]
+        samples = [_sample(rows) for _, rows in group.groupby(["block", "sample"])]
         children = [child for _, child in group.groupby("block")]
         row = dict(zip(_KEY, key, strict=True)) | {"children": len(children), "rounds": len(group)}
         for name, values in (
             ("error", [_error(child) for child in children]),
             ("bit_s", [_bit_s(child) for child in children]),
             ("round_ms", [float(child.wall_ns.median()) / 1e6 for child in children]),
-            ("merged_ns", [medians.middle(child.merged_ns) for child in children]),
-            ("private_ns", [medians.middle(child.private_ns) for child in children]),
+            ("merged_ns", [medians.median_or_none(child.merged_ns) for child in children]),
+            ("private_ns", [medians.median_or_none(child.private_ns) for child in children]),
         ):
-            there = [value for value in values if value is not None]
-            row |= medians.columns(name, median_interval(there) if there else None)
-        found, seconds = judge(samples), float(group.wall_ns.sum()) / 1e9
-        below = None if found.passes else found.below * sum(one.sent.size for one in samples) / seconds
-        rows.append(row | {"p": found.p, "below_bit_s": below})
+            known_values = [value for value in values if value is not None]
+            row |= medians.columns(name, median_interval(known_values) if known_values else None)
+        judged, seconds = judge(samples), float(group.wall_ns.sum()) / 1e9
+        below = None if judged.passes else judged.below * sum(sample.sent.size for sample in samples) / seconds
+        rows.append(row | {"p": judged.p, "below_bit_s": below})
     measured = [f"{name}{end}" for name in _MEASURED for end in ("", "_low", "_high")]
     frame = pd.DataFrame(rows, columns=[*_KEY, "children", "rounds", *measured, "p", "below_bit_s"])
     return frame.astype(dict.fromkeys([*measured, "below_bit_s"], "float64"))
 
 
-_LONGEST = 10_000  # digits, as many as a cell may have
+_LONGEST = 10_000  # digits of a cell
 
 
 def _sample(rows: pd.DataFrame) -> Transmission:
@@ -73,12 +73,13 @@ def _bits(words: Any, pages: int) -> Bits:
 
 
 def _error(child: pd.DataFrame) -> float:
-    both = [_sample(one) for _, one in child.groupby("sample")]
-    return sum(int((one.sent != one.received).sum()) for one in both) / sum(one.sent.size for one in both)
+    samples = [_sample(rows) for _, rows in child.groupby("sample")]
+    wrong = [sample.sent != sample.received for sample in samples]
+    return sum(int(bits.sum()) for bits in wrong) / sum(int(bits.size) for bits in wrong)
 
 
 def _bit_s(child: pd.DataFrame) -> float:
-    """Return information per bit, times bits, by the time of the rounds."""
-    both = [_sample(one) for _, one in child.groupby("sample")]
-    counts = np.asarray([one.counts() for one in both]).sum(axis=0)
+    """Return the corrected capacity: information per bit, times bits, by the time of the rounds."""
+    samples = [_sample(rows) for _, rows in child.groupby("sample")]
+    counts = np.asarray([sample.counts() for sample in samples]).sum(axis=0)
     return mutual_information(counts.tolist()) * float(counts.sum()) / (float(child.wall_ns.sum()) / 1e9)

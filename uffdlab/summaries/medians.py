@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""From raw samples to medians and ratios: warm samples, one median per child process, intervals over children.
+"""Medians and ratios of raw samples: warm samples, one median per child process, intervals over children.
 
-The only place that tells warm samples from cold ones, groups samples by child and forms ratios of times: figures,
-tables and verdicts of one quantity rest on one computation.
+Figures, tables and claims select warm samples, group them by child and form ratios of times only here.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import (
     Estimate,
-    added,
-    adjoining,
     child_medians,
-    each,
+    column_ratio,
+    column_sum,
     median_interval,
+    paired_neighbours,
     ratio_interval,
     ratio_of_children,
 )
@@ -31,46 +30,46 @@ Columns = dict[str, float | None]
 More = ParamSpec("More")
 
 
-def once(
+def cached_per_dataset(
     summary: Callable[Concatenate[Dataset, More], pd.DataFrame],
 ) -> Callable[Concatenate[Dataset, More], pd.DataFrame]:
-    """Return a summary that is computed once per dataset and what else it is asked for: a page asks in many places."""
-    known: WeakKeyDictionary[Dataset, dict[Any, pd.DataFrame]] = WeakKeyDictionary()
+    """Decorate a summary with a cache per dataset and further arguments; each call returns a copy."""
+    cache: WeakKeyDictionary[Dataset, dict[Any, pd.DataFrame]] = WeakKeyDictionary()
 
     @wraps(summary)
-    def remembered(data: Dataset, /, *more: More.args, **named: More.kwargs) -> pd.DataFrame:
-        frames, key = known.setdefault(data, {}), (more, *named.items())
+    def cached(data: Dataset, /, *more: More.args, **named: More.kwargs) -> pd.DataFrame:
+        frames, key = cache.setdefault(data, {}), (more, *named.items())
         if key not in frames:
             frames[key] = summary(data, *more, **named)
         return frames[key].copy()
 
-    return remembered
+    return cached
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
 
 
 def warm(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples known to be warm: taken by a process that had done the same before."""
-    return rows[(rows.cold == False).fillna(False)]  # noqa: E712 - what is unknown is neither
+    """Return the samples known to be warm: of a process that had done the same before."""
+    return rows[(rows.cold == False).fillna(False)]  # noqa: E712 - unknown is neither warm nor cold
 
 
 def cold(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the samples known to be cold: the first of their process."""
-    return rows[(rows.cold == True).fillna(False)]  # noqa: E712 - what is unknown is neither
+    return rows[(rows.cold == True).fillna(False)]  # noqa: E712 - unknown is neither warm nor cold
 
 
 def warm_or_cold(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the warm samples, or where there are none the cold ones."""
-    found = warm(rows)
-    return found if len(found) else cold(rows)
+    warm_rows = warm(rows)
+    return warm_rows if len(warm_rows) else cold(rows)
 
 
 def warm_of(data: Dataset, table: str, *columns: str, **wanted: Any) -> pd.DataFrame | None:
-    """Return the warm samples of a table whose columns are as wanted; None where the dataset has none.
+    """Return the warm samples of a table whose columns equal ``wanted``; None where the dataset has none.
 
     ``columns`` are those read besides. Of a table without cold samples (``equality``: one run per process) every row
-    is taken. Raises NotMeasuredError where the table lacks a column that is read.
+    is taken. Raises NotMeasuredError where the table lacks a column.
     """
     if table not in data.tables:
         return None
@@ -94,23 +93,21 @@ def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
 
 
 def with_total(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with ``total_ns``: preparing and protecting."""
-    return rows.assign(total_ns=added(rows.prepare_ns, rows.protect_ns))
+    """Return rows with ``total_ns``, the sum of preparing and protecting."""
+    return rows.assign(total_ns=column_sum(rows.prepare_ns, rows.protect_ns))
 
 
 def with_filled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with ``filled_kib``: by how much RSS and huge pages grew."""
-    return rows.assign(filled_kib=added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
+    """Return rows with ``filled_kib``, the growth of RSS and huge pages."""
+    return rows.assign(filled_kib=column_sum(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0)))
 
 
 # --- children --------------------------------------------------------------------------------------------------------
 
 
 def children(rows: pd.DataFrame, column: str, per: str | None = None) -> dict[int, float]:
-    """Return one median per child (``block``) of a column, divided by another one if named; rows without a value are
-    left out.
-    """
-    values = each(rows[column], rows[per]) if per else rows[column]
+    """Return the median of ``column``, divided by ``per`` if named, of each child (``block``) with a known value."""
+    values = column_ratio(rows[column], rows[per]) if per else rows[column]
     known = values.notna() & rows.block.notna()
     return child_medians(list(values[known]), list(rows.block[known]))
 
@@ -122,7 +119,7 @@ def df_children(rows: pd.DataFrame, keys: Sequence[str], column: str) -> pd.Data
 
 
 def estimate(rows: pd.DataFrame | None, column: str, per: str | None = None) -> Estimate | None:
-    """Return the median over children of a column, divided by another one if named; None without values."""
+    """Return the median over children of ``column``, divided by ``per`` if named; None without values."""
     values = children(rows, column, per) if rows is not None else {}
     return median_interval(list(values.values())) if values else None
 
@@ -137,12 +134,11 @@ def ratio_of(
     below_the_line: str | None = None,
     neighbours: bool = False,
 ) -> Estimate | None:
-    """Return the ratio of two quantities of a table at their largest common size: each ``column``, by ``per`` if named;
-    below the line another column, if named.
+    """Return the ratio of ``column``, by ``per`` if named, of two sets of rows of a table at their largest common size.
 
-    Of children that measured both in turns, where there are any; with ``neighbours`` of children that ran one right
-    after the other; else of two sets of children (see :func:`uffdlab.stats.ratio_of_children`). None where they have no
-    size in common, or one of them no value there. Raises NotMeasuredError where there is a 0 to divide by.
+    ``below_the_line`` names another column of the divisor. Children are paired where they measured both sides, or with
+    ``neighbours`` where they ran one right after the other (see :func:`uffdlab.stats.ratio_of_children`). None without
+    a common size, or without a value there. Raises NotMeasuredError on a divisor of 0.
     """
     both = at_common_size(top, bottom)
     if both is None:
@@ -151,28 +147,28 @@ def ratio_of(
     above, below = children(both[0], column, per), children(both[1], divisor, per)
     if not above or not below:
         return None
-    beside = adjoining(above, below) if neighbours else ({}, {})
-    # A campaign that did not mean them to adjoin has a few that do by chance.
+    beside = paired_neighbours(above, below) if neighbours else ({}, {})
+    # A campaign that did not run them as neighbours has a few by chance.
     meant = 2 * len(beside[0]) >= min(len(above), len(below))
     return ratio_of_children(*(beside if neighbours and meant else (above, below)), name=f"`{table}.{divisor}`")
 
 
 def ratio_or_none(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate | None:
-    """Return the ratio of two quantities from their medians by child; None where it has no value."""
+    """Return the ratio of two quantities from their medians by child; None where the divisor is 0 or a side empty."""
     try:
         return ratio_of_children(top, bottom)
     except NotMeasuredError:
         return None
 
 
-def middle(values: pd.Series) -> float | None:
-    """Return the median of what is known; None where nothing is."""
+def median_or_none(values: pd.Series) -> float | None:
+    """Return the median of the values that are not missing; None without any."""
     known = values.dropna().astype("float64")
     return float(known.median()) if len(known) else None
 
 
 def ratio(top: Sequence[float], bottom: Sequence[float]) -> Estimate | None:
-    """Return the ratio of two medians; None where one is not known, or there is a 0 to divide by."""
+    """Return the ratio of two medians; None where one is unknown, or the divisor is 0."""
     try:
         return ratio_interval(top, bottom) if top and bottom else None
     except NotMeasuredError:
@@ -182,11 +178,11 @@ def ratio(top: Sequence[float], bottom: Sequence[float]) -> Estimate | None:
 # --- columns of a frame ----------------------------------------------------------------------------------------------
 
 
-def columns(name: str, found: Estimate | None) -> Columns:
-    """Return ``name``, ``name_low`` and ``name_high``; None for what is not known."""
-    if found is None:
+def columns(name: str, median: Estimate | None) -> Columns:
+    """Return the columns ``name``, ``name_low`` and ``name_high`` of a row; None for unknown values."""
+    if median is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: median.value, f"{name}_low": median.low, f"{name}_high": median.high}
 
 
 def df_medians(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
@@ -199,7 +195,7 @@ def df_medians(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]
     for key, group in frame.groupby(list(keys), sort=True):
         taken = warm_or_cold(group)
         row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"n": len(taken), "children": taken.block.nunique()}
-        row["cold"] = middle(cold(group)[measures[0]])
+        row["cold"] = median_or_none(cold(group)[measures[0]])
         for measure in measures:
             row |= columns(measure, estimate(taken, measure))
         rows.append(row)

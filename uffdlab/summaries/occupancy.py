@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Looks of the probe *occupancy*: which share of a process is untouched, at each granularity."""
+"""Occupancy (scans by the probe *occupancy*): the share of a process that is untouched, at each granularity."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COLUMNS = [*_LOOK, "size_kib", "units", *_SHARES, "scan_ns", "calls"]
 
 
 def df_occupancy(data: Dataset) -> pd.DataFrame:
-    """Return one row per workload, method and granularity: medians over the looks at all of the process's mappings.
+    """Return one row per workload, method and granularity: medians over the scans of all mappings of the process.
 
-    The shares (0..1) are of all units of that granularity, whichever mapping they lie in: missing where there is no
-    such unit, or where the share of a mapping is unknown. ``units`` and ``size_kib`` are the process's, ``scan_ns`` the
-    time to look at it and ``calls`` the system calls; ``n`` is the number of looks.
+    The shares (0..1) are of all units of that granularity in all mappings: missing without such a unit, or where the
+    share of a mapping is unknown. ``units`` and ``size_kib`` are the process's, ``scan_ns`` the time of a scan and
+    ``calls`` its system calls; ``n`` is the number of scans.
     """
     rows = data.rows("occupancy", _COLUMNS)
     looks = [dict(zip(_LOOK, key, strict=True)) | _look(group) for key, group in rows.groupby(_LOOK)]

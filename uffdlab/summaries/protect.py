@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Samples of the probe *protect*: medians of the warm ones, by configuration."""
+"""Time to prepare and write-protect a range (probe *protect*): medians of warm samples, by configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_
                    "hugetlb_growth_kib"]  # fmt: skip
 
 
-@medians.once
+@medians.cached_per_dataset
 def df_protect(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, design, size, populated fraction and its clustering: medians of the warm samples.
 
@@ -38,7 +38,7 @@ def df_protect(data: Dataset) -> pd.DataFrame:
 
 
 def df_warm(data: Dataset) -> pd.DataFrame:
-    """Return the rows of ``df_protect`` with a warm time of some memory and no clustering: what most figures draw."""
+    """Return the rows of ``df_protect`` with a warm time, a size above 0 and no clustering."""
     points = df_protect(data)
     return points[points.total_ns.notna() & (points.cluster_pages == 1) & (points.size_kib > 0)]
 
@@ -48,10 +48,10 @@ def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"n": len(warm), "children": warm.block.nunique()}
     for column in _TIMES:
         row |= medians.columns(column, medians.estimate(warm, column))
-    row["cold_ns"] = medians.middle(cold.total_ns)
+    row["cold_ns"] = medians.median_or_none(cold.total_ns)
     counted = warm if len(warm) else cold
-    row["table_kib"] = medians.middle(counted.table_growth_kib)
-    row["filled_kib"] = medians.middle(counted.filled_kib)
+    row["table_kib"] = medians.median_or_none(counted.table_growth_kib)
+    row["filled_kib"] = medians.median_or_none(counted.filled_kib)
     return row
 
 
@@ -66,7 +66,7 @@ def df_published(published: Dataset) -> pd.DataFrame:
 
 
 def df_largest(points: pd.DataFrame, backing: str) -> pd.DataFrame:
-    """Return, of the rows of ``df_warm``, that of each design at its largest size of untouched memory."""
+    """Return the row of ``df_warm`` of each design at its largest size of untouched memory."""
     points = points[(points.backing == backing) & (points.populated == 0)]
     return points.loc[points.groupby("design").size_kib.idxmax()]
 
@@ -76,12 +76,12 @@ SIZE_INDEPENDENT = ("unprotected", "missing_wp")
 
 
 def growth_with_size(design: str, from_kib: float, to_kib: float) -> float:
-    """Return how many times longer a design takes on anonymous memory of another size: linear, or not at all."""
+    """Return the factor of a design's time on anonymous memory from one size to another: linear, or 1."""
     return 1.0 if design in SIZE_INDEPENDENT else to_kib / from_kib
 
 
 def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
-    """Return how far off the largest size of untouched anonymous memory is when it is restated from each smaller one.
+    """Return the error of restating the largest size of untouched anonymous memory from each smaller one.
 
     Columns: ``backing``, ``design``, ``from_kib``, ``size_kib``, ``error`` (restated / measured - 1).
     """
@@ -89,19 +89,18 @@ def df_restating_check(points: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (backing, design), group in untouched.groupby(["backing", "design"]):
         *smaller, largest = records(group.sort_values("size_kib"))
-        for one in smaller if largest.total_ns > 0 else ():
-            restated = one.total_ns * growth_with_size(str(design), one.size_kib, largest.size_kib)
-            row = {"backing": backing, "design": design, "from_kib": one.size_kib, "size_kib": largest.size_kib}
+        for point in smaller if largest.total_ns > 0 else ():
+            restated = point.total_ns * growth_with_size(str(design), point.size_kib, largest.size_kib)
+            row = {"backing": backing, "design": design, "from_kib": point.size_kib, "size_kib": largest.size_kib}
             rows.append(row | {"error": restated / largest.total_ns - 1})
     return pd.DataFrame(rows, columns=["backing", "design", "from_kib", "size_kib", "error"])
 
 
 def df_at_size(points: pd.DataFrame, backing: str, size_kib: float) -> pd.DataFrame:
-    """Return, from the rows of ``df_warm``, one per design for untouched memory of that size: measured or restated.
+    """Return one row of ``df_warm`` per design for untouched memory of a size: ``measured``, or else restated.
 
-    ``measured`` says which. What was not measured at that size lies on the line between its neighbours, interval and
-    all, where it has one on either side, and is otherwise its only neighbour in proportion to the size, save for
-    designs that cost the same at any. Its ``size_kib`` is that of the neighbour nearest to it.
+    A size between two measured ones is interpolated, interval and all; one beyond them is scaled from the nearest by
+    ``growth_with_size``. A restated row has the ``size_kib`` of the nearest measured size.
     """
     untouched = points[(points.backing == backing) & (points.populated == 0)]
     rows = [_at(group.sort_values("size_kib"), str(design), size_kib) for design, group in untouched.groupby("design")]
@@ -118,8 +117,8 @@ def _at(group: pd.DataFrame, design: str, size_kib: float) -> pd.DataFrame:
     sizes = group.size_kib.astype("float64")
     nearest = group.loc[[(sizes - size_kib).abs().idxmin()]].assign(measured=False)
     if sizes.min() < size_kib < sizes.max():
-        found = interpolated(list(zip(sizes, *(group[one] for one in _TOTAL), strict=True)), size_kib)
+        restated = interpolated(list(zip(sizes, *(group[name] for name in _TOTAL), strict=True)), size_kib)
     else:
-        by = growth_with_size(design, float(nearest.size_kib.iloc[0]), size_kib)
-        found = tuple(float(nearest[one].iloc[0]) * by for one in _TOTAL)
-    return nearest.assign(**dict(zip(_TOTAL, found, strict=True)))
+        factor = growth_with_size(design, float(nearest.size_kib.iloc[0]), size_kib)
+        restated = tuple(float(nearest[name].iloc[0]) * factor for name in _TOTAL)
+    return nearest.assign(**dict(zip(_TOTAL, restated, strict=True)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The protocol of the published figures, repeated here."""
+"""Local runs of the published benchmark's protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RUNS = ("block", "thp", "mode", "size_kib", "total_ns")
 
 
 def df_published_runs(data: Dataset) -> pd.DataFrame:
-    """Return the published protocol as it ran here: one row per THP setting and mode, median over runs.
+    """Return the local runs of the published protocol: one row per THP setting and mode, median over runs.
 
     Columns: ``thp``, ``mode``, ``size_kib``, ``total_ns`` with ``_low`` and ``_high``, ``n`` runs. Every run is one
     sample of a fresh process, so none is warm.

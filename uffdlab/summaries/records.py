@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows of a frame, one by one."""
+"""Rows of a frame as named tuples."""
 
 from __future__ import annotations
 

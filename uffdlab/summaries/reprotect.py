@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one marked entry costs at each level of the page table, and what that predicts."""
+"""Cost of one marker at each page-table level (PTE, PMD, PUD), and the time to protect that it predicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uffdlab.summaries.protect import df_warm
 from uffdlab.summaries.records import records
 from uffdlab.vocabulary.backings import BACKINGS
 
-# What leaves one marker per entry: the entry's size is the backing's page.
+# Design that leaves one marker per page of each backing.
 MARKER_DESIGN = {
     "anon": "pte_marker",
     "shmem": "unprotected",
@@ -60,10 +60,10 @@ _TIMES = ("protect_ns", "protect_ns_low", "protect_ns_high")
 
 
 def df_prediction_check(costs: Dataset) -> pd.DataFrame:
-    """Return what a straight line from the smallest to the largest size says of those between: is it one?
+    """Return the error of the straight line from the smallest to the largest size at each size between.
 
-    That line is what a prediction beyond the largest size follows; it was not drawn from the sizes between. Columns:
-    ``backing``, ``size_kib``, ``measured_ns``, ``predicted_ns``, ``error`` (predicted / measured - 1).
+    Predictions beyond the largest size follow that line. Columns: ``backing``, ``size_kib``, ``measured_ns``,
+    ``predicted_ns``, ``error`` (predicted / measured - 1).
     """
     rows = []
     for cost in records(df_entry_costs(costs)):
@@ -78,9 +78,9 @@ def df_prediction_check(costs: Dataset) -> pd.DataFrame:
 def predict_protect_ns(cost: Any, size_kib: float) -> tuple[float, float, float]:
     """Return (value, low, high) in ns of protecting an empty range of that size, from a row of ``df_entry_costs``.
 
-    Between two measured sizes on the straight line between them, value and both ends, so that nothing far off counts.
-    Beyond the largest linear in the number of entries, from it. Below the smallest linear as well, but no less than in
-    proportion to the size: what a call costs whatever its size is not below 0. An end that is not known is NaN.
+    Between two measured sizes interpolated, value and both ends. Beyond the largest linear in the number of entries.
+    Below the smallest linear as well, but no less than in proportion to the size: the fixed cost of a call is not below
+    0. An unknown end is NaN.
     """
     below, above = cost.measured[0], cost.measured[-1]
     if size_kib < below[0]:

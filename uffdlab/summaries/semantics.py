@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""States of the probe *semantics*: what a page is, and what became of a write to it."""
+"""Page states of the probe *semantics* (pagemap, PAGEMAP_SCAN), and whether a write to the page was reported."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ANSWERS = {
 
 
 def df_reported(data: Dataset, content: str = "empty", moment: str = "protected") -> pd.DataFrame:
-    """Return, per backing (rows) and feature set (columns), what became of a write at that moment.
+    """Return, per backing (rows) and feature set (columns), the outcome of a write at that moment.
 
     ``reported``: a write-protect event. ``missing event``: a missing event. ``seen by scan``: no event, but
-    PAGEMAP_SCAN tells that it was written. ``lost``: none of these, though it was to be noticed; ``not reported``: nor
-    was it to be. ``not measured``: no row.
+    PAGEMAP_SCAN shows the page as written. ``lost``: none of these, although the page was protected; ``not reported``:
+    none, and it was not protected. ``not measured``: no row.
     """
     states = data.require("states", [*_CASE, *_WRITTEN])
     states = states[((states.content == content) & (states.moment == moment)).fillna(False)]
@@ -47,12 +47,12 @@ def _answer(row: Any) -> str:
     if known:
         return known
     if pd.isna(row.moment) or row.moment not in _STILL_PROTECTED:
-        return "not reported"  # nor had it to be; that PAGEMAP_SCAN tells of it says only that the page is there now
+        return "not reported"  # not protected: PAGEMAP_SCAN shows only that the page is present now
     return "seen by scan" if not pd.isna(row.write_seen_by_scan) and row.write_seen_by_scan else "lost"
 
 
 def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
-    """Return what pagemap and PAGEMAP_SCAN say of one page at each moment, and whether a write then is reported."""
+    """Return the pagemap bits and PAGEMAP_SCAN categories of one page at each moment, and the outcome of a write."""
     states = data.require("states", [*_CASE, *_WRITTEN, *_BITS, "categories"])
     here = (states.backing == backing) & (states.features == features) & (states.content == content)
     rows = states[here.fillna(False) & states.moment.notna()]

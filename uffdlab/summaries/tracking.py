@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Samples of the probe *tracking*: what finding out written pages costs, by method, over children."""
+"""Dirty tracking (probe *tracking*): cost of collecting written pages by PAGEMAP_SCAN and by events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added, each, median_interval
+from uffdlab.stats import column_ratio, column_sum, median_interval
 from uffdlab.summaries import medians
 
 _POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
@@ -39,14 +39,14 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     """
     samples = data.rows("tracking", _NEEDED).copy()
     samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
-    samples["wrong"] = added(samples.missed_pages, samples.spurious_pages).astype("float64")
+    samples["wrong"] = column_sum(samples.missed_pages, samples.spurious_pages).astype("float64")
     rows: list[dict[str, Any]] = []
     for key, group in samples.groupby(_POINT):
-        methods = {str(method): one for method, one in group.groupby("method")}
+        methods = {str(method): part for method, part in group.groupby("method")}
         base = _children(methods["async_scan"]) if "async_scan" in methods else {}
-        for name, one in methods.items():
+        for name, part in methods.items():
             beside = {} if name == "async_scan" else base
-            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, one, beside))
+            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, part, beside))
     columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
 
@@ -63,11 +63,11 @@ def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict
 
 
 def _children(group: pd.DataFrame) -> dict[str, list[float]]:
-    """Return each measure, child by child; an untracked write collects nothing, and no page costs nothing."""
+    """Return the medians of each measure by child; an untracked write collects nothing."""
     warm = medians.warm(group)
     measures = {
-        "collect_per_gib_ns": each(warm.collect_ns * _GIB_KIB, warm.size_kib),
-        "per_page_ns": each(added(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),
+        "collect_per_gib_ns": column_ratio(warm.collect_ns * _GIB_KIB, warm.size_kib),
+        "per_page_ns": column_ratio(column_sum(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),
     }
     by_child = {name: values.groupby(warm.block).median().dropna() for name, values in measures.items()}
     return {name: [float(value) for value in values] for name, values in by_child.items()}

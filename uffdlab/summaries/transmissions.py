@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What was sent through a channel, what was received, and whether that is more than chance.
+"""Covert channel: sent and received bits of each sample, capacity, and a permutation test for a channel.
 
-Capacity is mutual information per bit times bits per second. Counted naively, independent data carry information: with
-few samples no table of counts is quite flat. So the expected excess (Miller and Madow, 1955) is taken off, and what is
-left of nothing is about 0. Whether anything passes at all is asked by permuting which slot was sent when. The
-permutations are rotations: each moves all slots of a sample on by as many, so that errors which come in bursts stay
-together.
+Capacity is mutual information per bit times bits per second, less the excess that few samples of independent data show
+on average (Miller and Madow, 1955). Whether bits pass at all is tested by permuting the sent slots. The permutations
+are rotations of all slots of a sample, so that bursts of errors stay together.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import numpy as np
 
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.stats.information import corrected, mutual_information
+from uffdlab.stats.information import corrected_information, mutual_information
 from uffdlab.vocabulary.channel import POINT, SHARED
 
 ROTATIONS = 9999
@@ -49,43 +47,43 @@ class Transmission:
 
     @property
     def kbit_s_sent(self) -> float:
-        """Return how many kilobits a second were sent."""
+        """Return the rate of sent bits in kbit/s."""
         return float(self.row["lines"]) / float(self.row["slot_ns"]) * 1e6
 
     @cached_property
     def agreements(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return by how much bits agree beyond their lines' means, by rotation (the first is none at all) and line.
+        """Return the covariance of sent and received bits, summed over slots, by rotation (the first is 0) and line.
 
-        A line that is always 1 agrees with nothing. Computed as a cyclic correlation, by Fourier transform.
+        It is 0 for a line that is always 1. Computed as a cyclic correlation, by Fourier transform.
         """
         out, back = (np.fft.rfft(bits - bits.mean(axis=0), axis=0) for bits in (self.sent, self.received))
         return np.asarray(np.fft.irfft(np.conj(out) * back, n=len(self.sent), axis=0))
 
     @cached_property
     def agreement(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the same of all lines together, by rotation."""
+        """Return the sum of ``agreements`` over lines, by rotation."""
         return np.asarray(self.agreements.sum(axis=1))
 
     @cached_property
     def correlation(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the mean over lines of the squared correlation, by rotation: it misses no line among many."""
+        """Return the mean over lines of the squared correlation, by rotation: one line among many shows in it."""
         out, back = (((bits - bits.mean(axis=0)) ** 2).sum(axis=0) for bits in (self.sent, self.received))
         scale = out * back
         return np.asarray((self.agreements**2 / np.where(scale > 0, scale, np.inf)).mean(axis=1))
 
     def counts(self, rotated: int = 0) -> list[list[int]]:
-        """Return how often i was sent and j received, with the slots sent moved on by so many."""
+        """Return how often i was sent and j received, with the sent slots rotated by ``rotated``."""
         sent = np.roll(self.sent, rotated, axis=0)
         return [[int(((sent == i) & (self.received == j)).sum()) for j in (False, True)] for i in (False, True)]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Whether samples agree beyond chance: the one-sided ``p`` of a test of ``ROTATIONS`` permutations.
+    """The test whether samples agree beyond chance: the one-sided ``p`` of ``ROTATIONS`` permutations.
 
-    ``below`` bounds, from one side with 95 %, the information per bit that may have passed unnoticed, through few lines
-    or in few samples as well: by what chance would hide, and by what was too rare to be met once (three in so many
-    bits). It means nothing where there is a channel.
+    ``below`` is a one-sided 95 % bound on the information per bit that may have passed undetected, also through few
+    lines or in few samples: what chance would hide, and at least 3 in the number of bits. It is meaningless where there
+    is a channel.
     """
 
     p: float
@@ -98,68 +96,68 @@ class Judged:
 
 
 def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
-    """Test samples together, each rotated on its own, as far as chance has it. Raises ValueError without any.
+    """Test samples together, each rotated at random on its own. Raises ValueError without any.
 
-    A rotation by nothing is one of them. A sample alone has no more rotations than slots, and all of them are tried:
-    its p is never below one in so many.
+    A rotation by 0 is one of them. A single sample is tested with all of its rotations, one per slot, so its p is at
+    least 1 / slots.
     """
     if not samples:
         raise ValueError("no samples: a test needs at least one")
     rng = np.random.default_rng(seed)
     alone = len(samples) == 1
-    moved = [np.arange(len(one.sent)) if alone else rng.integers(0, len(one.sent), ROTATIONS) for one in samples]
-    found = sum(float(one.agreement[0]) for one in samples)
-    chance = np.asarray(sum(one.agreement[by] for one, by in zip(samples, moved, strict=True)))
-    # Rounding of the transform must not make a difference between equals.
-    slack = 1e-9 * (1 + sum(one.sent.size for one in samples))
-    as_much = int((chance >= found - slack).sum())
+    slots = [len(sample.sent) for sample in samples]
+    moved = [np.arange(n) if alone else rng.integers(0, n, ROTATIONS) for n in slots]
+    agreement = sum(float(sample.agreement[0]) for sample in samples)
+    chance = np.asarray(sum(sample.agreement[by] for sample, by in zip(samples, moved, strict=True)))
+    # Rounding of the transform must not separate equal values.
+    slack = 1e-9 * (1 + sum(sample.sent.size for sample in samples))
+    as_much = int((chance >= agreement - slack).sum())
     p = as_much / len(chance) if alone else (1 + as_much) / (1 + ROTATIONS)
-    squares = np.asarray(sum(one.correlation[by] for one, by in zip(samples, moved, strict=True))) / len(samples)
-    beyond = sum(float(one.correlation[0]) for one in samples) / len(samples) - float(squares.mean())
-    bits = sum(one.sent.size for one in samples)
-    # What there is spreads as well, besides what chance does.
+    squares = np.asarray(sum(sample.correlation[by] for sample, by in zip(samples, moved, strict=True))) / len(samples)
+    beyond = sum(float(sample.correlation[0]) for sample in samples) / len(samples) - float(squares.mean())
+    bits = sum(sample.sent.size for sample in samples)
+    # The effect itself has a variance, besides that of chance.
     spread = sqrt(float(squares.var()) + 4 * max(0.0, beyond) / bits)
     most, rare = max(0.0, beyond) + _ONE_SIDED_95 * spread, 3 / bits
-    # However errors lie: information is at most log2(1 + chi^2) (Gibbs and Su, 2002), which of two bits is the squared
-    # correlation; and the mean of such logarithms is at most that of the mean.
+    # For any distribution of errors: information is at most log2(1 + chi^2) (Gibbs and Su, 2002), for two bits the
+    # squared correlation; and the mean of such logarithms is at most that of the mean (Jensen).
     return Judged(p, min(1.0, max(rare, log2(1 + most))))
 
 
 def shuffled(samples: Sequence[Transmission], draws: int = 100, seed: int = 0) -> list[float]:
-    """Return a control, by draw: the corrected information per bit of what was received about other slots than its own.
+    """Return a control, by draw: the corrected information per bit between received slots and other sent ones.
 
-    Not cut off at 0, so that nothing is 0 on average: the correction takes off what is expected, and half of the draws
-    have less.
+    Not cut off at 0: without a channel the mean is 0, and half of the draws lie below.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    information = []
     for _ in range(draws):
-        moved = [one.counts(int(rng.integers(min(1, len(one.sent) - 1), len(one.sent)))) for one in samples]
-        found.append(corrected(np.asarray(moved).sum(axis=0).tolist()))
-    return found
+        moved = [sample.counts(int(rng.integers(min(1, len(sample.sent) - 1), len(sample.sent)))) for sample in samples]
+        information.append(corrected_information(np.asarray(moved).sum(axis=0).tolist()))
+    return information
 
 
 def capacity_kbit_s(samples: Sequence[Transmission]) -> float:
     """Return the corrected capacity of samples of one point, counted together. Raises ValueError without any."""
     if not samples:
         raise ValueError("no samples: a capacity needs at least one")
-    counts = np.asarray([one.counts() for one in samples]).sum(axis=0)
+    counts = np.asarray([sample.counts() for sample in samples]).sum(axis=0)
     return mutual_information(counts.tolist()) * samples[0].kbit_s_sent
 
 
 def by_child(samples: Iterable[Transmission]) -> list[list[Transmission]]:
-    """Return the samples of each child process: what repeats independently."""
+    """Return the samples of each child process."""
     children: dict[Any, list[Transmission]] = {}
-    for one in samples:
-        children.setdefault(one.row["block"], []).append(one)
+    for sample in samples:
+        children.setdefault(sample.row["block"], []).append(sample)
     return list(children.values())
 
 
 def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-    """Return which operating points, each a tuple as ``POINT`` has it, were measured beside their controls.
+    """Return the operating points, tuples of the columns ``POINT``, that were measured beside their controls.
 
-    Memory that is shared was, where nobody sent through it at the same point as well. Memory that is not needs no such
-    control, and counts at the points at which others have theirs. All else belongs to a sweep.
+    Shared memory needs a silent sender at the same point; unshared memory is a control itself, and is registered where
+    other memory has a silent sender. All other points belong to a sweep.
     """
     known = set(keys)
     silent = {key for key in known if key[2]}
@@ -172,10 +170,10 @@ def registered(keys: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
 
 
 def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
-    """Yield the samples of a dataset whose row of ``channels`` is as wanted, in the order they were measured.
+    """Yield the samples of a dataset whose row of ``channels`` equals ``wanted``, in the order they were measured.
 
-    A sample of which something is unknown is left out. Raises UffdlabError where ``channel_slots`` does not hold the
-    words of another, or nothing could have been sent in it.
+    Samples with missing cells are left out. Raises UffdlabError where ``channel_slots`` lacks the words of a sample, or
+    a sample has no slots, lines or time.
     """
     if "channels" not in data.tables or "channel_slots" not in data.tables:
         return
@@ -204,9 +202,9 @@ def _bits(text: str, row: Mapping[Any, Any]) -> Bits:
 
 
 def as_bits(text: str, lines: int, slots: int | None = None) -> Bits:
-    """Return hexadecimal words, one a slot and each of as many digits as so many lines need, as bits by slot and line.
+    """Return hexadecimal words, one per slot of -(-lines // 4) digits, as bits by slot and line.
 
-    Raises ValueError where they are no such words, or not as many as there are ``slots``.
+    Raises ValueError on malformed words, or on another number of them than ``slots``.
     """
     digits = -(-lines // 4)
     nibbles = _NIBBLES[np.frombuffer(text.encode("utf-8"), dtype=np.uint8)]

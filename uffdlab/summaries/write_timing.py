@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Samples of the probe *revealing*: how well the time of one write tells two states of its page apart.
+"""Timing side channel of one write (probe *revealing*): error rate of telling two states of a page apart by latency.
 
-One threshold parts two states: a write that takes less is taken for the faster of them. Threshold and direction are
-found at run time, as whoever wants to know would: each child's own, by its first warm sample, and its later ones are
-judged by them. On the data it was chosen from, a threshold is always better than it deserves, even between two states
+One latency threshold separates two states. Each child chooses its threshold and direction by its first warm sample; its
+later samples measure the error. On the data it was chosen from, a threshold is always too good, even between two states
 that do not differ.
 """
 
@@ -27,14 +26,13 @@ _WRITES = ["block", "sample", "state", "ns", "writes"]
 _MEASURES = [f"{name}{end}" for name in ("error", "state_ns", "other_ns") for end in ("", "_low", "_high")]
 
 
-@medians.once
+@medians.cached_per_dataset
 def df_reveals(data: Dataset) -> pd.DataFrame:
     """Return one row per backing and pair of states (``state``, ``other``, by name), of the warm samples.
 
-    Columns: ``error`` of telling them apart by one write (mean of both error rates; 0.5 tells nothing) with ``_low``
-    and ``_high``, over ``children``. ``threshold_ns`` is the median of theirs, ``state_ns`` and ``other_ns`` are median
-    times of a write. A child with one warm sample has none left to be judged, and where no other is left there is no
-    error.
+    Columns: ``error`` of telling them apart by one write (mean of both error rates; 0.5: not at all) with ``_low`` and
+    ``_high``, over ``children``. ``threshold_ns`` is the median over children, ``state_ns`` and ``other_ns`` are median
+    times of a write. A child with one warm sample has none left to measure the error.
     """
     samples = data.rows("reveals", _REVEALS)
     writes = data.rows("reveal_writes", _WRITES).dropna(subset=_WRITES)
@@ -45,9 +43,9 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
         # A sample without its row was interrupted: its writes are not whole.
         kept = warm[["block", "sample", "state"]].merge(writes, on=["block", "sample", "state"])
         by_state = _histograms(kept)
-        times = {str(state): medians.estimate(one, "median_ns") for state, one in warm.groupby("state")}
+        times = {str(state): medians.estimate(rows, "median_ns") for state, rows in warm.groupby("state")}
         for state, other in combinations(sorted(by_state), 2):
-            row = {"backing": backing, "state": state, "other": other} | _told_apart(by_state[state], by_state[other])
+            row = {"backing": backing, "state": state, "other": other} | _errors(by_state[state], by_state[other])
             row |= medians.columns("state_ns", times[state]) | medians.columns("other_ns", times[other])
             rows.append(row)
     whole = pd.DataFrame(rows, columns=["backing", "state", "other", "children", "threshold_ns", *_MEASURES])
@@ -56,27 +54,27 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
 
 def _histograms(writes: pd.DataFrame) -> dict[str, dict[int, list[dict[int, int]]]]:
     """Return writes by state, child, sample (in order) and time."""
-    found: dict[str, dict[int, list[dict[int, int]]]] = {}
+    by_state: dict[str, dict[int, list[dict[int, int]]]] = {}
     for _, group in writes.groupby(["state", "block"]):
         state, block = str(group.state.iloc[0]), int(group.block.iloc[0])
         samples = [
-            dict(zip(one.ns.astype(int), one.writes.astype(int), strict=True)) for _, one in group.groupby("sample")
+            dict(zip(rows.ns.astype(int), rows.writes.astype(int), strict=True)) for _, rows in group.groupby("sample")
         ]
-        found.setdefault(state, {})[block] = samples
-    return found
+        by_state.setdefault(state, {})[block] = samples
+    return by_state
 
 
-def _told_apart(state: Mapping[int, Sequence[Histogram]], other: Mapping[int, Sequence[Histogram]]) -> dict[str, Any]:
+def _errors(state: Mapping[int, Sequence[Histogram]], other: Mapping[int, Sequence[Histogram]]) -> dict[str, Any]:
     thresholds, errors = [], []
     for block in sorted(state.keys() & other.keys()):
         (first, *later), (other_first, *other_later) = state[block], other[block]
         threshold = best_threshold(first, other_first)
         thresholds.append(threshold.at)
         if later and other_later:
-            errors.append(threshold.error(*(reduce(_added, one) for one in (later, other_later))))
-    found = medians.columns("error", median_interval(errors) if errors else None)
-    return {"children": len(errors), "threshold_ns": int(median(thresholds)) if thresholds else None} | found
+            errors.append(threshold.error(*(reduce(_merged, histograms) for histograms in (later, other_later))))
+    error = medians.columns("error", median_interval(errors) if errors else None)
+    return {"children": len(errors), "threshold_ns": int(median(thresholds)) if thresholds else None} | error
 
 
-def _added(one: Histogram, more: Histogram) -> Histogram:
-    return {ns: one.get(ns, 0) + more.get(ns, 0) for ns in {*one, *more}}
+def _merged(first: Histogram, second: Histogram) -> Histogram:
+    return {ns: first.get(ns, 0) + second.get(ns, 0) for ns in {*first, *second}}

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Memory filled and times of ways to have zeropages or markers, by backing and huge zeropage."""
+"""Memory filled, zeropages mapped and times (probe *zeropages*), by backing, design and huge zeropage setting."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import added
-from uffdlab.summaries.medians import df_medians, once
+from uffdlab.stats import column_sum
+from uffdlab.summaries.medians import cached_per_dataset, df_medians
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
 
@@ -21,19 +21,19 @@ _ZEROPAGES = ("block", "cold", *_KEYS, "prepare_ns", "protect_ns", *_COUNTED, "r
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 
-@once
+@cached_per_dataset
 def df_zeropages(data: Dataset) -> pd.DataFrame:
-    """Return one row per backing, design, huge zeropage and step: what the range then holds, medians of warm samples.
+    """Return one row per backing, design, huge zeropage and step: contents of the range, medians of warm samples.
 
     ``filled_kib`` is the growth of RSS and huge pages, ``zeropages_kib`` the part of the range that maps a zeropage,
     ``huge_kib`` the part mapped by huge entries; ``reported`` whether a write to a protected page raised an event in
-    every sample: missing where that is not known of one.
+    every sample: missing where one is unknown.
     """
     rows = data.rows("zeropages", _ZEROPAGES).copy()
-    rows["filled_kib"] = added(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
+    rows["filled_kib"] = column_sum(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
     rows["zeropages_kib"] = rows.zeropages.astype("Float64") * 4
     rows["huge_kib"] = rows.huge_pages.astype("Float64") * 4
-    found = df_medians(rows, _KEYS, _MEASURES)
+    medians = df_medians(rows, _KEYS, _MEASURES)
     reported = rows.groupby(_KEYS).reported.all(skipna=False)
-    known = [reported[key] for key in found[_KEYS].itertuples(index=False, name=None)]
-    return found.assign(reported=pd.array(known, dtype="boolean"))
+    known = [reported[key] for key in medians[_KEYS].itertuples(index=False, name=None)]
+    return medians.assign(reported=pd.array(known, dtype="boolean"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What memory the probes compare: the backings QEMU and CRIU meet."""
+"""Backings: kinds of memory that QEMU and CRIU protect (anonymous, THP, shmem, hugetlb)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GIB = 1024 * MIB
 class Backing:
     """One kind of memory: how it is mapped and the size of the page a fault fills.
 
-    ``page_bytes`` is the unit in which the kernel fills, marks and resolves it, ``pool_kib`` the size of the hugetlb
-    pool it draws from (None for ordinary memory). ``look`` is that in figures, ``level`` what it is called where levels
-    of page tables are compared.
+    ``page_bytes`` is the unit in which the kernel fills, marks and resolves it, ``pool_kib`` the page size of its
+    hugetlb pool (None for ordinary memory). ``look`` is that in figures, ``level`` its title where page-table levels
+    are compared.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Backing:
 
     @property
     def pool_kib(self) -> int | None:
-        """Return which hugetlb pool it needs pages from, by page size in KiB."""
+        """Return the page size in KiB of its hugetlb pool, or None."""
         return self.page_bytes // KIB if self.map_kind.startswith("UL_MAP_HUGETLB") else None
 
     @property
     def alignment_bytes(self) -> int:
-        """Return what a range of it must be a multiple of."""
+        """Return the alignment of a range."""
         return 2 * MIB if self.name == "anon_thp" else self.page_bytes
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Words and looks of the covert channel: the memory between two processes, where they run, what is sent."""
+"""Covert channel: memory shared by two processes, placement of both ends, loads and bits, with titles and looks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ POINT = ("memory", "placement", "silent", "slot_ns", "lines")  # columns that na
 
 
 class Memory(NamedTuple):
-    """Memory that both ends hold: how it is prepared, its name in a table, and in a sentence.
+    """Memory of both ends: its preparation, its name in a table, and in a sentence.
 
-    ``shared`` says whether both may read one zeropage through it; what is not shared is a control.
+    ``shared``: whether both may read one zeropage through it; unshared memory is a control.
     """
 
     title: str
@@ -41,7 +41,7 @@ MEMORIES = {
     "hugetlb": Memory("hugetlb 2 MiB, read", "hugetlb", "hugetlb", shared=False),
     "private": Memory("written pages (control)", "written pages", "written pages", shared=False),
 }
-SHARED = tuple(name for name, one in MEMORIES.items() if one.shared)
+SHARED = tuple(name for name, memory in MEMORIES.items() if memory.shared)
 ZEROPAGES = {name: ENTRIES[name, "plain"].look for name in ("zeropage", "huge_zeropage")}
 
 PLACEMENTS = {"same": "one CPU", "cross": "two CPUs"}

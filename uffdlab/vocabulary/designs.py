@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Ways of write-protecting a range, one record each: words, look, how a stock kernel does it, how the simulator does.
+"""Designs: ways of write-protecting a range, with titles, look, a stock kernel's features and the simulator's fields.
 
-Probes, simulator, figures, tables, claims and widgets read these; a design is added here, and nowhere else.
+Probes, simulator, figures, tables, claims and widgets read these; a design is added only here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Prepare = Literal["nothing", "read loop", "MADV_POPULATE_READ"]
 
 @dataclass(frozen=True)
 class Stock:
-    """How user space has a stock kernel do it: features asked for, preparation, and whether holes are caught."""
+    """A design on a stock kernel: uffd features, preparation, and whether missing pages are registered too."""
 
     features: tuple[str, ...] = ()
     prepare: Prepare = "nothing"
@@ -29,9 +29,9 @@ class Stock:
 class Design:
     """A way of write-protecting.
 
-    ``title`` says what it is, ``short`` names it in a legend, ``label`` on an axis. ``stock`` is None where no kernel
-    has it; ``simulated`` holds the fields of :class:`uffdlab.sim.Design` that are not the default, and ``about`` what
-    the simulator says of it; it is None where the simulator has no such design.
+    ``title`` describes it, ``short`` names it in a legend, ``label`` on an axis. ``stock`` is None where no kernel has
+    it; ``simulated`` holds the fields of :class:`uffdlab.sim.Design` that are not the default, or None where the
+    simulator has no such design; ``about`` is the simulator's description.
     """
 
     name: str
@@ -164,5 +164,14 @@ DESIGNS: dict[str, Design] = {
         ),
     )
 }
-# Those that a stock kernel has, in the order in which they are measured.
+# Designs of a stock kernel, in the order in which they are measured.
 STOCK: dict[str, Stock] = {name: design.stock for name, design in DESIGNS.items() if design.stock is not None}
+
+# No design of this list: one that a reader composes with switches, or wrote, and what several equally cheap share.
+COMPOSED, TIE = Look(GREY, "x", "dot"), Look(GREY, "bowtie")
+OWN = (Look(GREY, "square"), Look(SKY, "triangle-up"), Look(ORANGE, "pentagon"), Look(GREEN, "hexagon"))
+# Symbols as characters, where a design is named in text.
+GLYPHS = {
+    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "hexagon": "⬢",
+    "pentagon": "⬟", "star-diamond": "✦", "cross": "✚", "x": "✕",
+}  # fmt: skip

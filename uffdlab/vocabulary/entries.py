@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands in an empty range's entries before a touch, and how its fault is delivered: words and looks."""
+"""Contents of a page-table entry before a touch (zeropage, marker, page), and delivery of its fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLI
 
 
 class Entry(NamedTuple):
-    """What an entry holds, in a few words, and its look."""
+    """A short title of an entry's contents, and its look."""
 
     title: str
     look: Look
@@ -20,7 +20,7 @@ def _dashed(colour: str, symbol: str, delivery: str) -> Look:
     return Look(colour, symbol, {"plain": "solid", "async": "dash", "event": "dot"}[delivery])
 
 
-# By preparation and delivery, in the order of the rows of a figure. A preparation under THP is one of its own.
+# By preparation and delivery, in the order of the rows of a figure; a preparation under THP is separate.
 ENTRIES: dict[tuple[str, str], Entry] = {
     (preparation, delivery): Entry(title, _dashed(colour, symbol, delivery))
     for preparation, delivery, colour, symbol, title in (

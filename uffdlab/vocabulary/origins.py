@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a number comes from: the reference, this machine, the published protocol run here, or the thread itself."""
+"""Origins of a number: the reference, this machine, the published protocol run here, or the thread."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""States of pages: those of units of a process, as bars, and those that one write is timed from, as lines."""
+"""Page states: those of occupancy scans (bars), and those that one write is timed from (lines)."""
 
 from __future__ import annotations
 
 from uffdlab.vocabulary.entries import ENTRIES
 from uffdlab.vocabulary.looks import GREEN, LIGHT, ORANGE, SKY
 
-# Colour, and a pattern for those who see none of it: from empty to full. What an entry holds has its colour.
+# Colour, and a pattern for readers who cannot see it: from empty to full.
 OCCUPANCY = {
     "untouched": (LIGHT, ""),
     "zeropage": (ENTRIES["zeropage", "plain"].look.colour, "."),

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
-"""How far apart touches are, by stride in KiB."""
+"""Distance between touches, by stride in KiB."""
 
 STRIDES = {4: "every page", 2048: "one per 2 MiB", 1048576: "one per 1 GiB"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How many threads touch a range, and whether they share its page tables."""
+"""Number of threads that touch a range, and whether they share page tables."""
 
 from __future__ import annotations
 

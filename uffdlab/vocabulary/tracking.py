@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ways of finding out which pages were written."""
+"""Methods of dirty tracking."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -35,12 +34,6 @@ def plotly_gz() -> bytes:
 def config_js() -> str:
     """Return the statement that says how plotly shows a figure, in a page and in its widgets alike."""
     return f"const uffdlabConfig = {json.dumps(CONFIG)};"
-
-
-@cache
-def module(*names: str) -> str:
-    """Return one ES module of several texts: what they share first, the one that exports last."""
-    return "\n".join([config_js(), *(asset(name) for name in ("csv.js", "base.js", "views.js", *names))])
 
 
 class Library(ipywidgets.Widget):  # type: ignore[misc]
@@ -75,12 +68,14 @@ class View(anywidget.AnyWidget):
     kind = ""
     _css = asset("widgets.css")
     library = traitlets.Instance(Library).tag(sync=True, **ipywidgets.widget_serialization)
+    config = traitlets.Dict(CONFIG).tag(sync=True)
     rules = traitlets.Dict().tag(sync=True)
+    texts = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **more: Any) -> None:
         """Lend the widget the library."""
-        super().__init__(library=library(), **more)
+        super().__init__(library=library(), texts=views.TEXTS | {"kind": self.kind}, **more)
 
     def problem(self, state: dict[str, Any]) -> str | None:
         """Return what is wrong with a state, or None."""

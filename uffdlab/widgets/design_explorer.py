@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import floor, isfinite
 from typing import Any
 
@@ -16,20 +16,66 @@ from uffdlab import sim
 from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import dash_of, look_of
 from uffdlab.sim import Costs, Design, Workload
-from uffdlab.sim.costs import HIGH, LOW
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
-from uffdlab.widgets.base import View, module
+from uffdlab.vocabulary import designs
+from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
 SLOTS = 4
 MOST_TOUCHES = 1 << 30
-PARAMETERS = ("span", "populated", "cluster", "reads", "writes")
+_GRID = 15  # values of a parameter that a map is drawn for
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A control of a number: its slider goes from ``low`` to ``high``, of powers of two where it is logarithmic.
+
+    A number is then a multiple of ``whole``, less ``plus``. ``format`` puts it into words (see ``shown`` in base.js).
+    """
+
+    label: str
+    axis: str
+    unit: str
+    format: str
+    low: int
+    high: int
+    step: float
+    log: bool = True
+    whole: int = 1
+    plus: int = 0
+
+    def grid(self, high: int) -> list[float]:
+        """Return the values that a map is drawn for where the slider ends at ``high``."""
+        count = min(_GRID, high + 1) if self.step == 1 else _GRID
+        at = [self.low + (high - self.low) * i / (count - 1) for i in range(count)]
+        if not self.log:
+            return at
+        powers = [floor(one + 0.5) for one in at] if self.step == 1 else at
+        return [floor(2**one / self.whole + 0.5) * self.whole - self.plus for one in powers]
+
+
+PARAMETERS = {
+    "span": Parameter("Size of the range", "size of the range", "B", "size", 21, 44, 0.25, whole=2 << 20),
+    "populated": Parameter("Populated beforehand", "populated", "share populated", "percent", 0, 1, 0.005, log=False),
+    "cluster": Parameter("Written in a row", "written in a row", "pages in a row", "pages", 0, 18, 1),
+    "reads": Parameter("Reads afterwards", "reads afterwards", "reads", "count", 0, 30, 0.25, plus=1),
+    "writes": Parameter("Writes afterwards", "writes afterwards", "writes", "count", 0, 30, 0.25, plus=1),
+}
 _AXES = {"span": "span_bytes", "cluster": "cluster_pages"}  # as a workload calls them
-_GLYPHS = {
-    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "hexagon": "⬢",
-    "pentagon": "⬟", "star-diamond": "✦", "cross": "✚", "x": "✕",
-}  # fmt: skip
+_TITLES = {
+    "memory": "memory of tables and pages",
+    "tail latency": "slowest 1 % of later writes",
+    "mix": "a weighted mix",
+}
+# What a write finds, by the number of its kind, and where.
+_FOUND = {
+    "kinds": ["an empty entry", "a marker", "a zeropage", "a protected page"],
+    "levels": ["PTE", "PMD", "PUD"],
+}
+# No design is dotted or crossed, as what several share is.
+_TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": designs.TIE.colour}
+_COMPOSED_LOOK = {"name": "composed", "title": "composed", "glyph": "✕"} | designs.COMPOSED._asdict()
 # A reader composes these; the others concern memory that is discarded, of which there is none here, or hugetlb.
 _COMPOSED = {
     "empty": "What an empty entry gets",
@@ -46,7 +92,6 @@ _COMPOSED = {
     "resolve": "What a handler resolves of a huge entry",
 }
 _WORDS = {True: "true", False: "false"}
-_OWN = (("#777777", "square"), ("#56B4E9", "triangle-up"), ("#E69F00", "pentagon"), ("#009E73", "hexagon"))
 
 
 class DesignExplorer(View):
@@ -61,9 +106,13 @@ class DesignExplorer(View):
     """
 
     kind = "designs"
-    _esm = module("core.js", "design_pricing.js", "design_figures.js", "design_explorer.js")
+    _esm = asset("design_explorer.js")
     designs: Any = traitlets.List().tag(sync=True)
     fields: Any = traitlets.List().tag(sync=True)
+    parameters: Any = traitlets.List().tag(sync=True)
+    objectives: Any = traitlets.List([[name, _TITLES.get(name, name)] for name in OBJECTIVES]).tag(sync=True)
+    found: Any = traitlets.Dict(_FOUND).tag(sync=True)
+    tie: Any = traitlets.Dict(_TIE).tag(sync=True)
     costs: Any = traitlets.List().tag(sync=True)
     draws = traitlets.Bytes().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
@@ -80,7 +129,7 @@ class DesignExplorer(View):
             raise UffdlabError(f"{len(designs)} designs: choose 1 to {SLOTS}")
         own = [record_of(one) for one in designs]
         if len({one.name for one in own}) != len(own):
-            raise UffdlabError("two of the designs have the same name: name them apart with .but(name=…)")
+            raise UffdlabError("two of the designs have the same name: name them apart with .replace(name=…)")
         self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
             one.name: one for one in own
         }
@@ -88,7 +137,7 @@ class DesignExplorer(View):
         self.priced = (priced or sim.load_costs()).in_unit("ns")
         state = {
             "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
-            "composed": _fields_of(sim.DESIGNS["pmd_marker"].but(spread="huge page", thp=True, resolve="pmd")),
+            "composed": _fields_of(sim.DESIGNS["pmd_marker"].replace(spread="huge page", thp=True, resolve="pmd")),
             "span": 16 << 30,
             "populated": 0.0,
             "cluster": 1,
@@ -106,7 +155,11 @@ class DesignExplorer(View):
             raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(state)}")
         names = sim.events()
         super().__init__(
-            designs=[_as_sent(one, new.index(one.name) if one.name in new else -1) for one in self.records.values()],
+            designs=[
+                *(_as_sent(one, new.index(one.name) if one.name in new else -1) for one in self.records.values()),
+                _COMPOSED_LOOK,
+            ],
+            parameters=[{"name": name} | asdict(one) | {"grids": _grids(name)} for name, one in PARAMETERS.items()],
             fields=[
                 {"name": name, "label": _COMPOSED.get(name, ""), "values": list(values)}
                 for name, values in choices().items()
@@ -123,7 +176,7 @@ class DesignExplorer(View):
         costs, names = self.priced, sim.events()
         unpriced = [name for name in names if costs.status.get(name) == "not in the data"]
         error = costs.p95_error if isfinite(costs.p95_error) else None  # JSON has no number for what is not known
-        shared = {"p95_error": error, "low": LOW, "high": HIGH, "unpriced": unpriced}
+        shared = {"p95_error": error, "unpriced": unpriced}
         warm = {"name": "warm", "title": "a process that has used its memory", "drawn_from": True}
         yield (
             warm
@@ -193,25 +246,16 @@ class DesignExplorer(View):
         return pd.DataFrame(rows)
 
 
-_REACH = {"span": (21, 44), "populated": (0, 1), "cluster": (0, 18), "reads": (0, 30), "writes": (0, 30)}
-_GRID = 15
+def _grids(parameter: str) -> list[list[float]]:
+    """Return the values that a map is drawn for; of clusters for each power of two of 2 MiB that a range may have."""
+    one = PARAMETERS[parameter]
+    return [one.grid(high) for high in (range(9, one.high + 1) if parameter == "cluster" else [one.high])]
 
 
 def steps(parameter: str, state: dict[str, Any]) -> list[float]:
-    """Return the values of a parameter that a map is drawn for."""
-    low, high = _REACH[parameter]
-    count = _GRID
-    if parameter == "cluster":
-        high = min(high, (int(state["span"]) // 4096).bit_length() - 1)
-        count = min(_GRID, high + 1)
-    at = [low + (high - low) * i / (count - 1) for i in range(count)]
-    if parameter == "populated":
-        return at
-    if parameter == "span":
-        return [floor(2**one / (2 << 20) + 0.5) * (2 << 20) for one in at]
-    if parameter == "cluster":
-        return [2 ** floor(one + 0.5) for one in at]
-    return [floor(2**one + 0.5) - 1 for one in at]
+    """Return the values of a parameter that a map is drawn for in a state."""
+    grids = _grids(parameter)
+    return grids[min(len(grids) - 1, (int(state["span"]) >> 21).bit_length() - 1)]
 
 
 def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
@@ -272,6 +316,6 @@ def _as_sent(design: Design, own: int) -> dict[str, Any]:
     """Return a design as the page draws it; of a reader's own, the ``own``-th gets a look that no other has."""
     colour, symbol, title = look_of(design.name)
     if own >= 0:
-        colour, symbol = _OWN[own % len(_OWN)]
-    look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": _GLYPHS[symbol]}
+        colour, symbol, _ = designs.OWN[own % len(designs.OWN)]
+    look = {"colour": colour, "symbol": symbol, "dash": dash_of(design.name), "glyph": designs.GLYPHS[symbol]}
     return {"name": design.name, "title": title, "packed": design.numbers()} | look

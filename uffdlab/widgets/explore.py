@@ -15,7 +15,7 @@ import traitlets
 from uffdlab.errors import UffdlabError
 from uffdlab.units import exact
 from uffdlab.widgets.baking import as_json, bake
-from uffdlab.widgets.base import View, module
+from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
 # Set while a page is made: then the figures of a grid are computed, since a page has nobody to ask.
@@ -136,7 +136,7 @@ class Explorer(View):
     """What :func:`explore` returns. ``state`` has a value for each parameter; setting it draws anew."""
 
     kind = "explore"
-    _esm = module("explore.js")
+    _esm = asset("explore.js")
     title = traitlets.Unicode().tag(sync=True)
     axes: Any = traitlets.List().tag(sync=True)
     figure = traitlets.Dict().tag(sync=True)

@@ -13,13 +13,18 @@ from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import look_of
 from uffdlab.sim import Design, Entry, Range
 from uffdlab.sim.designs import record_of
-from uffdlab.widgets.base import View, module
+from uffdlab.sim.engine import KINDS
+from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
 PAGES = 512 * 512
 PTRS = 512
 MOST_STEPS = 200
-STEPS = ("protect", "unprotect", "read", "write", "fill", "discard")
+STEPS = {
+    "protect": "Protect all", "unprotect": "Un-protect all", "read": "Read the page", "write": "Write the page",
+    "fill": "Write all of the 2 MiB", "discard": "Discard the 2 MiB",
+}  # fmt: skip
+_SHOWN = ("protect", "read", "write", "fill", "discard", "unprotect")  # in this order
 
 
 class PageTableView(View):
@@ -36,8 +41,11 @@ class PageTableView(View):
     """
 
     kind = "page-tables"
-    _esm = module("core.js", "page_table_view.js")
+    _esm = asset("page_table_view.js")
     designs: Any = traitlets.List().tag(sync=True)
+    steps: Any = traitlets.List([[name, STEPS[name]] for name in _SHOWN]).tag(sync=True)
+    most_steps: Any = traitlets.Int(MOST_STEPS).tag(sync=True)
+    kinds: Any = traitlets.List(list(KINDS)).tag(sync=True)
 
     def __init__(
         self, design: Design | str = "pmd_marker", *, steps: Sequence[Sequence[Any]] = (), page: int = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A view as text, and what may stand in one: rules that the page reads as well (``assets/views.js``).
+"""A view as text, and what may stand in one: rules and sentences that the page has as well (``js/views.js``).
 
 The rules of a widget are a JSON Schema of few keywords: ``type``, ``enum``, ``minimum``, ``maximum``,
 ``multipleOf``, ``required`` with ``properties`` and no others, ``minItems``, ``maxItems``, ``items``, ``prefixItems``,
@@ -24,6 +24,15 @@ Rules = dict[str, Any]
 LONGEST = 1 << 20  # characters; a view is of some hundred
 _SITE = "uffdlab"
 _DAMAGED = "this view is damaged: copy the whole text again"
+# What a page is sent, to read and refuse texts as is done here; each widget adds its ``kind``.
+TEXTS = {
+    "site": _SITE,
+    "longest": LONGEST,
+    "none": f"{{value}} is no view of uffdlab: paste a text that begins with {_SITE}:",
+    "other": "this is a view of another widget ({value}), not of {kind}: paste it there",
+    "damaged": _DAMAGED,
+    "unknown": "this state has what is not known here",
+}
 _PACKED = re.compile("[A-Za-z0-9_-]+")
 # What a browser takes for blank, so that both read the same text.
 _BLANK = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -62,10 +71,10 @@ def read(kind: str, text: str) -> dict[str, Any]:
     site, *rest = whole.split(":", 2)
     if site != _SITE or len(rest) != 2 or not rest[1]:
         none = f"'{_calm(whole)}'" if whole else "this"
-        raise UffdlabError(f"{none} is no view of uffdlab: paste a text that begins with {_SITE}:")
+        raise UffdlabError(str(TEXTS["none"]).replace("{value}", none))
     found, packed = rest
     if found != kind:
-        raise UffdlabError(f"this is a view of another widget ({_calm(found)}), not of {kind}: paste it there")
+        raise UffdlabError(str(TEXTS["other"]).replace("{kind}", kind).replace("{value}", _calm(found)))
     if not _PACKED.fullmatch(packed):
         raise UffdlabError(_DAMAGED)
     try:
@@ -95,7 +104,7 @@ def _no_number(text: str) -> None:
 def problem(rules: Rules, value: Any) -> str | None:
     """Return what is wrong with a value, in one sentence, or None."""
     found = _fault(rules, value)
-    return "this state has what is not known here" if found == "" else found
+    return str(TEXTS["unknown"]) if found == "" else found
 
 
 def _fault(rules: Rules, value: Any) -> str | None:

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Questions to the kernel, each asked by a child made for it. A seccomp filter may
- * answer with death, and a kernel with silence: then the child is gone, its parent
- * is not, and how the child ended is the answer.
+ * Operations tried on the kernel, each in a child process: a seccomp filter may
+ * kill the caller, and a system call may hang. How the child ended is the answer.
  *
- * The child shares its parent's filter, privileges and control group. It calls
- * nothing that another thread of the parent may hold a lock of.
+ * The child has its parent's filter, privileges and control group. It calls
+ * nothing that takes a lock which another thread of the parent may hold.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,7 +25,7 @@
 #define CPU_SETS 8		/* of 1024 CPUs each */
 #define POLL_NS 100000
 
-static struct ul_answer *trapped;	/* where the child says which system call was trapped */
+static struct ul_answer *trapped;	/* where the child stores which system call was trapped */
 
 static int64_t ask_userfaultfd(struct ul_answer *a)
 {
@@ -40,7 +39,7 @@ static int64_t ask_userfaultfd(struct ul_answer *a)
 	return ret;
 }
 
-/* What probes and their handlers do: protect a page of their own, discard it, fill it. */
+/* The operations of probes and handlers: protect a page, discard it, fill it. */
 static int64_t ask_protect(struct ul_answer *a)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -115,7 +114,7 @@ static void *nothing(void *arg)
 	return arg;
 }
 
-/* What handlers and racing threads are: started, and kept on a CPU. */
+/* Pin this thread, and start another one, as for handlers and racing threads. */
 static int64_t ask_pinned_thread(struct ul_answer *a)
 {
 	const int cpu = sched_getcpu();
@@ -142,17 +141,17 @@ static int64_t (*const questions[UL_QUESTIONS])(struct ul_answer *) = {
 	[UL_ASK_PINNED_THREAD] = ask_pinned_thread,
 };
 
-/* A filter that traps says which system call it was; one that kills says nothing. */
+/* SECCOMP_RET_TRAP gives the system call; SECCOMP_RET_KILL does not. */
 static void on_sigsys(int signo, siginfo_t *info, void *context)
 {
 	(void)context;
 	trapped->system_call = info->si_syscall;
-	raise(signo);		/* once only: SA_RESETHAND has made it deadly again */
+	raise(signo);		/* SA_RESETHAND has restored the default action */
 	_exit(1);
 }
 
-/* Handlers of the parent's would speak to the parent: none of them is to run here. */
-static void forget_handlers(void)
+/* Handlers of the parent must not run here: they may write to its descriptors. */
+static void reset_handlers(void)
 {
 	const struct sigaction trap = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
 	const struct sigaction none = { .sa_handler = SIG_DFL };
@@ -161,21 +160,21 @@ static void forget_handlers(void)
 		sigaction(signo, signo == SIGSYS ? &trap : &none, NULL);
 }
 
-static void be_the_child(int question, unsigned int seconds, struct ul_answer *asked)
+static void run_child(int question, unsigned int seconds, struct ul_answer *shared)
 {
 	sigset_t none;
 
-	trapped = asked;
-	forget_handlers();
+	trapped = shared;
+	reset_handlers();
 	sigemptyset(&none);
 	pthread_sigmask(SIG_SETMASK, &none, NULL);
 	alarm(seconds + 1);	/* should the parent be gone by then */
-	asked->result = questions[question](asked);
-	asked->answered = 1;
+	shared->result = questions[question](shared);
+	shared->answered = 1;
 	_exit(0);
 }
 
-/* The child's wait status; -ETIMEDOUT where it had to be killed; -ECHILD where somebody else waited for it. */
+/* The child's wait status; -ETIMEDOUT where it was killed here; -ECHILD where it was reaped elsewhere. */
 static int wait_for(pid_t child, uint64_t timeout_ns)
 {
 	const struct timespec nap = { .tv_nsec = POLL_NS };
@@ -199,38 +198,38 @@ static int wait_for(pid_t child, uint64_t timeout_ns)
 	return -ETIMEDOUT;
 }
 
-/* 0 when a child could be asked: what it answered, or how it ended, is in `answer`. */
+/* 0 when a child was started: its result, or how it ended, is in `answer`. */
 int ul_ask(int question, unsigned int seconds, struct ul_answer *answer)
 {
-	struct ul_answer *asked;
+	struct ul_answer *shared;
 	sigset_t all, before;
 	int status = 0;
 	pid_t child;
 
 	if (question < 0 || question >= UL_QUESTIONS)
 		return -EINVAL;
-	asked = mmap(NULL, sizeof(*asked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (asked == MAP_FAILED)
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
 		return -errno;
 	memset(answer, 0, sizeof(*answer));
 	answer->system_call = -1;
 	answer->parent = getpid();
-	*asked = *answer;
+	*shared = *answer;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	child = fork();
 	if (!child)
-		be_the_child(question, seconds, asked);
+		run_child(question, seconds, shared);
 	if (child < 0)
 		status = -errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (child > 0) {
 		int ended = wait_for(child, seconds * 1000000000ull);
 
-		*answer = *asked;
+		*answer = *shared;
 		answer->signal = ended > 0 && WIFSIGNALED(ended) ? WTERMSIG(ended) : 0;
 		answer->hung = ended == -ETIMEDOUT || answer->signal == SIGALRM;
 	}
-	munmap(asked, sizeof(*asked));
+	munmap(shared, sizeof(*shared));
 	return status;
 }

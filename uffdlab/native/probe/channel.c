@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Flush+reload between two processes of our own that share nothing but what the
- * kernel maps in both, such as the zeropage. The sender loads those cache lines
- * whose bits it sends; the receiver, who has flushed them, times a load of each.
+ * Flush+reload between two processes of our own that share only pages which the
+ * kernel maps in both, such as the zeropage. The sender loads the cache lines
+ * of its 1 bits; the receiver, which has flushed them, times a load of each.
  * Time is cut into slots by the processors' common time stamp counter: the sender
- * loads until it is the receiver's turn, who reloads and flushes.
+ * loads until the receiver's turn, which reloads and flushes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,7 +53,7 @@ int ul_channel_supported(void)
 
 #else
 
-/* Elsewhere user space may not flush, or its counter ticks too slowly to tell a cache from memory. */
+/* Elsewhere user space may not flush, or its counter is too coarse to tell cache from memory. */
 static inline uint32_t timed_load(uint64_t addr)
 {
 	(void)addr;
@@ -80,7 +80,7 @@ int ul_channel_supported(void)
 
 #endif
 
-/* Each line is visited once, and there is memory for as many loads as are to come. */
+/* Each line is visited once, and with an advance the range has a page for every load. */
 static int valid(const struct ul_channel *c, uint64_t loads)
 {
 	uint8_t visited[UL_CHANNEL_LINES] = {0};
@@ -95,19 +95,19 @@ static int valid(const struct ul_channel *c, uint64_t loads)
 	return !c->advance || c->loads + loads <= c->room;
 }
 
-/* In an order without a constant stride: a prefetcher would follow it, and load what nobody sent. */
+/* In an order without a constant stride, which a prefetcher would follow. */
 static inline uint32_t line_of(const struct ul_channel *c, uint32_t i)
 {
 	return c->order[i];
 }
 
-/* Where a line is flushed: memory that was read before, whatever loads go to. */
+/* Where a line is flushed: memory that was read before, without the advance. */
 static inline uint64_t flushed_at(const struct ul_channel *c, uint32_t line)
 {
 	return c->addr + line * c->step;
 }
 
-/* Where a line is loaded: with an advance, from a page that no load went to before. */
+/* Where a line is loaded: with an advance, from a page not loaded before. */
 static inline uint64_t loaded_at(struct ul_channel *c, uint32_t line)
 {
 	return c->addr + ++c->loads * c->advance + line * c->step;
@@ -179,9 +179,9 @@ int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, int there, ui
 }
 
 /*
- * bits: UL_CHANNEL_WORDS words per slot, line 0 in the lowest bit. *late counts slots it had no time left for.
+ * bits: UL_CHANNEL_WORDS words per slot, line 0 in the lowest bit. *late counts slots missed.
  *
- * Each bit chooses an address, and none a branch: the processor would guess branches, and load lines of zeros.
+ * Each bit selects an address instead of a branch: a mispredicted branch would load lines of 0 bits.
  */
 UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late)
 {
@@ -210,7 +210,7 @@ UL_RAW int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t 
 	return 0;
 }
 
-/* cycles: slots * lines, by slot and line. late: per slot, whether it was not through before the next one began. */
+/* cycles: slots * lines, by slot and line. late: per slot, whether it ended after the next one began. */
 int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late)
 {
 	if (!valid(c, (uint64_t)c->slots * c->lines))

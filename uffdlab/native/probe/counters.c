@@ -33,8 +33,8 @@ static ssize_t slurp(const char *path, char *buf, size_t size)
 }
 
 /*
- * What follows a label that a line begins with, blanks aside. A process may be named
- * "VmPTE: 1": a label within a line is none.
+ * The text after a label at the start of a line, blanks aside. A process may be named
+ * "VmPTE: 1": labels elsewhere do not count.
  */
 static const char *after_label(const char *text, const char *label)
 {
@@ -91,7 +91,7 @@ int ul_counters(struct ul_counters *now)
 	now->hugetlb_kib = status_kib(text, "HugetlbPages:");
 
 	got = slurp("/proc/interrupts", text, sizeof(text));
-	/* A text that fills the buffer was cut: better unknown than summed over some CPUs. */
+	/* A full buffer means truncated text: unknown, rather than a sum over some CPUs. */
 	now->tlb_ipis = got < 0 || got == sizeof(text) - 1 ? -1 : interrupts(text, "TLB:");
 
 	if (getrusage(RUSAGE_SELF, &usage))
@@ -103,7 +103,7 @@ int ul_counters(struct ul_counters *now)
 
 /*
  * Does a discard of a whole 2 MiB free its page table (CONFIG_PT_RECLAIM, since
- * 6.14)? Asked by doing it: fill the tables of 16 x 2 MiB, discard, look at VmPTE.
+ * 6.14)? Tried: fill the tables of 16 x 2 MiB, discard, look at VmPTE.
  */
 int ul_pt_reclaim(void)
 {
@@ -115,7 +115,7 @@ int ul_pt_reclaim(void)
 	ret = ul_map(UL_MAP_ANON, len, 4096, &addr, &advised);
 	if (ret)
 		return ret;
-	ul_touch_unguarded(addr, len, 2ull << 20, 1, 0, NULL);	/* asked in a child: see ask.c */
+	ul_touch_unguarded(addr, len, 2ull << 20, 1, 0, NULL);	/* in a child: see ask.c */
 	ret = ul_counters(&full);
 	if (!ret)
 		ret = ul_discard(addr, len, len, &ns);
@@ -127,7 +127,7 @@ int ul_pt_reclaim(void)
 	return full.vm_pte_kib - after.vm_pte_kib >= 32;
 }
 
-/* A probe must not outlive its runner, however that ends; -ESRCH when it is gone already. */
+/* Kill this process when its parent ends; -ESRCH when that has ended already. */
 int ul_die_with_parent(int parent)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL))

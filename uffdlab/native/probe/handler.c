@@ -35,8 +35,8 @@ static int wake(int fd, uint64_t addr, uint64_t len)
 
 /*
  * A hole that was read is filled with zeros and protected in the same step: filled
- * with UFFDIO_ZEROPAGE it would be writable, and the write that follows unreported.
- * A hole that was written needs no protection, this event is its report. Zeros are
+ * with UFFDIO_ZEROPAGE it would be writable, and a later write unreported.
+ * A hole that was written needs no protection: this event is its report. Zeros are
  * mapped in advance, because a fault while copying to hugetlb makes the kernel take a
  * second huge page.
  */
@@ -68,7 +68,7 @@ static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
 		h->stats.other++;
 		return;
 	}
-	/* Before resolving: whoever waits for the page finds its event noted. */
+	/* Before resolving: the thread that waits for the page then finds its event noted. */
 	if (h->seen)
 		h->seen[(page - h->seen_addr) / h->page_bytes] = 1;
 	if (msg->fault_flags & UL_PAGEFAULT_FLAG_WP) {
@@ -129,7 +129,7 @@ static void *handle(void *arg)
 	}
 }
 
-/* NULL, and errno, when a descriptor, memory or a thread could not be had. */
+/* NULL, and errno, when no descriptor, memory or thread is available. */
 struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns)
 {
 	return ul_handler_start_noting(fd, page_bytes, timeout_ns, 0, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mappings of every backing the probes compare, empty when they are returned. */
+/* Mappings of every backing that the probes compare, unpopulated. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>
@@ -48,7 +48,7 @@ static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
 	return 0;
 }
 
-/* When it fails, *advised says whether it was madvise(2) that was refused, and not mmap(2). */
+/* On failure, *advised is 1 if madvise(2) failed, 0 if mmap(2) did. */
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised)
 {
 	const uint64_t pmd = 2ull << 20;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages whose contents are given, for KSM to find: two pages of the same seed are alike to the last byte. */
+/* Pages of given contents for KSM: two pages of the same seed are identical. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@ int ul_mergeable(uint64_t addr, uint64_t len)
 	return madvise((void *)(uintptr_t)addr, len, MADV_MERGEABLE) ? -errno : 0;
 }
 
-/* Write all of `count` pages: page i with what follows from seeds[i], or with zeros where that is 0. */
+/* Fill `count` pages: page i with random words of seeds[i], or with zeros where that is 0. */
 UL_RAW int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count)
 {
 	if (!page_bytes || page_bytes % sizeof(uint64_t))

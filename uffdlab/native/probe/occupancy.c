@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much of a mapping is populated, and with what: /proc/PID/pagemap of any
- * process, by PAGEMAP_SCAN where there is one and by reading it where not
- * (occupancy_read.c). Both look at page tables only: no page is faulted in, and
- * nothing of the other process is written.
+ * Counts the pages of a mapping by state, from /proc/PID/pagemap of any process:
+ * by PAGEMAP_SCAN, or by reading it (occupancy_read.c). Both read page tables
+ * only: no page is faulted in, and the other process is not modified.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,11 +15,11 @@
 #include "occupancy.h"
 #include "uapi.h"
 
-#define REGIONS 32768		/* 768 KiB: a system call per that many stretches of equal pages */
+#define REGIONS 32768		/* 768 KiB: a system call per that many regions */
 #define BUFFER (REGIONS * sizeof(struct ul_page_region))
 #define RUN_STATE_BITS 2
 
-_Static_assert(BUFFER >= ENTRIES * sizeof(uint64_t), "one buffer does for both ways");
+_Static_assert(BUFFER >= ENTRIES * sizeof(uint64_t), "one buffer for both methods");
 
 struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes)
 {
@@ -101,7 +100,7 @@ static void account_units(struct ul_units *u, uint64_t start, uint64_t end, unsi
 			start += whole * u->bytes;
 			continue;
 		}
-		/* Nothing seen before, and not at a unit's edge: the mapping begins here. */
+		/* The mapping begins inside this unit. */
 		if (!u->seen && (start & mask))
 			u->clipped = 1;
 		u->seen |= 1u << state;
@@ -119,7 +118,7 @@ static unsigned int folded(const struct ul_occupancy *o, unsigned int state)
 	switch (state) {
 	case UL_SWAPPED:
 	case UL_ELSEWHERE:
-		return UL_PRESENT;	/* it has content, wherever that is */
+		return UL_PRESENT;	/* it has content, in swap or on a device */
 	case UL_FILE:
 		return o->of_file ? UL_ZEROPAGE : UL_PRESENT;
 	case UL_GUARD:
@@ -154,13 +153,13 @@ static int keep_run(struct ul_occupancy *o, uint64_t pages, unsigned int state)
 int ul_account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state)
 {
 	const uint64_t pages = (end - start) / ul_page_bytes();
-	const unsigned int told = state == UL_ELSEWHERE ? UL_SPECIAL : state;
+	const unsigned int counted = state == UL_ELSEWHERE ? UL_SPECIAL : state;
 
 	if (start >= end)
 		return 0;
-	o->pages[told] += pages;
-	account_units(&o->units[0], start, end, told);
-	account_units(&o->units[1], start, end, told);
+	o->pages[counted] += pages;
+	account_units(&o->units[0], start, end, counted);
+	account_units(&o->units[1], start, end, counted);
 	return o->want_runs ? keep_run(o, pages, state) : 0;
 }
 
@@ -174,8 +173,7 @@ void ul_account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
 
 /*
  * Once a process has exited or executed another program, its memory is gone. A
- * read then ends at once; PAGEMAP_SCAN need not say so, and an empty answer from
- * it would pass for one big hole.
+ * read then returns 0; PAGEMAP_SCAN may return no region, as for one big hole.
  */
 static int still_there(struct ul_occupancy *o, int pagemap, uint64_t addr)
 {
@@ -214,8 +212,8 @@ static unsigned int marker_state(struct ul_occupancy *o, uint64_t what, uint64_t
 }
 
 /*
- * An entry that names a page and does not map it: the page is being moved, and is
- * there again in a moment; or it is a device's; or the memory behind it is broken.
+ * A swap entry that holds a PFN: a page being migrated, which is present again in
+ * a moment; a page of a device; or a hardware-poisoned page.
  */
 static unsigned int unmapped_state(struct ul_occupancy *o, uint64_t frame, uint64_t pages)
 {
@@ -229,9 +227,8 @@ static unsigned int unmapped_state(struct ul_occupancy *o, uint64_t frame, uint6
 }
 
 /*
- * What the entries of so many alike pages say, none of them present. The swap type
- * tells what they are, where this user may see it; otherwise the bits alone decide,
- * and whether anything of this mapping can be swapped.
+ * The state is decided by the swap type, where this user may see it; otherwise by
+ * the flag bits, and by whether pages of this mapping can be swapped.
  */
 unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pages)
 {
@@ -240,7 +237,7 @@ unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pa
 
 	if (entry & UL_PM_GUARD)
 		return UL_GUARD;
-	if (!(entry & UL_PM_SWAP))	/* hugetlb shows no more than this of a marker */
+	if (!(entry & UL_PM_SWAP))	/* a marker on hugetlb has no other bit */
 		return entry & UL_PM_UFFD_WP ? UL_MARKED : UL_UNTOUCHED;
 	if (!frame) {
 		o->types_hidden = 1;
@@ -259,7 +256,7 @@ static unsigned int state_now(struct ul_occupancy *o, uint64_t entry, uint64_t p
 {
 	if (!(entry & UL_PM_PRESENT))
 		return ul_absent_state(o, entry, pages);
-	return ul_present_state(o, entry);	/* it has changed since the scan: what it is now counts */
+	return ul_present_state(o, entry);	/* changed since the scan: the current state counts */
 }
 
 static int account_absent(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end)
@@ -291,7 +288,7 @@ static unsigned int hugetlb_state_now(struct ul_occupancy *o, uint64_t entry)
 	return entry & UL_PM_UFFD_WP ? UL_MARKED : UL_SPECIAL;	/* no other marker shows in pagemap */
 }
 
-/* Of a huge page one entry is enough. */
+/* One entry per huge page is enough. */
 static int account_absent_hugetlb(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end)
 {
 	int ret = 0;

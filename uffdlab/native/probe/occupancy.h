@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What both ways of looking at a mapping share. */
+/* Shared by both methods of scanning a mapping. */
 #ifndef UFFDLAB_OCCUPANCY_H
 #define UFFDLAB_OCCUPANCY_H
 
@@ -16,13 +16,13 @@ static inline uint64_t ul_page_bytes(void)
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What a present entry of pagemap maps: in a private mapping, a page of the file is not its own. */
+/* State of a present pagemap entry: in a private mapping, a page of the file is not its own. */
 static inline unsigned int ul_present_state(const struct ul_occupancy *o, uint64_t entry)
 {
 	return entry & UL_PM_FILE && o->cow ? UL_FILE : UL_PRESENT;
 }
 
-/* What so many alike entries of pagemap say that are not present. */
+/* State of `pages` equal pagemap entries that are not present. */
 unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pages);
 
 int ul_account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state);

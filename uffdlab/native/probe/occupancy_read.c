@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where there is no PAGEMAP_SCAN: /proc/PID/pagemap entry by entry, and /proc/kpageflags for what it does not tell. */
+/* Without PAGEMAP_SCAN: /proc/PID/pagemap entry by entry, and /proc/kpageflags for zeropages and huge pages. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <unistd.h>
@@ -9,11 +9,11 @@
 
 struct reader {
 	struct ul_occupancy *o;
-	uint64_t zero_frame;		/* met last: zeropages share it, and would cost a read each */
+	uint64_t zero_frame;		/* cached: zeropages share it, and would cost a read each */
 	uint64_t flags[512];
 };
 
-/* Flags of frames that follow one another; 0 where they are not told. */
+/* Flags of consecutive frames; 0 where they are hidden. */
 static void read_flags(struct reader *r, uint64_t frame, uint64_t count)
 {
 	ssize_t got = -1;
@@ -47,8 +47,8 @@ static uint64_t contiguous(const uint64_t *entries, uint64_t count)
 }
 
 /*
- * pagemap does not tell how a page is mapped: what fills an aligned large unit
- * with an aligned huge page is taken for one huge mapping.
+ * pagemap does not show how a page is mapped: an aligned huge page that fills an
+ * aligned large unit is taken for one huge mapping.
  */
 static int looks_huge(const struct reader *r, uint64_t addr, uint64_t frame, uint64_t count)
 {
@@ -80,7 +80,7 @@ static int account_present(struct reader *r, uint64_t addr, const uint64_t *entr
 	return ret;
 }
 
-/* How many entries from the first are alike in that there is no page behind them. */
+/* How many entries from the first on are equal. */
 static uint64_t alike(const uint64_t *entries, uint64_t count)
 {
 	uint64_t i;

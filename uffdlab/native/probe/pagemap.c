@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel says of a page without anybody touching it. */
+/* Page states from pagemap and PAGEMAP_SCAN, without touching a page. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static int scan(int fd, struct ul_pm_scan_arg *arg)
 	return ret < 0 ? -errno : ret;
 }
 
-/* Categories the kernel does not know make it answer EINVAL: ask for fewer. */
+/* Unknown categories give EINVAL: retry with fewer. */
 static int scan_page(int fd, uint64_t addr, uint64_t page_bytes, uint64_t *categories)
 {
 	const uint64_t masks[] = { UL_PAGE_CATEGORIES, UL_PAGE_CATEGORIES_6_7 };
@@ -100,7 +100,7 @@ int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *cat
 	return ret;
 }
 
-/* Base pages in the range that carry every category asked for. */
+/* Base pages in the range that have every given category. */
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages)
 {
 	const uint64_t base = (uint64_t)sysconf(_SC_PAGESIZE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the extension offers to Python: read by cffi and included by probe.h, so
- * the two cannot drift apart. Functions return 0 (or what they say) on success
+ * The extension's interface to Python: read by cffi and included by probe.h, so
+ * the two cannot differ. Functions return 0 (or as noted) on success
  * and -errno on failure. Times are CLOCK_MONOTONIC nanoseconds, sizes bytes.
  */
 
@@ -27,7 +27,7 @@ struct ul_handler_stats {
 	uint64_t failed;		/* events that could not be resolved */
 	int last_errno;			/* of the last failure, positive */
 	int last_missing;		/* whether that was UFFDIO_COPY for a hole, not UFFDIO_WRITEPROTECT */
-	int deadline_hit;		/* it gave up: the userfaultfd is closed, every waiter released */
+	int deadline_hit;		/* the userfaultfd was closed, and every waiter released */
 };
 struct ul_handler;
 struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns);
@@ -46,7 +46,7 @@ int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
 
-/* touch.c: a fault the kernel answers with SIGBUS ends the touching with -EFAULT */
+/* touch.c: a fault that raises SIGBUS ends the touching with -EFAULT */
 #define UL_BINS 256			/* four per octave of nanoseconds; see ul_bin() */
 int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t *ns,
 		   uint64_t sample_every, uint64_t *bins);
@@ -146,29 +146,29 @@ int ul_counters(struct ul_counters *now);
 int ul_pt_reclaim(void);
 int ul_die_with_parent(int parent);
 
-/* ask.c: questions to the kernel, each asked by a child that the answer may kill */
+/* ask.c: operations tried in a child process, which a seccomp filter may kill */
 enum {
 	UL_ASK_USERFAULTFD = 0, UL_ASK_PROTECT = 1, UL_ASK_PAGEMAP_SCAN = 2, UL_ASK_POPULATE_READ = 3,
 	UL_ASK_PT_RECLAIM = 4, UL_ASK_DIE_WITH_PARENT = 5, UL_ASK_PINNED_THREAD = 6,
 	UL_QUESTIONS = 7
 };
 struct ul_answer {
-	int64_t result;			/* as of the function that asks; -errno when refused */
+	int64_t result;			/* as of the ask_ function; -errno when refused */
 	uint64_t features, ioctls;	/* of UFFDIO_API */
 	int via;			/* UL_VIA_* */
-	int step;			/* which of the question's operations it came to, from 0 */
-	int answered;			/* 0: it ended before it could say */
-	int signal;			/* what it was killed by; 0: nothing */
+	int step;			/* the question's last operation that was tried, from 0 */
+	int answered;			/* 0: the child ended without a result */
+	int signal;			/* that killed it; 0: none */
 	int hung;
-	int system_call;		/* number of the one that a filter trapped; -1: not known */
+	int system_call;		/* number of the trapped one; -1: not known */
 	int parent;
 };
 int ul_ask(int question, unsigned int seconds, struct ul_answer *answer);
 
 /*
- * occupancy.c: what the pages of a mapping of any process are, from /proc/PID/pagemap
- * opened by the caller. One account is fed with adjoining ranges of one mapping, and
- * emptied before the next one.
+ * occupancy.c: page states of a mapping of any process, from /proc/PID/pagemap opened
+ * by the caller. One struct ul_occupancy takes adjoining ranges of one mapping, and is
+ * emptied before the next mapping.
  */
 enum {
 	UL_UNTOUCHED = 0, UL_ZEROPAGE = 1, UL_PRESENT = 2, UL_MARKED = 3, UL_SWAPPED = 4, UL_GUARD = 5,
@@ -187,24 +187,24 @@ struct ul_occupancy {
 	int want_runs;			/* in: keep runs */
 	int cow;			/* in: a private mapping: a page of a file is not its own */
 	int of_file;			/* in: a private mapping of a file that is neither shmem nor hugetlb */
-	int may_swap;			/* in: pages may be swapped, so tell them from what else is not present */
+	int may_swap;			/* in: pages may be swapped */
 	uint64_t hugetlb;		/* in: bytes of its huge pages; 0: no hugetlb */
 	uint64_t pages[UL_PAGE_STATES];	/* base pages */
 	struct ul_units units[2];
 	uint64_t huge_bytes, huge_zero_bytes;	/* mapped by one entry above the last level */
-	uint64_t poisoned;		/* of the special pages, those of which an access is SIGBUS for sure */
+	uint64_t poisoned;		/* of the special pages, those known to raise SIGBUS */
 	uint64_t calls;			/* system calls made */
 	uint64_t ns;
-	int frames_hidden;		/* pagemap did not tell frames: no zeropage, no huge mapping is known by it */
-	int types_hidden;		/* it did not tell swap types: swapped, marked and special are told by bits alone */
+	int frames_hidden;		/* pagemap hid PFNs: zeropages and huge mappings are unknown */
+	int types_hidden;		/* it hid swap types: swapped, marked and special are decided by flag bits */
 	uint64_t *runs;			/* base pages << 2 | state, in order, as keep_run() folds the states */
 	uint64_t run_count, run_room;
 	void *buffer;
 };
 struct ul_occupancy *ul_occupancy_new(uint64_t large_bytes, uint64_t huge_bytes);
-void ul_occupancy_empty(struct ul_occupancy *o);	/* what is marked "in" stays */
+void ul_occupancy_empty(struct ul_occupancy *o);	/* fields marked "in" stay */
 void ul_occupancy_free(struct ul_occupancy *o);
-int64_t ul_occupancy_categories(int pagemap);	/* what PAGEMAP_SCAN can tell here; -ENOTTY without it */
+int64_t ul_occupancy_categories(int pagemap);	/* that PAGEMAP_SCAN reports here; -ENOTTY without it */
 int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, uint64_t start, uint64_t end);
 int ul_occupancy_read(struct ul_occupancy *o, int pagemap, uint64_t start, uint64_t end);
 int64_t ul_filesystem(const char *path, uint64_t *block_bytes);	/* the magic number of statfs(2) */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that discard and write random pages of a range while somebody else
- * prepares and protects it. What is to be judged is whether a page was discarded
- * since the ioctl began. A discard is noted after it ended, by the phase that is
+ * Threads that discard and write random pages of a range while another thread
+ * prepares and protects it. Records whether each page was discarded since the
+ * ioctl began. A discard is noted after it ended, by the phase that is
  * read then: reading a phase before UL_RACE_PROTECTING proves that it ended
  * before the ioctl began, because the phase is entered first. A discard that
  * overlaps the entry counts as later, so doubt always excludes a page.
@@ -23,7 +23,7 @@ struct ul_race {
 	struct ul_race_plan plan;
 	pthread_t discarder, writer;
 	int phase, stop;
-	uint64_t led;			/* pages discarded so far, for whoever waits for the lead */
+	uint64_t led;			/* pages discarded so far, for ul_race_lead() */
 	struct ul_race_stats stats;
 };
 
@@ -71,7 +71,7 @@ static void *discard_pages(void *arg)
 			return NULL;
 		}
 		note_discard(race, page);
-		/* The lead is there to be over. */
+		/* No pause during the lead. */
 		if (phase_of(race) != UL_RACE_LEAD)
 			rest(plan->pause_ns);
 	}
@@ -87,7 +87,7 @@ static void *write_pages(void *arg)
 	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
 		int ret;
 
-		/* What the lead discarded is to stay empty until it is prepared. */
+		/* Pages discarded in the lead stay empty until they are prepared. */
 		if (phase_of(race) == UL_RACE_LEAD) {
 			rest(LEAD_POLL_NS);
 			continue;
@@ -105,7 +105,7 @@ static void *write_pages(void *arg)
 	return NULL;
 }
 
-/* NULL when memory or a thread could not be had. */
+/* NULL, and errno, when no memory or thread is available. */
 struct ul_race *ul_race_start(const struct ul_race_plan *plan)
 {
 	struct ul_race *race = calloc(1, sizeof(*race));
@@ -131,7 +131,7 @@ free_race:
 	return NULL;
 }
 
-/* Wait until so many pages were discarded, or discarding failed: ul_race_stop() says so. */
+/* Wait until `discards` pages were discarded, or discarding failed: see ul_race_stop(). */
 int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns)
 {
 	const uint64_t deadline = ul_now_ns() + timeout_ns;
@@ -150,7 +150,7 @@ void ul_race_enter(struct ul_race *race, int phase)
 	__atomic_store_n(&race->phase, phase, __ATOMIC_SEQ_CST);
 }
 
-/* Nothing is discarded or written by them after it returned. */
+/* Joins the threads: nothing is discarded or written after it returns. */
 void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats)
 {
 	__atomic_store_n(&race->stop, 1, __ATOMIC_SEQ_CST);

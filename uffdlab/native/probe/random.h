@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* splitmix64 (public domain, S. Vigna): small, seedable, the same everywhere. */
+/* splitmix64 (public domain, S. Vigna): the same sequence on every machine. */
 static inline uint64_t ul_next_random(uint64_t *state)
 {
 	uint64_t z = (*state += 0x9e3779b97f4a7c15ull);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Touching by several pinned threads at once: what a fault costs when another CPU
- * runs the same address space, and so has to be told of a changed translation.
+ * Touching by several pinned threads at once: the cost of faults with TLB
+ * shootdowns to other CPUs that run the same address space.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "probe.h"
 
-enum { GATE_SHUT, GATE_OPEN, GATE_OFF };	/* off: not all threads could be had, go home */
+enum { GATE_SHUT, GATE_OPEN, GATE_OFF };	/* off: not all threads were started, return */
 
 struct toucher {
 	pthread_t thread;
@@ -46,7 +46,7 @@ static void share_of(const struct toucher *me, uint64_t *first, uint64_t *step, 
 	*first = job->addr + (uint64_t)me->index * (job->together ? job->stride : each * job->stride);
 }
 
-/* Opened when every thread runs where it is to run; spun on, so that they begin together. */
+/* Opened when every thread is pinned; spun on, so that they begin together. */
 static int pass_gate(const int *gate, int *ready)
 {
 	int state;

@@ -12,12 +12,12 @@
 
 /*
  * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool).
- * That is an outcome to report, not a reason to die. Volatile, because only the
- * signal handler reads it: the compiler may drop a store that nobody else sees.
+ * It is reported, not fatal. Volatile, because only the signal handler reads it:
+ * the compiler may drop the store otherwise.
  */
 static __thread sigjmp_buf *volatile escape;
 static struct sigaction previous;
-/* Several threads may touch at once: the first one in takes SIGBUS, the last one out gives it back. */
+/* Several threads may touch at once: the first installs the handler, the last restores the old one. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int guarded;
 
@@ -99,7 +99,7 @@ UL_LOOP static void touch_sampled(uint64_t addr, uint64_t len, uint64_t stride, 
 	}
 }
 
-/* Without a way out of SIGBUS: for threads, which share its handler. sample_every 0: none is timed. */
+/* Without handling SIGBUS: for threads, which share its handler. sample_every 0: none is timed. */
 void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
 			uint64_t *bins)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a tracker of dirty memory does: collect what was written, and protect that again. */
+/* Dirty tracking: collect the written pages, and protect them again. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@ static void note(const struct ul_page_region *regions, uint64_t count, uint64_t 
 	}
 }
 
-/* The time is that of the ioctls alone; the buffer holds whatever one of them can find. */
+/* The time is that of the ioctls alone; the buffer has room for all regions. */
 static int scan_all(int fd, struct ul_pm_scan_arg *arg, uint64_t page, struct ul_scan_result *result,
 		    uint8_t *written)
 {
@@ -98,7 +98,7 @@ free_regions:
 	return ret;
 }
 
-/* One UFFDIO_WRITEPROTECT of `len` bytes at each offset: what a tracker that knows its pages may do. */
+/* One UFFDIO_WRITEPROTECT of `len` bytes at each offset, as by a tracker that knows its pages. */
 int ul_protect_list(int fd, uint64_t addr, const uint64_t *offsets, uint64_t count, uint64_t len,
 		    uint64_t *ns)
 {

@@ -34,7 +34,7 @@ static int open_syscall(int flags)
 
 /*
  * The device first (since 6.1: file permissions decide), then the system call,
- * whatever the device answers. UFFD_USER_MODE_ONLY came with 5.11; older kernels
+ * whatever errno the device gives. UFFD_USER_MODE_ONLY came with 5.11; older kernels
  * answer EINVAL.
  */
 int ul_uffd_open(int user_mode_only, int *via)
@@ -105,7 +105,7 @@ int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t 
 	return timed_ioctl(fd, UL_UFFDIO_WRITEPROTECT, &wp, ns);
 }
 
-/* Un-protect `piece` bytes at every `stride`, one ioctl each: what a handler does, without the handler. */
+/* Un-protect `piece` bytes at every `stride`, one ioctl each, as a handler does. */
 int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, uint64_t piece, uint64_t *ns,
 			uint64_t *calls)
 {

@@ -6,8 +6,8 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path("uffdlab/native/sim")  # the build backend runs in the project's root
-SOURCES = ["sim.c", "sim_expect.c", "sim_range.c", "sim_save.c", "sim_shape.c", "sim_work.c"]
-HEADERS = ["sim.h", "sim.cdef.h", "sim_shape.h", "sim_state.h"]
+SOURCES = [f"sim{name}.c" for name in ("", "_decide", "_expect", "_price", "_range", "_save", "_shape", "_work")]
+HEADERS = ["sim.h", "sim.cdef.h", "sim_price.h", "sim_shape.h", "sim_state.h"]
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "sim.cdef.h").read_text())
@@ -18,7 +18,7 @@ ffibuilder.set_source(
     include_dirs=[str(HERE)],
     depends=[str(HERE / name) for name in HEADERS],
     # Without contraction the same operations round the same everywhere, in a page as well.
-    extra_compile_args=["-std=gnu11", "-O2", "-ffp-contract=off"],
+    extra_compile_args=["-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno"],
     optional=True,  # sim.wasm serves where there is no compiler
 )
 

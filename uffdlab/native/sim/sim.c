@@ -171,7 +171,7 @@ int in_range(const struct ul_sim *sim, uint64_t first, uint64_t count)
 
 /*
  * Touches are counted by shape as they come, and what they count in all is
- * worked out when somebody asks: there are few shapes, and many touches.
+ * computed when it is read: there are few shapes, and many touches.
  */
 void settle_ledger(struct ul_sim *sim)
 {

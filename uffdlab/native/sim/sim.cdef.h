@@ -34,7 +34,7 @@ enum ul_event {
 	UL_VISITED_PTE, /* entries that a range operation looked at; empty ones only here; none that a discard zaps */
 	UL_VISITED_PMD,
 	UL_VISITED_PUD,
-	UL_ASKED_PTE, /* empty PTEs of which protecting asked whether they get a marker */
+	UL_ASKED_PTE, /* empty PTEs that protecting checked for whether they get a marker */
 	UL_POPULATED, /* present entries that a populating call went through */
 	UL_ZEROPAGES, /* entries that a fault made map a zeropage */
 	UL_HUGE_ZEROPAGES,
@@ -57,9 +57,9 @@ enum ul_event {
 	UL_PROTECTS, /* ioctls that protect */
 	UL_RESOLVES, /* ioctls that resolve, or fill what is missing */
 	UL_CALLS, /* madvise() calls, scans */
-	UL_EVENTS_WP, /* what a handler is told */
+	UL_EVENTS_WP, /* messages to a handler */
 	UL_EVENTS_MISSING,
-	UL_LOST, /* writes that nobody was told of, to entries protected since their last discard */
+	UL_LOST, /* unreported writes to entries protected since their last discard */
 	UL_FALSE, /* events for entries discarded or resolved since they were protected */
 	UL_FLUSHES, /* translations that other CPUs may hold taken away */
 	UL_IPIS, /* flushes, for each other CPU that runs the process */
@@ -76,6 +76,7 @@ enum ul_prefault { UL_NO_PREFAULT, UL_READ_LOOP, UL_POPULATE_READ };
 enum ul_empty { UL_EMPTY_STAYS, UL_EMPTY_MARKED, UL_EMPTY_ZEROPAGE };
 enum ul_spread { UL_SPREAD_NEXT, UL_SPREAD_LAST, UL_SPREAD_HUGE };
 enum ul_walk { UL_SEQUENTIAL, UL_UNIFORM, UL_ZIPF, UL_CLUSTERED };
+enum ul_objective { UL_STOP_TIME, UL_TOTAL_WORK, UL_MEMORY, UL_TAIL_LATENCY, UL_MIX };
 enum ul_error { UL_OK = 0, UL_NO_ROOM = -1, UL_BAD = -2 };
 
 /* A way of write-protecting, as data. All fields are 32-bit so that a page can write them one after another. */
@@ -87,7 +88,7 @@ struct ul_design {
 	int32_t spread; /* ul_spread: what a touch under a marker above the leaf does */
 	int32_t remembers; /* the VMA remembers the protection: an empty entry is protected by it */
 	int32_t missing; /* registered for missing pages as well: the handler fills them */
-	int32_t async; /* the kernel resolves protection faults and tells nobody */
+	int32_t async; /* the kernel resolves protection faults itself, without a message */
 	int32_t thp; /* faults may map huge pages */
 	int32_t zeropage; /* reads may map the zeropage */
 	int32_t huge_zeropage; /* and the huge one */
@@ -107,10 +108,43 @@ struct ul_random {
 	int32_t reserved;
 };
 
+/* A number with its interval; where there is none, both ends are NaN. */
+struct ul_estimate {
+	double value, low, high;
+};
+
+/* Writes of one shape that ask the kernel: how many, as a share of all such, and the share that take as long. */
+enum { UL_ASKING = 512 }; /* shapes of which there are no more */
+struct ul_latency {
+	double count, share, slower;
+	struct ul_estimate cost;
+	uint32_t shape, reserved;
+};
+
+/* What a design makes of a point: by objective the prices, and KiB that came on top; the shape of its tail, or -1. */
+struct ul_standing {
+	double value[4];
+	double score;
+	int32_t tail, tied;
+};
+
+/* Which of several is the cheapest, which comes next, and by how many times. A design is a number, or -1 for none. */
+struct ul_decision {
+	double least; /* score */
+	struct ul_estimate ratio;
+	int32_t best, second, ties, clear;
+};
+
+/* Between which powers of two of later writes a design is behind another, and where by most; `to` may be NaN. */
+struct ul_break_even {
+	double from, to, most;
+	int32_t other, decided;
+};
+
 struct ul_sim;
 
 const char *ul_event_name(int32_t event);
-/* The sentence that says what is wrong with a design, a range under it, random work on that, or a vector of costs. */
+/* What is wrong, as a sentence, with a design, a range under it, random work on that, or a vector of costs. */
 const char *ul_design_problem(const struct ul_design *design);
 const char *ul_range_problem(const struct ul_design *design, uint64_t start_page, uint64_t pages);
 const char *ul_work_problem(const struct ul_design *design, uint64_t pages, const struct ul_random *work);
@@ -152,8 +186,9 @@ uint32_t ul_shapes(void);
 void ul_shape_counts(const struct ul_sim *sim, uint64_t *counts);
 void ul_shape_ledger(const struct ul_design *design, int32_t other_cpus, uint32_t shape, uint64_t *ledger);
 
-/* Sum of counts times costs, in the order of the events. */
+/* Sum of counts times costs, in the order of the events; by many vectors of costs, one after another. */
 double ul_price(const double *ledger, const double *costs);
+void ul_price_many(const double *ledger, const double *vectors, uint64_t count, double *prices);
 /* Expected ledgers of protecting (prefault included) and of the touches after it, and expected tables and pages. */
 int32_t ul_expect(const struct ul_design *design, uint64_t pages, const struct ul_random *work, double *protect,
 		  double *touches, double *shape_counts, double *memory);
@@ -163,3 +198,30 @@ int32_t ul_expect(const struct ul_design *design, uint64_t pages, const struct u
  */
 int32_t ul_sweep(const struct ul_design *design, uint64_t pages, const struct ul_random *works, uint64_t count,
 		 const double *costs, uint64_t vectors, double *priced);
+
+/*
+ * Intervals. `vectors` are the costs and after them `draws` others that the data allows; `error` is how far unseen
+ * predictions lie off (the larger over the smaller, less 1; below 0: not known, no interval). `room` is of the caller,
+ * for 2 + 2 * draws numbers.
+ */
+/* Of a quantity computed with each vector: 95 % of the draws, widened by the error to the power of `weight`. */
+void ul_interval(double *values, uint64_t draws, double error, double weight, struct ul_estimate *found);
+void ul_estimate(const double *ledger, const double *vectors, uint64_t draws, double error, double *room,
+		 struct ul_estimate *found);
+/* By how much the logarithm of a ratio is off where each price is off by 1: what is shared cancels. */
+double ul_apart(const double *top, const double *bottom, const double *costs);
+/* UL_BAD where the second is priced at nothing. */
+int32_t ul_ratio(const double *top, const double *bottom, const double *vectors, uint64_t draws, double error,
+		 double *room, struct ul_estimate *found);
+/* Fills UL_ASKING at most, cheapest first, of touches by shape, and returns how many; then which is the tail, or -1. */
+uint32_t ul_latencies(const struct ul_design *design, int32_t other_cpus, const double *counts, const double *vectors,
+		      uint64_t draws, double error, double *room, struct ul_latency *found);
+int32_t ul_tail(const struct ul_latency *found, uint32_t count);
+/* Which design is the cheapest; of those that are equal the first. No design is the best where a mix has no value. */
+int32_t ul_decide(const struct ul_design *designs, uint64_t count, uint64_t pages, const struct ul_random *work,
+		  int32_t objective, const double *weights, const double *vectors, uint64_t draws, double error,
+		  double *room, struct ul_standing *standings, struct ul_decision *found);
+/* For how many later writes all work is more with one design than with the first other that it is so with. */
+int32_t ul_break_even(const struct ul_design *designs, uint64_t count, uint64_t one, uint64_t pages,
+		      const struct ul_random *work, const double *vectors, uint64_t draws, double error, double *room,
+		      struct ul_break_even *found);

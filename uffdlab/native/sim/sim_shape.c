@@ -404,12 +404,3 @@ void ul_shape_ledger(const struct ul_design *d, int32_t other_cpus, uint32_t cod
 	else if (s.write)
 		write_present(d, &s, other_cpus, l);
 }
-
-double ul_price(const double *ledger, const double *costs)
-{
-	double total = 0;
-
-	for (int i = 0; i < UL_EVENTS; i++)
-		total += ledger[i] * costs[i];
-	return total;
-}

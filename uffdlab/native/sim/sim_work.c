@@ -81,7 +81,7 @@ static int write_chosen(struct ul_sim *sim, struct choice *c)
 	return UL_OK;
 }
 
-/* Memory is populated before it is registered: nobody is asked for what is missing. */
+/* Memory is populated before it is registered: no event for missing pages. */
 static int32_t populate(struct ul_sim *sim, struct choice *c)
 {
 	struct ul_design registered = sim->design, plain = registered;

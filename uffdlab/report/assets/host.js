@@ -4,7 +4,11 @@
 const uffdlabWidgets = (() => {
   // The page's own data stand right before this script. An id is no proof: a heading of a notebook may have the same.
   const stored = new Map();
-  for (let at = document.currentScript.previousElementSibling; at && at.matches("script[id]"); at = at.previousElementSibling) {
+  for (
+    let at = document.currentScript.previousElementSibling;
+    at?.matches("script[id]");
+    at = at.previousElementSibling
+  ) {
     stored.set(at.id, at.textContent);
   }
   const { models = {}, modules = {} } = JSON.parse(stored.get("widgets") || "{}");
@@ -13,7 +17,8 @@ const uffdlabWidgets = (() => {
 
   // Each module once, however many widgets are made of it.
   const moduleOf = (name) => {
-    if (!imported.has(name)) imported.set(name, import(URL.createObjectURL(new Blob([modules[name]], { type: "text/javascript" }))));
+    if (!imported.has(name))
+      imported.set(name, import(URL.createObjectURL(new Blob([modules[name]], { type: "text/javascript" }))));
     return imported.get(name);
   };
 
@@ -24,13 +29,17 @@ const uffdlabWidgets = (() => {
   class Model {
     constructor({ state, buffers }) {
       this.state = structuredClone(state);
-      (buffers || []).forEach(({ path, data }) => { this.state[path[0]] = new DataView(uffdlabBytes(data).buffer); });
+      (buffers || []).forEach(({ path, data }) => {
+        this.state[path[0]] = new DataView(uffdlabBytes(data).buffer);
+      });
       this.heard = new Map();
       this.changed = new Set();
       this.widget_manager = { get_model: async (id) => (id === "library" ? library : modelOf(id)) };
     }
 
-    get(name) { return this.state[name]; }
+    get(name) {
+      return this.state[name];
+    }
 
     set(name, value) {
       if (JSON.stringify(this.state[name]) === JSON.stringify(value)) return;
@@ -45,9 +54,13 @@ const uffdlabWidgets = (() => {
       names.forEach((name) => (this.heard.get(`change:${name}`) || []).forEach((act) => act(this, this.state[name])));
     }
 
-    on(name, act) { this.heard.set(name, [...(this.heard.get(name) || []), act]); }
+    on(name, act) {
+      this.heard.set(name, [...(this.heard.get(name) || []), act]);
+    }
 
-    off(name) { this.heard.delete(name); }
+    off(name) {
+      this.heard.delete(name);
+    }
 
     send() {}
   }

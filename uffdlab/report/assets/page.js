@@ -28,8 +28,16 @@
 
   const colours = (layout) => {
     const style = getComputedStyle(root);
-    const [ink, grid, paper, line] = ["--ink", "--grid", "--paper", "--line"].map((name) => style.getPropertyValue(name).trim());
-    const update = { "font.color": ink, "hoverlabel.bgcolor": paper, "hoverlabel.font.color": ink, "hoverlabel.bordercolor": line, "modebar.bgcolor": paper };
+    const [ink, grid, paper, line] = ["--ink", "--grid", "--paper", "--line"].map((name) =>
+      style.getPropertyValue(name).trim(),
+    );
+    const update = {
+      "font.color": ink,
+      "hoverlabel.bgcolor": paper,
+      "hoverlabel.font.color": ink,
+      "hoverlabel.bordercolor": line,
+      "modebar.bgcolor": paper,
+    };
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
         update[`${key}.gridcolor`] = grid;
@@ -51,7 +59,9 @@
       const open = codes.getAttribute("aria-pressed") !== "true";
       codes.setAttribute("aria-pressed", String(open));
       codes.textContent = open ? "Hide code" : "Show code";
-      each("details.code", (code) => { code.open = open; });
+      each("details.code", (code) => {
+        code.open = open;
+      });
     });
   }
   const contents = document.querySelector(".contents details");
@@ -63,8 +73,12 @@
     for (let i = 0; rows.length && i < rows[0].cells.length; i += 1) {
       const column = [...table.rows].map((row) => row.cells[i]).filter(Boolean);
       const texts = rows.map((row) => (row.cells[i] ? row.cells[i].textContent.trim() : ""));
-      const kind = texts.every((text) => /^[-+−]?[\d,. ]*\d$/.test(text)) && texts.some((text) => !/^0\d/.test(text)) ? "number"
-        : texts.every((text) => text.length <= 18) ? "short" : null;
+      const kind =
+        texts.every((text) => /^[-+−]?[\d,. ]*\d$/.test(text)) && texts.some((text) => !/^0\d/.test(text))
+          ? "number"
+          : texts.every((text) => text.length <= 18)
+            ? "short"
+            : null;
       if (kind) column.forEach((one) => one.classList.add(kind));
     }
   });
@@ -77,11 +91,18 @@
   const put = (layout, path, value) => {
     const keys = path.replace(/\[(\d+)\]/g, ".$1").split(".");
     const last = keys.pop();
-    keys.reduce((inner, key) => { inner[key] = inner[key] || {}; return inner[key]; }, layout)[last] = value;
+    keys.reduce((inner, key) => {
+      inner[key] = inner[key] || {};
+      return inner[key];
+    }, layout)[last] = value;
   };
 
   const draw = async (place) => {
-    const { data, layout: { sliders = [], ...layout }, frames } = figureOf(place);
+    const {
+      data,
+      layout: { sliders = [], ...layout },
+      frames,
+    } = figureOf(place);
     Object.assign(layout, { width: widthOf(place), height: Number(place.dataset.height) });
     Object.entries(colours(layout)).forEach(([path, value]) => put(layout, path, value));
     await Plotly.newPlot(place, { data, layout, frames, config: uffdlabConfig });
@@ -111,7 +132,10 @@
     else place.removeAttribute("tabindex");
   };
   window.addEventListener("resize", () => each(DRAWN, fit));
-  printing.addEventListener("change", () => { setTheme(); each(DRAWN, fit); });
+  printing.addEventListener("change", () => {
+    setTheme();
+    each(DRAWN, fit);
+  });
 
   const failed = (place, error) => {
     const note = document.createElement("p");
@@ -145,12 +169,20 @@
   };
 
   // --- data: what the figure draws now, after whatever was moved
-  each(".csv[data-figure]", (button) => button.addEventListener("click", () => {
-    const place = button.closest("figure").querySelector(PLOT);
-    const { data, layout: { meta } } = place.data ? place : figureOf(place);
-    const page = document.title.split(" · ")[0].replace(/[^A-Za-z0-9]+/g, "-").toLowerCase();
-    uffdlabCsv.save(data, meta && meta.units, `${page}-${place.id}`);
-  }));
+  each(".csv[data-figure]", (button) =>
+    button.addEventListener("click", () => {
+      const place = button.closest("figure").querySelector(PLOT);
+      const {
+        data,
+        layout: { meta },
+      } = place.data ? place : figureOf(place);
+      const page = document.title
+        .split(" · ")[0]
+        .replace(/[^A-Za-z0-9]+/g, "-")
+        .toLowerCase();
+      uffdlabCsv.save(data, meta?.units, `${page}-${place.id}`);
+    }),
+  );
 
   setTheme();
   drawAll();

@@ -1,43 +1,4 @@
 // SPDX-License-Identifier: MIT
-// What a figure draws, as a table for other programs: one row per point of each series that is seen.
-"use strict";
-const uffdlabCsv = (() => {
-  const cell = (value) => {
-    const text = value === undefined || value === null ? "" : String(value);
-    // A leading = + - @ would be a formula to a spreadsheet.
-    const safe = /^[=+@]|^-(?![\d.])/.test(text) ? `'${text}` : text;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  const TYPES = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array };
-  // Python packs the arrays of numpy.
-  const list = (values) => {
-    if (!values || !values.bdata) return values || [];
-    return Array.from(new TYPES[values.dtype](Uint8Array.from(atob(values.bdata), (c) => c.charCodeAt(0)).buffer));
-  };
-  const text = (traces, units = {}) => {
-    const rows = [["series", "label", "x", "x_minus", "x_plus", "x_unit", "y", "y_minus", "y_plus", "y_unit", "note", "z"]];
-    traces.filter((trace) => trace.visible !== false && trace.visible !== "legendonly").forEach((trace) => {
-      const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
-      const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar && bar[end])));
-      // A map has a number per cell.
-      (trace.z || []).forEach((row, j) => list(row).forEach((z, i) => rows.push([
-        trace.name, undefined, xs[i], undefined, undefined, units[trace.xaxis || "x"],
-        ys[j], undefined, undefined, units[trace.yaxis || "y"], undefined, z])));
-      if (trace.z) return;
-      const at = (values, i) => (typeof values === "string" ? values : values[i]);
-      for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
-        rows.push([trace.name, at(labels, i), xs[i], ...bars[0].map((end) => end[i]), units[trace.xaxis || "x"],
-          ys[i], ...bars[1].map((end) => end[i]), units[trace.yaxis || "y"], at(notes, i)]);
-      }
-    });
-    return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
-  };
-  const save = (traces, units, name) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text(traces, units)], { type: "text/csv" }));
-    link.download = `${name}.csv`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-  };
-  return { save };
-})();
+var uffdlabCsv=(()=>{var y=Object.defineProperty;var c=Object.getOwnPropertyDescriptor;var b=Object.getOwnPropertyNames;var A=Object.prototype.hasOwnProperty;var h=(e,t)=>{for(var o in t)y(e,o,{get:t[o],enumerable:!0})},U=(e,t,o,n)=>{if(t&&typeof t=="object"||typeof t=="function")for(let i of b(t))!A.call(e,i)&&i!==o&&y(e,i,{get:()=>t[i],enumerable:!(n=c(t,i))||n.enumerable});return e};var _=e=>U(y({},"__esModule",{value:!0}),e);var L={};h(L,{save:()=>w});var g=e=>{let t=e==null?"":String(e),o=/^[=+@]|^-(?![\d.])/.test(t)?`'${t}`:t;return/[",\n\r]/.test(o)?`"${o.replaceAll('"','""')}"`:o},E={i1:Int8Array,u1:Uint8Array,i2:Int16Array,u2:Uint16Array,i4:Int32Array,u4:Uint32Array,f4:Float32Array,f8:Float64Array},f=e=>e?.bdata?Array.from(new E[e.dtype](Uint8Array.from(atob(e.bdata),t=>t.charCodeAt(0)).buffer)):e||[],j=(e,t={})=>{let o=[["series","label","x","x_minus","x_plus","x_unit","y","y_minus","y_plus","y_unit","note","z"]];return e.filter(n=>n.visible!==!1&&n.visible!=="legendonly").forEach(n=>{let[i,a,x,m]=[n.x,n.y,n.text,n.customdata].map(f),d=[n.error_x,n.error_y].map(r=>["arrayminus","array"].map(s=>f(r?.[s])));if((n.z||[]).forEach((r,s)=>f(r).forEach((u,p)=>o.push([n.name,void 0,i[p],void 0,void 0,t[n.xaxis||"x"],a[s],void 0,void 0,t[n.yaxis||"y"],void 0,u]))),n.z)return;let l=(r,s)=>typeof r=="string"?r:r[s];for(let r=0;r<Math.max(i.length,a.length);r+=1)o.push([n.name,l(m,r),i[r],...d[0].map(s=>s[r]),t[n.xaxis||"x"],a[r],...d[1].map(s=>s[r]),t[n.yaxis||"y"],l(x,r)])}),`${o.map(n=>n.map(g).join(",")).join(`
+`)}
+`},w=(e,t,o)=>{let n=document.createElement("a");n.href=URL.createObjectURL(new Blob([j(e,t)],{type:"text/csv"})),n.download=`${o}.csv`,n.click(),URL.revokeObjectURL(n.href)};return _(L);})();

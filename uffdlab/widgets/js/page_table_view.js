@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT
+// One GiB of page tables, entry by entry: what protecting, reading, writing and discarding make of them.
+
+import { begin, change, choice, formatCount, formatSize, grouped, make, newId, slider } from "./base.js";
+import { simulator } from "./core.js";
+import { save } from "./csv.js";
+import { sharing } from "./views.js";
+
+const PAGES = 512 * 512;
+const PTRS = 512;
+const COLUMNS = 32;
+const ROOM = 400; // touches and cuts that memory is taken for
+const SVG = "http://www.w3.org/2000/svg";
+
+// --- the tables, in the simulator
+
+class Tables {
+  constructor(sim, kinds) {
+    this.sim = sim;
+    this.kinds = kinds;
+    this.bytes = sim.c.ul_sim_bytes(0n, BigInt(PAGES), BigInt(ROOM * 4));
+    this.at = sim.take(Number(this.bytes));
+    this.counts = sim.take(8 * sim.events.length);
+    this.memory = sim.take(32);
+  }
+
+  ledger() {
+    this.sim.c.ul_ledger(this.at, this.counts);
+    return Array.from(new BigUint64Array(this.sim.c.memory.buffer, this.counts, this.sim.events.length), Number);
+  }
+
+  step([name, page]) {
+    const { c } = this.sim;
+    const [all, block, none] = [BigInt(PAGES), BigInt(Math.floor(page / PTRS) * PTRS), 0n];
+    const run = {
+      protect: () => c.ul_prefault(this.at, none, all) || c.ul_protect(this.at, none, all),
+      unprotect: () => c.ul_unprotect(this.at, none, all),
+      read: () => c.ul_touch(this.at, BigInt(page), 0),
+      write: () => c.ul_touch(this.at, BigInt(page), 1),
+      fill: () => c.ul_touch_range(this.at, block, BigInt(PTRS), 1),
+      discard: () => c.ul_discard(this.at, block, BigInt(PTRS)),
+    }[name]();
+    if (run) throw new Error(`the simulator refused to ${name} page ${page}`);
+  }
+
+  // From nothing, so that the steps are all there is to remember. Returns the ledgers of the last step and of all.
+  replay(design, steps) {
+    new Uint8Array(this.sim.c.memory.buffer, this.at, Number(this.bytes)).fill(0);
+    this.sim.c.ul_sim_init(this.at, this.bytes, 0n, BigInt(PAGES), 0);
+    this.sim.c.ul_set_design(this.at, design);
+    steps.slice(0, -1).forEach((one) => this.step(one));
+    const before = this.ledger();
+    steps.slice(-1).forEach((one) => this.step(one));
+    const all = this.ledger();
+    this.sim.c.ul_memory(this.at, this.memory);
+    const [tables, , pages] = new BigUint64Array(this.sim.c.memory.buffer, this.memory, 4);
+    return { last: all.map((count, i) => count - before[i]), all, tables: Number(tables), pages: Number(pages) };
+  }
+
+  // level of the entry that a page is found by (0 PTE, 1 PMD, 2 PUD), what it holds, whether it is protected
+  entry(page) {
+    const state = this.sim.c.ul_state(this.at, BigInt(page));
+    return { level: state >> 8, kind: this.kinds[state & 3], protected: Boolean(state & 4) };
+  }
+}
+
+// --- what is drawn
+
+const svg = (tag, attributes, ...children) => {
+  const element = document.createElementNS(SVG, tag);
+  Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
+  element.append(...children);
+  return element;
+};
+
+const patterns = (id) =>
+  svg(
+    "defs",
+    {},
+    // As wide as a cell, so that all cells are alike: a picture of them is small.
+    svg(
+      "pattern",
+      { id: `${id}-marker`, width: 10, height: 10, patternUnits: "userSpaceOnUse" },
+      svg("rect", { class: "wash", width: 10, height: 10 }),
+      svg("path", { class: "marker-ink", d: "M0 10 L10 0" }),
+    ),
+    svg(
+      "pattern",
+      { id: `${id}-zeropage`, width: 10, height: 10, patternUnits: "userSpaceOnUse" },
+      svg("rect", { class: "wash", width: 10, height: 10 }),
+      svg("circle", { class: "zeropage-ink", cx: 5, cy: 5, r: 2.4 }),
+    ),
+  );
+const fillOf = (id, kind) => ({ marker: `url(#${id}-marker)`, zeropage: `url(#${id}-zeropage)` })[kind] || "";
+
+class Grid {
+  constructor(title, pick) {
+    this.id = newId();
+    this.cells = Array.from({ length: PTRS }, (_, i) =>
+      svg("rect", { x: (i % COLUMNS) * 10 + 0.75, y: Math.floor(i / COLUMNS) * 10 + 0.75, width: 8.5, height: 8.5 }),
+    );
+    this.cursor = svg("rect", { class: "cursor", width: 10, height: 10 });
+    const rows = PTRS / COLUMNS;
+    this.drawing = svg(
+      "svg",
+      { viewBox: `0 0 ${COLUMNS * 10} ${rows * 10}`, role: "img" },
+      patterns(this.id),
+      ...this.cells,
+      this.cursor,
+    );
+    this.drawing.addEventListener("click", (event) => {
+      const box = this.drawing.getBoundingClientRect();
+      const [x, y] = [
+        Math.floor(((event.clientX - box.left) / box.width) * COLUMNS),
+        Math.floor(((event.clientY - box.top) / box.height) * rows),
+      ];
+      pick(Math.min(PTRS - 1, Math.max(0, y * COLUMNS + x)));
+    });
+    this.said = make("p", { class: "ul-note" });
+    this.title = title;
+    this.entries = [];
+    this.element = make("div", { class: "ul-table" }, make("h4", {}, title), this.drawing, this.said);
+  }
+
+  show(entries, chosen, words) {
+    this.entries = entries;
+    entries.forEach(({ kind, protected: on }, i) => {
+      const cell = this.cells[i];
+      cell.setAttribute("class", `${kind}${on ? " protected" : ""}`);
+      cell.style.fill = fillOf(this.id, kind);
+    });
+    this.cursor.setAttribute("x", (chosen % COLUMNS) * 10);
+    this.cursor.setAttribute("y", Math.floor(chosen / COLUMNS) * 10);
+    const counts = new Map();
+    entries.forEach(({ kind, protected: on }) => {
+      const name = `${kind}|${on && kind !== "marker" ? ", protected" : ""}`;
+      counts.set(name, (counts.get(name) || 0) + 1);
+    });
+    const said = ([name, count]) => `${count} ${name.replace("|", count > 1 && !name.startsWith("empty") ? "s" : "")}`;
+    const text = words || [...counts].map(said).join("; ");
+    this.said.textContent = text;
+    this.drawing.setAttribute("aria-label", `${this.title}: ${text}`);
+  }
+}
+
+// --- a step in words
+
+const WORDS = [
+  ["spread_pud", (n) => `${n} PUD marker spread into a table`],
+  ["spread_pmd", (n) => `${n} PMD marker spread into a table`],
+  ["split_zeropages", (n) => `${n} huge zeropage was split`],
+  ["split_pages", (n) => `${n} huge page was split`],
+  ["tables_pmd", (n) => `${formatCount(n)} PMD table${n > 1 ? "s" : ""} allocated`],
+  ["tables_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} allocated`],
+  ["markers_pud", (n) => `${formatCount(n)} PUD marker set`],
+  ["markers_pmd", (n) => `${formatCount(n)} PMD marker${n > 1 ? "s" : ""} set`],
+  ["markers_pte", (n) => `${formatCount(n)} PTE marker${n > 1 ? "s" : ""} set`],
+  ["filled_zero", (n) => `${formatCount(n)} zeropage entries filled in`],
+  ["filled_huge_zero", (n) => `${formatCount(n)} huge zeropage entries filled in`],
+  ["protected_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} protected`],
+  ["protected_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} protected`],
+  ["protected_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} protected`],
+  ["zeropages", (n) => `${formatCount(n)} fault${n > 1 ? "s" : ""} mapped the zeropage`],
+  ["huge_zeropages", (n) => `${formatCount(n)} fault${n > 1 ? "s" : ""} mapped the huge zeropage`],
+  ["pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} allocated and zeroed`],
+  ["huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} allocated and zeroed`],
+  ["pages_copied", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} filled by the handler`],
+  ["zapped_markers", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} taken away`],
+  ["zapped_pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} given back`],
+  ["zapped_huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} given back`],
+  ["zapped_pmd", (n) => `${formatCount(n)} hugetlb page${n > 1 ? "s" : ""} given back`],
+  ["zapped_huge_zero", (n) => `${formatCount(n)} huge zeropage entr${n > 1 ? "ies" : "y"} taken away`],
+  ["zapped_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} taken away`],
+  ["freed_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} freed`],
+  ["markers_cleared", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} cleared`],
+  ["resolved_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} un-protected`],
+  ["resolved_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} un-protected`],
+  ["resolved_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} un-protected`],
+  ["flushes", (n) => `${formatCount(n)} flush${n > 1 ? "es" : ""} of translations`],
+  ["events_wp", (n) => `a handler told of ${formatCount(n)} write${n > 1 ? "s" : ""}`],
+  ["events_missing", (n) => `a handler asked for ${formatCount(n)} page${n > 1 ? "s" : ""}`],
+  ["false_events", (n) => `${formatCount(n)} of them for nothing`],
+  ["lost_writes", (n) => `${formatCount(n)} write${n > 1 ? "s" : ""} LOST: nobody was told`],
+];
+const inWords = (events, ledger) => {
+  const counted = Object.fromEntries(events.map((name, i) => [name, ledger[i]]));
+  const faults = events.filter((name) => name.startsWith("faults_")).reduce((sum, name) => sum + counted[name], 0);
+  const parts = WORDS.filter(([name]) => counted[name] > 0).map(([name, words]) => words(counted[name]));
+  if (faults) parts.unshift(`${formatCount(faults)} fault${faults > 1 ? "s" : ""}`);
+  const looked = ["visited_pte", "visited_pmd", "visited_pud"].reduce((sum, name) => sum + counted[name], 0);
+  if (!parts.length && looked)
+    parts.push(`${formatCount(looked)} entr${looked > 1 ? "ies" : "y"} looked at, and nothing changed`);
+  return parts.length ? `${parts.join("; ")}.` : "the tables had it all: nothing was done.";
+};
+
+// --- the widget
+
+const render = async ({ model, el }) => {
+  begin(el);
+  const sim = await simulator(model);
+  const tables = new Tables(sim, model.get("kinds"));
+  const packed = Object.fromEntries(model.get("designs").map((one) => [one.name, sim.designs([one.packed])]));
+  const titles = Object.fromEntries(model.get("steps"));
+  const most = model.get("most_steps");
+  const state = () => model.get("state");
+  const act = (name) => {
+    if (state().steps.length < most) change(model, { steps: [...state().steps, [name, state().page]] });
+  };
+
+  const design = choice({
+    label: "Design",
+    values: model.get("designs").map((one) => [one.name, one.title]),
+    value: state().design,
+    act: (value) => change(model, { design: value }),
+  });
+  const block = slider({
+    label: "Which 2 MiB",
+    min: 0,
+    max: PTRS - 1,
+    step: 1,
+    value: Math.floor(state().page / PTRS),
+    show: String,
+    act: (i) => change(model, { page: i * PTRS + (state().page % PTRS) }),
+  });
+  const page = slider({
+    label: "Which page of it",
+    min: 0,
+    max: PTRS - 1,
+    step: 1,
+    value: state().page % PTRS,
+    show: String,
+    act: (i) => change(model, { page: Math.floor(state().page / PTRS) * PTRS + i }),
+  });
+  const buttons = Object.entries(titles).map(([name, words]) =>
+    make("button", { type: "button", onclick: () => act(name) }, words),
+  );
+  const undo = make(
+    "button",
+    { type: "button", onclick: () => change(model, { steps: state().steps.slice(0, -1) }) },
+    "Undo",
+  );
+  const reset = make("button", { type: "button", onclick: () => change(model, { steps: [] }) }, "Begin again");
+
+  const pud = make("div", { class: "ul-table ul-pud" }, make("h4", {}, "PUD entry: 1 GiB"));
+  const pudSaid = make("p", { class: "ul-note" });
+  const pudCell = svg("svg", { viewBox: "0 0 320 16", role: "img" });
+  const pudId = newId();
+  const pudRect = svg("rect", { x: 0.75, y: 0.75, width: 318.5, height: 14.5 });
+  pudCell.append(patterns(pudId), pudRect);
+  pud.append(pudCell, pudSaid);
+  const pmds = new Grid("PMD table: 512 × 2 MiB", (i) => change(model, { page: i * PTRS + (state().page % PTRS) }));
+  const ptes = new Grid("PTE table of the chosen 2 MiB: 512 × 4 KiB", (i) =>
+    change(model, { page: Math.floor(state().page / PTRS) * PTRS + i }),
+  );
+  const told = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
+  const counters = make("table", { class: "ul-numbers" });
+  const swatch = (kind, words, on) => {
+    const id = newId();
+    const rect = svg("rect", { x: 0.75, y: 0.75, width: 8.5, height: 8.5, class: `${kind}${on ? " protected" : ""}` });
+    rect.style.fill = fillOf(id, kind);
+    return make(
+      "span",
+      {},
+      svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, patterns(id), rect),
+      ` ${words}`,
+    );
+  };
+  const legend = make(
+    "p",
+    { class: "ul-legend" },
+    swatch("empty", "empty"),
+    swatch("marker", "marker"),
+    swatch("zeropage", "zeropage, or huge zeropage"),
+    swatch("page", "page, or huge page"),
+    swatch("page", "thick edge: protected", true),
+    swatch("table", "a table below it"),
+    swatch("absent", "no table here"),
+  );
+
+  const draw = () => {
+    const { steps, page: at } = state();
+    const found = tables.replay(packed[state().design], steps);
+    const first = Math.floor(at / PTRS) * PTRS;
+    const entries = Array.from({ length: PTRS }, (_, i) => tables.entry(i * PTRS));
+    const above = tables.entry(at);
+    const whole = entries[0].level === 2;
+    pudRect.setAttribute("class", whole ? `${entries[0].kind}${entries[0].protected ? " protected" : ""}` : "table");
+    pudRect.style.fill = whole ? fillOf(pudId, entries[0].kind) : "";
+    const pudText = whole
+      ? entries[0].kind === "empty"
+        ? "empty: there is no PMD table"
+        : `one ${entries[0].kind} for the whole GiB`
+      : "points to a PMD table";
+    pudSaid.textContent = pudText;
+    pudCell.setAttribute("aria-label", `PUD entry: ${pudText}`);
+    const absent = { kind: "absent", protected: false };
+    pmds.show(
+      entries.map((one) => (one.level === 1 ? one : one.level === 0 ? { kind: "table", protected: false } : absent)),
+      Math.floor(at / PTRS),
+      whole ? "no table: the PUD entry says all" : "",
+    );
+    const below = above.level === 0;
+    ptes.show(
+      Array.from({ length: PTRS }, (_, i) => (below ? tables.entry(first + i) : absent)),
+      at % PTRS,
+      below
+        ? ""
+        : `no table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${above.kind === "empty" ? "empty" : `a ${above.kind}`}`,
+    );
+    const [name, where] = steps[steps.length - 1] || [];
+    told.textContent = name
+      ? `Step ${steps.length}, ${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}: ${inWords(sim.events, found.last)}`
+      : "Nothing was done yet: protect, then write a page.";
+    const rows = sim.events
+      .map((event, i) => [event, found.last[i], found.all[i]])
+      .filter(([event, , all]) => all > 0 && !event.startsWith("lock_"));
+    counters.replaceChildren(
+      make("caption", {}, `Page tables: ${formatSize(4096 * found.tables)}; pages: ${formatSize(4096 * found.pages)}`),
+      make(
+        "thead",
+        {},
+        make("tr", {}, ...["counted", "last step", "in all"].map((text) => make("th", { scope: "col" }, text))),
+      ),
+      make(
+        "tbody",
+        {},
+        ...rows.map(([event, last, all]) =>
+          make(
+            "tr",
+            {},
+            make("th", { scope: "row" }, event.replaceAll("_", " ")),
+            make("td", { class: "number" }, grouped.format(last)),
+            make("td", { class: "number" }, grouped.format(all)),
+          ),
+        ),
+      ),
+    );
+    undo.disabled = reset.disabled = !steps.length;
+    buttons.forEach((button) => {
+      button.disabled = steps.length >= most;
+    });
+  };
+  const sync = () => {
+    design.set(state().design);
+    block.set(Math.floor(state().page / PTRS));
+    page.set(state().page % PTRS);
+  };
+  model.on("change:state", () => {
+    sync();
+    draw();
+  });
+  const origin = make(
+    "figcaption",
+    {},
+    "Counted by the simulator, entry by entry, as the kernel would; no time is predicted here. ",
+  );
+  const series = (name, { entries }) => ({
+    name,
+    x: entries.map((_, i) => i),
+    y: entries.map((one) => one.kind),
+    text: entries.map((one) => (one.protected ? "protected" : "")),
+  });
+  origin.append(
+    make(
+      "button",
+      {
+        type: "button",
+        class: "csv",
+        onclick: () => save([series("PMD entry", pmds), series("PTE entry", ptes)], {}, "page-tables"),
+      },
+      "Data (CSV)",
+    ),
+  );
+  el.append(
+    make("div", { class: "ul-choices" }, design.element),
+    make("div", { class: "ul-controls" }, block.element, page.element),
+    make("div", { class: "ul-buttons", role: "group", "aria-label": "Steps" }, ...buttons, undo, reset),
+    told,
+    make("figure", {}, make("div", { class: "ul-plot ul-tables" }, pud, pmds.element, ptes.element), legend, origin),
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Counters" }, counters),
+    sharing(model),
+  );
+  draw();
+};
+
+export default { render };

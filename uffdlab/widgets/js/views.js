@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Views as text: everything that was moved, in a string that another reader's page or notebook understands. What may
+// stand in one, and what is said of what may not, Python sends with each widget (uffdlab/widgets/views.py).
+
+import { make } from "./base.js";
+
+// The beginning of a text, without what turns the rest of the line around or is no character.
+const calmOf = (text) =>
+  [...text]
+    .slice(0, 40)
+    .join("")
+    .replace(/\p{C}|(?! )\p{Z}/gu, "\ufffd");
+
+const viewText = ({ site, kind }, state) => {
+  const bytes = new TextEncoder().encode(JSON.stringify(state));
+  const packed = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  return `${site}:${kind}:${packed.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
+};
+const viewOf = (texts, text) => {
+  const whole = text.length > texts.longest ? "" : text.replace(/[\r\n]/g, "").trim();
+  const [site, found, ...rest] = whole.split(":");
+  const packed = rest.join(":");
+  const refuse = (sentence, value) => {
+    throw new Error(sentence.replace("{value}", () => value));
+  };
+  if (site !== texts.site || !packed) refuse(texts.none, whole ? `'${calmOf(whole)}'` : "this");
+  if (found !== texts.kind) refuse(texts.other.replace("{kind}", texts.kind), calmOf(found));
+  if (!/^[A-Za-z0-9_-]+$/.test(packed)) refuse(texts.damaged);
+  let state;
+  try {
+    const bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+    const json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    state = JSON.parse(json, (_, value) => (value === 0 ? 0 : value)); // no zero below zero
+  } catch {
+    refuse(texts.damaged);
+  }
+  if (!isOf("object", state)) refuse(texts.damaged);
+  return state;
+};
+
+// --- rules: null where they are kept, or else the innermost sentence there is
+
+const isOf = (kind, value) =>
+  ({
+    object: typeof value === "object" && value !== null && !Array.isArray(value),
+    array: Array.isArray(value),
+    string: typeof value === "string",
+    number: Number.isFinite(value),
+  })[kind];
+const shownValueOf = (value) => {
+  if (isOf("object", value)) return Object.keys(value).map(calmOf).sort().slice(0, 20).join(", ") || "nothing";
+  if (isOf("array", value)) return `a list of ${value.length}`;
+  return isOf("string", value) ? `'${calmOf(value)}'` : String(value);
+};
+const firstOf = (pairs) => {
+  for (const [rules, value] of pairs) {
+    const found = faultOf(rules, value);
+    if (found !== null) return found;
+  }
+  return null;
+};
+const kept = (kind, keeps) => (rule, value) => (!isOf(kind, value) || keeps(rule, value) ? null : "");
+const KEYWORDS = {
+  type: (rule, value) => (isOf(rule, value) ? null : ""),
+  enum: (rule, value) => (rule.includes(value) ? null : ""),
+  minimum: kept("number", (rule, value) => value >= rule),
+  maximum: kept("number", (rule, value) => value <= rule),
+  multipleOf: kept("number", (rule, value) => value % rule === 0),
+  required: kept("object", (rule, value) => rule.every((name) => Object.hasOwn(value, name))),
+  properties: (rule, value, rules) => {
+    if (!isOf("object", value)) return null;
+    if (rules.additionalProperties === false && Object.keys(value).some((name) => !Object.hasOwn(rule, name)))
+      return "";
+    return firstOf(
+      rules.required.filter((name) => Object.hasOwn(value, name)).map((name) => [rule[name], value[name]]),
+    );
+  },
+  minItems: kept("array", (rule, value) => value.length >= rule),
+  maxItems: kept("array", (rule, value) => value.length <= rule),
+  prefixItems: (rule, value) =>
+    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((one, i) => [rule[i], one])) : null,
+  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((one) => [rule, one])) : null),
+  contains: kept("array", (rule, value) => value.some((one) => faultOf(rule, one) === null)),
+  not: (rule, value) => (faultOf(rule, value) === null ? "" : null),
+  allOf: (rule, value) => firstOf(rule.map((one) => [one, value])),
+};
+function faultOf(rules, value) {
+  for (const keyword of Object.keys(KEYWORDS)) {
+    const found = Object.hasOwn(rules, keyword) ? KEYWORDS[keyword](rules[keyword], value, rules) : null;
+    if (found !== null) return found || (rules.wrong || "").replaceAll("{value}", () => shownValueOf(value));
+  }
+  return null;
+}
+// --- copying and restoring
+
+// `besides` says what is wrong with a state that keeps to the rules, or nothing; a remark, what a restored view is not
+// shown as.
+export const sharing = (model, { besides = () => null, remark = () => "" } = {}) => {
+  const shown = make("input", { type: "text", readonly: true, "aria-label": "This view as text" });
+  const given = make("input", {
+    type: "text",
+    "aria-label": "A view to restore",
+    placeholder: "uffdlab:…",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  const said = make("span", { class: "said", role: "status" });
+  const refresh = () => {
+    shown.value = viewText(model.get("texts"), model.get("state"));
+  };
+  const copy = async () => {
+    shown.select();
+    try {
+      await navigator.clipboard.writeText(shown.value);
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with the keyboard.";
+    }
+  };
+  const restore = () => {
+    try {
+      const state = viewOf(model.get("texts"), given.value);
+      const fault = faultOf(model.get("rules"), state);
+      const wrong = fault === "" ? model.get("texts").unknown : fault || besides(state);
+      if (wrong) throw new Error(wrong);
+      model.set("state", state);
+      model.save_changes();
+      said.textContent = `Restored.${remark(state)}`;
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  };
+  model.on("change:state", refresh);
+  refresh();
+  return make(
+    "details",
+    { class: "ul-view" },
+    make("summary", {}, "Copy or restore this view"),
+    make("div", {}, shown, make("button", { type: "button", onclick: copy }, "Copy this view")),
+    make("div", {}, given, make("button", { type: "button", onclick: restore }, "Restore")),
+    said,
+  );
+};
