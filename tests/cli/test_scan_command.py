@@ -259,7 +259,7 @@ def test_the_probe_finds_the_content_it_created(workload: str) -> None:
 @pytest.mark.uffd
 def test_a_refused_holder_reports_the_cause() -> None:
     with (
-        pytest.raises(UffdlabError, match=r"the process that should hold memory ended with status 1"),
+        pytest.raises(UffdlabError, match=r"the process holding the memory ended with status 1"),
         held(Content("no such backing", 2 * MIB, 1)),
     ):
         pytest.fail("it holds nothing")
