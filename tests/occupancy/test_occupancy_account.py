@@ -339,8 +339,8 @@ def test_progress_is_shown_on_a_terminal_only(method: str, tmp_path: Path) -> No
         os.close(ours)
         plain = uffdlab_run("scan", str(pid), f"--method={method}", cwd=tmp_path)
     assert running.returncode == 0, terminal
-    assert b"looking at memory" in terminal
-    assert b"looking at memory" not in output
+    assert b"scanning memory" in terminal
+    assert b"scanning memory" not in output
     assert plain.stderr == ""
 
 
