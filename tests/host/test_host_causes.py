@@ -19,11 +19,11 @@ from uffdlab import native
 from uffdlab.host import deaths, doctor, errnos, memory, refusals, settings
 from uffdlab.host.errnos import Request
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.userfault import Range, asked_of
+from uffdlab.probes.userfault import Range, request_of
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 
 EVERYTHING = "000001ffffffffff"
-REQUESTS = {name: asked_of(backing, 4 * backing.page_bytes) for name, backing in BACKINGS.items()}
+REQUESTS = {name: request_of(backing, 4 * backing.page_bytes) for name, backing in BACKINGS.items()}
 
 
 def machine(
@@ -77,14 +77,14 @@ def test_no_cause_contradicts_the_kind_of_memory(name: str, tmp_path: Path) -> N
 
 def test_unaligned_range_is_explained_by_its_page_size(tmp_path: Path) -> None:
     for name, what in (("anon", "not aligned to pages"), ("hugetlb_2m_private", "not aligned to the huge page size")):
-        request = asked_of(BACKINGS[name], 4096 + 1)
+        request = request_of(BACKINGS[name], 4096 + 1)
         causes = errnos.causes("UFFDIO_REGISTER", errno.EINVAL, tmp_path, request)
         assert what in causes[0].why
         assert sum("aligned" in cause.why for cause in causes) == 1
 
 
 def test_explanation_repeats_memory_length_and_features() -> None:
-    assert Range(BACKINGS["shmem"], 0, 8192).asked.words() == [BACKINGS["shmem"].title, "8192 B"]
+    assert Range(BACKINGS["shmem"], 0, 8192).request.words() == [BACKINGS["shmem"].title, "8192 B"]
     assert REQUESTS["hugetlb_1g_shared"].pages == 4
     assert REQUESTS["anon"].pages is None
     sentence = errnos.explain("UFFDIO_REGISTER", errno.EBUSY, request=Request(memory="shmem", features=("MOVE",)))

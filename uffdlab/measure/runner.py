@@ -25,7 +25,7 @@ from uffdlab.host.conditions import Request
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.measure.registry import PROBES
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.userfault import asked_of
+from uffdlab.probes.userfault import request_of
 from uffdlab.vocabulary.backings import BACKINGS
 
 OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
@@ -308,7 +308,7 @@ def _memory_of(block: Block) -> Request:
     """Return the memory the block requested, as far as its spec says."""
     backing = BACKINGS.get(str(block.spec.get("backing")))
     if backing is not None:
-        return replace(asked_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
+        return replace(request_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
     pools = block.needs().hugepages
     if pools:
         size, count = max(pools.items())

@@ -226,5 +226,5 @@ def _racing(spec: AtomicitySpec, seed: int, memory: Range, discarded: PageNotes)
     finally:
         lib.ul_race_stop(race.handle, stats)
     race.discards, race.writes = [int(n) for n in stats.discards], int(stats.writes)
-    check("MADV_DONTNEED", -stats.discard_error, memory.asked)
-    check("touch", -stats.write_error, memory.asked)
+    check("MADV_DONTNEED", -stats.discard_error, memory.request)
+    check("touch", -stats.write_error, memory.request)

@@ -98,7 +98,7 @@ class FaultsSpec(Spec):
         if self.stride_bytes not in STRIDES:
             raise UffdlabError(f"stride {self.stride_bytes} B: choose 4KiB, 2MiB or 1GiB")
         if self.size_bytes <= 0 or self.size_bytes % (self.stride_bytes * self.threads):
-            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of {self.threads} strides (threads)")
+            raise UffdlabError(f"size {self.size_bytes} B is not a multiple of stride times threads ({self.threads})")
         if self.size_bytes > 1 << 46:
             raise UffdlabError(f"size {self.size_bytes} B is beyond the user address space")
 

@@ -146,7 +146,7 @@ def choose(spec: TrackingSpec, seed: int) -> _Dirty:
 def _write(memory: Range, dirty: _Dirty) -> dict[str, Any]:
     ffi, lib = native.probe()
     ns, before = ffi.new("uint64_t *"), counters().minor_faults
-    check("touch", lib.ul_touch_list(memory.address, dirty.offsets, dirty.count, WRITE, ns), memory.asked)
+    check("touch", lib.ul_touch_list(memory.address, dirty.offsets, dirty.count, WRITE, ns), memory.request)
     return {"write_ns": int(ns[0]), "write_minor_faults": counters().minor_faults - before}
 
 
@@ -170,7 +170,7 @@ def scan_written(memory: Range) -> tuple[Any, bytes]:
     """Report written pages and protect them again, in one PAGEMAP_SCAN. Return its counts, and a byte per page."""
     ffi, lib = native.probe()
     result, written = ffi.new("struct ul_scan_result *"), PageNotes(memory)
-    check("PAGEMAP_SCAN", lib.ul_scan_written(memory.address, memory.length, result, written.raw), memory.asked)
+    check("PAGEMAP_SCAN", lib.ul_scan_written(memory.address, memory.length, result, written.raw), memory.request)
     return result, written.values()
 
 

@@ -23,9 +23,9 @@ READ, WRITE = 0, 1
 class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an error of ours)
     """The kernel refused an operation with an errno; the message has both and the likely causes."""
 
-    def __init__(self, operation: str, errno_: int, asked: errnos.Request | None = None) -> None:
+    def __init__(self, operation: str, errno_: int, request: errnos.Request | None = None) -> None:
         """Explain ``errno_`` (positive) as returned by ``operation``."""
-        super().__init__(errnos.explain(operation, errno_, request=asked))
+        super().__init__(errnos.explain(operation, errno_, request=request))
         self.operation = operation
         self.errno = errno_
 
@@ -41,14 +41,14 @@ class FeatureMissingError(KernelRefused):
         self.operation, self.errno = "UFFDIO_API", 0
 
 
-def check(operation: str, result: int, asked: errnos.Request | None = None) -> int:
+def check(operation: str, result: int, request: errnos.Request | None = None) -> int:
     """Return a native result that is not negative; raise KernelRefused for -errno."""
     if result < 0:
-        raise KernelRefused(operation, -result, asked)
+        raise KernelRefused(operation, -result, request)
     return result
 
 
-def asked_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
+def request_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
     """Return the request to the kernel for a range of that backing, which explains its refusals."""
     pool = backing.pool_kib
     return errnos.Request(
@@ -128,12 +128,12 @@ class Range:
     length: int
 
     @property
-    def asked(self) -> errnos.Request:
+    def request(self) -> errnos.Request:
         """Return the request to the kernel for this range."""
-        return asked_of(self.backing, self.length, ())
+        return request_of(self.backing, self.length, ())
 
     def _check(self, operation: str, result: int) -> None:
-        check(operation, result, self.asked)
+        check(operation, result, self.request)
 
     def touch(self, how: int, stride: int | None = None) -> int:
         """Read or write one byte every ``stride`` bytes (default: the backing's page). Returns ns."""
@@ -268,7 +268,7 @@ def mapped(backing: Backing, length: int) -> Iterator[Range]:
     result = lib.ul_map(kind, length, backing.page_bytes, address, advised)
     advice = "MADV_HUGEPAGE" if backing.name == "anon_thp" else "MADV_NOHUGEPAGE"
     mapping = "mmap hugetlb" if backing.pool_kib else "mmap"
-    check(advice if advised[0] else mapping, result, asked_of(backing, length))
+    check(advice if advised[0] else mapping, result, request_of(backing, length))
     try:
         yield Range(backing, int(address[0]), length)
     finally:
@@ -295,7 +295,7 @@ class Events:
         if not self.last_errno:
             return problem
         operation = "UFFDIO_COPY" if self.last_missing else "UFFDIO_WRITEPROTECT"
-        return f"{problem}: {errnos.explain(operation, self.last_errno, asked=memory.asked)}"
+        return f"{problem}: {errnos.explain(operation, self.last_errno, request=memory.request)}"
 
 
 @dataclass
@@ -317,7 +317,7 @@ class Userfault:
         return int(ns[0])
 
     def _request(self, memory: Range) -> errnos.Request:
-        return asked_of(memory.backing, memory.length, uapi.feature_names(self.requested))
+        return request_of(memory.backing, memory.length, uapi.feature_names(self.requested))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
         """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
@@ -383,8 +383,8 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
-        asked = errnos.Request(features=features)
-        check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.requested, granted, ioctls), asked)
+        request = errnos.Request(features=features)
+        check("UFFDIO_API", lib.ul_uffd_api(fd, uffd.requested, granted, ioctls), request)
         uffd.features = int(granted[0])
         absent = uffd.requested & ~uffd.features
         if absent:  # a kernel may accept a request without granting all of it

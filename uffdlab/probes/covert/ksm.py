@@ -255,13 +255,13 @@ def _halves(pages: int) -> Iterator[tuple[Range, Range]]:
     length = pages * PAGE
     with mapped(BACKINGS["anon"], length) as first, mapped(BACKINGS["anon"], length) as second:
         for half in (first, second):
-            check("MADV_MERGEABLE", lib.ul_mergeable(half.address, half.length), half.asked)
+            check("MADV_MERGEABLE", lib.ul_mergeable(half.address, half.length), half.request)
         yield first, second
 
 
 def _fill(memory: Range, contents: Sequence[int]) -> None:
     _, lib = native.probe()
-    check("touch", lib.ul_fill_pages(memory.address, PAGE, list(contents), len(contents)), memory.asked)
+    check("touch", lib.ul_fill_pages(memory.address, PAGE, list(contents), len(contents)), memory.request)
 
 
 def _known(spec: MergingSpec, seed: int, number: int) -> list[int]:
