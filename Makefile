@@ -74,7 +74,7 @@ wasm:
 
 # One module for each widget, and a script of what pages save; what is committed is tested against the sources.
 node_modules/installed: package.json package-lock.json
-	npm ci --silent
+	npm ci --silent --no-audit --no-fund
 	@touch $@
 
 widgets: node_modules/installed
@@ -100,6 +100,7 @@ lint-scripts: node_modules/installed
 constraints:
 	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.11 --all-extras \
 	    --no-annotate --no-header --upgrade --output-file constraints.txt pyproject.toml -
+	npm update --silent --no-audit --no-fund --package-lock-only --omit-lockfile-registry-resolved
 
 # What was built; what was measured and rendered into build/ is kept.
 clean:

@@ -158,6 +158,7 @@ def test_a_command_and_its_children_are_killed(tmp_path: Path) -> None:
         if (tmp_path / "pids").exists() and (tmp_path / "pids").read_text():
             break
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
+    assert pids
     wait_until(lambda: not any(alive(pid) for pid in pids), "the group has ended", 30)  # 60 s they would live
 
 
@@ -170,6 +171,7 @@ def test_a_command_is_killed_when_the_scan_is_interrupted(number: signal.Signals
         running.send_signal(number)
         assert running.wait(60) == 128 + number
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
+    assert pids
     wait_until(lambda: not any(alive(pid) for pid in pids), "the group has ended", 30)  # 60 s they would live
 
 

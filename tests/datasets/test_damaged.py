@@ -228,7 +228,7 @@ def test_useless_predictions_have_no_interval() -> None:
         costs = sim.costs_of(damaged.fresh("costs-", checks=checks.assign(predicted_ns=off)))
         assert words in costs.words()
         assert costs.price(sim.expect("pte_marker", sim.Workload(1 << 30)).total).known == (unseen < 1e6)
-        figures.plot_decision(costs)
+        figures.plot_touched(costs)
     unseen_only = damaged.fresh("costs-", checks=checks[checks.part == "unseen"])
     assert "(95th percentile; fitted ones not known)" in sim.costs_of(unseen_only).words()
 

@@ -55,7 +55,6 @@ def _figures() -> dict[str, go.Figure]:
         "published": figures.plot_published(published, data, mthp, 10),
         "stop time": figures.plot_stop_time(priced, data),
         "touched": figures.plot_touched(priced),
-        "decision": figures.plot_decision(priced),
         "faults": figures.plot_later_faults(data),
     }
     for touch in ("first write", "first read"):

@@ -16,7 +16,6 @@ Draw = Callable[[Costs], go.Figure]
 DRAWN: dict[str, Draw] = {
     "stop time": figures.plot_stop_time,
     "touched": figures.plot_touched,
-    "decision": figures.plot_decision,
 }
 
 

@@ -150,7 +150,7 @@ def _explored(explorer: widgets.DesignExplorer) -> list[str]:
 
 _PRICED: dict[str, Use] = {
     name: lambda data, name=name: getattr(figures, name)(sim.costs_of(data))
-    for name in ("plot_decision", "plot_snapshot", "plot_stop_time", "plot_touched")
+    for name in ("plot_snapshot", "plot_stop_time", "plot_touched")
 } | {
     "DesignExplorer": lambda data: _explored(widgets.DesignExplorer(priced=sim.costs_of(data))),
     "validation": notebook.validation,

@@ -7,16 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uffdlab import figures, sim
+from uffdlab import sim
 from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.vocabulary.designs import DESIGNS, TIE
-
-TIED = "a tie: several are equally cheap"
 
 NAMES = [name for name, one in sim.DESIGNS.items() if one.leaf == "pte"]
 PLANE: dict[str, Any] = {"x": ("populated", (0.0, 0.5, 1.0)), "y": ("writes", (0, 100, 100_000))}
@@ -57,28 +53,6 @@ def test_a_tie_is_told_from_a_win() -> None:
     assert (frame.ratio > 1.001).all(), "the next is the cheapest of those that are no tie"
 
 
-def cells(figure: go.Figure) -> dict[tuple[float, str], tuple[str, str]]:
-    """Return by place what is drawn there: the symbol, and what a pointer held over it says."""
-    return {
-        (x, y): (trace.marker.symbol, said)
-        for trace in figure.data
-        for x, y, said in zip(trace.x, trace.y, trace.customdata, strict=True)
-    }
-
-
-def test_a_tie_is_drawn_as_no_design_is_and_names_those_that_it_is_between() -> None:
-    designs = ["pte_marker", "pmd_marker", "preread"]
-    figure = figures.plot_decision(sim.load_costs(), "stop time", EVERYTHING_IS_THERE, designs)
-    drawn = cells(figure)
-    tie = [found for (x, _), found in drawn.items() if x == 100]
-    assert tie
-    assert {symbol.removesuffix("-open") for symbol, _ in tie} == {TIE.symbol}
-    assert {said for _, said in tie} == {"PMD markers and PTE markers are equally cheap"}
-    assert TIE.symbol not in {design.look.symbol for design in DESIGNS.values()}, "told apart without its colour"
-    assert [trace.name for trace in figure.data if trace.showlegend and trace.name == TIED] == [TIED]
-    assert cells(figures.plot_decision(sim.load_costs(), "stop time", EVERYTHING_IS_THERE, designs[::-1])) == drawn
-
-
 def test_what_is_priced_at_nothing_is_no_infinite_ratio() -> None:
     priced = sim.load_costs()
     free = dict.fromkeys(priced.vector, 0.0)
@@ -89,6 +63,3 @@ def test_what_is_priced_at_nothing_is_no_infinite_ratio() -> None:
     assert empty.ratio.isna().all()
     assert not empty.clear.any()
     assert len(sim.df_decision(nothing, "mix", ["populate_read", "pte_marker"], **PLANE)) == 0
-    figure = figures.plot_decision(nothing, "stop time", None, ["populate_read", "pte_marker"])
-    hovered = {text for trace in figure.data for text in trace.hovertext}
-    assert "more for MADV_POPULATE_READ, and nothing here" in hovered

@@ -109,9 +109,8 @@ def _in_words(lost: LostWrites) -> str:
         return f"0 of {lost.judged:,} (at most {_per_million(lost.pooled.high)} per million)"
     rate = lost.children
     text = f"{lost.lost:,} of {lost.judged:,}, median of {rate.n} children {_per_million(rate.value)} per million"
-    if not rate.known:
-        return f"{text} (too few children for an interval)"
-    return f"{text} ({_per_million(rate.low)} to {_per_million(rate.high)})"
+    between = f"{_per_million(rate.low)} to {_per_million(rate.high)}"
+    return f"{text} ({between if rate.known else 'too few children for an interval'})"
 
 
 def _per_million(rate: float | None) -> str:

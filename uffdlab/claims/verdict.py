@@ -16,9 +16,8 @@ Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
 
 def with_interval(estimate: Estimate) -> str:
     """Return an estimate and its interval as text."""
-    if estimate.low is None or estimate.high is None:
-        return f"{format_ratio(estimate.value)} (too few processes for an interval)"
-    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)} to {format_ratio(estimate.high)})"
+    too_few = " (too few processes for an interval)"
+    return units.with_interval(estimate.value, estimate.low, estimate.high, without=too_few)
 
 
 @dataclass(frozen=True)

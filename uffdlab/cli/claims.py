@@ -46,8 +46,9 @@ def _claims(args: argparse.Namespace) -> int:
         return 0
     print(claims.text_table(verdicts))
     print(evidence.campaign.origin())
-    if evidence.channel is not None and evidence.channel.id in {verdict.dataset for verdict in verdicts}:
-        print(evidence.channel.origin())
+    for beside in (evidence.channel, evidence.costs):
+        if beside is not None and beside.id in {verdict.dataset for verdict in verdicts}:
+            print(beside.origin())
     return 0
 
 

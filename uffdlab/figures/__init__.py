@@ -26,7 +26,7 @@ from .channel import (
 from .guest import plot_guest
 from .occupancy import plot_occupancy
 from .offline import keep_offline
-from .predicted import plot_decision, plot_stop_time, plot_touched
+from .predicted import plot_stop_time, plot_touched
 from .published import plot_published
 from .resolve import plot_resolve
 from .skip import plot_skip, shares_written
@@ -49,7 +49,6 @@ __all__ = [
     "plot_atomicity",
     "plot_capacity",
     "plot_channel_loads",
-    "plot_decision",
     "plot_designs",
     "plot_guest",
     "plot_latencies",

@@ -12,10 +12,10 @@ from plotly.subplots import make_subplots
 from uffdlab import sim, summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
-from uffdlab.sim import Costs, Workload
+from uffdlab.sim import Costs
 from uffdlab.units import format_ns, format_size
 from uffdlab.vocabulary.backings import BACKINGS
-from uffdlab.vocabulary.designs import COMPOSED, DESIGNS, TIE
+from uffdlab.vocabulary.designs import COMPOSED, DESIGNS
 
 
 def look_of(design: str) -> tuple[str, str, str]:
@@ -158,69 +158,3 @@ def plot_touched(
     figure.update_yaxes(title_text="KiB", rangemode="tozero", row=1, col=2)
     figure.update_layout(legend={"y": 1.12}, margin={"t": 96})
     return figure
-
-
-def plot_decision(
-    costs: Costs,
-    objective: str = "total work",
-    base: Workload | None = None,
-    designs: sim.sweeps.Designs = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
-) -> go.Figure:
-    """Draw the cheapest design by populated fraction and clustering: hollow where undecided, a bow tie for a tie."""
-    frame = sim.df_decision(costs, objective, designs, base)
-    figure = go.Figure()
-    for design in [design.name for design in sim.sweeps.chosen(designs)]:
-        _add_cells(figure, frame[(frame.best == design) & ~frame.tie], look_of(design))
-    _add_cells(figure, frame[frame.tie], (TIE.colour, TIE.symbol, "a tie: several are equally cheap"))
-    base = base or sim.decision.BASE
-    caption = (
-        f"Cheapest by {objective}: {format_size(base.span_bytes)}, {base.writes:,} writes after protecting. Full: the "
-        "next is dearer with the whole interval of their ratio; hollow: nothing is decided between them. A bow tie: "
-        "several are within 0.1 % of one another."
-    )
-    style.styled(figure, caption, origins_of(costs), (520, 640), {"x": "%", "y": "B"})
-    figure.update_xaxes(title_text="populated, %", range=[-6, 106])
-    figure.update_yaxes(
-        title_text="written in a row",
-        type="category",
-        categoryorder="array",
-        categoryarray=[format_size(4096 << power) for power in range(0, 19, 2)],
-    )
-    return figure
-
-
-def _add_cells(figure: go.Figure, frame: pd.DataFrame, look: tuple[str, str, str]) -> None:
-    """Add the cells of one design, or of ties, filled where decided and hollow where not."""
-    colour, symbol, name = look
-    for clear in (True, False):
-        rows = frame[frame.clear == clear]
-        figure.add_scatter(
-            x=(rows.populated * 100).tolist(),
-            y=[format_size(pages * 4096) for pages in rows.cluster_pages],
-            mode="markers",
-            marker={
-                "symbol": symbol if clear else f"{symbol}-open",
-                "color": colour,
-                "size": 15,
-                "line": {"color": colour, "width": 2},
-            },
-            name=name,
-            legendgroup=name,
-            showlegend=clear or (len(rows) > 0 and not frame.clear.any()),
-            customdata=[_cheapest(row) for row in summaries.records(rows)],
-            hovertext=[_next(row) for row in summaries.records(rows)],
-            text=["clearly" if clear else "but the intervals overlap"] * len(rows),
-            hovertemplate=style.HOVER,
-        )
-
-
-def _cheapest(row: Any) -> str:
-    names = [look_of(name)[2] for name in row.ties.split(", ")]
-    return f"{' and '.join(names)} are equally cheap" if row.tie else f"{names[0]} is cheapest"
-
-
-def _next(row: Any) -> str:
-    if row.second in row.ties.split(", "):
-        return "no other is compared"
-    name = look_of(row.second)[2]
-    return f"more for {name}, and nothing here" if pd.isna(row.ratio) else f"{row.ratio:.2f} times as much for {name}"

@@ -17,7 +17,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from uffdlab.figures.offline import MODEBAR
-from uffdlab.units import format_ns, format_size
+from uffdlab.units import format_ns, format_size, with_interval
 from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from uffdlab.vocabulary.origins import HERE, ORIGINS
 
@@ -139,8 +139,7 @@ def times(frame: pd.DataFrame, column: str) -> list[str]:
 
 def time_in_words(value: float, low: float | None, high: float | None) -> str:
     """Return a time as text, with its interval where there is one."""
-    known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
-    return format_ns(value) + (f" ({format_ns(low)} to {format_ns(high)})" if known else "")  # type: ignore[arg-type]
+    return with_interval(value, low, high, format_ns)
 
 
 def origin(rows: pd.DataFrame) -> list[str]:

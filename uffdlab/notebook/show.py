@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from uffdlab import units
 from uffdlab.stats import Estimate
-from uffdlab.units import format_ns, format_ratio, format_size
+from uffdlab.units import format_ns, format_size
 
 
 class Table:
@@ -91,12 +92,7 @@ def with_interval(ratio: Estimate | None) -> str:
     """Return a ratio with its interval as text."""
     if ratio is None:
         return "no value: a time of 0 ns"
-    interval = (
-        f" ({format_ratio(ratio.low)} to {format_ratio(ratio.high)})"
-        if ratio.low is not None and ratio.high is not None
-        else " (too few processes)"
-    )
-    return f"{format_ratio(ratio.value)}{interval}"
+    return units.with_interval(ratio.value, ratio.low, ratio.high, without=" (too few processes)")
 
 
 def time_with_interval(row: Any, column: str) -> str:
@@ -104,7 +100,7 @@ def time_with_interval(row: Any, column: str) -> str:
     value, low, high = (getattr(row, f"{column}{end}") for end in ("", "_low", "_high"))
     if pd.isna(value):
         return "not measured"
-    return format_ns(value) + ("" if pd.isna(low) or pd.isna(high) else f" ({format_ns(low)} to {format_ns(high)})")
+    return units.with_interval(value, low, high, format_ns)
 
 
 def size_of_kib(kib: float) -> str:

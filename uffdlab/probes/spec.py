@@ -7,6 +7,7 @@ every other way to make a spec check and report the same ones.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -40,7 +41,7 @@ def seeded() -> Any:
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(ABC):
     """One configuration of a probe."""
 
     def __post_init__(self) -> None:
@@ -53,12 +54,12 @@ class Spec:
                 raise UffdlabError(f"{field_.name} is {_format(value)}: choose {limits['least']} to {limits['most']}")
         self.check()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most specs have nothing to check
         """Raise UffdlabError for an invalid combination of fields."""
 
+    @abstractmethod
     def needs(self) -> Needs:
         """Return what one run holds at its peak."""
-        raise NotImplementedError
 
 
 def check_size(size_bytes: int, unit_bytes: int, most_bytes: int, unit: str = "") -> None:

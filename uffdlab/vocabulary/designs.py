@@ -167,8 +167,8 @@ DESIGNS: dict[str, Design] = {
 # Designs of a stock kernel, in the order in which they are measured.
 STOCK: dict[str, Stock] = {name: design.stock for name, design in DESIGNS.items() if design.stock is not None}
 
-# No design of this list: one that a reader composes with switches, or wrote, and what several equally cheap share.
-COMPOSED, TIE = Look(GREY, "x", "dot"), Look(GREY, "bowtie")
+# No design of this list: one that a reader composes with switches, and those that a reader wrote.
+COMPOSED = Look(GREY, "x", "dot")
 OWN = (Look(GREY, "square"), Look(SKY, "triangle-up"), Look(ORANGE, "pentagon"), Look(GREEN, "hexagon"))
 # Symbols as characters, where a design is named in text.
 GLYPHS = {

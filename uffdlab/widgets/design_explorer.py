@@ -19,6 +19,7 @@ from uffdlab.sim import Costs, Design, Workload
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
 from uffdlab.vocabulary import designs
+from uffdlab.vocabulary.looks import GREY
 from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
@@ -74,7 +75,7 @@ _FOUND = {
     "levels": ["PTE", "PMD", "PUD"],
 }
 # No design is dotted or crossed, as what several share is.
-_TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": designs.TIE.colour}
+_TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": GREY}
 _COMPOSED_LOOK = {"name": "composed", "title": "composed", "glyph": "✕"} | designs.COMPOSED._asdict()
 # A reader composes these; the others concern memory that is discarded, of which there is none here, or hugetlb.
 _COMPOSED = {

@@ -12,7 +12,7 @@ const shared = {
   minify: true,
   charset: "utf8",
   target: "es2022",
-  banner: { js: "// SPDX-License-Identifier: MIT" },
+  banner: { js: "// SPDX-License-Identifier: MIT\n// Bundled from widgets/js: make widgets" },
 };
 const widgets = ["explore", "design_explorer", "page_table_view"];
 await build({ ...shared, format: "esm", entryPoints: widgets.map((name) => `${name}.js`) });
