@@ -157,8 +157,8 @@ def huge_pages(changeable_pool: None) -> Iterator[None]:
         yield
 
 
-# What uffdlab starts imports nothing from PYTHONPATH. So the commands that a test starts, which do, are told to let
-# their children run a module of the test's first; and so is the process of the test itself.
+# What uffdlab starts imports nothing from PYTHONPATH. So the commands that a test starts, and the process of the test
+# itself, make their children run a module of the test's first.
 _COMMAND = """
 from uffdlab import starting
 started = starting.python

@@ -122,17 +122,17 @@ def test_the_table_allows_nothing_that_no_room_does() -> None:
 
 
 def test_contributing_shows_the_same_table() -> None:
-    told: dict[str, set[str]] = {}
+    written: dict[str, set[str]] = {}
     for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         names = re.findall(r"`(\w+)/?`", cells[0])
         if len(cells) == 3 and set(names) & ROOMS.keys():
-            told |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
+            written |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
     basic = {"errors", "units", "vocabulary", "stats", "starting", "outfile"}
-    assert {room: allowed for room, allowed in told.items() if room not in basic | {"cli"}} == {
+    assert {room: allowed for room, allowed in written.items() if room not in basic | {"cli"}} == {
         room: allowed for room, allowed in ROOMS.items() if room not in basic | {"cli", "__main__", "__init__"}
     }
-    assert told.keys() == ROOMS.keys() - {"__main__", "__init__"}
+    assert written.keys() == ROOMS.keys() - {"__main__", "__init__"}
 
 
 HEAVY = ("pandas", "plotly", "numpy", "nbformat", "nbconvert", "rich", "IPython", "jinja2")

@@ -31,8 +31,8 @@ READ = sorted(
     {
         (wanted, table, column)
         for wanted in damaged.USES
-        for asked in damaged.asked_of(wanted).values()
-        for table, columns in asked.items()
+        for read in damaged.columns_read(wanted).values()
+        for table, columns in read.items()
         for column in columns
     }
 )
@@ -45,7 +45,7 @@ def check(wanted: str, names: Iterable[str], data: Dataset, what: object) -> Non
             result = damaged.USES[wanted][name](data)
         except UffdlabError as error:
             result = [str(error)]
-        for text in damaged.said(result):
+        for text in damaged.texts_shown(result):
             none = damaged.NO_NUMBER.search(text)
             assert none is None, (name, what, text[max(0, none.start() - 60) : none.end() + 20])
 
@@ -55,16 +55,16 @@ def check(wanted: str, names: Iterable[str], data: Dataset, what: object) -> Non
 
 @pytest.mark.parametrize("wanted", damaged.USES)
 def test_every_result_needs_only_the_columns_it_requires(wanted: str) -> None:
-    for name, asked in damaged.asked_of(wanted).items():
-        held_ = {table: damaged.thin(wanted).tables[table] for table in asked}
-        kept = {table: rows[sorted(asked[table])] for table, rows in held_.items() if asked[table]}
+    for name, read in damaged.columns_read(wanted).items():
+        held_ = {table: damaged.thin(wanted).tables[table] for table in read}
+        kept = {table: rows[sorted(read[table])] for table, rows in held_.items() if read[table]}
         damaged.USES[wanted][name](damaged.fresh(wanted, **kept))
 
 
 @pytest.mark.parametrize("wanted", damaged.USES)
 def test_a_missing_column_is_reported_as_not_measured(wanted: str) -> None:
-    for name, asked in damaged.asked_of(wanted).items():
-        for table, column in [(table, column) for table, columns in asked.items() for column in sorted(columns)]:
+    for name, read in damaged.columns_read(wanted).items():
+        for table, column in [(table, column) for table, columns in read.items() for column in sorted(columns)]:
             data = damaged.fresh(wanted, **{table: damaged.thin(wanted).tables[table].drop(columns=column)})
             text = _lacking(damaged.USES[wanted][name], data)
             assert f"`{table}.{column}` was not measured (dataset" in (text or ""), (name, table, column)

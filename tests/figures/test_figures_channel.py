@@ -100,7 +100,7 @@ def test_plot_regimes_draws_samples_by_kind(tmp_path: Path) -> None:
     traces = _named(figures.plot_regimes(data))
     assert list(traces["zeropage, a 1 is the faster load: 1 of 4"].x) == [2]
     assert list(traces["zeropage, a 1 is the slower load: 1 of 4"].x) == [4]
-    assert list(traces["zeropage, nothing is told: 2 of 4"].x) == [1, 3]
+    assert list(traces["zeropage, no bits pass: 2 of 4"].x) == [1, 3]
 
 
 def test_channel_figures_without_data_show_a_sentence(tmp_path: Path) -> None:

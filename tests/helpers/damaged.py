@@ -186,18 +186,18 @@ class _Watched(dict[str, pd.DataFrame]):
 
 @dataclass(frozen=True, eq=False)
 class Noticing(Dataset):
-    """A dataset that notices which columns are asked of it, by table."""
+    """A dataset that notices which columns are read of it, by table."""
 
-    asked: dict[str, set[str]] = field(default_factory=dict)
+    read_columns: dict[str, set[str]] = field(default_factory=dict)
 
     def require(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
         """Return the table, as a dataset does."""
-        self.asked.setdefault(table, set()).update(columns)
+        self.read_columns.setdefault(table, set()).update(columns)
         return super().require(table, columns)
 
 
 @cache
-def asked_of(wanted: str) -> dict[str, dict[str, set[str]]]:
+def columns_read(wanted: str) -> dict[str, dict[str, set[str]]]:
     """Return, by what is computed of a dataset, the columns that it asks for, by table (none named: all)."""
     found: dict[str, dict[str, set[str]]] = {}
     data = thin(wanted)
@@ -208,15 +208,15 @@ def asked_of(wanted: str) -> dict[str, dict[str, set[str]]]:
             use(noticing)
         except UffdlabError:
             continue  # it needs a table that this campaign has not
-        found[name] = {table: noticing.asked.get(table, set()) for table in watched.read & data.tables.keys()}
+        found[name] = {table: noticing.read_columns.get(table, set()) for table in watched.read & data.tables.keys()}
     return found
 
 
 @cache
 def uses_of(wanted: str) -> dict[str, list[str]]:
     """Return, by table of a dataset, what is computed of it."""
-    asked = asked_of(wanted)
-    return {table: [name for name, read in asked.items() if table in read] for table in thin(wanted).tables}
+    read_by = columns_read(wanted)
+    return {table: [name for name, read in read_by.items() if table in read] for table in thin(wanted).tables}
 
 
 def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:
@@ -226,13 +226,13 @@ def fresh(wanted: str, **changed: pd.DataFrame | None) -> Dataset:
     return replace(data, tables=kept)
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- the texts shown -------------------------------------------------------------------------------------------------
 
-# No number of ours is written so: what is not known, and what is unbounded, is told in words.
+# No number of ours is written so: what is not known, and what is unbounded, is written in words.
 NO_NUMBER = re.compile(r"(?<![a-z])(?:inf|infinity|nan|<na>|nat|(?-i:None))(?![a-z])", re.IGNORECASE)
 
 
-def said(found: Any) -> Iterator[str]:
+def texts_shown(found: Any) -> Iterator[str]:
     """Yield every text that a reader gets to see of a verdict, a table or a figure."""
     if isinstance(found, claims.Verdict):
         yield json.dumps(found.as_dict(), allow_nan=False)

@@ -31,27 +31,27 @@ TARGETS: dict[str, Callable[[Sequence[str], int], list[Outcome]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what is asked for, print what was found; return 1 unless every target passes."""
+    """Run what is args for, print what was found; return 1 unless every target passes."""
     parser = argparse.ArgumentParser(prog="tests/mutants", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"one of {', '.join(TARGETS)}; all by default")
     parser.add_argument("--sample", type=int, default=150, metavar="N", help="mutants per target; 0 for all of them")
-    asked = parser.parse_args(arguments)
-    unknown = [name for name in asked.targets if name not in TARGETS]
+    args = parser.parse_args(arguments)
+    unknown = [name for name in args.targets if name not in TARGETS]
     if unknown:
         parser.error(f"{', '.join(unknown)}: known are {', '.join(TARGETS)}")
-    wanted = asked.targets or list(TARGETS)
+    wanted = args.targets or list(TARGETS)
     # A shell lets what it starts in the background ignore these, and tests of signals would see that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     began, found = time.monotonic(), list[Outcome]()
     for run in dict.fromkeys(TARGETS[name] for name in wanted):
-        found += run([name for name in wanted if TARGETS[name] is run], asked.sample)
-    passed = _told(wanted, found)
+        found += run([name for name in wanted if TARGETS[name] is run], args.sample)
+    passed = _report(wanted, found)
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
     return 0 if passed else 1
 
 
-def _told(wanted: Sequence[str], found: Sequence[Outcome]) -> bool:
+def _report(wanted: Sequence[str], found: Sequence[Outcome]) -> bool:
     """Print a row for each target, and each survivor with its reason; return whether all is as it should be."""
     known, passed = survivors.reasons(), True
     for target in wanted:

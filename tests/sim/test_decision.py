@@ -42,7 +42,7 @@ def test_what_is_the_same_under_another_name_is_a_tie_whatever_it_is_called(obje
     assert not frame[frame.best == "preread"].tie.any()
 
 
-def test_a_tie_is_told_from_a_win() -> None:
+def test_a_tie_is_not_a_win() -> None:
     # Where everything is there already, markers have nothing to stand in.
     frame = decided(["pmd_marker", "pte_marker", "preread"], "stop time", base=EVERYTHING_IS_THERE)
     full, empty = frame[frame.populated == 1], frame[frame.populated == 0]

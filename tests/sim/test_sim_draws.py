@@ -348,7 +348,7 @@ def test_a_sweep_prices_what_is_expected(design: Design, asked: list[tuple[float
 # --- what the core itself refuses ------------------------------------------------------------------------------------
 
 
-def said(function: str, *args: float) -> str:
+def refusal_of(function: str, *args: float) -> str:
     from uffdlab.sim.core import core
 
     at = core()
@@ -381,8 +381,8 @@ def test_random_work_is_checked_by_the_core_too(changes: dict[str, Any], refused
     at = core()
     work = {"populated": 0.5, "cluster": 1, "reads": 0.0, "writes": 0.0, "others": 0} | changes
     with at.lent(DESIGNS["pte_marker"].packed()) as design, at.lent(struct.pack("<dQddii", *work.values(), 0)) as asked:
-        assert bool(said("ul_work_problem", design, 1 << 18, asked)) == refused
-        assert said("ul_work_problem", design, 511, asked), "not whole 2 MiB"
+        assert bool(refusal_of("ul_work_problem", design, 1 << 18, asked)) == refused
+        assert refusal_of("ul_work_problem", design, 511, asked), "not whole 2 MiB"
 
 
 def test_the_most_there_was_stays_when_it_is_gone() -> None:

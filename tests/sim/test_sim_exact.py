@@ -165,7 +165,7 @@ def test_what_is_not_protected_loses_the_first_write_to_each_page_and_no_other()
 
 
 def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
-    told = {}
+    ledgers = {}
     for name in ("protect_on_fault", "pte_marker"):
         memory = Range(DESIGNS[name], 8 << 20, touches=4096)
         memory.protect()
@@ -173,9 +173,9 @@ def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
         memory.discard(4, 4)
         memory.start_phase()
         memory.touch(5, write=True)
-        told[name] = memory.ledger()
-    assert told["protect_on_fault"]["false_events"] == told["protect_on_fault"]["events_wp"] == 1
-    assert told["pte_marker"]["events_wp"] == told["pte_marker"]["lost_writes"] == 0
+        ledgers[name] = memory.ledger()
+    assert ledgers["protect_on_fault"]["false_events"] == ledgers["protect_on_fault"]["events_wp"] == 1
+    assert ledgers["pte_marker"]["events_wp"] == ledgers["pte_marker"]["lost_writes"] == 0
 
 
 @settings(slow, max_examples=100)

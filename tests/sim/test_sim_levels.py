@@ -65,14 +65,14 @@ def test_only_a_table_without_any_entry_is_freed_by_a_discard() -> None:
     assert memory.ledger()["freed_pte"] == 1
 
 
-@pytest.mark.parametrize(("first", "count", "told"), [(0, None, 0), (0, 1000, 1), (1, None, 1)])
-def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int | None, told: int) -> None:
+@pytest.mark.parametrize(("first", "count", "events"), [(0, None, 0), (0, 1000, 1), (1, None, 1)])
+def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int | None, events: int) -> None:
     memory = Range(DESIGNS["protect_on_fault"], 8 << 20, touches=9)
     memory.protect()
     memory.unprotect(first, count)
     memory.start_phase()
     memory.touch(1500 if count else 0, write=True)
-    assert memory.ledger()["events_wp"] == told
+    assert memory.ledger()["events_wp"] == events
 
 
 @pytest.mark.parametrize(("piece", "splits", "resolves"), [(1, PMD, PUD), (512, 0, PMD)])

@@ -135,7 +135,7 @@ def plain_latencies(name: str, work: sim.Workload, vector: dict[str, float]) -> 
 
 @few
 @given(st.sampled_from(NAMES), works)
-def test_writes_that_ask_the_kernel_are_told_cheapest_first(name: str, work: sim.Workload) -> None:
+def test_writes_that_ask_the_kernel_are_listed_cheapest_first(name: str, work: sim.Workload) -> None:
     priced = sim.load_costs()
     rows = latencies(sim.expect(name, work), priced)
     wanted = plain_latencies(name, work, priced.vector)

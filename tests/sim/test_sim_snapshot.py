@@ -61,10 +61,10 @@ def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_th
     snapshot = Snapshot(
         Workload(64 << 20, 1.0), guest_writes_per_s=30_000, bytes_per_s=5e7, reports_per_s=20, report_pages=512
     )
-    told = {name: run_snapshot(DESIGNS[name], snapshot).running for name in ("pte_marker", "protect_on_fault")}
-    assert all(one["pages_freed"] > 0 and one["lost_writes"] == 0 for one in told.values())
-    assert told["pte_marker"]["false_events"] == 0
-    assert told["protect_on_fault"]["false_events"] > 0
+    running = {name: run_snapshot(DESIGNS[name], snapshot).running for name in ("pte_marker", "protect_on_fault")}
+    assert all(one["pages_freed"] > 0 and one["lost_writes"] == 0 for one in running.values())
+    assert running["pte_marker"]["false_events"] == 0
+    assert running["protect_on_fault"]["false_events"] > 0
 
 
 @pytest.mark.parametrize(
@@ -199,32 +199,32 @@ def test_the_ledger_equals_what_the_kernel_did(committed: datasets.Dataset) -> N
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
-def asked(*arguments: str, cwd: Path) -> str:
+def sim_stdout(*arguments: str, cwd: Path) -> str:
     done = uffdlab_run("sim", *arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_designs_are_listed(tmp_path: Path) -> None:
-    listed = asked("--list", cwd=tmp_path)
+    listed = sim_stdout("--list", cwd=tmp_path)
     assert all(name in listed for name in DESIGNS)
 
 
-def test_a_run_is_told_to_machines(tmp_path: Path) -> None:
+def test_a_run_is_written_as_json(tmp_path: Path) -> None:
     run = ["--design", "pmd_marker", "--span", "4GiB", "--populated", "0.3", "--cluster", "64", "--writes", "1e4"]
-    told = json.loads(asked(*run, "--json", cwd=tmp_path))
-    assert told["phases"]["touches"]["ledger"]["writes"] == 10_000
-    assert told["exact"] is True
-    protect = told["phases"]["protect"]
+    written = json.loads(sim_stdout(*run, "--json", cwd=tmp_path))
+    assert written["phases"]["touches"]["ledger"]["writes"] == 10_000
+    assert written["exact"] is True
+    protect = written["phases"]["protect"]
     assert protect["ns_low"] < protect["ns"] < protect["ns_high"]
-    assert json.loads(asked(*run, "--expected", "--json", cwd=tmp_path))["exact"] is False
+    assert json.loads(sim_stdout(*run, "--expected", "--json", cwd=tmp_path))["exact"] is False
 
 
-def test_a_run_is_told_to_people(tmp_path: Path) -> None:
+def test_a_run_is_written_as_text(tmp_path: Path) -> None:
     huge = ("--set", "spread=huge page", "--set", "resolve=pmd")
-    told = asked("--design", "pmd_marker", *huge, "--writes", "1000", cwd=tmp_path)
-    assert "huge_pages" in told
-    assert "on configurations it was not fitted on, predictions were off by" in told
+    written = sim_stdout("--design", "pmd_marker", *huge, "--writes", "1000", cwd=tmp_path)
+    assert "huge_pages" in written
+    assert "on configurations it was not fitted on, predictions were off by" in written
 
 
 BLOCK = """
@@ -242,16 +242,16 @@ RUN = ("--design", "pud_marker", "--span", "4GiB", "--writes", "1000", "--json")
 
 def test_without_a_compiler_the_same_numbers_come_from_webassembly(tmp_path: Path, child_code: Any) -> None:
     pytest.importorskip("wasmtime")
-    built = asked(*RUN, cwd=tmp_path)
+    built = sim_stdout(*RUN, cwd=tmp_path)
     child_code(BLOCK.format(blocked=("uffdlab.native._sim",)))
-    assert asked(*RUN, cwd=tmp_path) == built
+    assert sim_stdout(*RUN, cwd=tmp_path) == built
 
 
 def test_with_neither_it_is_said_what_to_install(tmp_path: Path, child_code: Any) -> None:
     child_code(BLOCK.format(blocked=("uffdlab.native._sim", "wasmtime")))
     said = sentence(uffdlab_run("sim", *RUN, cwd=tmp_path))
     assert "the simulator was not built, and its WebAssembly has nothing to run it" in said
-    assert "pte_marker" in asked("--list", cwd=tmp_path)
+    assert "pte_marker" in sim_stdout("--list", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(

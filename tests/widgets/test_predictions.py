@@ -83,15 +83,15 @@ def drawn(explorer: Explorer) -> Iterator[tuple[dict[str, Any], go.Figure]]:
 
 _NS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
 _TIME = r"([0-9.e+]+) (ns|µs|ms|s)"
-_SAID = re.compile(rf"{_TIME} \({_TIME} to {_TIME}\)")
+_TIME_WITH_INTERVAL = re.compile(rf"{_TIME} \({_TIME} to {_TIME}\)")
 
 
-def said(figure: go.Figure) -> Iterator[tuple[str, float, float, float]]:
+def times_shown(figure: go.Figure) -> Iterator[tuple[str, float, float, float]]:
     """Yield what a figure says in words, in names and under a pointer: of what, and a time with its interval (ns)."""
     for trace in figure.data:
         hovered = zip(trace.customdata, trace.hovertext, strict=True) if trace.hovertext else ()
         for what, text in [(trace.name, trace.name or ""), *hovered]:
-            for found in _SAID.findall(text):
+            for found in _TIME_WITH_INTERVAL.findall(text):
                 value, low, high = (float(found[i]) * _NS[found[i + 1]] for i in (0, 2, 4))
                 yield str(what), value, low, high
 
@@ -137,7 +137,7 @@ def test_no_slider_predicts_what_was_measured_otherwise_or_within_a_decade_at_be
     for widget in widgets_of(path):
         sliders = isinstance(widget, Explorer) and any(isinstance(axis, Slider) for axis in widget.known.values())
         for point, figure in drawn(widget) if sliders else ():
-            for what, value, low, high in said(figure):
+            for what, value, low, high in times_shown(figure):
                 assert low <= value * 1.01, (point, what, value, low, high)
                 assert value <= high * 1.01, (point, what, value, low, high)
                 assert high <= left_open(path, point, what) * low, (point, what, value, low, high)
@@ -160,7 +160,7 @@ def test_the_walk_finds_the_sliders_that_there_are() -> None:
     assert found == {("00", "gib"), ("01", "gib"), ("03", "populated"), ("03", "writes_per_s")}
     guest = figures.plot_guest(reference(), reference(), gib=1.0)
     assert len(list(predicted(guest))) == 4
-    assert len(list(said(guest))) > 20
+    assert len(list(times_shown(guest))) > 20
 
 
 # --- protecting an empty range ---------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_what_the_function_raises_is_said_and_the_next_value_drawn_again() -> No
     assert shown.figure["data"][0]["y"] == [0, 2, 4]
 
 
-def test_a_function_that_draws_nothing_is_told_so() -> None:
+def test_a_function_that_draws_nothing_is_refused() -> None:
     assert "not a plotly figure" in explore(lambda slope: 3, {"slope": Slider(1, 5)}).wrong  # type: ignore[arg-type, return-value]
 
 

@@ -342,11 +342,11 @@ def test_a_break_even_within_the_interval_says_so(tab: Any) -> None:
 def test_the_bars_can_be_heard(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
     moved(tab, DESIGN, explorer.state)
-    told = tab.locator(f"[data-model={DESIGN}] .bar").evaluate_all(
+    labels = tab.locator(f"[data-model={DESIGN}] .bar").evaluate_all(
         "bars => bars.map((one) => one.getAttribute('aria-label'))"
     )
-    assert [one.split(":")[0] for one in told] == [explorer_title(explorer, name) for name in DESIGNS]
-    for one in told:
+    assert [one.split(":")[0] for one in labels] == [explorer_title(explorer, name) for name in DESIGNS]
+    for one in labels:
         assert sum(map(float, re.findall(r"([\d.]+) %", one))) == pytest.approx(100, abs=4)
 
 

@@ -141,7 +141,7 @@ def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
         lines,
         quantity="interrupts per first write to a filled zeropage",
         effect=zeropage,
-        limits="two threads on CPUs that are told of a changed translation by interrupts; some broadcast it instead",
+        limits="two threads on CPUs that flush remote TLBs by interrupts; some processors broadcast the flush instead",
     )
 
 

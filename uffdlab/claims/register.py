@@ -154,7 +154,7 @@ CLAIMS: tuple[Claim, ...] = (
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
         "a fault that spreads / one on a PTE marker above 1.25 with its whole interval, in each of three cases: a "
-        "read, a write that the kernel resolves, one that a handler is told of. Holds if total work is above that of "
+        "read, a write that the kernel resolves, a write that a handler receives. Holds if total work is above that of "
         "PTE markers at some touched fraction as well (the break-even at 2 MiB is the condition); where it never is, "
         "or some case is not dearer, it holds if those cases and the tail are what counts",
         "03_pmd_pud_markers",
@@ -166,7 +166,7 @@ CLAIMS: tuple[Claim, ...] = (
         "DH",
         "user space can already choose to pre-populate",
         "after a read loop + protect and after MADV_POPULATE_READ + protect the state of every page is that of markers "
-        "that were read; the cost of each is told",
+        "that were read; the cost of each is in the evidence",
         "06_snapshots",
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
         userspace.userspace_has_choice,

@@ -29,7 +29,7 @@ def _written(design: str, share: float) -> sim.Ledger:
 CASES = {
     "a read": (False, False),
     "a write that the kernel resolves": (True, True),
-    "a write that a handler is told of": (True, False),
+    "a write that a handler receives": (True, False),
 }
 
 
@@ -86,8 +86,8 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
             "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie "
-            "lower; a PMD marker is priced as hugetlb's. The three cases were told apart after the campaign was "
-            f"measured: an earlier rule asked for the last of them alone; {costs.words()}"
+            "lower; a PMD marker is priced as hugetlb's. The three cases were separated after the campaign was "
+            f"measured: an earlier rule tested the last of them alone; {costs.words()}"
         ),
     }
     if all(ratio.below(DEARER) for ratio in tails.values()):

@@ -80,7 +80,7 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         because = "nowhere do markers protect without filling while populating fills the range"
         return claim.ruled(data, "does not hold", because, lines)
     if not supporting:
-        return claim.undecided(data, "the intervals do not tell", f"at least six processes of {claim.needs}")
+        return claim.undecided(data, "the intervals are too wide", f"at least six processes of {claim.needs}")
     others = [name for name in known if name not in supporting]
     limits = "relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp"
     if others:

@@ -46,7 +46,7 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     names = [BACKINGS[backing].short for backing in _BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if rows.empty:
-        style.say(figure, f"{data.id} holds no races")
+        style.annotate(figure, f"{data.id} holds no races")
     return figure
 
 

@@ -45,7 +45,7 @@ def plot_channel_loads(data: Dataset, memory: str = "zeropage", placement: str =
     histogram.label_times(figure, "a load took (cycles)", 40, 16_000, _CYCLES)
     figure.update_yaxes(title_text="share of loads (%)")
     if rows.empty:
-        style.say(figure, f"{data.id} holds no loads of this memory")
+        style.annotate(figure, f"{data.id} holds no loads of this memory")
     elif threshold > 0:
         figure.add_vline(x=threshold, line={"color": style.GREEN, "width": 2, "dash": "dashdot"})
         label = f"threshold (median)<br>{threshold:,.0f} cycles"
@@ -120,7 +120,7 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
     figure.update_xaxes(type="log", title_text="length of a slot (µs)", tickvals=ticks, ticktext=list(map(str, ticks)))
     figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
     if not figure.data:
-        style.say(figure, f"{data.id} holds no such points")
+        style.annotate(figure, f"{data.id} holds no such points")
     return figure
 
 
@@ -167,11 +167,11 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
         ticks = [10.0**power for power in range(-3, 5)]
         figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(tick) for tick in ticks])
     else:
-        figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: nothing is told)", range=[-0.02, 1.02])
+        figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: chance)", range=[-0.02, 1.02])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=list(MEMORIES.values()))
     figure.update_yaxes(range=[0.6 - len(names), 0.6])
     if not figure.data:
-        style.say(figure, f"{data.id} holds no such points")
+        style.annotate(figure, f"{data.id} holds no such points")
     return figure
 
 
@@ -191,7 +191,7 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
         for kind, looks, words in (
             (passes & ~slower, symbol, "a 1 is the faster load"),
             (passes & slower, vocabulary.SLOWER_SYMBOL, "a 1 is the slower load"),
-            (~passes, vocabulary.SILENT_SYMBOL, "nothing is told"),
+            (~passes, vocabulary.SILENT_SYMBOL, "no bits pass"),
         ):
             part = rows[kind]
             if part.empty:
@@ -212,7 +212,7 @@ def plot_regimes(data: Dataset, placement: str = "two CPUs") -> go.Figure:
     top = max((value for trace in figure.data for value in trace.y), default=1.0)
     figure.update_yaxes(title_text="capacity (kbit/s)", range=[-0.06 * top, 1.08 * top])
     if not figure.data:
-        style.say(figure, f"{data.id} holds no such samples")
+        style.annotate(figure, f"{data.id} holds no such samples")
     return figure
 
 

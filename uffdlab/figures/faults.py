@@ -54,7 +54,7 @@ def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = A
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
     figure.update_layout(showlegend=False)
     if not figure.data:
-        style.say(figure, f"{data.id} holds no later faults, {apart}")
+        style.annotate(figure, f"{data.id} holds no later faults, {apart}")
     return figure
 
 
@@ -125,7 +125,7 @@ def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART
     ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
     figure.update_yaxes(type="log", title_text="share of touches that took longer", range=[-4, 0.1], **ticks)
     if not figure.data:
-        style.say(figure, f"{data.id} holds no latencies of single touches, {apart}")
+        style.annotate(figure, f"{data.id} holds no latencies of single touches, {apart}")
     return figure
 
 
@@ -183,7 +183,7 @@ def plot_threads(data: Dataset, touch: str = "first write") -> go.Figure:
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.6 - len(names), 0.6])
     figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
     if rows.empty:
-        style.say(figure, f"{data.id} holds no {touch}s by threads")
+        style.annotate(figure, f"{data.id} holds no {touch}s by threads")
     return figure
 
 

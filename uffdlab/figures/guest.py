@@ -50,7 +50,7 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
     figure.update_xaxes(**style.size_axis("size of the empty range"), range=style.log_range(sizes))
     figure.update_yaxes(**style.time_axis("one UFFDIO_WRITEPROTECT"), range=style.log_range(times))
     if not ends:
-        style.say(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
+        style.annotate(figure, f"{costs.id} measured each backing at one size: nothing to predict from")
     return figure
 
 

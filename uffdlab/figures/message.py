@@ -44,7 +44,7 @@ def plot_message(data: Dataset, memory: str = "zeropage", placement: str = "one 
     figure.update_xaxes(title_text="slot", showgrid=False)
     figure.update_yaxes(title_text="line", showgrid=False, autorange="reversed")
     if not figure.data:
-        style.say(figure, f"{data.id} holds no message through this")
+        style.annotate(figure, f"{data.id} holds no message through this")
     return figure
 
 

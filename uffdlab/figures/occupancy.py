@@ -48,7 +48,7 @@ def plot_occupancy(data: Dataset) -> go.Figure:
     figure.update_xaxes(tickformat=".0%", range=[-0.03, 1.03], title_text="share of units", tickvals=[0, 0.5, 1])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if points.empty:
-        style.say(figure, f"{data.id} holds no looks at a process")
+        style.annotate(figure, f"{data.id} holds no looks at a process")
     return figure
 
 

@@ -51,7 +51,7 @@ def plot_resolve(data: Dataset) -> go.Figure:
         figure.update_yaxes(**style.time_axis(title, values=drawn), col=column)
     figure.update_layout(legend={"y": 1.1}, margin={"t": 84})
     if rows.empty:
-        style.say(figure, f"{data.id} holds no resolves")
+        style.annotate(figure, f"{data.id} holds no resolves")
     return figure
 
 

@@ -60,7 +60,7 @@ def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -
     names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if not figure.data:
-        style.say(figure, f"{data.id} holds no samples of {size} with {written} written beforehand")
+        style.annotate(figure, f"{data.id} holds no samples of {size} with {written} written beforehand")
     return figure
 
 

@@ -30,7 +30,7 @@ def plot_snapshot(
     """
     memory = sim.Workload(_SPAN_BYTES, populated, _CLUSTER_PAGES)
     snapshot = sim.Snapshot(memory, saver, writes_per_s, _BYTES_PER_S)  # type: ignore[arg-type]
-    titles = ("page tables", "events: writes that a handler is told of")
+    titles = ("page tables", "events: writes that a handler receives")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.16)
     for design in DESIGNS:
         story = sim.run_snapshot(sim.DESIGNS[design], snapshot)

@@ -125,7 +125,7 @@ def spanned(frame: pd.DataFrame, column: str) -> list[float]:
     return [float(v) for part in ("", "_low", "_high") for v in frame[f"{column}{part}"].dropna()]
 
 
-def say(figure: go.Figure, sentence: str) -> None:
+def annotate(figure: go.Figure, sentence: str) -> None:
     """Add a sentence on what the figure cannot draw, and why."""
     where = {"x": 0.5, "y": 0.97, "xref": "paper", "yref": "paper", "yanchor": "top"}
     figure.add_annotation(text=sentence, showarrow=False, **where)

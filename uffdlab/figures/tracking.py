@@ -42,7 +42,7 @@ def plot_tracking(data: Dataset) -> go.Figure:
     places = [-row for row in range(len(names))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(names)), 0.5])
     if rows.empty:
-        style.say(figure, f"{data.id} holds no tracking samples")
+        style.annotate(figure, f"{data.id} holds no tracking samples")
     return figure
 
 

@@ -36,7 +36,7 @@ def plot_reveals(data: Dataset, state: str = "zeropage", other: str = "private")
     histogram.label_times(figure, "a write took (ns)", 50, 32_000, _TICKS)
     figure.update_yaxes(title_text="share of writes (%)")
     if not figure.data:
-        style.say(figure, f"{data.id} holds no single writes of these states")
+        style.annotate(figure, f"{data.id} holds no single writes of these states")
     return figure
 
 
@@ -47,6 +47,6 @@ def _error(data: Dataset, state: str, other: str) -> str:
     first, second = sorted((state, other))
     row = frame[(frame.backing == "anon") & (frame.state == first) & (frame.other == second)]
     if row.empty or row.error.isna().all():
-        return "How well one write tells them apart is not known."
+        return "How well one write distinguishes them is unknown."
     pair = row.iloc[0]
-    return f"One write is taken for the wrong one in {pair.error:.1%} of cases (50%: it tells nothing)."
+    return f"One write is taken for the wrong one in {pair.error:.1%} of cases (50%: chance)."

@@ -65,7 +65,7 @@ def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMEN
     places = [-row for row in range(len(cases))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
     if not cases:
-        style.say(figure, f"{data.id} holds no account of zeropages")
+        style.annotate(figure, f"{data.id} holds no account of zeropages")
     return figure
 
 

@@ -31,7 +31,7 @@ class LostWrites:
     """Judged writes that were lost: counts, and shares with their intervals.
 
     ``pooled`` is exact for independent pages. Losses of one race share its timing, so ``children``, the median over
-    child processes, tells whether there are losses, and ``pooled`` bounds their share where there is none.
+    child processes, decides whether there are losses, and ``pooled`` bounds their share where there is none.
     """
 
     judged: int

@@ -84,7 +84,7 @@ _COMPOSED = {
     "spread": "What a touch under a marker does",
     "prefault": "What user space does first",
     "remembers": "The VMA remembers",
-    "asynchronous": "The kernel resolves, and tells nobody",
+    "asynchronous": "The kernel resolves, without an event",
     "thp": "Faults may map huge pages",
     "zeropage": "Reads may map the zeropage",
     "huge_zeropage": "Reads may map the huge zeropage",

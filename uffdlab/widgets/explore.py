@@ -18,7 +18,7 @@ from uffdlab.widgets.baking import as_json, bake
 from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
-# Set while a page is made: then the figures of a grid are computed, since a page has nobody to ask.
+# Set while a page is made: then the figures of a grid are computed, since a page has no kernel to compute them.
 BAKING = "UFFDLAB_BAKE"
 
 Format = Literal["number", "size", "ns", "percent"]

@@ -4,7 +4,7 @@
 The rules of a widget are a JSON Schema of few keywords: ``type``, ``enum``, ``minimum``, ``maximum``,
 ``multipleOf``, ``required`` with ``properties`` and no others, ``minItems``, ``maxItems``, ``items``, ``prefixItems``,
 ``contains``, ``not``, ``allOf``. Beside them stands ``wrong``, the sentence for who breaks one, ``{value}`` in it: the
-innermost that there is, is said.
+innermost one is shown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EXACT = 2**53  # beyond it a browser's numbers are no longer every whole one
 
 
 def one_of(words: Iterable[str], wrong: str, no_word: str | None = None) -> Rules:
-    """Return the rules of a word among some; ``no_word`` is said of what is no text, if that is something else."""
+    """Return the rules of a word among some; ``no_word`` is the sentence for what is no text, if it differs."""
     kind = wrong if no_word is None else no_word
     return {"type": "string", "wrong": kind, "allOf": [{"enum": list(words), "wrong": wrong}]}
 
