@@ -256,16 +256,16 @@ def test_cgroup_v1_without_a_limit(tmp_path):
         },
     )
     assert memory.cgroup_limit_kib(root) is None
-    assert facts.memory_available_kib(root) == 4000000
+    assert memory.memory_available_kib(root) == 4000000
 
 
 def test_available_memory_is_unknown_without_proc(tmp_path):
     assert memory.memory_available_kib(tmp_path) is None
-    assert facts.hugepages(2048, tmp_path) is None
+    assert memory.hugepages(2048, tmp_path) is None
 
 
 def test_available_huge_pages_exclude_reserved_ones(tmp_path):
-    pool = facts.hugepages(2048, _tree(tmp_path, INTEL))
+    pool = memory.hugepages(2048, _tree(tmp_path, INTEL))
     assert pool is not None
     assert pool.available == 7
     assert memory.hugepage_sizes_kib(tmp_path) == [2048]

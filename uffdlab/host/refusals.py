@@ -306,7 +306,7 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause(
             "the kernel has no transparent huge pages (CONFIG_TRANSPARENT_HUGEPAGE)",
             "use a kernel that has them, or a probe with 4 KiB pages",
-            lambda now: negated(now.thp_built_in()),
+            lambda now: negated(now.built_in("transparent_hugepage")),
         ),
         Cause("the mapping is hugetlb, which has no use for it", "leave the advice out", of_kind("hugetlb")),
         _NOT_ALIGNED,
@@ -315,7 +315,7 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause(
             "the kernel has no KSM (CONFIG_KSM)",
             "use a kernel that has it",
-            lambda now: negated(now.ksm_built_in()),
+            lambda now: negated(now.built_in("ksm")),
         ),
         _NOT_ALIGNED,
     ),

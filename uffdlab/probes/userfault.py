@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uffdlab import native
@@ -97,6 +97,11 @@ class Counters:
     minor_faults: int
     major_faults: int
     tlb_ipis: int
+
+    def growth(self, before: Counters) -> dict[str, Any]:
+        """Return by how much each counter has grown since; None for what the kernel does not report."""
+        then, now = asdict(before), asdict(self)
+        return {name: None if then[name] < 0 else now[name] - then[name] for name in now}
 
 
 def counters() -> Counters:
