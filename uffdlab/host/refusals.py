@@ -49,6 +49,7 @@ _DEVICES = Cause(
     "the device control group does not list /dev/userfaultfd",
     "pass the device into the container, or use the system call",
 )
+_NO_DRIVER = Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD")
 _NO_UFFD = Cause(
     "the kernel was built without CONFIG_USERFAULTFD",
     "use a kernel that has it",
@@ -72,6 +73,7 @@ _NOT_REGISTERED = Cause(
     "part of the range is unmapped or not registered with this userfaultfd in the mode needed",
     "register all of it, in that mode, first",
 )
+_UNTRACEABLE = Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE")
 _GONE = Cause("the process that owns the memory has exited", "nothing to do: the range no longer exists")
 _NO_TABLES = Cause("the kernel could not allocate page tables or pages", "free memory, or work on a smaller range")
 _CGROUP_OOM = Cause(
@@ -172,12 +174,8 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             "use the system call, or pass the device into the container",
         ),
     ),
-    ("open userfaultfd", numbers.ENODEV): (
-        Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD"),
-    ),
-    ("open userfaultfd", numbers.ENXIO): (
-        Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD"),
-    ),
+    ("open userfaultfd", numbers.ENODEV): (_NO_DRIVER,),
+    ("open userfaultfd", numbers.ENXIO): (_NO_DRIVER,),
     ("open userfaultfd", numbers.EINVAL): (
         Cause(
             "a flag is unknown to this kernel, with UFFD_USER_MODE_ONLY (since 5.11) and without",
@@ -265,12 +263,8 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("PAGEMAP_SCAN", numbers.ENOMEM): (
         Cause("the kernel has no room for the result", "ask for fewer regions at once"),
     ),
-    ("pagemap", numbers.EACCES): (
-        Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE"),
-    ),
-    ("pagemap", numbers.EPERM): (
-        Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE"),
-    ),
+    ("pagemap", numbers.EACCES): (_UNTRACEABLE,),
+    ("pagemap", numbers.EPERM): (_UNTRACEABLE,),
     ("pagemap", numbers.ENOENT): (
         Cause("/proc is not mounted, the process is gone, or CONFIG_PROC_PAGE_MONITOR is off", "mount /proc"),
     ),
