@@ -73,9 +73,9 @@ void count_tables(struct ul_sim *sim, int level, uint64_t count)
 	tables_grew(sim, count);
 }
 
-void free_tables(struct ul_sim *sim, int level, uint64_t count)
+void free_pte_tables(struct ul_sim *sim, uint64_t count)
 {
-	sim->ledger[UL_FREED_PTE + level] += count;
+	sim->ledger[UL_FREED_PTE] += count;
 	sim->tables -= count;
 }
 
@@ -141,7 +141,7 @@ int32_t ul_sim_init(struct ul_sim *sim, uint64_t bytes, uint64_t start_page, uin
 	sim->used = 1; /* number 0 stands for none */
 	/* A process's libraries and stack lie above its mappings: the last PUD table is there. */
 	last = (sim->end - 1) / PGD_PAGES - sim->start / PGD_PAGES;
-	sim->pud_tables = sim->first_pud_tables = 1ull << last;
+	sim->pud_tables = 1ull << last;
 	return UL_OK;
 }
 

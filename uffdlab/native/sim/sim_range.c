@@ -133,7 +133,7 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 			sim->pages -= count * pages_of(found);
 		}
 		if (found == UL_PMD && d->leaf == UL_PTE && d->deposit)
-			free_tables(sim, UL_PTE, count);
+			free_pte_tables(sim, count);
 	}
 	if (d->survives && slot & PROTECTED) {
 		sim->ledger[(kind == MARKER ? UL_VISITED_PTE : UL_MARKERS_PTE) + found] += count;
@@ -142,7 +142,7 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 	if (kind == MARKER)
 		sim->ledger[UL_ZAPPED_MARKERS] += count;
 	if (d->pt_reclaim && found == UL_PTE && depth) {
-		free_tables(sim, UL_PTE, entries(depth - 1));
+		free_pte_tables(sim, entries(depth - 1));
 		depth--;
 	}
 	return UNIFORM(EMPTY | (d->survives ? slot & OWED : 0), depth);
@@ -321,7 +321,7 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 		walk_ptes(sim, op, pte_entries(sim, *slot), part);
 		if (op == DISCARD && sim->design.pt_reclaim && is_whole(part, UL_PMD) &&
 		    all_empty(pte_entries(sim, *slot))) {
-			free_tables(sim, UL_PTE, 1);
+			free_pte_tables(sim, 1);
 			/* On shmem what is owed outlives the table. */
 			*slot |= BOOKS_ONLY;
 			if (!sim->design.survives) {
@@ -368,7 +368,7 @@ int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count)
 	return in_range(sim, first, count) && !((sim->start + first) % leaf) && !(count % leaf);
 }
 
-int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count)
+static int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count)
 {
 	uint64_t page = sim->start + first;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What looks at a whole range: saving it for a snapshot, scanning it, taking it down. */
+/* What looks at a whole range: saving it for a snapshot, scanning it. */
 #include "sim_state.h"
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */
@@ -152,43 +152,5 @@ int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *st
 	sim->ledger[UL_CALLS] += 1;
 	sim->ledger[UL_LOCK_MMAP] += 1;
 	scan_part(sim, part, states);
-	return UL_OK;
-}
-
-/* --- the end ------------------------------------------------------------------------------------------------------ */
-
-/* Unmap: every page goes, every marker, and every table that the range brought. */
-int32_t ul_teardown(struct ul_sim *sim)
-{
-	struct ul_design design = sim->design;
-	uint64_t made = sim->pud_tables & ~sim->first_pud_tables, tables[UL_LEVELS] = { 0 };
-	int error;
-
-	sim->design.survives = 0;
-	sim->design.pt_reclaim = 0;
-	error = operate(sim, DISCARD, 0, sim->end - sim->start);
-	sim->design = design;
-	if (error)
-		return error;
-	for (; made; made &= made - 1)
-		tables[UL_PUD]++;
-	for (uint32_t i = 0; i < sim->puds; i++) {
-		uint32_t *pud = &pud_entries(sim)[i];
-		int real = *pud & WRITTEN_OUT && !(*pud & BOOKS_ONLY);
-
-		for (uint32_t j = 0; real && j < PTRS; j++) {
-			uint32_t pmd = pmd_entries(sim, *pud)[j];
-
-			tables[UL_PTE] += pmd & WRITTEN_OUT ? !(pmd & BOOKS_ONLY) : (uint32_t)DEPTH(pmd);
-		}
-		tables[UL_PMD] += real || (!(*pud & WRITTEN_OUT) && DEPTH(*pud));
-		tables[UL_PTE] += !(*pud & WRITTEN_OUT) && DEPTH(*pud) == UL_PUD ? PTRS : 0;
-		drop(sim, UL_PMD, *pud);
-		*pud = EMPTY;
-	}
-	for (int level = UL_PTE; level < UL_LEVELS; level++)
-		free_tables(sim, level, tables[level]);
-	sim->pud_tables = sim->first_pud_tables;
-	sim->armed = 0;
 	return UL_OK;
 }

@@ -163,14 +163,6 @@ const char *ul_work_problem(const struct ul_design *d, uint64_t pages, const str
 	return NULL;
 }
 
-const char *ul_costs_problem(const double *costs)
-{
-	for (int i = 0; i < UL_EVENTS; i++)
-		if (!(costs[i] >= 0 && costs[i] < 0x1p1000))
-			return "a cost is missing or below 0: a vector has one for every event";
-	return NULL;
-}
-
 uint32_t shape_code(struct shape s)
 {
 	return (uint32_t)s.write | (s.entry & 15u) << 1 | (uint32_t)s.from << 5 | (uint32_t)s.to << 7 |
