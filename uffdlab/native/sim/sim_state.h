@@ -121,7 +121,6 @@ uint32_t write_out(struct ul_sim *sim, int level, uint32_t child);
 void drop(struct ul_sim *sim, int level, uint32_t slot);
 void count_tables(struct ul_sim *sim, int level, uint64_t count);
 void free_pte_tables(struct ul_sim *sim, uint64_t count);
-void count_pages(struct ul_sim *sim, uint64_t count);
 int make_pud_table(struct ul_sim *sim, uint64_t page);
 int touch(struct ul_sim *sim, uint64_t page, int write);
 int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write);
