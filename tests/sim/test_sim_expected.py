@@ -230,6 +230,3 @@ def test_a_page_says_what_is_wrong_as_well(wasm: WebAssembly) -> None:
         ):
             with page.lent(struct.pack("<dQddii", *work)) as asked:
                 assert said in str(_said(page, "ul_work_problem", design, 512, asked))
-    for vector in ([float("nan")] * len(events()), [-1.0] * len(events())):
-        with page.lent(struct.pack(f"<{len(vector)}d", *vector)) as costs:
-            assert "one for every event" in str(_said(page, "ul_costs_problem", costs))

@@ -163,9 +163,7 @@ def test_each_512_gib_has_a_pud_table_of_which_the_last_was_there() -> None:
         memory.touch(page, write=True)
     assert memory.ledger()["tables_pud"] == 4, "five 512 GiB are touched upon"
     assert (memory.ledger()["tables_pmd"], memory.ledger()["tables_pte"]) == (16, 16)
-    memory.teardown()
-    assert memory.ledger()["freed_pud"] == 4
-    assert memory.memory().tables_kib == 0
+    assert memory.memory().tables_kib == 4 * (4 + 16 + 16)
 
 
 @pytest.mark.parametrize("level", ["pte", "pmd", "pud"])

@@ -349,7 +349,7 @@ class Userfault:
         ffi, lib = native.probe()
         seen = Events()
         where = (noted.address, noted.raw) if noted else (0, ffi.NULL)
-        handler = lib.ul_handler_start_noting(self.fd, page_bytes, int(timeout_s * 1e9), *where)
+        handler = lib.ul_handler_start(self.fd, page_bytes, int(timeout_s * 1e9), *where)
         if handler == ffi.NULL:
             raise KernelRefused("handler thread", ffi.errno)
         try:
@@ -374,7 +374,7 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     """
     ffi, lib = native.probe()
     via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
+    fd = check("open userfaultfd", lib.ul_uffd_open(via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
         request = errnos.Request(features=features)

@@ -191,10 +191,6 @@ class Range:
             self._part("ul_scan", first, count, states)
             return dict(zip(KINDS, struct.unpack("<4Q", self._core.read(states, 32)), strict=True))
 
-    def teardown(self) -> None:
-        """Unmap everything."""
-        self._do("ul_teardown")
-
     # --- what came of it ---------------------------------------------------------------------------------------------
 
     def ledger(self) -> Ledger:

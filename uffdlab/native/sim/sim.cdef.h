@@ -13,7 +13,7 @@ enum ul_event {
 	UL_TABLES_PTE, /* tables allocated, deposited ones included */
 	UL_TABLES_PMD,
 	UL_TABLES_PUD,
-	UL_FREED_PTE, /* tables freed */
+	UL_FREED_PTE, /* tables freed; nothing frees those above, for which campaigns' costs have a column */
 	UL_FREED_PMD,
 	UL_FREED_PUD,
 	UL_DEPOSITS, /* PTE tables laid by for a huge entry */
@@ -144,11 +144,10 @@ struct ul_break_even {
 struct ul_sim;
 
 const char *ul_event_name(int32_t event);
-/* What is wrong, as a sentence, with a design, a range under it, random work on that, or a vector of costs. */
+/* What is wrong, as a sentence, with a design, a range under it, or random work on that. */
 const char *ul_design_problem(const struct ul_design *design);
 const char *ul_range_problem(const struct ul_design *design, uint64_t start_page, uint64_t pages);
 const char *ul_work_problem(const struct ul_design *design, uint64_t pages, const struct ul_random *work);
-const char *ul_costs_problem(const double *costs);
 
 /* Bytes that a range needs for so many operations on parts of it and touches, wherever they fall; 0 if out of limits. */
 uint64_t ul_sim_bytes(uint64_t start_page, uint64_t pages, uint64_t touches);
@@ -174,7 +173,6 @@ int32_t ul_touch_many(struct ul_sim *sim, int32_t walk, uint64_t count, uint64_t
 int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes);
 /* Looks at every entry. Fills states[4]: pages empty, marked, zeropage, page. */
 int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *states);
-int32_t ul_teardown(struct ul_sim *sim);
 
 /* What came of it. Ledgers have UL_EVENTS numbers. */
 void ul_ledger(struct ul_sim *sim, uint64_t *ledger);

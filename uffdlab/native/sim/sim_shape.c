@@ -163,14 +163,6 @@ const char *ul_work_problem(const struct ul_design *d, uint64_t pages, const str
 	return NULL;
 }
 
-const char *ul_costs_problem(const double *costs)
-{
-	for (int i = 0; i < UL_EVENTS; i++)
-		if (!(costs[i] >= 0 && costs[i] < 0x1p1000))
-			return "a cost is missing or below 0: a vector has one for every event";
-	return NULL;
-}
-
 uint32_t shape_code(struct shape s)
 {
 	return (uint32_t)s.write | (s.entry & 15u) << 1 | (uint32_t)s.from << 5 | (uint32_t)s.to << 7 |
@@ -263,19 +255,14 @@ static void fill_between(const struct ul_design *d, const struct shape *s, uint6
 	}
 }
 
-static void map_page(const struct ul_design *d, int to, uint64_t *l)
+/* Where nothing was: the zeropage for a read that may have it, else a page. */
+static void map_first(const struct ul_design *d, const struct shape *s, uint64_t *l)
 {
-	l[UL_PAGES + to] += 1;
-	if (to == UL_PMD && d->leaf == UL_PTE && d->deposit) {
-		install_table(l, UL_PTE, 1);
-		l[UL_DEPOSITS] += 1;
-	}
-}
-
-static void map_zeropage(const struct ul_design *d, int to, uint64_t *l)
-{
-	l[to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += 1;
-	if (to == UL_PMD && d->deposit) {
+	if (s->write || !mapping_zeropage(d, s->to))
+		l[UL_PAGES + s->to] += 1;
+	else
+		l[s->to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += 1;
+	if (s->to == UL_PMD && d->leaf == UL_PTE && d->deposit) {
 		install_table(l, UL_PTE, 1);
 		l[UL_DEPOSITS] += 1;
 	}
@@ -287,18 +274,13 @@ static void flush(int32_t other_cpus, uint64_t *l)
 	l[UL_IPIS] += (uint64_t)other_cpus;
 }
 
-static void ioctl_resolves(uint64_t *l)
+static void tell_handler(uint32_t entry, uint64_t *l)
 {
+	l[UL_EVENTS_WP] += 1;
+	l[UL_FALSE] += !(entry & OWED);
 	l[UL_RESOLVES] += 1;
 	l[UL_LOCK_MMAP] += 1;
 	l[UL_LOCK_PTE] += 1;
-}
-
-static void tell_handler(uint32_t entry, enum ul_event event, uint64_t *l)
-{
-	l[event] += 1;
-	l[UL_FALSE] += !(entry & OWED);
-	ioctl_resolves(l);
 }
 
 static void trap(uint64_t *l)
@@ -318,25 +300,22 @@ static void touch_empty(const struct ul_design *d, const struct shape *s, uint64
 		l[UL_RESOLVES] += 1;
 		l[UL_LOCK_VMA] += 1;
 		l[UL_LOCK_PTE] += 1;
-		map_page(d, s->to, l);
+		l[UL_PAGES + s->to] += 1;
 		return;
 	}
 	if (s->write && s->entry & PROTECTED)
-		tell_handler(s->entry, UL_EVENTS_WP, l);
+		tell_handler(s->entry, l);
 	else if (s->write)
 		l[UL_LOST] += !!(s->entry & OWED);
-	if (!s->write && mapping_zeropage(d, s->to))
-		map_zeropage(d, s->to, l);
-	else
-		map_page(d, s->to, l);
+	map_first(d, s, l);
 }
 
-static void resolve(const struct ul_design *d, const struct shape *s, int level, uint64_t *l)
+static void resolve(const struct ul_design *d, const struct shape *s, uint64_t *l)
 {
 	l[UL_FAULT_PROTECTED] += 1;
-	l[KIND(s->entry) == ZERO && level == UL_PTE ? UL_RESOLVED_ZERO : UL_RESOLVED_PTE + level] += 1;
+	l[KIND(s->entry) == ZERO && s->to == UL_PTE ? UL_RESOLVED_ZERO : UL_RESOLVED_PTE + s->to] += 1;
 	if (!d->async)
-		tell_handler(s->entry, UL_EVENTS_WP, l);
+		tell_handler(s->entry, l);
 }
 
 /* The page comes first, protected; the write then traps again (hence two faults) and is reported. */
@@ -344,15 +323,11 @@ static void touch_marker(const struct ul_design *d, const struct shape *s, uint6
 {
 	trap(l);
 	l[UL_FAULT_MARKER] += 1;
-	if (!s->write && mapping_zeropage(d, s->to)) {
-		map_zeropage(d, s->to, l);
-		return;
-	}
-	map_page(d, s->to, l);
+	map_first(d, s, l);
 	if (!s->write)
 		return;
 	trap(l);
-	resolve(d, s, s->to, l);
+	resolve(d, s, l);
 }
 
 static void split(const struct ul_design *d, enum kind kind, int32_t other_cpus, uint64_t *l)
@@ -371,7 +346,7 @@ static void write_present(const struct ul_design *d, const struct shape *s, int3
 		trap(l);
 		if (s->to < s->from)
 			split(d, kind, other_cpus, l);
-		resolve(d, s, s->to, l);
+		resolve(d, s, l);
 	} else {
 		l[UL_LOST] += !!(s->entry & OWED);
 		if (kind == PAGE)

@@ -42,7 +42,6 @@ struct ul_sim {
 	int32_t flushing; /* the current operation took a translation away */
 	uint64_t start, end; /* pages, end exclusive */
 	uint64_t pud_tables; /* bit n: PUD table n above the start is there */
-	uint64_t first_pud_tables; /* the same before anything was done */
 	uint64_t tables, most_tables, pages, most_pages;
 	uint32_t puds, units, used;
 	uint32_t free[2]; /* written-out tables not in use, by level of their entries */
@@ -121,15 +120,13 @@ void settle_ledger(struct ul_sim *sim);
 uint32_t write_out(struct ul_sim *sim, int level, uint32_t child);
 void drop(struct ul_sim *sim, int level, uint32_t slot);
 void count_tables(struct ul_sim *sim, int level, uint64_t count);
-void free_tables(struct ul_sim *sim, int level, uint64_t count);
-void count_pages(struct ul_sim *sim, uint64_t count);
+void free_pte_tables(struct ul_sim *sim, uint64_t count);
 int make_pud_table(struct ul_sim *sim, uint64_t page);
 int touch(struct ul_sim *sim, uint64_t page, int write);
 int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write);
 int in_range(const struct ul_sim *sim, uint64_t first, uint64_t count);
 uint64_t count_entries(struct ul_sim *sim, struct part part);
 int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count);
-int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count);
 int walk_range(struct ul_sim *sim, enum operation op, struct part part);
 uint32_t unprotect_slot(struct ul_sim *sim, uint32_t slot, int level);
 void split_huge(struct ul_sim *sim, enum kind kind, uint64_t count);
