@@ -21,6 +21,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, run_snapshot
 from uffdlab.sim.fitting import fit
 from uffdlab.sim.measured import Phase
+from uffdlab.sim.replay import IMAGINED, TODAY
 
 GIB = 1 << 30
 
@@ -87,6 +88,10 @@ def test_a_snapshot_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str)
 # --- replaying -------------------------------------------------------------------------------------------------------
 
 
+def advice(bitmap: Bitmap, objective: Any, priced: Costs, designs: tuple[str, ...] = (*TODAY, *IMAGINED)) -> str:
+    return sim.recommendation(sim.ranked(sim.replays(bitmap, designs), objective, priced), objective, priced)
+
+
 def recorded(kind: str = "anon", page_bytes: int = 4096) -> Bitmap:
     """Return 64 MiB: a quarter present, a quarter zeropages, the rest untouched."""
     runs = array("Q", [4096 << 2 | 2, 4096 << 2 | 1, 8192 << 2 | 0])
@@ -108,18 +113,33 @@ def test_shmem_and_hugetlb_follow_their_own_rules() -> None:
     assert huge.protect["markers_pmd"] == 16
 
 
-def test_the_cheapest_design_comes_first_and_is_said() -> None:
+def test_recommendation_names_the_cheapest_design_first() -> None:
     ranked = sim.ranked(sim.replays(recorded()), "stop time", costs(markers_pte=1, traps=100, faults_empty=100))
     values = [one.cost.value for one in ranked]
     assert values == sorted(values)
-    assert sim.recommendation(ranked, "stop time") == (
-        "stop time: missing_wp (0 ns); not told apart from pte_marker (8.19 µs); no design that was only thought of "
-        "would be better"
+    assert advice(recorded(), "stop time", costs(markers_pte=1, traps=100, faults_empty=100)) == (
+        "stop time: missing_wp (0 ns); not distinguishable from pte_marker (8.19 µs); no hypothetical design would be "
+        "better"
     )
-    memory = sim.recommendation(sim.ranked(sim.replays(recorded()), "memory", costs()), "memory")
+    memory = advice(recorded(), "memory", costs())
     assert memory.startswith("memory: missing_wp (0 B); then preread (64 KiB)")
     with pytest.raises(UffdlabError, match="unknown objective 'beauty'"):
         sim.ranked(sim.replays(recorded()), "beauty", costs())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("populated", [0.0, 0.5, 0.875, 1.0])
+@pytest.mark.parametrize("designs", [("preread", "pte_marker"), ("pte_marker", "missing_wp"), TODAY])
+def test_recommendation_agrees_with_df_decision(designs: tuple[str, ...], populated: float) -> None:
+    priced, written = sim.load_costs(), round(populated * 65536)
+    runs = array("Q", [count << 2 | state for count, state in ((written, 2), (65536 - written, 0)) if count])
+    bitmap = Bitmap(4096, 4096, True, (Mapping("anon", 0, 256 << 20, 4096, False, True, runs),))
+    x, y = ("populated", [populated]), ("cluster_pages", [8192])
+    [point] = sim.df_decision(priced, "stop time", designs, Workload(256 << 20), x, y).to_dict("records")
+    text = advice(bitmap, "stop time", priced, designs)
+    assert text.startswith(f"stop time: {point['ties']} {'are equally cheap ' if point['tie'] else ''}(")
+    others = set(designs) - set(point["ties"].split(", "))
+    assert (f"; then {point['second']} " in text) is point["clear"]
+    assert (f"; not distinguishable from {point['second']} " in text) is (bool(others) and not point["clear"])
 
 
 # --- costs -----------------------------------------------------------------------------------------------------------

@@ -99,16 +99,29 @@ def _decided(
         asked = (packed, len(designs), work.pages, random, OBJECTIVES.index(objective), weighed)
         if at.call("ul_decide", *asked, *given, standings, decision):
             raise UffdlabError(f"BUG: a decision about {work} was refused")
-        tied = [bool(one[-1]) for one in _STANDING.iter_unpack(at.read(standings, _STANDING.size * len(designs)))]
+        tied = _tied(standings, len(designs))
         least, ratio, _, _, best, second, ties, clear = _DECISION.unpack(at.read(decision, _DECISION.size))
     if best < 0:
         return None
     return {
         "best": designs[best].name,
         "second": designs[second].name,
-        "ties": ", ".join(one.name for one, equal in zip(designs, tied, strict=True) if equal),
+        "ties": ", ".join(designs[index].name for index in tied),
         "tie": ties > 1,
         "cost": least,
         "ratio": ratio,
         "clear": bool(clear),
     }
+
+
+def cheapest(scores: Sequence[float], objective: str) -> tuple[list[int], int]:
+    """Return the indices of the scores within 0.1 % of the least, and the index of the next (``second`` above)."""
+    at, packed = core(), b"".join(_STANDING.pack(0, 0, 0, 0, score, 0, 0) for score in scores)
+    with at.lent(packed) as standings, at.lent(bytes(_DECISION.size)) as decision:
+        at.call("ul_choose", standings, len(scores), OBJECTIVES.index(objective), decision)
+        return _tied(standings, len(scores)), _DECISION.unpack(at.read(decision, _DECISION.size))[5]
+
+
+def _tied(standings: int, count: int) -> list[int]:
+    rows = _STANDING.iter_unpack(core().read(standings, _STANDING.size * count))
+    return [index for index, (*_, tied) in enumerate(rows) if tied]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -11,9 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from uffdlab.datasets.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import NotMeasuredError, UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
+from uffdlab.sim.decision import cheapest
 from uffdlab.sim.designs import DESIGNS, Design
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
@@ -195,28 +197,46 @@ def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
     if objective == "memory":
         value = float(found.added_tables_kib + found.added_pages_kib)
         return Estimate(value, value, value, 1)
-    return costs.price(found.protect if objective == "stop time" else ledgers.total([found.protect, found.save]))
+    return costs.price(_judged(found, objective))
 
 
-def recommendation(found: Sequence[Ranked], objective: Objective) -> str:
-    """Return which design to take today, and what a kernel that does not exist would make of it, in a sentence."""
+def _judged(found: Replayed, objective: str) -> Ledger:
+    return found.protect if objective == "stop time" else ledgers.total([found.protect, found.save])
+
+
+def recommendation(found: Sequence[Ranked], objective: Objective, costs: Costs) -> str:
+    """Return the cheapest stock design, the next one and the cheapest hypothetical one, in a sentence.
+
+    Ties and what is clear are decided as in :func:`uffdlab.sim.df_decision`.
+    """
+
+    def clear(dearer: Ranked, cheaper: Ranked) -> bool:
+        if objective == "memory":
+            return True
+        with suppress(NotMeasuredError):
+            return costs.ratio(*(_judged(one.replayed, objective) for one in (dearer, cheaper))).above(1)
+        return False
+
+    def named(one: Ranked) -> str:
+        return f"{one.replayed.design.name} {_in_words(one.cost, objective)}"
+
     today = [one for one in found if one.today]
-    best = today[0]
-    equal = [one.replayed.design.name for one in today if one.cost == best.cost]
-    if len(equal) > 1:
-        text = f"{objective}: nothing to choose between {', '.join(equal)} {_in_words(best.cost, objective)}"
+    ties, second = cheapest([one.cost.value for one in today], objective)
+    best = today[ties[0]]
+    if len(ties) > 1:
+        names = sorted(today[index].replayed.design.name for index in ties)
+        text = f"{objective}: {', '.join(names)} are equally cheap {_in_words(best.cost, objective)}"
     else:
-        text = f"{objective}: {equal[0]} {_in_words(best.cost, objective)}"
-        clear = len(today) > 1 and best.cost.high is not None and best.cost.below(today[1].cost.low or 0)
-        if len(today) > 1:
-            next_ = today[1]
-            text += f"; {'then' if clear else 'not told apart from'} {next_.replayed.design.name} "
-            text += _in_words(next_.cost, objective)
+        text = f"{objective}: {named(best)}"
+    if len(ties) < len(today):
+        text += f"; {'then' if clear(today[second], best) else 'not distinguishable from'} {named(today[second])}"
     imagined = next((one for one in found if not one.today), None)
-    if imagined and imagined.cost.value < best.cost.value:
-        text += f"; of designs no kernel has, {imagined.replayed.design.name} {_in_words(imagined.cost, objective)}"
+    if imagined and cheapest([best.cost.value, imagined.cost.value], objective)[0] == [1]:
+        text += (
+            f"; of designs no kernel has, {named(imagined)}{'' if clear(best, imagined) else ', not distinguishable'}"
+        )
     elif imagined:
-        text += "; no design that was only thought of would be better"
+        text += "; no hypothetical design would be better"
     return text
 
 

@@ -184,9 +184,8 @@ uint32_t ul_shapes(void);
 void ul_shape_counts(const struct ul_sim *sim, uint64_t *counts);
 void ul_shape_ledger(const struct ul_design *design, int32_t other_cpus, uint32_t shape, uint64_t *ledger);
 
-/* Sum of counts times costs, in the order of the events; by many vectors of costs, one after another. */
+/* Sum of counts times costs, in the order of the events. */
 double ul_price(const double *ledger, const double *costs);
-void ul_price_many(const double *ledger, const double *vectors, uint64_t count, double *prices);
 /* Expected ledgers of protecting (prefault included) and of the touches after it, and expected tables and pages. */
 int32_t ul_expect(const struct ul_design *design, uint64_t pages, const struct ul_random *work, double *protect,
 		  double *touches, double *shape_counts, double *memory);
@@ -215,6 +214,8 @@ int32_t ul_ratio(const double *top, const double *bottom, const double *vectors,
 uint32_t ul_latencies(const struct ul_design *design, int32_t other_cpus, const double *counts, const double *vectors,
 		      uint64_t draws, double error, double *room, struct ul_latency *found);
 int32_t ul_tail(const struct ul_latency *found, uint32_t count);
+/* Chooses by `score` alone: fills `tied`, and `best`, `second`, `ties` and `least` of the decision. */
+void ul_choose(struct ul_standing *all, uint64_t count, int32_t objective, struct ul_decision *found);
 /* Which design is the cheapest; of those that are equal the first. No design is the best where a mix has no value. */
 int32_t ul_decide(const struct ul_design *designs, uint64_t count, uint64_t pages, const struct ul_random *work,
 		  int32_t objective, const double *weights, const double *vectors, uint64_t draws, double error,
