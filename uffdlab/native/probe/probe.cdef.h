@@ -52,8 +52,6 @@ int ul_write_list_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, 
 int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, uint64_t wanted,
 		  uint64_t seed);
 unsigned int ul_bin(uint64_t ns);
-void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
-			uint64_t *bins);
 
 /* threads.c: the same by several threads; hugetlb without pages in its pool ends the process with SIGBUS */
 #define UL_THREADS 16
@@ -140,7 +138,6 @@ struct ul_counters {
 	int64_t tlb_ipis;		/* all CPUs, whole machine, since boot; -1: not reported */
 };
 int ul_counters(struct ul_counters *now);
-int ul_pt_reclaim(void);
 int ul_die_with_parent(int parent);
 
 /* ask.c: operations tried in a child process, which a seccomp filter may kill */
