@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from shapes import shape_ledger
 from test_sim_exact import designs
 from test_sim_expected import RUNS, _agree
 
-from uffdlab.sim import DESIGNS, Design, Range, Workload, events, expect, run, shape_ledger
+from uffdlab.sim import DESIGNS, Design, Range, Workload, events, expect, run
 from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import sweep
 

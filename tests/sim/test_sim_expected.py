@@ -9,10 +9,11 @@ from statistics import fmean, stdev
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shapes import shape_ledger
 from test_sim_exact import STARTS, apply, designs, steps
 
 from uffdlab.errors import UffdlabError
-from uffdlab.sim import DESIGNS, Design, Range, Workload, engine, events, expect, run, shape_ledger
+from uffdlab.sim import DESIGNS, Design, Range, Workload, engine, events, expect, run
 from uffdlab.sim.core import Extension, WebAssembly
 
 RUNS = 40

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latency import latencies
+from shapes import Shape, shape_ledger
 
 from uffdlab import sim
 from uffdlab.errors import NotMeasuredError
@@ -122,9 +123,9 @@ def plain_latencies(name: str, work: sim.Workload, vector: dict[str, float]) -> 
     """Return price, count, share that take as long, and shape of the writes that ask the kernel."""
     found = []
     for code, count in sim.expect(name, work).shapes.items():
-        shape = sim.Shape.of(code)
+        shape = Shape.of(code)
         if shape.write and (shape.kind != "page" or shape.protected):
-            found.append((price(sim.shape_ledger(sim.named(name), code), vector), count, code))
+            found.append((price(shape_ledger(sim.named(name), code), vector), count, code))
     found.sort(key=lambda one: one[0])
     everything, slower, rows = sum(one[1] for one in found), 1.0, []
     for cost, count, code in found:
@@ -140,14 +141,12 @@ def test_writes_that_ask_the_kernel_are_listed_cheapest_first(name: str, work: s
     rows = latencies(sim.expect(name, work), priced)
     wanted = plain_latencies(name, work, priced.vector)
     assert [(one.cost.value, one.count, one.shape) for one in rows] == [
-        (cost, count, sim.Shape.of(code)) for cost, count, _, code in wanted
+        (cost, count, Shape.of(code)) for cost, count, _, code in wanted
     ]
     assert [one.slower for one in rows] == pytest.approx([slower for _, _, slower, _ in wanted], abs=1e-12)
     assert sum(one.share for one in rows) == pytest.approx(1 if rows else 0)
     for row in rows:
-        one = priced.price(
-            sim.shape_ledger(sim.named(name), next(c for _, _, _, c in wanted if sim.Shape.of(c) == row.shape))
-        )
+        one = priced.price(shape_ledger(sim.named(name), next(c for _, _, _, c in wanted if Shape.of(c) == row.shape)))
         assert row.cost == one
 
 
@@ -161,7 +160,7 @@ def plain_decision(names: list[str], work: sim.Workload, priced: Costs, objectiv
         found = sim.expect(name, work)
         added = found.tables_kib[2] - found.tables_kib[0] + found.pages_kib[2] - found.pages_kib[0]
         slow = [row for row in plain_latencies(name, work, priced.vector) if row[2] >= 0.01]
-        tails[name] = sim.shape_ledger(sim.named(name), slow[-1][3]) if slow else None
+        tails[name] = shape_ledger(sim.named(name), slow[-1][3]) if slow else None
         asked[name] = {"stop time": found.protect, "total work": found.total, "tail latency": tails[name]}
         stop, all_ = price(found.protect, priced.vector), price(found.total, priced.vector)
         values[name] = dict(zip(MIXED, (stop, all_, max(added, 1.0), slow[-1][0] if slow else 1.0), strict=True))

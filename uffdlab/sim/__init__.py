@@ -16,7 +16,7 @@ from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
 from .replay import OBJECTIVES, Replayed, ranked, recommendation, replay, replayable, replays
 from .snapshot import Snapshot, run_snapshot
 from .sweeps import df_stop_time, df_touched
-from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
+from .workloads import Result, Workload, expect, run, sweep
 
 __all__ = [
     "COSTS_PREFIX",
@@ -30,7 +30,6 @@ __all__ = [
     "Range",
     "Replayed",
     "Result",
-    "Shape",
     "Snapshot",
     "Workload",
     "costs_of",
@@ -54,7 +53,6 @@ __all__ = [
     "replays",
     "run",
     "run_snapshot",
-    "shape_ledger",
     "sweep",
     "table_growth_kib",
 ]

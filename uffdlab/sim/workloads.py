@@ -19,7 +19,6 @@ from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import (
-    LEVELS,
     MOST_TOUCHES,
     PAGE_BYTES,
     Range,
@@ -82,8 +81,8 @@ class Workload:
 class Result:
     """What a design made of a workload: ledgers of protecting (prefault included) and of the touches after it.
 
-    ``shapes`` is how many touches there were of each shape (see :func:`shape_ledger`), memory in KiB before protecting,
-    after it, and after the touches. ``exact`` is False for expected values.
+    ``shapes``: touches by shape (``shape_code`` in ``sim_shape.c``). ``tables_kib`` and ``pages_kib``: before
+    protecting, after it, and after the touches. ``exact`` is False for expected values.
     """
 
     design: Design
@@ -198,29 +197,3 @@ def check_expected(design: Design, work: Workload) -> None:
         raise UffdlabError(
             f"expected values are of clusters of a power of two up to {_MOST_CLUSTER} pages, not {work.cluster_pages}"
         )
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a touch found and where, and where it left its page."""
-
-    write: bool
-    kind: str
-    protected: bool
-    owed: bool
-    found: str
-    left: str
-
-    @classmethod
-    def of(cls, code: int) -> Shape:
-        """Return what a shape's number says."""
-        kind = ("empty", "marker", "zeropage", "page")[code >> 1 & 3]
-        return cls(bool(code & 1), kind, bool(code & 8), bool(code & 16), LEVELS[code >> 5 & 3], LEVELS[code >> 7 & 3])
-
-
-def shape_ledger(design: Design, code: int, other_cpus: int = 0, engine: Core | None = None) -> Ledger:
-    """Return what one touch of a shape counts."""
-    at = engine or core()
-    with at.lent(design.packed()) as packed, at.lent(bytes(8 * len(ledgers.events()))) as address:
-        at.call("ul_shape_ledger", packed, other_cpus, code, address)
-        return ledgers.unpack(at, address, exact=True)
