@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uffdlab.sim import Design, Ledger, events
+from uffdlab.sim import Ledger, SimDesign, events
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import core
 from uffdlab.sim.engine import KINDS, LEVELS
@@ -29,7 +29,7 @@ class Shape:
         return cls(bool(code & 1), kind, bool(code & 8), bool(code & 16), LEVELS[code >> 5 & 3], LEVELS[code >> 7 & 3])
 
 
-def shape_ledger(design: Design, code: int, other_cpus: int = 0) -> Ledger:
+def shape_ledger(design: SimDesign, code: int, other_cpus: int = 0) -> Ledger:
     """Return what one touch of a shape counts."""
     at = core()
     with at.lent(design.packed()) as packed, at.lent(bytes(8 * len(events()))) as address:

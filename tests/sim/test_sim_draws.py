@@ -16,7 +16,7 @@ from shapes import shape_ledger
 from test_sim_exact import designs
 from test_sim_expected import RUNS, _agree
 
-from uffdlab.sim import DESIGNS, Design, Range, Workload, events, expect, run
+from uffdlab.sim import DESIGNS, Range, SimDesign, Workload, events, expect, run
 from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import sweep
 
@@ -271,7 +271,7 @@ def test_touches_of_markers_have_a_closed_form(span: int, reads: int, writes: in
 
 @settings(slow, max_examples=30)
 @given(designs(), st.sampled_from(SPANS), st.integers(0, 3))
-def test_without_chance_what_is_expected_is_what_is_counted(design: Design, span: int, others: int) -> None:
+def test_without_chance_what_is_expected_is_what_is_counted(design: SimDesign, span: int, others: int) -> None:
     if design.leaf == "pud":
         span = span >> 30 << 30
     work = Workload(span, other_cpus=others)
@@ -293,7 +293,7 @@ def test_without_chance_what_is_expected_is_what_is_counted(design: Design, span
     st.integers(0, 3),
 )
 def test_few_touches_of_large_ranges_average_to_what_is_expected(
-    design: Design, span: int, written: tuple[float, int], reads: int, writes: int
+    design: SimDesign, span: int, written: tuple[float, int], reads: int, writes: int
 ) -> None:
     populated, cluster = written
     assume(design.prefault == "nothing" and (span < 4 << 30 or populated == 0))
@@ -314,7 +314,7 @@ def test_few_touches_of_large_ranges_average_to_what_is_expected(
 @settings(slow, max_examples=40)
 @given(designs(), st.integers(1, 64), st.sampled_from([0.0, 0.01, 0.5, 1.0]), TOUCHES, TOUCHES)
 def test_expected_shapes_add_up_to_the_expected_ledger(
-    design: Design, units: int, populated: float, reads: int, writes: int
+    design: SimDesign, units: int, populated: float, reads: int, writes: int
 ) -> None:
     span = units * {"pte": 2 << 20, "pmd": 2 << 20, "pud": 1 << 30}[design.leaf]
     cluster = {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
@@ -328,7 +328,7 @@ def test_expected_shapes_add_up_to_the_expected_ledger(
 
 @settings(slow, max_examples=20)
 @given(designs(), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9999)), min_size=1, max_size=4), st.integers(0, 3))
-def test_a_sweep_prices_what_is_expected(design: Design, asked: list[tuple[float, int]], vectors: int) -> None:
+def test_a_sweep_prices_what_is_expected(design: SimDesign, asked: list[tuple[float, int]], vectors: int) -> None:
     span = {"pte": 64 << 20, "pmd": 64 << 20, "pud": 4 << 30}[design.leaf]
     cluster = {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
     works = [Workload(span, populated, cluster, touches, 2 * touches) for populated, touches in asked]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from naive_tables import Naive
 
 from uffdlab.errors import UffdlabError
-from uffdlab.sim import DESIGNS, Design, Memory, Range
+from uffdlab.sim import DESIGNS, Memory, Range, SimDesign
 
 PMD, PUD = 512, 512 * 512
 FIELDS: dict[str, list[Any]] = {
     "leaf": ["pte", "pte", "pte", "pmd", "pud"],
-    "prefault": ["nothing", "nothing", "read loop", "populate read"],
+    "prefault": ["nothing", "nothing", "read loop", "MADV_POPULATE_READ"],
     "empty": ["stays", "marker", "marker", "zeropage"],
     "level": ["pte", "pmd", "pud"],
     "spread": ["next", "next", "last", "huge page"],
@@ -28,10 +28,10 @@ FIELDS: dict[str, list[Any]] = {
 
 
 @st.composite
-def designs(draw: st.DrawFn) -> Design:
+def designs(draw: st.DrawFn) -> SimDesign:
     """Draw a record; what contradicts itself is thrown away."""
     try:
-        return Design("drawn", "", **{name: draw(st.sampled_from(values)) for name, values in FIELDS.items()})
+        return SimDesign("drawn", "", **{name: draw(st.sampled_from(values)) for name, values in FIELDS.items()})
     except UffdlabError:
         assume(False)
         raise
@@ -74,7 +74,7 @@ def counted(memory: Range) -> dict[str, float]:
     return {name: count for name, count in memory.ledger().items() if count}
 
 
-def compare(design: Design, start: int, pages: int, done: Steps, others: int = 1) -> Range:
+def compare(design: SimDesign, start: int, pages: int, done: Steps, others: int = 1) -> Range:
     leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
     start, pages = start // leaf * leaf, max(leaf, pages // leaf * leaf)
     exact = Range(design, pages * 4096, touches=4096, start_bytes=start * 4096, other_cpus=others)
@@ -96,7 +96,7 @@ slow = settings(deadline=None, suppress_health_check=list(HealthCheck), print_bl
 
 @settings(slow, max_examples=300)
 @given(designs(), STARTS, st.integers(1, 4 * PMD), steps)
-def test_small_ranges_count_what_plain_tables_count(design: Design, start: int, pages: int, done: Steps) -> None:
+def test_small_ranges_count_what_plain_tables_count(design: SimDesign, start: int, pages: int, done: Steps) -> None:
     assume(design.leaf == "pte")
     compare(design, start, pages, done)
 
@@ -104,7 +104,7 @@ def test_small_ranges_count_what_plain_tables_count(design: Design, start: int, 
 @settings(slow, max_examples=80)
 @given(designs(), st.sampled_from([0, PMD, 511 * PUD]), st.integers(1, 8), steps)
 def test_huge_pages_of_hugetlb_count_what_plain_tables_count(
-    design: Design, start: int, pages: int, done: Steps
+    design: SimDesign, start: int, pages: int, done: Steps
 ) -> None:
     assume(design.leaf != "pte")
     compare(design, start, pages * {"pmd": PMD, "pud": PUD}[design.leaf], done)
@@ -127,7 +127,7 @@ BIG = tuple(name for name in OPERATIONS if name not in ("touch_all", "prefault",
     ),
 )
 def test_whole_entries_of_every_level_count_what_plain_tables_count(
-    design: Design, start: int, pages: int, done: Steps
+    design: SimDesign, start: int, pages: int, done: Steps
 ) -> None:
     compare(design, start, pages, done)
 
@@ -137,7 +137,7 @@ def test_whole_entries_of_every_level_count_what_plain_tables_count(
 PROMISING = [name for name in DESIGNS if name != "unprotected"]
 
 
-def _span(design: Design) -> int:
+def _span(design: SimDesign) -> int:
     return {"pte": 8 << 20, "pmd": 64 << 20, "pud": 4 << 30}[design.leaf]
 
 
@@ -180,7 +180,7 @@ def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
 
 @settings(slow, max_examples=100)
 @given(designs(), st.floats(0, 1), st.integers(0, 1 << 32))
-def test_protecting_twice_changes_nothing_more(design: Design, populated: float, seed: int) -> None:
+def test_protecting_twice_changes_nothing_more(design: SimDesign, populated: float, seed: int) -> None:
     memory = Range(design, _span(design), touches=4096)
     memory.populate(populated if design.leaf == "pte" else 0.0, seed=seed)
     memory.protect()
@@ -197,7 +197,7 @@ def test_protecting_twice_changes_nothing_more(design: Design, populated: float,
 
 @settings(slow, max_examples=60)
 @given(designs(), steps, st.booleans())
-def test_discarding_what_is_resolved_leaves_nothing(design: Design, done: Steps, far: bool) -> None:
+def test_discarding_what_is_resolved_leaves_nothing(design: SimDesign, done: Steps, far: bool) -> None:
     pages = _span(design) // 4096
     leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
     memory = Range(design, pages * 4096, touches=4096, start_bytes=(511 << 30) if far else 0)
@@ -212,7 +212,7 @@ def test_discarding_what_is_resolved_leaves_nothing(design: Design, done: Steps,
 
 @settings(slow, max_examples=60)
 @given(designs(), st.permutations(range(6)))
-def test_touches_of_different_2_mib_may_come_in_any_order(design: Design, order: list[int]) -> None:
+def test_touches_of_different_2_mib_may_come_in_any_order(design: SimDesign, order: list[int]) -> None:
     assume(design.leaf == "pte" and design.level != "pud")
     ledgers = []
     for places in (range(6), order):

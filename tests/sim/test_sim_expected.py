@@ -13,7 +13,7 @@ from shapes import shape_ledger
 from test_sim_exact import STARTS, apply, designs, steps
 
 from uffdlab.errors import UffdlabError
-from uffdlab.sim import DESIGNS, Design, Range, Workload, engine, events, expect, run
+from uffdlab.sim import DESIGNS, Range, SimDesign, Workload, engine, events, expect, run
 from uffdlab.sim.core import Extension, WebAssembly
 
 RUNS = 40
@@ -41,7 +41,7 @@ def _agree(exact: list[float], expected: float, what: str) -> None:
     st.sampled_from([0, 1, 4]),
 )
 def test_exact_runs_average_to_what_is_expected(
-    design: Design, span: int, written: tuple[float, int], reads: int, writes: int
+    design: SimDesign, span: int, written: tuple[float, int], reads: int, writes: int
 ) -> None:
     populated, cluster = written
     # So many for each 2 MiB that it is neither nearly always touched nor nearly never.
@@ -70,7 +70,7 @@ def test_without_chance_the_two_engines_are_equal() -> None:
 @settings(slow, max_examples=300)
 @given(designs(), st.sampled_from([1 << 30, 64 << 30, 512 << 30, 1536 << 30]), st.sampled_from([0.0, 1.0]))
 def test_without_chance_the_two_engines_are_equal_whatever_the_design(
-    design: Design, span: int, populated: float
+    design: SimDesign, span: int, populated: float
 ) -> None:
     """All of it written beforehand or nothing, also across several 512 GiB, of which each has a PUD table."""
     work = Workload(span, populated, 1 << 18, other_cpus=2)
@@ -93,7 +93,7 @@ def test_one_touch_far_away_has_a_pud_table_as_often_as_it_is_not_the_last() -> 
 
 @settings(slow, max_examples=100)
 @given(designs(), st.integers(1, 2000), st.integers(0, 200))
-def test_shapes_add_up_to_the_ledger_of_the_touches(design: Design, writes: int, reads: int) -> None:
+def test_shapes_add_up_to_the_ledger_of_the_touches(design: SimDesign, writes: int, reads: int) -> None:
     span = {"pte": 8 << 20, "pmd": 64 << 20, "pud": 2 << 30}[design.leaf]
     result = run(design, Workload(span, reads=reads, writes=writes))
     for name in events():
@@ -115,7 +115,7 @@ def wasm() -> WebAssembly:
 @given(designs(), STARTS, st.integers(1, 2048), steps, st.floats(0, 1), st.integers(0, 1 << 63))
 def test_the_page_counts_what_the_extension_counts(
     wasm: WebAssembly,
-    design: Design,
+    design: SimDesign,
     start: int,
     pages: int,
     done: list[tuple[str, float, float, bool]],
@@ -149,7 +149,7 @@ def test_the_page_counts_what_the_extension_counts(
     st.integers(0, 1 << 40),
 )
 def test_the_page_expects_what_the_extension_expects_to_the_bit(
-    wasm: WebAssembly, design: Design, units: int, populated: float, power: int, reads: int, writes: int
+    wasm: WebAssembly, design: SimDesign, units: int, populated: float, power: int, reads: int, writes: int
 ) -> None:
     span = units * {"pte": 2 << 20, "pmd": 2 << 20, "pud": 1 << 30}[design.leaf]
     cluster = 1 << min(power, (span // 4096).bit_length() - 1)

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from uffdlab.sim import DESIGNS, Design, Range
+from uffdlab.sim import DESIGNS, Range, SimDesign
 from uffdlab.sim.core import core
 from uffdlab.sim.designs import choices, problem_of
 
@@ -92,7 +92,7 @@ def test_huge_pages_are_split_where_they_are_saved_in_smaller_pieces(piece: int,
     [("pte", False, "pte"), ("pmd", False, "pmd"), ("pte", True, "pte"), ("pmd", True, "pte")],
 )
 def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchronous: bool, level: str) -> None:
-    design = Design("d", "", thp=True, resolve=resolve, asynchronous=asynchronous)  # type: ignore[arg-type]
+    design = SimDesign("d", "", thp=True, resolve=resolve, asynchronous=asynchronous)  # type: ignore[arg-type]
     memory = Range(design, 2 << 20, touches=9)
     memory.populate(1.0, PMD)
     assert memory.entry(0).level == "pmd"

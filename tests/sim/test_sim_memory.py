@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from uffdlab.sim import DESIGNS, Design, Range
+from uffdlab.sim import DESIGNS, Range, SimDesign
 from uffdlab.sim.core import core
 
 PMD, PUD, PGD = 512, 512**2, 512**3
@@ -234,10 +234,10 @@ def test_a_copy_s_tables_are_its_own() -> None:
 
 def test_a_design_with_deposits_does_not_take_over_tables_without() -> None:
     """The core refuses as the engine above it does."""
-    with_, without = (Design("d", "", deposit=one, thp=True) for one in (True, False))
+    with_, without = (SimDesign("d", "", deposit=one, thp=True) for one in (True, False))
     memory = Range(without, 4 << 20, touches=9)
 
-    def become(design: Design) -> Any:
+    def become(design: SimDesign) -> Any:
         with core().lent(design.packed()) as packed:
             return core().call("ul_set_design", memory._address, packed)
 

@@ -233,7 +233,7 @@ def test_every_choice_of_a_design_changes_the_comparison(tab: Any) -> None:
 
 # Where a switch of a composed design does something, which others have to stand as they do.
 SWITCHES = {
-    "What user space does first": ({}, "populate read"),
+    "What user space does first": ({}, "MADV_POPULATE_READ"),
     "What an empty entry gets": ({"spread": "next"}, "zeropage"),
     "At which level at the highest": ({"spread": "next"}, "pte"),
     "What a touch under a marker does": ({}, "last"),

@@ -75,7 +75,7 @@ def locks(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
-def _first_writes(preparation: str, design: sim.Design) -> sim.Ledger:
+def _first_writes(preparation: str, design: sim.SimDesign) -> sim.Ledger:
     """Return the ledger of one write in each 2 MiB of 4 GiB, after a preparation."""
     memory = sim.Range(design, 1 << 32, touches=4096)
     memory.prefault()

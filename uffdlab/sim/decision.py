@@ -17,7 +17,7 @@ import pandas as pd
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim.core import core
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import PAGE_BYTES
 from uffdlab.sim.sweeps import GIB, Designs
 from uffdlab.sim.workloads import Workload, check_expected
@@ -82,7 +82,7 @@ _STANDING, _DECISION = struct.Struct("<5d2i"), struct.Struct("<4d4i")  # struct 
 
 
 def _decided(
-    designs: Sequence[Design], work: Workload, costs: Costs, objective: str, weights: Mapping[str, float]
+    designs: Sequence[SimDesign], work: Workload, costs: Costs, objective: str, weights: Mapping[str, float]
 ) -> dict[str, Any] | None:
     """Return what is decided at one point; None where a mix has no value."""
     for design in designs:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
-from uffdlab.sim.designs import Design
+from uffdlab.sim.designs import SimDesign
 from uffdlab.sim.ledger import Ledger
 from uffdlab.units import format_size
 
@@ -55,7 +55,7 @@ class Range:
 
     def __init__(
         self,
-        design: Design,
+        design: SimDesign,
         span_bytes: int,
         *,
         touches: int = 0,
@@ -94,7 +94,7 @@ class Range:
         if hasattr(self, "_address"):
             self._core.give(self._address)
 
-    def become(self, design: Design) -> None:
+    def become(self, design: SimDesign) -> None:
         """Go on under another design, with what stands in the tables. Raises UffdlabError on another leaf level."""
         if design.leaf != self.design.leaf:
             raise UffdlabError(f"memory of {self.design.leaf} pages cannot become memory of {design.leaf} pages")
@@ -262,7 +262,7 @@ class Range:
             raise UffdlabError(f"BUG: {function}{args} was refused")
 
 
-def check_span(span_bytes: int, design: Design) -> None:
+def check_span(span_bytes: int, design: SimDesign) -> None:
     """Raise UffdlabError unless a range can be of this size under a design."""
     leaf = PAGE_BYTES * 512 ** LEVELS.index(design.leaf)
     if span_bytes <= 0:

@@ -7,7 +7,7 @@ process, one thread, 4 KiB pages or huge ones, hugetlb: shmem fills a page cache
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -16,10 +16,11 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.designs import DESIGNS, SimDesign
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.summaries import medians
+from uffdlab.vocabulary import designs
 
 PIECE_PAGES = 256  # a discard by pieces of 1 MiB
 
@@ -54,11 +55,8 @@ def _asks_the_kernel(ledger: Ledger) -> bool:
 
 # --- probe protect ---------------------------------------------------------------------------------------------------
 
-_MEMORY: dict[str, dict[str, Any]] = {
-    "anon": {},
-    "anon_thp": {"thp": True},
-    "hugetlb_2m_private": {"leaf": "pmd", "empty": "marker", "level": "pmd", "survives": True},
-    "hugetlb_1g_private": {"leaf": "pud", "empty": "marker", "level": "pud", "survives": True},
+_MEMORY: dict[str, Mapping[str, Any]] = {"anon": {}, "anon_thp": {"thp": True}} | {
+    f"{name}_private": designs.DESIGNS[name].simulated or {} for name in ("hugetlb_2m", "hugetlb_1g")
 }
 _DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 _SEEN_KIB = {1 << 20, 16 << 20, 256 << 20}  # 1, 16 and 256 GiB
@@ -68,7 +66,7 @@ _SAMPLE_COLUMNS = ("block", "cold", "backing", "design", "size_kib", "populated"
 _SAMPLE_MEASURES = ("prepare_ns", "protect_ns", "prepare_minor_faults", "table_growth_kib", "rss_growth_kib")
 
 
-def design_on(backing: str, design: str) -> Design:
+def design_on(backing: str, design: str) -> SimDesign:
     """Return the simulator's design for a probe's design on a backing."""
     return DESIGNS[design].replace(**_MEMORY[backing])
 

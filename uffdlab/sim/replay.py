@@ -16,7 +16,7 @@ from uffdlab.errors import NotMeasuredError, UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.decision import cheapest
-from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.designs import DESIGNS, SimDesign
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.stats import Estimate
@@ -38,14 +38,14 @@ _HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
 class Replayed:
     """What protecting a recorded process counted, and what saving it once did; memory afterwards, in KiB."""
 
-    design: Design
+    design: SimDesign
     protect: Ledger
     save: Ledger
     added_tables_kib: int
     added_pages_kib: int
 
 
-def replay(bitmap: Bitmap, design: Design, *, skip_holes: bool = True) -> Replayed:
+def replay(bitmap: Bitmap, design: SimDesign, *, skip_holes: bool = True) -> Replayed:
     """Populate each recorded mapping as it was, protect it under a design, and save it once.
 
     A mapping of hugetlb or shmem follows its own rules (see :func:`on`); a private file is left out, since no
@@ -120,7 +120,7 @@ def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
     return replace(bitmap, mappings=tuple(kept)), said
 
 
-def for_mapping(design: Design, mapping: Mapping) -> Design:
+def for_mapping(design: SimDesign, mapping: Mapping) -> SimDesign:
     """Return what a design is on a mapping: hugetlb marks huge entries whatever is asked, shmem marks every hole."""
     if mapping.kind == "hugetlb":
         if mapping.page_bytes not in _HUGETLB:
@@ -132,11 +132,11 @@ def for_mapping(design: Design, mapping: Mapping) -> Design:
     return design
 
 
-def _needs_empty(design: Design) -> bool:
+def _needs_empty(design: SimDesign) -> bool:
     return design.remembers or design.missing
 
 
-def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range:
+def _recorded(mapping: Mapping, granularity_bytes: int, design: SimDesign) -> Range:
     """Return a range that holds what was recorded."""
     unit = granularity_bytes // PAGE_BYTES
     runs = np.frombuffer(mapping.runs, dtype=np.uint64)

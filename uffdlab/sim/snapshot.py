@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core
-from uffdlab.sim.designs import Design
+from uffdlab.sim.designs import SimDesign
 from uffdlab.sim.engine import LEVELS, MOST_TOUCHES, PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import Workload, populated_range
@@ -72,7 +72,7 @@ class Moment:
 class SnapshotRun:
     """What a snapshot counted while the guest stood still, while it ran, and at the end; and memory over time."""
 
-    design: Design
+    design: SimDesign
     snapshot: Snapshot
     stop: Ledger
     running: Ledger
@@ -85,7 +85,7 @@ class SnapshotRun:
         return ledgers.total([self.stop, self.running, self.finish])
 
 
-def run_snapshot(design: Design, snapshot: Snapshot, engine: Core | None = None) -> SnapshotRun:
+def run_snapshot(design: SimDesign, snapshot: Snapshot, engine: Core | None = None) -> SnapshotRun:
     """Run a snapshot, page by page. Raises UffdlabError where its state would need more memory than there is."""
     work = snapshot.memory
     longest_s = work.span_bytes / snapshot.bytes_per_s

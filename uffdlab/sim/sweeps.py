@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.workloads import Workload, expect
 from uffdlab.summaries.medians import columns
 
-Designs = Sequence[Design | str]
+Designs = Sequence[SimDesign | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 GIB = 1 << 30
 

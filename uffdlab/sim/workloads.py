@@ -17,7 +17,7 @@ from typing import get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import (
     MOST_TOUCHES,
     PAGE_BYTES,
@@ -85,7 +85,7 @@ class Result:
     protecting, after it, and after the touches. ``exact`` is False for expected values.
     """
 
-    design: Design
+    design: SimDesign
     workload: Workload
     exact: bool
     protect: Ledger
@@ -100,7 +100,7 @@ class Result:
         return ledgers.total([self.protect, self.touches])
 
 
-def run(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
+def run(design: SimDesign | str, workload: Workload, engine: Core | None = None) -> Result:
     """Run a workload page by page. Raises UffdlabError where its state would need more memory than there is."""
     work, design = workload, record_of(design)
     if work.reads + work.writes > MOST_TOUCHES:
@@ -125,7 +125,7 @@ def run(design: Design | str, workload: Workload, engine: Core | None = None) ->
     )
 
 
-def populated_range(design: Design, work: Workload, touches: int, engine: Core | None = None) -> Range:
+def populated_range(design: SimDesign, work: Workload, touches: int, engine: Core | None = None) -> Range:
     """Return the range of a workload, populated, with memory set aside for so many touches."""
     if 0 < work.populated < 1:
         clusters = work.populated * work.pages / work.cluster_pages
@@ -135,7 +135,7 @@ def populated_range(design: Design, work: Workload, touches: int, engine: Core |
     return memory
 
 
-def expect(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
+def expect(design: SimDesign | str, workload: Workload, engine: Core | None = None) -> Result:
     """Return expected values in closed form: uniform touches, clusters a power of two up to 1 GiB, whole 2 MiB."""
     at, work, design = engine or core(), workload, record_of(design)
     check_expected(design, work)
@@ -157,7 +157,7 @@ def expect(design: Design | str, workload: Workload, engine: Core | None = None)
 
 
 def sweep(
-    design: Design, workloads: Sequence[Workload], vectors: Sequence[Mapping[str, float]], engine: Core | None = None
+    design: SimDesign, workloads: Sequence[Workload], vectors: Sequence[Mapping[str, float]], engine: Core | None = None
 ) -> list[tuple[float, ...]]:
     """Return for each workload, all of one span: KiB of tables and of pages that came on top, then the price of
     protecting and of the touches by each vector of costs. Ten thousand workloads take a fraction of a second.
@@ -184,7 +184,7 @@ def sweep(
         return [(4 * tables, 4 * filled, *prices) for tables, filled, *prices in found]
 
 
-def check_expected(design: Design, work: Workload) -> None:
+def check_expected(design: SimDesign, work: Workload) -> None:
     """Raise UffdlabError unless expected values can be told of a workload under a design."""
     check_span(work.span_bytes, design)
     if work.walk != "uniform":

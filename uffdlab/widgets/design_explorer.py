@@ -15,7 +15,7 @@ import traitlets
 from uffdlab import sim
 from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import dash_of, look_of
-from uffdlab.sim import Costs, Design, Workload
+from uffdlab.sim import Costs, SimDesign, Workload
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
 from uffdlab.vocabulary import designs
@@ -120,7 +120,7 @@ class DesignExplorer(View):
 
     def __init__(
         self,
-        designs: Sequence[Design | str] = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
+        designs: Sequence[SimDesign | str] = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
         *,
         priced: Costs | None = None,
         **moved: Any,
@@ -201,11 +201,11 @@ class DesignExplorer(View):
             return str(error)
         return None
 
-    def _design(self, name: str, state: dict[str, Any]) -> Design:
+    def _design(self, name: str, state: dict[str, Any]) -> SimDesign:
         if name != "composed":
             return self.records[name]
         values = {one: {"true": True, "false": False}.get(value, value) for one, value in state["composed"].items()}
-        return Design("composed", "composed by switches", **values)
+        return SimDesign("composed", "composed by switches", **values)
 
     def workload(self) -> Workload:
         """Return what the controls stand for."""
@@ -218,7 +218,7 @@ class DesignExplorer(View):
             writes=int(state["writes"]),
         )
 
-    def chosen(self) -> list[Design]:
+    def chosen(self) -> list[SimDesign]:
         """Return the designs that are compared."""
         return [self._design(name, self.state) for name in dict.fromkeys(self.state["designs"]) if name]
 
@@ -308,12 +308,12 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
     return record(fields, f"a view of designs has {', '.join(fields)}, and nothing else", *apart)
 
 
-def _fields_of(design: Design) -> dict[str, str]:
+def _fields_of(design: SimDesign) -> dict[str, str]:
     values = asdict(design)
     return {name: _WORDS.get(values[name], values[name]) for name in choices()}
 
 
-def _as_sent(design: Design, own: int) -> dict[str, Any]:
+def _as_sent(design: SimDesign, own: int) -> dict[str, Any]:
     """Return a design as the page draws it; of a reader's own, the ``own``-th gets a look that no other has."""
     colour, symbol, title = look_of(design.name)
     if own >= 0:

@@ -11,7 +11,7 @@ import traitlets
 from uffdlab import sim
 from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import look_of
-from uffdlab.sim import Design, Entry, Range
+from uffdlab.sim import Entry, Range, SimDesign
 from uffdlab.sim.designs import record_of
 from uffdlab.sim.engine import KINDS
 from uffdlab.widgets.base import View, asset
@@ -48,7 +48,7 @@ class PageTableView(View):
     kinds: Any = traitlets.List(list(KINDS)).tag(sync=True)
 
     def __init__(
-        self, design: Design | str = "pmd_marker", *, steps: Sequence[Sequence[Any]] = (), page: int = 0
+        self, design: SimDesign | str = "pmd_marker", *, steps: Sequence[Sequence[Any]] = (), page: int = 0
     ) -> None:
         """Show a design (one of a reader's own as well) after some steps."""
         own = record_of(design)
@@ -122,5 +122,5 @@ def _take(memory: Range, name: str, page: float) -> None:
         memory.touch(page, write=name == "write")
 
 
-def _as_sent(design: Design) -> dict[str, Any]:
+def _as_sent(design: SimDesign) -> dict[str, Any]:
     return {"name": design.name, "title": look_of(design.name)[2], "packed": design.numbers()}
