@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables of a range, under a way of write-protecting that a kernel need
- * not have: what stands in them, and what touching them does. Operations on
+ * Page tables of a range under a design, which a kernel need not have: their
+ * contents, and the effect of touches. Operations on
  * whole ranges are in sim_range.c, what a touch counts in sim_shape.c.
  *
  * Freestanding, without floating point where it matters, with a generator of
@@ -142,7 +142,7 @@ int32_t ul_set_design(struct ul_sim *sim, const struct ul_design *design)
 {
 	if (ul_design_problem(design))
 		return UL_BAD;
-	/* Tables were laid by, or not, for what is mapped already. */
+	/* What is mapped has deposited tables, or has not. */
 	if (sim->design.deposit != design->deposit && (sim->tables || sim->pages))
 		return UL_BAD;
 	settle_ledger(sim);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What designs are chosen by: how long later writes take, which design is the cheapest, and where that turns. */
+/* Latencies of later writes, the cheapest design, and break-even points. */
 #include "sim_price.h"
 
 #define TIE 1e-3 /* prices no further apart are the same */

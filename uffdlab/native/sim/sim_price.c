@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What ledgers cost: by one vector of costs, by many, with an interval, and as a ratio of two. */
+/* Prices of ledgers: by one vector of costs or many, with an interval, and as a ratio of two. */
 #include "sim_price.h"
 
 #define LOW 0.025 /* an interval is what 95 % of the draws stay within */

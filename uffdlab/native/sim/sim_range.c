@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations on parts of a range: protecting, resolving, discarding, saving,
- * scanning. A walk goes down to slots that are the same all the way and lie
- * in the part as a whole, and changes each of them at once; a slot that the
- * part cuts is written out first, by the kernel's doing or in our books only.
+ * Operations on parts of a range: protecting (PTE markers, PMD markers, PUD
+ * markers), resolving, discarding. A walk goes down to uniform slots that lie in
+ * the part as a whole, and changes each of them at once; a slot that the part
+ * cuts is written out first: by the kernel, or in the simulator only.
  */
 #include "sim_state.h"
 

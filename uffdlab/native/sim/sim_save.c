@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What looks at a whole range: saving it for a snapshot, scanning it. */
+/* Saving a range for a snapshot, and scanning it. */
 #include "sim_state.h"
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */

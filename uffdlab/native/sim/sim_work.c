@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What programs do with a range: populating it, pre-faulting, touching it in one pattern or another. */
+/* Populating a range, pre-faulting it, and patterns of touches. */
 #include "sim_state.h"
 
 /* --- numbers without a library ------------------------------------------------------------------------------------ */
