@@ -71,7 +71,7 @@ def same(found: Any, wanted: Any, rel: float) -> None:
 
 @few
 @given(ledgers, costs())
-def test_a_price_and_its_interval_are_those_of_plain_python_to_the_bit(ledger: Ledger, priced: Costs) -> None:
+def test_price_and_interval_equal_plain_python(ledger: Ledger, priced: Costs) -> None:
     found = priced.price(ledger)
     values = [price(ledger, vector) for vector in (priced.vector, *priced.draws)]
     assert (found.value, found.low, found.high) == interval(values, priced.p95_error)
@@ -80,7 +80,7 @@ def test_a_price_and_its_interval_are_those_of_plain_python_to_the_bit(ledger: L
 
 @few
 @given(ledgers, ledgers, costs())
-def test_a_ratio_cancels_what_is_shared(top: Ledger, bottom: Ledger, priced: Costs) -> None:
+def test_ratio_cancels_shared_events(top: Ledger, bottom: Ledger, priced: Costs) -> None:
     over, under = ([price(one, vector) for vector in (priced.vector, *priced.draws)] for one in (top, bottom))
     if min(under) <= 0:
         with pytest.raises(NotMeasuredError):
@@ -98,7 +98,7 @@ def test_a_ratio_cancels_what_is_shared(top: Ledger, bottom: Ledger, priced: Cos
 @few
 @given(st.lists(st.floats(0, 1e9) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=300), st.floats(0, 1e6),
        st.floats(0, 1.5))  # fmt: skip
-def test_an_interval_is_of_the_draws_in_order(values: list[float], error: float, weight: float) -> None:
+def test_interval_equals_plain_python(values: list[float], error: float, weight: float) -> None:
     at = core()
     with at.lent(struct.pack(f"<{len(values)}d", *values)) as given_, at.lent(bytes(24)) as answer:
         at.call("ul_interval", given_, len(values) - 1, error, weight, answer)
@@ -136,7 +136,7 @@ def plain_latencies(name: str, work: sim.Workload, vector: dict[str, float]) -> 
 
 @few
 @given(st.sampled_from(NAMES), works)
-def test_writes_that_ask_the_kernel_are_listed_cheapest_first(name: str, work: sim.Workload) -> None:
+def test_latencies_list_faulting_writes_cheapest_first(name: str, work: sim.Workload) -> None:
     priced = sim.load_costs()
     rows = latencies(sim.expect(name, work), priced)
     wanted = plain_latencies(name, work, priced.vector)
@@ -183,7 +183,7 @@ def plain_decision(names: list[str], work: sim.Workload, priced: Costs, objectiv
 
 @few
 @given(st.sets(st.sampled_from(NAMES), min_size=2, max_size=4), works, st.sampled_from(OBJECTIVES))
-def test_a_decision_is_that_of_plain_python(names: set[str], work: sim.Workload, objective: str) -> None:
+def test_decision_equals_plain_python(names: set[str], work: sim.Workload, objective: str) -> None:
     priced, x, y = sim.load_costs(), ("reads", [work.reads]), ("writes", [work.writes])
     [found] = sim.df_decision(priced, objective, sorted(names), work, x, y).to_dict("records")
     wanted = plain_decision(sorted(names), work, priced, objective)
@@ -191,7 +191,7 @@ def test_a_decision_is_that_of_plain_python(names: set[str], work: sim.Workload,
     assert {name: found[name] for name in wanted} == wanted
 
 
-def test_more_later_writes_turn_the_decision_where_the_core_says() -> None:
+def test_break_even_is_where_total_work_crosses() -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30)
     assert _break_even(core(), ["pte_marker", "pud_marker"], 1, work, priced)[3] == -1, "PUD markers are never behind"
     mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
@@ -235,7 +235,7 @@ def _in_both(engines: tuple[Core, Core], ask: Callable[[Core], Any]) -> None:
 
 
 @pytest.mark.parametrize("objective", range(len(OBJECTIVES)))
-def test_webassembly_decides_the_same_to_the_bit(engines: tuple[Core, Core], objective: int) -> None:
+def test_webassembly_decisions_equal_extension(engines: tuple[Core, Core], objective: int) -> None:
     priced = sim.load_costs()
     packed = b"".join(sim.DESIGNS[name].packed() for name in sorted(NAMES))
     vectors_ = b"".join(map(pack, (priced.vector, *priced.draws)))
@@ -256,7 +256,7 @@ def test_webassembly_decides_the_same_to_the_bit(engines: tuple[Core, Core], obj
         _in_both(engines, ask)
 
 
-def test_webassembly_finds_the_same_break_even_and_the_same_latencies(engines: tuple[Core, Core]) -> None:
+def test_webassembly_break_even_and_latencies_equal_extension(engines: tuple[Core, Core]) -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30, 0.1, reads=1000)
     mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     _in_both(engines, lambda at: struct.pack("<3d2i", *_break_even(at, [mine, *sorted(NAMES)], 0, work, priced)))

@@ -34,10 +34,10 @@ class SimDesign:
 
     ``leaf``: level of the memory's own pages (pmd and pud: hugetlb of 2 MiB and 1 GiB). ``prefault``: what user space
     does before it protects. ``empty``: what an empty entry gets, at ``level`` at the highest. ``spread``: what a touch
-    under a marker above the pages does: fill the next table with markers, all tables down to the last, or answer with a
-    huge page. ``remembers``: the VMA remembers, and empty entries stay. ``missing``: registered for missing pages too.
-    ``asynchronous``: the kernel resolves, without an event. ``thp``, ``zeropage``, ``huge_zeropage``: what faults map.
-    ``deposit``: a huge entry deposits a PTE table. ``pt_reclaim``: a discard frees the PTE tables it empties whole.
+    under a PMD or PUD marker does: fill the next table with markers, all tables down to the last, or allocate a huge
+    page. ``remembers``: the VMA remembers the protection, and empty entries stay. ``missing``: registered for missing
+    pages too. ``asynchronous``: the kernel resolves, without an event. ``thp``, ``zeropage``, ``huge_zeropage``: what
+    faults map. ``deposit``: a huge entry deposits a PTE table. ``pt_reclaim``: a discard of a whole PTE table frees it.
     ``survives``: markers survive a discard (shmem, hugetlb). ``resolve``: what a handler resolves of a huge entry.
     """
 
@@ -75,7 +75,7 @@ class SimDesign:
             raise UffdlabError(f"design {self.name!r}: {problem}")
 
     def replace(self, **changes: Any) -> SimDesign:
-        """Return the design with some fields changed. Raises UffdlabError on a field there is not."""
+        """Return the design with some fields changed. Raises UffdlabError on an unknown field."""
         known = {field.name for field in fields(self)}
         for name in changes:
             if name not in known:
@@ -108,12 +108,12 @@ _FLAGS = tuple(field.name for field in fields(SimDesign)[2:] if field.name not i
 
 
 def choices() -> dict[str, tuple[str, ...]]:
-    """Return the fields of a design in their order, and in words what each may be."""
+    """Return the values of each field, as words, in the order of the fields."""
     return {field.name: _WORDS.get(field.name, ("false", "true")) for field in fields(SimDesign)[2:]}
 
 
 def problem_of(engine: Core, packed: bytes) -> str | None:
-    """Return what the core finds wrong with a packed design, or None."""
+    """Return the core's error sentence on a packed design, or None."""
     with engine.lent(packed) as design:
         address = engine.call("ul_design_problem", design)
     return engine.text(address) if address else None
@@ -128,11 +128,11 @@ DESIGNS: dict[str, SimDesign] = {
 
 
 def named(name: str) -> SimDesign:
-    """Return a design by name. Raises UffdlabError with the names there are."""
+    """Return a design by name. Raises UffdlabError, listing the names, on an unknown one."""
     check_word("design", name, DESIGNS)
     return DESIGNS[name]
 
 
 def record_of(design: SimDesign | str) -> SimDesign:
-    """Return a design that is given as a record or by its name."""
+    """Return a design given as a record or by name."""
     return named(design) if isinstance(design, str) else design

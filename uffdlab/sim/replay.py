@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Recorded memory of a process under a design, and which design suits it."""
+"""Replay of a process's recorded memory under each design, and a recommendation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
 
 @dataclass(frozen=True)
 class Replayed:
-    """What protecting a recorded process counted, and what saving it once did; memory afterwards, in KiB."""
+    """Ledgers of protecting a recorded process and of saving it once; memory added, in KiB."""
 
     design: SimDesign
     protect: Ledger
@@ -48,9 +48,9 @@ class Replayed:
 def replay(bitmap: Bitmap, design: SimDesign, *, skip_holes: bool = True) -> Replayed:
     """Populate each recorded mapping as it was, protect it under a design, and save it once.
 
-    A mapping of hugetlb or shmem follows its own rules (see :func:`on`); a private file is left out, since no
-    userfaultfd can be registered on it. Mappings that are alike are replayed once and counted each. Raises UffdlabError
-    on a bitmap of other pages than 4 KiB.
+    A mapping of hugetlb or shmem follows its own rules (see :func:`for_mapping`); a private file is left out, since no
+    userfaultfd can be registered on it. Mappings that replay alike are replayed once and counted each. Raises
+    UffdlabError on a bitmap of other pages than 4 KiB.
     """
     if bitmap.page_bytes != PAGE_BYTES:
         raise UffdlabError(f"the bitmap is of pages of {bitmap.page_bytes} B, the simulator's are of {PAGE_BYTES} B")
@@ -72,7 +72,7 @@ def _times(ledger: Ledger, times: int) -> Ledger:
 
 
 def _alike(mappings: Iterable[Mapping]) -> dict[tuple[object, ...], tuple[Mapping, int]]:
-    """Return one of all mappings that replay alike, and how many there are; without private files."""
+    """Return one mapping of each shape with the number of them, leaving out private files."""
     found: dict[tuple[object, ...], tuple[Mapping, int]] = {}
     for one in mappings:
         if one.kind != PRIVATE_FILE:
@@ -82,7 +82,7 @@ def _alike(mappings: Iterable[Mapping]) -> dict[tuple[object, ...], tuple[Mappin
 
 
 def _shape(one: Mapping) -> tuple[object, ...]:
-    """Return what a replay depends on: of where it begins, only what decides how many tables cover it."""
+    """Return what a replay depends on: of the offset, only what decides the number of page tables."""
     place, inner = one.offset_bytes % _TABLE_BYTES[-1], 1
     for covered in _TABLE_BYTES:
         if one.offset_bytes % covered + one.length_bytes <= covered:  # within one table, wherever in it
@@ -93,35 +93,35 @@ def _shape(one: Mapping) -> tuple[object, ...]:
 
 
 def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
-    """Return the part of a bitmap that a recommendation rests on, and a sentence for each part that it does not.
+    """Return the bitmap without mappings that are not replayed, and a sentence for each kind of those.
 
-    That is the largest mappings, as many as there can be of ``MOST_SHAPES`` different ones: a process may have 100 000.
+    Left out are private files, and the smallest mappings beyond ``MOST_SHAPES`` shapes: a process may have 100 000.
     """
-    kept = [one for one in bitmap.mappings if one.kind != PRIVATE_FILE]
-    said = []
-    if len(kept) < len(bitmap.mappings):
-        size = sum(one.length_bytes for one in bitmap.mappings if one.kind == PRIVATE_FILE)
-        said.append(
-            f"{len(bitmap.mappings) - len(kept)} private mapping(s) of files, {format_size(size)}, are not in this: no "
-            "userfaultfd can be registered on them"
+    mappings = [mapping for mapping in bitmap.mappings if mapping.kind != PRIVATE_FILE]
+    notes = []
+    if len(mappings) < len(bitmap.mappings):
+        size = sum(mapping.length_bytes for mapping in bitmap.mappings if mapping.kind == PRIVATE_FILE)
+        notes.append(
+            f"{len(bitmap.mappings) - len(mappings)} private mapping(s) of files, {format_size(size)}, are not in "
+            "this: no userfaultfd can be registered on them"
         )
     shapes: set[tuple[object, ...]] = set()
     largest = set()
-    for one in sorted(kept, key=lambda one: -one.length_bytes):
-        shapes.add(_shape(one))
+    for mapping in sorted(mappings, key=lambda mapping: -mapping.length_bytes):
+        shapes.add(_shape(mapping))
         if len(shapes) > MOST_SHAPES:
             break
-        largest.add(one.offset_bytes)
-    if len(largest) < len(kept):
-        size, rest = sum(one.length_bytes for one in kept), [one for one in kept if one.offset_bytes in largest]
-        share = sum(one.length_bytes for one in rest) / size
-        said.append(f"the largest {len(rest):,} of {len(kept):,} mappings are in this, {share:.1%} of the memory")
-        kept = rest
-    return replace(bitmap, mappings=tuple(kept)), said
+        largest.add(mapping.offset_bytes)
+    if len(largest) < len(mappings):
+        rest = [mapping for mapping in mappings if mapping.offset_bytes in largest]
+        share = sum(m.length_bytes for m in rest) / sum(m.length_bytes for m in mappings)
+        notes.append(f"the largest {len(rest):,} of {len(mappings):,} mappings are in this, {share:.1%} of the memory")
+        mappings = rest
+    return replace(bitmap, mappings=tuple(mappings)), notes
 
 
 def for_mapping(design: SimDesign, mapping: Mapping) -> SimDesign:
-    """Return what a design is on a mapping: hugetlb marks huge entries whatever is asked, shmem marks every hole."""
+    """Return the design adapted to a mapping's memory: hugetlb marks huge entries, shmem marks every hole."""
     if mapping.kind == "hugetlb":
         if mapping.page_bytes not in _HUGETLB:
             raise UffdlabError(f"hugetlb pages of {mapping.page_bytes} B are not simulated, only of 2 MiB and 1 GiB")
@@ -137,7 +137,7 @@ def _needs_empty(design: SimDesign) -> bool:
 
 
 def _recorded(mapping: Mapping, granularity_bytes: int, design: SimDesign) -> Range:
-    """Return a range that holds what was recorded."""
+    """Return a range populated as recorded."""
     unit = granularity_bytes // PAGE_BYTES
     runs = np.frombuffer(mapping.runs, dtype=np.uint64)
     states, counts = runs & np.uint64(3), runs >> np.uint64(2)
@@ -162,7 +162,7 @@ def _recorded(mapping: Mapping, granularity_bytes: int, design: SimDesign) -> Ra
 
 
 def _joined(wanted: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield first unit and length of each stretch of runs that are wanted."""
+    """Yield first unit and length of each stretch of wanted runs."""
     ends = np.cumsum(counts, dtype=np.int64)
     edges = np.diff(np.concatenate(([0], wanted.astype(np.int8), [0])))
     begins = np.concatenate(([0], ends))[np.flatnonzero(edges == 1)]
@@ -172,7 +172,7 @@ def _joined(wanted: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Ranked:
-    """A design for a recorded process: what it costs by the objective, and whether a stock kernel has it."""
+    """A design's replay with its cost by an objective, and whether a stock kernel has it."""
 
     replayed: Replayed
     cost: Estimate
@@ -185,8 +185,8 @@ def replays(bitmap: Bitmap, designs: Sequence[str] = (*TODAY, *IMAGINED)) -> lis
 
 
 def ranked(found: Sequence[Replayed], objective: Objective, costs: Costs) -> list[Ranked]:
-    """Return replays, the best first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB that
-    come on top (*memory*).
+    """Return replays, the cheapest first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB
+    added (*memory*).
     """
     check_word("objective", objective, get_args(Objective))
     judged = [Ranked(one, _cost(one, objective, costs), one.design.name in TODAY) for one in found]
