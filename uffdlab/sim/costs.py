@@ -66,12 +66,10 @@ class Costs:
             lacking = [name for name in events() if name not in vector]
             if lacking:
                 raise UffdlabError(f"costs {self.id!r} lack {', '.join(lacking)}: calibrate them again")
-            wrong = [name for name in events() if not 0 <= vector[name] <= _DEAREST]
-            if wrong:
-                cost = vector[wrong[0]]
-                raise UffdlabError(
-                    f"costs {self.id!r}: cost of event {wrong[0]!r} is {cost}: expected a number from 0 to {_DEAREST:g}"
-                )
+            for name in events():
+                if not 0 <= (cost := vector[name]) <= _DEAREST:
+                    expected = f"expected a number from 0 to {_DEAREST:g}"
+                    raise UffdlabError(f"costs {self.id!r}: cost of event {name!r} is {cost}: {expected}")
 
     def price(self, ledger: Mapping[str, float]) -> Estimate:
         """Return the price of a ledger, with the interval of the draws, widened by the error of unseen predictions.
@@ -193,15 +191,12 @@ def _within(errors: pd.Series, share: float) -> float:
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:
-    """Return times predicted and measured: one row per phase, with ``ratio`` (predicted / measured) and ``factor``, the
-    larger of the two over the smaller.
-    """
-    rows = data.rows("checks", COLUMNS["checks"]).copy()
-    return with_factors(rows)
+    """Return times predicted and measured: one row per phase, with factors (see :func:`with_factors`)."""
+    return with_factors(data.rows("checks", COLUMNS["checks"]))
 
 
 def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`), missing where a time is."""
+    """Return times with ``ratio`` (predicted / measured) and ``factor``, the larger over the smaller, or missing."""
     ratio = column_ratio(rows.predicted_ns, rows.measured_ns).astype("float64")
     known = ratio.where(ratio > 0)
     return rows.assign(ratio=ratio, factor=known.where(known >= 1, 1 / known))

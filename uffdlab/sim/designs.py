@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Simulated designs: PTE, PMD and PUD markers and other ways of write-protecting, as data that the core interprets.
+"""Simulated designs, as data that the core interprets: PTE markers, PMD markers, PUD markers and others.
 
 A design that no kernel has is one line:
 
@@ -84,11 +84,8 @@ class SimDesign:
 
     def numbers(self) -> list[int]:
         """Return the fields of ``struct ul_design`` in their order."""
-        values = [getattr(self, field.name) for field in fields(self)[2:]]
-        return [
-            _WORDS[field.name].index(value) if field.name in _WORDS else int(value)
-            for field, value in zip(fields(self)[2:], values, strict=True)
-        ]
+        values = {name: getattr(self, name) for name in choices()}
+        return [_WORDS[name].index(value) if name in _WORDS else int(value) for name, value in values.items()]
 
     def packed(self) -> bytes:
         """Return the record as ``struct ul_design``: 32-bit integers."""

@@ -223,11 +223,8 @@ def recommendation(found: Sequence[Ranked], objective: Objective, costs: Costs) 
     today = [one for one in found if one.today]
     ties, second = cheapest([one.cost.value for one in today], objective)
     best = today[ties[0]]
-    if len(ties) > 1:
-        names = sorted(today[index].replayed.design.name for index in ties)
-        text = f"{objective}: {', '.join(names)} are equally cheap {_in_words(best.cost, objective)}"
-    else:
-        text = f"{objective}: {named(best)}"
+    names = ", ".join(sorted(today[index].replayed.design.name for index in ties))
+    text = f"{objective}: {names} {'are equally cheap ' * (len(ties) > 1)}{_in_words(best.cost, objective)}"
     if len(ties) < len(today):
         text += f"; {'then' if clear(today[second], best) else 'not distinguishable from'} {named(today[second])}"
     imagined = next((one for one in found if not one.today), None)

@@ -12,7 +12,6 @@
  */
 #define UL_RAW __attribute__((no_sanitize("address", "undefined")))
 
-/* Between the C files alone. */
 void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
 			uint64_t *bins);
 int ul_pt_reclaim(void);
