@@ -10,6 +10,7 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, proportion_interval
+from uffdlab.summaries.medians import by_child
 
 _POINT = ["backing", "preparation", "interleaving"]
 _COUNTED = [
@@ -47,8 +48,7 @@ def lost_writes(races: pd.DataFrame) -> LostWrites | None:
     judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
     if not judged:
         return None
-    children: Any = rows.groupby("block")[["judged", "lost"]].sum()
-    rates = [float(rate) for rate in children.lost / children.judged]
+    rates = [float(child.lost.sum() / child.judged.sum()) for _, child in by_child(rows)]
     return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
 
