@@ -17,8 +17,6 @@ from uffdlab.units import format_ns
 from uffdlab.vocabulary.strides import STRIDES
 
 _PASSES = ("first read", "second read", "write after reads")
-
-
 _STRIDES = (2048, 4, 1048576)  # KiB, in the order of the rows
 
 
@@ -72,7 +70,8 @@ def after_discards(data: Dataset) -> Table:
             cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
             ratio = _ratio(cell, "discarded_pieces", "discarded_whole")
             if ratio:
-                tables = {f"tables grown, {name}": _grown(cell[cell.preparation == p]) for p, name in _DISCARDS.items()}
+                grown = {n: estimate(cell[cell.preparation == p], "table_growth_kib") for p, n in _DISCARDS.items()}
+                tables = {f"tables grown, {n}": size_of_kib(one.value if one else nan) for n, one in grown.items()}
                 ratios.append({"touched": STRIDES[stride], "touch": touch, "pieces / one call": ratio} | tables)
     return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
@@ -88,11 +87,6 @@ def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
     except NotMeasuredError:
         return with_interval(None)
     return with_interval(ratio) if ratio else None
-
-
-def _grown(rows: pd.DataFrame) -> str:
-    median = estimate(rows, "table_growth_kib")
-    return size_of_kib(median.value if median else nan)
 
 
 def tails(data: Dataset) -> Table:

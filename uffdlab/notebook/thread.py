@@ -92,8 +92,6 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
-
-
 _NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 

@@ -14,14 +14,8 @@ from uffdlab.summaries.medians import by_child
 
 _POINT = ["backing", "preparation", "interleaving"]
 _COUNTED = [
-    "judged",
-    "excluded",
-    "lost",
-    "judged_discarded",
-    "excluded_unreported",
-    "discards_before",
-    "discards_preparing",
-    "discards_since",
+    *("judged", "excluded", "lost", "judged_discarded", "excluded_unreported"),
+    *("discards_before", "discards_preparing", "discards_since"),
 ]
 _RATES = [f"{rate}{end}" for rate in ("lost_per_million", "child_per_million") for end in ("", "_low", "_high")]
 _MILLION = 1e6

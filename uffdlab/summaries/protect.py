@@ -14,11 +14,8 @@ from uffdlab.summaries.records import records
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _TIMES = ("total_ns", "protect_ns", "prepare_ns")
-_MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")] + [
-    *("cold_ns", "cold_ratio", "cold_ratio_low", "cold_ratio_high"),
-    "table_kib",
-    "filled_kib",
-]
+_MEASURES = [f"{measure}{end}" for measure in (*_TIMES, "cold_ratio") for end in ("", "_low", "_high")]
+_MEASURES += ["cold_ns", "table_kib", "filled_kib"]
 _SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib",
                    "hugetlb_growth_kib"]  # fmt: skip
 

@@ -14,16 +14,8 @@ from uffdlab.summaries import medians
 _POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
 _GIB_KIB = 1 << 20
 _NEEDED = [
-    *_POINT,
-    "method",
-    "block",
-    "cold",
-    "dirty_pages",
-    "write_ns",
-    "scan_ns",
-    "reprotect_ns",
-    "missed_pages",
-    "spurious_pages",
+    *(*_POINT, "method", "block", "cold", "dirty_pages", "write_ns", "scan_ns", "reprotect_ns"),
+    *("missed_pages", "spurious_pages"),
 ]
 _MEASURES = ("collect_per_gib_ns", "per_page_ns", "page_ratio", "collect_ratio")
 _NUMBERS = [f"{measure}{end}" for measure in _MEASURES for end in ("", "_low", "_high")]

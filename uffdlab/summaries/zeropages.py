@@ -9,14 +9,8 @@ from uffdlab.datasets import Dataset
 from uffdlab.summaries.medians import cached_per_dataset, df_medians, with_filled
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
-
-
 _COUNTED = ("zeropages", "huge_pages", "rss_growth_kib", "hugetlb_growth_kib", "table_growth_kib")
-
-
 _ZEROPAGES = ("block", "cold", *_KEYS, "prepare_ns", "protect_ns", *_COUNTED, "reported")
-
-
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 

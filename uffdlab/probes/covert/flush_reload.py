@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import random
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from uffdlab.probes.affinity import pin
 from uffdlab.probes.covert.endpoints import Ends, converse
 from uffdlab.probes.covert.memory import SETUPS, prepared
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import Field, boolean, count, integer, one_of
+from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.spec import Spec, within, word
 from uffdlab.probes.userfault import KernelRefused, Range, check
 from uffdlab.stats.threshold import Threshold, best_threshold
@@ -54,6 +55,8 @@ _STEADY = {"constant_tsc", "nonstop_tsc"}
 
 
 POINT_FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
     one_of("memory", SETUPS, "what each end maps and how it prepared it"),
     one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
     boolean("silent", "whether the sender loaded nothing: a control"),
@@ -101,7 +104,7 @@ class Point(Spec):
         return MOST_UNREAD if SETUPS[self.memory].unread else MOST_LOADS
 
     def columns(self, silent: bool) -> dict[str, Any]:
-        """Return the ``POINT_FIELDS`` of a sample at this point."""
+        """Return the values of ``POINT_FIELDS`` that a point and its sender have."""
         setup = {"memory": self.memory, "placement": self.placement, "silent": silent}
         return setup | {"slot_ns": self.slot_ns, "lines": self.lines}
 
@@ -110,6 +113,19 @@ class Point(Spec):
         held = SETUPS[self.memory].needs(self.loads)
         kept_kib = self.loads * _KEPT_BYTES // KIB
         return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
+
+
+class AtPoint(Spec):
+    """A spec that operates the channel at one point."""
+
+    @property
+    @abstractmethod
+    def point(self) -> Point:
+        """Return the operating point."""
+
+    def needs(self) -> Needs:
+        """Return what both ends hold."""
+        return self.point.needs()
 
 
 @dataclass(frozen=True)
