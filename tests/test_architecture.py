@@ -112,7 +112,7 @@ def test_every_room_is_on_the_table() -> None:
     assert rooms == set(ROOMS)
 
 
-def test_no_room_imports_what_the_table_does_not_allow() -> None:
+def test_no_room_imports_a_room_outside_its_row() -> None:
     wrong = [f"{where} imports {to}: {room} may not" for room, to, where in _arrows() if to not in ROOMS[room]]
     assert wrong == []
 
@@ -147,7 +147,7 @@ HEAVY = ("pandas", "plotly", "numpy", "nbformat", "nbconvert", "rich", "IPython"
         "import contextlib, uffdlab.cli\nwith contextlib.suppress(SystemExit): uffdlab.cli.main(['--help'])",
     ],
 )
-def test_what_is_heavy_is_imported_only_when_it_is_used(statement: str) -> None:
+def test_heavy_packages_are_imported_only_on_use(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint('loaded:', *sorted({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ FIELDS: list[dict[str, Any]] = [
     count("cycles_per_us", "rate of the counter"),
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
     count("miss_cycles", "median load of a line right after a flush, when calibrating"),
-    count("threshold_cycles", "what parts a 1 from a 0, by slots before the message whose bits both ends knew"),
+    count("threshold_cycles", "latency threshold between a 1 and a 0, from training slots whose bits both ends knew"),
     boolean("slower", "whether a load that took as long or longer is taken for a 1, and not one that took less"),
     count(
         "probe_cycles",
@@ -113,9 +113,7 @@ KINDS = ("loaded before", "flushed before", "known 1", "known 0", "sent 1", "sen
 LATENCY_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block: the first one's loads are kept"),
-    one_of(
-        "kind", KINDS, "right after a load or a flush of one's own; or of slots by their bit, known beforehand or sent"
-    ),
+    one_of("kind", KINDS, "calibration right after a load or a flush; or slots by their bit, known beforehand or sent"),
     count("cycles", "what a load took, by the counter"),
     count("loads", "how many took that"),
 ]

@@ -5,11 +5,10 @@ Scope: both ends are processes of one sample, started for it and gone after it. 
 here can be aimed at one.
 
 Time is cut into slots by the processors' common counter. A slot carries a word, a bit to a line: the sender loads the
-lines whose bits are 1, then the receiver times a load of each and flushes it. What tells a line that was loaded from
-one that was not is found anew each time, from slots before the message whose words both ends know; it is never a
-constant. A line that was loaded is not always the faster one: one that another CPU's cache holds may take longer than
-one from memory. So those slots tell the direction as well. The counter has to run alike on all CPUs and at a constant
-rate.
+lines whose bits are 1, then the receiver times a load of each and flushes it. The threshold between a cached line
+and a flushed one is measured for each sample, from training slots before the message whose words both ends know. A
+cached line is not always the faster one: one that another CPU's cache holds may take longer than one from memory. So
+those slots give the direction as well. The counter has to run alike on all CPUs and at a constant rate.
 """
 
 from __future__ import annotations
