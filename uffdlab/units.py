@@ -20,8 +20,8 @@ _FACTORS = {"": 1, "B": 1}
 _FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
 _FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
 _DIGITS = r"[0-9]{1,2000}(?:\.[0-9]{1,2000})?"  # Python refuses more than 4300
-_SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z")
-_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z")
+_SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z", re.ASCII)
+_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z", re.ASCII)
 _MOST_SHOWN = 40  # characters of an invalid text
 LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
 LARGEST_SEED = (1 << 63) - 1

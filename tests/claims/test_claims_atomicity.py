@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_races import dataset, race, races
+from synthetic_atomicity import dataset, race, races
 
 from uffdlab import claims, figures, summaries
 

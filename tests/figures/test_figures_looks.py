@@ -55,7 +55,7 @@ def _figures() -> dict[str, go.Figure]:
         "published": figures.plot_published(published, data, mthp, 10),
         "stop time": figures.plot_stop_time(priced, data),
         "touched": figures.plot_touched(priced),
-        "faults": figures.plot_later_faults(data),
+        "faults": figures.plot_faults(data),
     }
     for touch in ("first write", "first read"):
         found |= {f"threads, {touch}": figures.plot_threads(data, touch)}

@@ -125,7 +125,7 @@ class Naive:
         return f"{what}_zero" if level == 0 and kind == "zeropage" else f"{what}_{NAME[level]}"
 
     def settled(self, level: int, page: int, owed: bool) -> None:
-        """An entry is owed as a whole."""
+        """Note whether an entry is owed, as a whole."""
         first = page // SPAN[level] * SPAN[level]
         pages = range(first, first + SPAN[level])
         if owed:

@@ -132,7 +132,7 @@ _FEWER_IN_TURNS = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
 )
-_LATER_FAULTS = (
+_FAULTS = (
     *_faults(
         *_EVERY_PAGE,
         ("anon", "markers", "async", "read write"),
@@ -191,7 +191,7 @@ _QUICK_FAULTS = _faults(
     ("anon", "zeropage", "plain", "write"),
     ("anon", "markers", "async", "write"),
 )
-_ACCOUNTS = (
+_ZEROPAGES = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
@@ -352,10 +352,10 @@ SUITES: dict[str, Suite] = {
                     rounds=_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
-                Work("faults", _LATER_FAULTS, rounds=_ROUNDS),
+                Work("faults", _FAULTS, rounds=_ROUNDS),
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
                 Work("faults", (*_WITH_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
-                Work("zeropages", _ACCOUNTS, rounds=_ROUNDS),
+                Work("zeropages", _ZEROPAGES, rounds=_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
                 Work("resolve", _RESOLVES, rounds=_ROUNDS),
                 Work("entries", _ENTRIES, rounds=_ROUNDS),

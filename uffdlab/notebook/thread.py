@@ -10,7 +10,7 @@ import pandas as pd
 from uffdlab import claims, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Sentence, Table, with_interval
+from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_interval
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import at_common_size, children, ratio_or_none, warm_of, with_total
 from uffdlab.units import format_ns, format_ratio, format_size
@@ -92,8 +92,6 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
-
-
 _NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
@@ -102,13 +100,13 @@ def _totals(rows: pd.DataFrame) -> dict[int, float]:
 
 
 def cold(data: Dataset) -> Table:
-    """Return the time of cold (first) and warm samples of a process: anonymous memory, largest size."""
+    """Return the times of cold (first) and warm samples of a process: anonymous memory, largest size."""
     rows = []
     for point in summaries.records(summaries.df_largest(summaries.df_warm(data), "anon")):
         if pd.isna(point.cold_ns):
             continue
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
-        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}" if point.total_ns > 0 else "no value"}
+        ratio = {"first / later, by process": ratio_with_interval(point, "cold_ratio")}
         rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)
     return Table(pd.DataFrame(rows), index=False)
 
