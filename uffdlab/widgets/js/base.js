@@ -87,30 +87,21 @@ export const choice = ({ label, values, value, act }) => {
   return { element: make("div", { class: "choice" }, make("label", { for: id }, label), select), set, select };
 };
 
-// --- units, as the Python side has them
+// --- units, as uffdlab/units.py has them: tests/widgets/test_scripts.py holds one to the other
 
-export const digits = (value, count) => String(Number(value.toPrecision(count)));
-export const formatNs = (ns) => {
-  const [factor, unit] = [
-    [1e9, "s"],
-    [1e6, "ms"],
-    [1e3, "µs"],
-  ].find(([least]) => Math.abs(ns) >= least) || [1, "ns"];
-  return `${digits(ns / factor, 3)} ${unit}`;
+export const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const plain = new Intl.NumberFormat("en", { useGrouping: false, maximumSignificantDigits: 17 });
+export const digits = (value, count) => plain.format(Number(value.toPrecision(count)));
+const withUnit = (value, count, factor, units) => {
+  const inUnit = (power) => Number((value / factor ** power).toPrecision(count));
+  const at = units.findIndex((_, power) => Math.abs(inUnit(power)) < factor);
+  const power = at < 0 ? units.length - 1 : at;
+  return `${plain.format(inUnit(power))} ${units[power]}`;
 };
-export const formatSize = (bytes) => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let [value, at] = [bytes, 0];
-  while (Math.abs(value) >= 1024 && at < 4) {
-    value /= 1024;
-    at += 1;
-  }
-  return `${digits(value, 4)} ${units[at]}`;
-};
-export const grouped = new Intl.NumberFormat("en");
-export const formatCount = (value) =>
-  value < 1e6 ? grouped.format(Math.round(value)) : value.toExponential(2).replace("e+", "e");
-export const formatRatio = (value) => (Math.abs(value) >= 100 ? grouped.format(Math.round(value)) : digits(value, 3));
+export const formatNs = (ns) => withUnit(ns, 3, 1000, ["ns", "µs", "ms", "s"]);
+export const formatSize = (bytes) => withUnit(bytes, 4, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
+export const formatCount = (value) => (value < 1e6 ? grouped.format(value) : value.toExponential(2).replace("e+", "e"));
+export const formatRatio = (value) => (Math.abs(value) >= 100 ? grouped.format(value) : digits(value, 3));
 export const formatPercent = (value) => `${digits(value * 100, 3)} %`;
 // A value in the words of its kind.
 const FORMATS = {
