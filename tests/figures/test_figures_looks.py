@@ -16,12 +16,8 @@ from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 # What figures call a thing besides its name in the vocabulary: the name says what is measured of it there.
 SAME = {
-    "read loop, then protect": "read loop",
-    "MADV_POPULATE_READ, then protect": "MADV_POPULATE_READ",
-    "protect only, PTE markers": "PTE markers",
     "marker, async": "PTE markers",
     "marker": "PTE markers",
-    "protect only": "nothing",
     "not tracked": "nothing",
     "nothing there": "nothing",
     "PAGEMAP_SCAN (WP_ASYNC)": "PTE markers, async",
