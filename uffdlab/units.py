@@ -111,11 +111,9 @@ def _with_unit(value: float, digits: int, factor: int, units: tuple[str, ...]) -
     """Return a number in the first unit in which it is below ``factor`` once it is rounded, or in the last."""
     if not isfinite(value):
         return _no_number(value)
-    for power, unit in enumerate(units):
-        rounded = _rounded(value / factor**power, digits)
-        if abs(rounded) < factor:
-            break
-    return f"{rounded:f} {unit}"
+    rounded = [_rounded(value / factor**power, digits) for power in range(len(units))]
+    at = next((power for power, number in enumerate(rounded) if abs(number) < factor), -1)
+    return f"{rounded[at]:f} {units[at]}"
 
 
 # js/base.js has the same, held to this by tests/widgets/test_scripts.py.

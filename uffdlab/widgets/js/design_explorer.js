@@ -20,7 +20,7 @@ import {
 import { simulator } from "./core.js";
 import { compareFigure, workBars, workLegend } from "./design_figures.js";
 import { cellOf, mapCaption, mapFigure, placeOf, valueAt } from "./design_map.js";
-import { hereSaid, judge, said, verdictOf } from "./design_words.js";
+import { hereSentence, judge, verdictOf, withInterval } from "./design_words.js";
 import { sharing } from "./views.js";
 
 const SLOTS = 4;
@@ -104,15 +104,11 @@ const render = async ({ model, el }) => {
     return problem ? `design 'composed': ${problem}` : null;
   };
   const problemOf = (designs, least) => {
-    const { cluster, span } = state();
     if (designs.length < least) {
       return least > 1 ? "a map is of two designs or more: choose a second one" : "no design is chosen: choose one";
     }
     const bad = designs.map((design) => sim.problem(design.at)).find(Boolean);
     if (bad) return `the composed design contradicts itself: ${bad}`;
-    if (cluster * 4096 > span) {
-      return `rows of ${formatSize(cluster * 4096)} do not fit a range of ${formatSize(span)}: choose a larger range`;
-    }
     return designs.map((design) => sim.workProblem(design.at, state())).find(Boolean) ?? null;
   };
   const check = (designs, least) => {
@@ -127,8 +123,8 @@ const render = async ({ model, el }) => {
     const heads = [...columns, "slowest 1 % of writes", "writes lost"];
     const rows = judged.map((one) => [
       one.design.title,
-      ...[said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024)],
-      one.tail ? said(one.tail.cost) : "none asks the kernel",
+      ...[withInterval(one.stop), withInterval(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024)],
+      one.tail ? withInterval(one.tail.cost) : "none asks the kernel",
       formatCount(one.total[lost]),
     ]);
     table.replaceChildren(...tableOf("Predicted, with the interval of each", heads, rows));
@@ -143,7 +139,8 @@ const render = async ({ model, el }) => {
       const start = performance.now();
       const judged = judgeAll();
       performance.measure("uffdlab-computed", { start });
-      const figure = compareFigure(sim, costs(), judged, model.get("found"), width);
+      const sent = { words: model.get("found"), colours: model.get("parts") };
+      const figure = compareFigure(sim, costs(), judged, sent, width);
       const [now, given, ordered] = [state(), costs(), chosen.ordered(state())]; // until then they may have changed
       figure.after = () => {
         sentence.textContent = verdictOf(sim, given, ordered, judged, now);
@@ -164,7 +161,7 @@ const render = async ({ model, el }) => {
       if (problem) return null;
       const figure = mapFigure(cell, chosen.of(state()), model.get("tie"), parameters, state(), width);
       const { objective } = state();
-      const words = hereSaid(cell({}), objective);
+      const words = hereSentence(cell({}), objective);
       figure.after = () => {
         hereText.textContent = words;
       };

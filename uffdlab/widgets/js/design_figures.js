@@ -2,10 +2,7 @@
 // The figure in which designs are compared. Predictions are hollow, with a band.
 
 import { digits, formatCount, formatNs, formatSize, make } from "./base.js";
-import { said } from "./design_words.js";
-
-const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
-const MOST = 7;
+import { withInterval } from "./design_words.js";
 
 const timeTicks = (times, room) => {
   const [lowest, highest] = [Math.min(...times), Math.max(...times)];
@@ -70,20 +67,21 @@ const points = (judged, name, costs, words, axes, note) => ({
 
 const reached = (costs) => costs.flatMap(({ value, low, high }) => [low ?? value, high ?? value]);
 
-const waterfall = (sim, costs, judged) => {
+// `colours` by rank: as many parts as there are of them, the last one of everything else.
+const waterfall = (sim, costs, judged, colours) => {
   const sumOf = (counts, events) => events.reduce((sum, event) => sum + counts[event], 0);
   const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
-  // By share, so that a design which takes long does not choose what is told of the others.
+  // By share, so that a slow design does not choose the parts of the others.
   const sums = sim.events.map((_, i) =>
     priced.reduce((sum, one, row) => sum + one[i] / (judged[row].work.value || 1), 0),
   );
   const ordered = sims(sums);
-  const rest = ordered.slice(MOST - 1);
-  const parts = ordered.slice(0, MOST - 1).map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
+  const rest = ordered.slice(colours.length - 1);
+  const parts = ordered.slice(0, colours.length - 1).map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
   return parts.map(([name, events], number) => ({
     name,
-    colour: WATERFALL[number],
+    colour: colours[number],
     x: priced.map((one, i) => (100 * sumOf(one, events)) / (judged[i].work.value || 1)),
     hovertext: priced.map((one) => formatNs(sumOf(one, events))),
     text: judged.map((one) => `counted ${formatCount(sumOf(one.total, events))} times`),
@@ -111,10 +109,16 @@ export const workBars = (parts, judged) =>
             "data-part": part.name,
           }),
         );
-      const told = parts.filter((part) => part.x[row] >= 0.5).map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
+      const labelled = parts
+        .filter((part) => part.x[row] >= 0.5)
+        .map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
       return [
         make("span", { "aria-hidden": "true" }, one.design.title),
-        make("div", { class: "bar", role: "img", "aria-label": `${one.design.title}: ${told.join(", ")}` }, ...boxes),
+        make(
+          "div",
+          { class: "bar", role: "img", "aria-label": `${one.design.title}: ${labelled.join(", ")}` },
+          ...boxes,
+        ),
       ];
     })
     .concat(
@@ -135,7 +139,7 @@ export const workLegend = (parts) =>
     ),
   );
 
-export const compareFigure = (sim, costs, judged, words, width) => {
+export const compareFigure = (sim, costs, judged, { words, colours }, width) => {
   const narrow = width < 640;
   // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
   const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
@@ -145,8 +149,8 @@ export const compareFigure = (sim, costs, judged, words, width) => {
   const sizes = tables.map(({ value }) => formatSize(value * 1024));
   const counted = "counted, not priced: exact on average";
   const data = [
-    points(judged, "stop time, predicted", stops, stops.map(said), { xaxis: "x", yaxis: "y" }, "predicted"),
-    points(judged, "all work, predicted", works, works.map(said), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, "stop time, predicted", stops, stops.map(withInterval), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, "all work, predicted", works, works.map(withInterval), { xaxis: "x2", yaxis: second }, "predicted"),
     points(judged, "page tables afterwards, counted", tables, sizes, { xaxis: "x3", yaxis: third }, counted),
   ];
   judged.forEach((one) => {
@@ -169,7 +173,7 @@ export const compareFigure = (sim, costs, judged, words, width) => {
       },
       ...band(times, 5, `${one.design.colour}40`),
       customdata: one.writes.map(() => one.design.title),
-      hovertext: times.map(said),
+      hovertext: times.map(withInterval),
       text: one.writes.map(
         (row) =>
           `${digits(100 * row.share, 3)} % of these writes: they find ${words.kinds[(row.code >> 1) & 3]} at the ${words.levels[(row.code >> 5) & 3]} level`,
@@ -177,7 +181,7 @@ export const compareFigure = (sim, costs, judged, words, width) => {
       hovertemplate: HOVER,
     });
   });
-  const parts = waterfall(sim, costs, judged);
+  const parts = waterfall(sim, costs, judged, colours);
   const saved = [
     ...data,
     ...parts.map(({ name, ...part }) => ({

@@ -8,13 +8,10 @@ import { against, together } from "./design_words.js";
 export const placeOf = ({ log, plus }, value) => (log ? Math.log2(value + plus) : value);
 export const valueAt = ({ log, whole, plus }, place) => (log ? Math.round(2 ** place / whole) * whole - plus : place);
 
-// The values that a map is drawn for: of clusters there is a list for each power of two of 2 MiB that a range has.
-const gridOf = ({ grids }, { span }) => grids[Math.min(grids.length - 1, Math.floor(Math.log2(span / 2 ** 21)))];
-
-// One cell: what is decided, and between which designs.
+// One cell: what is decided, and between which designs; null where a cluster does not fit the range.
 export const cellOf = (sim, costs, { at, designs }, objectives, state, where) => {
   const work = { ...state, ...where };
-  if (work.cluster * 4096 > work.span || designs.some((one) => sim.workProblem(one.at, work))) return null;
+  if (designs.some((one) => sim.workProblem(one.at, work))) return null;
   const objective = objectives.findIndex(([name]) => name === state.objective);
   const weights = objectives.slice(0, -1).map(([name]) => state.weights[name]); // all but the mix
   const found = sim.decide(at, designs.length, work, objective, weights, costs.given);
@@ -73,7 +70,7 @@ const traceOf = (look, own, [decided, open], state, [px, py]) => ({
 // `designs` in the order of the legend, `cell` what is decided at a point.
 export const mapFigure = (cell, designs, tie, parameters, state, width) => {
   const [px, py] = [state.x, state.y].map((name) => parameters.find((one) => one.name === name));
-  const [xs, ys] = [gridOf(px, state), gridOf(py, state)];
+  const [xs, ys] = [px.grid, py.grid];
   const cells = ys
     .flatMap((y, j) =>
       xs.map((x, i) => {
