@@ -62,8 +62,8 @@ def _differences(first: Any, other: Any, path: tuple[Any, ...] = ()) -> Iterator
         for key in first:
             yield from _differences(first[key], other[key], (*path, key))
     elif isinstance(first, list) and isinstance(other, list) and len(first) == len(other) and _records(first):
-        for index, (one, two) in enumerate(zip(first, other, strict=True)):
-            yield from _differences(one, two, (*path, index))
+        for index, (before, after) in enumerate(zip(first, other, strict=True)):
+            yield from _differences(before, after, (*path, index))
     else:
         yield [list(path), other]
 

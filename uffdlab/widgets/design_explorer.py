@@ -51,8 +51,8 @@ class Parameter:
         at = [self.low + (self.high - self.low) * i / (_GRID - 1) for i in range(_GRID)]
         if not self.log:
             return at
-        powers = [floor(one + 0.5) for one in at] if self.step == 1 else at
-        return [floor(2**one / self.whole + 0.5) * self.whole - self.plus for one in powers]
+        powers = [floor(exponent + 0.5) for exponent in at] if self.step == 1 else at
+        return [floor(2**exponent / self.whole + 0.5) * self.whole - self.plus for exponent in powers]
 
 
 PARAMETERS = {
@@ -129,16 +129,15 @@ class DesignExplorer(View):
         """Show designs (names or records), priced by the committed costs or others; ``changes`` are of the state."""
         if not 1 <= len(designs) <= SLOTS:
             raise UffdlabError(f"{len(designs)} designs: choose 1 to {SLOTS}")
-        own = [record_of(one) for one in designs]
-        if len({one.name for one in own}) != len(own):
+        own = [record_of(design) for design in designs]
+        if len({design.name for design in own}) != len(own):
             raise UffdlabError("two of the designs have the same name: name them apart with .replace(name=…)")
-        self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
-            one.name: one for one in own
-        }
-        new = [one.name for one in own if sim.DESIGNS.get(one.name) != one]
+        anonymous = (design for design in sim.DESIGNS.values() if design.leaf == "pte")
+        self.records = {design.name: design for design in (*anonymous, *own)}
+        new = [design.name for design in own if sim.DESIGNS.get(design.name) != design]
         self.priced = (priced or sim.load_costs()).in_unit("ns")
         state = {
-            "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
+            "designs": [design.name for design in own] + [""] * (SLOTS - len(own)),
             "composed": _fields_of(sim.DESIGNS["pmd_marker"].replace(spread="huge page", thp=True, resolve="pmd")),
             "span": 16 << 30,
             "populated": 0.0,
@@ -156,16 +155,16 @@ class DesignExplorer(View):
         names = sim.events()
         super().__init__(
             designs=[
-                *(_as_sent(one, new.index(one.name) if one.name in new else -1) for one in self.records.values()),
+                *(_as_sent(known, new.index(name) if name in new else -1) for name, known in self.records.items()),
                 _COMPOSED_LOOK,
             ],
-            parameters=[{"name": name} | asdict(one) | {"grid": one.grid()} for name, one in PARAMETERS.items()],
+            parameters=[{"name": name} | asdict(axis) | {"grid": axis.grid()} for name, axis in PARAMETERS.items()],
             fields=[
                 {"name": name, "label": _COMPOSED.get(name, ""), "values": list(values)}
                 for name, values in choices().items()
             ],
             costs=list(self._vectors()),
-            rules=_rules(list(self.records), [one["name"] for one in self._vectors()]),
+            rules=_rules(list(self.records), [vector["name"] for vector in self._vectors()]),
             draws=b"".join(struct.pack(f"<{len(names)}d", *(d[name] for name in names)) for d in self.priced.draws),
             caption="Hollow: predicted. Bands: intervals, from the costs that the data allows and the error of "
             "predictions. Work is expected work: reads, then writes, spread evenly.",
@@ -203,7 +202,7 @@ class DesignExplorer(View):
     def _design(self, name: str, state: dict[str, Any]) -> Design:
         if name != "composed":
             return self.records[name]
-        values = {one: {"true": True, "false": False}.get(value, value) for one, value in state["composed"].items()}
+        values = {field: {"true": True, "false": False}.get(value, value) for field, value in state["composed"].items()}
         return Design("composed", "composed by switches", **values)
 
     def workload(self) -> Workload:
@@ -291,7 +290,7 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
         ),
     }
     both = [{"properties": {"x": {"enum": [name]}, "y": {"enum": [name]}}} for name in PARAMETERS]
-    apart = [{"not": {**one, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for one in both]
+    apart = [{"not": {**same, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for same in both]
     return record(fields, f"a view of designs has {', '.join(fields)}, and nothing else", *apart)
 
 

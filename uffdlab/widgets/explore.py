@@ -103,8 +103,8 @@ def _check(name: str, axis: Axis) -> None:
         raise UffdlabError(f"{name}: its step is {axis.step}, and has to be above 0")
     if isinstance(axis.grid, int) and axis.grid < 2:
         raise UffdlabError(f"{name}: a page needs a grid of 2 values or more, not {axis.grid}")
-    outside = [one for one in (*axis.values(), axis.low if axis.start is None else axis.start)
-               if not axis.low <= one <= axis.high]  # fmt: skip
+    outside = [value for value in (*axis.values(), axis.low if axis.start is None else axis.start)
+               if not axis.low <= value <= axis.high]  # fmt: skip
     if outside:
         raise UffdlabError(f"{name}: {exact(outside[0])} lies outside of {_ends(axis)}")
 
@@ -150,7 +150,7 @@ class Explorer(View):
         for name, axis in self.known.items():
             first = axis.values[0] if isinstance(axis, Choice) else float(axis.low)
             start[name] = first if axis.start is None else axis.start
-        axes_sent = [_as_sent(*one) for one in self.known.items()]
+        axes_sent = [_as_sent(*item) for item in self.known.items()]
         super().__init__(title=title, axes=axes_sent, rules=_rules(self.known), state=start)
         if os.environ.get(BAKING):
             grid = {name: axis.values if isinstance(axis, Choice) else axis.values() for name, axis in axes.items()}

@@ -60,11 +60,11 @@ class PageTableView(View):
         own = record_of(design)
         if own.leaf == "pud":
             raise UffdlabError(f"{own.name}: 1 GiB pages map this range by one entry: choose another design")
-        self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf != "pud"} | {own.name: own}
+        self.records = {name: known for name, known in sim.DESIGNS.items() if known.leaf != "pud"} | {own.name: own}
         super().__init__(
-            designs=[_as_sent(one) for one in self.records.values()],
+            designs=[_as_sent(known) for known in self.records.values()],
             rules=_rules(list(self.records)),
-            state={"design": own.name, "page": page, "steps": [list(one) for one in steps]},
+            state={"design": own.name, "page": page, "steps": [list(step) for step in steps]},
         )
 
     def do(self, *steps: str, page: int | None = None) -> None:

@@ -117,7 +117,7 @@ def _fault(rules: Rules, value: Any) -> str | None:
 
 
 def _first(rules: Iterable[tuple[Rules, Any]]) -> str | None:
-    return next((found for one, value in rules if (found := _fault(one, value)) is not None), None)
+    return next((found for rule, value in rules if (found := _fault(rule, value)) is not None), None)
 
 
 def _is(kind: str, value: Any) -> bool:
@@ -144,7 +144,7 @@ def _fields(rule: Rules, value: Any, rules: Rules) -> str | None:
 def _items(rule: Any, value: Any, rules: Rules) -> str | None:
     if not isinstance(value, list):
         return None
-    return _first((rule, one) for one in value)
+    return _first((rule, item) for item in value)
 
 
 def _prefix(rule: list[Rules], value: Any, _: Rules) -> str | None:
@@ -166,9 +166,9 @@ _KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
     "maxItems": _of_type("array", lambda rule, value: len(value) <= rule),
     "prefixItems": _prefix,
     "items": _items,
-    "contains": _of_type("array", lambda rule, value: any(_fault(rule, one) is None for one in value)),
+    "contains": _of_type("array", lambda rule, value: any(_fault(rule, item) is None for item in value)),
     "not": lambda rule, value, _: "" if _fault(rule, value) is None else None,
-    "allOf": lambda rule, value, _: _first((one, value) for one in rule),
+    "allOf": lambda rule, value, _: _first((inner, value) for inner in rule),
 }
 
 
@@ -194,4 +194,4 @@ def _as_sorted_by_a_browser(text: str) -> bytes:
 
 def _calm(text: str) -> str:
     """Return the beginning of a text, printable in any terminal and page."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text[:40])
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:40])

@@ -112,7 +112,7 @@ class Simulator {
       return { count: counted, share, slower, code, cost: estimateOf(cost) };
     });
     const tail = writes[this.c.ul_tail(this.latencies, count)] ?? null;
-    return { protect, total: protect.map((one, i) => one + touches[i]), memory, writes, tail };
+    return { protect, total: protect.map((counted, i) => counted + touches[i]), memory, writes, tail };
   }
 
   price(ledger, costs) {

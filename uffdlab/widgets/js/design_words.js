@@ -8,7 +8,7 @@ export const withInterval = ({ value, low, high }) =>
 
 export const judge = (sim, costs, design, state) => {
   const found = sim.expect(design.at, state, costs.given);
-  const [tables, pages, , , tablesAfter, pagesAfter] = found.memory.map((one) => 4 * one);
+  const [tables, pages, , , tablesAfter, pagesAfter] = found.memory.map((count) => 4 * count);
   return {
     ...found,
     design,
@@ -21,14 +21,14 @@ export const judge = (sim, costs, design, state) => {
 
 export const together = (designs) =>
   designs
-    .map((one) => one.title)
+    .map((design) => design.title)
     .sort()
     .join(" and ");
 
 // The design with the least, and its ratio to the first design that has more.
 const comparison = ({ standings, second, clear, ratio }, judged, of, what) => {
   const equal = judged.filter((_, i) => standings[i].tied);
-  const names = together(equal.map((one) => one.design));
+  const names = together(equal.map((result) => result.design));
   if (equal.length === judged.length) return `${what}: the same with ${names}.`;
   const { title } = judged[second].design;
   if (ratio.value === null) return `${what}: nothing with ${names}; ${withInterval(of(judged[second]))} with ${title}.`;
@@ -53,22 +53,22 @@ const breakEven = (designs, best, found) => {
 // Writes that raise no event; less than half of one on average is shown as 0.
 const losses = (sim, judged) => {
   const at = sim.events.indexOf("lost_writes");
-  const losing = judged.filter((one) => Math.round(one.total[at]));
+  const losing = judged.filter((result) => Math.round(result.total[at]));
   return losing.map(
-    (one) => `With ${one.design.title} ${formatCount(one.total[at])} writes are lost: no event is raised.`,
+    (result) => `With ${result.design.title} ${formatCount(result.total[at])} writes are lost: no event is raised.`,
   );
 };
 
 // The designs by name, in the order in which the simulator takes them, and the prediction of each.
 export const verdictOf = (sim, costs, { at, designs }, judged, state) => {
   if (designs.length < 2) return "Choose a second design to compare with.";
-  const ordered = designs.map((design) => judged.find((one) => one.design.name === design.name));
+  const ordered = designs.map((design) => judged.find((result) => result.design.name === design.name));
   const [stop, work] = [0, 1].map((objective) => sim.decide(at, designs.length, state, objective, [], costs.given));
   const { best } = stop; // of a tie the first by name, as in uffdlab/sim/decision.py
   return [
     ...losses(sim, judged),
-    comparison(stop, ordered, (one) => one.stop, "Stop time"),
-    comparison(work, ordered, (one) => one.work, "All work"),
+    comparison(stop, ordered, (result) => result.stop, "Stop time"),
+    comparison(work, ordered, (result) => result.work, "All work"),
     breakEven(designs, best, sim.breakEven(at, designs.length, best, state, costs.given)),
   ].join(" ");
 };
@@ -82,7 +82,7 @@ export const against = ({ designs, best, second, standings, clear, ratio }, obje
     return `nothing is added, and ${formatSize(next.added * 1024)} with ${title}`;
   }
   if (objective === "tail latency" && first.slowest === null) {
-    return `no later write asks the kernel, and with ${title} the slowest 1 % take ${formatNs(next.slowest)}`;
+    return `no later write faults, and with ${title} the slowest 1 % take ${formatNs(next.slowest)}`;
   }
   if (ratio.value === null) return `nothing here, and more with ${title}`;
   return `${formatRatio(ratio.value)} times as much with ${title}${clear ? "" : ", and nothing is decided"}`;

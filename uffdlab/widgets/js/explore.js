@@ -27,7 +27,12 @@ const control = (model, axis, baked) => {
   const state = () => model.get("state");
   const act = (value) => change(model, { [axis.name]: value });
   if (axis.kind === "choice")
-    return choice({ label: axis.label, values: axis.values.map((one) => [one, one]), value: state()[axis.name], act });
+    return choice({
+      label: axis.label,
+      values: axis.values.map((word) => [word, word]),
+      value: state()[axis.name],
+      act,
+    });
   if (baked) {
     const grid = axis.grid;
     const made = slider({
@@ -98,7 +103,7 @@ const render = async ({ model, el }) => {
     baked && axes.some((axis) => axis.kind !== "choice" && !axis.grid.includes(state[axis.name]))
       ? " It is shown at the nearest precomputed value."
       : "";
-  const sync = () => controls.forEach(([name, one]) => one.set(model.get("state")[name]));
+  const sync = () => controls.forEach(([name, made]) => made.set(model.get("state")[name]));
   model.on("change:state", () => {
     sync();
     if (baked) drawing.draw();
@@ -107,7 +112,7 @@ const render = async ({ model, el }) => {
   model.on("change:wrong", () => drawing.draw());
   begin(el);
   el.append(
-    make("div", { class: "ul-controls" }, ...controls.map(([, one]) => one.element)),
+    make("div", { class: "ul-controls" }, ...controls.map(([, made]) => made.element)),
     wrong,
     drawing.element,
     ...[note, sharing(model, { remark })].filter(Boolean),

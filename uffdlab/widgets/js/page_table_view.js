@@ -63,9 +63,9 @@ class Tables {
     new Uint8Array(this.sim.c.memory.buffer, this.at, Number(this.bytes)).fill(0);
     this.sim.c.ul_sim_init(this.at, this.bytes, 0n, BigInt(PAGES), 0);
     this.sim.c.ul_set_design(this.at, design);
-    steps.slice(0, -1).forEach((one) => this.step(one));
+    steps.slice(0, -1).forEach((step) => this.step(step));
     const before = this.ledger();
-    steps.slice(-1).forEach((one) => this.step(one));
+    steps.slice(-1).forEach((step) => this.step(step));
     const all = this.ledger();
     this.sim.c.ul_memory(this.at, this.memory);
     const [tables, , pages] = new BigUint64Array(this.sim.c.memory.buffer, this.memory, 4);
@@ -216,7 +216,7 @@ const render = async ({ model, el }) => {
   Object.entries(model.get("colours")).forEach(([name, colour]) => el.style.setProperty(`--ul-${name}`, colour));
   const sim = await simulator(model);
   const tables = new Tables(sim, model.get("kinds"));
-  const packed = Object.fromEntries(model.get("designs").map((one) => [one.name, sim.designs([one.packed])]));
+  const packed = Object.fromEntries(model.get("designs").map((design) => [design.name, sim.designs([design.packed])]));
   const titles = Object.fromEntries(model.get("steps"));
   const most = model.get("most_steps");
   const state = () => model.get("state");
@@ -226,7 +226,7 @@ const render = async ({ model, el }) => {
 
   const design = choice({
     label: "Design",
-    values: model.get("designs").map((one) => [one.name, one.title]),
+    values: model.get("designs").map((design) => [design.name, design.title]),
     value: state().design,
     act: (value) => change(model, { design: value }),
   });
@@ -287,7 +287,7 @@ const render = async ({ model, el }) => {
     pudSentence.textContent = pudText;
     pudCell.setAttribute("aria-label", `PUD entry: ${pudText}`);
     pmds.show(
-      entries.map((one) => (one.level === 1 ? one : one.level === 0 ? table : absent)),
+      entries.map((entry) => (entry.level === 1 ? entry : entry.level === 0 ? table : absent)),
       blockAt(),
       whole ? "no PMD table: the PUD entry maps the whole GiB" : "",
     );
@@ -326,8 +326,8 @@ const render = async ({ model, el }) => {
   const series = (name, { entries }) => ({
     name,
     x: entries.map((_, i) => i),
-    y: entries.map((one) => one.kind),
-    text: entries.map((one) => (one.protected ? "protected" : "")),
+    y: entries.map((entry) => entry.kind),
+    text: entries.map((entry) => (entry.protected ? "protected" : "")),
   });
   const origin = make(
     "figcaption",

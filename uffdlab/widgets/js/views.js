@@ -79,11 +79,11 @@ const KEYWORDS = {
   minItems: ofType("array", (rule, value) => value.length >= rule),
   maxItems: ofType("array", (rule, value) => value.length <= rule),
   prefixItems: (rule, value) =>
-    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((one, i) => [rule[i], one])) : null,
-  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((one) => [rule, one])) : null),
-  contains: ofType("array", (rule, value) => value.some((one) => faultOf(rule, one) === null)),
+    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((item, i) => [rule[i], item])) : null,
+  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((item) => [rule, item])) : null),
+  contains: ofType("array", (rule, value) => value.some((item) => faultOf(rule, item) === null)),
   not: (rule, value) => (faultOf(rule, value) === null ? "" : null),
-  allOf: (rule, value) => firstOf(rule.map((one) => [one, value])),
+  allOf: (rule, value) => firstOf(rule.map((inner) => [inner, value])),
 };
 function faultOf(rules, value) {
   for (const keyword of Object.keys(KEYWORDS)) {
