@@ -160,7 +160,7 @@ def test_a_ratio_to_a_time_of_0_is_reported_as_not_comparable(tmp_path: Path) ->
             for _ in range(9)]  # fmt: skip
     data = dataset(tmp_path / "d", rows)
     assert "no value: a time of 0 ns" in repr(notebook.ranking(data))
-    assert "not to be compared with the read loop" in repr(notebook.ranking_sentence(data))
+    assert "not to be compared with populating by read loop" in repr(notebook.ranking_sentence(data))
 
 
 def test_an_unknown_report_counts_as_not_reported() -> None:

@@ -26,9 +26,9 @@ def ranked(backing: str, preread: int, populate: int, marker: int, children: int
 def test_ranking_sentence_follows_the_intervals(tmp_path: Path) -> None:
     rows = ranked("anon", 1000, 400, 10) + ranked("anon_thp", 10, 2, 10)
     sentence = repr(notebook.ranking_sentence(dataset(tmp_path / "d", rows)))
-    assert "With THP off markers are faster than the read loop (100 (100 to 100))" in sentence
-    assert "With THP on markers are neither shown to be faster nor slower than the read loop" in sentence
-    assert "and slower than MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
+    assert "With THP off markers are faster than populating by read loop (100 (100 to 100))" in sentence
+    assert "With THP on markers are neither shown to be faster nor slower than populating by read loop" in sentence
+    assert "and slower than populating by MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
 
 
 def test_ranking_sentence_is_open_with_too_few_children(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from uffdlab.probes.covert.message import MessageSpec
 from uffdlab.probes.covert.write_timing import RevealingSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
-from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
-from uffdlab.probes.occupancy import NAMES as OCCUPIED
+from uffdlab.probes.occupancy import OccupancySpec
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.reprotect import EntriesSpec
@@ -35,6 +34,7 @@ from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.channel import PLACEMENTS
 from uffdlab.vocabulary.designs import STOCK
+from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ SUITES: dict[str, Suite] = {
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
                 Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
                 Work("tracking", _TRACKED, rounds=_ROUNDS),
-                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
+                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in WORKLOADS)),
             ),
         ),
         Suite(

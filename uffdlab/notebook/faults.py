@@ -15,6 +15,7 @@ from uffdlab.notebook.show import Table, size_of_kib, time_with_interval, with_i
 from uffdlab.summaries.medians import estimate, ratio_of, warm
 from uffdlab.units import format_ns
 from uffdlab.vocabulary.strides import STRIDES
+from uffdlab.vocabulary.threads import THREADS
 
 _PASSES = ("first read", "second read", "write after reads")
 _STRIDES = (2048, 4, 1048576)  # KiB, in the order of the rows
@@ -49,14 +50,12 @@ def with_tables(data: Dataset) -> Table:
     ratios = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
-            for threads in (1, 2):
+            for (threads, together), (title, _) in THREADS.items():
                 cell = rows[(rows.stride_kib == stride) & (rows.touch == touch) & (rows.threads == threads)]
-                for together in (False, True):
-                    ratio = _ratio(cell[cell.together == together], "tables", "fresh")
-                    if ratio:
-                        crowd = f"{threads}, in turns" if together else str(threads)
-                        row = {"touched": STRIDES[stride], "touch": touch, "threads": crowd, "with / without": ratio}
-                        ratios.append(row)
+                ratio = _ratio(cell[cell.together == together], "tables", "fresh")
+                if ratio:
+                    row = {"touched": STRIDES[stride], "touch": touch, "threads": title, "with / without": ratio}
+                    ratios.append(row)
     return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
 

@@ -14,6 +14,7 @@ from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_int
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import at_common_size, children, ratio_or_none, warm_of, with_total
 from uffdlab.units import format_ns, format_ratio, format_size
+from uffdlab.vocabulary.designs import DESIGNS
 
 
 def published_table(published: Dataset) -> Table:
@@ -63,7 +64,8 @@ def ranking_sentence(data: Dataset) -> Sentence:
     sentences = []
     for thp, _, ratios in _rankings(data):
         comparisons = [
-            f"{_comparison(ratio)} {_NAMES[design]} ({with_interval(ratio)})" for design, ratio in ratios.items()
+            f"{_comparison(ratio)} populating by {DESIGNS[design].short} ({with_interval(ratio)})"
+            for design, ratio in ratios.items()
         ]
         sentences.append(f"With THP {thp} markers are {' and '.join(comparisons)}.")
     return Sentence(" ".join(sentences) or "Nothing was measured at one size.")
@@ -92,7 +94,6 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
-_NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def _totals(rows: pd.DataFrame) -> dict[int, float]:
