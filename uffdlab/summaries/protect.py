@@ -24,10 +24,9 @@ _SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_
 def df_protect(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, design, size, populated fraction and its clustering: medians of the warm samples.
 
-    Columns: ``total_ns`` (prepare + protect), ``protect_ns`` and ``prepare_ns`` with ``_low`` and ``_high``;
-    ``cold_ns`` (median total of the cold samples), ``cold_ratio`` (cold to warm) with ``_low`` and ``_high``;
-    ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n`` (warm samples) and ``children`` (processes they
-    come from: what an interval counts).
+    Columns: ``total_ns`` (prepare + protect), ``protect_ns``, ``prepare_ns`` and ``cold_ratio`` (total, cold to warm),
+    each with ``_low`` and ``_high``; ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib``
+    (growth of RSS and huge pages), ``n`` (warm samples) and ``children`` (their processes: what an interval counts).
     """
     samples = medians.with_filled(medians.with_total(data.require("samples", _SAMPLE_COLUMNS)))
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]

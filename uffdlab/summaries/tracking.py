@@ -39,18 +39,17 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     for key, group in samples.groupby(_POINT):
         methods = {str(method): part for method, part in group.groupby("method")}
         for name, part in methods.items():
-            beside = None if name == "async_scan" else methods.get("async_scan")
-            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, part, beside))
+            base = methods.get("async_scan", group[:0]) if name != "async_scan" else group[:0]
+            rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, part, base))
     columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
 
 
-def _row(method: str, group: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"method": method, "n": 0}
-    row["wrong_pages"] = None if group.wrong.isna().all() else int(group.wrong.sum())
+def _row(method: str, group: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
+    wrong = None if group.wrong.isna().all() else int(group.wrong.sum())
+    row: dict[str, Any] = {"method": method, "n": 0, "wrong_pages": wrong}
     for measure, ratio in (("collect_per_gib_ns", "collect_ratio"), ("per_page_ns", "page_ratio")):
-        values = medians.children(medians.warm(group), measure)
-        below = {} if base is None else medians.children(medians.warm(base), measure)
+        values, below = (medians.children(medians.warm(rows), measure) for rows in (group, base))
         row["n"] = row["n"] or len(values)
         row |= medians.columns(measure, median_interval(list(values.values())) if values else None)
         row |= medians.columns(ratio, medians.ratio_or_none(values, below))
