@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """PMD markers and PUD markers, by proxy (hugetlb, which has them) and by the simulator's prediction.
 
-No kernel has either design for anonymous memory: what proxy and prediction agree on "holds if" a kernel behaves so.
+No kernel has either design for anonymous memory: what proxy and prediction agree on is predicted, and no more.
 """
 
 from __future__ import annotations
@@ -90,13 +90,12 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, level: _Level
         ),
     }
     if time.below(FACTOR) or predicted.below(FACTOR):
-        return claim.ruled(data, "does not hold", because, **more)
+        return claim.ruled(data, "predicted not to hold", because, **more)
     if not (time.above(FACTOR) and predicted.above(FACTOR)):
         return claim.undecided(data, because, "costs with narrower intervals, or more rounds of probe protect")
     if not (_at_least(FACTOR, *tables) and _at_least(FACTOR, *counted)):
-        return claim.ruled(data, "does not hold", because, **more)
-    condition = "a kernel that sets such markers does as the proxy and the prediction do: no prototype was measured"
-    return claim.ruled(data, "holds if", because, condition=condition, **more)
+        return claim.ruled(data, "predicted not to hold", because, **more)
+    return claim.ruled(data, "predicted to hold", because, missing=claim.needs, **more)
 
 
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, tuple[float, float], str] | None:

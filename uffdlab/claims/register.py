@@ -16,7 +16,7 @@ CLAIMS: tuple[Claim, ...] = (
         "DH 1",
         "markers for unpopulated memory would add something for anonymous hugetlb",
         "some hugetlb row of the semantics table reports a write to empty memory with WP_UNPOPULATED and not with "
-        "features 0 (all rows: holds; some: holds if)",
+        "features 0 (all rows: holds; some: depends on the backing)",
         "01_anon_hugetlb",
         "probe semantics on hugetlb of 2 MiB and 1 GiB, private and shared, with features 0 and with WP_UNPOPULATED",
         hugetlb.needs_feature,
@@ -56,8 +56,7 @@ CLAIMS: tuple[Claim, ...] = (
         "zeropage-other-contexts",
         "PX",
         "is any other context likely to forbid zeropages?",
-        "attempts outside s390 to forbid zeropages, each linked: holds if one was merged in a release, holds if "
-        "(one is merged) when some were only posted, does not hold if there is none; nothing is measured",
+        "an answer, not a verdict: the attempts outside s390 to forbid zeropages, each linked, and how many were merged",
         "02_forbidden_zeropage",
         "the list of documented attempts",
         zeropages.other_contexts,
