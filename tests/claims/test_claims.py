@@ -236,3 +236,9 @@ def test_markdown_table_lists_decided_claims_and_counts_the_others(tmp_path: Pat
     open_ = sum(verdict.verdict == "not decided" for verdict in verdicts)
     assert open_ == len(claims.CLAIMS) - 2, "hugetlb decides two; costs and the list of attempts are not beside it"
     assert f"{open_} more claims are not decided yet" in text
+
+
+def test_every_claim_names_a_notebook_that_exists_or_is_planned() -> None:
+    exist = {path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb")}
+    assert not exist & set(claims.PLANNED)
+    assert {claim.notebook for claim in claims.CLAIMS} <= exist | set(claims.PLANNED)

@@ -51,6 +51,20 @@ def test_borrowed_costs_are_named_in_the_verdict_line(reference: datasets.Datase
     verdict = claims.verdict(id_, evidence)
     assert verdict.verdict == "holds if"
     assert str(verdict).startswith(f"{id_}: holds if. with costs borrowed from {costs.id}: ")
+    for text in (verdict.key_number(), verdict._repr_html_(), claims.markdown_table([verdict])):
+        assert f"with costs of {costs.id}" in (text or "")
+
+
+def test_a_campaign_that_shares_the_reference_id_has_no_companions(reference: datasets.Dataset, tmp_path: Path) -> None:
+    evidence = claims.evidence_of(replace(reference, path=tmp_path / reference.id))
+    assert evidence.channel is None
+
+
+def test_companions_of_another_machine_are_no_evidence(
+    reference: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "same_machine", lambda data, other: False)
+    assert claims.evidence_of(reference).channel is None
 
 
 def test_claims_command_borrows_costs_only_with_the_costs_option(tmp_path: Path) -> None:

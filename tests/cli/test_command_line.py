@@ -278,12 +278,11 @@ def test_a_point_is_written_as_a_dataset(tmp_path: Path) -> None:
 @pytest.mark.uffd
 def test_a_point_whose_child_fails_late_prints_its_rows(tmp_path: Path, child_code: Any) -> None:
     child_code(
-        "import dataclasses, time\n"
-        "from uffdlab.measure import registry\n"
-        "def run(spec, real=registry.PROBES['protect'].run):\n"
+        "from uffdlab.probes import protect\n"
+        "def run(spec, real=protect.run):\n"
         "    yield from real(spec)\n"
         "    raise RuntimeError('too late')\n"
-        "registry.PROBES['protect'] = dataclasses.replace(registry.PROBES['protect'], run=run)\n"
+        "protect.run = run\n"
     )
     done = uffdlab_run(*POINT, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -18,14 +18,14 @@ AFTER_TWO_SAMPLES = """
 import dataclasses, os, signal, sys, time
 from itertools import islice
 from uffdlab.errors import UffdlabError
-from uffdlab.measure import registry
+from uffdlab.probes import protect
 from uffdlab.vocabulary import designs
 
-def run(spec, real=registry.PROBES["protect"].run):
+def run(spec, real=protect.run):
     yield from islice(real(spec), 2)
     {misbehaviour}
 
-registry.PROBES["protect"] = dataclasses.replace(registry.PROBES["protect"], run=run)
+protect.run = run
 """
 
 

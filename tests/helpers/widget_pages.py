@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from latency import latencies
 from making import HEADER, code, parameters, save
 
 from uffdlab import sim
 from uffdlab.report.execute import execute
 from uffdlab.report.page import to_html
 from uffdlab.sim.decision import OBJECTIVES
-from uffdlab.sim.latency import latencies
 from uffdlab.widgets import DesignExplorer
 
 DESIGNS = ["preread", "pte_marker", "pmd_marker", "pud_marker"]

@@ -57,7 +57,7 @@ def rows() -> Iterator[tuple[str, int]]:
 def test_no_cause_contradicts_the_kind_of_memory(name: str, tmp_path: Path) -> None:
     root, request = machine(tmp_path), REQUESTS[name]
     for operation, number in rows():
-        if operation in ("write setting", "ftruncate", "memfd_create", "mmap hugetlb"):
+        if operation in ("write setting", "mmap hugetlb"):
             continue  # of no memory that is mapped already, or of hugetlb by name
         for cause in errnos.causes(operation, number, root, request):
             message = f"{operation} {number}: {cause.why} / {cause.remedy}"
@@ -98,7 +98,7 @@ def test_sigbus_feature_is_a_cause_only_where_it_was_requested(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL])
-@pytest.mark.parametrize("operation", ["mmap", "MADV_DONTNEED", "memfd_create", "UFFDIO_COPY", "sched_setaffinity"])
+@pytest.mark.parametrize("operation", ["mmap", "MADV_DONTNEED", "PR_SET_PDEATHSIG", "UFFDIO_COPY", "sched_setaffinity"])
 def test_seccomp_is_a_cause_only_under_a_filter(operation: str, number: int, tmp_path: Path) -> None:
     under = errnos.causes(operation, number, machine(tmp_path / "under", seccomp="2"), REQUESTS["anon"])
     without = errnos.causes(operation, number, machine(tmp_path / "without"), REQUESTS["anon"])

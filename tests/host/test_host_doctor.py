@@ -155,7 +155,7 @@ def test_features_of_linux_7_3_are_reported_by_name(monkeypatch):
 
 
 ANSWERS = {
-    "refused": (Answer("MADV_POPULATE_READ", errno=22), False, f"use Linux {uapi.MADV_POPULATE_READ.since} or later"),
+    "refused": (Answer("MADV_POPULATE_READ", errno=22), False, f"use Linux {uapi.MADV_POPULATE_READ_SINCE} or later"),
     "killed": (Answer("MADV_POPULATE_READ", signal=31, system_call=28), False, "a seccomp profile that allows madvise"),
     "killed by another process": (Answer("MADV_POPULATE_READ", signal=9), False, "kernel log"),
     "silent": (Answer("MADV_POPULATE_READ", silent=True), False, "kernel log"),

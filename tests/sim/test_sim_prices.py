@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latency import latencies
 
 from uffdlab import sim
 from uffdlab.errors import NotMeasuredError
 from uffdlab.sim.core import Core, WebAssembly, core
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.decision import MIXED, OBJECTIVES
-from uffdlab.sim.latency import latencies
 from uffdlab.sim.ledger import Ledger, events, pack
 
 few = settings(deadline=None, max_examples=25)

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latency import latencies
 from making import ROOT
 from synthetic import dataset, sample
 from widget_pages import random_designs
@@ -261,7 +262,7 @@ def test_no_write_of_the_design_explorer_leaves_a_decade_open() -> None:
     for seed in range(20):
         explorer.state = random_designs(seed, start)
         for design in explorer.chosen():
-            for bar in sim.latency.latencies(sim.expect(design, explorer.workload()), costs):
+            for bar in latencies(sim.expect(design, explorer.workload()), costs):
                 low, high = bar.cost.low, bar.cost.high
                 assert low is not None
                 assert high is not None

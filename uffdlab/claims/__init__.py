@@ -15,11 +15,12 @@ from uffdlab.claims.text import markdown_table, text_table
 
 from .claim import Claim
 from .evidence import Evidence, evidence_of
-from .register import CLAIMS, find, verdict, verdicts
+from .register import CLAIMS, PLANNED, find, verdict, verdicts
 from .verdict import Ruling, Verdict
 
 __all__ = [
     "CLAIMS",
+    "PLANNED",
     "Claim",
     "Evidence",
     "Ruling",

@@ -48,23 +48,27 @@ def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
     The thread's figures belong to every campaign, the committed channel to the committed reference alone, and the
     committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
     """
-    reference = _committed(None)
-    beside = [_committed(path) for path in datasets.companions()] if _same_dataset(campaign, reference) else []
+    companions = [_committed(path) for path in datasets.companions()] if _is_reference(campaign) else []
+    beside = [dataset for dataset in companions if dataset and datasets.same_machine(dataset, campaign)]
     calibrated = costs or _committed(sim.COSTS_PREFIX)
     if costs is None and calibrated is not None and not _of_one_campaign(calibrated, campaign):
         calibrated = None
-    channel = next((dataset for dataset in beside if dataset is not None and CHANNEL in dataset.tables), None)
+    channel = next((dataset for dataset in beside if CHANNEL in dataset.tables), None)
     return Evidence(campaign, channel, calibrated, _committed("published"))
 
 
-def borrowed(evidence: Evidence) -> str:
-    """Return the prefix of a verdict that rests on borrowed costs; empty for the campaign's own costs."""
-    id_ = evidence.costs.id if evidence.costs is not None and evidence.costs_are_borrowed else ""
-    return f"with costs borrowed from {id_}: " if id_ else ""
+def borrowed(evidence: Evidence, form: str = "with costs borrowed from {}: ") -> str:
+    """Return words that name borrowed costs, by default those a verdict begins with; empty for the campaign's own."""
+    return form.format(evidence.costs.id) if evidence.costs is not None and evidence.costs_are_borrowed else ""
 
 
-def _same_dataset(campaign: Dataset, other: Dataset | None) -> bool:
-    return other is not None and campaign.id == other.id
+def _is_reference(campaign: Dataset) -> bool:
+    """Whether a campaign is the committed reference itself, and not one that shares its id."""
+    try:
+        path = datasets.locate(None)
+    except UffdlabError:
+        return False  # no checkout
+    return campaign.id == path.name and campaign.path.resolve() == path.resolve()
 
 
 def _of_one_campaign(calibrated: Dataset, campaign: Dataset) -> bool:

@@ -82,7 +82,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, level: _Level
     more: dict[str, Any] = {
         "evidence": (f"samples: {because}", f"costs: {costs.id}"),
         "effect": predicted,
-        "quantity": f"{level.title}, time to protect, predicted",
+        "quantity": f"{level.title}, time to protect, predicted{borrowed(evidence, ' with costs of {}')}",
         "limits": (
             "a proxy and a prediction, and no prototype: no kernel marks anonymous memory above the last level. "
             "hugetlb walks its own way, and no table below it is ever needed. The prediction takes what one entry "

@@ -10,6 +10,8 @@ from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
+PLANNED = ("06_snapshots",)  # notebooks that claims name and that do not exist yet
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "hugetlb-needs-feature",

@@ -82,7 +82,8 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     more: dict[str, Any] = {
         "evidence": (f"costs: {because}", f"costs: {at}"),
         "effect": least,
-        "quantity": "a touch that spreads / one that need not, the least of those that are dearer",
+        "quantity": "a touch that spreads / one that need not, the least of those that are dearer"
+        f"{borrowed(evidence, ', with costs of {}')}",
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
             "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie "

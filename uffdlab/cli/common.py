@@ -22,10 +22,19 @@ _ROOM_MIB = {"RLIMIT_AS": (384, "ulimit -v"), "RLIMIT_DATA": (64, "ulimit -d")}
 
 
 def command(
-    commands: Any, name: str, run: Any, help_: str, *, calculates: bool = False, **more: Any
+    commands: Any, name: str, run: Any, help_: str, *, calculates: bool = False, epilog: str | None = None
 ) -> argparse.ArgumentParser:
-    """Add a command that calls ``run``. One that ``calculates`` imports numpy, and is refused without memory for it."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_, description=help_, **more)
+    """Add a command that calls ``run``, with an epilog that keeps its lines.
+
+    One that ``calculates`` imports numpy, and is refused without memory for it.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help_,
+        description=help_,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter,
+    )
     parser.set_defaults(run=run, calculates=calculates)
     return parser
 

@@ -39,15 +39,8 @@ _POINT_OPTIONS = {
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(
-        commands,
-        "measure",
-        _measure,
-        "measure a suite into a dataset, or one point",
-        calculates=True,
-        epilog=_MEASURE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    help_ = "measure a suite into a dataset, or one point"
+    parser = command(commands, "measure", _measure, help_, calculates=True, epilog=_MEASURE_EXAMPLES)
     parser.add_argument("probe", nargs="?", metavar="PROBE", help="one point of a probe, such as protect or semantics")
     parser.add_argument("--suite", metavar="NAME", help="quick (under a minute), full, mthp or channel")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")

@@ -30,15 +30,8 @@ own files: if you keep data in {this_machine.PLACE}, it measures into
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(
-        commands,
-        "render",
-        _render,
-        "execute the notebooks and write one self-contained HTML page each, and an index",
-        calculates=True,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    help_ = "execute the notebooks and write one self-contained HTML page each, and an index"
+    parser = command(commands, "render", _render, help_, calculates=True, epilog=_EPILOG)
     parser.add_argument("--data", metavar="DATASET", help="dataset to draw (default: the committed reference)")
     parser.add_argument("--costs", metavar="DATASET", help="dataset of costs per entry (default: as --data)")
     parser.add_argument("--this-machine", type=path, metavar="DIR", help="dataset to draw over it, labelled")

@@ -32,15 +32,8 @@ _NO_ADVICE: dict[str, Any] = {"advice": [], "advice_leaves_out": []}
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(
-        commands,
-        "scan",
-        _scan,
-        "report the share of a process's memory that is untouched, without touching it",
-        calculates=True,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    help_ = "report the share of a process's memory that is untouched, without touching it"
+    parser = command(commands, "scan", _scan, help_, calculates=True, epilog=_EXAMPLES)
     parser.add_argument("pid", nargs="?", type=process_id, metavar="PID", help="process to scan")
     parser.add_argument("--self", action="store_true", dest="own", help="scan uffdlab itself")
     parser.add_argument("--cmd", metavar="COMMAND", help="start a command (no shell), scan it, end it")

@@ -28,15 +28,8 @@ _MOST_TOUCHES = (1 << 62) - 1
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = command(
-        commands,
-        "sim",
-        _sim,
-        "simulate the event counts and costs of a write-protection design",
-        calculates=True,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    help_ = "simulate the event counts and costs of a write-protection design"
+    parser = command(commands, "sim", _sim, help_, calculates=True, epilog=_EXAMPLES)
     parser.add_argument("--list", action="store_true", help="list the designs and their fields")
     parser.add_argument("--design", metavar="NAME", help="name of a design")
     changes = partial(assignment, form="FIELD=VALUE, such as spread=last")

@@ -50,7 +50,7 @@ from .cells import FieldDescriptor, Value, one_line
 from .dataset import Dataset
 from .descriptor import FORMAT_VERSION
 from .files import check_out
-from .merging import merge
+from .merging import merge, same_machine
 from .reading import load
 from .scrubbing import scrub, seal
 from .writing import Table, write
@@ -70,6 +70,7 @@ __all__ = [
     "locate",
     "merge",
     "one_line",
+    "same_machine",
     "scrub",
     "seal",
     "write",

@@ -64,16 +64,12 @@ def summary(path: Path) -> Summary:
     except UffdlabError as error:
         return Summary(path, path.name, size_kib=_size_kib(path), problem=str(error))
     descriptor = contents.descriptor
-    machine = _machine(descriptor)
     return Summary(
         path=path,
         id=descriptor.id,
         title=descriptor.title,
         kind=descriptor.kind,
-        kernel=machine[0],
-        cpu=machine[1],
-        thp=machine[2],
-        mthp=machine[3],
+        **_machine(descriptor),
         rows={name: contents.rows(name) for name in contents.tables},
         size_kib=_size_kib(path),
     )
@@ -210,11 +206,12 @@ def _walk(directory: Path, depth: int) -> Iterator[Path]:
                 yield from _walk(directory / entry.name, depth - 1)
 
 
-def _machine(descriptor: Descriptor) -> list[str]:
+def _machine(descriptor: Descriptor) -> dict[str, str]:
     if descriptor.kind == "published":
-        return [""] * 4
+        return {}
     machines = [origin["provenance"] for origin in descriptor.merged_from] or [descriptor.provenance]
-    return [" / ".join(dict.fromkeys(fact(m) for m in machines)) for fact in (kernel, cpu, thp, mthp)]
+    facts = {"kernel": kernel, "cpu": cpu, "thp": thp, "mthp": mthp}
+    return {name: " / ".join(dict.fromkeys(map(fact, machines))) for name, fact in facts.items()}
 
 
 def _size_kib(path: Path) -> int:

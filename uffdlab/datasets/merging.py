@@ -41,6 +41,11 @@ _DATASET_FIELD: dict[str, Any] = {
 }
 
 
+def same_machine(data: Dataset, other: Dataset) -> bool:
+    """Whether two datasets were measured on the same kind of machine, with the same kernel and huge-page settings."""
+    return all(data.provenance.get(fact) == other.provenance.get(fact) for fact in DECISIVE)
+
+
 def merge(
     datasets: Sequence[Dataset | Path | str],
     out: Path | str,

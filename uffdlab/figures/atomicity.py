@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -30,9 +32,20 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     rows = summaries.df_atomicity(data)
     rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(_BACKINGS)]
     figure = go.Figure()
-    for preparation in _PREPARATIONS:
-        _add_losing(figure, rows[(rows.preparation == preparation) & (rows.lost > 0)], preparation)
-        _add_bounds(figure, rows[(rows.preparation == preparation) & (rows.lost == 0)], preparation)
+    for preparation, (design, label, lift) in _PREPARATIONS.items():
+        colour, symbol, _ = DESIGNS[design].look
+        here = rows[rows.preparation == preparation]
+        losing, whole = here[here.lost > 0], here[here.lost == 0]
+        counted = zip(losing.lost, losing.judged, strict=True)
+        counts = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in counted]
+        bars, marker = style.interval(losing, "child_per_million"), style.marker(colour, symbol)
+        _add(figure, losing, lift, "child_per_million", counts, name=label, marker=marker, error_x=bars)
+        bounds = [
+            f"none of {judged:,} lost: at most {format_ratio(high)} per million"
+            for judged, high in zip(whole.judged, whole.lost_per_million_high, strict=True)
+        ]
+        marker, label = style.marker(colour, BOUND_SYMBOL), f"{label}: none lost, at most"
+        _add(figure, whole, lift, "lost_per_million_high", bounds, name=label, marker=marker)
     caption = (
         "Discards racing with preparing and protecting; no discard of a judged page since the ioctl began. "
         "Arrows: none lost, the rate is at most there."
@@ -50,45 +63,16 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     return figure
 
 
-def _add_losing(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
-    design, label, _ = _PREPARATIONS[preparation]
-    colour, symbol, _ = DESIGNS[design].look
+def _add(figure: go.Figure, rows: pd.DataFrame, lift: float, x: str, hovertext: list[str], **looks: Any) -> None:
     if rows.empty:
         return
-    counts = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in zip(rows.lost, rows.judged, strict=True)]
     figure.add_scatter(
-        x=rows.child_per_million.tolist(),
-        error_x=style.interval(rows, "child_per_million"),
-        marker=style.marker(colour, symbol),
-        name=label,
-        **_shared(rows, preparation, counts),
+        x=rows[x].tolist(),
+        y=[lift - _BACKINGS.index(backing) for backing in rows.backing],
+        mode="markers",
+        customdata=[BACKINGS[backing].short for backing in rows.backing],
+        hovertext=hovertext,
+        text=[f"{n} children, {t} trials" for n, t in zip(rows.children, rows.trials, strict=True)],
+        hovertemplate=style.HOVER,
+        **looks,
     )
-
-
-def _add_bounds(figure: go.Figure, rows: pd.DataFrame, preparation: str) -> None:
-    design, label, _ = _PREPARATIONS[preparation]
-    colour = DESIGNS[design].look.colour
-    if rows.empty:
-        return
-    bounds = [
-        f"none of {judged:,} lost: at most {format_ratio(high)} per million"
-        for judged, high in zip(rows.judged, rows.lost_per_million_high, strict=True)
-    ]
-    figure.add_scatter(
-        x=rows.lost_per_million_high.tolist(),
-        marker=style.marker(colour, BOUND_SYMBOL),
-        name=f"{label}: none lost, at most",
-        **_shared(rows, preparation, bounds),
-    )
-
-
-def _shared(rows: pd.DataFrame, preparation: str, hovertext: list[str]) -> dict[str, object]:
-    lift, names = _PREPARATIONS[preparation][2], list(_BACKINGS)
-    return {
-        "y": [lift - names.index(backing) for backing in rows.backing],
-        "mode": "markers",
-        "customdata": [BACKINGS[backing].short for backing in rows.backing],
-        "hovertext": hovertext,
-        "text": [f"{n} children, {t} trials" for n, t in zip(rows.children, rows.trials, strict=True)],
-        "hovertemplate": style.HOVER,
-    }

@@ -35,7 +35,7 @@ def origins_of(costs: Costs) -> list[str]:
 
 
 def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, text: list[str], **where: Any) -> None:
-    colour, symbol, name = look_of(design)
+    colour, _, name = look_of(design)
     known = rows[rows.cost_low.notna() & rows.cost_high.notna()]  # with an interval
     at, highs, lows = known[x].tolist(), known.cost_high.tolist(), known.cost_low.tolist()
     figure.add_scatter(
@@ -50,19 +50,22 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, t
         showlegend=False,
         **where,
     )
+    times = style.times(rows, "cost")
+    _add_line(figure, design, rows[x], rows.cost, hovertext=times, text=text, name=f"{name} (predicted)", **where)
+
+
+def _add_line(figure: go.Figure, design: str, x: pd.Series, y: pd.Series, **more: Any) -> None:
+    colour, symbol, name = look_of(design)
     figure.add_scatter(
-        x=rows[x].tolist(),
-        y=rows.cost.tolist(),
+        x=x.tolist(),
+        y=y.tolist(),
         mode="lines+markers",
         line={"color": colour, "width": 1.5, "dash": dash_of(design)},
         marker=style.marker(colour, f"{symbol}-open", 9),
-        name=f"{name} (predicted)",
         legendgroup=name,
-        customdata=[name] * len(rows),
-        hovertext=style.times(rows, "cost"),
-        text=text,
+        customdata=[name] * len(x),
         hovertemplate=style.HOVER,
-        **where,
+        **more,
     )
 
 
@@ -129,23 +132,11 @@ def plot_touched(
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
     for design, rows in frame.groupby("design", sort=False):
         shares = [f"{touched:.0%} of all 2 MiB written in" for touched in rows.touched]
-        _add_predicted(figure, rows.assign(percent=rows.touched * 100), "percent", str(design), shares, row=1, col=1)
-        colour, symbol, name = look_of(str(design))
-        figure.add_scatter(
-            x=(rows.touched * 100).tolist(),
-            y=rows.tables_kib.tolist(),
-            mode="lines+markers",
-            line={"color": colour, "width": 1.5, "dash": dash_of(str(design))},
-            marker=style.marker(colour, f"{symbol}-open", 9),
-            legendgroup=name,
-            showlegend=False,
-            customdata=[name] * len(rows),
-            hovertext=[format_size(kib * 1024) for kib in rows.tables_kib],
-            text=shares,
-            hovertemplate=style.HOVER,
-            row=1,
-            col=2,
-        )
+        rows = rows.assign(percent=rows.touched * 100)
+        _add_predicted(figure, rows, "percent", str(design), shares, row=1, col=1)
+        sizes = [format_size(kib * 1024) for kib in rows.tables_kib]
+        right: dict[str, Any] = {"showlegend": False, "row": 1, "col": 2}
+        _add_line(figure, str(design), rows.percent, rows.tables_kib, hovertext=sizes, text=shares, **right)
     caption = (
         "1 GiB of empty anonymous memory, protected as a whole; then one page is written in so many of its 2 MiB. "
         "Where two lines cross on the left is the break-even. Tables are counted, not priced: they are exact."

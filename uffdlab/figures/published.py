@@ -104,25 +104,18 @@ def _published_at(rows: pd.DataFrame, gib: float) -> _Moved:
 def _protocol_at(runs: pd.DataFrame, gib: float) -> _Moved:
     """Return the local runs of the published protocol: at its own size only."""
     rows = runs[runs.size_kib == round(gib * 2**20)]
-    bars = style.interval(rows, "total_ns")
-    symbol, lift = ORIGINS[PROTOCOL].symbol, _LIFTS[PROTOCOL]
-    designs = [_MODE_DESIGNS[mode] for mode in rows["mode"]]
-    return {
-        "x": rows.total_ns.tolist(),
-        "y": [_ROWS[design] + lift for design in designs],
-        "error_x.array": bars["array"],
-        "error_x.arrayminus": bars["arrayminus"],
-        "marker.symbol": [symbol] * len(rows),
-        "marker.opacity": 1,
-        "customdata": designs,
-        "hovertext": style.times(rows, "total_ns"),
-        "text": [f"n = {n} runs, one sample each, THP {thp}" for n, thp in zip(rows.n, rows.thp, strict=True)],
-    }
+    rows = rows.assign(design=rows["mode"].map(_MODE_DESIGNS), measured=True)
+    text = [f"n = {n} runs, one sample each, THP {thp}" for n, thp in zip(rows.n, rows.thp, strict=True)]
+    return _timed(rows, PROTOCOL, text)
 
 
 def _measured_at(points: pd.DataFrame, backing: str, whose: str, gib: float) -> _Moved:
     rows = summaries.df_at_size(points, backing, round(gib * 2**20))
     rows = rows[rows.design.isin(_MODES)]
+    return _timed(rows, whose, style.origin(rows))
+
+
+def _timed(rows: pd.DataFrame, whose: str, text: list[str]) -> _Moved:
     bars = style.interval(rows, "total_ns")
     symbol, lift = ORIGINS[whose].symbol, _LIFTS[whose]
     return {
@@ -134,7 +127,7 @@ def _measured_at(points: pd.DataFrame, backing: str, whose: str, gib: float) -> 
         "marker.opacity": 1,
         "customdata": list(rows.design),
         "hovertext": style.times(rows, "total_ns"),
-        "text": style.origin(rows),
+        "text": text,
     }
 
 

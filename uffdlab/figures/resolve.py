@@ -30,10 +30,13 @@ def plot_resolve(data: Dataset) -> go.Figure:
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
     whole = rows[(rows.piece_kib == rows.stride_kib) & rows.state.isin(["marker", "zeropage", "page"])]
     for state, group in whole.groupby("state"):
-        _add_batches(figure, group.sort_values("piece_kib"), str(state))
+        group = group.sort_values("piece_kib")
+        _add_state(figure, group, str(state), [float(kib) for kib in group.piece_kib], "ns_per_page", 1)
     gaps = rows[(rows.piece_kib == 4) & (rows.stride_kib == 2048) & rows.state.isin(list(_STATES))]
     for state, group in gaps.groupby("state"):
-        _add_split(figure, group, str(state))
+        group = group.sort_values("pass")
+        calls = [0.0 if pass_ == "first" else 1.0 for pass_ in group["pass"]]
+        _add_state(figure, group, str(state), calls, "ns_per_call", 2)
     caption = (
         "One UFFDIO_WRITEPROTECT without WP per piece, no handler involved. Left: per 4 KiB page, against the size of "
         "the piece. Right: per call, the first in each 2 MiB and the one after it: what the first takes more on a huge "
@@ -53,15 +56,6 @@ def plot_resolve(data: Dataset) -> go.Figure:
     if rows.empty:
         style.annotate(figure, f"{data.id} holds no resolves")
     return figure
-
-
-def _add_batches(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
-    _add_state(figure, rows, state, [float(kib) for kib in rows.piece_kib], "ns_per_page", 1)
-
-
-def _add_split(figure: go.Figure, rows: pd.DataFrame, state: str) -> None:
-    rows = rows.sort_values("pass")
-    _add_state(figure, rows, state, [0.0 if pass_ == "first" else 1.0 for pass_ in rows["pass"]], "ns_per_call", 2)
 
 
 def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:

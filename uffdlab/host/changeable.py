@@ -92,9 +92,9 @@ def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
         return "this kernel has no such setting"
     if os.access(file, os.W_OK):
         return None
-    if _read_only(root):
-        return "/sys is mounted read-only"
     now = Situation(root)
+    if now.writable_sysfs() is False:
+        return "/sys is mounted read-only"
     if not now.superuser():
         return "only root may change it"
     if now.user_namespace():
@@ -128,7 +128,3 @@ def named(name: str) -> Setting:
 def beside(setting: Setting, name: str) -> str:
     """Return the path of another file in the setting's directory."""
     return str(Path(setting.path).with_name(name))
-
-
-def _read_only(root: Path) -> bool:
-    return Situation(root).writable_sysfs() is False

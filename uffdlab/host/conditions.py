@@ -100,13 +100,10 @@ class Situation:
             return None  # securityfs is not mounted, or not readable
         return any(name in active.split(",") for name in ("selinux", "apparmor", "smack", "tomoyo"))
 
-    def thp_built_in(self) -> bool | None:
-        """Whether the kernel has transparent huge pages."""
-        return self._under_mm("transparent_hugepage")
-
-    def ksm_built_in(self) -> bool | None:
-        """Whether the kernel has KSM."""
-        return self._under_mm("ksm")
+    def built_in(self, name: str) -> bool | None:
+        """Whether the kernel has a part of memory management, by the name of its directory in /sys/kernel/mm."""
+        parts = self.root / "sys/kernel/mm"
+        return (parts / name).is_dir() if parts.is_dir() else None
 
     def pool_short(self) -> bool | None:
         """Whether the hugetlb pool has too few pages for the request; None where it may have been so."""
@@ -143,11 +140,6 @@ class Situation:
             return not os.statvfs(sysfs).f_flag & os.ST_RDONLY
         except OSError:
             return None
-
-    def _under_mm(self, name: str) -> bool | None:
-        if not (self.root / "sys/kernel/mm").is_dir():
-            return None
-        return (self.root / "sys/kernel/mm" / name).is_dir()
 
     def _status(self, name: str) -> str | None:
         return pseudofiles.fields(self.root, "proc/self/status").get(name)

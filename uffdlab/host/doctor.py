@@ -7,7 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from uffdlab import native, starting
@@ -37,6 +37,10 @@ class Capability:
     cause: str | None = None
     remedy: str | None = None
 
+    def lacking(self, cause: str, remedy: str, ok: bool | None = False) -> Capability:
+        """Return it as not there, with cause and remedy; ``ok`` is None where that is unknown."""
+        return replace(self, ok=ok, cause=cause, remedy=remedy)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -63,17 +67,13 @@ def examine() -> Report:
 
 def _extension(host: Mapping[str, Any]) -> Capability:
     missing = native.why_missing()
+    found = Capability("native extension", True, f"built by {host['compiler'] or 'an unknown compiler'}")
     if missing is None:
-        return Capability("native extension", True, f"built by {host['compiler'] or 'an unknown compiler'}")
+        return found
     if sys.platform != "linux":
-        return Capability(
-            "native extension",
-            False,
-            "measures; needs Linux",
-            cause=missing,
-            remedy="measure on a Linux machine; notebooks and recorded data work here",
-        )
-    return Capability("native extension", False, "not there", cause=missing, remedy="build it; until then, read data")
+        remedy = "measure on a Linux machine; notebooks and recorded data work here"
+        return replace(found, detail="measures; needs Linux").lacking(missing, remedy)
+    return replace(found, detail="not there").lacking(missing, "build it; until then, read data")
 
 
 def _kernel(host: Mapping[str, Any]) -> list[Capability]:
@@ -83,14 +83,14 @@ def _kernel(host: Mapping[str, Any]) -> list[Capability]:
         *(_feature(name, answer) for name in _FEATURES),
         *(_feature(name, answer) for name in _RECENT_FEATURES if answer is not None and answer.has(name)),
         _markers(host["pte_markers_uffd_wp"]),
-        _tried("PAGEMAP_SCAN", "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN.since),
+        _tried("PAGEMAP_SCAN", "PAGEMAP_SCAN", "finds written pages and holes", uapi.PAGEMAP_SCAN_SINCE),
         _tried(
             "MADV_POPULATE_READ",
             "POPULATE_READ",
             "populates a range without a read loop",
-            uapi.MADV_POPULATE_READ.since,
+            uapi.MADV_POPULATE_READ_SINCE,
         ),
-        _pt_reclaim(),
+        _tried("PT_RECLAIM", "PT_RECLAIM", "a discard of a whole 2 MiB frees its page table", "6.14", _NOT_RECLAIMED),
         _tried("child processes", "DIE_WITH_PARENT", "a measurement is one, and ends with uffdlab"),
         _tried("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
         _thp(host["thp_enabled"]),
@@ -105,7 +105,7 @@ def _userfaultfd(answer: features.Userfaultfd | None) -> Capability:
         where = "faults from user mode only" if answer.user_mode_only else "faults from user and kernel mode"
         return Capability(name, True, f"opened by {answer.via}; {where}", since)
     assert answer.refused is not None
-    return _refused(name, _how_refused(answer.refused), since, answer.refused)
+    return _refused(Capability(name, False, _how_refused(answer.refused), since), answer.refused)
 
 
 def _how_refused(answer: Answer) -> str:
@@ -114,113 +114,73 @@ def _how_refused(answer: Answer) -> str:
     return f"{answer.operation}: {'no answer' if answer.silent else 'kills the process'}"
 
 
-def _refused(name: str, detail: str, since: str | None, answer: Answer) -> Capability:
+def _refused(wanted: Capability, answer: Answer) -> Capability:
     """Return a capability that a question did not find; unknown where no child process could be started."""
     likely = answer.likely()
-    return Capability(
-        name,
-        None if answer.operation == asking.START_PROCESS and name != "child processes" else False,
-        detail,
-        since,
-        cause="; or ".join(cause.why for cause in likely) or answer.why(),
-        remedy="; or ".join(dict.fromkeys(cause.remedy for cause in likely)) or "see the kernel log",
+    return wanted.lacking(
+        "; or ".join(cause.why for cause in likely) or answer.why(),
+        "; or ".join(dict.fromkeys(cause.remedy for cause in likely)) or "see the kernel log",
+        ok=None if answer.operation == asking.START_PROCESS and wanted.name != "child processes" else False,
     )
 
 
-def _tried(name: str, question: str, detail: str, since: str | None = None) -> Capability:
-    """Return a capability that a child process tries, with cause and remedy where it fails."""
+def _tried(
+    name: str, question: str, detail: str, since: str | None = None, if_zero: tuple[str, str] | None = None
+) -> Capability:
+    """Return a capability that a child process tries, with cause and remedy where it fails.
+
+    ``if_zero`` has both for the answer 0, if that means no.
+    """
+    found = Capability(name, True, detail, since)
     try:
         answer = asking.ask(question)
     except UffdlabError:
-        return _unknown(name, detail, since)
-    if answer.result is not None:
-        return Capability(name, True, detail, since)
-    return _refused(name, detail, since, answer)
+        return _not_tried(found)
+    if answer.result is None:
+        return _refused(found, answer)
+    return found if answer.result or if_zero is None else found.lacking(*if_zero)
+
+
+_NOT_RECLAIMED = ("the page table stayed after the discard", "none is needed: it is recorded with each dataset")
 
 
 def _feature(name: str, answer: features.Userfaultfd | None) -> Capability:
     feature = uapi.feature(name)
     if answer is None:
         return _not_asked(name, feature.since)
+    found = Capability(name, True, feature.what, feature.since)
     if not answer.available:
-        return Capability(
-            name,
-            None,
-            feature.what,
-            feature.since,
-            cause="userfaultfd cannot be opened, so its features are unknown",
-            remedy="see userfaultfd",
+        return found.lacking("userfaultfd cannot be opened, so its features are unknown", "see userfaultfd", ok=None)
+    if not answer.has(name):
+        return found.lacking(
+            "this kernel does not offer it: too old, or its architecture or configuration lacks it",
+            f"use Linux {feature.since} or later on x86_64; data of other kernels can be read here",
         )
-    if answer.has(name) and name == "PAGEFAULT_FLAG_WP":  # the base of all probes is tried, not only looked up
+    if name == "PAGEFAULT_FLAG_WP":  # the base of all probes is tried, not only looked up
         return _tried(name, "PROTECT", feature.what, feature.since)
-    if answer.has(name):
-        return Capability(name, True, feature.what, feature.since)
-    return Capability(
-        name,
-        False,
-        feature.what,
-        feature.since,
-        cause="this kernel does not offer it: too old, or its architecture or configuration lacks it",
-        remedy=f"use Linux {feature.since} or later on x86_64; data of other kernels can be read here",
-    )
+    return found
 
 
 def _markers(has: bool | None) -> Capability:
-    name, detail, since = "PTE markers", "an empty entry can remember that it is protected", "5.19"
+    found = Capability("PTE markers", True, "an empty entry can remember that it is protected", "5.19")
     if has is None:
-        return _unknown(name, detail, since)
-    if has:
-        return Capability(name, True, detail, since)
-    return Capability(
-        name,
-        False,
-        detail,
-        since,
-        "no feature that needs them is offered",
-        f"use Linux {since} or later on x86_64",
-    )
-
-
-def _pt_reclaim() -> Capability:
-    name, detail, since = "PT_RECLAIM", "a discard of a whole 2 MiB frees its page table", "6.14"
-    try:
-        answer = asking.ask(name)
-    except UffdlabError:
-        return _unknown(name, detail, since)
-    if answer.result is None:
-        return _refused(name, detail, since, answer)
-    if answer.result:
-        return Capability(name, True, detail, since)
-    return Capability(
-        name,
-        False,
-        detail,
-        since,
-        cause="the page table stayed after the discard",
-        remedy="none is needed: it is recorded with each dataset",
-    )
+        return _not_tried(found)
+    remedy = f"use Linux {found.since} or later on x86_64"
+    return found if has else found.lacking("no feature that needs them is offered", remedy)
 
 
 def _thp(enabled: str | None) -> Capability:
-    name, since = "transparent huge pages", "2.6.38"
+    found = Capability("transparent huge pages", True, f"enabled: {enabled}", "2.6.38")
     if enabled in ("always", "madvise"):
-        return Capability(name, True, f"enabled: {enabled}", since)
+        return found
     if enabled is None:
-        return Capability(
-            name,
-            False,
-            "not in this kernel",
-            since,
-            cause="the kernel was built without CONFIG_TRANSPARENT_HUGEPAGE, or /sys is not mounted",
-            remedy="use a kernel that has them; probes with 4 KiB pages run all the same",
+        return replace(found, detail="not in this kernel").lacking(
+            "the kernel was built without CONFIG_TRANSPARENT_HUGEPAGE, or /sys is not mounted",
+            "use a kernel that has them; probes with 4 KiB pages run all the same",
         )
-    return Capability(
-        name,
-        False,
-        f"enabled: {enabled}",
-        since,
-        cause="they are switched off",
-        remedy=f"give --allow-host-changes{_as_root()}, or write madvise to /{settings.SETTINGS['thp_enabled'].path}",
+    return found.lacking(
+        "they are switched off",
+        f"give --allow-host-changes{_as_root()}, or write madvise to /{settings.SETTINGS['thp_enabled'].path}",
     )
 
 
@@ -233,31 +193,25 @@ def _pools() -> list[Capability]:
 
 def _pool(name: str, pool: memory.HugePool | None, setting: str, limit: memory.HugeLimit | None = None) -> Capability:
     if pool is None:
-        return Capability(
-            name,
-            False,
-            "no such page size",
-            cause="CPU, architecture or kernel configuration (CONFIG_HUGETLBFS) lacks it",
-            remedy="use an x86_64 kernel with CONFIG_HUGETLBFS; 1 GiB pages need the CPU flag pdpe1gb",
+        return Capability(name, False, "no such page size").lacking(
+            "CPU, architecture or kernel configuration (CONFIG_HUGETLBFS) lacks it",
+            "use an x86_64 kernel with CONFIG_HUGETLBFS; 1 GiB pages need the CPU flag pdpe1gb",
         )
     if limit is not None and limit.room == 0:
         detail = f"supported; the control group allows {limit.pages} pages, all in use" if limit.pages else "supported"
-        return Capability(name, False, detail, cause=str(limit), remedy=limit.remedy)
+        return Capability(name, False, detail).lacking(str(limit), limit.remedy)
     if pool.available is None:
-        return Capability(
-            name, None, "supported", cause="free_hugepages of the pool cannot be read", remedy="mount /sys"
+        return Capability(name, None, "supported").lacking(
+            "free_hugepages of the pool cannot be read", "mount /sys", ok=None
         )
     allowed = f"; the control group allows {limit.room} more" if limit is not None else ""
     if pool.available > 0:
         return Capability(name, True, f"supported; {pool.available} of {pool.total} pages free{allowed}")
     if settings.why_unchangeable(setting) is None:
         return Capability(name, True, f"supported; no page free, but --allow-host-changes can reserve some{allowed}")
-    return Capability(
-        name,
-        False,
-        f"supported; 0 of {pool.total} pages free",
-        cause="the pool has no free page",
-        remedy=f"on the host{_as_root()}, write a number of pages to /{settings.SETTINGS[setting].path}",
+    return Capability(name, False, f"supported; 0 of {pool.total} pages free").lacking(
+        "the pool has no free page",
+        f"on the host{_as_root()}, write a number of pages to /{settings.SETTINGS[setting].path}",
     )
 
 
@@ -272,12 +226,8 @@ def _changes() -> Capability:
     possible = [setting for setting in settings.SETTINGS if setting not in refused]
     if possible:
         return Capability(name, True, f"with --allow-host-changes: {', '.join(possible)}")
-    return Capability(
-        name,
-        False,
-        "only what is set up already can be measured",
-        cause="; ".join(dict.fromkeys(refused.values())),
-        remedy=f"run{_as_root()} on the host itself, outside of containers",
+    return Capability(name, False, "only what is set up already can be measured").lacking(
+        "; ".join(dict.fromkeys(refused.values())), f"run{_as_root()} on the host itself, outside of containers"
     )
 
 
@@ -285,35 +235,17 @@ def _browser() -> Capability:
     found = next((name for name in _BROWSERS if starting.program(name)), None)
     if found:
         return Capability("Chromium", True, f"{found}; only tests and screenshots need it")
-    return Capability(
-        "Chromium",
-        False,
-        "only tests and screenshots need it",
-        cause=f"none of {', '.join(_BROWSERS)} is on the PATH",
-        remedy="install your distribution's chromium",
+    return Capability("Chromium", False, "only tests and screenshots need it").lacking(
+        f"none of {', '.join(_BROWSERS)} is on the PATH", "install your distribution's chromium"
     )
 
 
 def _not_asked(name: str, since: str) -> Capability:
-    return Capability(
-        name,
-        None,
-        "not asked",
-        since,
-        cause="the native extension is missing",
-        remedy="see native extension",
-    )
+    return Capability(name, None, "not asked", since, "the native extension is missing", "see native extension")
 
 
-def _unknown(name: str, detail: str, since: str | None) -> Capability:
-    return Capability(
-        name,
-        None,
-        detail,
-        since,
-        cause="it could not be tried",
-        remedy="see native extension and userfaultfd",
-    )
+def _not_tried(wanted: Capability) -> Capability:
+    return wanted.lacking("it could not be tried", "see native extension and userfaultfd", ok=None)
 
 
 # --- as text ----------------------------------------------------------------------------------------------
@@ -348,13 +280,7 @@ def _headline(host: Mapping[str, Any]) -> str:
 
 def _row(capability: Capability, width: int) -> str:
     head = f"  {_WORDS[capability.ok]:<3}  {capability.name:<{width}}  "
-    return textwrap.fill(
-        capability.detail,
-        _COLUMNS,
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_on_hyphens=False,
-    )
+    return _wrapped(capability.detail, head, " " * len(head))
 
 
 def _paragraph(capability: Capability) -> str:
@@ -362,13 +288,7 @@ def _paragraph(capability: Capability) -> str:
     sentence = f"{capability.name}{since}: {capability.cause or 'cause unknown'}."
     if capability.remedy:
         sentence += f" Remedy: {capability.remedy}."
-    return textwrap.fill(
-        sentence.replace("..", "."),
-        _COLUMNS,
-        initial_indent="  ",
-        subsequent_indent="      ",
-        break_on_hyphens=False,
-    )
+    return _wrapped(sentence.replace("..", "."), "  ", "      ")
 
 
 def _verdict(report: Report) -> str:
@@ -380,5 +300,6 @@ def _verdict(report: Report) -> str:
     return f"{here} of {total} are here; a probe that needs one of the others is skipped and says so."
 
 
-def _wrapped(sentence: str) -> str:
-    return textwrap.fill(sentence, _COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
+def _wrapped(sentence: str, first: str = "", others: str = "  ") -> str:
+    """Return a sentence in lines, each with its indent."""
+    return textwrap.fill(sentence, _COLUMNS, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)

@@ -34,14 +34,10 @@ _SYSTEM_CALLS = {
     "PR_SET_PDEATHSIG": "prctl",
     "PT_RECLAIM": "mmap and madvise",
     "PAGEMAP_SCAN": "ioctl (PAGEMAP_SCAN)",
-    "read userfaultfd": "read",
     "UFFDIO": "ioctl on a userfaultfd",
     "MADV": "madvise",
     "madvise": "madvise",
     "mmap": "mmap",
-    "munmap": "munmap",
-    "memfd": "memfd_create",
-    "ftruncate": "ftruncate",
     "sched": "sched_setaffinity",
 }
 

@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,6 @@ import uffdlab
 from uffdlab import native, rules, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, cpus, features, memory, pseudofiles, uapi
-from uffdlab.host.memory import HugePool, hugepages, memory_available_kib
-
-__all__ = ["HugePool", "collect", "harmless", "hugepages", "memory_available_kib"]
 
 _THP = "sys/kernel/mm/transparent_hugepage"
 _KHUGEPAGED_COUNTERS = ("pages_collapsed", "full_scans")  # results, not settings
@@ -251,15 +249,9 @@ def _khugepaged(root: Path) -> dict[str, int | None] | None:
 
 
 def _hugetlb(root: Path) -> dict[str, dict[str, int | None]] | None:
-    pools = [hugepages(size, root) for size in memory.hugepage_sizes_kib(root)]
+    pools = [memory.hugepages(size, root) for size in memory.hugepage_sizes_kib(root)]
     return {
-        str(pool.size_kib): {
-            "total": pool.total,
-            "free": pool.free,
-            "reserved": pool.reserved,
-            "surplus": pool.surplus,
-            "overcommit": pool.overcommit,
-        }
+        str(pool.size_kib): {name: count for name, count in asdict(pool).items() if name != "size_kib"}
         for pool in pools
         if pool is not None
     } or None

@@ -49,6 +49,7 @@ _DEVICES = Cause(
     "the device control group does not list /dev/userfaultfd",
     "pass the device into the container, or use the system call",
 )
+_NO_DRIVER = Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD")
 _NO_UFFD = Cause(
     "the kernel was built without CONFIG_USERFAULTFD",
     "use a kernel that has it",
@@ -72,6 +73,7 @@ _NOT_REGISTERED = Cause(
     "part of the range is unmapped or not registered with this userfaultfd in the mode needed",
     "register all of it, in that mode, first",
 )
+_UNTRACEABLE = Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE")
 _GONE = Cause("the process that owns the memory has exited", "nothing to do: the range no longer exists")
 _NO_TABLES = Cause("the kernel could not allocate page tables or pages", "free memory, or work on a smaller range")
 _CGROUP_OOM = Cause(
@@ -111,15 +113,6 @@ _BAD_POINTER = Cause(
     "an argument points to memory that cannot be read or written", "report this: it is a bug of uffdlab"
 )
 _BAD_FLAGS = Cause("a mode or flag is unknown to this kernel", "ask with fewer flags, or use a later kernel")
-_SMALL_BUFFER = Cause(
-    "the buffer is smaller than one message, or UFFDIO_API was not called",
-    "report this: it is a bug of uffdlab",
-)
-_EXISTS = Cause(
-    "something is mapped there already; a uffd-wp marker counts as something for UFFDIO_ZEROPAGE",
-    "wake the fault instead, or use UFFDIO_COPY, which replaces a marker",
-)
-_NOT_POPULATED = Cause("the page is not in the page cache", "fill it through another mapping first")
 _SIZE_UNKNOWN = Cause(
     "this kernel or CPU has no huge pages of that size",
     "see /sys/kernel/mm/hugepages; 1 GiB pages need the CPU flag pdpe1gb",
@@ -149,10 +142,6 @@ _NO_PROCESS = Cause(
     "no further process may be started", "raise the limit (ulimit -u, or pids.max of the control group)"
 )
 _NOT_ALIGNED = Cause("the start is not aligned to a page", "align it", unaligned)
-
-
-def _too_old(advice: uapi.Advice) -> Cause:
-    return Cause("this kernel does not know the advice", f"use Linux {advice.since} or later")
 
 
 _NOT_THE_OWNER = Cause(
@@ -185,12 +174,8 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             "use the system call, or pass the device into the container",
         ),
     ),
-    ("open userfaultfd", numbers.ENODEV): (
-        Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD"),
-    ),
-    ("open userfaultfd", numbers.ENXIO): (
-        Cause("/dev/userfaultfd is a node without a driver behind it", "use a kernel with CONFIG_USERFAULTFD"),
-    ),
+    ("open userfaultfd", numbers.ENODEV): (_NO_DRIVER,),
+    ("open userfaultfd", numbers.ENXIO): (_NO_DRIVER,),
     ("open userfaultfd", numbers.EINVAL): (
         Cause(
             "a flag is unknown to this kernel, with UFFD_USER_MODE_ONLY (since 5.11) and without",
@@ -247,11 +232,6 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause("splitting the mapping met vm.max_map_count", "raise vm.max_map_count or register larger ranges"),
         _NO_TABLES,
     ),
-    ("UFFDIO_UNREGISTER", numbers.EINVAL): (_UNALIGNED, _NOT_REGISTERED),
-    ("UFFDIO_UNREGISTER", numbers.ENOMEM): (
-        _GONE,
-        Cause("splitting the mapping met vm.max_map_count", "unregister the range that was registered"),
-    ),
     # protecting and resolving
     ("UFFDIO_WRITEPROTECT", numbers.EINVAL): (_UNALIGNED, _UNALIGNED_HUGE, _BAD_FLAGS),
     ("UFFDIO_WRITEPROTECT", numbers.ENOENT): (_NOT_REGISTERED,),
@@ -266,58 +246,6 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("UFFDIO_COPY", numbers.ENOMEM): (*_NO_HUGE_PAGE, _NO_TABLES, _CGROUP_OOM),
     ("UFFDIO_COPY", numbers.ENOSPC): (*_NO_HUGE_PAGE, _FULL),
     ("UFFDIO_COPY", numbers.ESRCH): (_GONE,),
-    ("UFFDIO_ZEROPAGE", numbers.EEXIST): (_EXISTS,),
-    ("UFFDIO_ZEROPAGE", numbers.ENOENT): (_NOT_REGISTERED,),
-    ("UFFDIO_ZEROPAGE", numbers.EAGAIN): (_MOVING,),
-    ("UFFDIO_ZEROPAGE", numbers.EINVAL): (
-        _UNALIGNED,
-        Cause("hugetlb has no zeropage", "use UFFDIO_COPY there", of_kind("hugetlb")),
-        _BAD_FLAGS,
-    ),
-    ("UFFDIO_ZEROPAGE", numbers.ENOMEM): (_NO_TABLES, _CGROUP_OOM),
-    ("UFFDIO_ZEROPAGE", numbers.ESRCH): (_GONE,),
-    ("UFFDIO_CONTINUE", numbers.EEXIST): (
-        Cause("a page is mapped there already", "wake the fault instead of filling it"),
-    ),
-    ("UFFDIO_CONTINUE", numbers.EFAULT): (_NOT_POPULATED,),
-    ("UFFDIO_CONTINUE", numbers.EINVAL): (_UNALIGNED, _UNALIGNED_HUGE, _BAD_FLAGS),
-    ("UFFDIO_CONTINUE", numbers.ENOENT): (_NOT_REGISTERED,),
-    ("UFFDIO_CONTINUE", numbers.EAGAIN): (_MOVING,),
-    ("UFFDIO_CONTINUE", numbers.ENOMEM): (_NO_TABLES,),
-    ("UFFDIO_CONTINUE", numbers.ESRCH): (_GONE,),
-    ("UFFDIO_POISON", numbers.EEXIST): (
-        Cause("something is mapped there already", "discard the page before poisoning it"),
-    ),
-    ("UFFDIO_POISON", numbers.EINVAL): (_UNALIGNED, _BAD_FLAGS),
-    ("UFFDIO_POISON", numbers.ENOENT): (_NOT_REGISTERED,),
-    ("UFFDIO_POISON", numbers.EAGAIN): (_MOVING,),
-    ("UFFDIO_POISON", numbers.ENOMEM): (_NO_TABLES,),
-    ("UFFDIO_POISON", numbers.ESRCH): (_GONE,),
-    ("UFFDIO_MOVE", numbers.EEXIST): (Cause("the destination is populated", "discard it before moving"),),
-    ("UFFDIO_MOVE", numbers.EBUSY): (
-        Cause(
-            "a source page is shared or pinned",
-            "populate the source by writing and keep it from fork and pinning",
-        ),
-    ),
-    ("UFFDIO_MOVE", numbers.ENOENT): (
-        Cause("the source has a hole", "allow holes (UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES)"),
-        _NOT_REGISTERED,
-    ),
-    ("UFFDIO_MOVE", numbers.EAGAIN): (_MOVING,),
-    ("UFFDIO_MOVE", numbers.EINVAL): (
-        _UNALIGNED,
-        Cause(
-            "source and destination are not alike (only private anonymous memory moves)",
-            "use two such mappings",
-        ),
-        _BAD_FLAGS,
-    ),
-    ("UFFDIO_MOVE", numbers.ENOMEM): (_NO_TABLES,),
-    ("UFFDIO_MOVE", numbers.ESRCH): (_GONE,),
-    ("UFFDIO_WAKE", numbers.EINVAL): (_UNALIGNED,),
-    ("read userfaultfd", numbers.EAGAIN): (Cause("no event is waiting", "poll before reading"),),
-    ("read userfaultfd", numbers.EINVAL): (_SMALL_BUFFER,),
     # looking at pages
     ("PAGEMAP_SCAN", numbers.ENOTTY): (
         Cause("this kernel has no PAGEMAP_SCAN (before 6.7)", "use a later kernel, or read /proc/self/pagemap"),
@@ -335,12 +263,8 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
     ("PAGEMAP_SCAN", numbers.ENOMEM): (
         Cause("the kernel has no room for the result", "ask for fewer regions at once"),
     ),
-    ("pagemap", numbers.EACCES): (
-        Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE"),
-    ),
-    ("pagemap", numbers.EPERM): (
-        Cause("the other process may not be traced by this one", "run as the same user, or with CAP_SYS_PTRACE"),
-    ),
+    ("pagemap", numbers.EACCES): (_UNTRACEABLE,),
+    ("pagemap", numbers.EPERM): (_UNTRACEABLE,),
     ("pagemap", numbers.ENOENT): (
         Cause("/proc is not mounted, the process is gone, or CONFIG_PROC_PAGE_MONITOR is off", "mount /proc"),
     ),
@@ -368,15 +292,15 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause("the mapping does not take this advice", "check the mapping"),
         _NOT_ALIGNED,
     ),
-    **{
-        (advice.name, numbers.EINVAL): (_too_old(advice), _NOT_ALIGNED)
-        for advice in (uapi.MADV_POPULATE_READ, uapi.MADV_POPULATE_WRITE, uapi.MADV_COLLAPSE)
-    },
+    ("MADV_POPULATE_READ", numbers.EINVAL): (
+        Cause("this kernel does not know the advice", f"use Linux {uapi.MADV_POPULATE_READ_SINCE} or later"),
+        _NOT_ALIGNED,
+    ),
     ("MADV_HUGEPAGE", numbers.EINVAL): (
         Cause(
             "the kernel has no transparent huge pages (CONFIG_TRANSPARENT_HUGEPAGE)",
             "use a kernel that has them, or a probe with 4 KiB pages",
-            lambda now: negated(now.thp_built_in()),
+            lambda now: negated(now.built_in("transparent_hugepage")),
         ),
         Cause("the mapping is hugetlb, which has no use for it", "leave the advice out", of_kind("hugetlb")),
         _NOT_ALIGNED,
@@ -385,7 +309,7 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause(
             "the kernel has no KSM (CONFIG_KSM)",
             "use a kernel that has it",
-            lambda now: negated(now.ksm_built_in()),
+            lambda now: negated(now.built_in("ksm")),
         ),
         _NOT_ALIGNED,
     ),
@@ -397,13 +321,6 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
             of_kind("hugetlb"),
         ),
         _UNALIGNED_HUGE,
-    ),
-    ("MADV_REMOVE", numbers.EINVAL): (
-        Cause("the mapping is not shared memory", "use MADV_DONTNEED on private memory", of_kind("anon")),
-        Cause("the range is locked in memory", "unlock it (munlock) first"),
-    ),
-    ("MADV_REMOVE", numbers.EACCES): (
-        Cause("the mapping is not shared and writable", "map shared memory for writing", of_kind("anon")),
     ),
     ("madvise", numbers.ENOMEM): (
         Cause("part of the range is not mapped", "map all of it first"),
@@ -457,16 +374,6 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         Cause("the file was not opened for this kind of access", "open it for reading and writing", of_a_file),
     ),
     ("mmap", numbers.ENODEV): (Cause("the file cannot be mapped", "use memfd_create or tmpfs", of_a_file),),
-    ("memfd_create", numbers.EINVAL): (Cause("a flag is unknown to this kernel", "ask with fewer flags"),),
-    ("memfd_create", numbers.ENODEV): (_SIZE_UNKNOWN,),
-    ("memfd_create", numbers.ENOSYS): (
-        Cause("the kernel has no memfd_create or no hugetlbfs", "use a kernel that has it"),
-    ),
-    ("ftruncate", numbers.ENOMEM): _NO_HUGE_PAGE,
-    ("ftruncate", numbers.EINVAL): (Cause("the size is not a multiple of the huge page", "round it up"),),
-    ("munmap", numbers.EINVAL): (
-        Cause("the range is not aligned to (huge) pages", "unmap what was mapped", unaligned),
-    ),
     # host settings
     ("write setting", numbers.EACCES): (_NOT_THE_OWNER, _NOT_FROM_HERE),
     ("write setting", numbers.EPERM): (_NOT_THE_OWNER, _NOT_FROM_HERE),

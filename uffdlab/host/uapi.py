@@ -3,10 +3,9 @@
 
 Distributions often ship headers older than their kernel, so the constants stand here. Sources:
 ``include/uapi/linux/userfaultfd.h``, ``include/uapi/linux/fs.h`` (PAGEMAP_SCAN),
-``include/uapi/asm-generic/mman-common.h``, ``Documentation/admin-guide/mm/pagemap.rst``. The ioctl numbers
-use the generic layout of ``asm-generic/ioctl.h`` (x86, arm64, riscv, s390); mips, powerpc and sparc differ,
-and C code takes them from the compiler. What came with RWP (Linux 7.3: 2d427bb01639, 338964881982) is from the series
-that was merged, 20260706084805.8400-1-kirill@shutemov.name.
+``Documentation/admin-guide/mm/pagemap.rst``, ``include/uapi/asm-generic/hugetlb_encode.h``. What came with RWP (Linux
+7.3: 2d427bb01639, 338964881982) is from the series that was merged, 20260706084805.8400-1-kirill@shutemov.name. The
+ioctls are in C, which takes their numbers from the compiler's headers where these have them.
 
 What the running kernel has is in ``uffdlab.host.features``.
 """
@@ -15,73 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from uffdlab.errors import UffdlabError
-
-# --- ioctls -----------------------------------------------------------------------------------------------
-
-Direction = Literal["none", "read", "write", "both"]
-_DIRECTION_BITS: dict[Direction, int] = {"none": 0, "write": 1, "read": 2, "both": 3}
-
-
-@dataclass(frozen=True)
-class Ioctl:
-    """One ioctl: name, magic type, number within the type, direction and argument size in bytes."""
-
-    name: str
-    magic: int
-    nr: int
-    direction: Direction
-    size: int
-    since: str
-
-    @property
-    def number(self) -> int:
-        """The request number passed to ``ioctl(2)``."""
-        return _DIRECTION_BITS[self.direction] << 30 | self.size << 16 | self.magic << 8 | self.nr
-
-
-UFFD_API = 0xAA
-
-UFFDIO_REGISTER = Ioctl("UFFDIO_REGISTER", UFFD_API, 0x00, "both", 32, "4.3")
-# UNREGISTER and WAKE only pass data in, yet the kernel declares them _IOR.
-UFFDIO_UNREGISTER = Ioctl("UFFDIO_UNREGISTER", UFFD_API, 0x01, "read", 16, "4.3")
-UFFDIO_WAKE = Ioctl("UFFDIO_WAKE", UFFD_API, 0x02, "read", 16, "4.3")
-UFFDIO_COPY = Ioctl("UFFDIO_COPY", UFFD_API, 0x03, "both", 40, "4.3")
-UFFDIO_ZEROPAGE = Ioctl("UFFDIO_ZEROPAGE", UFFD_API, 0x04, "both", 32, "4.3")
-UFFDIO_MOVE = Ioctl("UFFDIO_MOVE", UFFD_API, 0x05, "both", 40, "6.8")
-UFFDIO_WRITEPROTECT = Ioctl("UFFDIO_WRITEPROTECT", UFFD_API, 0x06, "both", 24, "5.7")
-UFFDIO_CONTINUE = Ioctl("UFFDIO_CONTINUE", UFFD_API, 0x07, "both", 32, "5.13")
-UFFDIO_POISON = Ioctl("UFFDIO_POISON", UFFD_API, 0x08, "both", 32, "6.6")
-UFFDIO_RWPROTECT = Ioctl("UFFDIO_RWPROTECT", UFFD_API, 0x09, "both", 24, "7.3")
-UFFDIO_SET_MODE = Ioctl("UFFDIO_SET_MODE", UFFD_API, 0x0A, "write", 16, "7.3")
-UFFDIO_API = Ioctl("UFFDIO_API", UFFD_API, 0x3F, "both", 24, "4.3")
-
-UFFD_IOCTLS: tuple[Ioctl, ...] = (
-    UFFDIO_REGISTER,
-    UFFDIO_UNREGISTER,
-    UFFDIO_WAKE,
-    UFFDIO_COPY,
-    UFFDIO_ZEROPAGE,
-    UFFDIO_MOVE,
-    UFFDIO_WRITEPROTECT,
-    UFFDIO_CONTINUE,
-    UFFDIO_POISON,
-    UFFDIO_RWPROTECT,
-    UFFDIO_SET_MODE,
-    UFFDIO_API,
-)
-
-USERFAULTFD_IOC_NEW = Ioctl("USERFAULTFD_IOC_NEW", UFFD_API, 0x00, "none", 0, "6.1")  # on /dev/userfaultfd
-PAGEMAP_SCAN = Ioctl("PAGEMAP_SCAN", ord("f"), 16, "both", 96, "6.7")  # on /proc/PID/pagemap
-
-# --- registering ------------------------------------------------------------------------------------------
-
-
-REGISTER_MODE_MISSING = 1 << 0
-REGISTER_MODE_WP = 1 << 1
-
 
 # --- features ---------------------------------------------------------------------------------------------
 
@@ -183,29 +117,16 @@ PAGE_CATEGORIES: tuple[str, ...] = (
     "ACCESSED",  # since 7.3, in ranges registered for RWP
 )
 
-PM_SCAN_WP_MATCHING = 1 << 0
-PM_SCAN_CHECK_WPASYNC = 1 << 1
-
 
 def category_names(mask: int) -> list[str]:
     """Return the names of the PAGEMAP_SCAN categories in *mask*; an unknown bit becomes ``bit10``."""
     return [PAGE_CATEGORIES[b] if b < len(PAGE_CATEGORIES) else f"bit{b}" for b in _bits(mask)]
 
 
-# --- madvise ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One advice of ``madvise(2)``: its number in the generic ABI and the first kernel that takes it."""
-
-    name: str
-    number: int
-    since: str
-
-
-MADV_POPULATE_READ = Advice("MADV_POPULATE_READ", 22, "5.14")
-MADV_POPULATE_WRITE = Advice("MADV_POPULATE_WRITE", 23, "5.14")
-MADV_COLLAPSE = Advice("MADV_COLLAPSE", 25, "6.1")
+# --- memory -----------------------------------------------------------------------------------------------
 
 MAP_HUGE_SHIFT = 26
+
+# The first kernels that have them.
+PAGEMAP_SCAN_SINCE = "6.7"
+MADV_POPULATE_READ_SINCE = "5.14"

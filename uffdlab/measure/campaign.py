@@ -112,52 +112,36 @@ def measure(
         if allow_host_changes:
             stack.enter_context(exclusive.claimed())
         stack.enter_context(_in_force(suite, allow_host_changes))
-        return _measured(blocks, remaining, suite, seed, allow_host_changes, say, progress, journal)
+        known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
+        if journal is not None:
+            journal.check_host(known)
+        say(f"{len(remaining)} blocks; needs {needs_text(remaining)}")
+        _report_omissions(say)
+        started = time.monotonic()
+        if allow_host_changes:
+            _fill_pools(stack, peak(block.needs() for block in remaining), say)
+        if journal is None or not journal.results:
+            _refuse_if_hopeless(remaining)
+        known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
+        if journal is not None:
+            journal.begin(provenance.allowed(known), started)
+        measured = runner.run(
+            blocks,
+            progress,
+            allow_host_changes=allow_host_changes,
+            earlier=() if journal is None else journal.results.values(),
+            on_result=(lambda result: None) if journal is None else journal.append,
+        )
+    if journal is not None:
+        return Campaign(measured, _facts(journal), _probes(blocks))
+    known |= {"duration_s": round(time.monotonic() - started, 1), "resumed": 0}
+    return Campaign(measured, provenance.allowed(known), _probes(blocks))
 
 
 def _in_force(suite: str | None, allow: bool) -> AbstractContextManager[object]:
     """Return a block in which the host settings of a suite are in force."""
     wanted = SUITES[suite].settings if suite in SUITES else {}
     return settings.changed(wanted, allow=allow) if wanted else nullcontext()
-
-
-def _measured(
-    blocks: Sequence[Block],
-    remaining: Sequence[Block],
-    suite: str | None,
-    seed: int,
-    allow_host_changes: bool,
-    say: Say,
-    progress: Callable[[Block], None],
-    journal: Journal | None,
-) -> Campaign:
-    known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
-    if journal is not None:
-        journal.check_host(known)
-    say(f"{len(remaining)} blocks; needs {needs_text(remaining)}")
-    _report_omissions(say)
-    started = time.monotonic()
-    with ExitStack() as stack:
-        if allow_host_changes:
-            _fill_pools(stack, peak(block.needs() for block in remaining), say)
-        if journal is None or not journal.results:
-            _refuse_if_hopeless(remaining)
-        known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
-        if journal is None:
-            measured = runner.run(blocks, progress, allow_host_changes=allow_host_changes)
-        else:
-            journal.begin(provenance.allowed(known), started)
-            measured = runner.run(
-                blocks,
-                progress,
-                allow_host_changes=allow_host_changes,
-                earlier=journal.results.values(),
-                on_result=journal.append,
-            )
-    if journal is not None:
-        return Campaign(measured, _facts(journal), _probes(blocks))
-    known |= {"duration_s": round(time.monotonic() - started, 1), "resumed": 0}
-    return Campaign(measured, provenance.allowed(known), _probes(blocks))
 
 
 def finish(journal: Journal) -> Campaign:

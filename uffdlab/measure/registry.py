@@ -6,8 +6,9 @@ A probe's module is imported on first use: a child needs only one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,6 @@ from typing import Any
 class Probe:
     """A measurement: its spec class, how to run it, and the tables its rows go to."""
 
-    name: str
     spec: Callable[..., Any]
     run: Callable[[Any], Iterator[tuple[str, dict[str, Any]]]]
     tables: dict[str, list[dict[str, Any]]]
@@ -47,25 +47,18 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 
 
-class _Probes(MutableMapping[str, Probe]):
+@cache
+def _loaded(name: str) -> Probe:
+    stem, spec, tables = _MODULES[name]
+    module = import_module(f"uffdlab.probes.{stem}")
+    return Probe(getattr(module, spec), module.run, {table: getattr(module, list_) for table, list_ in tables.items()})
+
+
+class _Probes(Mapping[str, Probe]):
     """All probes, each loaded on first lookup."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, Probe] = {}
-
     def __getitem__(self, name: str) -> Probe:
-        if name not in self._loaded:
-            stem, spec, tables = _MODULES[name]
-            module = import_module(f"uffdlab.probes.{stem}")
-            fields = {table: getattr(module, attribute) for table, attribute in tables.items()}
-            self._loaded[name] = Probe(name, getattr(module, spec), module.run, fields)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, probe: Probe) -> None:
-        self._loaded[name] = probe
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
+        return _loaded(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_MODULES)
@@ -74,4 +67,4 @@ class _Probes(MutableMapping[str, Probe]):
         return len(_MODULES)
 
 
-PROBES: MutableMapping[str, Probe] = _Probes()
+PROBES: Mapping[str, Probe] = _Probes()

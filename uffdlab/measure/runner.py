@@ -25,6 +25,7 @@ from uffdlab.host.conditions import Request
 from uffdlab.host.signals import OrderlyExit
 from uffdlab.measure.registry import PROBES
 from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import integer, one_of, text
 from uffdlab.probes.userfault import request_of
 from uffdlab.vocabulary.backings import BACKINGS
 
@@ -54,16 +55,11 @@ class Block:
 
 
 OUTCOME_FIELDS: list[dict[str, Any]] = [
-    {"name": "block", "type": "integer", "description": "number of the block, in the order they ran"},
+    integer("block", None, "number of the block, in the order they ran", required=False),
     {"name": "probe", "type": "string", "description": "which probe", "constraints": {"enum": list(PROBES)}},
-    {"name": "spec", "type": "string", "description": "what it was asked, as JSON"},
-    {
-        "name": "outcome",
-        "type": "string",
-        "description": "how it ended",
-        "constraints": {"required": True, "enum": list(OUTCOMES)},
-    },
-    {"name": "reason", "type": "string", "description": "why, when it did not end well"},
+    text("spec", "what it was asked, as JSON"),
+    one_of("outcome", OUTCOMES, "how it ended"),
+    text("reason", "why, when it did not end well"),
     {"name": "duration_ms", "type": "integer", "unit": "ms", "description": "life of the child process"},
 ]
 

@@ -65,13 +65,12 @@ def _points(
     backings: Collection[str],
     designs: Collection[str],
     sizes: Collection[int],
-    populated: Collection[float],
-    *,
-    warm: int,
+    populated: Collection[float] = (0.0,),
     cluster: int = 1,
 ) -> tuple[ProtectSpec, ...]:
+    """Return specs of all combinations, of a cold and a warm sample each."""
     return tuple(
-        ProtectSpec(b, d, s, p, cluster, repeats=1 + warm, beside=beside)
+        ProtectSpec(b, d, s, p, cluster, repeats=2, beside=beside)
         for b in backings
         for d, _, beside in (design.partition(" beside ") for design in designs)
         for s in sizes
@@ -94,8 +93,6 @@ _ROUNDS = 7
 # With fifteen, the interval of a median leaves the three lowest and the three highest out.
 _MORE_ROUNDS = 15
 
-
-_EMPTY = (0.0,)
 _FRACTIONS = (0.05, 0.25, 0.5)
 
 
@@ -137,8 +134,7 @@ _FEWER_IN_TURNS = (
 )
 _LATER_FAULTS = (
     *_faults(
-        64 * MIB,
-        PAGE,
+        *_EVERY_PAGE,
         ("anon", "markers", "async", "read write"),
         ("anon", "zeropage", "plain", "read write"),
         ("anon", "zeropage", "async", "write"),
@@ -160,8 +156,7 @@ _LATER_FAULTS = (
         ("shmem", "markers", "event", "write"),
     ),
     *_faults(
-        4 * GIB,
-        2 * MIB,
+        *_ONE_PER_PMD,
         ("anon", "markers", "async", "read write"),
         ("anon", "markers", "event", "write"),
         ("anon", "zeropage", "plain", "read write"),
@@ -175,8 +170,7 @@ _LATER_FAULTS = (
         ("anon_thp", "huge_zeropage", "async", "write"),
     ),
     *_faults(
-        64 * GIB,
-        GIB,
+        *_ONE_PER_PUD,
         ("anon", "markers", "async", "read write"),
         ("anon", "markers", "event", "write"),
         ("anon", "zeropage", "plain", "read write"),
@@ -184,8 +178,7 @@ _LATER_FAULTS = (
         ("anon_thp", "huge_zeropage", "plain", "read write"),
     ),
     *_faults(
-        64 * MIB,
-        PAGE,
+        *_EVERY_PAGE,
         ("anon", "markers", "async", "read"),
         ("anon", "zeropage", "async", "write"),
         threads=2,
@@ -316,10 +309,10 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, _POPULATED_DESIGNS, [256 * MIB], _EMPTY, warm=1),
-                        *_points(("anon",), ("unprotected", "preread", "pte_marker"), [GIB], _EMPTY, warm=1),
-                        *_points(("shmem",), _SPARSE_DESIGNS, [GIB], _EMPTY, warm=1),
-                        *_points(_HUGETLB_2M[:1] + _HUGETLB_1G[:1], _SPARSE_DESIGNS, [GIB, 16 * GIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, _POPULATED_DESIGNS, [256 * MIB]),
+                        *_points(("anon",), ("unprotected", "preread", "pte_marker"), [GIB]),
+                        *_points(("shmem",), _SPARSE_DESIGNS, [GIB]),
+                        *_points(_HUGETLB_2M[:1] + _HUGETLB_1G[:1], _SPARSE_DESIGNS, [GIB, 16 * GIB]),
                     ),
                     rounds=_ROUNDS,
                 ),
@@ -338,25 +331,23 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(_ORDINARY, STOCK, [256 * MIB], _EMPTY, warm=1),
-                        *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
-                        *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB], _EMPTY, warm=1),
-                        *_points(("shmem",), _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
-                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
-                        *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0], warm=1),
-                        *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
-                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0], warm=1),
-                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, warm=1, cluster=1024),
-                        *_points(_HUGETLB_2M, STOCK, [GIB], _EMPTY, warm=1),
-                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0], warm=1),
-                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], _EMPTY, warm=1),
-                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0], warm=1),
-                        *_points(_ORDINARY, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB], _EMPTY, warm=1),
+                        *_points(_ORDINARY, STOCK, [256 * MIB]),
+                        *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB]),
+                        *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB]),
+                        *_points(("shmem",), _POPULATED_DESIGNS, [GIB]),
+                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0]),
+                        *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0]),
+                        *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0]),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0]),
+                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, cluster=1024),
+                        *_points(_HUGETLB_2M, STOCK, [GIB]),
+                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0]),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB]),
+                        *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0]),
+                        *_points(_ORDINARY, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB]),
                         # Markers are PTEs with THP on as well: the line of anon goes on for both.
-                        *_points(("anon", "shmem"), _SPARSE_DESIGNS, [256 * GIB], _EMPTY, warm=1),
-                        *_points(
-                            _HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB], _EMPTY, warm=1
-                        ),
+                        *_points(("anon", "shmem"), _SPARSE_DESIGNS, [256 * GIB]),
+                        *_points(_HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB]),
                     ),
                     rounds=_ROUNDS,
                 ),
@@ -382,16 +373,15 @@ SUITES: dict[str, Suite] = {
                 Work(
                     "protect",
                     (
-                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB, GIB], _EMPTY, warm=1),
-                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0], warm=1),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB, GIB]),
+                        *_points(("anon", "anon_thp"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0]),
                     ),
                     rounds=_ROUNDS,
                 ),
                 Work(
                     "faults",
                     _faults(
-                        64 * MIB,
-                        PAGE,
+                        *_EVERY_PAGE,
                         *((b, "fresh", "plain", "read write") for b in ("anon", "anon_thp")),
                         *((b, "unregistered", "plain", "read write") for b in ("anon", "anon_thp")),
                         *((b, "markers", "async", "read write") for b in ("anon", "anon_thp")),

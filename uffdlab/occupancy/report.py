@@ -18,6 +18,7 @@ _WIDTH = 80
 _COLUMNS = {"untouched": 10, "zeropage": 9, "present": 8, "marked": 7, "swapped": 8, "mixed": 7}
 _LAST, _LAST_HEAD, _LAST_WIDTH = "untouched_or_zeropage", "unt.|zero", 10
 _RARE = {"file": 7, "special": 8}  # columns only where not empty
+_OF_PROCESS = ("vm_pte_kib", "vm_rss_kib", "hugetlb_kib", "vm_swap_kib", "rss_anon_kib", "rss_shmem_kib")
 _COUNTERS = {"anon": "RssAnon", "shmem": "RssShmem", "hugetlb": "HugetlbPages", "swap": "VmSwap"}
 
 
@@ -46,14 +47,7 @@ def summary_dict(scan: Scan) -> dict[str, Any]:
             "huge_zeropage_kib": _kib(_sum(occupancy.huge_zeropage_bytes for occupancy in scan.mappings)),
             "granularities": [_granularity(total) for total in totals(scan.mappings)],
         },
-        "process": {
-            "vm_pte_kib": scan.before.vm_pte_kib,
-            "vm_rss_kib": scan.before.vm_rss_kib,
-            "hugetlb_kib": scan.before.hugetlb_kib,
-            "vm_swap_kib": scan.before.vm_swap_kib,
-            "rss_anon_kib": scan.before.rss_anon_kib,
-            "rss_shmem_kib": scan.before.rss_shmem_kib,
-        },
+        "process": {name: getattr(scan.before, name) for name in _OF_PROCESS},
         "account": _account(scan),
         "kernel": platform.release(),
         "method": scan.method,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
@@ -250,15 +250,15 @@ def _faults_every_time(spec: FaultsSpec, touch: str) -> bool:
 
 
 def _row(before: Counters, after: Counters, touched: Touched, events: Events) -> dict[str, Any]:
-    b, a = asdict(before), asdict(after)
+    grown = after.growth(before)
     return {
         "touches": touched.touches,
         "wall_ns": touched.wall_ns,
         "busy_ns": touched.busy_ns,
-        "minor_faults": a["minor_faults"] - b["minor_faults"],
-        "table_growth_kib": a["vm_pte_kib"] - b["vm_pte_kib"],
-        "rss_growth_kib": a["vm_rss_kib"] - b["vm_rss_kib"],
-        "tlb_ipis": None if b["tlb_ipis"] < 0 else a["tlb_ipis"] - b["tlb_ipis"],
+        "minor_faults": grown["minor_faults"],
+        "table_growth_kib": grown["vm_pte_kib"],
+        "rss_growth_kib": grown["vm_rss_kib"],
+        "tlb_ipis": grown["tlb_ipis"],
         "wp_events": events.wp,
         "missing_events": events.missing,
         "failed_events": events.failed,

@@ -9,7 +9,7 @@ sample of a child process is *cold*: its page tables and pages come from memory 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
@@ -171,18 +171,14 @@ def prepare(design: Stock, memory: Range) -> tuple[int, dict[int, int]]:
 
 
 def _growth(before: Counters, prepared: Counters, after: Counters) -> dict[str, Any]:
-    b, p, a = asdict(before), asdict(prepared), asdict(after)
-
-    def grown(name: str) -> int | None:
-        return None if b[name] < 0 else a[name] - b[name]
-
+    grown = after.growth(before)
     return {
-        "table_before_kib": b["vm_pte_kib"],
-        "table_growth_kib": grown("vm_pte_kib"),
-        "rss_before_kib": b["vm_rss_kib"],
-        "rss_growth_kib": grown("vm_rss_kib"),
-        "hugetlb_growth_kib": grown("hugetlb_kib"),
-        "prepare_minor_faults": p["minor_faults"] - b["minor_faults"],
-        "protect_minor_faults": a["minor_faults"] - p["minor_faults"],
-        "tlb_ipis": grown("tlb_ipis"),
+        "table_before_kib": before.vm_pte_kib,
+        "table_growth_kib": grown["vm_pte_kib"],
+        "rss_before_kib": before.vm_rss_kib,
+        "rss_growth_kib": grown["vm_rss_kib"],
+        "hugetlb_growth_kib": grown["hugetlb_kib"],
+        "prepare_minor_faults": prepared.minor_faults - before.minor_faults,
+        "protect_minor_faults": after.minor_faults - prepared.minor_faults,
+        "tlb_ipis": grown["tlb_ipis"],
     }

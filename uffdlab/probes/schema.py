@@ -16,14 +16,12 @@ def integer(name: str, unit: str | None, description: str, *, required: bool = T
 
 def count(name: str, description: str, *, required: bool = True) -> Field:
     """Return a column of whole numbers that are never negative."""
-    field = _field(name, "integer", description, required)
-    return field | {"constraints": field.get("constraints", {}) | {"minimum": 0}}
+    return _field(name, "integer", description, required, minimum=0)
 
 
 def fraction(name: str, description: str, *, required: bool = True) -> Field:
     """Return a column of numbers from 0 to 1."""
-    field = _field(name, "number", description, required)
-    return field | {"constraints": field.get("constraints", {}) | {"minimum": 0, "maximum": 1}}
+    return _field(name, "number", description, required, minimum=0, maximum=1)
 
 
 def boolean(name: str, description: str, *, required: bool = True) -> Field:
@@ -33,7 +31,7 @@ def boolean(name: str, description: str, *, required: bool = True) -> Field:
 
 def one_of(name: str, values: Iterable[str], description: str) -> Field:
     """Return a column that holds one of the words."""
-    return _field(name, "string", description) | {"constraints": {"required": True, "enum": list(values)}}
+    return _field(name, "string", description, enum=list(values))
 
 
 def text(name: str, description: str) -> Field:
@@ -41,9 +39,10 @@ def text(name: str, description: str) -> Field:
     return _field(name, "string", description, required=False)
 
 
-def _field(name: str, type_: str, description: str, required: bool = True) -> Field:
+def _field(name: str, type_: str, description: str, required: bool = True, **others: Any) -> Field:
+    constraints = ({"required": True} if required else {}) | others
     field: Field = {"name": name, "type": type_, "description": description}
-    return field | ({"constraints": {"required": True}} if required else {})
+    return field | ({"constraints": constraints} if constraints else {})
 
 
 BLOCK = integer("block", None, "child process that measured it")

@@ -144,10 +144,9 @@ def choose(spec: TrackingSpec, seed: int) -> _Dirty:
 
 
 def _write(memory: Range, dirty: _Dirty) -> dict[str, Any]:
-    ffi, lib = native.probe()
-    ns, before = ffi.new("uint64_t *"), counters().minor_faults
-    check("touch", lib.ul_touch_list(memory.address, dirty.offsets, dirty.count, WRITE, ns), memory.request)
-    return {"write_ns": int(ns[0]), "write_minor_faults": counters().minor_faults - before}
+    before = counters().minor_faults
+    write_ns = memory.touch_at(dirty.offsets, WRITE)
+    return {"write_ns": write_ns, "write_minor_faults": counters().minor_faults - before}
 
 
 def _untracked(spec: TrackingSpec, memory: Range, dirty: _Dirty) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uffdlab import native
@@ -46,6 +46,14 @@ def check(operation: str, result: int, request: errnos.Request | None = None) ->
     if result < 0:
         raise KernelRefused(operation, -result, request)
     return result
+
+
+def _timed(operation: str, request: errnos.Request, function: str, *arguments: Any) -> int:
+    """Call a native function that takes, last, where to put the ns it took; check its result, and return those ns."""
+    ffi, lib = native.probe()
+    ns = ffi.new("uint64_t *")
+    check(operation, getattr(lib, function)(*arguments, ns), request)
+    return int(ns[0])
 
 
 def request_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
@@ -89,6 +97,11 @@ class Counters:
     minor_faults: int
     major_faults: int
     tlb_ipis: int
+
+    def growth(self, before: Counters) -> dict[str, Any]:
+        """Return by how much each counter has grown since; None for what the kernel does not report."""
+        then, now = asdict(before), asdict(self)
+        return {name: None if then[name] < 0 else now[name] - then[name] for name in now}
 
 
 def counters() -> Counters:
@@ -167,11 +180,8 @@ class Range:
         return Touched(int(sum_.touches), int(sum_.wall_ns), int(sum_.busy_ns), bins)
 
     def touch_at(self, offsets: Sequence[int], how: int) -> int:
-        """Read or write one byte at each offset. Returns ns."""
-        ffi, lib = native.probe()
-        ns = ffi.new("uint64_t *")
-        self._check("touch", lib.ul_touch_list(self.address, list(offsets), len(offsets), how, ns))
-        return int(ns[0])
+        """Read or write one byte at each offset (a list, or an array in C). Returns ns."""
+        return _timed("touch", self.request, "ul_touch_list", self.address, offsets, len(offsets), how)
 
     def write_timed(self, offsets: Sequence[int]) -> list[int]:
         """Write one byte at each offset in turn, each timed on its own. Returns ns by offset, the clock's included."""
@@ -188,17 +198,12 @@ class Range:
 
     def populate_read(self) -> int:
         """MADV_POPULATE_READ the range. Returns ns."""
-        ffi, lib = native.probe()
-        ns = ffi.new("uint64_t *")
-        self._check("MADV_POPULATE_READ", lib.ul_populate_read(self.address, self.length, ns))
-        return int(ns[0])
+        return _timed("MADV_POPULATE_READ", self.request, "ul_populate_read", self.address, self.length)
 
     def discard(self, piece_bytes: int | None = None) -> int:
         """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``. Returns ns."""
-        ffi, lib = native.probe()
-        ns = ffi.new("uint64_t *")
-        self._check("MADV_DONTNEED", lib.ul_discard(self.address, self.length, piece_bytes or self.length, ns))
-        return int(ns[0])
+        piece = piece_bytes or self.length
+        return _timed("MADV_DONTNEED", self.request, "ul_discard", self.address, self.length, piece)
 
     def state(self, offset: int) -> PageState:
         """Return the state of the page at ``offset`` without touching it."""
@@ -310,33 +315,22 @@ class Userfault:
     def register(self, memory: Range, *, missing: bool) -> int:
         """Register the range for write-protect events (and missing events). Returns ns."""
         ffi, lib = native.probe()
-        ioctls, ns = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         mode = lib.UL_REGISTER_MODE_WP | (lib.UL_REGISTER_MODE_MISSING if missing else 0)
-        result = lib.ul_register(self.fd, memory.address, memory.length, mode, ioctls, ns)
-        check("UFFDIO_REGISTER", result, self._request(memory))
-        return int(ns[0])
+        how = (self.fd, memory.address, memory.length, mode, ffi.new("uint64_t *"))
+        return _timed("UFFDIO_REGISTER", self._request(memory), "ul_register", *how)
 
     def _request(self, memory: Range) -> errnos.Request:
         return request_of(memory.backing, memory.length, uapi.feature_names(self.requested))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
         """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
-        ffi, lib = native.probe()
-        ns = ffi.new("uint64_t *")
-        check(
-            "UFFDIO_WRITEPROTECT",
-            lib.ul_write_protect(self.fd, memory.address, memory.length, int(on), ns),
-            self._request(memory),
-        )
-        return int(ns[0])
+        where = (self.fd, memory.address, memory.length)
+        return _timed("UFFDIO_WRITEPROTECT", self._request(memory), "ul_write_protect", *where, int(on))
 
     def protect_each(self, memory: Range, offsets: Sequence[int]) -> int:
         """One UFFDIO_WRITEPROTECT for the page at each offset (a list, or an array in C). Returns ns."""
-        ffi, lib = native.probe()
-        ns, page = ffi.new("uint64_t *"), memory.backing.page_bytes
-        result = lib.ul_protect_list(self.fd, memory.address, offsets, len(offsets), page, ns)
-        check("UFFDIO_WRITEPROTECT", result, self._request(memory))
-        return int(ns[0])
+        which = (self.fd, memory.address, offsets, len(offsets), memory.backing.page_bytes)
+        return _timed("UFFDIO_WRITEPROTECT", self._request(memory), "ul_protect_list", *which)
 
     def unprotect_pieces(self, memory: Range, stride: int, piece: int) -> tuple[int, int]:
         """Un-protect ``piece`` bytes at every ``stride``, one ioctl each. Returns total ns and how many ioctls."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.probes.protect import prepare
@@ -124,13 +124,13 @@ def _resolve(filled: _Filled, backing: Backing, piece: int) -> int:
 
 
 def _count(filled: _Filled) -> dict[str, Any]:
-    memory, b, a = filled.memory, asdict(filled.before), asdict(counters())
+    memory, grown = filled.memory, counters().growth(filled.before)
     return {
         "zeropages": memory.zeropages(),
         "huge_pages": memory.huge_pages(),
         "present_pages": memory.present_pages(),
-        "rss_growth_kib": a["vm_rss_kib"] - b["vm_rss_kib"],
-        "hugetlb_growth_kib": None if b["hugetlb_kib"] < 0 else a["hugetlb_kib"] - b["hugetlb_kib"],
-        "table_growth_kib": a["vm_pte_kib"] - b["vm_pte_kib"],
-        "minor_faults": a["minor_faults"] - b["minor_faults"],
+        "rss_growth_kib": grown["vm_rss_kib"],
+        "hugetlb_growth_kib": grown["hugetlb_kib"],
+        "table_growth_kib": grown["vm_pte_kib"],
+        "minor_faults": grown["minor_faults"],
     }

@@ -71,19 +71,18 @@ class _Page:
 
 def title(notebook: Any) -> str:
     """Return the text of the first heading."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            return str(cell.source.split("\n", 1)[0][2:].strip())
-    return "Untitled"
+    return _opening(notebook).split("\n", 1)[0][2:].strip()
 
 
 def abstract(notebook: Any) -> str:
     """Return the first paragraph after the title, as HTML."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            paragraphs = [part for part in cell.source.split("\n\n")[1:] if part.strip()]
-            return prose.to_html(paragraphs[0]) if paragraphs else ""
-    return ""
+    return next((prose.to_html(part) for part in _opening(notebook).split("\n\n")[1:] if part.strip()), "")
+
+
+def _opening(notebook: Any) -> str:
+    """Return the text of the cell that begins with the title."""
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((str(text) for text in texts if text.startswith("# ")), "# Untitled")
 
 
 def to_html(notebook: Any, header: Header, *, previous: Link | None = None, following: Link | None = None) -> str:

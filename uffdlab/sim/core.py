@@ -12,40 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
 from uffdlab.native import wasm
 
 _ZEROED_AT_ONCE = 1 << 20  # bytes
-
-
-class Core(Protocol):
-    """What the two have in common. An address is an integer; memory taken is zeroed, and lives as long as the core."""
-
-    name: str
-
-    def call(self, function: str, *args: float) -> Any:
-        """Call a function of ``sim.cdef.h`` with numbers and addresses."""
-
-    def take(self, size: int) -> int:
-        """Return the address of zeroed memory. Raises UffdlabError where there is not so much."""
-
-    def give(self, address: int) -> None:
-        """Take memory back."""
-
-    def read(self, address: int, size: int) -> bytes:
-        """Return bytes."""
-
-    def write(self, address: int, content: bytes) -> None:
-        """Store bytes."""
-
-    def text(self, address: int) -> str:
-        """Return the text that a C string holds."""
-
-    def lent(self, content: bytes) -> Any:
-        """Return a context in which the bytes have an address."""
 
 
 class Extension:
@@ -169,6 +142,10 @@ class WebAssembly:
             yield address
         finally:
             self.give(address)
+
+
+# An address is an integer; memory taken is zeroed, and lives as long as the core.
+Core = Extension | WebAssembly
 
 
 def _fitting(kind: str, arg: float) -> float:

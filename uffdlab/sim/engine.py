@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -205,6 +206,13 @@ class Range:
     def start_phase(self) -> None:
         """Count from zero again; what stands in the tables stays."""
         self._core.call("ul_ledger_reset", self._address)
+
+    def counted(self, *operations: Callable[[], Any]) -> Ledger:
+        """Return what operations count, one after another, and nothing before them."""
+        self.start_phase()
+        for operate in operations:
+            operate()
+        return self.ledger()
 
     def shapes(self) -> dict[int, float]:
         """Return how many touches there were of each shape since then."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
@@ -99,14 +99,8 @@ def _protect_ledgers(
     cluster *= {"pte": 1, "pmd": 512, "pud": 512 * 512}[design.leaf]
     memory = Range(design, size_kib * 1024, touches=0 if populated in (0, 1) else pages)
     memory.populate_exactly(round(populated * pages / cluster), cluster)
-    memory.start_phase()
-    prefault = None
-    if design.prefault != "nothing":
-        memory.prefault()
-        prefault = memory.ledger()
-        memory.start_phase()
-    memory.protect()
-    return prefault, memory.ledger()
+    prefault = memory.counted(memory.prefault) if design.prefault != "nothing" else None
+    return prefault, memory.counted(memory.protect)
 
 
 # --- probe faults ----------------------------------------------------------------------------------------------------
@@ -150,12 +144,8 @@ def fault_ledgers(
         memory.unprotect()
     elif delivery != "plain" and preparation != "missing_wp":
         memory.protect()
-    found = {}
-    for touch in _PASSES[access]:
-        memory.start_phase()
-        memory.touch_stride(stride, write="write" in touch)
-        found[touch] = memory.ledger()
-    return found
+    passes = {touch: partial(memory.touch_stride, stride, write="write" in touch) for touch in _PASSES[access]}
+    return {touch: memory.counted(touched) for touch, touched in passes.items()}
 
 
 def _prepare(memory: Range, preparation: str, stride: int) -> None:
@@ -201,10 +191,8 @@ def _resolve_ledgers(state: str, size_kib: int, piece_kib: int, stride_kib: int)
     found = {}
     for name, offset in (("first", 0), ("second", piece)):
         if offset + piece <= stride:
-            memory.start_phase()
-            for first in range(offset, pages - piece + 1, stride):
-                memory.unprotect(first, piece)
-            found[name] = memory.ledger()
+            pieces = range(offset, pages - piece + 1, stride)
+            found[name] = memory.counted(*(partial(memory.unprotect, first, piece) for first in pieces))
     return found
 
 
@@ -244,12 +232,7 @@ def _operation_ledgers(backing: str, content: str, markers: bool, size_kib: int,
         "protect once more": memory.protect,
         "discard": memory.discard,
     }
-    found = {}
-    for name, operate in operations.items():
-        memory.start_phase()
-        operate()
-        found[name] = memory.ledger()
-    return found
+    return {name: memory.counted(operate) for name, operate in operations.items()}
 
 
 def _values(key: Any) -> tuple[Any, ...]:

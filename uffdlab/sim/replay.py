@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -55,14 +56,9 @@ def replay(bitmap: Bitmap, design: Design, *, skip_holes: bool = True) -> Replay
     for mapping, times in _alike(bitmap.mappings).values():
         memory = _recorded(mapping, bitmap.granularity_bytes, design)
         before = memory.memory()
-        memory.start_phase()
-        memory.prefault()
-        memory.protect()
-        protects.append(_times(memory.ledger(), times))
-        memory.start_phase()
-        memory.save(skip_holes=skip_holes)
-        memory.unprotect()
-        saves.append(_times(memory.ledger(), times))
+        save = partial(memory.save, skip_holes=skip_holes)
+        protects.append(_times(memory.counted(memory.prefault, memory.protect), times))
+        saves.append(_times(memory.counted(save, memory.unprotect), times))
         after = memory.memory()
         tables += times * (after.most_tables_kib - before.tables_kib)
         pages += times * (after.most_pages_kib - before.pages_kib)

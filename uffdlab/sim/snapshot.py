@@ -91,17 +91,12 @@ def run_snapshot(design: Design, snapshot: Snapshot, engine: Core | None = None)
     longest_s = work.span_bytes / snapshot.bytes_per_s
     writes = int((snapshot.guest_writes_per_s + 2 * snapshot.reports_per_s) * longest_s) + 4 * STEPS
     memory = populated_range(design, work, writes, engine)
-    memory.start_phase()
-    memory.prefault()
-    memory.protect()
-    stop, before = memory.ledger(), memory.memory()
+    stop, before = memory.counted(memory.prefault, memory.protect), memory.memory()
     memory.start_phase()
     moments = [Moment(0.0, 0.0, 0, 0, before.tables_kib, before.pages_kib)]
     moments += _run(memory, snapshot)
     running = memory.ledger()
-    memory.start_phase()
-    memory.unprotect()
-    return SnapshotRun(design, snapshot, stop, running, memory.ledger(), tuple(moments))
+    return SnapshotRun(design, snapshot, stop, running, memory.counted(memory.unprotect), tuple(moments))
 
 
 def _told(ledger: Ledger) -> int:

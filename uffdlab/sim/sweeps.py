@@ -10,20 +10,15 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
 from uffdlab.sim.designs import Design, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.workloads import Workload, expect
+from uffdlab.summaries.medians import columns
 
 Designs = Sequence[Design | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 GIB = 1 << 30
-
-
-def chosen(designs: Designs) -> list[Design]:
-    """Return designs, those named by their names."""
-    return [record_of(one) for one in designs]
 
 
 def df_stop_time(
@@ -31,11 +26,12 @@ def df_stop_time(
 ) -> pd.DataFrame:
     """Return the expected time to pre-fault and protect, by design and size: ``cost`` with ``_low`` and ``_high``."""
     rows = []
-    for design in chosen(designs):
+    for design in map(record_of, designs):
         for size in gib:
             result = expect(design, Workload(size * GIB, populated))
             tables = result.tables_kib[1] - result.tables_kib[0]
-            rows.append({"design": design.name, "gib": size, "tables_kib": tables} | _priced(costs, result.protect))
+            row = {"design": design.name, "gib": size, "tables_kib": tables}
+            rows.append(row | columns("cost", costs.price(result.protect)))
     return pd.DataFrame(rows)
 
 
@@ -45,7 +41,7 @@ def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, st
     Columns: ``design``, ``touched`` (share), ``cost`` of protecting and of the writes, ``tables_kib``.
     """
     rows = []
-    for design in chosen(designs):
+    for design in map(record_of, designs):
         memory = Range(design, blocks * 512 * PAGE_BYTES, touches=blocks)
         memory.prefault()
         memory.protect()
@@ -55,10 +51,5 @@ def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, st
                 memory.touch(written * 512, write=True)
                 written += 1
             row = {"design": design.name, "touched": written / blocks, "tables_kib": memory.memory().tables_kib}
-            rows.append(row | _priced(costs, memory.ledger()))
+            rows.append(row | columns("cost", costs.price(memory.ledger())))
     return pd.DataFrame(rows)
-
-
-def _priced(costs: Costs, ledger: ledgers.Ledger) -> dict[str, float | None]:
-    found = costs.price(ledger)
-    return {"cost": found.value, "cost_low": found.low, "cost_high": found.high}

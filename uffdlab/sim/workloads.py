@@ -109,10 +109,7 @@ def run(design: Design | str, workload: Workload, engine: Core | None = None) ->
         raise UffdlabError(f"{touches:.3g} touches would take more than an hour: ask for expected values instead")
     memory = populated_range(design, work, work.reads + work.writes, engine)
     before = memory.memory()
-    memory.start_phase()
-    memory.prefault()
-    memory.protect()
-    protect, middle = memory.ledger(), memory.memory()
+    protect, middle = memory.counted(memory.prefault, memory.protect), memory.memory()
     memory.start_phase()
     for count, write in ((work.reads, False), (work.writes, True)):
         memory.touch_many(count, work.walk, write=write, cluster=work.walk_cluster, seed=work.seed + 1 + write)

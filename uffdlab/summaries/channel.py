@@ -22,6 +22,7 @@ from uffdlab.summaries.transmissions import (
     Transmission,
     by_child,
     capacity_kbit_s,
+    error_share,
     judge,
     registered,
     shuffled,
@@ -86,7 +87,7 @@ def df_samples(data: Dataset) -> pd.DataFrame:
             judged = judge([sample])
             rows.append(
                 point
-                | {"block": sample.row["block"], "sample": sample.row["sample"], "error": _error([sample])}
+                | {"block": sample.row["block"], "sample": sample.row["sample"], "error": error_share([sample])}
                 | {"kbit_s": capacity_kbit_s([sample]), "p": judged.p, "passes": judged.passes}
                 | {"slower": bool(sample.row["slower"])}
             )
@@ -132,8 +133,8 @@ def _summary(samples: Sequence[Transmission]) -> dict[str, Any]:
     for name, kind in zip(_KINDS, kinds, strict=True):
         rates = measured[f"{name}_kbit_s"] = [capacity_kbit_s(child) for child in by_child(kind)]
         row |= {f"{name}_kbit_s_{end}": of(rates, default=None) for end, of in (("least", min), ("most", max))}
-        measured[f"{name}_error"] = [_error(child) for child in by_child(kind)]
-    measured["error"] = [] if judged.passes else [_error(child) for child in children]
+        measured[f"{name}_error"] = [error_share(child) for child in by_child(kind)]
+    measured["error"] = [] if judged.passes else [error_share(child) for child in children]
     for name, values in measured.items():
         row |= medians.columns(name, median_interval(values) if values else None)
     return row
@@ -165,8 +166,3 @@ def _limit(samples: Sequence[Transmission]) -> float | None:
     rows = [sample.row for sample in samples]
     rates = [row["cycles_per_us"] / row["probe_cycles"] * 1e3 for row in rows if row["probe_cycles"] > 0]
     return float(sum(rates) / len(rates)) if rates else None
-
-
-def _error(samples: Sequence[Transmission]) -> float:
-    wrong = sum(int((sample.sent != sample.received).sum()) for sample in samples)
-    return wrong / sum(sample.sent.size for sample in samples)

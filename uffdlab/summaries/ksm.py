@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.stats import median_interval
 from uffdlab.stats.information import mutual_information
 from uffdlab.summaries import medians
-from uffdlab.summaries.transmissions import Bits, Transmission, as_bits, judge
+from uffdlab.summaries.transmissions import Bits, Transmission, as_bits, error_share, judge
 
 _KEY = ["contents", "use_zero_pages", "silent", "pages"]
 _MEASURED = ("error", "bit_s", "round_ms", "merged_ns", "private_ns")
@@ -35,12 +36,13 @@ def df_merges(data: Dataset) -> pd.DataFrame:
         if (known[column] <= 0).any():
             raise UffdlabError(f"`merges.{column}` holds {known[column].min()}: nothing can be sent in that")
     for key, group in known.groupby(_KEY, sort=True):
-        samples = [_sample(rows) for _, rows in group.groupby(["block", "sample"])]
         children = [child for _, child in group.groupby("block")]
+        sent = [[_sample(rows) for _, rows in child.groupby("sample")] for child in children]
+        samples = [sample for of_child in sent for sample in of_child]
         row = dict(zip(_KEY, key, strict=True)) | {"children": len(children), "rounds": len(group)}
         for name, values in (
-            ("error", [_error(child) for child in children]),
-            ("bit_s", [_bit_s(child) for child in children]),
+            ("error", [error_share(of_child) for of_child in sent]),
+            ("bit_s", [_bit_s(of_child, child) for of_child, child in zip(sent, children, strict=True)]),
             ("round_ms", [float(child.wall_ns.median()) / 1e6 for child in children]),
             ("merged_ns", [medians.median_or_none(child.merged_ns) for child in children]),
             ("private_ns", [medians.median_or_none(child.private_ns) for child in children]),
@@ -72,14 +74,7 @@ def _bits(words: Any, pages: int) -> Bits:
     return as_bits("".join(str(word).rjust(min(digits, _LONGEST), "0") for word in words), pages)
 
 
-def _error(child: pd.DataFrame) -> float:
-    samples = [_sample(rows) for _, rows in child.groupby("sample")]
-    wrong = [sample.sent != sample.received for sample in samples]
-    return sum(int(bits.sum()) for bits in wrong) / sum(int(bits.size) for bits in wrong)
-
-
-def _bit_s(child: pd.DataFrame) -> float:
+def _bit_s(samples: Sequence[Transmission], child: pd.DataFrame) -> float:
     """Return the corrected capacity: information per bit, times bits, by the time of the rounds."""
-    samples = [_sample(rows) for _, rows in child.groupby("sample")]
     counts = np.asarray([sample.counts() for sample in samples]).sum(axis=0)
     return mutual_information(counts.tolist()) * float(counts.sum()) / (float(child.wall_ns.sum()) / 1e9)

@@ -145,6 +145,12 @@ def capacity_kbit_s(samples: Sequence[Transmission]) -> float:
     return mutual_information(counts.tolist()) * samples[0].kbit_s_sent
 
 
+def error_share(samples: Sequence[Transmission]) -> float:
+    """Return the share of bits that arrived wrong."""
+    wrong = sum(int((sample.sent != sample.received).sum()) for sample in samples)
+    return wrong / sum(sample.sent.size for sample in samples)
+
+
 def by_child(samples: Iterable[Transmission]) -> list[list[Transmission]]:
     """Return the samples of each child process."""
     children: dict[Any, list[Transmission]] = {}

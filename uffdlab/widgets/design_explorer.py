@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import floor, isfinite
 from typing import Any
@@ -173,22 +173,22 @@ class DesignExplorer(View):
             state=state | moved,
         )
 
-    def _vectors(self) -> Any:
-        costs, names = self.priced, sim.events()
-        unpriced = [name for name in names if costs.status.get(name) == "not in the data"]
-        error = costs.p95_error if isfinite(costs.p95_error) else None  # JSON has no number for what is not known
-        shared = {"p95_error": error, "unpriced": unpriced}
-        warm = {"name": "warm", "title": "a process that has used its memory", "drawn_from": True}
-        yield (
-            warm
-            | shared
-            | {"words": f"{costs.words()} | {costs.origin}"}
-            | {"vector": [costs.vector[name] for name in names]}
-        )
-        if costs.cold:
-            cold = {"name": "cold", "title": "the first use in a process (no interval)", "drawn_from": False}
-            words = {"words": f"{costs.as_cold().words()} | {costs.origin}"}
-            yield cold | shared | words | {"vector": [costs.cold[name] for name in names]}
+    def _vectors(self) -> Iterator[dict[str, Any]]:
+        names = sim.events()
+        known = [("warm", "a process that has used its memory", self.priced)]
+        if self.priced.cold:
+            known.append(("cold", "the first use in a process (no interval)", self.priced.as_cold()))
+        for name, title, costs in known:
+            yield {
+                "name": name,
+                "title": title,
+                "drawn_from": bool(costs.draws),
+                # JSON has no number for what is not known.
+                "p95_error": costs.p95_error if isfinite(costs.p95_error) else None,
+                "unpriced": [event for event in names if costs.status.get(event) == "not in the data"],
+                "words": f"{costs.words()} | {costs.origin}",
+                "vector": [costs.vector[event] for event in names],
+            }
 
     def problem(self, state: dict[str, Any]) -> str | None:
         """Return what is wrong with a state, or None: besides its rules, a composed design agrees with itself."""

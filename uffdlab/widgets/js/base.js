@@ -15,6 +15,17 @@ export const make = (tag, attributes = {}, ...children) => {
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 };
+export const button = (words, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, words);
+// What stands in a table: each row begins with what it is of, and `cell` has the attributes of the other cells.
+export const tableOf = (caption, heads, rows, cell = {}) => {
+  const head = (scope, text) => make("th", { scope }, text);
+  const row = ([name, ...values]) => make("tr", {}, head("row", name), ...values.map((text) => make("td", cell, text)));
+  return [
+    make("caption", {}, caption),
+    make("thead", {}, make("tr", {}, ...heads.map((text) => head("col", text)))),
+    make("tbody", {}, ...rows.map(row)),
+  ];
+};
 // Modules of several widgets stand in one page.
 export const newId = () => {
   globalThis.uffdlabIds = (globalThis.uffdlabIds || 0) + 1;
@@ -180,6 +191,8 @@ const themed = (layout, [ink, grid, paper, line]) => {
   return result;
 };
 
+export const saving = (act) => button("Data (CSV)", act, { class: "csv" });
+
 // A place for a figure; `make` is asked for {data, layout} at the width there is, again whenever theme or width change.
 export class Drawing {
   constructor(model, build, name) {
@@ -189,8 +202,12 @@ export class Drawing {
     this.caption = make("figcaption");
     this.said = make("span");
     this.origin = make("small");
-    const save = make("button", { type: "button", class: "csv", onclick: () => this.save(name) }, "Data (CSV)");
-    this.caption.append(this.said, " ", this.origin, save);
+    this.caption.append(
+      this.said,
+      " ",
+      this.origin,
+      saving(() => this.save(name)),
+    );
     this.element = make("figure", {}, this.place, this.caption);
     this.forget();
   }

@@ -9,11 +9,10 @@ export const simulator = async (model) => {
 };
 
 // A number with its interval, as three doubles hold it: without one its ends are no numbers.
-const estimateOf = ([value, low, high]) => ({
-  value: Number.isNaN(value) ? null : value,
-  low: Number.isNaN(low) ? null : low,
-  high: Number.isNaN(high) ? null : high,
-});
+const estimateOf = (doubles) => {
+  const [value, low, high] = Array.from(doubles, (one) => (Number.isNaN(one) ? null : one));
+  return { value, low, high };
+};
 
 const LATENCY = 7; // doubles of struct ul_latency
 const STANDING = 6; // of struct ul_standing
@@ -54,7 +53,9 @@ class Simulator {
     return new Int32Array(this.c.memory.buffer, at, count);
   }
 
+  // A text of the core; null where there is none.
   text(at) {
+    if (!at) return null;
     const bytes = new Uint8Array(this.c.memory.buffer, at);
     return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)));
   }
@@ -68,8 +69,7 @@ class Simulator {
   }
 
   problem(design) {
-    const at = this.c.ul_design_problem(design);
-    return at ? this.text(at) : null;
+    return this.text(this.c.ul_design_problem(design));
   }
 
   // What intervals are computed with: the address of the costs and of the draws after them, how many these are, the
@@ -93,8 +93,7 @@ class Simulator {
   }
 
   workProblem(design, work) {
-    const at = this.c.ul_work_problem(design, BigInt(work.span / 4096), this.random(work));
-    return at ? this.text(at) : null;
+    return this.text(this.c.ul_work_problem(design, BigInt(work.span / 4096), this.random(work)));
   }
 
   // Ledgers of protecting and of all work, memory, and how long writes that ask the kernel take (see ul_latencies).

@@ -30,40 +30,15 @@ const text = (traces, units = {}) => {
     .forEach((trace) => {
       const [xs, ys, notes, labels] = [trace.x, trace.y, trace.text, trace.customdata].map(list);
       const bars = [trace.error_x, trace.error_y].map((bar) => ["arrayminus", "array"].map((end) => list(bar?.[end])));
-      // A map has a number per cell.
-      (trace.z || []).forEach((row, j) =>
-        list(row).forEach((z, i) =>
-          rows.push([
-            trace.name,
-            undefined,
-            xs[i],
-            undefined,
-            undefined,
-            units[trace.xaxis || "x"],
-            ys[j],
-            undefined,
-            undefined,
-            units[trace.yaxis || "y"],
-            undefined,
-            z,
-          ]),
-        ),
-      );
-      if (trace.z) return;
       const at = (values, i) => (typeof values === "string" ? values : values[i]);
-      for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) {
-        rows.push([
-          trace.name,
-          at(labels, i),
-          xs[i],
-          ...bars[0].map((end) => end[i]),
-          units[trace.xaxis || "x"],
-          ys[i],
-          ...bars[1].map((end) => end[i]),
-          units[trace.yaxis || "y"],
-          at(notes, i),
-        ]);
-      }
+      const [xUnit, yUnit] = [units[trace.xaxis || "x"], units[trace.yaxis || "y"]];
+      const row = (label, i, j, ...more) => {
+        const [x, y] = [[xs, ...bars[0]].map((of) => of[i]), [ys, ...bars[1]].map((of) => of[j])];
+        rows.push([trace.name, label, ...x, xUnit, ...y, yUnit, ...more]);
+      };
+      // A map has a number per cell.
+      if (trace.z) trace.z.forEach((cells, j) => list(cells).forEach((z, i) => row(undefined, i, j, undefined, z)));
+      else for (let i = 0; i < Math.max(xs.length, ys.length); i += 1) row(at(labels, i), i, i, at(notes, i));
     });
   return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 };

@@ -3,6 +3,7 @@
 
 import {
   begin,
+  button,
   change,
   choice,
   Drawing,
@@ -14,6 +15,7 @@ import {
   newId,
   shown,
   slider,
+  tableOf,
 } from "./base.js";
 import { simulator } from "./core.js";
 import { compareFigure, workBars, workLegend } from "./design_figures.js";
@@ -79,7 +81,7 @@ const render = async ({ model, el }) => {
   const wrong = make("p", { class: "failed", role: "alert", hidden: true });
   const numbers = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers" }, table);
   const hereText = make("span", { role: "status", "aria-live": "polite" });
-  const toHere = make("button", { type: "button", onclick: () => change(model, { tab: "compare" }) }, "Compare here");
+  const toHere = button("Compare here", () => change(model, { tab: "compare" }));
   const here = make("p", { class: "ul-verdict" }, hereText, " ", toHere);
   const plain = (name) => name.replaceAll("_", " ");
 
@@ -119,18 +121,17 @@ const render = async ({ model, el }) => {
     wrong.textContent = problem ?? "";
     return problem;
   };
-  const header = (text, scope) => make("th", { scope }, text);
   const fill = (judged) => {
     const lost = sim.events.indexOf("lost_writes");
     const columns = ["design", "stop time", "all work", "page tables", "memory added"];
-    const heads = [...columns, "slowest 1 % of writes", "writes lost"].map((text) => header(text, "col"));
-    const rows = judged.map((one) => {
-      const cells = [said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024)];
-      cells.push(one.tail ? said(one.tail.cost) : "none asks the kernel", formatCount(one.total[lost]));
-      return make("tr", {}, header(one.design.title, "row"), ...cells.map((text) => make("td", {}, text)));
-    });
-    const caption = make("caption", {}, "Predicted, with the interval of each");
-    table.replaceChildren(caption, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+    const heads = [...columns, "slowest 1 % of writes", "writes lost"];
+    const rows = judged.map((one) => [
+      one.design.title,
+      ...[said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024)],
+      one.tail ? said(one.tail.cost) : "none asks the kernel",
+      formatCount(one.total[lost]),
+    ]);
+    table.replaceChildren(...tableOf("Predicted, with the interval of each", heads, rows));
   };
   const judgeAll = () => chosen.of(state()).map((design) => judge(sim, costs(), design, state()));
   const compare = new Drawing(
@@ -211,7 +212,9 @@ const render = async ({ model, el }) => {
     controls.push((now) => made.set(now.weights[name]));
     return made.element;
   };
-  const select = (label, values, read, write) => {
+  // `path` leads to a value in the state.
+  const select = (label, values, path, write = (value) => ({ [path[0]]: value })) => {
+    const read = (now) => path.reduce((at, key) => at[key], now);
     const made = choice({ label, values, value: read(state()), act: (value) => change(model, write(value)) });
     controls.push((now) => made.set(read(now)));
     return made.element;
@@ -219,17 +222,12 @@ const render = async ({ model, el }) => {
   const known = model.get("designs").map(({ name, title, packed }) => [name, packed ? title : `${title} (below)`]);
   const put = (name, slot) => ({ designs: state().designs.map((one, i) => (i === slot ? name : one)) });
   const slot = (i) =>
-    select(
-      `Design ${i + 1}`,
-      i < 2 ? known : [["", "none"], ...known],
-      (now) => now.designs[i],
-      (name) => put(name, i),
-    );
+    select(`Design ${i + 1}`, i < 2 ? known : [["", "none"], ...known], ["designs", i], (name) => put(name, i));
   const field = ({ name, label, values }) =>
     select(
       label,
       values.map((one) => [one, one]),
-      (now) => now.composed[name],
+      ["composed", name],
       (value) => {
         const shownAlready = state().designs.includes("composed");
         const composed = { ...state().composed, [name]: value };
@@ -238,52 +236,34 @@ const render = async ({ model, el }) => {
     );
   const axes = parameters.map(({ name, label }) => [name, label]);
   const axis = (label, own, other) =>
-    select(
-      label,
-      axes,
-      (now) => now[own],
-      (value) => ({ [own]: value, ...(value === state()[other] ? { [other]: state()[own] } : {}) }),
-    );
+    select(label, axes, [own], (value) => ({
+      [own]: value,
+      ...(value === state()[other] ? { [other]: state()[own] } : {}),
+    }));
   const mix = make("div", { class: "ul-controls" }, ...mixed.map(weight));
   const mapControls = make(
     "div",
     { class: "ul-choices" },
     axis("Across", "x", "y"),
     axis("Upwards", "y", "x"),
-    select(
-      "Cheapest by",
-      objectives,
-      (now) => now.objective,
-      (objective) => ({ objective }),
-    ),
+    select("Cheapest by", objectives, ["objective"]),
   );
-  const ofCosts = select(
-    "Costs",
-    [...priced.values()].map((one) => [one.name, one.title]),
-    (now) => now.costs,
-    (value) => ({ costs: value }),
-  );
+  const vectors = [...priced.values()].map((one) => [one.name, one.title]);
   const fields = model.get("fields").filter((one) => one.label);
 
   // --- two tabs
 
   const names = ["compare", "map"];
   const tabs = ["Compare", "Decision map"].map((title, i) =>
-    make(
-      "button",
-      {
-        type: "button",
-        role: "tab",
-        id: newId(),
-        onclick: () => change(model, { tab: names[i] }),
-        onkeydown: (event) => {
-          if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-          change(model, { tab: names[1 - i] });
-          tabs[1 - i].focus();
-        },
+    button(title, () => change(model, { tab: names[i] }), {
+      role: "tab",
+      id: newId(),
+      onkeydown: (event) => {
+        if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+        change(model, { tab: names[1 - i] });
+        tabs[1 - i].focus();
       },
-      title,
-    ),
+    }),
   );
   const panels = [
     [sentence, compare.element, numbers],
@@ -334,7 +314,7 @@ const render = async ({ model, el }) => {
   });
 
   el.append(
-    make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), ofCosts),
+    make("div", { class: "ul-choices" }, ...[0, 1, 2, 3].map(slot), select("Costs", vectors, ["costs"])),
     make(
       "details",
       { class: "ul-compose" },

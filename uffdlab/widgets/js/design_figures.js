@@ -7,7 +7,8 @@ import { said } from "./design_words.js";
 const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
 const MOST = 7;
 
-const timeTicks = (lowest, highest, room) => {
+const timeTicks = (times, room) => {
+  const [lowest, highest] = [Math.min(...times), Math.max(...times)];
   const [from, to] = [Math.floor(Math.log10(Math.max(lowest, 1e-3))), Math.ceil(Math.log10(Math.max(highest, 1)))];
   const every = Math.max(1, Math.ceil((to - from) / room));
   const steps = to - from <= 2 ? [1, 2, 5] : [1];
@@ -29,17 +30,33 @@ const sizeTicks = (topKib) => {
 
 const HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}<extra></extra>";
 
+// The band of an interval; none where nothing has one.
+const band = (costs, thickness, color) =>
+  costs.every(({ low }) => low === null)
+    ? {}
+    : {
+        error_x: {
+          type: "data",
+          symmetric: false,
+          thickness,
+          width: 0,
+          color,
+          array: costs.map(({ value, high }) => high - value),
+          arrayminus: costs.map(({ value, low }) => value - low),
+        },
+      };
+
 // One trace for all designs: what a redraw takes follows the number of traces. The band is grey, the points are not.
-const points = (judged, name, cost, words, axes, note) => ({
+const points = (judged, name, costs, words, axes, note) => ({
   type: "scatter",
   mode: "markers",
   ...axes,
   name,
   showlegend: false,
-  x: judged.map((one) => cost(one).value),
+  x: costs.map((one) => one.value),
   y: judged.map((one) => one.design.title),
   customdata: judged.map((one) => one.design.title),
-  hovertext: judged.map(words),
+  hovertext: words,
   text: judged.map(() => note),
   hovertemplate: HOVER,
   marker: {
@@ -48,47 +65,28 @@ const points = (judged, name, cost, words, axes, note) => ({
     size: 11,
     line: { color: judged.map((one) => one.design.colour), width: 2 },
   },
-  ...(judged.some((one) => cost(one).low === null)
-    ? {}
-    : {
-        error_x: {
-          type: "data",
-          symmetric: false,
-          thickness: 9,
-          width: 0,
-          color: "rgba(128,128,128,0.35)",
-          array: judged.map((one) => cost(one).high - cost(one).value),
-          arrayminus: judged.map((one) => cost(one).value - cost(one).low),
-        },
-      }),
+  ...band(costs, 9, "rgba(128,128,128,0.35)"),
 });
 
-const reached = (judged, of) =>
-  judged
-    .flatMap((one) => [of(one)])
-    .filter(Boolean)
-    .flatMap((cost) => [cost.low ?? cost.value, cost.high ?? cost.value]);
+const reached = (costs) => costs.flatMap(({ value, low, high }) => [low ?? value, high ?? value]);
 
 const waterfall = (sim, costs, judged) => {
+  const sumOf = (counts, events) => events.reduce((sum, event) => sum + counts[event], 0);
   const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
   // By share, so that a design which takes long does not choose what is told of the others.
   const sums = sim.events.map((_, i) =>
     priced.reduce((sum, one, row) => sum + one[i] / (judged[row].work.value || 1), 0),
   );
-  const dearest = sims(sums).slice(0, MOST - 1);
-  const rest = sims(sums).slice(MOST - 1);
-  const parts = dearest.map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
+  const ordered = sims(sums);
+  const rest = ordered.slice(MOST - 1);
+  const parts = ordered.slice(0, MOST - 1).map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
   return parts.map(([name, events], number) => ({
     name,
-    xaxis: "x5",
-    yaxis: "y5",
     colour: WATERFALL[number],
-    x: priced.map((one, i) => (100 * events.reduce((sum, event) => sum + one[event], 0)) / (judged[i].work.value || 1)),
-    y: judged.map((one) => one.design.title),
-    customdata: judged.map(() => name),
-    hovertext: priced.map((one) => formatNs(events.reduce((sum, event) => sum + one[event], 0))),
-    text: judged.map((one) => `counted ${formatCount(events.reduce((sum, event) => sum + one.total[event], 0))} times`),
+    x: priced.map((one, i) => (100 * sumOf(one, events)) / (judged[i].work.value || 1)),
+    hovertext: priced.map((one) => formatNs(sumOf(one, events))),
+    text: judged.map((one) => `counted ${formatCount(sumOf(one.total, events))} times`),
   }));
 };
 const sims = (sums) =>
@@ -141,33 +139,18 @@ export const compareFigure = (sim, costs, judged, words, width) => {
   const narrow = width < 640;
   // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
   const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
+  const titles = judged.map((one) => one.design.title);
+  const [stops, works] = [judged.map((one) => one.stop), judged.map((one) => one.work)];
+  const tables = judged.map((one) => ({ value: one.tables, low: null }));
+  const sizes = tables.map(({ value }) => formatSize(value * 1024));
+  const counted = "counted, not priced: exact on average";
   const data = [
-    points(
-      judged,
-      "stop time, predicted",
-      (one) => one.stop,
-      (one) => said(one.stop),
-      { xaxis: "x", yaxis: "y" },
-      "predicted",
-    ),
-    points(
-      judged,
-      "all work, predicted",
-      (one) => one.work,
-      (one) => said(one.work),
-      { xaxis: "x2", yaxis: second },
-      "predicted",
-    ),
-    points(
-      judged,
-      "page tables afterwards, counted",
-      (one) => ({ value: one.tables, low: null }),
-      (one) => formatSize(one.tables * 1024),
-      { xaxis: "x3", yaxis: third },
-      "counted, not priced: exact on average",
-    ),
+    points(judged, "stop time, predicted", stops, stops.map(said), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, "all work, predicted", works, works.map(said), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, "page tables afterwards, counted", tables, sizes, { xaxis: "x3", yaxis: third }, counted),
   ];
-  judged.forEach((one) =>
+  judged.forEach((one) => {
+    const times = one.writes.map((row) => row.cost);
     data.push({
       type: "scatter",
       mode: "lines+markers",
@@ -175,7 +158,7 @@ export const compareFigure = (sim, costs, judged, words, width) => {
       xaxis: "x4",
       yaxis: "y4",
       showlegend: false,
-      x: one.writes.map((row) => row.cost.value),
+      x: times.map(({ value }) => value),
       y: one.writes.map((row) => row.slower),
       line: { color: one.design.colour, width: 1.5, shape: "vh", dash: one.design.dash },
       marker: {
@@ -184,135 +167,88 @@ export const compareFigure = (sim, costs, judged, words, width) => {
         size: 9,
         line: { color: one.design.colour, width: 2 },
       },
-      ...(one.writes.some((row) => row.cost.low !== null)
-        ? {
-            error_x: {
-              type: "data",
-              symmetric: false,
-              thickness: 5,
-              width: 0,
-              color: `${one.design.colour}40`,
-              array: one.writes.map((row) => row.cost.high - row.cost.value),
-              arrayminus: one.writes.map((row) => row.cost.value - row.cost.low),
-            },
-          }
-        : {}),
+      ...band(times, 5, `${one.design.colour}40`),
       customdata: one.writes.map(() => one.design.title),
-      hovertext: one.writes.map((row) => said(row.cost)),
+      hovertext: times.map(said),
       text: one.writes.map(
         (row) =>
           `${digits(100 * row.share, 3)} % of these writes: they find ${words.kinds[(row.code >> 1) & 3]} at the ${words.levels[(row.code >> 5) & 3]} level`,
       ),
       hovertemplate: HOVER,
-    }),
-  );
+    });
+  });
   const parts = waterfall(sim, costs, judged);
   const saved = [
     ...data,
-    ...parts.map((part) => ({ ...part, name: `of all work: ${part.name}`, customdata: part.y, y: [] })),
+    ...parts.map(({ name, ...part }) => ({
+      ...part,
+      name: `of all work: ${name}`,
+      xaxis: "x5",
+      yaxis: "y5",
+      customdata: titles,
+      y: [],
+    })),
   ];
-  const rows = judged.length;
-  const titles = judged.map((one) => one.design.title);
-  const category = {
-    type: "category",
-    categoryorder: "array",
-    categoryarray: [...titles].reverse(),
-    range: [-0.6, rows - 0.4],
-  };
-  const at = narrow
-    ? [
-        [
-          [0, 1],
-          [0.86, 1],
-        ],
-        [
-          [0, 1],
-          [0.62, 0.76],
-        ],
-        [
-          [0, 1],
-          [0.38, 0.52],
-        ],
-        [
-          [0, 1],
-          [0, 0.27],
-        ],
-      ]
-    : [
-        [
-          [0, 0.3],
-          [0.65, 1],
-        ],
-        [
-          [0.35, 0.65],
-          [0.65, 1],
-        ],
-        [
-          [0.7, 1],
-          [0.65, 1],
-        ],
-        [
-          [0, 1],
-          [0, 0.45],
-        ],
-      ];
-  const heads = ["stop time", "all work", "page tables afterwards", "time of one later write"];
-  const slow = reached(
-    judged,
-    (one) => one.writes.length && { value: one.writes[0].cost.value, low: null, high: null },
-  ).concat(judged.flatMap((one) => one.writes.map((row) => row.cost.high ?? row.cost.value)));
+  const slow = judged.flatMap((one) => one.writes.flatMap(({ cost }) => [cost.value, cost.high ?? cost.value]));
   const layout = {
     // Fixed, since margins that plotly finds by itself make it lay everything out several times.
     height: narrow ? 950 : 540,
     margin: { l: narrow ? 126 : 152, r: 30, t: 10, b: 52, autoexpand: false },
     showlegend: false,
     hoverlabel: { align: "left" },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
     font: { size: 13 },
     dragmode: false,
     meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
   };
-  const times = [reached(judged, (one) => one.stop), reached(judged, (one) => one.work)];
+  const designs = {
+    type: "category",
+    categoryorder: "array",
+    categoryarray: [...titles].reverse(),
+    range: [-0.6, judged.length - 0.4],
+    ticklabeloverflow: "allow",
+  };
+  const shares = {
+    type: "log",
+    title: { text: "take as long or longer", font: { size: 13 } },
+    tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5],
+    ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"],
+  };
   const room = narrow ? 3 : 5; // labels of an axis
-  const axes = [
-    timeTicks(Math.min(...times[0]), Math.max(...times[0]), room),
-    timeTicks(Math.min(...times[1]), Math.max(...times[1]), room),
-    sizeTicks(Math.max(...judged.map((one) => one.tables))),
-    {
-      ...(slow.length
-        ? timeTicks(Math.min(...slow), Math.max(...slow), room)
-        : { showticklabels: false, showgrid: false }),
-    },
+  const last = slow.length
+    ? { head: "time of one later write", ...timeTicks(slow, room) }
+    : { head: "no later write asks the kernel", showticklabels: false, showgrid: false };
+  const panels = [
+    { head: "stop time", ...timeTicks(reached(stops), room) },
+    { head: "all work", ...timeTicks(reached(works), room) },
+    { head: "page tables afterwards", ...sizeTicks(Math.max(...judged.map((one) => one.tables))) },
+    last,
   ];
-  axes.forEach((axis, i) => {
+  const whole = [0, 1];
+  const top = [0.65, 1];
+  const across = narrow ? [whole, whole, whole, whole] : [[0, 0.3], [0.35, 0.65], [0.7, 1], whole];
+  const upwards = narrow
+    ? [
+        [0.86, 1],
+        [0.62, 0.76],
+        [0.38, 0.52],
+        [0, 0.27],
+      ]
+    : [top, top, top, [0, 0.45]];
+  ["y", second, third, "y4"].forEach((y, i) => {
     const n = i ? i + 1 : "";
+    const { head, ...axis } = panels[i];
     layout[`xaxis${n}`] = {
       ...axis,
-      title: { text: i === 3 && !slow.length ? "no later write asks the kernel" : heads[i], font: { size: 13 } },
-      domain: at[i][0],
-      anchor: `y${n}`,
+      title: { text: head, font: { size: 13 } },
+      domain: across[i],
+      anchor: y,
       zeroline: false,
       ticks: "",
       tickangle: 0,
       ticklabeloverflow: "allow",
     };
-    layout[`yaxis${n}`] =
-      i === 3
-        ? {
-            type: "log",
-            domain: at[i][1],
-            anchor: `x${n}`,
-            title: { text: "take as long or longer", font: { size: 13 } },
-            tickvals: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5],
-            ticktext: ["100 %", "10 %", "1 %", "0.1 %", "0.01 %", "0.001 %"],
-            zeroline: false,
-          }
-        : { ...category, domain: at[i][1], anchor: `x${n}`, zeroline: false, ticklabeloverflow: "allow" };
-    if (!narrow && (i === 1 || i === 2)) {
-      delete layout[`yaxis${n}`];
-      layout[`xaxis${n}`].anchor = "y";
-    }
+    if (y !== `y${n}`) return;
+    layout[`yaxis${n}`] = { ...(i === 3 ? shares : designs), domain: upwards[i], anchor: `x${n}`, zeroline: false };
   });
   if (!slow.length) layout.yaxis4.visible = false;
   return { data, saved, parts, layout };

@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: MIT
 // One GiB of page tables, entry by entry: what protecting, reading, writing and discarding make of them.
 
-import { begin, change, choice, formatCount, formatSize, grouped, make, newId, slider } from "./base.js";
+import {
+  begin,
+  button,
+  change,
+  choice,
+  formatCount,
+  formatSize,
+  grouped,
+  make,
+  newId,
+  saving,
+  slider,
+  tableOf,
+} from "./base.js";
 import { simulator } from "./core.js";
 import { save } from "./csv.js";
 import { sharing } from "./views.js";
@@ -91,7 +104,11 @@ const patterns = (id) =>
       svg("circle", { class: "zeropage-ink", cx: 5, cy: 5, r: 2.4 }),
     ),
   );
-const fillOf = (id, kind) => ({ marker: `url(#${id}-marker)`, zeropage: `url(#${id}-zeropage)` })[kind] || "";
+// A cell as what its entry holds; `id` is that of the patterns beside it.
+const dress = (cell, id, { kind, protected: on }) => {
+  cell.setAttribute("class", `${kind}${on ? " protected" : ""}`);
+  cell.style.fill = { marker: `url(#${id}-marker)`, zeropage: `url(#${id}-zeropage)` }[kind] || "";
+};
 
 class Grid {
   constructor(title, pick) {
@@ -124,11 +141,7 @@ class Grid {
 
   show(entries, chosen, words) {
     this.entries = entries;
-    entries.forEach(({ kind, protected: on }, i) => {
-      const cell = this.cells[i];
-      cell.setAttribute("class", `${kind}${on ? " protected" : ""}`);
-      cell.style.fill = fillOf(this.id, kind);
-    });
+    entries.forEach((entry, i) => dress(this.cells[i], this.id, entry));
     this.cursor.setAttribute("x", (chosen % COLUMNS) * 10);
     this.cursor.setAttribute("y", Math.floor(chosen / COLUMNS) * 10);
     const counts = new Map();
@@ -213,57 +226,33 @@ const render = async ({ model, el }) => {
     value: state().design,
     act: (value) => change(model, { design: value }),
   });
-  const block = slider({
-    label: "Which 2 MiB",
-    min: 0,
-    max: PTRS - 1,
-    step: 1,
-    value: Math.floor(state().page / PTRS),
-    show: String,
-    act: (i) => change(model, { page: i * PTRS + (state().page % PTRS) }),
-  });
-  const page = slider({
-    label: "Which page of it",
-    min: 0,
-    max: PTRS - 1,
-    step: 1,
-    value: state().page % PTRS,
-    show: String,
-    act: (i) => change(model, { page: Math.floor(state().page / PTRS) * PTRS + i }),
-  });
-  const buttons = Object.entries(titles).map(([name, words]) =>
-    make("button", { type: "button", onclick: () => act(name) }, words),
-  );
-  const undo = make(
-    "button",
-    { type: "button", onclick: () => change(model, { steps: state().steps.slice(0, -1) }) },
-    "Undo",
-  );
-  const reset = make("button", { type: "button", onclick: () => change(model, { steps: [] }) }, "Begin again");
+  // Where the cursor stands: in which 2 MiB, and at which page of them.
+  const blockAt = () => Math.floor(state().page / PTRS);
+  const pageAt = () => state().page % PTRS;
+  const toBlock = (i) => change(model, { page: i * PTRS + pageAt() });
+  const toPage = (i) => change(model, { page: blockAt() * PTRS + i });
+  const place = (label, value, act) => slider({ label, min: 0, max: PTRS - 1, step: 1, value, show: String, act });
+  const block = place("Which 2 MiB", blockAt(), toBlock);
+  const page = place("Which page of it", pageAt(), toPage);
+  const buttons = Object.entries(titles).map(([name, words]) => button(words, () => act(name)));
+  const undo = button("Undo", () => change(model, { steps: state().steps.slice(0, -1) }));
+  const reset = button("Begin again", () => change(model, { steps: [] }));
 
-  const pud = make("div", { class: "ul-table ul-pud" }, make("h4", {}, "PUD entry: 1 GiB"));
   const pudSaid = make("p", { class: "ul-note" });
-  const pudCell = svg("svg", { viewBox: "0 0 320 16", role: "img" });
   const pudId = newId();
   const pudRect = svg("rect", { x: 0.75, y: 0.75, width: 318.5, height: 14.5 });
-  pudCell.append(patterns(pudId), pudRect);
-  pud.append(pudCell, pudSaid);
-  const pmds = new Grid("PMD table: 512 × 2 MiB", (i) => change(model, { page: i * PTRS + (state().page % PTRS) }));
-  const ptes = new Grid("PTE table of the chosen 2 MiB: 512 × 4 KiB", (i) =>
-    change(model, { page: Math.floor(state().page / PTRS) * PTRS + i }),
-  );
+  const pudCell = svg("svg", { viewBox: "0 0 320 16", role: "img" }, patterns(pudId), pudRect);
+  const pud = make("div", { class: "ul-table ul-pud" }, make("h4", {}, "PUD entry: 1 GiB"), pudCell, pudSaid);
+  const pmds = new Grid("PMD table: 512 × 2 MiB", toBlock);
+  const ptes = new Grid("PTE table of the chosen 2 MiB: 512 × 4 KiB", toPage);
   const told = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
   const counters = make("table", { class: "ul-numbers" });
   const swatch = (kind, words, on) => {
     const id = newId();
-    const rect = svg("rect", { x: 0.75, y: 0.75, width: 8.5, height: 8.5, class: `${kind}${on ? " protected" : ""}` });
-    rect.style.fill = fillOf(id, kind);
-    return make(
-      "span",
-      {},
-      svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, patterns(id), rect),
-      ` ${words}`,
-    );
+    const rect = svg("rect", { x: 0.75, y: 0.75, width: 8.5, height: 8.5 });
+    dress(rect, id, { kind, protected: on });
+    const picture = svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, patterns(id), rect);
+    return make("span", {}, picture, ` ${words}`);
   };
   const legend = make(
     "p",
@@ -280,12 +269,12 @@ const render = async ({ model, el }) => {
   const draw = () => {
     const { steps, page: at } = state();
     const found = tables.replay(packed[state().design], steps);
-    const first = Math.floor(at / PTRS) * PTRS;
+    const first = blockAt() * PTRS;
     const entries = Array.from({ length: PTRS }, (_, i) => tables.entry(i * PTRS));
     const above = tables.entry(at);
     const whole = entries[0].level === 2;
-    pudRect.setAttribute("class", whole ? `${entries[0].kind}${entries[0].protected ? " protected" : ""}` : "table");
-    pudRect.style.fill = whole ? fillOf(pudId, entries[0].kind) : "";
+    const [absent, table] = ["absent", "table"].map((kind) => ({ kind, protected: false }));
+    dress(pudRect, pudId, whole ? entries[0] : table);
     const pudText = whole
       ? entries[0].kind === "empty"
         ? "empty: there is no PMD table"
@@ -293,16 +282,15 @@ const render = async ({ model, el }) => {
       : "points to a PMD table";
     pudSaid.textContent = pudText;
     pudCell.setAttribute("aria-label", `PUD entry: ${pudText}`);
-    const absent = { kind: "absent", protected: false };
     pmds.show(
-      entries.map((one) => (one.level === 1 ? one : one.level === 0 ? { kind: "table", protected: false } : absent)),
-      Math.floor(at / PTRS),
+      entries.map((one) => (one.level === 1 ? one : one.level === 0 ? table : absent)),
+      blockAt(),
       whole ? "no table: the PUD entry says all" : "",
     );
     const below = above.level === 0;
     ptes.show(
       Array.from({ length: PTRS }, (_, i) => (below ? tables.entry(first + i) : absent)),
-      at % PTRS,
+      pageAt(),
       below
         ? ""
         : `no table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${above.kind === "empty" ? "empty" : `a ${above.kind}`}`,
@@ -313,28 +301,10 @@ const render = async ({ model, el }) => {
       : "Nothing was done yet: protect, then write a page.";
     const rows = sim.events
       .map((event, i) => [event, found.last[i], found.all[i]])
-      .filter(([event, , all]) => all > 0 && !event.startsWith("lock_"));
-    counters.replaceChildren(
-      make("caption", {}, `Page tables: ${formatSize(4096 * found.tables)}; pages: ${formatSize(4096 * found.pages)}`),
-      make(
-        "thead",
-        {},
-        make("tr", {}, ...["counted", "last step", "in all"].map((text) => make("th", { scope: "col" }, text))),
-      ),
-      make(
-        "tbody",
-        {},
-        ...rows.map(([event, last, all]) =>
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, event.replaceAll("_", " ")),
-            make("td", { class: "number" }, grouped.format(last)),
-            make("td", { class: "number" }, grouped.format(all)),
-          ),
-        ),
-      ),
-    );
+      .filter(([event, , all]) => all > 0 && !event.startsWith("lock_"))
+      .map(([event, ...counts]) => [event.replaceAll("_", " "), ...counts.map((count) => grouped.format(count))]);
+    const caption = `Page tables: ${formatSize(4096 * found.tables)}; pages: ${formatSize(4096 * found.pages)}`;
+    counters.replaceChildren(...tableOf(caption, ["counted", "last step", "in all"], rows, { class: "number" }));
     undo.disabled = reset.disabled = !steps.length;
     buttons.forEach((button) => {
       button.disabled = steps.length >= most;
@@ -342,34 +312,24 @@ const render = async ({ model, el }) => {
   };
   const sync = () => {
     design.set(state().design);
-    block.set(Math.floor(state().page / PTRS));
-    page.set(state().page % PTRS);
+    block.set(blockAt());
+    page.set(pageAt());
   };
   model.on("change:state", () => {
     sync();
     draw();
   });
-  const origin = make(
-    "figcaption",
-    {},
-    "Counted by the simulator, entry by entry, as the kernel would; no time is predicted here. ",
-  );
   const series = (name, { entries }) => ({
     name,
     x: entries.map((_, i) => i),
     y: entries.map((one) => one.kind),
     text: entries.map((one) => (one.protected ? "protected" : "")),
   });
-  origin.append(
-    make(
-      "button",
-      {
-        type: "button",
-        class: "csv",
-        onclick: () => save([series("PMD entry", pmds), series("PTE entry", ptes)], {}, "page-tables"),
-      },
-      "Data (CSV)",
-    ),
+  const origin = make(
+    "figcaption",
+    {},
+    "Counted by the simulator, entry by entry, as the kernel would; no time is predicted here. ",
+    saving(() => save([series("PMD entry", pmds), series("PTE entry", ptes)], {}, "page-tables")),
   );
   el.append(
     make("div", { class: "ul-choices" }, design.element),

@@ -2,7 +2,7 @@
 // Views as text: everything that was moved, in a string that another reader's page or notebook understands. What may
 // stand in one, and what is said of what may not, Python sends with each widget (uffdlab/widgets/views.py).
 
-import { make } from "./base.js";
+import { button, make } from "./base.js";
 
 // The beginning of a text, without what turns the rest of the line around or is no character.
 const calmOf = (text) =>
@@ -136,8 +136,8 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
     "details",
     { class: "ul-view" },
     make("summary", {}, "Copy or restore this view"),
-    make("div", {}, shown, make("button", { type: "button", onclick: copy }, "Copy this view")),
-    make("div", {}, given, make("button", { type: "button", onclick: restore }, "Restore")),
+    make("div", {}, shown, button("Copy this view", copy)),
+    make("div", {}, given, button("Restore", restore)),
     said,
   );
 };
