@@ -42,7 +42,9 @@ def deciding(function: str, module: str, sources: Sources) -> Deciding:
     constants = {
         name: ast.literal_eval(node.value)
         for (_, name), node in sorted(found.items())
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and not isinstance(node.value.value, str)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and not isinstance(node.value.value, str)
     }
     return Deciding(hashlib.sha256("\n".join(lines).encode()).hexdigest(), constants)
 

@@ -88,8 +88,11 @@ def _kbit_s(capacity: Estimate) -> str:
     return f"{format_ratio(capacity.value)} kbit/s{between}"
 
 
-def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether bits pass through the zeropage where nothing passes through the controls."""
+def covert_channel(evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE) -> Verdict:
+    """Decide whether bits pass through the zeropage where nothing passes through the controls.
+
+    A control has to be able to notice the share ``detectable`` of what passes beside it.
+    """
     data = evidence.holding(CHANNEL)
     points = _points(data)
     sent = [point for point in points if not point.silent]
@@ -111,7 +114,7 @@ def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines, limits=_LIMITS)
     if not any(point.capacity for point in passing):
         return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {in_words}", _REMEASURE)
-    weak = _weak(controls, passing)
+    weak = _weak(controls, passing, detectable)
     if weak:
         return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE)
     # On two CPUs samples are of several kinds; one CPU comes first.
@@ -127,8 +130,11 @@ def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
     )
 
 
-def markers_close(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory."""
+def markers_close(evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE) -> Verdict:
+    """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory.
+
+    A control has to be able to notice the share ``detectable`` of what passes beside it.
+    """
     data = evidence.holding(CHANNEL)
     points = _points(data)
     sent = [point for point in points if not point.silent]
@@ -144,7 +150,7 @@ def markers_close(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.undecided(data, because, _REMEASURE)
     controls = _controls_of([*passing, *marked], points)
     open_ = [point for point in marked if _passes(point, marked)]
-    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_])
+    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_], detectable)
     if not_null or weak:
         why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
         return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE)
@@ -182,13 +188,13 @@ def _not_null(controls: Sequence[_Point]) -> list[_Point]:
     return [point for point in controls if _passes(point, controls)]
 
 
-def _weak(controls: Sequence[_Point], passing: Sequence[_Point]) -> list[_Point]:
-    """Return the controls whose test could miss more than a hundredth of what passes at the same spot."""
+def _weak(controls: Sequence[_Point], passing: Sequence[_Point], detectable: float) -> list[_Point]:
+    """Return the controls whose test could miss more than the share ``detectable`` of what passes at the same spot."""
     least = dict[tuple[str, int, int], float]()
     for point in passing:
         if point.capacity:
             least[point.spot] = min(point.capacity.value, least.get(point.spot, inf))
-    return [point for point in controls if point.below_kbit_s > _DETECTABLE * least.get(point.spot, inf)]
+    return [point for point in controls if point.below_kbit_s > detectable * least.get(point.spot, inf)]
 
 
 def _controlled(point: _Point, points: Iterable[_Point]) -> bool:

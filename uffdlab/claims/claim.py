@@ -13,9 +13,8 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
 
-
-# What a rule that was replaced says of the evidence.
-Former = Callable[[Evidence], str]
+# What a rule that was replaced says of the evidence, in the words it had.
+Former = Callable[[Evidence, "Claim"], str]
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,15 @@ class Claim:
     def _rule_fixed(self, evidence: Evidence) -> str | None:
         """Return whether the rule preceded the data, and what the rule before it says of them."""
         found = rules.precedence(self.id, evidence.holding(self.table).provenance)
-        if found is None or found.former is None:
-            return found and found.words()
+        if found is None:
+            return None
+        if found.former is None:
+            return found.words()
         rule_then = self.former.get(found.former.commit[:7])
-        says = rule_then(evidence) if rule_then else "nothing, since no code computed it"
+        try:
+            says = rule_then(evidence, self) if rule_then else "nothing, since no code computed it"
+        except UffdlabError as error:
+            says = f"not decided: {error}"
         return f"{found.words()}, with the reason: {found.present.reason}. By the former rule: {says}"
 
     def _decided(self, evidence: Evidence) -> Verdict:

@@ -14,8 +14,13 @@ def text_table(verdicts: Iterable[Verdict]) -> str:
     """Return verdicts as plain text of at most 72 columns."""
     lines = []
     for verdict in verdicts:
-        lines.append(f"{verdict.id:<28}{verdict.verdict}")
-        for label, text in (("because", verdict.because), ("if", verdict.condition), ("needs", verdict.missing)):
+        lines.append(f"{verdict.id:<28}{verdict.words}")
+        for label, text in (
+            ("because", verdict.because),
+            ("if", verdict.condition),
+            ("needs", verdict.missing),
+            ("fixed", verdict.rule_fixed),
+        ):
             if text:
                 lines += textwrap.wrap(text, 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
     return "\n".join(lines)

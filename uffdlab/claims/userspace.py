@@ -7,7 +7,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import ratio_of, warm_of
 from uffdlab.vocabulary.backings import BACKINGS
 
@@ -18,7 +18,7 @@ _POPULATED = ("anon", "anon_thp", "shmem", "hugetlb_2m_private")
 _STANDS_IN = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
 
 
-def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
+def equal(data: Dataset, backing: str) -> dict[str, bool] | None:
     """Return, per way of populating, whether every page is in the state of a marker after its first read."""
     rows = warm_of(data, "equality", "way", "state", "pages", "equal_pages", backing=backing)
     if rows is None or not set(WAYS) <= set(rows.way.dropna()):
@@ -30,10 +30,10 @@ def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
 
 
 def _evidence_lines(data: Dataset) -> tuple[str, ...]:
-    equal = {backing: _equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
+    found = {backing: equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
     return tuple(
         f"equality: {backing}, {way}: every page {'as' if same else 'not as'} after markers that were read"
-        for backing, ways in equal.items()
+        for backing, ways in found.items()
         for way, same in (ways or {}).items()
     )
 
@@ -48,7 +48,7 @@ def _states(data: Dataset, backing: str) -> str:
 def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether both ways of populating leave every page as the patch would, with THP off and on."""
     data = evidence.campaign
-    small, huge = _equal(data, "anon"), _equal(data, "anon_thp")
+    small, huge = equal(data, "anon"), equal(data, "anon_thp")
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
     if not all(small.values()):
@@ -84,8 +84,8 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
             lines.append(f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported")
     protected = [case for case, all_of_them in reported.items() if all_of_them]
     limits = (
-        "protection, not identical page states (see patch-equals-populate); where the zeropage is forbidden or the memory "
-        "has none, populating fills it with real pages (see forbidden-zeropage)"
+        "protection, not identical page states (see patch-equals-populate); where the zeropage is forbidden or the "
+        "memory has none, populating fills it with real pages (see forbidden-zeropage)"
     )
     because = f"a write is reported in {len(protected)} of {len(reported)} cases of populating and protecting"
     if len(protected) == len(reported):
@@ -93,9 +93,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     if not protected:
         return claim.ruled(data, "does not hold", because, lines, limits=limits)
     condition = f"the memory is populated by {'; '.join(protected)}"
-    return claim.ruled(
-        data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits
-    )
+    return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
 
 
 def _speeds(data: Dataset) -> dict[str, Estimate]:
@@ -110,7 +108,8 @@ def _speeds(data: Dataset) -> dict[str, Estimate]:
                 )
                 for design in ("preread", "populate_read")
             )  # fmt: skip
-            ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib")
+            level = split_confidence(len(_POPULATED) * len(SHARES))
+            ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
             if ratio is not None:
                 ratios[f"{BACKINGS[backing].short}, {share:.0%} written"] = ratio
     return ratios

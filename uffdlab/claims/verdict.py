@@ -31,8 +31,8 @@ class Verdict:
     ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its 95 % ``interval``; both are None
     for a rule about states, and where nothing was measured. ``depends_on`` names what "depends" depends on, and
     ``condition`` says on which side the claim holds. ``missing`` (the measurement that would decide) belongs to "not
-    decided" and "predicted". ``rule_fixed`` says whether the rule preceded the dataset, and if not, what the former rule
-    says; None where that is not known.
+    decided" and "predicted". ``rule_fixed`` says whether the rule preceded the dataset, and if not, what the former
+    rule says; None where that is not known.
     """
 
     id: str

@@ -83,8 +83,8 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.undecided(data, "the intervals are too wide", f"at least six processes of {claim.needs}")
     others = [name for name in known if name not in supporting]
     limits = (
-        "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, which "
-        "forbids zeropages to KVM guests, has no uffd-wp"
+        "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, "
+        "which forbids zeropages to KVM guests, has no uffd-wp"
     )
     if others:
         limits += f"; not so, or not decided, on {'; '.join(others)}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The register of rules: what each claim's rule was, since when, and whether a dataset was measured before or after it.
 
-``register.json`` only grows. A test recomputes the SHA-256 of each claim's deciding source and constants, and fails on a
-change that is not registered.
+``register.json`` only grows. A test recomputes the SHA-256 of each claim's deciding source and constants, and fails on
+a change that is not registered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Registration:
     """One entry of the register: a claim's rule as it was registered.
 
     ``number`` counts from 0 over all claims. ``commit`` is the commit that brought the rule, or the one it was
-    registered on top of; ``date`` is its time (UTC). ``sha256`` is None where the rule had no code yet.
+    registered on top of; ``date`` is its time (UTC). ``sha256`` is None where the rule had no code yet. ``restores`` is
+    the commit of an earlier registration whose rule this is again.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Registration:
     constants: dict[str, Any]
     sha256: str | None
     reason: str
+    restores: str | None = None
 
     @property
     def day(self) -> str:
@@ -66,10 +68,10 @@ def known_to(provenance: Mapping[str, Any]) -> int | None:
     recorded = provenance.get("rules_registered")
     if recorded is not None:
         return int(recorded)
-    measured = _register()["campaigns"].get(provenance.get("uffdlab_commit"))
+    measured: str | None = _register()["campaigns"].get(provenance.get("uffdlab_commit"))
     if measured is None:
         return None
-    return sum(entry["date"] <= measured for entry in _register()["entries"])
+    return sum(str(entry["date"]) <= measured for entry in _register()["entries"])
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,6 @@ def precedence(claim: str, provenance: Mapping[str, Any]) -> Precedence | None:
     if known is None or not entries:
         return None
     then = [entry for entry in entries if entry.number < known]
-    if then and then[-1] == entries[-1]:
+    if then and (then[-1] == entries[-1] or then[-1].commit == entries[-1].restores):
         return Precedence(True, entries[-1])
     return Precedence(False, entries[-1], then[-1] if then else None)
