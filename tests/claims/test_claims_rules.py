@@ -32,7 +32,7 @@ def sources() -> dict[str, str]:
     """Return the modules that decide, by dotted name."""
     paths = [*(ROOT / "uffdlab/claims").glob("*.py"), *(ROOT / "uffdlab/stats").glob("*.py")]
     paths = [path for path in paths if path.parent.name != "claims" or path.stem not in SHOWN]
-    paths.append(ROOT / "uffdlab/summaries/medians.py")
+    paths += [ROOT / f"uffdlab/summaries/{name}.py" for name in ("medians", "transmissions", "atomicity")]
     dotted = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
     return {name.removesuffix(".__init__"): path.read_text("utf-8") for path, name in dotted.items()}
 

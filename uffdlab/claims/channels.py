@@ -88,13 +88,15 @@ def _kbit_s(capacity: Estimate) -> str:
     return f"{format_ratio(capacity.value)} kbit/s{between}"
 
 
-def covert_channel(evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE) -> Verdict:
+def covert_channel(
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+) -> Verdict:
     """Decide whether bits pass through the zeropage where nothing passes through the controls.
 
-    A control has to be able to notice the share ``detectable`` of what passes beside it.
+    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
     """
     data = evidence.holding(CHANNEL)
-    points = _points(data)
+    points = _points(data, inverted)
     sent = [point for point in points if not point.silent]
     zeropage = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
     if not zeropage:
@@ -130,13 +132,15 @@ def covert_channel(evidence: Evidence, claim: Claim, *, detectable: float = _DET
     )
 
 
-def markers_close(evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE) -> Verdict:
+def markers_close(
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+) -> Verdict:
     """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory.
 
-    A control has to be able to notice the share ``detectable`` of what passes beside it.
+    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
     """
     data = evidence.holding(CHANNEL)
-    points = _points(data)
+    points = _points(data, inverted)
     sent = [point for point in points if not point.silent]
     fresh = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
     passing = [point for point in fresh if _passes(point, fresh)]
@@ -234,7 +238,7 @@ def _controls_in_words(controls: Sequence[_Point]) -> str:
     )
 
 
-def _points(data: Dataset) -> list[_Point]:
+def _points(data: Dataset, inverted: bool) -> list[_Point]:
     """Return the registered points, those on one CPU first."""
     by_point: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
     for sample in transmissions(data):
@@ -244,12 +248,14 @@ def _points(data: Dataset) -> list[_Point]:
     points = []
     for key in sorted(registered(by_point), key=lambda key: (key[1] != "same", *key)):
         samples = by_point[key]
-        passing = [sample for sample in samples if judge([sample]).passes]
+        passing = [sample for sample in samples if judge([sample], inverted=inverted).passes]
         kinds = [[sample for sample in passing if bool(sample.row["slower"]) is slower] for slower in (False, True)]
         rates = [[capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds]
         faster, slower = (
             (len(kind), median_interval(known) if known else None) for kind, known in zip(kinds, rates, strict=True)
         )
         spot, sent = (key[1], key[3], key[4]), samples[0].kbit_s_sent
-        points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates[0], sent))
+        points.append(
+            _Point(*key[:3], spot, judge(samples, inverted=inverted), len(samples), faster, slower, rates[0], sent)
+        )
     return points

@@ -216,10 +216,20 @@ def _all(answers: Iterable[object]) -> bool:
 
 
 def covert_channel(evidence: Evidence, claim: Claim) -> str:
-    """Decide without asking whether a control could have noticed a hundredth of what passes beside it."""
-    return channels.covert_channel(evidence, claim, detectable=float("inf")).words
+    """Decide by the one-sided test, whether or not a control could notice a hundredth of what passes beside it."""
+    return channels.covert_channel(evidence, claim, detectable=float("inf"), inverted=False).words
+
+
+def covert_channel_one_sided(evidence: Evidence, claim: Claim) -> str:
+    """Decide by the one-sided test."""
+    return channels.covert_channel(evidence, claim, inverted=False).words
 
 
 def markers_close(evidence: Evidence, claim: Claim) -> str:
     """Decide the same of markers."""
-    return channels.markers_close(evidence, claim, detectable=float("inf")).words
+    return channels.markers_close(evidence, claim, detectable=float("inf"), inverted=False).words
+
+
+def markers_close_one_sided(evidence: Evidence, claim: Claim) -> str:
+    """Decide the same of markers."""
+    return channels.markers_close(evidence, claim, inverted=False).words

@@ -69,13 +69,14 @@ CLAIMS: tuple[Claim, ...] = (
         "zeropage-covert-channel",
         "DH",
         "shared zeropages can carry a covert channel",
-        "one-sided permutation test at each registered point, p < 0.01 / their number, with a silent sender and "
-        "written pages beside it, and every control null: p not below 0.01 / their number",
+        "permutation test at each registered point, two-sided in each sample (bits that arrive inverted count), p < "
+        "0.01 / their number, with a silent sender and written pages beside it, and every control null: p not below "
+        "0.01 / their number",
         "04_covert_channels",
         "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
         channels.covert_channel,
         CHANNEL,
-        {"74a7c01": former.covert_channel},
+        {"74a7c01": former.covert_channel, "178e890": former.covert_channel_one_sided},
     ),
     Claim(
         "markers-close-channel",
@@ -86,7 +87,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the channel measured on memory prepared by each design (--suite channel)",
         channels.markers_close,
         CHANNEL,
-        {"74a7c01": former.markers_close},
+        {"74a7c01": former.markers_close, "178e890": former.markers_close_one_sided},
     ),
     Claim(
         "no-huge-zeropage-needed",
