@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from uffdlab import rules
+from uffdlab import datasets, rules
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
@@ -58,6 +58,10 @@ class Claim:
         data = evidence.holding(self.table)
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
+        facts = datasets.differing(data)
+        if facts:
+            because = f"the dataset merges campaigns that differ in {', '.join(facts)}"
+            return self.undecided(data, because, "a verdict on each campaign by itself")
         try:
             return self.decide(evidence, self)
         except UffdlabError as error:  # a column is missing, say, or holds no measurement

@@ -11,6 +11,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
+from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled, with_total
 from uffdlab.vocabulary.backings import BACKINGS
@@ -35,7 +36,12 @@ def _reported(data: Dataset, backing: str, features: str) -> bool | None:
     if rows.write_reported.isna().any():
         return None
     answers = {bool(answer) for answer in rows.write_reported}
-    return answers.pop() if len(answers) == 1 else None
+    if len(answers) > 1:
+        raise NotMeasuredError(
+            f"`states.write_reported` contradicts itself on {BACKINGS[backing].short}, features {features}: a write to "
+            "empty protected memory was reported in some child processes and not in others"
+        )
+    return answers.pop() if answers else None
 
 
 def _named(backings: Iterable[str]) -> str:

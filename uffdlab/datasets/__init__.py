@@ -50,7 +50,7 @@ from .cells import FieldDescriptor, Value, one_line
 from .dataset import Dataset
 from .descriptor import FORMAT_VERSION
 from .files import check_out
-from .merging import merge, same_machine
+from .merging import differing, merge, same_machine
 from .reading import load
 from .scrubbing import scrub, seal
 from .writing import Table, write
@@ -64,6 +64,7 @@ __all__ = [
     "Value",
     "check_out",
     "companions",
+    "differing",
     "find",
     "listing",
     "load",
