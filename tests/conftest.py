@@ -133,7 +133,7 @@ def widgets_tab(widgets_page: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A Chromium, offline; for tests marked ``browser``."""
+    """Launch a Chromium, offline; for tests marked ``browser``."""
     with chromium.launched() as launched:
         yield launched
 
@@ -201,5 +201,5 @@ def child_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """The directory of a small dataset."""
+    """Make a small dataset; return its directory."""
     return make(tmp_path / "lab").path

@@ -25,7 +25,7 @@ TESTS = (
     "measure/test_runner.py",
     "probes/test_atomicity.py",
     "probes/test_tracking.py",
-    "probes/test_later_faults.py",
+    "probes/test_faults.py",
     "sim/test_sim_exact.py",
     "probes/test_channel.py",
     "probes/test_ksm.py",

@@ -67,6 +67,7 @@ ROOMS: dict[str, set[str]] = {
         "host",
         "datasets",
         "occupancy",
+        "summaries",
         "measure",
         "sim",
         "claims",
@@ -111,7 +112,7 @@ def test_every_room_is_on_the_table() -> None:
     assert rooms == set(ROOMS)
 
 
-def test_no_room_imports_what_the_table_does_not_allow() -> None:
+def test_no_room_imports_a_room_outside_its_row() -> None:
     wrong = [f"{where} imports {to}: {room} may not" for room, to, where in _arrows() if to not in ROOMS[room]]
     assert wrong == []
 
@@ -146,7 +147,7 @@ HEAVY = ("pandas", "plotly", "numpy", "nbformat", "nbconvert", "rich", "IPython"
         "import contextlib, uffdlab.cli\nwith contextlib.suppress(SystemExit): uffdlab.cli.main(['--help'])",
     ],
 )
-def test_what_is_heavy_is_imported_only_when_it_is_used(statement: str) -> None:
+def test_heavy_packages_are_imported_only_on_use(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint('loaded:', *sorted({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -245,6 +246,76 @@ def test_there_is_one_way_in_which(what: str) -> None:
     }
     assert found <= places
     assert found >= places - {"cli/streams.py"}
+
+
+# --- medians and ratios ----------------------------------------------------------------------------------------------
+
+ANALYSIS = ("summaries", "claims", "notebook", "figures", "measure", "cli")
+OWN_RATIOS = {"uffdlab/claims/channels.py": "capacities of transmissions, which are no column of a frame"}
+
+
+def _by_hand(node: ast.AST, names: dict[str, ast.expr]) -> str | None:
+    """Return what only ``summaries/medians.py`` may do, where the node does it; ``names`` are those assigned to."""
+    if isinstance(node, ast.Call):
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if function == "groupby" and node.args:
+            by = _words(node.args[0], names)
+            return "groups children" if "block" in by and "sample" not in by else None  # both together name a sample
+        if function in ("ratio_interval", "ratio_of_children"):
+            return "forms a ratio"
+        return "selects warm samples" if function == "get" and "cold" in _words(node, names) else None
+    if isinstance(node, ast.Compare | ast.UnaryOp):
+        operands = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node.operand]
+        cold = [one for one in operands if isinstance(one, ast.Attribute | ast.Subscript) and "cold" in _words(one, {})]
+        return "selects warm samples" if cold else None
+    return None
+
+
+def _words(node: ast.AST, names: dict[str, ast.expr]) -> set[str]:
+    """Return the strings, attributes and names in an expression, with those of the names assigned to in the module."""
+    found: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            found.add(part.value)
+        elif isinstance(part, ast.Attribute):
+            found.add(part.attr)
+        elif isinstance(part, ast.Name) and part.id in names:
+            found |= _words(names[part.id], {name: value for name, value in names.items() if name != part.id})
+    return found
+
+
+def _medians_by_hand(source: str) -> list[str]:
+    tree = ast.parse(source)
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    names = {target.id: one.value for one in assigned for target in one.targets if isinstance(target, ast.Name)}
+    return [f"{node.lineno} {why}" for node in ast.walk(tree) if (why := _by_hand(node, names))]  # type: ignore[attr-defined]
+
+
+def test_warm_samples_children_and_ratios_are_formed_in_one_module() -> None:
+    found = {
+        str(path.relative_to(PACKAGE_ROOT)): _medians_by_hand(path.read_text(encoding="utf-8"))
+        for room in ANALYSIS
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+    }
+    own = {name: lines for name, lines in found.items() if lines}
+    assert own.pop("uffdlab/summaries/medians.py")
+    assert own.keys() == OWN_RATIOS.keys(), own
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        'KEYS = ["backing", "block"]\nrows.groupby(KEYS)',
+        "values.groupby(rows.block)",
+        'rows[~rows["cold"]]',
+        "rows[rows.cold == False]",
+        '[row for row in rows if not row.get("cold")]',
+        "stats.ratio_interval(top, bottom)",
+    ],
+)
+def test_a_median_formed_by_hand_is_found(by_hand: str) -> None:
+    assert _medians_by_hand(by_hand)
+    assert not _medians_by_hand('rows.groupby(["block", "sample"])\nrows.cold_ns > 0\nrows.groupby("backing")')
 
 
 @pytest.mark.slow

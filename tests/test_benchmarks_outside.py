@@ -82,7 +82,7 @@ def test_of_tests_that_share_a_name_the_worst_counts() -> None:
         (None, True, "says nothing"),
     ],
 )
-def test_what_a_selftest_says_of_a_cell(ended: str | None, seen: bool | None, says: str) -> None:
+def test_selftest_judges_a_cell_by_its_end_and_coverage(ended: str | None, seen: bool | None, says: str) -> None:
     assert judged(ended, True, seen) == says
 
 
@@ -109,7 +109,7 @@ def test_a_cell_that_reads_otherwise_contradicts_the_selftest_and_no_other() -> 
     assert {cell["reference"] for cell in cells} == {"supports"}
 
 
-def test_the_coverage_names_the_columns_that_no_selftest_speaks_of() -> None:
+def test_coverage_names_columns_not_covered_by_any_selftest() -> None:
     committed = selftests.reference()
     coverage = selftests.covered(selftests.compared(_passed(), committed, committed), len(committed))
     assert coverage["rows_spoken_of"] == len({one.cell for one in STATEMENTS})
@@ -216,9 +216,7 @@ def test_a_ratio_is_taken_within_a_process_and_stands_beside_the_published_one(
     assert by_key["never", "PRE-READ"].published == {"anjum-madvise": pytest.approx(94.9, abs=0.01)}
 
 
-def test_the_table_says_where_there_are_too_few_blocks_and_where_thp_was_not_recorded(
-    tmp_path: Path, thread: datasets.Dataset
-) -> None:
+def test_table_marks_too_few_blocks_and_unrecorded_thp(tmp_path: Path, thread: datasets.Dataset) -> None:
     found = published_ratios.ratios(_dataset(tmp_path / "made", _runs(tmp_path, 2)), thread)
     lines = published_ratios.table(found, published_ratios.unrecorded(thread)).splitlines()
     assert len(lines) == 1 + 2 + 4

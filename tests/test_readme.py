@@ -33,5 +33,5 @@ def test_the_picture_is_the_figure_of_the_notebook() -> None:
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
-def test_what_it_shows_of_python_runs(block: str) -> None:
+def test_python_blocks_run(block: str) -> None:
     exec(compile(block, "README.md", "exec"), {})  # what a reader would paste

@@ -217,7 +217,7 @@ def test_program_is_found_in_absolute_directories_only(tmp_path: Path, monkeypat
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A package in a repository of its own."""
+    """Make a package in a repository of its own."""
     if starting.program("git") is None:
         pytest.skip("git is not installed")
     package = tmp_path / "project" / "uffdlab"

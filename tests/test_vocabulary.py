@@ -14,7 +14,7 @@ from uffdlab import sim
 from uffdlab.probes.schema import one_of
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.channel import ENDS
-from uffdlab.vocabulary.designs import DESIGNS, STOCK
+from uffdlab.vocabulary.designs import COMPOSED, DESIGNS, GLYPHS, OWN, STOCK
 from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 from uffdlab.vocabulary.looks import Look
 from uffdlab.vocabulary.origins import ORIGINS
@@ -77,6 +77,11 @@ def test_simulator_designs_equal_the_vocabulary() -> None:
 def test_stock_designs_are_the_measured_ones() -> None:
     assert list(STOCK) == ["unprotected", "preread", "populate_read", "pte_marker", "missing_wp", "async"]
     assert one_of("design", STOCK, "x")["constraints"]["enum"] == list(STOCK)
+
+
+def test_every_simulated_look_has_a_glyph() -> None:
+    simulated = [design.look for design in DESIGNS.values() if design.simulated is not None]
+    assert {look.symbol for look in (*simulated, *OWN, COMPOSED)} == set(GLYPHS)
 
 
 def test_figures_define_no_looks_of_designs() -> None:

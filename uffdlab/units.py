@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from math import isfinite, isnan
 from numbers import Real
@@ -20,8 +20,8 @@ _FACTORS = {"": 1, "B": 1}
 _FACTORS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)}
 _FACTORS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", start=1)}
 _DIGITS = r"[0-9]{1,2000}(?:\.[0-9]{1,2000})?"  # Python refuses more than 4300
-_SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z")
-_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z")
+_SIZE = re.compile(rf"\s*([+-]?{_DIGITS})\s*([A-Za-z]*)\s*\Z", re.ASCII)
+_NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9]{{1,3}})?)\s*\Z", re.ASCII)
 _MOST_SHOWN = 40  # characters of an invalid text
 LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
 LARGEST_SEED = (1 << 63) - 1
@@ -96,30 +96,36 @@ def in_sizes(sizes_kib: Sequence[int]) -> str:
 
 def format_size(size_bytes: float) -> str:
     """Return a size with the largest IEC prefix that keeps it at 1 or more: ``262144`` becomes ``256 KiB``."""
-    if not isfinite(size_bytes):
-        return _no_number(size_bytes)
-    value, prefixes = float(size_bytes), iter(["B", "KiB", "MiB", "GiB", "TiB"])
-    unit = next(prefixes)
-    while abs(value) >= 1024 and unit != "TiB":
-        value, unit = value / 1024, next(prefixes)
-    return f"{value:.4g} {unit}"
+    return _with_unit(size_bytes, 4, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
 def format_ns(ns: float) -> str:
     """Return a time with an SI unit: ``1234567`` becomes ``1.23 ms``."""
-    if not isfinite(ns):
-        return _no_number(ns)
-    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-        if abs(ns) >= factor:
-            return f"{ns / factor:.3g} {unit}"
-    return f"{ns:.3g} ns"
+    return _with_unit(ns, 3, 1000, ("ns", "µs", "ms", "s"))
 
 
 def format_ratio(value: float) -> str:
     """Return a ratio: three significant digits below 100, whole numbers with separators above."""
     if not isfinite(value):
         return _no_number(value)
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 100:
+        return f"{Decimal(float(value)).to_integral_value(ROUND_HALF_UP):,f}"
+    return f"{_rounded(value, 3):f}"
+
+
+def _with_unit(value: float, digits: int, factor: int, units: tuple[str, ...]) -> str:
+    """Return a number in the first unit in which it is below ``factor`` once it is rounded, or in the last."""
+    if not isfinite(value):
+        return _no_number(value)
+    rounded = [_rounded(value / factor**power, digits) for power in range(len(units))]
+    at = next((power for power, number in enumerate(rounded) if abs(number) < factor), -1)
+    return f"{rounded[at]:f} {units[at]}"
+
+
+# js/base.js has the same, held to this by tests/widgets/test_scripts.py.
+def _rounded(value: float, digits: int) -> Decimal:
+    """Return a number to so many significant digits, halves away from zero."""
+    return Context(digits, ROUND_HALF_UP).create_decimal_from_float(float(value) + 0.0).normalize()
 
 
 def format_share(share: float, decimals: int = 0) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_races import dataset, race, races
+from synthetic_atomicity import dataset, race, races
 
 from uffdlab import claims, figures, summaries
 
@@ -129,11 +129,11 @@ def test_plot_atomicity_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Pat
     data = dataset(tmp_path / "d", anon(READ, LOSING) + anon(ONE, NONE) + races("shmem", READ, 1000, NONE))
     figure = figures.plot_atomicity(data)
     drawn = {trace.name: trace for trace in figure.data}
-    losing, none = drawn["read loop, then protect"], drawn["one pass (WP_UNPOPULATED): none lost, at most"]
+    losing, none = drawn["read loop"], drawn["PTE markers: none lost, at most"]
     assert list(losing.x) == [pytest.approx(5000)]
     assert list(none.x) == [pytest.approx(3.688879 / 4.2, rel=1e-4)]
     assert (losing.marker.symbol, none.marker.symbol) == ("circle", "triangle-left")
-    assert drawn["read loop, then protect: none lost, at most"].y[0] == pytest.approx(losing.y[0] - 1)
+    assert drawn["read loop: none lost, at most"].y[0] == pytest.approx(losing.y[0] - 1)
     assert "made-up" in figure.layout.meta["origin"]
     assert figure.layout.xaxis.title.text == "lost writes per million judged"
 

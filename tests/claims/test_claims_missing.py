@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from synthetic import dataset as early
 from synthetic import state
-from synthetic_later import dataset, filled, populated
-from synthetic_races import dataset as raced
-from synthetic_races import race
+from synthetic_atomicity import dataset as raced
+from synthetic_atomicity import race
+from synthetic_faults import dataset, filled, populated
 from test_claims_atomicity import LOSING, NONE, ONE, POPULATE, READ, anon
-from test_claims_later import equal, prealloc, relatives
+from test_claims_faults import equal, prealloc, relatives
 
 from uffdlab import claims
 from uffdlab.datasets import Dataset

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import synthetic
-from synthetic_later import dataset, filled, populated, same, touched
+from synthetic_faults import dataset, filled, populated, same, touched
 from test_claims import QEMU, reported, timed
-from test_claims_later import equal, relatives
+from test_claims_faults import equal, relatives
 
 from uffdlab import claims
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from synthetic import dataset
-from synthetic_later import dataset as later
-from test_claims_later import relatives
+from synthetic_faults import dataset as faults_dataset
+from test_claims_faults import relatives
 
 from uffdlab import claims, datasets
 from uffdlab.claims import register, standing
@@ -37,7 +37,7 @@ def test_sentence_counts_decided_claims_and_names_what_others_need(reference: cl
 def test_sentence_names_claims_that_differ_from_the_reference(
     reference: claims.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = later(tmp_path / "d", zeropages=relatives(0, 1))
+    here = faults_dataset(tmp_path / "d", zeropages=relatives(0, 1))
     id_ = next(claim.id for claim in claims.CLAIMS if claims.verdict(claim.id, here).verdict == "holds if")
     of = type(claims.CLAIMS[0]).verdict
 
@@ -66,7 +66,7 @@ def test_sentence_uses_singular_and_plural(
     reference: claims.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing is decided, no agreement is mentioned either."""
-    data = later(tmp_path / "d", zeropages=relatives(0, 1))
+    data = faults_dataset(tmp_path / "d", zeropages=relatives(0, 1))
     three = [claim for claim in claims.CLAIMS if claim.id in ("pmd-marker-wins", "atomicity", "forbidden-zeropage")]
     monkeypatch.setattr(register, "CLAIMS", three)
     sentence = standing.sentence(claims.Evidence(data), reference)

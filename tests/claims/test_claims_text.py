@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 import synthetic
-import synthetic_later
-import synthetic_races
+import synthetic_atomicity
+import synthetic_faults
 from synthetic_channel import campaign, point
 from synthetic_costs import EVENT, SURE, costs
-from synthetic_later import filled, populated, same, touched
+from synthetic_faults import filled, populated, same, touched
 from test_claims import HUGETLB, QEMU, hugetlb, reported, timed
 from test_claims_atomicity import ENOUGH, LOSING, NONE, SOME, anon
 from test_claims_channels import CLEAR, NOISE, _both
-from test_claims_later import equal, in_turns, prealloc, relatives
+from test_claims_faults import equal, in_turns, prealloc, relatives
 
 from uffdlab import claims, datasets
 from uffdlab.claims import Evidence, spreading
@@ -42,11 +42,11 @@ def base(samples: Rows = (), states: Rows = ()) -> Made:  # type: ignore[assignm
 
 
 def later(**tables: Rows) -> Made:
-    return lambda out: synthetic_later.dataset(out, **tables)
+    return lambda out: synthetic_faults.dataset(out, **tables)
 
 
 def raced(*rows: Rows) -> Made:
-    return lambda out: synthetic_races.dataset(out, [row for one in rows for row in one])
+    return lambda out: synthetic_atomicity.dataset(out, [row for one in rows for row in one])
 
 
 def channel(*points: Rows) -> Made:
@@ -208,8 +208,8 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
     "atomicity": [
         ("nothing measured", base()),
         ("both lose", raced(anon("two_pass_read", [7 * n for n in LOSING]), anon("two_pass_populate", LOSING),
-            anon("one_pass", NONE), synthetic_races.races("shmem", "two_pass_read", 1000, NONE),
-            [synthetic_races.race("anon", "two_pass_read", 256, 1, interleaving="deterministic")])),
+            anon("one_pass", NONE), synthetic_atomicity.races("shmem", "two_pass_read", 1000, NONE),
+            [synthetic_atomicity.race("anon", "two_pass_read", 256, 1, interleaving="deterministic")])),
         ("one loses", raced(anon("two_pass_read", LOSING), anon("two_pass_populate", SOME), anon("one_pass", NONE))),
         ("neither loses", raced(*(anon(p, NONE) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
         ("one pass loses too", raced(*(anon(p, LOSING) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
@@ -302,7 +302,7 @@ def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     assert text.split("\n") == [
         "| claim | verdict | key number (95 % interval) |",
         "|---|---|---|",
-        f"{row} 1,234 (0.25 to 2,000): A / B |",
+        f"{row} 1,235 (0.25 to 2,000): A / B |",
         f"{row} 2: C |",
         f"{row} – |",
         "",
@@ -318,7 +318,7 @@ def test_html_card_shows_only_fields_that_are_set() -> None:
     assert full._repr_html_() == (
         '<div class="verdict holds-if"><p><strong>holds if</strong> <code>qemu-could-skip</code></p><dl>'
         "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Holds if</dt><dd>c</dd>"
-        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,234, 95 % interval 0.25 to 2,000</dd>"
+        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,235, 95 % interval 0.25 to 2,000</dd>"
         "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
     )
     assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import synthetic
-import synthetic_later
-import synthetic_races
+import synthetic_atomicity
+import synthetic_faults
 from synthetic_channel import campaign, point
 from synthetic_costs import costs
-from synthetic_later import filled, populated, touched
+from synthetic_faults import filled, populated, touched
 from test_claims import reported, timed
 from test_claims_channels import _both
-from test_claims_later import equal, prealloc, relatives
+from test_claims_faults import equal, prealloc, relatives
 
 from uffdlab import claims, datasets, sim
 from uffdlab.claims import Evidence, markers, spreading
@@ -28,7 +28,7 @@ Made = Callable[[Path], datasets.Dataset]
 
 
 def later(**tables: Rows) -> Made:
-    return lambda out: synthetic_later.dataset(out, **tables)
+    return lambda out: synthetic_faults.dataset(out, **tables)
 
 
 def saved(ratio: float, share: float) -> Made:
@@ -71,9 +71,9 @@ def judged(million: float) -> Made:
     raced = [
         row
         for name, lost in (("two_pass_read", 9), ("two_pass_populate", 9), ("one_pass", 0))
-        for row in synthetic_races.races("anon", name, round(million * 1e6 / 8), [lost] * 8)
+        for row in synthetic_atomicity.races("anon", name, round(million * 1e6 / 8), [lost] * 8)
     ]
-    return lambda out: synthetic_races.dataset(out, raced)
+    return lambda out: synthetic_atomicity.dataset(out, raced)
 
 
 @pytest.mark.parametrize(

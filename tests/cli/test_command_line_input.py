@@ -270,7 +270,7 @@ def shell(redirection: str, *arguments: str, cwd: Path, **more: str) -> subproce
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Path]:
-    """A device that is always full, made by the test."""
+    """Make a device that is always full."""
     path = tmp_path / "full"
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, FULL)
@@ -313,7 +313,7 @@ def test_a_dataset_is_written_with_all_standard_streams_closed(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def plain() -> dict[tuple[str, ...], Run]:
-    """The output of commands whose streams can encode everything."""
+    """Keep the output of commands whose streams can encode everything."""
     return {}
 
 

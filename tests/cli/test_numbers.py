@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from running import sentence, uffdlab_run
 
@@ -93,6 +93,7 @@ def _read(parse: Any, *arguments: Any) -> int | str:
 
 
 @given(st.text(max_size=8))
+@example("0\x85")  # white space, and no ASCII
 def test_a_parsed_number_equals_its_ascii_digits(text: str) -> None:
     value = _read(parse_whole, text, "--n", 0, 100)
     if isinstance(value, int):

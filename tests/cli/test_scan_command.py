@@ -22,10 +22,11 @@ from uffdlab import figures, native, occupancy, summaries
 from uffdlab.datasets import bitmap
 from uffdlab.errors import UffdlabError
 from uffdlab.probes import occupancy as probe
-from uffdlab.probes.occupancy import INTERPRETER, NAMES, OccupancySpec
+from uffdlab.probes.occupancy import OccupancySpec
 from uffdlab.probes.occupancy_target import Content, held
 from uffdlab.probes.requirements import Needs
 from uffdlab.vocabulary.backings import KIB, MIB
+from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
 built = pytest.mark.skipif(native.why_missing() is not None, reason=str(native.why_missing()))
 
@@ -235,7 +236,7 @@ def test_a_spec_needs_its_written_pages_and_page_tables() -> None:
 
 @built
 @pytest.mark.uffd
-@pytest.mark.parametrize("workload", NAMES)
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_probe_finds_the_content_it_created(workload: str) -> None:
     size, pages = 64 * MIB, 64 * MIB // 4096
     spec = OccupancySpec(workload, size, 0.25, repeats=2, seed=3)
@@ -307,4 +308,4 @@ def test_the_figure_draws_every_share_once_and_legibly_in_grey(tmp_path: Path) -
 
 def test_the_figure_without_scans_has_a_note(tmp_path: Path) -> None:
     (annotation,) = figures.plot_occupancy(looked(tmp_path / "d")).layout.annotations
-    assert annotation.text == "made-up holds no looks at a process"
+    assert annotation.text == "made-up holds no occupancy scans"

@@ -222,7 +222,7 @@ def test_counts_that_need_root_are_unknown_and_not_zero(nobody: Nobody) -> None:
     assert {mapping["granularities"][0]["counts"]["zeropage"] for mapping in scan["mappings"]} == {None}
     assert scan["totals"]["granularities"][0]["shares"]["untouched_or_zeropage"] is None
     assert scan["totals"]["huge_kib"] is None
-    assert any("zeropages are not told apart" in note for note in scan["notes"])
+    assert any("zeropages are not distinguished" in note for note in scan["notes"])
 
 
 POISONED = """

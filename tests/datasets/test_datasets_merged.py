@@ -135,7 +135,7 @@ def unsealed(directory: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     (directory / "datapackage.json").write_text(json.dumps(raw))
 
 
-def test_scrub_drops_only_what_is_not_on_the_allow_list(lab: Path) -> None:
+def test_scrub_drops_only_facts_outside_the_allow_list(lab: Path) -> None:
     def leak(raw: dict[str, Any]) -> None:
         raw["provenance"]["hostname"] = "here"
         raw["contributors"] = [{"title": "me"}]

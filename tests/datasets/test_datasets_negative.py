@@ -13,7 +13,7 @@ from handmade import make, refused
 from running import environment
 
 from uffdlab.datasets import load, seal
-from uffdlab.datasets.vocabulary import NEVER_NEGATIVE, kind_of
+from uffdlab.datasets.column_kinds import NEVER_NEGATIVE, kind_of
 from uffdlab.measure.registry import PROBES
 
 TIMES_AND_SIZES = {"ns", "µs", "us", "ms", "s", "B", "KiB", "MiB"}

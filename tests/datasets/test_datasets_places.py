@@ -20,7 +20,7 @@ HERE = "build/places-of-a-test"
 
 @pytest.fixture
 def measured_here(tmp_path: Path) -> Iterator[str]:
-    """The path of a dataset in the checkout's build directory, as the tool prints it."""
+    """Make a dataset in the checkout's build directory; yield its path as the tool prints it."""
     made = ROOT / HERE
     existed = made.parent.exists()
     shutil.rmtree(made, ignore_errors=True)

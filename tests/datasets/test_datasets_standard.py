@@ -14,8 +14,8 @@ from handmade import ROWS, edit, put, refused, rows_of
 from making import ROOT
 
 from uffdlab.datasets import FORMAT_VERSION, load, seal
+from uffdlab.datasets.column_kinds import kind_of
 from uffdlab.datasets.schema import problem
-from uffdlab.datasets.vocabulary import kind_of
 
 SCHEMA = ("resources", 0, "schema")
 FIELD = (*SCHEMA, "fields", 1)

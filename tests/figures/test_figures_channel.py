@@ -41,7 +41,7 @@ def _named(figure: go.Figure) -> dict[str, go.Scatter]:
 def test_plot_channel_loads_draws_shares_by_sent_bit(data: Dataset) -> None:
     figure = figures.plot_channel_loads(data)
     traces = _named(figure)
-    assert set(traces) == {"one's own: loaded before", "one's own: flushed before", "a 1 was sent", "a 0 was sent"}
+    assert set(traces) == {"calibration: line cached", "calibration: line flushed", "a 1 was sent", "a 0 was sent"}
     assert sorted(share for share in traces["a 1 was sent"].y if share) == [25, 75]
     assert all(sum(trace.y) == pytest.approx(100) for trace in traces.values())
     assert "200 cycles" in figure.layout.annotations[0].text, "the threshold"

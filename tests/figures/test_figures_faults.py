@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from synthetic_later import dataset, filled, latencies, populated, protocol, resolved, same, touched
+from synthetic_faults import dataset, filled, latencies, populated, protocol, resolved, same, touched
 
 from uffdlab import figures, notebook, summaries
 from uffdlab.datasets import Dataset
@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 FIGURES = (
-    "plot_later_faults", "plot_latencies", "plot_threads", "plot_zeropages", "plot_resolve",
+    "plot_faults", "plot_latencies", "plot_threads", "plot_zeropages", "plot_resolve",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_figure_of_a_campaign_without_the_probe_shows_a_sentence(tmp_path: Path,
     assert any("made-up holds no" in note.text for note in figure.layout.annotations)
 
 
-@pytest.mark.parametrize("name", ["plot_later_faults", "plot_zeropages"])
+@pytest.mark.parametrize("name", ["plot_faults", "plot_zeropages"])
 def test_this_machine_is_drawn_and_named(data: Dataset, name: str) -> None:
     figure: go.Figure = getattr(figures, name)(data, data)
     mine = [trace for trace in figure.data if trace.name == "this machine"]
@@ -86,7 +86,7 @@ def test_every_preparation_of_the_probe_can_be_drawn(tmp_path: Path) -> None:
     faults += touched("markers", "async", "first write", 7) + touched("unregistered", "plain", "first write", 8)
     thp = [row | {"backing": "anon_thp"} for row in faults if row["preparation"] != "written"]
     made = dataset(tmp_path / "d", faults=faults + thp, zeropages=filled("anon_thp", "pte_marker", 0, "as found"))
-    drawn = [x for trace in figures.plot_later_faults(made).data for x in trace.customdata]
+    drawn = [x for trace in figures.plot_faults(made).data for x in trace.customdata]
     assert len(set(drawn)) == 7, "none is drawn as another"
     assert any(len(trace.x) for trace in figures.plot_zeropages(made).data)
 
@@ -115,7 +115,7 @@ def test_share_slower_starts_at_1_and_ends_at_the_slowest_touch(data: Dataset) -
 def test_each_stride_draws_its_own_rows(data: Dataset) -> None:
     drawn = {}
     for apart in figures.APART:
-        figure = figures.plot_later_faults(data, apart=apart)
+        figure = figures.plot_faults(data, apart=apart)
         drawn[apart] = [list(trace.x) for trace in figure.data]
     first, second, third = (drawn[apart] for apart in figures.APART)
     assert first
@@ -163,7 +163,7 @@ def test_notebook_tables_show_ratios_counts_and_bounds(data: Dataset) -> None:
     assert "8 KiB zeroed, 2 entries" in least.loc[("first write", "fresh (plain)"), "least"]
     assert "1 faults" in least.loc[("first write", "fresh (plain)"), "counted"]
     assert list(least.loc[("first write", "markers (async)"), ["counted", "time"]]) == ["not measured"] * 2
-    assert "shmem" in repr(notebook.accounts(data))
+    assert "shmem" in repr(notebook.range_contents(data))
     assert "off" in repr(notebook.without_huge_zeropage(data))
     assert "fresh (plain)" in repr(notebook.read_faults(data))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""In all figures each look is used for one thing, and each thing has one look."""
+"""In all figures and widgets each look is used for one thing, and each thing has one look."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import plotly.graph_objects as go
 
 from uffdlab import datasets, figures, sim
+from uffdlab.vocabulary import looks
 from uffdlab.vocabulary.looks import BOUND_SYMBOL
+from uffdlab.widgets import DesignExplorer, PageTableView
+from uffdlab.widgets.base import asset
 
 # What figures call a thing besides its name in the vocabulary: the name says what is measured of it there.
 SAME = {
-    "read loop, then protect": "read loop",
-    "MADV_POPULATE_READ, then protect": "MADV_POPULATE_READ",
-    "protect only, PTE markers": "PTE markers",
     "marker, async": "PTE markers",
     "marker": "PTE markers",
-    "protect only": "nothing",
     "not tracked": "nothing",
     "nothing there": "nothing",
     "PAGEMAP_SCAN (WP_ASYNC)": "PTE markers, async",
@@ -55,7 +55,7 @@ def _figures() -> dict[str, go.Figure]:
         "published": figures.plot_published(published, data, mthp, 10),
         "stop time": figures.plot_stop_time(priced, data),
         "touched": figures.plot_touched(priced),
-        "faults": figures.plot_later_faults(data),
+        "faults": figures.plot_faults(data),
     }
     for touch in ("first write", "first read"):
         found |= {f"threads, {touch}": figures.plot_threads(data, touch)}
@@ -101,7 +101,20 @@ def _rows(figure: go.Figure, trace: go.Scatter) -> Iterator[tuple[str, Look]]:
         yield names[round(y)], ("point", colour, symbol)
 
 
+def _in_widgets() -> Iterator[tuple[str, Look]]:
+    """Yield the looks that widgets draw designs, parts of work and page-table entries with (see widgets.css)."""
+    explorer, tables = DesignExplorer(), PageTableView()
+    for design in explorer.designs:
+        yield design["title"], ("point", design["colour"], design["symbol"])
+    for rank, colour in enumerate(explorer.parts):
+        yield f"part {rank}", ("bar", colour, "None")
+    for kind, name, pattern in (("marker", "marked", "/"), ("zeropage", "zeropage", "."), ("page", "present", "None")):
+        yield name, ("bar", tables.colours[kind], pattern)
+
+
 def _walked() -> Iterator[tuple[str, str, Look]]:
+    for name, look in _in_widgets():
+        yield "widgets", name, look
     for title, figure in _figures().items():
         for name, look in _seen(figure):
             yield title, name, look
@@ -109,7 +122,8 @@ def _walked() -> Iterator[tuple[str, str, Look]]:
 
 def test_walk_covers_every_figure_and_kind_of_look() -> None:
     met = list(_walked())
-    assert {title for title, _, _ in met} == {title for title, figure in _figures().items() if figure.data}
+    drawn = {title for title, figure in _figures().items() if figure.data}
+    assert {title for title, _, _ in met} == drawn | {"widgets"}
     assert {look[0] for _, _, look in met} == {"point", "line", "bar"}
     assert len({name for _, name, _ in met}) > 50
     assert set(SAME) - {name for _, name, _ in met} == set(), "a name that no figure uses"
@@ -125,7 +139,18 @@ def test_each_look_is_used_for_one_thing() -> None:
 
 
 def test_each_thing_has_one_look() -> None:
-    looks = defaultdict(lambda: defaultdict(set))
+    found = defaultdict(lambda: defaultdict(set))
     for title, name, look in _walked():
-        looks[look[0], SAME.get(name, name)][look].add(title)
-    assert {name: dict(known) for name, known in looks.items() if len(known) > 1} == {}
+        found[look[0], SAME.get(name, name)][look].add(title)
+    assert {name: dict(known) for name, known in found.items() if len(known) > 1} == {}
+
+
+def test_scripts_and_style_sheet_of_widgets_define_no_looks() -> None:
+    palette = {*looks.PARTS, *(one for one in vars(looks).values() if isinstance(one, str) and one.startswith("#"))}
+    for name in ("widgets.css", "design_explorer.js", "page_table_view.js", "explore.js"):
+        assert palette.isdisjoint(re.findall("#[0-9A-F]{6}", asset(name).upper())), name
+
+
+def test_parts_differ_in_grey() -> None:
+    greys = [sum(w * int(part[i : i + 2], 16) for w, i in ((0.3, 1), (0.59, 3), (0.11, 5))) for part in looks.PARTS]
+    assert all(light - dark > 20 for light, dark in pairwise(greys))

@@ -102,9 +102,9 @@ _SUMMARIES: dict[str, Use] = {
 _TABLES: dict[str, Use] = {
     name: getattr(notebook, name)
     for name in (
-        *("accounts", "after_discards", "channel_controls", "channel_merges", "channel_points", "least_work", "locks"),
+        *("after_discards", "channel_controls", "channel_merges", "channel_points", "least_work", "locks"),
         *("messages", "prediction_check", "read_faults", "tails", "with_tables", "without_huge_zeropage"),
-        "write_reveals",
+        *("range_contents", "write_reveals"),
     )
 } | {
     "page_sizes": lambda data: notebook.page_sizes(data, data),
@@ -124,7 +124,7 @@ _FIGURES: dict[str, Use] = {
     )
 } | {
     "plot_guest": lambda data: figures.plot_guest(data, data, data, gib=2),
-    "plot_later_faults": lambda data: figures.plot_later_faults(data, data),
+    "plot_faults": lambda data: figures.plot_faults(data, data),
     "plot_published": lambda data: figures.plot_published(thin("published"), data, data, gib=2),
     "plot_skip": lambda data: figures.plot_skip(data, data),
     "plot_stop_time": lambda data: figures.plot_stop_time(sim.load_costs(), data),
@@ -133,7 +133,7 @@ _FIGURES: dict[str, Use] = {
     "plot_capacity, slower": lambda data: figures.plot_capacity(data, "two CPUs", "a 1 is the slower load"),
     "plot_channel_loads, two CPUs": lambda data: figures.plot_channel_loads(data, "private", "two CPUs"),
     "plot_designs, wrong bits": lambda data: figures.plot_designs(data, figures.SHOWN[1]),
-    "plot_later_faults, apart": lambda data: figures.plot_later_faults(data, None, figures.APART[1]),
+    "plot_faults, apart": lambda data: figures.plot_faults(data, None, figures.APART[1]),
     "plot_latencies, apart": lambda data: figures.plot_latencies(data, "first read", figures.APART[1]),
     "plot_skip, written": lambda data: figures.plot_skip(data, None, figures.shares_written(data)[-1]),
     "plot_zeropages, later": lambda data: figures.plot_zeropages(data, None, figures.MOMENTS[-1]),

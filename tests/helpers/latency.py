@@ -6,9 +6,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from shapes import Shape
+
 from uffdlab.sim.core import core
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.workloads import Result, Shape
+from uffdlab.sim.workloads import Result
 from uffdlab.stats import Estimate
 
 _MOST = 512  # UL_ASKING

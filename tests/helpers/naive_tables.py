@@ -125,7 +125,7 @@ class Naive:
         return f"{what}_zero" if level == 0 and kind == "zeropage" else f"{what}_{NAME[level]}"
 
     def settled(self, level: int, page: int, owed: bool) -> None:
-        """An entry is owed as a whole."""
+        """Note whether an entry is owed, as a whole."""
         first = page // SPAN[level] * SPAN[level]
         pages = range(first, first + SPAN[level])
         if owed:
@@ -213,7 +213,7 @@ class Naive:
             return
         kept = Counter({name: self.ledger[name] for name in ("traps", "reads", "lock_vma")})
         self.touch_all(0, self.end - self.first, False)
-        if self.d.prefault == "populate read":
+        if self.d.prefault == "MADV_POPULATE_READ":
             leaves = range(self.first, self.end, SPAN[self.leaf])
             self.ledger["populated"] += len({self.found_at(page) for page in leaves})
             for name in ("traps", "reads", "lock_vma"):

@@ -171,7 +171,7 @@ def unbaked(baked: dict[str, Any], key: str) -> dict[str, Any]:
 # --- what a page draws, in plain Python ------------------------------------------------------------------------------
 
 
-def _df_latency(costs: sim.Costs, designs: list[sim.Design], workload: sim.Workload) -> pd.DataFrame:
+def _df_latency(costs: sim.Costs, designs: list[sim.SimDesign], workload: sim.Workload) -> pd.DataFrame:
     """Return how many writes of a workload cost how much, by design: ``cost`` with its interval, ``share``, ``slower``.
 
     Writes that find their page ask nothing of the kernel, and are left out. ``slower`` is the share of the others that
@@ -187,7 +187,7 @@ def _df_latency(costs: sim.Costs, designs: list[sim.Design], workload: sim.Workl
     return pd.DataFrame(rows)
 
 
-def _df_waterfall(costs: sim.Costs, designs: list[sim.Design], workload: sim.Workload) -> pd.DataFrame:
+def _df_waterfall(costs: sim.Costs, designs: list[sim.SimDesign], workload: sim.Workload) -> pd.DataFrame:
     """Return of what the total work consists: one row per design and event that costs something."""
     rows = []
     for design in designs:

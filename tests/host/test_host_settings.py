@@ -245,7 +245,7 @@ with settings.changed(json.loads(sys.argv[1]), allow=True, root=Path(sys.argv[2]
 
 @contextlib.contextmanager
 def _child(root, wanted):
-    """A process that has settings changed; killed at the end if it is still there."""
+    """Start a process that has settings changed; kill it at the end if it is still there."""
     environment = {**os.environ, "PYTHONPATH": str(Path(uffdlab.__file__).parents[1])}
     child = subprocess.Popen(
         [sys.executable, "-c", HOLD, json.dumps(wanted), str(root)],

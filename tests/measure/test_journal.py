@@ -46,7 +46,7 @@ def result(block: Block, outcome: str = "ok", rows: int = 2) -> Result:
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
-    """The future dataset of a campaign of six blocks that was killed after three."""
+    """Begin the dataset of a campaign of six blocks that was killed after three."""
     unfinished = begun(tmp_path / "d")
     for block, outcome in zip(unfinished.blocks, ("ok", "killed", "interrupted"), strict=False):
         unfinished.append(result(block, outcome))

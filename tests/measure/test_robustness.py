@@ -164,7 +164,7 @@ def test_children_killed_at_random_times_lose_no_finished_sample(monkeypatch: py
 
 @pytest.fixture
 def small_group() -> Iterator[Path]:
-    """A memory control group of 96 MiB below this process's own."""
+    """Make a memory control group of 96 MiB below this process's own."""
     own = next(memory._memory_cgroups(Path("/")), None)
     if own is None:
         pytest.skip("this process is in no memory control group")
@@ -394,7 +394,7 @@ def test_ctrl_c_restores_the_hugetlb_pool(changeable_pool: None, child_code: Mis
     wait_until(lambda: memory.hugepages(2048) == before, "the pool is as it was")
 
 
-def test_a_terminated_campaign_says_how_to_resume(child_code: Misbehave, home: Path) -> None:
+def test_a_terminated_campaign_prints_the_resume_command(child_code: Misbehave, home: Path) -> None:
     child_code(ORDINARY + WITHIN_A_BLOCK.replace("SIGINT", "SIGTERM"))
     done = uffdlab_run(*MEASURE, cwd=home, env=environment())
     assert done.returncode == 128 + signal.SIGTERM
@@ -407,7 +407,7 @@ def test_a_terminated_campaign_says_how_to_resume(child_code: Misbehave, home: P
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
+    """Mount a file system of 256 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if shutil.which("mount") is None:

@@ -41,7 +41,7 @@ OTHERS: dict[str, dict[str, str]] = {
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The directory of the journal, in memory like ``/run``, for this process and for the commands that it starts."""
+    """Make the directory of the journal, in memory like ``/run``, for this process and the commands it starts."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as directory:
         monkeypatch.setenv(settings.STATE_DIR_VARIABLE, f"{directory}/state")
@@ -50,7 +50,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def before(state: Path) -> Iterator[dict[str, str]]:
-    """What the settings are; skipped where they may not be changed or KSM is in use, and put back in any case."""
+    """Return the settings, and put them back; skip where they may not be changed or KSM is in use."""
     why = ksm.busy() or next(filter(None, map(settings.why_unchangeable, OTHERS)), None)
     if why:
         pytest.skip(f"settings of THP and KSM may not be changed: {why}")

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import dataset, sample
-from synthetic_later import dataset as later
-from synthetic_later import populated, touched
+from synthetic_faults import dataset as faults_dataset
+from synthetic_faults import populated, touched
 
 from uffdlab import notebook
 
@@ -26,9 +26,9 @@ def ranked(backing: str, preread: int, populate: int, marker: int, children: int
 def test_ranking_sentence_follows_the_intervals(tmp_path: Path) -> None:
     rows = ranked("anon", 1000, 400, 10) + ranked("anon_thp", 10, 2, 10)
     sentence = repr(notebook.ranking_sentence(dataset(tmp_path / "d", rows)))
-    assert "With THP off markers are faster than the read loop (100 (100 to 100))" in sentence
-    assert "With THP on markers are neither shown to be faster nor slower than the read loop" in sentence
-    assert "and slower than MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
+    assert "With THP off markers are faster than populating by read loop (100 (100 to 100))" in sentence
+    assert "With THP on markers are neither shown to be faster nor slower than populating by read loop" in sentence
+    assert "and slower than populating by MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
 
 
 def test_ranking_sentence_is_open_with_too_few_children(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_page_sizes_takes_each_row_from_its_dataset(tmp_path: Path) -> None:
     small = touched("fresh", "plain", "first write", 1000)
     huge = touched("fresh", "plain", "first write", 400, backing="anon_thp", minor_faults=2)
     middle = touched("fresh", "plain", "first write", 500, backing="anon_thp", minor_faults=63)
-    reference = later(tmp_path / "a", faults=small + huge, samples=populated("pte_marker", 0, 8_000_000))
-    mthp = later(tmp_path / "b", faults=middle, samples=populated("pte_marker", 0, 9_000_000, "anon_thp"))
+    reference = faults_dataset(tmp_path / "a", faults=small + huge, samples=populated("pte_marker", 0, 8_000_000))
+    mthp = faults_dataset(tmp_path / "b", faults=middle, samples=populated("pte_marker", 0, 9_000_000, "anon_thp"))
     rows = notebook.page_sizes(reference, mthp).frame.set_index("pages")
     registered = "64 KiB (mTHP), registered"
     assert rows["faults, first write"].dropna().to_dict() == {"4 KiB": "1", registered: "0.063", "2 MiB (THP)": "0.002"}
@@ -107,4 +107,4 @@ def test_table_without_rows_shows_not_measured(frame: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("table", [notebook.with_tables, notebook.after_discards, notebook.read_faults])
 def test_notebook_tables_without_data_show_not_measured(tmp_path: Path, table: Any) -> None:
-    assert "not measured" in repr(table(later(tmp_path / "d", faults=[])))
+    assert "not measured" in repr(table(faults_dataset(tmp_path / "d", faults=[])))

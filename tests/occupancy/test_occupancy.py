@@ -184,7 +184,7 @@ def test_guards_are_neither_untouched_nor_swapped(method: str) -> None:
     assert mapping.granularities[0].whole["swapped"] == 0
 
 
-def test_memfd_is_shmem_by_its_device_whatever_its_name(method: str, tmp_path: Path) -> None:
+def test_memfd_is_shmem_by_its_device_under_any_name(method: str, tmp_path: Path) -> None:
     fd = os.memfd_create("a-name")
     os.ftruncate(fd, SIZE)
     on_disk = tmp_path / "file"

@@ -29,7 +29,7 @@ def test_every_region_is_counted_once(touched: int, method: str) -> None:  # noq
     assert small.untouched_or_zeropage == pages
 
 
-def test_regions_beyond_the_first_buffer_are_told_apart(method: str) -> None:  # noqa: F811
+def test_regions_beyond_the_first_buffer_are_distinguished(method: str) -> None:  # noqa: F811
     """Present pages come after more zeropages than one buffer holds, then a hole."""
     touched, hole = BUFFER + 300, 1000
     pages = 2 * touched + 200 + hole

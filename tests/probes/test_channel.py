@@ -207,7 +207,7 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
         _rows(ChannelSpec(slots=10))
 
 
-# --- what is asked for, and how loads are told apart -----------------------------------------------------------------
+# --- requests, and the threshold between loads -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

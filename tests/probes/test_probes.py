@@ -334,7 +334,7 @@ def test_an_async_write_raises_no_event_and_is_reported_by_the_scan() -> None:
 @pytest.mark.uffd
 @pytest.mark.parametrize("backing", ["hugetlb_2m_private", "hugetlb_2m_shared"])
 @pytest.mark.parametrize("features", ["none", "wp_hugetlbfs_shmem", "wp_unpopulated"])
-def test_an_empty_huge_page_is_protected_whatever_the_features(backing: str, features: str, huge_pages: None) -> None:
+def test_an_empty_huge_page_is_protected_with_any_features(backing: str, features: str, huge_pages: None) -> None:
     row = states(backing, features)["protected"]
     assert row["uffd_wp"]
     assert not row["present"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_races import dataset, tracked
+from synthetic_atomicity import dataset, tracked
 
 from uffdlab import figures, native, summaries
 from uffdlab.errors import UffdlabError

@@ -25,14 +25,16 @@ def decided(designs: list[str], objective: str, **more: Any) -> pd.DataFrame:
 
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(NAMES), st.integers(2, 4), st.sampled_from(OBJECTIVES), st.randoms(use_true_random=False))
-def test_the_order_of_the_designs_changes_nothing(names: list[str], number: int, objective: str, random: Any) -> None:
+def test_decision_does_not_depend_on_the_order_of_designs(
+    names: list[str], number: int, objective: str, random: Any
+) -> None:
     one = names[:number]
     other = random.sample(one, number)
     pd.testing.assert_frame_equal(decided(one, objective), decided(other, objective))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_what_is_the_same_under_another_name_is_a_tie_whatever_it_is_called(objective: str) -> None:
+def test_equal_designs_of_two_names_are_a_tie(objective: str) -> None:
     twins = [replace(sim.DESIGNS["pte_marker"], name=name) for name in ("zz", "aa")]
     frame = sim.df_decision(sim.load_costs(), objective, [*twins, "preread"], **PLANE)
     won = frame[frame.best.isin(["aa", "zz"])]
@@ -42,7 +44,7 @@ def test_what_is_the_same_under_another_name_is_a_tie_whatever_it_is_called(obje
     assert not frame[frame.best == "preread"].tie.any()
 
 
-def test_a_tie_is_not_a_win() -> None:
+def test_tied_designs_are_not_a_single_best() -> None:
     # Where everything is there already, markers have nothing to stand in.
     frame = decided(["pmd_marker", "pte_marker", "preread"], "stop time", base=EVERYTHING_IS_THERE)
     full, empty = frame[frame.populated == 1], frame[frame.populated == 0]
@@ -53,7 +55,7 @@ def test_a_tie_is_not_a_win() -> None:
     assert (frame.ratio > 1.001).all(), "the next is the cheapest of those that are no tie"
 
 
-def test_what_is_priced_at_nothing_is_no_infinite_ratio() -> None:
+def test_best_priced_at_zero_has_no_ratio() -> None:
     priced = sim.load_costs()
     free = dict.fromkeys(priced.vector, 0.0)
     nothing = replace(priced, vector=free | {"populated": 5.0}, draws=())

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from naive_tables import Naive
 
 from uffdlab.errors import UffdlabError
-from uffdlab.sim import DESIGNS, Design, Memory, Range
+from uffdlab.sim import DESIGNS, Memory, Range, SimDesign
 
 PMD, PUD = 512, 512 * 512
 FIELDS: dict[str, list[Any]] = {
     "leaf": ["pte", "pte", "pte", "pmd", "pud"],
-    "prefault": ["nothing", "nothing", "read loop", "populate read"],
+    "prefault": ["nothing", "nothing", "read loop", "MADV_POPULATE_READ"],
     "empty": ["stays", "marker", "marker", "zeropage"],
     "level": ["pte", "pmd", "pud"],
     "spread": ["next", "next", "last", "huge page"],
@@ -28,10 +28,10 @@ FIELDS: dict[str, list[Any]] = {
 
 
 @st.composite
-def designs(draw: st.DrawFn) -> Design:
+def designs(draw: st.DrawFn) -> SimDesign:
     """Draw a record; what contradicts itself is thrown away."""
     try:
-        return Design("drawn", "", **{name: draw(st.sampled_from(values)) for name, values in FIELDS.items()})
+        return SimDesign("drawn", "", **{name: draw(st.sampled_from(values)) for name, values in FIELDS.items()})
     except UffdlabError:
         assume(False)
         raise
@@ -74,7 +74,7 @@ def counted(memory: Range) -> dict[str, float]:
     return {name: count for name, count in memory.ledger().items() if count}
 
 
-def compare(design: Design, start: int, pages: int, done: Steps, others: int = 1) -> Range:
+def compare(design: SimDesign, start: int, pages: int, done: Steps, others: int = 1) -> Range:
     leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
     start, pages = start // leaf * leaf, max(leaf, pages // leaf * leaf)
     exact = Range(design, pages * 4096, touches=4096, start_bytes=start * 4096, other_cpus=others)
@@ -96,16 +96,14 @@ slow = settings(deadline=None, suppress_health_check=list(HealthCheck), print_bl
 
 @settings(slow, max_examples=300)
 @given(designs(), STARTS, st.integers(1, 4 * PMD), steps)
-def test_small_ranges_count_what_plain_tables_count(design: Design, start: int, pages: int, done: Steps) -> None:
+def test_small_ranges_equal_naive_tables(design: SimDesign, start: int, pages: int, done: Steps) -> None:
     assume(design.leaf == "pte")
     compare(design, start, pages, done)
 
 
 @settings(slow, max_examples=80)
 @given(designs(), st.sampled_from([0, PMD, 511 * PUD]), st.integers(1, 8), steps)
-def test_huge_pages_of_hugetlb_count_what_plain_tables_count(
-    design: Design, start: int, pages: int, done: Steps
-) -> None:
+def test_hugetlb_ranges_equal_naive_tables(design: SimDesign, start: int, pages: int, done: Steps) -> None:
     assume(design.leaf != "pte")
     compare(design, start, pages * {"pmd": PMD, "pud": PUD}[design.leaf], done)
 
@@ -126,8 +124,8 @@ BIG = tuple(name for name in OPERATIONS if name not in ("touch_all", "prefault",
         max_size=4,
     ),
 )
-def test_whole_entries_of_every_level_count_what_plain_tables_count(
-    design: Design, start: int, pages: int, done: Steps
+def test_whole_entries_of_every_level_equal_naive_tables(
+    design: SimDesign, start: int, pages: int, done: Steps
 ) -> None:
     compare(design, start, pages, done)
 
@@ -137,13 +135,13 @@ def test_whole_entries_of_every_level_count_what_plain_tables_count(
 PROMISING = [name for name in DESIGNS if name != "unprotected"]
 
 
-def _span(design: Design) -> int:
+def _span(design: SimDesign) -> int:
     return {"pte": 8 << 20, "pmd": 64 << 20, "pud": 4 << 30}[design.leaf]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(PROMISING), st.floats(0, 1), st.integers(0, 500), st.integers(0, 1 << 32))
-def test_a_design_that_promises_loses_no_write(name: str, populated: float, reads: int, seed: int) -> None:
+def test_protecting_design_loses_no_write(name: str, populated: float, reads: int, seed: int) -> None:
     memory = Range(DESIGNS[name], _span(DESIGNS[name]), touches=4096)
     memory.populate(populated if DESIGNS[name].leaf == "pte" else 0.0, seed=seed)
     memory.prefault()
@@ -156,7 +154,7 @@ def test_a_design_that_promises_loses_no_write(name: str, populated: float, read
     assert ledger["events_wp"] + ledger["events_missing"] > 0
 
 
-def test_what_is_not_protected_loses_the_first_write_to_each_page_and_no_other() -> None:
+def test_unprotected_loses_only_first_write_to_each_page() -> None:
     memory = Range(DESIGNS["unprotected"], 8 << 20, touches=4096)
     memory.protect()
     for _ in range(2):
@@ -164,7 +162,7 @@ def test_what_is_not_protected_loses_the_first_write_to_each_page_and_no_other()
     assert memory.ledger()["lost_writes"] == memory.pages
 
 
-def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
+def test_protect_on_fault_reports_false_events_after_discard() -> None:
     ledgers = {}
     for name in ("protect_on_fault", "pte_marker"):
         memory = Range(DESIGNS[name], 8 << 20, touches=4096)
@@ -180,7 +178,7 @@ def test_after_a_discard_a_vma_that_remembers_tells_what_nobody_asked() -> None:
 
 @settings(slow, max_examples=100)
 @given(designs(), st.floats(0, 1), st.integers(0, 1 << 32))
-def test_protecting_twice_changes_nothing_more(design: Design, populated: float, seed: int) -> None:
+def test_second_protect_changes_no_entry(design: SimDesign, populated: float, seed: int) -> None:
     memory = Range(design, _span(design), touches=4096)
     memory.populate(populated if design.leaf == "pte" else 0.0, seed=seed)
     memory.protect()
@@ -197,22 +195,22 @@ def test_protecting_twice_changes_nothing_more(design: Design, populated: float,
 
 @settings(slow, max_examples=60)
 @given(designs(), steps, st.booleans())
-def test_unmapping_leaves_nothing(design: Design, done: Steps, far: bool) -> None:
+def test_discard_after_unprotect_leaves_no_pages(design: SimDesign, done: Steps, far: bool) -> None:
     pages = _span(design) // 4096
     leaf = {"pte": 1, "pmd": PMD, "pud": PUD}[design.leaf]
     memory = Range(design, pages * 4096, touches=4096, start_bytes=(511 << 30) if far else 0)
     for step in done:
         apply(memory, step, pages, leaf)
         assert memory.memory().tables_kib >= 0
-    memory.teardown()
-    left = memory.memory()
-    assert (left.tables_kib, left.pages_kib) == (0, 0)
+    memory.unprotect()
+    memory.discard()
+    assert memory.memory().pages_kib == 0
     assert {memory.entry(page).kind for page in range(0, pages, max(1, pages // 32))} == {"empty"}
 
 
 @settings(slow, max_examples=60)
 @given(designs(), st.permutations(range(6)))
-def test_touches_of_different_2_mib_may_come_in_any_order(design: Design, order: list[int]) -> None:
+def test_order_of_touches_in_different_pmds_does_not_matter(design: SimDesign, order: list[int]) -> None:
     assume(design.leaf == "pte" and design.level != "pud")
     ledgers = []
     for places in (range(6), order):
@@ -224,7 +222,7 @@ def test_touches_of_different_2_mib_may_come_in_any_order(design: Design, order:
     assert ledgers[0] == ledgers[1]
 
 
-def test_a_copy_goes_its_own_way() -> None:
+def test_copy_is_independent() -> None:
     memory = Range(DESIGNS["pmd_marker"], 1 << 30, touches=64)
     memory.protect()
     other = memory.copy()
@@ -234,7 +232,7 @@ def test_a_copy_goes_its_own_way() -> None:
     assert memory.ledger()["writes"] == 0
 
 
-def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
+def test_new_design_by_replace_runs() -> None:
     mine = DESIGNS["pmd_marker"].replace(name="mine", about="", spread="huge page", resolve="pmd")
     memory = Range(mine, 1 << 30, touches=64)
     memory.protect()
@@ -251,11 +249,11 @@ def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
         ({"empty": "zeropage", "level": "pud"}, "no zeropage of 1 GiB"),
         ({"empty": "zeropage", "level": "pmd"}, "switch thp and huge_zeropage on"),
         ({"spread": "last"}, "only markers spread"),
-        ({"empty": "marker", "spread": "last"}, "have nothing to spread to"),
-        ({"empty": "marker", "remembers": True}, "needs nothing in empty entries"),
+        ({"empty": "marker", "spread": "last"}, "cannot spread"),
+        ({"empty": "marker", "remembers": True}, "leaves empty entries alone"),
         ({"missing": True, "prefault": "read loop"}, "leaves nothing missing"),
         ({"missing": True, "asynchronous": True}, "filled by a handler"),
-        ({"missing": True, "empty": "marker"}, "is not missing any more"),
+        ({"missing": True, "empty": "marker"}, "is not missing: leave empty at stays"),
         ({"survives": True, "thp": True}, "not modelled as thp"),
         ({"leaf": "pmd", "level": "pmd", "thp": True}, "neither transparent huge pages nor a zeropage"),
         ({"level": "p4d"}, "level is 'p4d', not one of pte, pmd, pud"),
@@ -263,7 +261,7 @@ def test_a_design_that_a_reader_invents_is_one_line_away() -> None:
         ({"colour": "blue"}, "a design has no field 'colour'"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_contradictory_design_raises(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         DESIGNS["unprotected"].replace(**changes)
     assert said in str(caught.value)
@@ -276,29 +274,30 @@ def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], sa
         (lambda: Range(DESIGNS["pte_marker"], 17 << 40), "goes up to 16 TiB"),
         (lambda: Range(DESIGNS["pte_marker"], 4097), "not a multiple of pte_marker's 4 KiB page"),
         (lambda: Range(DESIGNS["hugetlb_1g"], 2 << 20), "not a multiple of hugetlb_1g's 1 GiB page"),
-        (lambda: Range(DESIGNS["pte_marker"], 4096, start_bytes=1 << 47), "no page of a user address space"),
-        (lambda: Range(DESIGNS["pte_marker"], 4096, other_cpus=-1), "-1 other CPUs"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, start_bytes=1 << 47), "outside the user address space"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, other_cpus=-1), "other CPUs is -1: expected 0 to 65536"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).protect(0, 2), "pages 0 to 2 are not within a range of 1"),
         (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20).protect(0, 3), "cut a hugetlb page of 512 pages"),
         (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20).protect(0, 1), "cut a hugetlb page of 512 pages"),
         (lambda: Range(DESIGNS["hugetlb_2m"], 4 << 20, start_bytes=4096), "start 4096 B is not a multiple"),
-        (lambda: Range(DESIGNS["pte_marker"], 4096, touches=-1), "-1 touches cannot be made"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096, touches=-1), "touches is -1: expected >= 0"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"a", 0), "bits of 0 pages do not fit"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).touch(1, write=True), "page 1 is not within a range of 1"),
-        (lambda: Range(DESIGNS["pte_marker"], 4096).populate(1.5), "populated 1.5 is no fraction"),
-        (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"ab", 1), "the range needs 1: they differ"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).populate(1.5), "populated is 1.5: expected 0 to 1"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).populate_bits(b"ab", 1), "but the range needs 1"),
+        (lambda: Range(DESIGNS["pte_marker"], 4096).touch_stride(0, write=True), "stride is 0 pages: expected >= 1"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).save(skip_holes=True, piece_pages=2), "1 or 512 pages"),
         (lambda: Range(DESIGNS["pte_marker"], 4096).become(DESIGNS["hugetlb_2m"]), "cannot become memory of pmd"),
     ],
 )
-def test_what_cannot_be_done_is_said(ask: Any, said: str) -> None:
+def test_invalid_operation_raises(ask: Any, said: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         ask()
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["unprotected", "protect_on_fault", "missing_wp", "pte_marker"])
-def test_parts_that_cut_every_table_never_write_past_what_was_set_aside(name: str) -> None:
+def test_cutting_every_table_raises_when_memory_is_used_up(name: str) -> None:
     memory = Range(DESIGNS[name], 1 << 30, touches=0)
     if name != "unprotected":
         memory.protect()
@@ -313,13 +312,13 @@ def _cut_every_table(memory: Range) -> None:
         memory.unprotect(pmd * PMD + 5, 1)
 
 
-def test_a_stride_beyond_the_range_is_one_touch() -> None:
+def test_stride_beyond_range_is_one_touch() -> None:
     memory = Range(DESIGNS["pte_marker"], 1 << 30, touches=9, start_bytes=1 << 30)
     memory.touch_stride((1 << 64) - 1, write=True)
     assert memory.ledger()["writes"] == 1
 
 
-def test_every_operation_is_set_aside_for() -> None:
+def test_memory_suffices_for_reserved_operations() -> None:
     memory = Range(DESIGNS["pte_marker"].replace(level="pud"), 1 << 40, touches=500)
     memory.protect()
     for number in range(500):
@@ -327,7 +326,7 @@ def test_every_operation_is_set_aside_for() -> None:
     assert memory.ledger()["calls"] == 500
 
 
-def test_zeropages_that_become_protected_interrupt_nobody() -> None:
+def test_protecting_zeropages_sends_no_ipis() -> None:
     memory = Range(DESIGNS["preread"], 8 << 20, other_cpus=3)
     memory.prefault()
     memory.protect()
@@ -338,7 +337,7 @@ def test_zeropages_that_become_protected_interrupt_nobody() -> None:
     assert memory.ledger()["ipis"] == 3
 
 
-def test_a_state_that_outgrows_what_was_set_aside_says_so() -> None:
+def test_more_touches_than_reserved_raises() -> None:
     memory = Range(DESIGNS["pte_marker"], 1 << 40, touches=0)
-    with pytest.raises(UffdlabError, match="say beforehand how many touches there will be"):
+    with pytest.raises(UffdlabError, match="make the range with the number of touches"):
         memory.touch_stride(1 << 18, write=True)

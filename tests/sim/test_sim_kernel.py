@@ -92,7 +92,7 @@ def _simulated(design: str, steps: list[Step]) -> dict[str, float]:
 
 @pytest.mark.parametrize("design", list(FEATURES))
 @pytest.mark.parametrize("seed", range(12))
-def test_the_kernel_counts_what_the_ledger_says(design: str, seed: int) -> None:
+def test_kernel_counts_equal_ledger(design: str, seed: int) -> None:
     steps = _steps(random.Random(1000 * seed + len(design)), design)
     expected = _simulated(design, steps)
     counted: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def test_the_kernel_counts_what_the_ledger_says(design: str, seed: int) -> None:
     assert counted == expected, steps
 
 
-def test_threads_that_race_for_pages_fault_at_least_as_often() -> None:
+def test_racing_threads_fault_at_least_as_often_as_ledger() -> None:
     """Of two threads that fault for one page both complete a fault, or one: the ledger is a lower bound."""
     pages = SPAN // PAGE
     with mapped(BACKINGS["anon"], SPAN) as memory:
@@ -127,7 +127,7 @@ def test_threads_that_race_for_pages_fault_at_least_as_often() -> None:
 
 
 @pytest.mark.parametrize("access", ["read", "write"])
-def test_two_threads_on_pages_of_their_own_fault_as_the_ledger_says(access: str) -> None:
+def test_threads_on_disjoint_pages_fault_as_ledger(access: str) -> None:
     """As the committed campaign measured it, in halves and in turns."""
     data = datasets.load(datasets.locate(None))
     rows = data.table("faults")

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from uffdlab.sim import DESIGNS, Design, Range
+from uffdlab.sim import DESIGNS, Range, SimDesign
 from uffdlab.sim.core import core
 from uffdlab.sim.designs import choices, problem_of
 
@@ -15,7 +15,7 @@ PMD, PUD = 512, 512**2
 ADDRESSES = 1 << 35
 
 
-def test_a_marker_that_is_cut_spreads_to_the_next_level() -> None:
+def test_cut_marker_spreads_to_next_level() -> None:
     memory = Range(DESIGNS["pud_marker"], 1 << 30, touches=9)
     memory.protect()
     memory.start_phase()
@@ -27,7 +27,7 @@ def test_a_marker_that_is_cut_spreads_to_the_next_level() -> None:
     assert counted["markers_cleared"] == 1
 
 
-def test_a_marker_that_is_cut_may_spread_to_the_last_level_at_once() -> None:
+def test_cut_marker_spreads_to_last_level() -> None:
     memory = Range(DESIGNS["pud_marker"].replace(spread="last"), 1 << 30, touches=9)
     memory.protect()
     memory.start_phase()
@@ -38,7 +38,7 @@ def test_a_marker_that_is_cut_may_spread_to_the_last_level_at_once() -> None:
 
 
 @pytest.mark.parametrize(("name", "visited"), [("pmd_marker", "visited_pmd"), ("pud_marker", "visited_pud")])
-def test_a_part_that_is_marked_already_is_looked_at_and_left_alone(name: str, visited: str) -> None:
+def test_protecting_marked_part_visits_and_keeps_it(name: str, visited: str) -> None:
     memory = Range(DESIGNS[name], 1 << 30, touches=9)
     memory.protect()
     memory.start_phase()
@@ -50,7 +50,7 @@ def test_a_part_that_is_marked_already_is_looked_at_and_left_alone(name: str, vi
     }
 
 
-def test_only_a_table_without_any_entry_is_freed_by_a_discard() -> None:
+def test_discard_frees_only_empty_tables() -> None:
     memory = Range(DESIGNS["pte_marker"].replace(survives=True), 2 << 20, touches=9)
     for page in (0, 100):
         memory.protect(page, 1)
@@ -66,7 +66,7 @@ def test_only_a_table_without_any_entry_is_freed_by_a_discard() -> None:
 
 
 @pytest.mark.parametrize(("first", "count", "events"), [(0, None, 0), (0, 1000, 1), (1, None, 1)])
-def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int | None, events: int) -> None:
+def test_protect_on_fault_ends_when_whole_range_is_resolved(first: int, count: int | None, events: int) -> None:
     memory = Range(DESIGNS["protect_on_fault"], 8 << 20, touches=9)
     memory.protect()
     memory.unprotect(first, count)
@@ -76,7 +76,7 @@ def test_a_vma_forgets_when_the_whole_of_it_is_resolved(first: int, count: int |
 
 
 @pytest.mark.parametrize(("piece", "splits", "resolves"), [(1, PMD, PUD), (512, 0, PMD)])
-def test_huge_pages_are_split_where_they_are_saved_in_smaller_pieces(piece: int, splits: int, resolves: int) -> None:
+def test_saving_in_small_pieces_splits_huge_pages(piece: int, splits: int, resolves: int) -> None:
     memory = Range(DESIGNS["pte_marker"].replace(thp=True), 1 << 30, touches=9)
     memory.populate(1.0, PUD)
     memory.protect()
@@ -91,8 +91,8 @@ def test_huge_pages_are_split_where_they_are_saved_in_smaller_pieces(piece: int,
     ("resolve", "asynchronous", "level"),
     [("pte", False, "pte"), ("pmd", False, "pmd"), ("pte", True, "pte"), ("pmd", True, "pte")],
 )
-def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchronous: bool, level: str) -> None:
-    design = Design("d", "", thp=True, resolve=resolve, asynchronous=asynchronous)  # type: ignore[arg-type]
+def test_write_to_protected_huge_page_splits_by_design(resolve: str, asynchronous: bool, level: str) -> None:
+    design = SimDesign("d", "", thp=True, resolve=resolve, asynchronous=asynchronous)  # type: ignore[arg-type]
     memory = Range(design, 2 << 20, touches=9)
     memory.populate(1.0, PMD)
     assert memory.entry(0).level == "pmd"
@@ -103,7 +103,7 @@ def test_a_write_to_a_protected_huge_page_splits_it_or_not(resolve: str, asynchr
 
 
 @pytest.mark.parametrize(("spread", "level"), [("next", "pmd"), ("last", "pte")])
-def test_a_touch_under_a_marker_leaves_markers_at_the_level_it_spreads_to(spread: str, level: str) -> None:
+def test_touch_under_marker_leaves_markers_at_spread_level(spread: str, level: str) -> None:
     memory = Range(DESIGNS["pud_marker"].replace(spread=spread), 1 << 30, touches=9)
     memory.protect()
     memory.touch(3, write=True)
@@ -111,7 +111,7 @@ def test_a_touch_under_a_marker_leaves_markers_at_the_level_it_spreads_to(spread
     assert memory.scan() == {"empty": 0, "marker": PUD - 1, "zeropage": 0, "page": 1}
 
 
-def test_a_part_of_a_marker_that_survives_discards_is_resolved_and_never_discarded() -> None:
+def test_surviving_marker_is_resolved_in_part_and_not_discarded() -> None:
     memory = Range(DESIGNS["pmd_marker"].replace(survives=True), 4 << 20, touches=9)
     memory.protect()
     memory.start_phase()
@@ -122,7 +122,7 @@ def test_a_part_of_a_marker_that_survives_discards_is_resolved_and_never_discard
 
 
 @pytest.mark.parametrize("start", [0, 510])
-def test_touches_one_after_another_go_on_and_begin_anew(start: int) -> None:
+def test_sequential_touches_continue_and_wrap(start: int) -> None:
     memory = Range(DESIGNS["unprotected"], 8 << 12, start_bytes=start << 12, touches=99)
     memory.touch_many(5, "sequential", write=True)
     assert [memory.entry(page).kind for page in range(8)] == ["page"] * 5 + ["empty"] * 3
@@ -135,7 +135,7 @@ def test_touches_one_after_another_go_on_and_begin_anew(start: int) -> None:
 
 
 @pytest.mark.parametrize("field", choices())
-def test_a_field_of_a_design_has_the_values_that_there_are(field: str) -> None:
+def test_core_refuses_field_out_of_range(field: str) -> None:
     """Numbers of ``struct ul_design``: one more than the last word, and one below the first, are none."""
     numbers = DESIGNS["pte_marker"].numbers()
     at = list(choices()).index(field)
@@ -144,7 +144,7 @@ def test_a_field_of_a_design_has_the_values_that_there_are(field: str) -> None:
         assert problem_of(core(), packed) is not None, (field, wrong)
 
 
-def test_a_range_lies_within_the_addresses_of_a_process() -> None:
+def test_range_beyond_address_space_is_refused() -> None:
     with core().lent(DESIGNS["pte_marker"].packed()) as design:
         for start, pages, fits in (
             (ADDRESSES - 2, 2, True), (ADDRESSES - 2, 3, False), (ADDRESSES, 1, False), (0, 1 << 32, True),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latency import latencies
+from shapes import Shape, shape_ledger
 
 from uffdlab import sim
 from uffdlab.errors import NotMeasuredError
@@ -70,7 +71,7 @@ def same(found: Any, wanted: Any, rel: float) -> None:
 
 @few
 @given(ledgers, costs())
-def test_a_price_and_its_interval_are_those_of_plain_python_to_the_bit(ledger: Ledger, priced: Costs) -> None:
+def test_price_and_interval_equal_plain_python(ledger: Ledger, priced: Costs) -> None:
     found = priced.price(ledger)
     values = [price(ledger, vector) for vector in (priced.vector, *priced.draws)]
     assert (found.value, found.low, found.high) == interval(values, priced.p95_error)
@@ -79,7 +80,7 @@ def test_a_price_and_its_interval_are_those_of_plain_python_to_the_bit(ledger: L
 
 @few
 @given(ledgers, ledgers, costs())
-def test_a_ratio_cancels_what_is_shared(top: Ledger, bottom: Ledger, priced: Costs) -> None:
+def test_ratio_cancels_shared_events(top: Ledger, bottom: Ledger, priced: Costs) -> None:
     over, under = ([price(one, vector) for vector in (priced.vector, *priced.draws)] for one in (top, bottom))
     if min(under) <= 0:
         with pytest.raises(NotMeasuredError):
@@ -97,7 +98,7 @@ def test_a_ratio_cancels_what_is_shared(top: Ledger, bottom: Ledger, priced: Cos
 @few
 @given(st.lists(st.floats(0, 1e9) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=300), st.floats(0, 1e6),
        st.floats(0, 1.5))  # fmt: skip
-def test_an_interval_is_of_the_draws_in_order(values: list[float], error: float, weight: float) -> None:
+def test_interval_equals_plain_python(values: list[float], error: float, weight: float) -> None:
     at = core()
     with at.lent(struct.pack(f"<{len(values)}d", *values)) as given_, at.lent(bytes(24)) as answer:
         at.call("ul_interval", given_, len(values) - 1, error, weight, answer)
@@ -122,9 +123,9 @@ def plain_latencies(name: str, work: sim.Workload, vector: dict[str, float]) -> 
     """Return price, count, share that take as long, and shape of the writes that ask the kernel."""
     found = []
     for code, count in sim.expect(name, work).shapes.items():
-        shape = sim.Shape.of(code)
+        shape = Shape.of(code)
         if shape.write and (shape.kind != "page" or shape.protected):
-            found.append((price(sim.shape_ledger(sim.named(name), code), vector), count, code))
+            found.append((price(shape_ledger(sim.named(name), code), vector), count, code))
     found.sort(key=lambda one: one[0])
     everything, slower, rows = sum(one[1] for one in found), 1.0, []
     for cost, count, code in found:
@@ -135,19 +136,17 @@ def plain_latencies(name: str, work: sim.Workload, vector: dict[str, float]) -> 
 
 @few
 @given(st.sampled_from(NAMES), works)
-def test_writes_that_ask_the_kernel_are_listed_cheapest_first(name: str, work: sim.Workload) -> None:
+def test_latencies_list_faulting_writes_cheapest_first(name: str, work: sim.Workload) -> None:
     priced = sim.load_costs()
     rows = latencies(sim.expect(name, work), priced)
     wanted = plain_latencies(name, work, priced.vector)
     assert [(one.cost.value, one.count, one.shape) for one in rows] == [
-        (cost, count, sim.Shape.of(code)) for cost, count, _, code in wanted
+        (cost, count, Shape.of(code)) for cost, count, _, code in wanted
     ]
     assert [one.slower for one in rows] == pytest.approx([slower for _, _, slower, _ in wanted], abs=1e-12)
     assert sum(one.share for one in rows) == pytest.approx(1 if rows else 0)
     for row in rows:
-        one = priced.price(
-            sim.shape_ledger(sim.named(name), next(c for _, _, _, c in wanted if sim.Shape.of(c) == row.shape))
-        )
+        one = priced.price(shape_ledger(sim.named(name), next(c for _, _, _, c in wanted if Shape.of(c) == row.shape)))
         assert row.cost == one
 
 
@@ -161,7 +160,7 @@ def plain_decision(names: list[str], work: sim.Workload, priced: Costs, objectiv
         found = sim.expect(name, work)
         added = found.tables_kib[2] - found.tables_kib[0] + found.pages_kib[2] - found.pages_kib[0]
         slow = [row for row in plain_latencies(name, work, priced.vector) if row[2] >= 0.01]
-        tails[name] = sim.shape_ledger(sim.named(name), slow[-1][3]) if slow else None
+        tails[name] = shape_ledger(sim.named(name), slow[-1][3]) if slow else None
         asked[name] = {"stop time": found.protect, "total work": found.total, "tail latency": tails[name]}
         stop, all_ = price(found.protect, priced.vector), price(found.total, priced.vector)
         values[name] = dict(zip(MIXED, (stop, all_, max(added, 1.0), slow[-1][0] if slow else 1.0), strict=True))
@@ -184,7 +183,7 @@ def plain_decision(names: list[str], work: sim.Workload, priced: Costs, objectiv
 
 @few
 @given(st.sets(st.sampled_from(NAMES), min_size=2, max_size=4), works, st.sampled_from(OBJECTIVES))
-def test_a_decision_is_that_of_plain_python(names: set[str], work: sim.Workload, objective: str) -> None:
+def test_decision_equals_plain_python(names: set[str], work: sim.Workload, objective: str) -> None:
     priced, x, y = sim.load_costs(), ("reads", [work.reads]), ("writes", [work.writes])
     [found] = sim.df_decision(priced, objective, sorted(names), work, x, y).to_dict("records")
     wanted = plain_decision(sorted(names), work, priced, objective)
@@ -192,7 +191,7 @@ def test_a_decision_is_that_of_plain_python(names: set[str], work: sim.Workload,
     assert {name: found[name] for name in wanted} == wanted
 
 
-def test_more_later_writes_turn_the_decision_where_the_core_says() -> None:
+def test_break_even_is_where_total_work_crosses() -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30)
     assert _break_even(core(), ["pte_marker", "pud_marker"], 1, work, priced)[3] == -1, "PUD markers are never behind"
     mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
@@ -236,7 +235,7 @@ def _in_both(engines: tuple[Core, Core], ask: Callable[[Core], Any]) -> None:
 
 
 @pytest.mark.parametrize("objective", range(len(OBJECTIVES)))
-def test_webassembly_decides_the_same_to_the_bit(engines: tuple[Core, Core], objective: int) -> None:
+def test_webassembly_decisions_equal_extension(engines: tuple[Core, Core], objective: int) -> None:
     priced = sim.load_costs()
     packed = b"".join(sim.DESIGNS[name].packed() for name in sorted(NAMES))
     vectors_ = b"".join(map(pack, (priced.vector, *priced.draws)))
@@ -257,7 +256,7 @@ def test_webassembly_decides_the_same_to_the_bit(engines: tuple[Core, Core], obj
         _in_both(engines, ask)
 
 
-def test_webassembly_finds_the_same_break_even_and_the_same_latencies(engines: tuple[Core, Core]) -> None:
+def test_webassembly_break_even_and_latencies_equal_extension(engines: tuple[Core, Core]) -> None:
     priced, work = sim.load_costs(), sim.Workload(16 << 30, 0.1, reads=1000)
     mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     _in_both(engines, lambda at: struct.pack("<3d2i", *_break_even(at, [mine, *sorted(NAMES)], 0, work, priced)))

@@ -21,6 +21,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.sim import DESIGNS, Costs, Snapshot, Workload, events, run_snapshot
 from uffdlab.sim.fitting import fit
 from uffdlab.sim.measured import Phase
+from uffdlab.sim.replay import IMAGINED, TODAY
 
 GIB = 1 << 30
 
@@ -28,7 +29,7 @@ GIB = 1 << 30
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
 
-def test_a_saver_that_reads_everything_faults_each_marker_once_and_one_that_skips_holes_none() -> None:
+def test_saver_faults_markers_once_unless_it_skips_holes() -> None:
     memory = Workload(64 << 20, populated=0.25, seed=3)
     everything = run_snapshot(DESIGNS["pte_marker"], Snapshot(memory, "reads everything"))
     skipping = run_snapshot(DESIGNS["pte_marker"], Snapshot(memory, "skips holes"))
@@ -39,7 +40,7 @@ def test_a_saver_that_reads_everything_faults_each_marker_once_and_one_that_skip
 
 
 @pytest.mark.parametrize("name", [name for name in DESIGNS if not name.startswith("hugetlb") and name != "unprotected"])
-def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
+def test_snapshot_loses_no_guest_write(name: str) -> None:
     story = run_snapshot(DESIGNS[name], Snapshot(Workload(32 << 20, 0.3), guest_writes_per_s=50_000, bytes_per_s=1e8))
     assert story.running["lost_writes"] == 0
     assert story.running["events_wp"] + story.running["events_missing"] > 0
@@ -50,14 +51,14 @@ def test_no_write_of_the_guest_is_lost_while_a_snapshot_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in DESIGNS if name != "unprotected"])
 @pytest.mark.parametrize("writes", [0, 40_000])
-def test_everything_is_saved_once(name: str, writes: float) -> None:
+def test_snapshot_saves_each_page_once(name: str, writes: float) -> None:
     span = {"pte": 64 << 20, "pmd": 128 << 20, "pud": 4 << 30}[DESIGNS[name].leaf]
     story = run_snapshot(DESIGNS[name], Snapshot(Workload(span, 1.0), guest_writes_per_s=writes, bytes_per_s=span * 2))
     left = story.moments[-1].saved_kib - (span >> 10)
     assert left == 0, "a page that a handler saved is not read again, and none is left out"
 
 
-def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_that_remembers() -> None:
+def test_reported_free_pages_raise_false_events_only_under_protect_on_fault() -> None:
     snapshot = Snapshot(
         Workload(64 << 20, 1.0), guest_writes_per_s=30_000, bytes_per_s=5e7, reports_per_s=20, report_pages=512
     )
@@ -71,14 +72,14 @@ def test_pages_reported_free_are_given_back_and_protected_by_nobody_but_a_vma_th
     ("wrong", "said"),
     [
         ({"saver": "sleeps"}, "unknown saver 'sleeps'"),
-        ({"reports_per_s": -1}, "reports of 512 pages a second cannot be made"),
-        ({"guest_writes_per_s": -1}, "-1 writes a second"),
-        ({"guest_writes_per_s": 1e11}, "would take more than an hour to count"),
+        ({"reports_per_s": -1}, "-1 reports of 512 pages a second: expected 0 to 1e12 reports"),
+        ({"guest_writes_per_s": -1}, "guest writes per second is -1: expected 0 to 1e12"),
+        ({"guest_writes_per_s": 1e11}, "would take more than an hour to simulate"),
         ({"piece_pages": 3}, "1 or 512 pages by an ioctl, not 3"),
-        ({"bytes_per_s": 0}, "0 B/s is no bandwidth"),
+        ({"bytes_per_s": 0}, "bandwidth is 0 B/s: expected more than 0"),
     ],
 )
-def test_a_snapshot_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str) -> None:
+def test_invalid_snapshot_raises(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         Snapshot(Workload(), **wrong)
     assert said in str(caught.value)
@@ -87,13 +88,17 @@ def test_a_snapshot_says_what_is_wrong_with_it(wrong: dict[str, Any], said: str)
 # --- replaying -------------------------------------------------------------------------------------------------------
 
 
+def advice(bitmap: Bitmap, objective: Any, priced: Costs, designs: tuple[str, ...] = (*TODAY, *IMAGINED)) -> str:
+    return sim.recommendation(sim.ranked(sim.replays(bitmap, designs), objective, priced), objective, priced)
+
+
 def recorded(kind: str = "anon", page_bytes: int = 4096) -> Bitmap:
     """Return 64 MiB: a quarter present, a quarter zeropages, the rest untouched."""
     runs = array("Q", [4096 << 2 | 2, 4096 << 2 | 1, 8192 << 2 | 0])
     return Bitmap(4096, 4096, True, (Mapping(kind, 0, 64 << 20, page_bytes, False, True, runs),))
 
 
-def test_a_replay_marks_what_was_untouched_and_protects_what_was_there() -> None:
+def test_replay_marks_holes_and_protects_present_pages() -> None:
     found = sim.replay(recorded(), DESIGNS["pte_marker"])
     assert found.protect["markers_pte"] == 8192
     assert (found.protect["protected_pte"], found.protect["protected_zero"]) == (4096, 4096)
@@ -101,43 +106,58 @@ def test_a_replay_marks_what_was_untouched_and_protects_what_was_there() -> None
     assert found.added_pages_kib == 0
 
 
-def test_shmem_and_hugetlb_follow_their_own_rules() -> None:
+def test_replay_adapts_design_to_shmem_and_hugetlb() -> None:
     shmem = sim.replay(recorded("shmem"), DESIGNS["preread"])
     assert shmem.added_pages_kib == 32 << 10, "reading a hole of shmem fills it"
     huge = sim.replay(recorded("hugetlb", 2 << 20), DESIGNS["pte_marker"])
     assert huge.protect["markers_pmd"] == 16
 
 
-def test_the_cheapest_design_comes_first_and_is_said() -> None:
+def test_recommendation_names_the_cheapest_design_first() -> None:
     ranked = sim.ranked(sim.replays(recorded()), "stop time", costs(markers_pte=1, traps=100, faults_empty=100))
     values = [one.cost.value for one in ranked]
     assert values == sorted(values)
-    assert sim.recommendation(ranked, "stop time") == (
-        "stop time: missing_wp (0 ns); not told apart from pte_marker (8.19 µs); no design that was only thought of "
-        "would be better"
+    assert advice(recorded(), "stop time", costs(markers_pte=1, traps=100, faults_empty=100)) == (
+        "stop time: missing_wp (0 ns); not distinguishable from pte_marker (8.19 µs); no hypothetical design would be "
+        "better"
     )
-    memory = sim.recommendation(sim.ranked(sim.replays(recorded()), "memory", costs()), "memory")
+    memory = advice(recorded(), "memory", costs())
     assert memory.startswith("memory: missing_wp (0 B); then preread (64 KiB)")
     with pytest.raises(UffdlabError, match="unknown objective 'beauty'"):
         sim.ranked(sim.replays(recorded()), "beauty", costs())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("populated", [0.0, 0.5, 0.875, 1.0])
+@pytest.mark.parametrize("designs", [("preread", "pte_marker"), ("pte_marker", "missing_wp"), TODAY])
+def test_recommendation_agrees_with_df_decision(designs: tuple[str, ...], populated: float) -> None:
+    priced, written = sim.load_costs(), round(populated * 65536)
+    runs = array("Q", [count << 2 | state for count, state in ((written, 2), (65536 - written, 0)) if count])
+    bitmap = Bitmap(4096, 4096, True, (Mapping("anon", 0, 256 << 20, 4096, False, True, runs),))
+    x, y = ("populated", [populated]), ("cluster_pages", [8192])
+    [point] = sim.df_decision(priced, "stop time", designs, Workload(256 << 20), x, y).to_dict("records")
+    text = advice(bitmap, "stop time", priced, designs)
+    assert text.startswith(f"stop time: {point['ties']} {'are equally cheap ' if point['tie'] else ''}(")
+    others = set(designs) - set(point["ties"].split(", "))
+    assert (f"; then {point['second']} " in text) is point["clear"]
+    assert (f"; not distinguishable from {point['second']} " in text) is (bool(others) and not point["clear"])
+
+
 # --- costs -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_vector_that_lacks_an_event_is_refused() -> None:
+def test_invalid_costs_raise() -> None:
     with pytest.raises(UffdlabError, match="costs 'thin' lack reads, "):
         Costs("thin", "ns", {})
-    with pytest.raises(UffdlabError, match="traps costs -1"):
+    with pytest.raises(UffdlabError, match="cost of event 'traps' is -1: expected a number from 0 to 1e"):
         costs(traps=-1)
 
 
-def test_a_vector_in_another_unit_is_refused() -> None:
+def test_costs_in_another_unit_raise() -> None:
     with pytest.raises(UffdlabError, match="costs 'made-up' are in ns, not in instructions"):
         costs().in_unit("instructions")
 
 
-def test_a_price_is_what_the_events_cost_and_its_interval_holds_the_error_of_predictions() -> None:
+def test_price_sums_events_and_interval_holds_prediction_error() -> None:
     ledger = dict.fromkeys(events(), 0) | {"traps": 10, "pages": 2}
     known = costs(traps=100, pages=1000)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.5)
@@ -148,7 +168,7 @@ def test_a_price_is_what_the_events_cost_and_its_interval_holds_the_error_of_pre
     assert sure.ratio(ledger, ledger).value == 1
 
 
-def test_costs_are_recovered_from_times_that_they_made() -> None:
+def test_fit_recovers_costs_from_synthetic_times() -> None:
     true = dict.fromkeys(events(), 0.0) | {"traps": 300.0, "faults_empty": 200.0, "pages": 400.0, "tables_pte": 600.0}
     found = []
     for stride in (1, 2, 16, 512, 4096):
@@ -173,7 +193,7 @@ def committed() -> datasets.Dataset:
     return datasets.load(datasets.locate("costs-"))
 
 
-def test_the_committed_costs_come_with_both_validations(committed: datasets.Dataset) -> None:
+def test_committed_costs_have_both_validations(committed: datasets.Dataset) -> None:
     found = sim.costs_of(committed)
     assert found.unit == "ns"
     assert len(found.draws) == 200
@@ -182,7 +202,7 @@ def test_the_committed_costs_come_with_both_validations(committed: datasets.Data
     assert {"fitted", "unseen"} == set(checks.part)
 
 
-def test_the_ledger_equals_what_the_kernel_did(committed: datasets.Dataset) -> None:
+def test_calibrated_ledgers_equal_kernel_counts(committed: datasets.Dataset) -> None:
     """Exactly, but for what the process does besides: a handler's stack (a fault), and the table above a range, which
     it may share with its neighbours or, where it is not aligned, need twice.
     """
@@ -205,12 +225,12 @@ def sim_stdout(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_the_designs_are_listed(tmp_path: Path) -> None:
+def test_cli_lists_designs(tmp_path: Path) -> None:
     listed = sim_stdout("--list", cwd=tmp_path)
     assert all(name in listed for name in DESIGNS)
 
 
-def test_a_run_is_written_as_json(tmp_path: Path) -> None:
+def test_cli_writes_run_as_json(tmp_path: Path) -> None:
     run = ["--design", "pmd_marker", "--span", "4GiB", "--populated", "0.3", "--cluster", "64", "--writes", "1e4"]
     written = json.loads(sim_stdout(*run, "--json", cwd=tmp_path))
     assert written["phases"]["touches"]["ledger"]["writes"] == 10_000
@@ -220,7 +240,7 @@ def test_a_run_is_written_as_json(tmp_path: Path) -> None:
     assert json.loads(sim_stdout(*run, "--expected", "--json", cwd=tmp_path))["exact"] is False
 
 
-def test_a_run_is_written_as_text(tmp_path: Path) -> None:
+def test_cli_writes_run_as_text(tmp_path: Path) -> None:
     huge = ("--set", "spread=huge page", "--set", "resolve=pmd")
     written = sim_stdout("--design", "pmd_marker", *huge, "--writes", "1000", cwd=tmp_path)
     assert "huge_pages" in written
@@ -240,14 +260,14 @@ sys.meta_path.insert(0, Blocker())
 RUN = ("--design", "pud_marker", "--span", "4GiB", "--writes", "1000", "--json")
 
 
-def test_without_a_compiler_the_same_numbers_come_from_webassembly(tmp_path: Path, child_code: Any) -> None:
+def test_webassembly_replaces_missing_extension(tmp_path: Path, child_code: Any) -> None:
     pytest.importorskip("wasmtime")
     built = sim_stdout(*RUN, cwd=tmp_path)
     child_code(BLOCK.format(blocked=("uffdlab.native._sim",)))
     assert sim_stdout(*RUN, cwd=tmp_path) == built
 
 
-def test_with_neither_it_is_said_what_to_install(tmp_path: Path, child_code: Any) -> None:
+def test_no_core_names_what_to_install(tmp_path: Path, child_code: Any) -> None:
     child_code(BLOCK.format(blocked=("uffdlab.native._sim", "wasmtime")))
     said = sentence(uffdlab_run("sim", *RUN, cwd=tmp_path))
     assert "the simulator was not built, and its WebAssembly has nothing to run it" in said
@@ -271,13 +291,13 @@ def test_with_neither_it_is_said_what_to_install(tmp_path: Path, child_code: Any
         (["--calibrate", "published"], "name a new directory with --out"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_cli_reports_bad_input_in_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
     assert said in sentence(uffdlab_run("sim", *arguments, cwd=tmp_path))
 
 
-def test_calibrating_what_has_no_times_is_refused(tmp_path: Path) -> None:
+def test_calibrating_dataset_without_times_raises(tmp_path: Path) -> None:
     refused = sentence(uffdlab_run("sim", "--calibrate", "published", "--out", tmp_path / "x", cwd=tmp_path))
-    assert "no times that costs could be fitted on and tried on" in refused
+    assert "no times to fit costs on and to validate them on" in refused
     assert not (tmp_path / "x").exists()
 
 
@@ -298,7 +318,7 @@ def test_calibrating_what_has_no_times_is_refused(tmp_path: Path) -> None:
         (EVENT | SURE | {"markers_pte": 20.0}, 300.0, "not decided"),
     ],
 )
-def test_spreading_is_decided_by_what_events_cost(some: dict[str, float], error: float, verdict: str) -> None:
+def test_spreading_verdict_follows_costs(some: dict[str, float], error: float, verdict: str) -> None:
     known = costs(**some)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=error)
     given = Evidence(datasets.load(datasets.locate("published")))
@@ -306,7 +326,7 @@ def test_spreading_is_decided_by_what_events_cost(some: dict[str, float], error:
     assert found.verdict == verdict
 
 
-def test_where_the_work_breaks_even() -> None:
+def test_break_even_share_of_touched_pmds() -> None:
     # PTE: 512 markers and a table for each 2 MiB at once. PMD: one marker, and the same 512 and a table when written.
     known = costs(markers_pte=1.0, markers_pmd=1.0, tables_pte=0.0)
     assert spreading.break_even(known) == pytest.approx(511 / 512)
@@ -316,7 +336,7 @@ def test_where_the_work_breaks_even() -> None:
     assert spreading.break_even(costs(markers_pmd=1.0, spread_pmd=1.0)) == 0
 
 
-def test_a_scan_ends_with_the_design_that_suits_the_process(tmp_path: Path) -> None:
+def test_scan_ranks_designs_by_objective(tmp_path: Path) -> None:
     done = uffdlab_run("scan", "--self", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     advice = json.loads(done.stdout)["advice"]

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import synthetic
-import synthetic_later
-import synthetic_races
+import synthetic_atomicity
+import synthetic_faults
 from synthetic import sample, state
+from synthetic_atomicity import race, tracked
 from synthetic_channel import campaign, point
-from synthetic_later import filled, latencies, protocol, resolved, touched
+from synthetic_faults import filled, latencies, protocol, resolved, touched
 from synthetic_occupancy import look, looked
-from synthetic_races import race, tracked
 from test_summaries_ksm import _dataset as merged
 from test_summaries_ksm import _rounds
 from test_summaries_write_timing import _campaign as revealed
@@ -72,6 +72,7 @@ def test_df_protect_columns_and_numbers(tmp_path: Path) -> None:
         **ends("total_ns", children(lambda prepare, protect: prepare + protect)),
         **ends("protect_ns", children(lambda prepare, protect: protect)),
         **ends("prepare_ns", children(lambda prepare, protect: prepare)),
+        **ends("cold_ratio", (1000 / 135.5, 1001 / 163.5, 1002 / 191)),
     }  # fmt: skip
     assert (cold["n"], cold["children"], cold["cold_ns"], cold["total_ns"], cold["filled_kib"]) == (0, 0, 11, None, 23)
     assert (clustered["cluster_pages"], clustered["cold_ns"], clustered["total_ns"]) == (512, None, 15)
@@ -118,7 +119,7 @@ def test_df_published_has_nanoseconds_too() -> None:
     assert [float(ns) for ns in table.total_ns] == [1000 * float(us) for us in table.protect_us]
 
 
-# --- accounts --------------------------------------------------------------------------------------------------------
+# --- zeropages -------------------------------------------------------------------------------------------------------
 
 
 def test_df_zeropages_columns_and_numbers(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_df_zeropages_columns_and_numbers(tmp_path: Path) -> None:
     rows[1] |= {"reported": False}
     rows += [row | {"cold": True, "rss_growth_kib": 9, "zeropages": 77} for row in filled("shmem", "populate_read", 1)]
     rows += filled("anon", "pte_marker", 0, hugetlb_growth_kib=100, table_growth_kib=128)
-    found = plain(summaries.df_zeropages(synthetic_later.dataset(tmp_path / "d", zeropages=rows)))
+    found = plain(summaries.df_zeropages(synthetic_faults.dataset(tmp_path / "d", zeropages=rows)))
     protect = [100_000 + 100 * i for i in range(9)]
     shared = {"huge_zeropage": "on", "step": "protected", "size_kib": 65536, "n": 9, "children": 9}
     timed = {**ends("prepare_ns", [5000] * 9), **ends("protect_ns", protect), **ends("table_growth_kib", [128] * 9)}
@@ -141,7 +142,7 @@ def test_df_zeropages_columns_and_numbers(tmp_path: Path) -> None:
 
 def test_df_published_runs_columns_and_numbers(tmp_path: Path) -> None:
     rows = protocol("always", "DEFAULT", 0, 5000) + protocol("never", "PRE-READ", 1, 70)
-    found = plain(summaries.df_published_runs(synthetic_later.dataset(tmp_path / "d", published_runs=rows)))
+    found = plain(summaries.df_published_runs(synthetic_faults.dataset(tmp_path / "d", published_runs=rows)))
     shared = {"size_kib": 10 << 20, "n": 9, "children": 9}
     assert found == [
         {"thp": "always", "mode": "DEFAULT", **shared, **ends("total_ns", range(5000, 5009))},
@@ -167,7 +168,7 @@ def test_df_faults_divides_counts_by_touches(tmp_path: Path) -> None:
     counts = {"minor_faults": 500, "tlb_ipis": 250, "wp_events": 30, "missing_events": 20, "table_growth_kib": 12}
     rows = touched("markers", "async", "first read", 7, backing="shmem", **counts)
     rows += [row | {"cold": True, "busy_ns": 900_000} for row in rows[:1]]
-    (found,) = plain(summaries.df_faults(synthetic_later.dataset(tmp_path / "d", faults=rows)))
+    (found,) = plain(summaries.df_faults(synthetic_faults.dataset(tmp_path / "d", faults=rows)))
     assert found == {
         "backing": "shmem", "preparation": "markers", "delivery": "async", "touch": "first read", "size_kib": 4000,
         "stride_kib": 4, "threads": 1, "together": False, "n": 9, "children": 9, "cold": 900,
@@ -190,7 +191,7 @@ def timed_touches() -> dict[str, list[dict[str, Any]]]:
 
 
 def test_df_latencies_is_the_share_of_slower_touches(tmp_path: Path) -> None:
-    data = synthetic_later.dataset(tmp_path / "d", **timed_touches())
+    data = synthetic_faults.dataset(tmp_path / "d", **timed_touches())
     found = summaries.df_latencies(data, 4, "first write")
     fresh = {"backing": "anon", "preparation": "fresh", "delivery": "plain", "timed": 320}
     assert plain(found) == [
@@ -206,7 +207,7 @@ def test_df_latencies_is_the_share_of_slower_touches(tmp_path: Path) -> None:
 
 
 def test_df_tails_is_the_quantile_of_each_process(tmp_path: Path) -> None:
-    data = synthetic_later.dataset(tmp_path / "d", **timed_touches())
+    data = synthetic_faults.dataset(tmp_path / "d", **timed_touches())
     found = {(row["preparation"], row["stride_kib"]): row for row in plain(summaries.df_tails(data))}
     assert found.keys() == {("fresh", 4), ("fresh", 2048), ("markers", 4)}
     shared = {"backing": "anon", "preparation": "fresh", "delivery": "plain", "stride_kib": 4, "n": 3, "children": 3}
@@ -219,7 +220,7 @@ def test_df_tails_is_the_quantile_of_each_process(tmp_path: Path) -> None:
 
 def test_df_resolves_is_per_call_and_per_page(tmp_path: Path) -> None:
     rows = resolved("zeropage", 8, 16, "first", 1000)
-    (found,) = plain(summaries.df_resolves(synthetic_later.dataset(tmp_path / "d", resolves=rows)))
+    (found,) = plain(summaries.df_resolves(synthetic_faults.dataset(tmp_path / "d", resolves=rows)))
     calls = [(32_000 + i) / 32 for i in range(9)]
     assert found == {
         "state": "zeropage", "piece_kib": 8, "stride_kib": 16, "pass": "first", "n": 9, "children": 9, "cold": None,
@@ -233,7 +234,7 @@ def test_df_work_has_least_work_and_counts(tmp_path: Path) -> None:
     rows += touched("fresh", "plain", "first write", 900, stride_kib=2048, backing="shmem")
     rows += touched("tables", "plain", "first write", 900)
     found = {(row["preparation"], row["touch"]): row
-             for row in plain(summaries.df_work(synthetic_later.dataset(tmp_path / "d", faults=rows)))}  # fmt: skip
+             for row in plain(summaries.df_work(synthetic_faults.dataset(tmp_path / "d", faults=rows)))}  # fmt: skip
     assert len(found) == len(LEAST_WORK) == 8
     fresh = found["fresh", "first write"]
     assert fresh == {
@@ -243,7 +244,7 @@ def test_df_work_has_least_work_and_counts(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found["zeropage", "first write"]["replaces"] is True
     assert found["tables", "first write"]["ns_per_touch"] is None
-    every = summaries.df_work(synthetic_later.dataset(tmp_path / "e", faults=rows), stride_kib=4)
+    every = summaries.df_work(synthetic_faults.dataset(tmp_path / "e", faults=rows), stride_kib=4)
     assert {row["preparation"] for row in plain(every) if row["ns_per_touch"]} == {"tables"}
 
 
@@ -278,7 +279,8 @@ def test_df_tracking_columns_and_numbers(tmp_path: Path) -> None:
         rows.append(tracked("untracked", 1, 70, None, block=block))
         rows += [row | {"cold": True, "write_ns": 10**9, "missed_pages": 0, "spurious_pages": 0} for row in rows[-3:-1]]
     found = {
-        row["method"]: row for row in plain(summaries.df_tracking(synthetic_races.dataset(tmp_path / "d", [], rows)))
+        row["method"]: row
+        for row in plain(summaries.df_tracking(synthetic_atomicity.dataset(tmp_path / "d", [], rows)))
     }
     at = {"backing": "anon", "populated": False, "size_kib": 1 << 18, "pattern": "uniform"}
     scan = [(4600 + block) / 1000 for block in range(7)]
@@ -290,9 +292,8 @@ def test_df_tracking_columns_and_numbers(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found["events"] | at == found["events"]
     assert (found["events"]["wrong_pages"], found["events"]["n"]) == (14, 7)
-    assert found["events"]["page_ratio"] == pytest.approx(events[3] / scan[3])
-    assert found["events"]["page_ratio_low"] == pytest.approx(events[0] / scan[6])
-    assert found["events"]["page_ratio_high"] == pytest.approx(events[6] / scan[0])
+    ratios = ends("page_ratio", (above / below for above, below in zip(events, scan, strict=True)))
+    assert {name: found["events"][name] for name in ratios} == pytest.approx(ratios)
     assert found["events"]["collect_ratio"] == pytest.approx(1600 / 600)
     untracked = found["untracked"]
     assert (untracked["per_page_ns"], untracked["collect_per_gib_ns"], untracked["wrong_pages"]) == (70, None, None)
@@ -306,7 +307,7 @@ def test_df_atomicity_columns_and_numbers(tmp_path: Path) -> None:
     ]
     rows += [race("anon", "one_pass", 0, 0, block=99, excluded=3, discards_since=2)]
     rows += [race("shmem", "one_pass", 0, 0)]
-    some, none = plain(summaries.df_atomicity(synthetic_races.dataset(tmp_path / "d", rows)))
+    some, none = plain(summaries.df_atomicity(synthetic_atomicity.dataset(tmp_path / "d", rows)))
     pooled = proportion_interval(56, 14_000)
     assert (some["trials"], some["children"], some["judged"], some["lost"]) == (15, 7, 14_000, 56)
     assert (some["excluded"], some["discards_since"], some["discards_before"]) == (45, 30, 1750)
@@ -316,7 +317,7 @@ def test_df_atomicity_columns_and_numbers(tmp_path: Path) -> None:
     assert some["lost_per_million_high"] == pytest.approx((pooled.high or 0) * 1e6)
     assert [some[f"child_per_million{end}"] for end in ("", "_low", "_high")] == pytest.approx([4000, 1000, 7000])
     assert (none["children"], none["lost_per_million"], none["child_per_million"]) == (0, None, None)
-    one = summaries.df_atomicity(synthetic_races.dataset(tmp_path / "e", [race("anon", "one_pass", 1, 1)]))
+    one = summaries.df_atomicity(synthetic_atomicity.dataset(tmp_path / "e", [race("anon", "one_pass", 1, 1)]))
     assert (one.children[0], one.child_per_million[0]) == (1, 1e6)
 
 

@@ -108,7 +108,7 @@ def left_open(path: Path, point: dict[str, Any], what: str) -> float:
     return _LEFT_OPEN if path.stem[:2] == "00" and what == _NOTHING and around else DECADE
 
 
-def test_what_is_left_open_is_so_because_it_was_measured_so() -> None:
+def test_wide_interval_is_measured_as_wide() -> None:
     points = summaries.df_warm(reference())
     there = points[(points.backing == "anon") & (points.design == _NOTHING) & (points.populated == 0)]
     wide = there[there.total_ns_high > DECADE * there.total_ns_low]
@@ -134,7 +134,7 @@ def predicted(figure: go.Figure) -> Iterator[tuple[Any, float, float, float, flo
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
-def test_no_slider_predicts_what_was_measured_otherwise_or_within_a_decade_at_best(path: Path) -> None:
+def test_slider_predictions_contain_measurements_within_a_decade(path: Path) -> None:
     for widget in widgets_of(path):
         sliders = isinstance(widget, Explorer) and any(isinstance(axis, Slider) for axis in widget.known.values())
         for point, figure in drawn(widget) if sliders else ():
@@ -149,7 +149,7 @@ def test_no_slider_predicts_what_was_measured_otherwise_or_within_a_decade_at_be
                 assert low * (1 - 1e-9) <= there <= high * (1 + 1e-9), (point, trace.name, there)
 
 
-def test_the_walk_finds_the_sliders_that_there_are() -> None:
+def test_walk_finds_every_slider() -> None:
     found = {
         (path.stem[:2], name)
         for path in NOTEBOOKS
@@ -173,12 +173,12 @@ def entry_costs() -> list[Any]:
 
 
 @pytest.mark.parametrize("cost", entry_costs(), ids=[cost.backing for cost in entry_costs()])
-def test_what_was_measured_is_predicted_as_it_was(cost: Any) -> None:
+def test_prediction_at_a_measured_size_equals_the_measurement(cost: Any) -> None:
     for size_kib, value, low, high in cost.measured:
         assert summaries.predict_protect_ns(cost, size_kib) == pytest.approx((value, low, high))
 
 
-def test_at_1_gib_the_prediction_is_what_was_measured_and_not_what_256_gib_leave_open() -> None:
+def test_prediction_at_1_gib_equals_the_measurement() -> None:
     [anonymous] = (cost for cost in entry_costs() if cost.backing == "anon")
     value, low, high = summaries.predict_protect_ns(anonymous, 1 << 20)
     assert (value / 1e6, low / 1e6, high / 1e6) == (
@@ -245,7 +245,7 @@ def test_the_design_explorer_predicts_what_was_measured() -> None:
     assert outside == OUTSIDE
 
 
-def test_no_place_of_the_design_explorer_leaves_a_decade_open() -> None:
+def test_design_explorer_intervals_are_within_a_decade() -> None:
     explorer = DesignExplorer()
     start = explorer.state
     for seed in range(60):
@@ -256,7 +256,7 @@ def test_no_place_of_the_design_explorer_leaves_a_decade_open() -> None:
                 assert 0 < low <= value <= high <= DECADE * low, (explorer.state, row)
 
 
-def test_no_write_of_the_design_explorer_leaves_a_decade_open() -> None:
+def test_design_explorer_latencies_are_within_a_decade() -> None:
     explorer = DesignExplorer()
     start, costs = explorer.state, sim.load_costs()
     for seed in range(20):

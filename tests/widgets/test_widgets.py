@@ -41,7 +41,7 @@ def patched(figure: Any, patch: list[Any]) -> Any:
 # --- explore: live ---------------------------------------------------------------------------------------------------
 
 
-def test_a_function_is_drawn_for_whatever_its_controls_say() -> None:
+def test_moved_controls_redraw_the_function() -> None:
     shown = explore(line, AXES)
     assert shown.state == {"slope": 1.0, "kind": "straight"}
     assert shown.figure["data"][0]["y"] == [0, 1, 2]
@@ -50,7 +50,7 @@ def test_a_function_is_drawn_for_whatever_its_controls_say() -> None:
     assert shown.baked is None
 
 
-def test_what_the_function_raises_is_said_and_the_next_value_drawn_again() -> None:
+def test_exception_of_the_function_is_shown_until_the_next_value() -> None:
     def fails(slope: float) -> go.Figure:
         if slope > 3:
             raise ValueError("too steep")
@@ -64,7 +64,7 @@ def test_what_the_function_raises_is_said_and_the_next_value_drawn_again() -> No
     assert shown.figure["data"][0]["y"] == [0, 2, 4]
 
 
-def test_a_function_that_draws_nothing_is_refused() -> None:
+def test_function_without_a_figure_is_refused() -> None:
     assert "not a plotly figure" in explore(lambda slope: 3, {"slope": Slider(1, 5)}).wrong  # type: ignore[arg-type, return-value]
 
 
@@ -83,7 +83,7 @@ def test_a_function_that_draws_nothing_is_refused() -> None:
         ({"a": Choice(["x"], start="y")}, "a: it cannot start at 'y'"),
     ],
 )
-def test_axes_that_make_no_sense_are_refused(axes: dict[str, Any], sentence: str) -> None:
+def test_invalid_axes_are_refused(axes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UffdlabError, match="^" + sentence.replace("(", r"\(")):
         explore(lambda a: line(a), axes)
 
@@ -94,10 +94,10 @@ def test_axes_that_make_no_sense_are_refused(axes: dict[str, Any], sentence: str
         ({"slope": 9}, "slope is 9, outside of 1 to 5"),
         ({"slope": "2"}, "slope is '2', and has to be a number"),
         ({"kind": "round"}, "kind is 'round', none of straight, bent"),
-        ({"colour": "red"}, "nothing is called 'colour' here"),
+        ({"colour": "red"}, "unknown setting 'colour': choose one of"),
     ],
 )
-def test_what_cannot_be_moved_so_is_refused_and_nothing_changes(moved: dict[str, Any], sentence: str) -> None:
+def test_invalid_change_is_refused_and_keeps_the_state(moved: dict[str, Any], sentence: str) -> None:
     shown = explore(line, AXES)
     with pytest.raises(UffdlabError, match=sentence):
         shown.move(**moved)
@@ -186,15 +186,15 @@ def test_a_view_as_text_restores_what_was_moved() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "is no view of uffdlab"),
-        ("https://example.org", "is no view of uffdlab"),
+        ("", "is not a uffdlab view"),
+        ("https://example.org", "is not a uffdlab view"),
         ("uffdlab:explore:e30", "a view of another widget"),
         ("uffdlab:page-tables:$$$", "this view is damaged"),
         ("uffdlab:page-tables:WzFd", "this view is damaged"),
         ("uffdlab:page-tables:e30", "has design, page and steps"),
     ],
 )
-def test_a_text_that_is_no_view_of_it_is_refused(text: str, sentence: str) -> None:
+def test_invalid_view_is_refused_in_python(text: str, sentence: str) -> None:
     tables = PageTableView()
     before = tables.state
     with pytest.raises(UffdlabError, match=sentence):
@@ -219,7 +219,7 @@ def test_designs_are_compared_as_the_simulator_prices_them() -> None:
     assert explorer.frame().stop_ns_low.isna().all()
 
 
-def test_a_design_of_ones_own_is_compared_by_its_name() -> None:
+def test_design_of_the_reader_is_compared_by_its_name() -> None:
     mine = sim.named("pmd_marker").replace(name="mine", spread="huge page", thp=True, resolve="pmd")
     explorer = DesignExplorer([mine, "pmd_marker"])
     assert [one.name for one in explorer.chosen()] == ["mine", "pmd_marker"]
@@ -236,18 +236,18 @@ def test_a_design_of_ones_own_is_compared_by_its_name() -> None:
         ({"populated": float("nan")}, "has to be a number"),
         ({"populated": 1.5}, "populated fraction 1.5 is outside 0..1"),
         ({"cluster": 3}, "clusters are of a power of two"),
-        ({"writes": -1}, "-1 writes cannot be made here"),
-        ({"writes": 0.5}, "0.5 writes cannot be made here"),
-        ({"designs": ["pte_marker"]}, "it names 4"),
+        ({"writes": -1}, "-1 writes are out of range"),
+        ({"writes": 0.5}, "0.5 writes are out of range"),
+        ({"designs": ["pte_marker"]}, "give 4 names"),
         ({"designs": ["cloud", "", "", ""]}, "unknown design 'cloud'"),
-        ({"costs": "lukewarm"}, "no costs called 'lukewarm'"),
+        ({"costs": "lukewarm"}, "unknown costs 'lukewarm'"),
         ({"objective": "beauty"}, "unknown objective 'beauty'"),
         ({"x": "writes", "y": "writes"}, "a map has two of"),
-        ({"tab": "third"}, "no tab 'third'"),
+        ({"tab": "third"}, "unknown tab 'third'"),
         ({"weights": {"memory": 2}}, "weights are numbers"),
     ],
 )
-def test_an_explorer_refuses_what_cannot_be_shown(moved: dict[str, Any], sentence: str) -> None:
+def test_design_explorer_refuses_invalid_values(moved: dict[str, Any], sentence: str) -> None:
     explorer = DesignExplorer()
     with pytest.raises(UffdlabError, match=sentence):
         explorer.move(**moved)
@@ -257,7 +257,7 @@ def test_an_explorer_refuses_what_cannot_be_shown(moved: dict[str, Any], sentenc
 
 
 @pytest.mark.parametrize("state", [{"a": 1}, {"designs": 3}])
-def test_a_front_end_that_sends_nonsense_changes_nothing(state: dict[str, Any]) -> None:
+def test_invalid_state_of_a_front_end_keeps_the_state(state: dict[str, Any]) -> None:
     explorer = DesignExplorer()
     before = explorer.state
     with pytest.raises(UffdlabError):
@@ -268,7 +268,7 @@ def test_a_front_end_that_sends_nonsense_changes_nothing(state: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"designs": [["pte_marker"], "", "", ""]}, "it names 4"),
+        ({"designs": [["pte_marker"], "", "", ""]}, "give 4 names"),
         ({"weights": 5}, "weights are numbers"),
         ({"composed": {"foo": 1}}, "a composed design has leaf"),
         ({"cluster": 1.5}, "clusters are of a power of two"),
@@ -297,7 +297,7 @@ def test_a_grid_stays_within_its_slider(axis: Slider) -> None:
         (lambda: DesignExplorer([]), "0 designs: choose 1 to 4"),
         (lambda: DesignExplorer(["cloud"]), "unknown design 'cloud'"),
         (lambda: DesignExplorer(["pte_marker"] * 2), "have the same name"),
-        (lambda: DesignExplorer(colour="red"), "nothing is called 'colour' here"),
+        (lambda: DesignExplorer(colour="red"), "unknown setting 'colour': choose one of"),
     ],
 )
 def test_an_explorer_refuses_designs_that_cannot_be_compared(make: Any, sentence: str) -> None:
@@ -334,7 +334,7 @@ def test_a_pmd_marker_spreads_under_the_cursor() -> None:
     assert not ptes[5].protected
 
 
-def test_protecting_does_first_what_user_space_does_first() -> None:
+def test_protect_prefaults_as_the_design_does() -> None:
     tables = PageTableView("populate_read")
     tables.do("protect")
     assert {entry.kind for entry in tables.entries()[1]} == {"zeropage"}
@@ -345,12 +345,12 @@ def test_protecting_does_first_what_user_space_does_first() -> None:
     ("make", "sentence"),
     [
         (lambda: PageTableView("cloud"), "unknown design 'cloud'"),
-        (lambda: PageTableView("hugetlb_1g"), "one entry, and nothing to draw"),
+        (lambda: PageTableView("hugetlb_1g"), "map this range by one entry"),
         (lambda: PageTableView(steps=[("melt", 0)]), "is not one of protect, unprotect"),
         (lambda: PageTableView(page=512 * 512), "outside of 1 GiB"),
         (lambda: PageTableView(steps=[("read", 0)] * 201), "at most 200"),
     ],
 )
-def test_page_tables_refuse_what_cannot_be_drawn(make: Any, sentence: str) -> None:
+def test_page_tables_refuse_invalid_arguments(make: Any, sentence: str) -> None:
     with pytest.raises(UffdlabError, match=sentence):
         make()

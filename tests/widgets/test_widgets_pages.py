@@ -22,6 +22,7 @@ from widget_pages import (
 )
 
 from uffdlab import sim
+from uffdlab.errors import UffdlabError
 from uffdlab.widgets import DesignExplorer, PageTableView
 
 pytestmark = pytest.mark.browser
@@ -79,7 +80,7 @@ def test_the_map_is_drawn_as_python_decides(tab: Any) -> None:
         assert cells == expected, seed
 
 
-def test_in_which_order_designs_are_chosen_changes_nothing_but_the_order_of_the_legend(tab: Any) -> None:
+def test_order_of_designs_changes_the_legend_only(tab: Any) -> None:
     chosen = ["pte_marker", "pmd_marker", "pud_marker", "preread"]  # where all is populated, markers are a tie
     state = DesignExplorer(DESIGNS).state | {"tab": "map", "x": "populated", "y": "writes", "writes": 0}
     for objective in ("stop time", "total work", "memory", "mix"):
@@ -211,17 +212,17 @@ def test_every_weight_and_axis_of_the_map_changes_it(tab: Any) -> None:
         _changes(tab, DESIGN, before, str(label))
 
 
-def test_on_a_map_of_what_is_populated_rows_can_be_longer_whatever_the_controls_say(tab: Any) -> None:
+def test_map_over_the_populated_share_enables_the_cluster(tab: Any) -> None:
     state = DesignExplorer(DESIGNS).state
-    rows = tab.get_by_label("Written in a row", exact=True)
+    cluster = tab.get_by_label("Populated cluster", exact=True)
     moved(tab, DESIGN, state)
     assert state["populated"] == 0
-    assert rows.is_disabled(), "of nothing no row is longer than another"
+    assert cluster.is_disabled(), "nothing is populated"
     moved(tab, DESIGN, state | {"tab": "map", "x": "populated", "y": "writes"})
     before = _drawn(tab, DESIGN)
-    rows.focus()
+    cluster.focus()
     tab.keyboard.press("End")
-    _changes(tab, DESIGN, before, "written in a row")
+    _changes(tab, DESIGN, before, "populated cluster")
 
 
 def test_every_choice_of_a_design_changes_the_comparison(tab: Any) -> None:
@@ -233,18 +234,18 @@ def test_every_choice_of_a_design_changes_the_comparison(tab: Any) -> None:
 
 # Where a switch of a composed design does something, which others have to stand as they do.
 SWITCHES = {
-    "What user space does first": ({}, "populate read"),
-    "What an empty entry gets": ({"spread": "next"}, "zeropage"),
-    "At which level at the highest": ({"spread": "next"}, "pte"),
-    "What a touch under a marker does": ({}, "last"),
+    "Prefault": ({}, "MADV_POPULATE_READ"),
+    "Empty entries become": ({"spread": "next"}, "zeropage"),
+    "Highest level": ({"spread": "next"}, "pte"),
+    "A touch under a marker": ({}, "last"),
     "The VMA remembers": ({"spread": "next", "empty": "stays", "remembers": "true"}, "false"),
     "Registered for missing pages too": ({"spread": "next", "empty": "stays"}, "true"),
-    "The kernel resolves, and tells nobody": ({"spread": "next"}, "true"),
+    "Asynchronous (no event)": ({"spread": "next"}, "true"),
     "Faults may map huge pages": ({}, "false"),
     "Reads may map the zeropage": ({}, "false"),
     "Reads may map the huge zeropage": ({}, "false"),
-    "A huge entry lays a table by": ({}, "false"),
-    "What a handler resolves of a huge entry": ({"spread": "next"}, "pte"),
+    "Huge entries deposit a PTE table": ({}, "false"),
+    "A handler resolves, of a huge entry": ({"spread": "next"}, "pte"),
 }
 
 
@@ -264,7 +265,7 @@ def test_every_switch_of_a_composed_design_changes_the_comparison(tab: Any) -> N
     tab.locator(f"[data-model={DESIGN}] .ul-compose summary").click()
 
 
-def test_a_composed_design_that_contradicts_itself_is_said(tab: Any) -> None:
+def test_contradictory_composed_design_raises_an_alert(tab: Any) -> None:
     state = DesignExplorer(DESIGNS).state
     moved(
         tab,
@@ -313,33 +314,35 @@ def test_a_click_in_the_map_goes_to_the_comparison(tab: Any) -> None:
     assert (state["populated"], state["writes"]) == (7 / 14, round(2 ** (30 * 10 / 14)) - 1)
 
 
-def test_the_sentence_names_the_one_that_stops_first(tab: Any) -> None:
+def test_sentence_names_the_design_with_the_shortest_stop(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
-    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    sentence = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
     frame = explorer.frame()
     titles = {record["name"]: record["title"] for record in explorer.designs}
     quickest = titles[frame.design[frame.stop_ns.idxmin()]]
-    assert f"Stop time: least with {quickest}" in said
-    assert f"all work is never more with {quickest}" in said
+    assert f"Stop time: least with {quickest}" in sentence
+    assert f"all work is never more with {quickest}" in sentence
 
 
-def test_what_is_the_same_is_compared_with_what_is_not(tab: Any) -> None:
+def test_tied_designs_are_compared_with_the_next(tab: Any) -> None:
     moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"populated": 1.0})
-    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    sentence = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
     for what in ("Stop time", "All work"):
-        found = re.search(rf"{what}: the same with ([^;.]*)[;,].*? times as long with read loop", said)
-        assert found, said
+        found = re.search(rf"{what}: the same with ([^;.]*)[;,].*? times as long with read loop", sentence)
+        assert found, sentence
         assert "PMD markers" in found[1]
         assert "PUD markers" in found[1]
 
 
-def test_a_break_even_within_the_interval_says_so(tab: Any) -> None:
+def test_break_even_within_the_interval_is_undecided(tab: Any) -> None:
     moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"designs": ["pmd_marker", "populate_read", "", ""]})
-    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
-    assert re.search(r"Break-even: from .* than with MADV_POPULATE_READ, though nothing is decided\.", said), said
+    sentence = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    assert re.search(r"Break-even: from .* than with MADV_POPULATE_READ, though nothing is decided\.", sentence), (
+        sentence
+    )
 
 
-def test_the_bars_can_be_heard(tab: Any) -> None:
+def test_bars_have_aria_labels(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
     moved(tab, DESIGN, explorer.state)
     labels = tab.locator(f"[data-model={DESIGN}] .bar").evaluate_all(
@@ -354,43 +357,49 @@ def explorer_title(explorer: DesignExplorer, name: str) -> str:
     return next(str(record["title"]) for record in explorer.designs if record["name"] == name)
 
 
-def test_the_break_even_lies_where_python_finds_it(tab: Any) -> None:
+def test_break_even_equals_that_of_python(tab: Any) -> None:
     explorer = DesignExplorer(["pmd_marker", "pte_marker"])
     explorer.move(designs=["composed", "pte_marker", "", ""])  # a huge page for the first touch of each 2 MiB
     moved(tab, DESIGN, explorer.state)
-    said = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
-    found = re.search(r"Break-even: from ([\d,]+) to ([\d,]+) later writes, all work is more with composed", said)
-    assert found, said
+    sentence = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    found = re.search(r"Break-even: from ([\d,]+) to ([\d,]+) later writes, all work is more with composed", sentence)
+    assert found, sentence
     begins, ends = (int(number.replace(",", "")) for number in found.groups())
     for writes, behind in ((begins * 0.97, False), (begins * 1.03, True), (ends * 0.97, True), (ends * 1.03, False)):
         explorer.move(writes=int(writes))
         work = explorer.frame().set_index("design").work_ns
-        assert (work["composed"] > work["pte_marker"] * 1.001) == behind, (writes, said)
+        assert (work["composed"] > work["pte_marker"] * 1.001) == behind, (writes, sentence)
 
 
-def test_a_design_that_loses_writes_is_named(tab: Any) -> None:
-    state = DesignExplorer(DESIGNS).state | {"designs": ["unprotected", "pte_marker", "", ""]}
-    moved(tab, DESIGN, state)
-    assert (
-        "With nothing 1,000 writes are lost" in tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
-    )
+def test_sentence_names_designs_with_lost_writes(tab: Any) -> None:
+    moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"designs": ["unprotected", "pte_marker", "", ""]})
+    sentence = tab.locator(f"[data-model={DESIGN}] [role=status]").first.inner_text()
+    assert "With nothing 1,000 writes are lost: no event is raised." in sentence
 
 
-def test_what_has_no_cost_is_named_under_the_figure(tab: Any) -> None:
+def test_origin_lists_unpriced_events(tab: Any) -> None:
     moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"designs": ["pmd_marker", "pte_marker", "", ""]})
     assert (
         "without a cost, for want of data: spread pmd" in tab.locator(f"[data-model={DESIGN}] small").first.inner_text()
     )
 
 
-def test_the_map_names_what_has_no_cost_and_what_nobody_has_any_of(tab: Any) -> None:
+def test_map_lists_unpriced_events(tab: Any) -> None:
     state = DesignExplorer(DESIGNS).state | {"tab": "map", "designs": ["pmd_marker", "pud_marker", "", ""]}
     moved(tab, DESIGN, state | {"objective": "memory", "writes": 0})
     widget = tab.locator(f"[data-model={DESIGN}]")
-    said = widget.locator("[role=tabpanel]:visible [role=status]").inner_text()
-    assert "cheapest with PUD markers; nothing is added, and 64 KiB with PMD markers" in said
+    sentence = widget.locator("[role=tabpanel]:visible [role=status]").inner_text()
+    assert "cheapest with PUD markers; nothing is added, and 64 KiB with PMD markers" in sentence
     moved(tab, DESIGN, state)
     assert "without a cost, for want of data: spread pmd" in widget.locator("small").nth(1).inner_text()
+
+
+def test_misfit_cluster_raises_the_alert_of_python(tab: Any) -> None:
+    explorer = DesignExplorer(DESIGNS, span=2 << 20, cluster=1024)
+    moved(tab, DESIGN, explorer.state)
+    with pytest.raises(UffdlabError) as refused:
+        explorer.frame()
+    assert tab.locator(f"[data-model={DESIGN}] [role=alert]").inner_text() == str(refused.value)
 
 
 def test_a_map_of_one_design_asks_for_a_second(tab: Any) -> None:

@@ -51,13 +51,13 @@ def test_a_copied_view_restores_itself_in_another_page_and_in_python(browser: An
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nonsense", "'nonsense' is no view of uffdlab"),
+        ("nonsense", "'nonsense' is not a uffdlab view"),
         ("uffdlab:explore:e30", "a view of another widget (explore)"),
         ("uffdlab:designs:%%%", "this view is damaged"),
         ("uffdlab:designs:e30", "a view of designs has designs, composed, span"),
     ],
 )
-def test_a_text_that_is_no_view_is_refused_with_a_sentence(tab: Any, text: str, sentence: str) -> None:
+def test_invalid_view_is_refused_in_a_page(tab: Any, text: str, sentence: str) -> None:
     before = tab.evaluate("name => uffdlabWidgets.modelOf(name).get('state')", DESIGN)
     view = tab.locator(f"[data-model={DESIGN}] .ul-view")
     view.locator("summary").click()
@@ -71,7 +71,7 @@ def test_a_text_that_is_no_view_is_refused_with_a_sentence(tab: Any, text: str, 
 # --- data, print, narrow screens, themes -----------------------------------------------------------------------------
 
 
-def test_the_data_of_what_is_drawn_can_be_had(tab: Any) -> None:
+def test_csv_has_the_drawn_data(tab: Any) -> None:
     moved(tab, EXPLORER, {"power": 3, "side": "up"})
     with tab.expect_download() as download:
         tab.locator(f"[data-model={EXPLORER}] .csv").click()
@@ -88,7 +88,7 @@ def _saved(tab: Any, widget: str, which: int = 0) -> list[dict[str, str]]:
     return list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
 
 
-def test_the_data_of_designs_can_be_read_without_the_page(tab: Any) -> None:
+def test_csv_of_designs_equals_python(tab: Any) -> None:
     explorer = DesignExplorer(DESIGNS)
     moved(tab, DESIGN, explorer.state)
     rows = _saved(tab, DESIGN)
@@ -106,7 +106,7 @@ def test_the_data_of_designs_can_be_read_without_the_page(tab: Any) -> None:
     assert {row["x_unit"] for row in parts} == {"%"}
 
 
-def test_the_data_of_a_map_names_what_spans_it(tab: Any) -> None:
+def test_csv_of_a_map_names_its_axes(tab: Any) -> None:
     moved(tab, DESIGN, DesignExplorer(DESIGNS).state | {"tab": "map", "x": "populated", "y": "writes"})
     rows = _saved(tab, DESIGN)
     assert {(row["x_unit"], row["y_unit"]) for row in rows} == {("share populated", "writes")}
@@ -115,14 +115,14 @@ def test_the_data_of_a_map_names_what_spans_it(tab: Any) -> None:
     assert len(rows) == 15 * 15 + 1
 
 
-def test_what_a_page_cannot_show_is_said_when_it_is_restored(tab: Any) -> None:
+def test_view_between_precomputed_values_is_shown_at_the_nearest(tab: Any) -> None:
     between = explore(curve, {"power": Slider(1, 5, grid=5), "side": ["up", "down"]})
     between.state = {"power": 2.3, "side": "up"}
     view = tab.locator(f"[data-model={EXPLORER}] .ul-view")
     view.locator("summary").click()
     view.get_by_label("A view to restore").fill(between.view)
     view.get_by_role("button", name="Restore").click()
-    assert "shown at the nearest of the values" in view.locator("[role=status]").inner_text()
+    assert "shown at the nearest precomputed value" in view.locator("[role=status]").inner_text()
     assert plotted(tab, EXPLORER)[0]["y"] == [1, 4, 9]
     view.locator("summary").click()
 
@@ -218,12 +218,12 @@ def test_a_table_of_hostile_cells_is_text(browser: Any, tmp_path: Path) -> None:
         assert tab.locator("td").last.evaluate("cell => cell.textContent.length") >= 50
 
 
-def test_what_the_page_cannot_show_says_so(tmp_path: Path) -> None:
+def test_foreign_widget_has_a_notice(tmp_path: Path) -> None:
     source = "import ipywidgets\nipywidgets.IntSlider()"
     assert "This output is a widget that needs the live notebook." in written(tmp_path, source).read_text()
 
 
-def test_boxes_and_words_around_widgets_are_laid_out(browser: Any, tmp_path: Path) -> None:
+def test_boxes_and_labels_around_widgets_are_laid_out(browser: Any, tmp_path: Path) -> None:
     source = (
         "import ipywidgets, plotly.graph_objects as go\nfrom uffdlab.widgets import explore\n"
         "one = explore(lambda word: go.Figure(go.Scatter(x=[1], y=[len(word)])), {'word': ['a', 'bb']})\n"

@@ -40,15 +40,15 @@ def in_python(name: str, texts: list[str]) -> list[Any]:
     widget, found = ONE_OF_EACH[name], []
     start = widget.state
     for text in texts:
-        said = ""
+        answer = ""
         try:
             widget.view = text
         except UffdlabError as error:
-            said = str(error)
-        assert said.isprintable(), "one sentence that a terminal can show"
-        assert len(said) < 1000
-        assert not said or widget.state == start
-        found.append(said or widget.state)
+            answer = str(error)
+        assert answer.isprintable(), "one sentence that a terminal can show"
+        assert len(answer) < 1000
+        assert not answer or widget.state == start
+        found.append(answer or widget.state)
         widget.state = start
     return found
 
@@ -63,11 +63,11 @@ IN_PAGE = """async ([name, texts]) => {
     for (const text of texts) {
         given.value = text;
         restore.click();
-        const said = view.querySelector("[role=status]").textContent;
+        const answer = view.querySelector("[role=status]").textContent;
         const state = JSON.parse(JSON.stringify(model.get("state")));
-        found.push(said.startsWith("Restored.") ? state : said);
-        if (!said || said.length > 1000) throw new Error(`not one sentence: ${said.slice(0, 2000)}`);
-        if (!said.startsWith("Restored.") && JSON.stringify(state) !== JSON.stringify(start)) throw new Error(said);
+        found.push(answer.startsWith("Restored.") ? state : answer);
+        if (!answer || answer.length > 1000) throw new Error(`not one sentence: ${answer.slice(0, 2000)}`);
+        if (!answer.startsWith("Restored.") && JSON.stringify(state) !== JSON.stringify(start)) throw new Error(answer);
         model.set("state", start);
         model.save_changes();
     }
@@ -147,7 +147,7 @@ def _odd_texts(name: str) -> list[str]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_takes_what_python_takes_of_all_that_is_odd(widgets_tab: Any, name: str) -> None:
+def test_page_and_python_agree_on_odd_views(widgets_tab: Any, name: str) -> None:
     texts = _odd_texts(name)
     here, there = in_python(name, texts), widgets_tab.evaluate(IN_PAGE, [name, texts])
     differing = [(text[:300], one, two) for text, one, two in zip(texts, here, there, strict=True) if one != two]
@@ -211,7 +211,7 @@ QUIET = settings(
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_takes_what_python_takes(widgets_tab: Any, name: str) -> None:
+def test_page_and_python_agree_on_changed_views(widgets_tab: Any, name: str) -> None:
     @QUIET
     @given(st.lists(states(name), min_size=20, max_size=60))
     def holds(made: list[Any]) -> None:
@@ -222,7 +222,7 @@ def test_a_page_takes_what_python_takes(widgets_tab: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_rules_are_a_json_schema_and_read_as_one(name: str) -> None:
+def test_rules_are_valid_json_schema_with_the_same_meaning(name: str) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with nbformat")
     rules = ONE_OF_EACH[name].rules
     jsonschema.Draft202012Validator.check_schema(rules)
@@ -247,7 +247,7 @@ STRANGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strange", STRANGE)
-def test_whatever_is_set_in_python_is_refused_in_a_sentence(name: str, strange: str) -> None:
+def test_strange_value_is_refused_in_a_sentence(name: str, strange: str) -> None:
     value = STRANGE[strange]
     widget = ONE_OF_EACH[name]
     start = widget.state
@@ -263,13 +263,13 @@ def test_whatever_is_set_in_python_is_refused_in_a_sentence(name: str, strange: 
 @pytest.mark.parametrize(
     "text", [None, 5, b"uffdlab:designs:e30", "\ud800", "uffdlab:designs:\ud800", "uffdlab:\ud800\x1b:e30"]
 )
-def test_what_is_no_text_is_no_view(text: Any) -> None:
+def test_view_of_another_type_is_refused(text: Any) -> None:
     with pytest.raises(UffdlabError, match="view") as refused:
         ONE_OF_EACH[DESIGN].view = text
     assert str(refused.value).isprintable()
 
 
-def test_a_word_that_no_terminal_can_show_is_restored() -> None:
+def test_unprintable_word_is_restored() -> None:
     odd = ["\ud800", "ä", "{value}"]
     shown, other = (explore(lambda word: curve(1, "up"), {"word": odd}) for _ in range(2))
     for word in odd:
@@ -278,5 +278,5 @@ def test_a_word_that_no_terminal_can_show_is_restored() -> None:
         assert other.state == {"word": word}
 
 
-def test_a_widget_without_rules_takes_any_state() -> None:
+def test_widget_without_rules_accepts_any_state() -> None:
     assert widgets.base.View(state={"a": [1]}).state == {"a": [1]}

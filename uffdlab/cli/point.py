@@ -69,6 +69,10 @@ def _inputs(measured: Any) -> set[str]:
 
 
 def _of_table(table: Any, inputs: set[str]) -> Iterator[Quantity]:
+    import pandas as pd
+
+    from uffdlab.summaries import medians
+
     numbers = [
         field
         for field in table.fields
@@ -79,11 +83,13 @@ def _of_table(table: Any, inputs: set[str]) -> Iterator[Quantity]:
     words = [f["name"] for f in table.fields if f["type"] == "string" and f["name"] not in _RESULTS]
     grouping = [name for name in (*words, *_GROUPING) if len({row.get(name) for row in table.rows}) > 1]
     for of, rows in _by(table.rows, grouping):
-        warm = [row for row in rows if not row.get("cold")]
+        frame = pd.DataFrame(rows, columns=[field["name"] for field in table.fields])
+        taken = medians.warm_or_cold(frame) if "cold" in frame else frame
+        cold = "cold" in frame and not len(medians.warm(frame))
         for field in numbers:
-            values = [row[field["name"]] for row in warm or rows if row.get(field["name"]) is not None]
+            values = list(taken[field["name"]].dropna())
             if values and (field.get("unit") == "ns" or any(values)):
-                yield _quantity(table.name, field, of, values, cold=not warm)
+                yield _quantity(table.name, field, of, values, cold=cold)
 
 
 def _by(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

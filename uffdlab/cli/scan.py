@@ -147,7 +147,9 @@ def _advice_lines(recorded: Bitmap) -> list[str]:
         costs, replayed, left_out = _replayed(recorded)
     except _NO_ADVICE_ERRORS as error:
         return textwrap.wrap(f"no advice on designs: {_why(error)}", 80)
-    advice = [sim.recommendation(sim.ranked(replayed, objective, costs), objective) for objective in sim.OBJECTIVES]
+    advice = [
+        sim.recommendation(sim.ranked(replayed, objective, costs), objective, costs) for objective in sim.OBJECTIVES
+    ]
     head = "To write-protect this memory as it is (predicted; total work: protecting and saving once):"
     lines = [textwrap.fill(f"- {sentence}", 80, subsequent_indent="  ") for sentence in advice]
     more = [textwrap.fill(sentence, 80) for sentence in (*left_out, costs.words())]

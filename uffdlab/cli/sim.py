@@ -14,7 +14,7 @@ from uffdlab.errors import UffdlabError
 from uffdlab.units import LARGEST_SEED
 
 if TYPE_CHECKING:
-    from uffdlab.sim import Costs, Design, Result
+    from uffdlab.sim import Costs, Result, SimDesign
 
 _EXAMPLES = """examples:
   uffdlab sim --list
@@ -99,7 +99,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _design(args: argparse.Namespace) -> Design:
+def _design(args: argparse.Namespace) -> SimDesign:
     from uffdlab.sim import named
 
     changes: dict[str, Any] = {name: {"true": True, "false": False}.get(value, value) for name, value in args.set}

@@ -35,7 +35,7 @@ cell is refused.
 A CSV file is UTF-8 with ``\\n`` line ends, a header naming the fields in order, and one row per line: no cell
 holds a line break or any other control character. An empty cell is a missing value, never zero and never an
 empty text. Integers fit 64 bits signed; numbers are finite; booleans are ``true`` and ``false``. Times, sizes
-and counts of known names (see :mod:`.vocabulary`) are 0 or more, whatever the schema says. A file is at
+and counts of known names (see :mod:`.column_kinds`) are 0 or more, whatever the schema says. A file is at
 most 64 MiB, a line at most 1 MiB, a text at most 10 000 characters. Everything in the directory is a regular
 file, never a symbolic link.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeAlias
 
-from .vocabulary import NEVER_NEGATIVE
+from .column_kinds import NEVER_NEGATIVE
 
 FieldDescriptor: TypeAlias = Mapping[str, Any]
 Value: TypeAlias = int | float | bool | str | None

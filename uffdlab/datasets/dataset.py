@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uffdlab.errors import NotMeasuredError, UffdlabError
 
-from .vocabulary import kind_of
+from .column_kinds import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd

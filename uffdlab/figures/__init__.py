@@ -7,7 +7,7 @@ band, published a cross, unavailable a sentence. Importing this removes plotly's
 
 from __future__ import annotations
 
-from uffdlab.figures.faults import APART, plot_latencies, plot_later_faults, plot_threads
+from uffdlab.figures.faults import APART, plot_faults, plot_latencies, plot_threads
 from uffdlab.figures.message import plot_message
 from uffdlab.figures.write_timing import STATES, plot_reveals
 
@@ -50,9 +50,9 @@ __all__ = [
     "plot_capacity",
     "plot_channel_loads",
     "plot_designs",
+    "plot_faults",
     "plot_guest",
     "plot_latencies",
-    "plot_later_faults",
     "plot_message",
     "plot_occupancy",
     "plot_published",

@@ -18,9 +18,9 @@ from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 _BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _PREPARATIONS = {
-    "two_pass_read": ("preread", "read loop, then protect", 0.22),
-    "two_pass_populate": ("populate_read", "MADV_POPULATE_READ, then protect", 0.0),
-    "one_pass": ("pte_marker", "one pass (WP_UNPOPULATED)", -0.22),
+    "two_pass_read": ("preread", 0.22),
+    "two_pass_populate": ("populate_read", 0.0),
+    "one_pass": ("pte_marker", -0.22),
 }
 
 
@@ -32,8 +32,8 @@ def plot_atomicity(data: Dataset) -> go.Figure:
     rows = summaries.df_atomicity(data)
     rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(_BACKINGS)]
     figure = go.Figure()
-    for preparation, (design, label, lift) in _PREPARATIONS.items():
-        colour, symbol, _ = DESIGNS[design].look
+    for preparation, (design, lift) in _PREPARATIONS.items():
+        (colour, symbol, _), label = DESIGNS[design].look, DESIGNS[design].short
         here = rows[rows.preparation == preparation]
         losing, whole = here[here.lost > 0], here[here.lost == 0]
         counted = zip(losing.lost, losing.judged, strict=True)

@@ -29,7 +29,7 @@ def _drawable(data: Dataset) -> pd.DataFrame:
     return rows
 
 
-def plot_later_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
+def plot_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
     """Draw the time of a first read and a first write after each preparation; ``apart`` is a stride of ``APART``."""
     rows = _drawable(data)
     mine = _drawable(here) if here else rows[:0]

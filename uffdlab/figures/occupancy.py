@@ -13,17 +13,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_size
-from uffdlab.vocabulary.states import OCCUPANCY
-
-_WORKLOADS = {
-    "anon_uniform": "anonymous, written uniformly",
-    "anon_clustered": "anonymous, in clusters of 2 MiB",
-    "anon_thp": "the same, THP on",
-    "anon_preread": "anonymous, read, then uniformly",
-    "anon_marked": "anonymous, uniformly, then marked",
-    "shmem_uniform": "shmem, written uniformly",
-    "interpreter": "a Python interpreter",
-}
+from uffdlab.vocabulary.states import OCCUPANCY, WORKLOADS
 
 
 def plot_occupancy(data: Dataset) -> go.Figure:
@@ -43,18 +33,18 @@ def plot_occupancy(data: Dataset) -> go.Figure:
     )
     units = {"x" + (str(column) if column > 1 else ""): "share" for column in range(1, columns + 1)}
     style.styled(figure, caption, [data.origin()], (440, 640), units)
-    names = list(_WORKLOADS.values())
+    names = [workload.title for workload in WORKLOADS.values()]
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal", "y": 1.12}, margin={"t": 90})
     figure.update_xaxes(tickformat=".0%", range=[-0.03, 1.03], title_text="share of units", tickvals=[0, 0.5, 1])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if points.empty:
-        style.annotate(figure, f"{data.id} holds no looks at a process")
+        style.annotate(figure, f"{data.id} holds no occupancy scans")
     return figure
 
 
 def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: bool) -> go.Bar:
     colour, pattern = look
-    names = list(_WORKLOADS)
+    names = list(WORKLOADS)
     drawn = points[points[state].notna()]
     shares = [f"{state}: {share:.2%} of {int(units):,}" for share, units in zip(drawn[state], drawn.units, strict=True)]
     fill: dict[str, Any] = {"color": colour, "line": {"color": "#444444", "width": 1}}
@@ -68,7 +58,7 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
         legendgroup=state,
         showlegend=in_legend,
         marker=fill,
-        customdata=[_WORKLOADS[name] for name in drawn.workload],
+        customdata=[WORKLOADS[name].title for name in drawn.workload],
         hovertext=shares,
         text=[f"n = {n}, process of {format_size(kib * 1024)}" for n, kib in zip(drawn.n, drawn.size_kib, strict=True)],
         textposition="none",
@@ -79,5 +69,5 @@ def _bar(points: pd.DataFrame, state: str, look: tuple[str, str], in_legend: boo
 def _points(data: Dataset) -> pd.DataFrame:
     """Return the rows, those by PAGEMAP_SCAN where a process was scanned by both methods."""
     points = summaries.df_occupancy(data)
-    points = points[points.workload.isin(_WORKLOADS)].sort_values("method")  # PAGEMAP_SCAN comes before pagemap
+    points = points[points.workload.isin(WORKLOADS)].sort_values("method")  # PAGEMAP_SCAN comes before pagemap
     return points.drop_duplicates(["workload", "granularity_kib"])

@@ -83,10 +83,10 @@ def plot_stop_time(
         _add_measured(figure, data, frame)
         origins.append(f"measured: {data.origin()}")
     caption = (
-        "Anonymous memory that nobody has touched, THP off: pre-faulting (where the design does) and one "
+        "Untouched anonymous memory, THP off: pre-faulting (where the design does) and one "
         "UFFDIO_WRITEPROTECT. Filled: measured, markers above the last level on hugetlb. Hollow: predicted; the band "
-        "holds what the data allows and the error of predictions. Costs were fitted on points of 1, 16 and 256 GiB, "
-        "among others. Both axes logarithmic."
+        "holds the costs that the data allows, and the error of predictions. Costs were fitted on points of 1, 16 and "
+        "256 GiB, among others. Both axes logarithmic."
     )
     style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
     figure.update_xaxes(**style.size_axis("size of the range"))
@@ -131,18 +131,19 @@ def plot_touched(
     titles = ("all work: protecting and writing", "page tables")
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.14)
     for design, rows in frame.groupby("design", sort=False):
-        shares = [f"{touched:.0%} of all 2 MiB written in" for touched in rows.touched]
+        shares = [f"{touched:.0%} of 2 MiB ranges written in" for touched in rows.touched]
         rows = rows.assign(percent=rows.touched * 100)
         _add_predicted(figure, rows, "percent", str(design), shares, row=1, col=1)
         sizes = [format_size(kib * 1024) for kib in rows.tables_kib]
         right: dict[str, Any] = {"showlegend": False, "row": 1, "col": 2}
         _add_line(figure, str(design), rows.percent, rows.tables_kib, hovertext=sizes, text=shares, **right)
     caption = (
-        "1 GiB of empty anonymous memory, protected as a whole; then one page is written in so many of its 2 MiB. "
+        "1 GiB of empty anonymous memory, protected as a whole; then one page is written in the given share of its "
+        "2 MiB ranges. "
         "Where two lines cross on the left is the break-even. Tables are counted, not priced: they are exact."
     )
     style.styled(figure, caption, origins_of(costs), (480, 700), {"x": "%", "x2": "%", "y": "ns", "y2": "KiB"})
-    figure.update_xaxes(title_text="of all 2 MiB written in, %", range=[-4, 104])
+    figure.update_xaxes(title_text="2 MiB ranges written in, %", range=[-4, 104])
     top = max(style.reach(figure.data[:-1], "y"), default=0.0)
     ticks = style.round_ticks(top)
     figure.update_yaxes(tickvals=ticks, ticktext=[format_ns(tick) for tick in ticks], rangemode="tozero", row=1, col=1)

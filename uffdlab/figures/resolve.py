@@ -15,10 +15,10 @@ from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 
 # Entry contents by the probe's names, with their looks.
 _STATES = {
-    "marker": ENTRIES["markers", "async"]._replace(title="marker"),
-    "zeropage": ENTRIES["zeropage", "plain"]._replace(title="zeropage"),
-    "page": ENTRIES["written", "plain"]._replace(title="page"),
-    "huge_zeropage": ENTRIES["huge_zeropage", "plain"]._replace(title="huge zeropage"),
+    "marker": ENTRIES["markers", "async"],
+    "zeropage": ENTRIES["zeropage", "plain"],
+    "page": ENTRIES["written", "plain"],
+    "huge_zeropage": ENTRIES["huge_zeropage", "plain"],
     "huge_page": HUGE_PAGE,
 }
 
@@ -45,7 +45,7 @@ def plot_resolve(data: Dataset) -> go.Figure:
     style.styled(figure, caption, [data.origin()], (460, 700), {"x": "KiB", "y": "ns", "y2": "ns"})
     pieces = sorted({int(kib) for kib in whole.piece_kib})
     ticks = {"tickvals": pieces, "ticktext": [format_size(kib * 1024) for kib in pieces]}
-    figure.update_xaxes(type="log", title_text="un-protected by one call", col=1, **ticks)
+    figure.update_xaxes(type="log", title_text="unprotected by one call", col=1, **ticks)
     figure.update_xaxes(title_text="call in each 2 MiB", range=[-0.5, 1.5], tickvals=[0, 1], col=2)
     figure.update_xaxes(ticktext=["first", "second"], col=2)
     for column, title in ((1, "per page of 4 KiB"), (2, "per call")):
@@ -59,7 +59,7 @@ def plot_resolve(data: Dataset) -> go.Figure:
 
 
 def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:
-    name, (colour, symbol, _) = _STATES[state]
+    name, (colour, symbol, _) = _STATES[state].contents, _STATES[state].look
     figure.add_scatter(
         x=x,
         y=rows[measure].tolist(),

@@ -16,11 +16,7 @@ from uffdlab.vocabulary.designs import DESIGNS
 
 _SKIP_BACKINGS = ["anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared", "hugetlb_1g_private"]
 _SKIP_NAMES = {name: BACKINGS[name].short for name in _SKIP_BACKINGS}
-_SKIP_LABELS = {
-    "preread": "read loop, then protect",
-    "unprotected": "protect only",
-    "pte_marker": "protect only, PTE markers",
-}
+_SKIP_DESIGNS = ("preread", "unprotected", "pte_marker")
 # Design instead of populating: none where features 0 protects, markers where they are needed.
 _SKIP_DESIGN = {"anon": "pte_marker"}
 
@@ -48,7 +44,7 @@ def plot_skip(data: Dataset, here: Dataset | None = None, written: str = "0%") -
     mine = _skip_points(here) if here else points[:0]
     for rows, whose in ((points, False), (mine, True)):
         chosen = rows[rows.populated.map(_share) == written]
-        for design in _SKIP_LABELS if len(chosen) else ():
+        for design in _SKIP_DESIGNS if len(chosen) else ():
             _add_skip(figure, chosen, design, here=whose)
     size = format_size(_SKIP_KIB * 1024)
     caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
@@ -73,7 +69,7 @@ def _add_skip(figure: go.Figure, points: pd.DataFrame, design: str, here: bool =
     places = [style.HERE_LIFT * here - _SKIP_BACKINGS.index(b) for b in rows.backing]
     # Two sizes, so that both are visible where they coincide.
     (colour, symbol, _), size = DESIGNS[design].look, 13 if populating else 8
-    label = _SKIP_LABELS[design]
+    label = DESIGNS[design].short
     if here:
         colour, symbol, label = (
             style.HERE_COLOUR,

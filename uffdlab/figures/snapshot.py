@@ -25,8 +25,8 @@ _MARKED = 8  # points of a line that have a symbol
 def plot_snapshot(
     costs: sim.Costs, saver: str = "reads everything", populated: float = 0.25, writes_per_s: float = 1000
 ) -> go.Figure:
-    """Draw page tables and events over the time of a snapshot of 4 GiB, ``populated`` (0 to 1) in rows of 2 MiB, while
-    the guest writes ``writes_per_s`` pages a second and 1 GB/s is saved; the stop time is in the legend.
+    """Draw page tables and events during a snapshot of 4 GiB, ``populated`` (0 to 1) in clusters of 2 MiB, while the
+    guest writes ``writes_per_s`` pages a second and 1 GB/s is saved; the stop time is in the legend.
     """
     memory = sim.Workload(_SPAN_BYTES, populated, _CLUSTER_PAGES)
     snapshot = sim.Snapshot(memory, saver, writes_per_s, _BYTES_PER_S)  # type: ignore[arg-type]
@@ -56,9 +56,9 @@ def plot_snapshot(
                 col=col,
             )
     caption = (
-        f"Predicted: {format_size(_SPAN_BYTES)}, of which {populated:.0%} is written beforehand in rows of 2 MiB, is "
-        f"protected while the guest stands still, then saved at 1 GB/s in {STEPS} steps. Holes are empty entries and "
-        "markers, not zeropages. Tables and events are counted; the time is the device's. Only how long the guest "
+        f"Predicted: {format_size(_SPAN_BYTES)}, of which {populated:.0%} is written beforehand in clusters of 2 MiB, "
+        f"is protected while the guest stands still, then saved at 1 GB/s in {STEPS} steps. Holes are empty entries "
+        "and markers, not zeropages. Tables and events are counted; the time is the device's. Only how long the guest "
         "stands still (in the legend) is a price."
     )
     units = {"x": "s", "x2": "s", "y": "MiB", "y2": "1"}

@@ -16,7 +16,7 @@ _EVERY_ID = ["0", "0", "4294967295"]  # uid_map of the initial user namespace
 
 @dataclass(frozen=True)
 class Request:
-    """What the kernel was asked for; None where the caller does not know.
+    """A request to the kernel; None where the caller does not know.
 
     ``memory`` is its name for a reader, ``kind`` the kernel's kind of memory, ``pool_kib`` the page size of its hugetlb
     pool, ``aligned`` whether start and length are multiples of its page. ``placed``: at an address of the caller's

@@ -39,7 +39,7 @@ class Userfaultfd:
 
     @property
     def why(self) -> str | None:
-        """One sentence on why it is not available, or None when it is."""
+        """Return why userfaultfd is not available, in one sentence; None where it is."""
         return None if self.refused is None else self.refused.why()
 
     def has(self, name: str) -> bool:

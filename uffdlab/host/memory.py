@@ -33,7 +33,7 @@ class HugePool:
 
     @property
     def available(self) -> int | None:
-        """Pages a new mapping may take from the pool: free and not reserved."""
+        """Return how many pages a new mapping may take from the pool: free and not reserved."""
         if self.free is None:
             return None
         return max(0, self.free - (self.reserved or 0))

@@ -75,12 +75,11 @@ def _wide(data: Dataset, children: pd.DataFrame) -> str | None:
 
 
 def _drift(data: Dataset, children: pd.DataFrame) -> str | None:
-    early = children[children.block < children.middle].groupby(_POINT).total_ns.median()
-    late = children[children.block > children.middle].groupby(_POINT).total_ns.median()
-    ratios = (late / early[early > 0]).dropna()
-    if ratios.empty:
+    early, late = children[children.block < children.middle], children[children.block > children.middle]
+    ratios = medians.ratios_at(_POINT, late, early, "total_ns")
+    if not ratios:
         return None
-    ratio = median_interval(list(ratios))
+    ratio = median_interval(ratios)
     if ratio.low is None or ratio.high is None or not (ratio.above(1 + DRIFT) or ratio.below(1 / (1 + DRIFT))):
         return None
     return (

@@ -57,7 +57,7 @@ class Block:
 OUTCOME_FIELDS: list[dict[str, Any]] = [
     integer("block", None, "number of the block, in the order they ran", required=False),
     {"name": "probe", "type": "string", "description": "which probe", "constraints": {"enum": list(PROBES)}},
-    text("spec", "what it was asked, as JSON"),
+    text("spec", "spec of the block, as JSON"),
     one_of("outcome", OUTCOMES, "how it ended"),
     text("reason", "why, when it did not end well"),
     {"name": "duration_ms", "type": "integer", "unit": "ms", "description": "life of the child process"},

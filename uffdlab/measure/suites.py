@@ -23,8 +23,7 @@ from uffdlab.probes.covert.message import MessageSpec
 from uffdlab.probes.covert.write_timing import RevealingSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
 from uffdlab.probes.faults import PAGE, FaultsSpec
-from uffdlab.probes.occupancy import INTERPRETER, OccupancySpec
-from uffdlab.probes.occupancy import NAMES as OCCUPIED
+from uffdlab.probes.occupancy import OccupancySpec
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.reprotect import EntriesSpec
@@ -35,6 +34,7 @@ from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.channel import PLACEMENTS
 from uffdlab.vocabulary.designs import STOCK
+from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ _FEWER_IN_TURNS = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
 )
-_LATER_FAULTS = (
+_FAULTS = (
     *_faults(
         *_EVERY_PAGE,
         ("anon", "markers", "async", "read write"),
@@ -194,7 +194,7 @@ _QUICK_FAULTS = _faults(
     ("anon", "zeropage", "plain", "write"),
     ("anon", "markers", "async", "write"),
 )
-_ACCOUNTS = (
+_ZEROPAGES = (
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _ORDINARY for d in FILLS),
     *(ZeropagesSpec("anon_thp", d, "off", 64 * MIB, repeats=2) for d in FILLS),
     *(ZeropagesSpec(b, d, "on", 64 * MIB, repeats=2) for b in _HUGETLB_2M for d in FILLS),
@@ -357,10 +357,10 @@ SUITES: dict[str, Suite] = {
                     rounds=_CLAIM_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
-                Work("faults", _LATER_FAULTS, rounds=_CLAIM_ROUNDS),
+                Work("faults", _FAULTS, rounds=_CLAIM_ROUNDS),
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
                 Work("faults", (*_WITH_TABLES, *_WITH_COLD_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
-                Work("zeropages", _ACCOUNTS, rounds=_CLAIM_ROUNDS),
+                Work("zeropages", _ZEROPAGES, rounds=_CLAIM_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
                 Work("resolve", _RESOLVES, rounds=_CLAIM_ROUNDS),
                 Work("entries", _ENTRIES, rounds=_ROUNDS),
@@ -368,7 +368,7 @@ SUITES: dict[str, Suite] = {
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
                 Work("atomicity", (*_RACES, *_IN_ORDER, *_FREED), rounds=_CLAIM_ROUNDS),
                 Work("tracking", _TRACKED, rounds=_ROUNDS),
-                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in OCCUPIED)),
+                Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in WORKLOADS)),
             ),
         ),
         Suite(

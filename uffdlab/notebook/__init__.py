@@ -10,12 +10,11 @@ from .load import load, load_calibrated, load_channel, load_evidence, load_mthp,
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_sentence, versions
-from .zeropages import accounts, attempts, without_huge_zeropage
+from .zeropages import attempts, range_contents, without_huge_zeropage
 
 __all__ = [
     "Sentence",
     "Table",
-    "accounts",
     "after_discards",
     "attempts",
     "channel_controls",
@@ -38,6 +37,7 @@ __all__ = [
     "prediction_check",
     "published_ratios",
     "published_table",
+    "range_contents",
     "ranking",
     "ranking_sentence",
     "read_faults",

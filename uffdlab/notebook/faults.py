@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
+from uffdlab.errors import NotMeasuredError
 from uffdlab.notebook.show import Table, size_of_kib, time_with_interval, with_interval
-from uffdlab.summaries.medians import children, ratio_or_none, warm
+from uffdlab.summaries.medians import estimate, ratio_of, warm
 from uffdlab.units import format_ns
 from uffdlab.vocabulary.strides import STRIDES
+from uffdlab.vocabulary.threads import THREADS
 
 _PASSES = ("first read", "second read", "write after reads")
-
-
 _STRIDES = (2048, 4, 1048576)  # KiB, in the order of the rows
 
 
@@ -49,14 +50,12 @@ def with_tables(data: Dataset) -> Table:
     ratios = []
     for stride in _STRIDES:
         for touch in ("first read", "first write"):
-            for threads in (1, 2):
+            for (threads, together), (title, _) in THREADS.items():
                 cell = rows[(rows.stride_kib == stride) & (rows.touch == touch) & (rows.threads == threads)]
-                for together in (False, True):
-                    ratio = _ratio(cell[cell.together == together], "tables", "fresh")
-                    if ratio:
-                        crowd = f"{threads}, in turns" if together else str(threads)
-                        row = {"touched": STRIDES[stride], "touch": touch, "threads": crowd, "with / without": ratio}
-                        ratios.append(row)
+                ratio = _ratio(cell[cell.together == together], "tables", "fresh")
+                if ratio:
+                    row = {"touched": STRIDES[stride], "touch": touch, "threads": title, "with / without": ratio}
+                    ratios.append(row)
     return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
 
@@ -70,10 +69,8 @@ def after_discards(data: Dataset) -> Table:
             cell = rows[(rows.stride_kib == stride) & (rows.touch == touch)]
             ratio = _ratio(cell, "discarded_pieces", "discarded_whole")
             if ratio:
-                tables = {
-                    f"tables grown, {name}": size_of_kib(cell[cell.preparation == p].table_growth_kib.median())
-                    for p, name in _DISCARDS.items()
-                }
+                grown = {n: estimate(cell[cell.preparation == p], "table_growth_kib") for p, n in _DISCARDS.items()}
+                tables = {f"tables grown, {n}": size_of_kib(one.value if one else nan) for n, one in grown.items()}
                 ratios.append({"touched": STRIDES[stride], "touch": touch, "pieces / one call": ratio} | tables)
     return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
 
@@ -83,8 +80,12 @@ _DISCARDS = {"discarded_pieces": "pieces", "discarded_whole": "one call"}
 
 def _ratio(rows: pd.DataFrame, top: str, bottom: str) -> str | None:
     """Return the ratio of the medians of two preparations as text; None unless both were measured."""
-    above, below = (children(rows[rows.preparation == name], "ns_per_touch") for name in (top, bottom))
-    return with_interval(ratio_or_none(above, below)) if above and below else None
+    above, below = (rows[rows.preparation == name] for name in (top, bottom))
+    try:
+        ratio = ratio_of("faults", above, below, "busy_ns", "touches")
+    except NotMeasuredError:
+        return with_interval(None)
+    return with_interval(ratio) if ratio else None
 
 
 def tails(data: Dataset) -> Table:

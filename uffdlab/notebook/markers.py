@@ -9,6 +9,7 @@ from uffdlab import sim, summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Table, time_with_interval
 from uffdlab.units import format_share
+from uffdlab.vocabulary.threads import THREADS
 
 
 def validation(costs: Dataset) -> Table:
@@ -54,9 +55,6 @@ _LOCKED = {
 _LOCKS = {"VMA": "lock_vma", "page_table_lock": "lock_page_table", "PMD table": "lock_pmd", "PTE table": "lock_pte"}
 
 
-_THREADS = {(1, False): "1 thread", (2, False): "2 threads, halves", (2, True): "2, in turns"}
-
-
 def locks(data: Dataset) -> Table:
     """Return the locks that a first write in each 2 MiB takes (a model), beside times measured with 1 thread and 2."""
     faults = summaries.df_faults(data)
@@ -67,7 +65,7 @@ def locks(data: Dataset) -> Table:
         row = {"page table holds": preparation}
         row |= {f"{title} (model)": f"{ledger[event] / ledger['writes']:.3g}" for title, event in _LOCKS.items()}
         there = faults[(faults.preparation == preparation) & (faults.delivery == delivery)]
-        for (threads, together), title in _THREADS.items():
+        for (threads, together), (title, _) in THREADS.items():
             matching = there[(there.threads == threads) & (there.together == together)]
             measured = next(summaries.records(matching), None)
             row[title] = "not measured" if measured is None else time_with_interval(measured, "ns_per_touch")
@@ -75,7 +73,7 @@ def locks(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
-def _first_writes(preparation: str, design: sim.Design) -> sim.Ledger:
+def _first_writes(preparation: str, design: sim.SimDesign) -> sim.Ledger:
     """Return the ledger of one write in each 2 MiB of 4 GiB, after a preparation."""
     memory = sim.Range(design, 1 << 32, touches=4096)
     memory.prefault()

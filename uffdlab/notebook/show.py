@@ -95,6 +95,12 @@ def with_interval(ratio: Estimate | None) -> str:
     return units.with_interval(ratio.value, ratio.low, ratio.high, without=" (too few processes)")
 
 
+def ratio_with_interval(row: Any, column: str) -> str:
+    """Return a column of ratios of a row, with its interval, as text."""
+    value, low, high = (getattr(row, f"{column}{end}") for end in ("", "_low", "_high"))
+    return with_interval(None if pd.isna(value) else Estimate(value, low, high, 0))
+
+
 def time_with_interval(row: Any, column: str) -> str:
     """Return a column of times of a row, with its interval, as text."""
     value, low, high = (getattr(row, f"{column}{end}") for end in ("", "_low", "_high"))

@@ -10,10 +10,11 @@ import pandas as pd
 from uffdlab import claims, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Sentence, Table, with_interval
+from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_interval
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import at_common_size, children, ratio_or_none, warm_of, with_total
 from uffdlab.units import format_ns, format_ratio, format_size
+from uffdlab.vocabulary.designs import DESIGNS
 
 
 def published_table(published: Dataset) -> Table:
@@ -63,7 +64,8 @@ def ranking_sentence(data: Dataset) -> Sentence:
     sentences = []
     for thp, _, ratios in _rankings(data):
         comparisons = [
-            f"{_comparison(ratio)} {_NAMES[design]} ({with_interval(ratio)})" for design, ratio in ratios.items()
+            f"{_comparison(ratio)} populating by {DESIGNS[design].short} ({with_interval(ratio)})"
+            for design, ratio in ratios.items()
         ]
         sentences.append(f"With THP {thp} markers are {' and '.join(comparisons)}.")
     return Sentence(" ".join(sentences) or "Nothing was measured at one size.")
@@ -94,21 +96,18 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
 _RANKED = ("preread", "populate_read", "pte_marker")
 
 
-_NAMES = {"preread": "the read loop", "populate_read": "MADV_POPULATE_READ"}
-
-
 def _totals(rows: pd.DataFrame) -> dict[int, float]:
     return children(with_total(rows), "total_ns")
 
 
 def cold(data: Dataset) -> Table:
-    """Return the time of cold (first) and warm samples of a process: anonymous memory, largest size."""
+    """Return the times of cold (first) and warm samples of a process: anonymous memory, largest size."""
     rows = []
     for point in summaries.records(summaries.df_largest(summaries.df_warm(data), "anon")):
         if pd.isna(point.cold_ns):
             continue
         times = {"first sample": format_ns(point.cold_ns), "later samples": format_ns(point.total_ns)}
-        ratio = {"first / later": f"{point.cold_ns / point.total_ns:.2f}" if point.total_ns > 0 else "no value"}
+        ratio = {"first / later, by process": ratio_with_interval(point, "cold_ratio")}
         rows.append({"design": point.design, "at": format_size(point.size_kib * 1024)} | times | ratio)
     return Table(pd.DataFrame(rows), index=False)
 

@@ -14,7 +14,7 @@ from uffdlab.units import format_size
 from uffdlab.vocabulary.backings import BACKINGS
 
 
-def accounts(data: Dataset) -> Table:
+def range_contents(data: Dataset) -> Table:
     """Return the contents of an empty range after protecting it, by backing and design."""
     frame = summaries.df_zeropages(data)
     protected = frame[(frame.step == "protected") & frame.backing.isin(list(BACKINGS))]

@@ -47,8 +47,8 @@ def of_what_was_seen(reader: Reader, seen: Sequence[Occupancy], min_bytes: int, 
         yield "file: maps a page of the file (page cache), which is not the process's own until it is written"
     if any(occupancy.granularities[0].counts[1] is None for occupancy in seen):
         yield (
-            "zeropages are not told apart and count as present, in the account too: which page is the zeropage shows "
-            "only to CAP_SYS_ADMIN, in kpageflags"
+            "zeropages are not distinguished and count as present, in the account too: only CAP_SYS_ADMIN sees which "
+            "page is the zeropage, in kpageflags"
         )
     if reader.types_hidden and may_swap and any(occupancy.pages("marked") for occupancy in seen):
         yield "pages swapped while protected may count as marked: which is which shows only to CAP_SYS_ADMIN"

@@ -25,7 +25,7 @@ from uffdlab.host import uapi
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of
-from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
+from uffdlab.probes.spec import Spec, check_size, repeated, seed_of, seeded, within, word
 from uffdlab.probes.userfault import (
     READ,
     WRITE,
@@ -138,7 +138,7 @@ class _Race:
 def run(spec: AtomicitySpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``("races", row)`` for every trial of the spec."""
     for index in range(spec.repeats):
-        seed = (spec.seed * 1_000_003 + index) % 2**63
+        seed = seed_of(spec, index)
         key = {"trial": index, "backing": spec.backing, "preparation": spec.preparation}
         key |= {"interleaving": spec.interleaving, "pages": spec.pages}
         yield "races", key | _trial(spec, seed) | {"pause_us": spec.pause_us, "seed": seed, "cold": index == 0}

@@ -17,10 +17,10 @@ from typing import Any
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.host import cpus
 from uffdlab.probes.affinity import on_one_cpu
-from uffdlab.probes.histogram import bin_rows
-from uffdlab.probes.interleave import in_turns
+from uffdlab.probes.histogram import EDGE_FIELDS, bin_rows
+from uffdlab.probes.interleave import in_turns, samples
 from uffdlab.probes.requirements import Needs, peak
-from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
+from uffdlab.probes.schema import BLOCK, SAMPLE, Field, boolean, count, integer, one_of
 from uffdlab.probes.spec import Spec, repeated, within, word
 from uffdlab.probes.userfault import READ, WRITE, Counters, Events, Range, Touched, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
@@ -130,7 +130,7 @@ class FaultsSpec(Spec):
 
 FIELDS: list[Field] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
+    SAMPLE,
     boolean("cold", "first sample of its preparation in its child process"),
     one_of("backing", ("anon", "anon_thp", "shmem"), "kind of memory"),
     one_of("preparation", PREPARATIONS, "what stood in the page table before the first touch"),
@@ -156,23 +156,19 @@ LATENCY_FIELDS: list[Field] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block"),
     one_of("touch", TOUCHES, "which pass over the range"),
-    integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
-    integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+    *EDGE_FIELDS,
     integer("count", None, "touches in the bin (of 4 KiB strides one touch in 61 was timed)"),
 ]
 
 
 def run(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)``: one ``faults`` row per pass, and the ``fault_latencies`` of warm samples."""
-    sample = 0
-    for index in range(spec.repeats):
-        for turn in in_turns(spec, "preparation", index):
-            for touch, row, bins in _sample(turn):
-                yield "faults", {"sample": sample, "cold": index == 0} | _key(turn) | {"touch": touch} | row
-                if index or spec.repeats == 1:
-                    key = {"sample": sample, "touch": touch}
-                    yield from (("fault_latencies", key | bin_) for bin_ in bin_rows(bins))
-            sample += 1
+    for sample, index, turn in samples(spec, "preparation"):
+        for touch, row, bins in _sample(turn):
+            yield "faults", {"sample": sample, "cold": index == 0} | _key(turn) | {"touch": touch} | row
+            if index or spec.repeats == 1:
+                key = {"sample": sample, "touch": touch}
+                yield from (("fault_latencies", key | bin_) for bin_ in bin_rows(bins))
 
 
 def _key(spec: FaultsSpec) -> dict[str, Any]:

@@ -5,6 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from uffdlab.probes.schema import Field, integer
+
+EDGE_FIELDS: list[Field] = [
+    integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
+    integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+]
+
 
 def bin_edges_ns(bin_: int) -> tuple[int, int]:
     """Return the edges of a latency bin in ns, the lower one inclusive."""

@@ -19,38 +19,17 @@ from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, count, fraction, integer, one_of
 from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
+from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
-INTERPRETER = "interpreter"
 MOST_BYTES = 1 << 40
 INTERPRETER_MIN_BYTES = 64 * KIB  # Python's own arenas are small
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Placement of the written pages, and the state of the others."""
-
-    backing: str
-    clustered: bool = False
-    read: bool = False
-    marked: bool = False
-
-
-WORKLOADS: dict[str, Workload] = {
-    "anon_uniform": Workload("anon"),
-    "anon_clustered": Workload("anon", clustered=True),
-    "anon_thp": Workload("anon_thp", clustered=True),
-    "anon_preread": Workload("anon", read=True),
-    "anon_marked": Workload("anon", marked=True),
-    "shmem_uniform": Workload("shmem"),
-}
-NAMES = (*WORKLOADS, INTERPRETER)
 
 
 @dataclass(frozen=True)
 class OccupancySpec(Spec):
     """One process to scan ``repeats`` times by each method; ``populated`` is the fraction written (0..1)."""
 
-    workload: str = word("anon_uniform", NAMES)
+    workload: str = word("anon_uniform", WORKLOADS)
     size_bytes: int = 4 * GIB
     populated: float = within(0.1, 0, 1)
     repeats: int = repeated()
@@ -85,7 +64,7 @@ SHARES = (*(state for state in occupancy.STATES if state != "file"), "mixed", "u
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the look by this method within its block, from 0"),
-    one_of("workload", NAMES, "what the process held"),
+    one_of("workload", WORKLOADS, "what the process held"),
     one_of("method", occupancy.METHODS, "how it was looked at"),
     count("mapping", "number of the mapping within the process, from 0"),
     one_of("kind", _KINDS, "kind of memory"),

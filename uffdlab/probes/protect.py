@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.probes.histogram import bin_rows
-from uffdlab.probes.interleave import in_turns
+from uffdlab.probes.histogram import EDGE_FIELDS, bin_rows
+from uffdlab.probes.interleave import in_turns, samples
 from uffdlab.probes.requirements import Needs, peak
-from uffdlab.probes.schema import BLOCK, boolean, fraction, integer, one_of
-from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, SAMPLE, boolean, fraction, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seed_of, seeded, within, word
 from uffdlab.probes.userfault import READ, Counters, Range, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK, Stock
@@ -88,7 +88,7 @@ class ProtectSpec(Spec):
 
 KEY_FIELDS: list[dict[str, Any]] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
+    SAMPLE,
     one_of("backing", BACKINGS, "kind of memory"),
     one_of("design", STOCK, "how the range was prepared and protected"),
     integer("size_kib", "KiB", "length of the range"),
@@ -118,35 +118,26 @@ FIELDS: list[dict[str, Any]] = [
 LATENCY_FIELDS: list[dict[str, Any]] = [
     *KEY_FIELDS,
     one_of("operation", ["first read"], "what was timed, one touch at a time"),
-    integer("from_ns", "ns", "lower edge of the bin (inclusive)"),
-    integer("below_ns", "ns", "upper edge of the bin (exclusive); four bins per octave"),
+    *EDGE_FIELDS,
     integer("count", None, "touches in the bin (one touch in 61 was timed)"),
 ]
 
 
 def run(spec: ProtectSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(table, row)`` for every sample of the spec; tables are ``samples`` and ``latencies``."""
-    sample = 0
-    for index in range(spec.repeats):
-        for turn in in_turns(spec, "design", index):
-            row, bins = _sample(turn, index)
-            key = {
-                "sample": sample,
-                "backing": turn.backing,
-                "design": turn.design,
-                "size_kib": turn.size_bytes // KIB,
-            }
-            written = {"populated": turn.populated_pages / turn.pages, "cluster_pages": turn.cluster_pages}
-            yield "samples", key | written | {"cold": index == 0} | row
-            for bin_ in bin_rows(bins):
-                yield "latencies", key | {"operation": "first read"} | bin_
-            sample += 1
+    for sample, index, turn in samples(spec, "design"):
+        row, bins = _sample(turn, index)
+        key = {"sample": sample, "backing": turn.backing, "design": turn.design, "size_kib": turn.size_bytes // KIB}
+        written = {"populated": turn.populated_pages / turn.pages, "cluster_pages": turn.cluster_pages}
+        yield "samples", key | written | {"cold": index == 0} | row
+        for bin_ in bin_rows(bins):
+            yield "latencies", key | {"operation": "first read"} | bin_
 
 
 def _sample(spec: ProtectSpec, index: int) -> tuple[dict[str, Any], dict[int, int]]:
     design = STOCK[spec.design]
     with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory, opened(design.features) as uffd:
-        memory.write_some(spec.populated_pages, spec.seed * 1_000_003 + index, spec.cluster_pages)
+        memory.write_some(spec.populated_pages, seed_of(spec, index), spec.cluster_pages)
         zeropages_before = memory.zeropages()
         before = counters()
         prepare_ns, bins = prepare(design, memory)

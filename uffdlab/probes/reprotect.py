@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.schema import BLOCK, COLD, SAMPLE, Field, boolean, integer, one_of
 from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import READ, WRITE, Range, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
@@ -71,8 +71,8 @@ class EntriesSpec(Spec):
 
 FIELDS: list[Field] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
-    boolean("cold", "first sample of its child process"),
+    SAMPLE,
+    COLD,
     one_of("backing", BACKINGS_OPERATED, "kind of memory"),
     one_of("content", CONTENTS, "what the touched pages held: nothing, what a read leaves, what a write leaves"),
     boolean("markers", "whether what is empty gets markers (WP_UNPOPULATED); hugetlb gives them always"),

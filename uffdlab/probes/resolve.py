@@ -14,7 +14,7 @@ from typing import Any
 
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.schema import BLOCK, COLD, SAMPLE, Field, integer, one_of
 from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import READ, WRITE, Range, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
@@ -56,8 +56,8 @@ class ResolveSpec(Spec):
 
 FIELDS: list[Field] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
-    boolean("cold", "first sample of its child process"),
+    SAMPLE,
+    COLD,
     one_of("state", STATES, "what each entry held, protected"),
     integer("size_kib", "KiB", "length of the range"),
     integer("piece_kib", "KiB", "un-protected by one ioctl"),

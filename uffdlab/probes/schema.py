@@ -46,3 +46,5 @@ def _field(name: str, type_: str, description: str, required: bool = True, **oth
 
 
 BLOCK = integer("block", None, "child process that measured it")
+SAMPLE = integer("sample", None, "number of the sample within its block, from 0")
+COLD = boolean("cold", "first sample of its child process")

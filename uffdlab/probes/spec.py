@@ -40,6 +40,11 @@ def seeded() -> Any:
     return within(0, 0, LARGEST_SEED)
 
 
+def seed_of(spec: Any, index: int) -> int:
+    """Return the seed of a sample by its number, drawn from that of its spec."""
+    return int(spec.seed * 1_000_003 + index) % 2**63
+
+
 @dataclass(frozen=True)
 class Spec(ABC):
     """One configuration of a probe."""

@@ -26,8 +26,8 @@ from uffdlab import native
 from uffdlab.errors import UffdlabError
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, boolean, count, fraction, integer, one_of
-from uffdlab.probes.spec import Spec, check_size, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, COLD, SAMPLE, boolean, count, fraction, integer, one_of
+from uffdlab.probes.spec import Spec, check_size, repeated, seed_of, seeded, within, word
 from uffdlab.probes.userfault import WRITE, PageNotes, Range, check, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 
@@ -81,14 +81,14 @@ class TrackingSpec(Spec):
 
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
+    SAMPLE,
     one_of("backing", TRACKED_BACKINGS, "kind of memory"),
     one_of("method", METHODS, "how written pages were found out"),
     integer("size_kib", "KiB", "length of the range"),
     fraction("dirty", "fraction of pages written between protecting and collecting"),
     one_of("pattern", RUN_PAGES, "single pages chosen uniformly by seed, or runs of 64 neighbours"),
     boolean("populated", "whether every page was written before protecting"),
-    boolean("cold", "first sample of its child process"),
+    COLD,
     count("dirty_pages", "pages written between protecting and collecting, once each"),
     integer("protect_ns", "ns", "the first UFFDIO_WRITEPROTECT of the whole range", required=False),
     integer("write_ns", "ns", "writing the dirty pages, with all faults and events"),
@@ -121,7 +121,7 @@ def run(spec: TrackingSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     for index in range(spec.repeats):
         key = {"sample": index, "backing": spec.backing, "method": spec.method, "size_kib": spec.size_bytes // KIB}
         key |= {"dirty": spec.dirty, "pattern": spec.pattern, "populated": spec.populated, "cold": index == 0}
-        dirty = choose(spec, spec.seed * 1_000_003 + index)
+        dirty = choose(spec, seed_of(spec, index))
         with mapped(BACKINGS[spec.backing], spec.size_bytes) as memory:
             if spec.populated:
                 memory.touch(WRITE)

@@ -31,7 +31,7 @@ class KernelRefused(Exception):  # noqa: N818  (an outcome of a probe, not an er
 
 
 class FeatureMissingError(KernelRefused):
-    """UFFDIO_API succeeded without granting a requested feature."""
+    """Raised where UFFDIO_API succeeds without granting a requested feature."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Name the missing features."""
@@ -197,11 +197,11 @@ class Range:
         self._check("touch", lib.ul_touch_some(self.address, self.length, stride, run_pages, runs, seed % 2**64))
 
     def populate_read(self) -> int:
-        """MADV_POPULATE_READ the range. Returns ns."""
+        """Populate the range by MADV_POPULATE_READ. Returns ns."""
         return _timed("MADV_POPULATE_READ", self.request, "ul_populate_read", self.address, self.length)
 
     def discard(self, piece_bytes: int | None = None) -> int:
-        """MADV_DONTNEED the range, in one call or in calls of ``piece_bytes``. Returns ns."""
+        """Discard the range by MADV_DONTNEED, in one call or in calls of ``piece_bytes``. Returns ns."""
         piece = piece_bytes or self.length
         return _timed("MADV_DONTNEED", self.request, "ul_discard", self.address, self.length, piece)
 
@@ -333,12 +333,12 @@ class Userfault:
         return request_of(memory.backing, memory.length, uapi.feature_names(self.requested))
 
     def protect(self, memory: Range, *, on: bool = True) -> int:
-        """One UFFDIO_WRITEPROTECT over the range. Returns ns."""
+        """Protect or un-protect the range by one UFFDIO_WRITEPROTECT. Returns ns."""
         where = (self.fd, memory.address, memory.length)
         return _timed("UFFDIO_WRITEPROTECT", self._request(memory), "ul_write_protect", *where, int(on))
 
     def protect_each(self, memory: Range, offsets: Sequence[int]) -> int:
-        """One UFFDIO_WRITEPROTECT for the page at each offset (a list, or an array in C). Returns ns."""
+        """Protect the page at each offset (a list, or an array in C) by a UFFDIO_WRITEPROTECT each. Returns ns."""
         which = (self.fd, memory.address, offsets, len(offsets), memory.backing.page_bytes)
         return _timed("UFFDIO_WRITEPROTECT", self._request(memory), "ul_protect_list", *which)
 
@@ -359,7 +359,7 @@ class Userfault:
         ffi, lib = native.probe()
         seen = Events()
         where = (noted.address, noted.raw) if noted else (0, ffi.NULL)
-        handler = lib.ul_handler_start_noting(self.fd, page_bytes, int(timeout_s * 1e9), *where)
+        handler = lib.ul_handler_start(self.fd, page_bytes, int(timeout_s * 1e9), *where)
         if handler == ffi.NULL:
             raise KernelRefused("handler thread", ffi.errno)
         try:
@@ -384,7 +384,7 @@ def opened(features: Sequence[str]) -> Iterator[Userfault]:
     """
     ffi, lib = native.probe()
     via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    fd = check("open userfaultfd", lib.ul_uffd_open(1, via))
+    fd = check("open userfaultfd", lib.ul_uffd_open(via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
         request = errnos.Request(features=features)

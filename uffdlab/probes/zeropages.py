@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab.probes.protect import prepare
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, Field, boolean, integer, one_of
+from uffdlab.probes.schema import BLOCK, COLD, SAMPLE, Field, boolean, integer, one_of
 from uffdlab.probes.spec import Spec, check_size, repeated, word
 from uffdlab.probes.userfault import WRITE, Counters, Range, Userfault, counters, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
@@ -54,8 +54,8 @@ class ZeropagesSpec(Spec):
 
 FIELDS: list[Field] = [
     BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0"),
-    boolean("cold", "first sample of its child process"),
+    SAMPLE,
+    COLD,
     one_of("backing", BACKINGS, "kind of memory"),
     one_of("design", FILLS, "how the empty range was filled and protected"),
     one_of("huge_zeropage", HUGE_ZEROPAGE, "use_zero_page while it was measured"),

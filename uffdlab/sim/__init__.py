@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Page tables for kernels that do not exist: what a design would count, exactly; what it would cost, with an interval.
+"""Page-table simulator for designs that no kernel has, such as PMD markers: exact event counts, costs with intervals.
 
-A :class:`Design` is a record; :func:`run` counts what it makes of a :class:`Workload`; :func:`expect` says the same on
-average, at once; a vector of costs turns counts into time.
+:func:`run` counts the events of a :class:`Workload` under a :class:`SimDesign` page by page; :func:`expect` computes
+their expected values in closed form; :class:`Costs` turn counts into time.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ from __future__ import annotations
 from .costs import PREFIX as COSTS_PREFIX
 from .costs import Costs, costs_of, df_checks, df_counts, df_ratios, load_costs
 from .decision import df_decision
-from .designs import DESIGNS, Design, named
+from .designs import DESIGNS, SimDesign, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
 from .replay import OBJECTIVES, Replayed, ranked, recommendation, replay, replayable, replays
 from .snapshot import Snapshot, run_snapshot
 from .sweeps import df_stop_time, df_touched
-from .workloads import Result, Shape, Workload, expect, run, shape_ledger, sweep
+from .workloads import Result, Workload, expect, run, sweep
 
 __all__ = [
     "COSTS_PREFIX",
     "DESIGNS",
     "OBJECTIVES",
     "Costs",
-    "Design",
     "Entry",
     "Ledger",
     "Memory",
     "Range",
     "Replayed",
     "Result",
-    "Shape",
+    "SimDesign",
     "Snapshot",
     "Workload",
     "costs_of",
@@ -54,7 +53,6 @@ __all__ = [
     "replays",
     "run",
     "run_snapshot",
-    "shape_ledger",
     "sweep",
     "table_growth_kib",
 ]

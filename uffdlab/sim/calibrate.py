@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a campaign to costs: fit, try on what was not fitted, write all of it down."""
+"""Fit event costs and validate them on held-out phases."""
 
 from __future__ import annotations
 
@@ -77,20 +77,20 @@ _FIELDS = {
         {"name": "phases", "type": "integer", "description": "phases that were fitted"},
     ],
 }
-_ALIKE = 0.2  # of two that are nearer, the ratio is 1, and what is measured of it is noise
+_ALIKE = 0.2  # phases nearer than this have a ratio of 1, and its measurement is noise
 _SAYS = {"faults": faults, "tables_kib": table_growth_kib, "filled_kib": filled_kib}
 
 
 def calibrate(data: Dataset, out: Path, id_: str) -> Dataset:
     """Fit costs on a campaign and write them, with draws and both validations, as a dataset.
 
-    Raises UffdlabError on a campaign whose times the simulator has no operations for.
+    Raises UffdlabError on a campaign that lacks phases to fit costs on or to validate them on.
     """
     datasets.check_out(out)
     found = phases(data)
     if {one.unseen for one in found if one.warm_ns and one.cold_ns} != {False, True}:
         raise UffdlabError(
-            f"dataset {data.id!r} has no times that costs could be fitted on and tried on: measure --suite full"
+            f"dataset {data.id!r} has no times to fit costs on and to validate them on: measure --suite full"
         )
     warm, cold = fit(found), fit(found, cold=True, draws=0)
     rows: dict[str, Rows] = {
@@ -146,7 +146,7 @@ def _costs(id_: str, warm: Fit, unseen: pd.DataFrame) -> Costs:
 
 
 def _ratio_rows(found: Sequence[Phase], costs: Costs) -> Iterator[dict[str, Any]]:
-    """Yield each unseen phase over the one that shares most of its events: does the interval of the ratio hold?"""
+    """Yield the ratio of each unseen phase to the one that shares most of its events, predicted and measured."""
     unseen = [one for one in found if one.unseen and one.warm_ns]
     for top in unseen:
         apart = {one.name: costs.apart(top.ledger, one.ledger) for one in unseen}

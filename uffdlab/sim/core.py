@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The simulator's C core, as an extension or as WebAssembly: the same numbers either way.
-
-Both are spoken to in addresses and plain numbers, so that everything above this module is written once.
-"""
+"""Interface of the native and the WebAssembly core: the same calls, in addresses and plain numbers."""
 
 from __future__ import annotations
 
@@ -42,42 +39,40 @@ class Extension:
         return int(self._ffi.cast("uintptr_t", answer)) if isinstance(answer, self._ffi.CData) else answer
 
     def take(self, size: int) -> int:
-        """Return the address of zeroed memory, of which the system gives only what is used."""
+        """Reserve zeroed memory, committed as it is used, and return its address."""
         try:
             held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0))
         except (OSError, OverflowError) as error:
-            raise UffdlabError(
-                f"the simulator needs {size} B of address space, which there are not: {error}"
-            ) from error
+            raise UffdlabError(f"the simulator cannot reserve {size} B of address space: {error}") from error
         address = int(self._ffi.cast("uintptr_t", self._ffi.from_buffer(held)))
         self._held[address] = held
         return address
 
     def give(self, address: int) -> None:
-        """Take memory back."""
+        """Free memory."""
         self._held.pop(address, None)
 
     def read(self, address: int, size: int) -> bytes:
-        """Return bytes."""
+        """Return the bytes at an address."""
         return bytes(self._ffi.buffer(self._ffi.cast("char *", address), size))
 
     def write(self, address: int, content: bytes) -> None:
-        """Store bytes."""
+        """Store bytes at an address."""
         self._ffi.memmove(self._ffi.cast("char *", address), content, len(content))
 
     def text(self, address: int) -> str:
-        """Return the text that a C string holds."""
+        """Return the C string at an address."""
         return bytes(self._ffi.string(self._ffi.cast("char *", address))).decode()
 
     @contextmanager
     def lent(self, content: bytes) -> Iterator[int]:
-        """Return a context in which the bytes have an address."""
+        """Yield the address of a copy of the bytes, for the time of the context."""
         held = self._ffi.new("char[]", bytes(content))
         yield int(self._ffi.cast("uintptr_t", held))
 
 
 class WebAssembly:
-    """The core as ``sim.wasm``, run by wasmtime. Memory is linear: what is given back is used again from the top."""
+    """The core as ``sim.wasm``, run by wasmtime. Memory is linear: freed memory is reused from the top only."""
 
     name = "wasm"
 
@@ -96,7 +91,7 @@ class WebAssembly:
         return found(self._store, *(_fitting(str(kind), arg) for kind, arg in zip(kinds, args, strict=True)))
 
     def take(self, size: int) -> int:
-        """Return the address of zeroed memory."""
+        """Allocate zeroed memory and return its address."""
         address, end = self._top, self._top + (size + 15 & ~15)
         missing = end - self._memory.data_len(self._store)
         if missing > 0:
@@ -104,8 +99,8 @@ class WebAssembly:
                 self._memory.grow(self._store, -(-missing // 65536))
             except Exception as error:  # wasmtime's own, of no fixed class
                 raise UffdlabError(
-                    f"the simulator needs {size} B, more than the 4 GiB that WebAssembly has: install a C compiler, "
-                    "repeat 'pip install -e .', and it has the memory of the machine"
+                    f"the simulator needs {size} B, more than the 4 GiB that WebAssembly has: install a C compiler and "
+                    "repeat 'pip install -e .', which lifts the limit"
                 ) from error
         self._taken.append((address, end))
         self._top = end
@@ -114,20 +109,20 @@ class WebAssembly:
         return address
 
     def give(self, address: int) -> None:
-        """Take memory back: the last that was taken is free again."""
+        """Free memory, which is reused once all above it is freed."""
         self._taken = [one for one in self._taken if one[0] != address]
         self._top = max((end for _, end in self._taken), default=self._base)
 
     def read(self, address: int, size: int) -> bytes:
-        """Return bytes."""
+        """Return the bytes at an address."""
         return bytes(self._memory.read(self._store, address, address + size))
 
     def write(self, address: int, content: bytes) -> None:
-        """Store bytes."""
+        """Store bytes at an address."""
         self._memory.write(self._store, content, address)
 
     def text(self, address: int) -> str:
-        """Return the text that a C string holds."""
+        """Return the C string at an address."""
         found = bytearray()
         while (byte := self.read(address + len(found), 1)) != b"\0":
             found += byte
@@ -135,7 +130,7 @@ class WebAssembly:
 
     @contextmanager
     def lent(self, content: bytes) -> Iterator[int]:
-        """Return a context in which the bytes have an address."""
+        """Yield the address of a copy of the bytes, for the time of the context."""
         address = self.take(max(1, len(content)))
         try:
             self.write(address, content)
@@ -149,7 +144,7 @@ Core = Extension | WebAssembly
 
 
 def _fitting(kind: str, arg: float) -> float:
-    """Return an argument as WebAssembly takes it: 64-bit numbers signed."""
+    """Return an argument as WebAssembly takes it: integers are signed."""
     if kind == "f64":
         return float(arg)
     bits = 64 if kind == "i64" else 32
@@ -159,10 +154,9 @@ def _fitting(kind: str, arg: float) -> float:
 
 @cache
 def core() -> Core:
-    """Return the extension, or WebAssembly where no compiler was there at install.
+    """Return the extension, or WebAssembly where the extension was not built.
 
-    One that is installed and cannot start is missing. Raises UffdlabError, saying what to install, where there is
-    neither.
+    Raises UffdlabError, saying what to install, where neither starts.
     """
     with contextlib.suppress(UffdlabError):
         return Extension()
@@ -190,7 +184,7 @@ def _missing(why: str) -> UffdlabError:
 
 @cache
 def why_no_core() -> str | None:
-    """Return one sentence on why nothing can be simulated here, or None when there is a core."""
+    """Return in one sentence why no core starts here, or None where one does."""
     try:
         core()
     except UffdlabError as error:

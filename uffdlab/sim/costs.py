@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Vectors of costs: what an event takes, how sure that is, and how far predictions have lain from measurements.
+"""Event costs with intervals, and the errors of predictions made with them.
 
-They are a dataset like any other, made by :func:`uffdlab.sim.calibrate`. Tables: ``costs`` (one row per event),
-``draws`` (other vectors that the data allows), ``checks`` (times predicted and measured), ``ratios`` (of two of
-them), ``counts`` (ledgers beside what the kernel was seen to do) and ``fits``.
+Costs are a dataset, made by :func:`uffdlab.sim.calibrate.calibrate`. Tables: ``costs`` (one row per event),
+``draws`` (bootstrap vectors), ``checks`` (times predicted and measured), ``ratios`` (of two of them), ``counts``
+(events counted by simulator and kernel) and ``fits``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from uffdlab.stats import Estimate, column_ratio
 from uffdlab.units import format_share
 
 PREFIX = "costs-"
-_DEAREST = 1e15  # more than a week in ns: no event costs that much
-_FARTHEST = 1e6  # times: predictions that are further off predict nothing, and widen an interval to nothing
+_DEAREST = 1e15  # ns: more than a week
+_FARTHEST = 1e6  # a larger error would make every interval meaningless
 _AROUND = {"tables_kib": 4, "faults": 1}
 COLUMNS = {
     "costs": ("event", "unit", "warm", "cold", "status"),
@@ -41,7 +41,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Costs:
-    """What each event costs, in one unit; ``draws`` are other vectors that the data allows.
+    """The cost of each event, in one unit; ``draws`` are bootstrap vectors.
 
     ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
     fitted on: the larger of the two over the smaller, less 1. The first widens every interval. ``fitted_p95_error`` is
@@ -61,38 +61,38 @@ class Costs:
     checked: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a vector that lacks an event, or has a cost below nothing."""
+        """Raise UffdlabError on a vector that lacks an event, or holds a number that is no cost."""
         for vector in (self.vector, *self.draws, *([self.cold] if self.cold else [])):
             lacking = [name for name in events() if name not in vector]
             if lacking:
                 raise UffdlabError(f"costs {self.id!r} lack {', '.join(lacking)}: calibrate them again")
-            wrong = [name for name in events() if not 0 <= vector[name] <= _DEAREST]
-            if wrong:
-                raise UffdlabError(f"costs {self.id!r}: {wrong[0]} costs {vector[wrong[0]]}, which is no cost")
+            for name in events():
+                if not 0 <= (cost := vector[name]) <= _DEAREST:
+                    expected = f"expected a number from 0 to {_DEAREST:g}"
+                    raise UffdlabError(f"costs {self.id!r}: cost of event {name!r} is {cost}: {expected}")
 
     def price(self, ledger: Mapping[str, float]) -> Estimate:
-        """Return what a ledger costs, with the interval of the draws, widened by the error of unseen predictions.
+        """Return the price of a ledger, with the interval of the draws, widened by the error of unseen predictions.
 
-        There is no interval where that error is not known.
+        Without that error there is no interval.
         """
         return self._found("ul_estimate", ledger)[1]
 
     def ratio(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> Estimate:
-        """Return the ratio of two prices: in each draw both have the same costs, and what they share cancels.
+        """Return the ratio of two prices: events that both ledgers share cancel, and so does the error of pricing them.
 
-        So does the error of predicting it: only what one ledger has beyond the other is off on its own. Raises
-        NotMeasuredError where the second is priced at nothing.
+        Raises NotMeasuredError where the price of ``bottom`` is 0.
         """
         refused, found = self._found("ul_ratio", top, bottom)
         if refused:
-            raise NotMeasuredError(f"costs {self.id!r} price at nothing what a ratio divides by: it has no value")
+            raise NotMeasuredError(f"costs {self.id!r}: the ratio has no value, its denominator is priced at 0")
         return found
 
     def apart(self, top: Mapping[str, float], bottom: Mapping[str, float]) -> float:
-        """Return by how much the logarithm of a ratio is off where each price is off by 1, to first order.
+        """Return the error of a ratio's logarithm per unit error of each price, to first order.
 
-        What is shared, what only the top has and what only the bottom has are each off independently. From 0 (the same
-        ledger) to the square root of 2 (nothing is shared).
+        Shared events, those of ``top`` alone and those of ``bottom`` alone have independent errors. From 0 (equal
+        ledgers) to the square root of 2 (no shared event).
         """
         at = core()
         with at.lent(pack(top)) as over, at.lent(pack(bottom)) as under, self.lent() as (vectors, *_):
@@ -100,15 +100,15 @@ class Costs:
 
     @contextmanager
     def lent(self) -> Iterator[tuple[int, int, float, int]]:
-        """Return a context in which the core has what it computes intervals with: the address of the vectors, how many
-        of them are draws, the error of unseen predictions, and room for numbers.
+        """Yield the core's arguments for intervals: address of the vectors, number of draws, error of unseen
+        predictions (-1: not known), and address of scratch memory.
         """
         error = self.p95_error if isfinite(self.p95_error) else -1.0
         with core().lent(self._packed) as vectors, core().lent(bytes(16 * (1 + len(self.draws)))) as room:
             yield vectors, len(self.draws), error, room
 
     def estimate(self, value: float, low: float, high: float) -> Estimate:
-        """Return a number as the core computed it: without an interval where its ends are none."""
+        """Return an estimate of the core's; ends that are NaN mean no interval."""
         return Estimate(value, None, None, 0) if isnan(low) else Estimate(value, low, high, len(self.draws))
 
     def _found(self, function: str, *ledgers: Mapping[str, float]) -> tuple[int | None, Estimate]:
@@ -124,26 +124,26 @@ class Costs:
         return b"".join(map(pack, (self.vector, *self.draws)))
 
     def dearest(self, ledger: Ledger, most: int = 8) -> list[tuple[str, float, float]]:
-        """Return the events that a ledger's price mainly consists of, with their counts and prices."""
+        """Return the events with the largest share in a ledger's price, with counts and prices."""
         parts = [(name, ledger[name], ledger[name] * self.vector[name]) for name in events()]
         return sorted((one for one in parts if one[2]), key=lambda one: -one[2])[:most]
 
     def unpriced(self, ledger: Ledger) -> list[str]:
-        """Return the events of a ledger that take time and have no cost, since the data holds none of them."""
+        """Return the events of a ledger that have no cost because the campaign counted none of them."""
         return [name for name in events() if ledger[name] and self.status.get(name) == "not in the data"]
 
     def as_cold(self) -> Costs:
-        """Return the costs of the first use in a process, of which there are no draws and so no intervals."""
+        """Return the costs of the first use in a process, without draws and so without intervals."""
         return replace(self, vector=self.cold, draws=(), checked=False)
 
     def in_unit(self, unit: str) -> Costs:
-        """Return the costs. Raises UffdlabError where they are in another unit."""
+        """Return the costs, or raise UffdlabError if they are in another unit."""
         if self.unit != unit:
             raise UffdlabError(f"costs {self.id!r} are in {self.unit}, not in {unit}: choose costs in {unit}")
         return self
 
     def words(self) -> str:
-        """Return the line that stands under every prediction."""
+        """Return a line that names the costs and the error of predictions with them."""
         if not self.checked:
             return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
         if not isfinite(self.p95_error):
@@ -157,7 +157,7 @@ class Costs:
 
 
 def load_costs(wanted: Path | str | None = None) -> Costs:
-    """Return the costs that a dataset holds: a path, an id, the beginning of one; or the committed ones."""
+    """Return the costs of a dataset, given by path, id or the beginning of an id; by default the committed ones."""
     return costs_of(datasets.load(datasets.locate(PREFIX if wanted is None else wanted)))
 
 
@@ -184,22 +184,19 @@ def costs_of(data: Dataset) -> Costs:
 
 
 def _within(errors: pd.Series, share: float) -> float:
-    """Return within which error such a share of predictions stayed; infinite where that is not known or beyond use."""
+    """Return the error that this share of predictions stayed within; infinite if not known or beyond use."""
     known = errors.dropna()
     within = float(known.quantile(share)) if len(known) else inf
     return within if within <= _FARTHEST else inf
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:
-    """Return times predicted and measured: one row per phase, with ``ratio`` (predicted / measured) and ``factor``, the
-    larger of the two over the smaller.
-    """
-    rows = data.rows("checks", COLUMNS["checks"]).copy()
-    return with_factors(rows)
+    """Return times predicted and measured: one row per phase, with factors (see :func:`with_factors`)."""
+    return with_factors(data.rows("checks", COLUMNS["checks"]))
 
 
 def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return times with ``ratio`` and ``factor`` (see :func:`df_checks`), missing where a time is none."""
+    """Return times with ``ratio`` (predicted / measured) and ``factor``, the larger over the smaller, or missing."""
     ratio = column_ratio(rows.predicted_ns, rows.measured_ns).astype("float64")
     known = ratio.where(ratio > 0)
     return rows.assign(ratio=ratio, factor=known.where(known >= 1, 1 / known))
@@ -208,8 +205,7 @@ def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
 def df_ratios(data: Dataset) -> pd.DataFrame:
     """Return ratios of two times, predicted and measured.
 
-    ``inside``: the predicted interval holds what was measured; ``meet``: it and the measured interval have something in
-    common (an interval that is not known meets nothing).
+    ``inside``: the predicted interval holds the measured ratio; ``meet``: it overlaps the measured interval.
     """
     rows = data.rows("ratios", COLUMNS["ratios"]).copy()
     rows["inside"] = rows.measured.between(rows.low, rows.high)
@@ -218,11 +214,10 @@ def df_ratios(data: Dataset) -> pd.DataFrame:
 
 
 def df_counts(data: Dataset) -> pd.DataFrame:
-    """Return ledgers beside what the kernel was seen to do, with ``equal``: whether they are the same.
+    """Return events counted by simulator and kernel, with ``equal``, and ``explained``.
 
-    ``explained``: they are, but for what the memory around a range decides and not the design: one table at an end of
-    it, which neighbours have already or which a range that begins within a table needs besides; and the one page that
-    a handler copies missing pages from, which it touches the first time.
+    Explained are differences that come from outside the range: up to one table, at an end of it, and one fault, on the
+    page that a handler copies from.
     """
     rows = data.rows("counts", COLUMNS["counts"]).copy()
     rows["equal"] = rows.counted == rows.predicted

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which design is the cheapest, over a plane of two parameters, where several are, and where nothing is decided.
+"""The cheapest design at each point of a plane of two parameters, with ties and undecided points.
 
-In which order designs are named changes nothing: of those that are equally cheap none is before another, and where one
-of them has to stand for all it is the first by name.
+The order in which designs are given changes nothing: where one of several equally cheap designs is named, it is the
+first by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim.core import core
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import PAGE_BYTES
 from uffdlab.sim.sweeps import GIB, Designs
 from uffdlab.sim.workloads import Workload, check_expected
@@ -41,25 +41,25 @@ def df_decision(
     y: Axis = ("cluster_pages", CLUSTERS),
     weights: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Return the cheapest design over a plane of two parameters of a workload; points that contradict one another are
-    left out.
+    """Return the cheapest design at each point of a plane of two parameters of a workload. Points whose clusters are
+    larger than the span are left out.
 
     ``objective``: *stop time*, *total work*, *memory* (KiB of tables and pages that come on top), *tail latency* (the
     slowest 1 % of the later writes that ask the kernel), or *mix*: their geometric mean with ``weights``, each over the
-    least there is; a point at which that is nothing has none, and is left out. Columns besides the two: ``tie``
+    least there is; a point at which that is 0 is left out. Columns besides the two: ``tie``
     (whether several are within 0.1 % of the least), ``ties`` (their names, in order), ``best`` (the first of them),
     ``second`` (the cheapest of the others, or where there is none another of the ties), their ``ratio`` (missing where
-    the least is nothing), and ``clear``: whether the whole interval of it lies above 1.
+    the least is 0), and ``clear``: whether the whole interval of it lies above 1.
     """
     records = sorted((record_of(one) for one in designs), key=lambda design: design.name)
     if len(records) < 2:
-        raise UffdlabError("a decision is between two designs or more")
+        raise UffdlabError("a decision needs at least two designs")
     check_word("objective", objective, OBJECTIVES)
     for name, values in (x, y):
         if name not in AXES or not values:
-            raise UffdlabError(f"{name!r} cannot span a decision: choose two of {', '.join(AXES)}, with values")
+            raise UffdlabError(f"axis {name!r}: expected one of {', '.join(AXES)}, with values")
     if x[0] == y[0]:
-        raise UffdlabError(f"{x[0]} spans both ways: choose another parameter for one of them")
+        raise UffdlabError(f"both axes are {x[0]}: choose another parameter for one of them")
     start = base or BASE
     weighed = dict(weights or dict.fromkeys(MIXED, 1 / len(MIXED)))
     rows = []
@@ -82,9 +82,9 @@ _STANDING, _DECISION = struct.Struct("<5d2i"), struct.Struct("<4d4i")  # struct 
 
 
 def _decided(
-    designs: Sequence[Design], work: Workload, costs: Costs, objective: str, weights: Mapping[str, float]
+    designs: Sequence[SimDesign], work: Workload, costs: Costs, objective: str, weights: Mapping[str, float]
 ) -> dict[str, Any] | None:
-    """Return what is decided at one point; None where a mix has no value."""
+    """Return the decision at one point, or None where a mix has no value."""
     for design in designs:
         check_expected(design, work)
     at = core()
@@ -99,16 +99,29 @@ def _decided(
         asked = (packed, len(designs), work.pages, random, OBJECTIVES.index(objective), weighed)
         if at.call("ul_decide", *asked, *given, standings, decision):
             raise UffdlabError(f"BUG: a decision about {work} was refused")
-        tied = [bool(one[-1]) for one in _STANDING.iter_unpack(at.read(standings, _STANDING.size * len(designs)))]
+        tied = _tied(standings, len(designs))
         least, ratio, _, _, best, second, ties, clear = _DECISION.unpack(at.read(decision, _DECISION.size))
     if best < 0:
         return None
     return {
         "best": designs[best].name,
         "second": designs[second].name,
-        "ties": ", ".join(one.name for one, equal in zip(designs, tied, strict=True) if equal),
+        "ties": ", ".join(designs[index].name for index in tied),
         "tie": ties > 1,
         "cost": least,
         "ratio": ratio,
         "clear": bool(clear),
     }
+
+
+def cheapest(scores: Sequence[float], objective: str) -> tuple[list[int], int]:
+    """Return the indices of the scores within 0.1 % of the least, and the index of the next (``second`` above)."""
+    at, packed = core(), b"".join(_STANDING.pack(0, 0, 0, 0, score, 0, 0) for score in scores)
+    with at.lent(packed) as standings, at.lent(bytes(_DECISION.size)) as decision:
+        at.call("ul_choose", standings, len(scores), OBJECTIVES.index(objective), decision)
+        return _tied(standings, len(scores)), _DECISION.unpack(at.read(decision, _DECISION.size))[5]
+
+
+def _tied(standings: int, count: int) -> list[int]:
+    rows = _STANDING.iter_unpack(core().read(standings, _STANDING.size * count))
+    return [index for index, (*_, tied) in enumerate(rows) if tied]

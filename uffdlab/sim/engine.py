@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A range of memory under a design: every operation counted exactly."""
+"""A range of simulated memory under a design: every operation counted exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
-from uffdlab.sim.designs import Design
+from uffdlab.sim.designs import SimDesign
 from uffdlab.sim.ledger import Ledger
 from uffdlab.units import format_size
 
@@ -27,7 +27,7 @@ _LEAST_LIMIT_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in the entry that a page is found by, at which level; whether a write to it faults, is owed."""
+    """A page's entry: its contents and level; whether a write faults, and whether one has to be reported (owed)."""
 
     kind: str
     level: str
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Memory:
-    """Tables and pages that are there, and the most there were, in KiB."""
+    """Page tables and pages, now and at their peak, in KiB."""
 
     tables_kib: int
     most_tables_kib: int
@@ -48,14 +48,14 @@ class Memory:
 class Range:
     """Pages of 4 KiB, empty at first. Offsets and counts are in pages from the beginning of the range.
 
-    ``touches`` is the number of touches and of operations on parts that memory is set aside for, wherever they fall;
-    ``other_cpus`` how many more run the process, and hear of translations taken away. Raises UffdlabError on a range
-    that cannot be, or that would need more memory than there is, saying how much.
+    Memory is reserved for ``touches`` touches and operations on parts; ``other_cpus`` is the number of other CPUs that
+    run the process, and receive its TLB shootdowns. Raises UffdlabError on an impossible range, or one whose state
+    needs more memory than is free.
     """
 
     def __init__(
         self,
-        design: Design,
+        design: SimDesign,
         span_bytes: int,
         *,
         touches: int = 0,
@@ -67,13 +67,13 @@ class Range:
         self._core = engine or core()
         check_span(span_bytes, design)
         if start_bytes % PAGE_BYTES or not 0 <= start_bytes < 1 << 47:
-            raise UffdlabError(f"start {start_bytes} B is no page of a user address space")
+            raise UffdlabError(f"start {start_bytes} B is outside the user address space, or no multiple of 4 KiB")
         check_other_cpus(other_cpus)
         leaf = PAGE_BYTES * 512 ** LEVELS.index(design.leaf)
         if start_bytes % leaf:
             raise UffdlabError(f"start {start_bytes} B is not a multiple of {design.name}'s {format_size(leaf)} page")
         if touches < 0:
-            raise UffdlabError(f"{touches} touches cannot be made: choose 0 or more")
+            raise UffdlabError(f"touches is {touches}: expected >= 0")
         self.design, self.pages, self.other_cpus = design, span_bytes // PAGE_BYTES, other_cpus
         start = start_bytes // PAGE_BYTES
         size = self._core.call("ul_sim_bytes", start, self.pages, min(touches, 1 << 40))
@@ -82,8 +82,8 @@ class Range:
         limit = free_bytes()
         if size > limit:
             raise UffdlabError(
-                f"so many touches of {format_size(span_bytes)} may need {format_size(size)} of memory, and "
-                f"{format_size(limit)} are there: touch less, a smaller span, or ask for expected values"
+                f"{touches} touches of {format_size(span_bytes)} may need {format_size(size)} of memory, and "
+                f"{format_size(limit)} are free: touch less, a smaller span, or ask for expected values"
             )
         self._bytes, self._address = size, self._core.take(size)
         self._do("ul_sim_init", size, start, self.pages, other_cpus)
@@ -94,12 +94,12 @@ class Range:
         if hasattr(self, "_address"):
             self._core.give(self._address)
 
-    def become(self, design: Design) -> None:
-        """Go on under another design, with what stands in the tables. Raises UffdlabError on another leaf level."""
+    def become(self, design: SimDesign) -> None:
+        """Switch the design, keeping the page tables. Raises UffdlabError on another leaf level."""
         if design.leaf != self.design.leaf:
             raise UffdlabError(f"memory of {self.design.leaf} pages cannot become memory of {design.leaf} pages")
         if design.deposit != self.design.deposit and any(vars(self.memory()).values()):
-            raise UffdlabError("deposit cannot change: tables were laid by, or not, for what is mapped already")
+            raise UffdlabError("deposit cannot change after memory was mapped")
         self.design = design
         with self._core.lent(design.packed()) as packed:
             self._do("ul_set_design", packed)
@@ -122,26 +122,26 @@ class Range:
         self._do("ul_populate", fraction, cluster_pages, seed & (1 << 64) - 1)
 
     def populate_exactly(self, clusters: int, cluster_pages: int = 1, seed: int = 1) -> None:
-        """Write so many clusters of pages, drawn from all of them."""
+        """Write ``clusters`` clusters of pages, drawn from all of them."""
         _check_cluster(cluster_pages, self.pages)
         if not 0 <= clusters <= -(-self.pages // cluster_pages):
             raise UffdlabError(f"{clusters} clusters of {cluster_pages} pages do not fit a range of {self.pages}")
         self._do("ul_populate_exactly", clusters, cluster_pages, seed & (1 << 64) - 1)
 
     def populate_bits(self, bits: bytes, pages_per_bit: int) -> None:
-        """Write what a bitmap says, least significant bit of the first byte first."""
+        """Write the pages whose bit is set, least significant bit of the first byte first."""
         if not 1 <= pages_per_bit <= self.pages:
             raise UffdlabError(f"bits of {pages_per_bit} pages do not fit a range of {self.pages}")
         count = -(-self.pages // pages_per_bit)
         if len(bits) != -(-count // 8):
             raise UffdlabError(
-                f"the bitmap has {len(bits) * 8} bits of {pages_per_bit} pages, the range needs {count}: they differ"
+                f"the bitmap has {len(bits) * 8} bits of {pages_per_bit} pages, but the range needs {count}"
             )
         with self._core.lent(bits) as address:
             self._do("ul_populate_bits", address, count, pages_per_bit)
 
     def prefault(self, first: int = 0, count: int | None = None) -> None:
-        """Do what user space does before it protects."""
+        """Pre-fault, as the design has user space do before it protects."""
         self._part("ul_prefault", first, count)
 
     def protect(self, first: int = 0, count: int | None = None) -> None:
@@ -166,13 +166,13 @@ class Range:
         self._part("ul_touch_range", first, count, int(write))
 
     def touch_stride(self, stride_pages: int, *, write: bool) -> None:
-        """Touch the first page of every so many."""
+        """Touch every ``stride_pages``-th page."""
         if stride_pages < 1:
-            raise UffdlabError(f"a stride of {stride_pages} pages leads nowhere: choose 1 or more")
+            raise UffdlabError(f"stride is {stride_pages} pages: expected >= 1")
         self._do("ul_touch_stride", stride_pages, int(write))
 
     def touch_many(self, count: int, walk: Walk = "uniform", *, write: bool, cluster: int = 1, seed: int = 1) -> None:
-        """Touch so many pages, one after another or drawn; ``cluster`` pages in a row where the walk is clustered."""
+        """Touch ``count`` pages, one after another or drawn; ``cluster`` pages in a row where the walk is clustered."""
         check_word("walk", walk, get_args(Walk))
         if not 0 <= count <= MOST_TOUCHES:
             raise UffdlabError(f"{count:.3g} touches would take more than an hour: ask for expected values instead")
@@ -186,36 +186,32 @@ class Range:
         self._part("ul_save", first, count, piece_pages, int(skip_holes))
 
     def scan(self, first: int = 0, count: int | None = None) -> dict[str, int]:
-        """Look at every entry. Returns pages by what stands there."""
+        """Scan every entry. Returns the number of pages by entry contents."""
         with self._core.lent(bytes(32)) as states:
             self._part("ul_scan", first, count, states)
             return dict(zip(KINDS, struct.unpack("<4Q", self._core.read(states, 32)), strict=True))
 
-    def teardown(self) -> None:
-        """Unmap everything."""
-        self._do("ul_teardown")
-
-    # --- what came of it ---------------------------------------------------------------------------------------------
+    # --- results -----------------------------------------------------------------------------------------------------
 
     def ledger(self) -> Ledger:
-        """Return what was counted since the last :meth:`start_phase`."""
+        """Return the events counted since the last :meth:`start_phase`."""
         with self._core.lent(bytes(8 * len(ledgers.events()))) as address:
             self._core.call("ul_ledger", self._address, address)
             return ledgers.unpack(self._core, address, exact=True)
 
     def start_phase(self) -> None:
-        """Count from zero again; what stands in the tables stays."""
+        """Reset the ledger, keeping the page tables."""
         self._core.call("ul_ledger_reset", self._address)
 
     def counted(self, *operations: Callable[[], Any]) -> Ledger:
-        """Return what operations count, one after another, and nothing before them."""
+        """Return the ledger of these operations alone."""
         self.start_phase()
         for operate in operations:
             operate()
         return self.ledger()
 
     def shapes(self) -> dict[int, float]:
-        """Return how many touches there were of each shape since then."""
+        """Return the number of touches by shape since the last :meth:`start_phase`."""
         count = self._core.call("ul_shapes")
         with self._core.lent(bytes(8 * count)) as address:
             self._core.call("ul_shape_counts", self._address, address)
@@ -223,20 +219,20 @@ class Range:
         return {code: n for code, n in enumerate(found) if n}
 
     def memory(self) -> Memory:
-        """Return tables and pages."""
+        """Return the memory in page tables and pages."""
         with self._core.lent(bytes(32)) as address:
             self._core.call("ul_memory", self._address, address)
             return Memory(*(4 * one for one in struct.unpack("<4Q", self._core.read(address, 32))))
 
     def entry(self, page: int) -> Entry:
-        """Return what stands in a page's entry."""
+        """Return a page's entry."""
         self._check_page(page)
         state = self._core.call("ul_state", self._address, page)
         return Entry(KINDS[state & 3], LEVELS[state >> 8], bool(state & 4), bool(state & 8))
 
     @property
     def used_bytes(self) -> int:
-        """How much memory the state takes."""
+        """Return the simulator state's size in bytes."""
         return int(self._core.call("ul_sim_used", self._address))
 
     def _part(self, function: str, first: int, count: int | None, *more: Any) -> None:
@@ -259,15 +255,15 @@ class Range:
         answer = self._core.call(function, self._address, *args)
         if answer == -1:
             raise UffdlabError(
-                f"the state of {format_size(self.pages * PAGE_BYTES)} outgrew the {format_size(self._bytes)} set aside "
-                "for it: say beforehand how many touches there will be"
+                f"the state of {format_size(self.pages * PAGE_BYTES)} outgrew the {format_size(self._bytes)} reserved "
+                "for it: make the range with the number of touches and operations on parts to come"
             )
         if answer is not None and answer < 0:
             raise UffdlabError(f"BUG: {function}{args} was refused")
 
 
-def check_span(span_bytes: int, design: Design) -> None:
-    """Raise UffdlabError unless a range can be of this size under a design."""
+def check_span(span_bytes: int, design: SimDesign) -> None:
+    """Raise UffdlabError unless a range under this design can have this size."""
     leaf = PAGE_BYTES * 512 ** LEVELS.index(design.leaf)
     if span_bytes <= 0:
         raise UffdlabError(f"span {span_bytes} B: a range needs a positive size, such as 1GiB")
@@ -278,15 +274,15 @@ def check_span(span_bytes: int, design: Design) -> None:
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Raise UffdlabError unless a fraction is one."""
+    """Raise UffdlabError unless a fraction is from 0 to 1."""
     if not 0 <= value <= 1:  # false for NaN as well
-        raise UffdlabError(f"{name} {value} is no fraction: choose 0 to 1")
+        raise UffdlabError(f"{name} is {value}: expected 0 to 1")
 
 
 def check_other_cpus(count: int) -> None:
-    """Raise UffdlabError unless so many other CPUs can run a process."""
+    """Raise UffdlabError unless a process can run on this many other CPUs."""
     if not 0 <= count <= 1 << 16:
-        raise UffdlabError(f"{count} other CPUs: choose 0 to 65536")
+        raise UffdlabError(f"other CPUs is {count}: expected 0 to 65536")
 
 
 def _check_cluster(cluster: int, pages: int) -> None:
@@ -295,7 +291,7 @@ def _check_cluster(cluster: int, pages: int) -> None:
 
 
 def free_bytes() -> int:
-    """Return how much memory a state may take."""
+    """Return the free memory, which limits the state."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):

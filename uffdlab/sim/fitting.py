@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""From times and ledgers to the cost of an event: least squares that are never negative, relative to each time.
+"""Fit event costs to times and ledgers: non-negative least squares, relative to each time.
 
-Costs are fitted on some configurations and tried on others. What the data cannot tell apart is said to be so: an event
-that is always counted together with others has no cost of its own, and stands at 0 with their names.
+Costs are fitted on some configurations and validated on others. Events that are not identifiable are marked: one that
+is always counted together with others has cost 0, and a status that names them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNTIMED = frozenset(
 # A fault and the zeropage it maps always come together with a fault and the page it maps, less the page: one of the
 # four has to be the origin, and mapping what exists already is nearest to nothing.
 ORIGIN = "zeropages"
-# No data has these apart. A touch that finds its page costs the same, read or write; and an entry is an entry, whether
+# No data separates these. A touch that finds its page costs the same, read or write; and an entry is an entry, whether
 # a marker is written into it or, as no kernel does, a zeropage.
 AS = {"writes": "reads", "filled_zero": "markers_pte", "filled_huge_zero": "markers_pmd"}
 _SMALL = 1e-9
@@ -41,7 +41,7 @@ _ROUNDS, _NEAR, _FAR = 20, 0.1, 50.0
 
 @dataclass(frozen=True)
 class Fit:
-    """Costs in ns by event, what bootstrap draws make of them, and how well the data tells events apart.
+    """Costs in ns by event, their bootstrap draws, and how well the data separates events.
 
     ``status`` says of each event: fitted; origin; untimed; counted with others (named); or not in the data.
     ``condition`` is that of the fitted matrix, its columns scaled to length 1.
@@ -55,7 +55,7 @@ class Fit:
 
 
 def fit(phases: Sequence[Phase], *, cold: bool = False, draws: int = DRAWS, seed: int = 1) -> Fit:
-    """Fit costs on the configurations that are not kept unseen; warm samples, or cold ones."""
+    """Fit costs on the configurations that are not held out; warm samples, or cold ones."""
     seen = [phase for phase in phases if not phase.unseen and _times(phase, cold)]
     if not seen:
         raise ValueError("no phase to fit costs on")
@@ -93,8 +93,8 @@ def _resampled(phases: Sequence[Phase], cold: bool, rng: np.random.Generator) ->
 def _costs(matrix: Matrix, names: Sequence[str], times: Vector) -> dict[str, float]:
     """Return the costs that make the ratios of predicted to measured times lie nearest to 1.
 
-    Least squares relative to the measured time would rather predict a tenth than the double; so each round is relative
-    to the geometric mean of the time and of what the round before predicted, and ratios far off count for less.
+    Least squares relative to the measured time prefer a tenth of it to its double; so each round is relative to the
+    geometric mean of the time and the previous prediction, and outliers have less weight.
     """
     weights = 1 / times
     found = np.zeros(len(names))
@@ -112,7 +112,7 @@ def _costs(matrix: Matrix, names: Sequence[str], times: Vector) -> dict[str, flo
 
 
 def _separable(matrix: Matrix, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the events whose costs the data tells apart, and for the others with what they are counted together."""
+    """Return the events with an identifiable cost, and a status for each other one."""
     norms = np.linalg.norm(matrix, axis=0)
     status = {name: "not in the data" for name, norm in zip(names, norms, strict=True) if norm == 0}
     there = [name for name in names if name not in status]

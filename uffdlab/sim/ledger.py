@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was counted: one number per event, exact (integers) or expected (with fractions)."""
+"""Ledgers: one count per event, exact (integers) or expected (with fractions)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unpack(engine: Core, address: int, *, exact: bool) -> Ledger:
 
 
 def pack(values: Mapping[str, float]) -> bytes:
-    """Return a ledger or a vector of costs as the core takes it; an event that is not named counts 0."""
+    """Return a ledger or a vector of costs as the core takes it; a missing event is 0."""
     names = events()
     return struct.pack(f"<{len(names)}d", *(float(values.get(name, 0)) for name in names))
 
@@ -44,23 +44,23 @@ def total(ledgers: Iterable[Ledger]) -> Ledger:
 
 
 def faults(ledger: Ledger) -> float:
-    """Return how many faults were completed: what the kernel calls minor faults."""
+    """Return the number of completed faults (minor faults)."""
     return sum(count for name, count in ledger.items() if name.startswith("faults_"))
 
 
 def table_growth_kib(ledger: Ledger) -> float:
-    """Return by how much the page tables grew (VmPTE), in KiB."""
+    """Return the growth of the page tables (VmPTE) in KiB."""
     made = sum(ledger[f"tables_{level}"] for level in ("pte", "pmd", "pud"))
     return 4 * (made - sum(ledger[f"freed_{level}"] for level in ("pte", "pmd", "pud")))
 
 
 def filled_kib(ledger: Ledger) -> float:
-    """Return by how much real memory grew (RSS and huge pages), in KiB."""
+    """Return the growth of memory (RSS and hugetlb pages) in KiB."""
     pages = ledger["pages"] + 512 * ledger["huge_pages"] + 512 * 512 * ledger["gigantic_pages"]
     return 4 * (pages - ledger["pages_freed"])
 
 
 def price(ledger: Mapping[str, float], costs: Mapping[str, float]) -> float:
-    """Return the sum of counts times costs, added up by the core in the order of the events."""
+    """Return the sum of counts times costs, in the order of the events."""
     with core().lent(pack(ledger)) as counted, core().lent(pack(costs)) as vector:
         return float(core().call("ul_price", counted, vector))

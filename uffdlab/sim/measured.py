@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a campaign measured, each beside the ledger that the simulator has for it: the same operations, counted.
+"""Pair each measured phase with the simulator's ledger of the same operations.
 
-A time is of one phase of one probe; which phase, and how the probe got there, is what this module knows. Memory of one
-process, one thread, 4 KiB pages or huge ones, hugetlb: shmem fills a page cache and is left out.
+Phases of the probes *protect*, *faults*, *resolve* and *entries*, by one thread, on anonymous memory (THP or not) and
+private hugetlb; shmem is left out, since it fills a page cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -16,21 +16,21 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
-from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.designs import DESIGNS, SimDesign
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.summaries import medians
+from uffdlab.vocabulary import designs
 
 PIECE_PAGES = 256  # a discard by pieces of 1 MiB
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase that was timed: one median per child process (ns), warm and cold, and what it counts.
+    """A timed phase: its ledger, and one median per child process (ns), warm and cold.
 
-    ``counted`` is what the kernel was seen to do of what the ledger says: the least of the warm samples, because what
-    else a process does meanwhile only adds. ``unseen`` marks configurations that no cost is fitted on: other sizes,
-    fractions and strides.
+    ``counted`` holds the kernel's counts, the least of the warm samples: whatever else a process does only adds.
+    ``unseen`` marks configurations that are held out of the fit: other sizes, fractions and strides.
     """
 
     name: str
@@ -42,23 +42,20 @@ class Phase:
 
 
 def phases(data: Dataset) -> list[Phase]:
-    """Return every phase of a campaign that the simulator has operations for."""
+    """Return every phase of a campaign that the simulator has a ledger for."""
     found = (*_protected(data), *_faulted(data), *_resolved(data), *_operated(data))
     return [one for one in found if _asks_the_kernel(one.ledger)]
 
 
 def _asks_the_kernel(ledger: Ledger) -> bool:
-    """Whether a phase is more than touches that find their page: those take as long as caches and translations let."""
+    """Return whether a phase enters the kernel: other touches are timed by caches and the TLB."""
     return any(ledger[name] for name in ("traps", "protects", "resolves", "calls"))
 
 
 # --- probe protect ---------------------------------------------------------------------------------------------------
 
-_MEMORY: dict[str, dict[str, Any]] = {
-    "anon": {},
-    "anon_thp": {"thp": True},
-    "hugetlb_2m_private": {"leaf": "pmd", "empty": "marker", "level": "pmd", "survives": True},
-    "hugetlb_1g_private": {"leaf": "pud", "empty": "marker", "level": "pud", "survives": True},
+_MEMORY: dict[str, Mapping[str, Any]] = {"anon": {}, "anon_thp": {"thp": True}} | {
+    f"{name}_private": designs.DESIGNS[name].simulated or {} for name in ("hugetlb_2m", "hugetlb_1g")
 }
 _DESIGNS = ("unprotected", "preread", "populate_read", "pte_marker")
 _SEEN_KIB = {1 << 20, 16 << 20, 256 << 20}  # 1, 16 and 256 GiB
@@ -68,7 +65,7 @@ _SAMPLE_COLUMNS = ("block", "cold", "backing", "design", "size_kib", "populated"
 _SAMPLE_MEASURES = ("prepare_ns", "protect_ns", "prepare_minor_faults", "table_growth_kib", "rss_growth_kib")
 
 
-def design_on(backing: str, design: str) -> Design:
+def design_on(backing: str, design: str) -> SimDesign:
     """Return the simulator's design for a probe's design on a backing."""
     return DESIGNS[design].replace(**_MEMORY[backing])
 
@@ -131,7 +128,7 @@ def _faulted(data: Dataset) -> Iterator[Phase]:
 def fault_ledgers(
     backing: str, preparation: str, delivery: str, access: str, size_kib: int, stride_kib: int
 ) -> dict[str, Ledger]:
-    """Return the ledger of each pass over memory of a preparation of probe *faults*, by the name of the pass."""
+    """Return the ledger of each pass of probe *faults* over prepared memory, by the name of the pass."""
     base = DESIGNS["pte_marker" if preparation in ("markers", "tables") else "unprotected"]
     design = base.replace(
         thp=backing == "anon_thp", missing=preparation == "missing_wp", asynchronous=delivery == "async"
@@ -236,12 +233,12 @@ def _operation_ledgers(backing: str, content: str, markers: bool, size_kib: int,
 
 
 def _values(key: Any) -> tuple[Any, ...]:
-    """Return the values of a group, whose types a checker cannot know."""
+    """Return the values of a group's key, untyped."""
     return tuple(key)
 
 
 def _possible(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Return the rows of which a size is one that memory can have: of whole pages, and at most 256 TiB of them."""
+    """Return the rows whose sizes are possible: at least a page, and at most 256 TiB."""
     for column in columns:
         least = 1 if column.endswith("pages") else PAGE_BYTES // 1024
         rows = rows[((rows[column] >= least) & (rows[column] <= _MOST_KIB)).fillna(False)]
@@ -256,7 +253,7 @@ _MOST_KIB = 256 << 30
 def _phase(name: str, rows: pd.DataFrame, column: str, ledger: Ledger, unseen: bool, grown: dict[str, str]) -> Phase:
     rows = rows.dropna(subset=[column, "block", "cold"])
     if (rows[column] <= 0).any():
-        raise UffdlabError(f"{name}: `{column}` holds a time of 0 ns, which no clock of this resolution can tell")
+        raise UffdlabError(f"{name}: `{column}` holds a time of 0 ns or less: expected a positive time")
     warm, cold = medians.warm(rows), medians.cold(rows)
     counted = {what: float(warm[name_].min()) for what, name_ in grown.items() if warm[name_].notna().any()}
     times = [tuple(medians.children(one, column).values()) for one in (warm, cold)]

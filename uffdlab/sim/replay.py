@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Recorded memory of a process under a design, and which design suits it."""
+"""Replay of a process's recorded memory under each design, and a recommendation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -11,10 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from uffdlab.datasets.bitmap import PRIVATE_FILE, STATES, Bitmap, Mapping
-from uffdlab.errors import UffdlabError, check_word
+from uffdlab.errors import NotMeasuredError, UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import DESIGNS, Design
+from uffdlab.sim.decision import cheapest
+from uffdlab.sim.designs import DESIGNS, SimDesign
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.stats import Estimate
@@ -34,21 +36,21 @@ _HUGETLB = {2 << 20: "hugetlb_2m", 1 << 30: "hugetlb_1g"}
 
 @dataclass(frozen=True)
 class Replayed:
-    """What protecting a recorded process counted, and what saving it once did; memory afterwards, in KiB."""
+    """Ledgers of protecting a recorded process and of saving it once; memory added, in KiB."""
 
-    design: Design
+    design: SimDesign
     protect: Ledger
     save: Ledger
     added_tables_kib: int
     added_pages_kib: int
 
 
-def replay(bitmap: Bitmap, design: Design, *, skip_holes: bool = True) -> Replayed:
+def replay(bitmap: Bitmap, design: SimDesign, *, skip_holes: bool = True) -> Replayed:
     """Populate each recorded mapping as it was, protect it under a design, and save it once.
 
-    A mapping of hugetlb or shmem follows its own rules (see :func:`on`); a private file is left out, since no
-    userfaultfd can be registered on it. Mappings that are alike are replayed once and counted each. Raises UffdlabError
-    on a bitmap of other pages than 4 KiB.
+    A mapping of hugetlb or shmem follows its own rules (see :func:`for_mapping`); a private file is left out, since no
+    userfaultfd can be registered on it. Mappings that replay alike are replayed once and counted each. Raises
+    UffdlabError on a bitmap of other pages than 4 KiB.
     """
     if bitmap.page_bytes != PAGE_BYTES:
         raise UffdlabError(f"the bitmap is of pages of {bitmap.page_bytes} B, the simulator's are of {PAGE_BYTES} B")
@@ -70,7 +72,7 @@ def _times(ledger: Ledger, times: int) -> Ledger:
 
 
 def _alike(mappings: Iterable[Mapping]) -> dict[tuple[object, ...], tuple[Mapping, int]]:
-    """Return one of all mappings that replay alike, and how many there are; without private files."""
+    """Return one mapping of each shape with the number of them, leaving out private files."""
     found: dict[tuple[object, ...], tuple[Mapping, int]] = {}
     for one in mappings:
         if one.kind != PRIVATE_FILE:
@@ -80,7 +82,7 @@ def _alike(mappings: Iterable[Mapping]) -> dict[tuple[object, ...], tuple[Mappin
 
 
 def _shape(one: Mapping) -> tuple[object, ...]:
-    """Return what a replay depends on: of where it begins, only what decides how many tables cover it."""
+    """Return what a replay depends on: of the offset, only what decides the number of page tables."""
     place, inner = one.offset_bytes % _TABLE_BYTES[-1], 1
     for covered in _TABLE_BYTES:
         if one.offset_bytes % covered + one.length_bytes <= covered:  # within one table, wherever in it
@@ -91,35 +93,35 @@ def _shape(one: Mapping) -> tuple[object, ...]:
 
 
 def replayable(bitmap: Bitmap) -> tuple[Bitmap, list[str]]:
-    """Return the part of a bitmap that a recommendation rests on, and a sentence for each part that it does not.
+    """Return the bitmap without mappings that are not replayed, and a sentence for each kind of those.
 
-    That is the largest mappings, as many as there can be of ``MOST_SHAPES`` different ones: a process may have 100 000.
+    Left out are private files, and the smallest mappings beyond ``MOST_SHAPES`` shapes: a process may have 100 000.
     """
-    kept = [one for one in bitmap.mappings if one.kind != PRIVATE_FILE]
-    said = []
-    if len(kept) < len(bitmap.mappings):
-        size = sum(one.length_bytes for one in bitmap.mappings if one.kind == PRIVATE_FILE)
-        said.append(
-            f"{len(bitmap.mappings) - len(kept)} private mapping(s) of files, {format_size(size)}, are not in this: no "
-            "userfaultfd can be registered on them"
+    mappings = [mapping for mapping in bitmap.mappings if mapping.kind != PRIVATE_FILE]
+    notes = []
+    if len(mappings) < len(bitmap.mappings):
+        size = sum(mapping.length_bytes for mapping in bitmap.mappings if mapping.kind == PRIVATE_FILE)
+        notes.append(
+            f"{len(bitmap.mappings) - len(mappings)} private mapping(s) of files, {format_size(size)}, are not in "
+            "this: no userfaultfd can be registered on them"
         )
     shapes: set[tuple[object, ...]] = set()
     largest = set()
-    for one in sorted(kept, key=lambda one: -one.length_bytes):
-        shapes.add(_shape(one))
+    for mapping in sorted(mappings, key=lambda mapping: -mapping.length_bytes):
+        shapes.add(_shape(mapping))
         if len(shapes) > MOST_SHAPES:
             break
-        largest.add(one.offset_bytes)
-    if len(largest) < len(kept):
-        size, rest = sum(one.length_bytes for one in kept), [one for one in kept if one.offset_bytes in largest]
-        share = sum(one.length_bytes for one in rest) / size
-        said.append(f"the largest {len(rest):,} of {len(kept):,} mappings are in this, {share:.1%} of the memory")
-        kept = rest
-    return replace(bitmap, mappings=tuple(kept)), said
+        largest.add(mapping.offset_bytes)
+    if len(largest) < len(mappings):
+        rest = [mapping for mapping in mappings if mapping.offset_bytes in largest]
+        share = sum(m.length_bytes for m in rest) / sum(m.length_bytes for m in mappings)
+        notes.append(f"the largest {len(rest):,} of {len(mappings):,} mappings are in this, {share:.1%} of the memory")
+        mappings = rest
+    return replace(bitmap, mappings=tuple(mappings)), notes
 
 
-def for_mapping(design: Design, mapping: Mapping) -> Design:
-    """Return what a design is on a mapping: hugetlb marks huge entries whatever is asked, shmem marks every hole."""
+def for_mapping(design: SimDesign, mapping: Mapping) -> SimDesign:
+    """Return the design adapted to a mapping's memory: hugetlb marks huge entries, shmem marks every hole."""
     if mapping.kind == "hugetlb":
         if mapping.page_bytes not in _HUGETLB:
             raise UffdlabError(f"hugetlb pages of {mapping.page_bytes} B are not simulated, only of 2 MiB and 1 GiB")
@@ -130,12 +132,12 @@ def for_mapping(design: Design, mapping: Mapping) -> Design:
     return design
 
 
-def _needs_empty(design: Design) -> bool:
+def _needs_empty(design: SimDesign) -> bool:
     return design.remembers or design.missing
 
 
-def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range:
-    """Return a range that holds what was recorded."""
+def _recorded(mapping: Mapping, granularity_bytes: int, design: SimDesign) -> Range:
+    """Return a range populated as recorded."""
     unit = granularity_bytes // PAGE_BYTES
     runs = np.frombuffer(mapping.runs, dtype=np.uint64)
     states, counts = runs & np.uint64(3), runs >> np.uint64(2)
@@ -160,7 +162,7 @@ def _recorded(mapping: Mapping, granularity_bytes: int, design: Design) -> Range
 
 
 def _joined(wanted: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield first unit and length of each stretch of runs that are wanted."""
+    """Yield first unit and length of each stretch of wanted runs."""
     ends = np.cumsum(counts, dtype=np.int64)
     edges = np.diff(np.concatenate(([0], wanted.astype(np.int8), [0])))
     begins = np.concatenate(([0], ends))[np.flatnonzero(edges == 1)]
@@ -170,7 +172,7 @@ def _joined(wanted: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Ranked:
-    """A design for a recorded process: what it costs by the objective, and whether a stock kernel has it."""
+    """A design's replay with its cost by an objective, and whether a stock kernel has it."""
 
     replayed: Replayed
     cost: Estimate
@@ -183,8 +185,8 @@ def replays(bitmap: Bitmap, designs: Sequence[str] = (*TODAY, *IMAGINED)) -> lis
 
 
 def ranked(found: Sequence[Replayed], objective: Objective, costs: Costs) -> list[Ranked]:
-    """Return replays, the best first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB that
-    come on top (*memory*).
+    """Return replays, the cheapest first. Costs are ns (*stop time*; *total work*: protecting and saving once) or KiB
+    added (*memory*).
     """
     check_word("objective", objective, get_args(Objective))
     judged = [Ranked(one, _cost(one, objective, costs), one.design.name in TODAY) for one in found]
@@ -195,28 +197,43 @@ def _cost(found: Replayed, objective: str, costs: Costs) -> Estimate:
     if objective == "memory":
         value = float(found.added_tables_kib + found.added_pages_kib)
         return Estimate(value, value, value, 1)
-    return costs.price(found.protect if objective == "stop time" else ledgers.total([found.protect, found.save]))
+    return costs.price(_judged(found, objective))
 
 
-def recommendation(found: Sequence[Ranked], objective: Objective) -> str:
-    """Return which design to take today, and what a kernel that does not exist would make of it, in a sentence."""
+def _judged(found: Replayed, objective: str) -> Ledger:
+    return found.protect if objective == "stop time" else ledgers.total([found.protect, found.save])
+
+
+def recommendation(found: Sequence[Ranked], objective: Objective, costs: Costs) -> str:
+    """Return the cheapest stock design, the next one and the cheapest hypothetical one, in a sentence.
+
+    Ties and what is clear are decided as in :func:`uffdlab.sim.df_decision`.
+    """
+
+    def clear(dearer: Ranked, cheaper: Ranked) -> bool:
+        if objective == "memory":
+            return True
+        with suppress(NotMeasuredError):
+            return costs.ratio(*(_judged(one.replayed, objective) for one in (dearer, cheaper))).above(1)
+        return False
+
+    def named(one: Ranked) -> str:
+        return f"{one.replayed.design.name} {_in_words(one.cost, objective)}"
+
     today = [one for one in found if one.today]
-    best = today[0]
-    equal = [one.replayed.design.name for one in today if one.cost == best.cost]
-    if len(equal) > 1:
-        text = f"{objective}: nothing to choose between {', '.join(equal)} {_in_words(best.cost, objective)}"
-    else:
-        text = f"{objective}: {equal[0]} {_in_words(best.cost, objective)}"
-        clear = len(today) > 1 and best.cost.high is not None and best.cost.below(today[1].cost.low or 0)
-        if len(today) > 1:
-            next_ = today[1]
-            text += f"; {'then' if clear else 'not told apart from'} {next_.replayed.design.name} "
-            text += _in_words(next_.cost, objective)
+    ties, second = cheapest([one.cost.value for one in today], objective)
+    best = today[ties[0]]
+    names = ", ".join(sorted(today[index].replayed.design.name for index in ties))
+    text = f"{objective}: {names} {'are equally cheap ' * (len(ties) > 1)}{_in_words(best.cost, objective)}"
+    if len(ties) < len(today):
+        text += f"; {'then' if clear(today[second], best) else 'not distinguishable from'} {named(today[second])}"
     imagined = next((one for one in found if not one.today), None)
-    if imagined and imagined.cost.value < best.cost.value:
-        text += f"; of designs no kernel has, {imagined.replayed.design.name} {_in_words(imagined.cost, objective)}"
+    if imagined and cheapest([best.cost.value, imagined.cost.value], objective)[0] == [1]:
+        text += (
+            f"; of designs no kernel has, {named(imagined)}{'' if clear(best, imagined) else ', not distinguishable'}"
+        )
     elif imagined:
-        text += "; no design that was only thought of would be better"
+        text += "; no hypothetical design would be better"
     return text
 
 

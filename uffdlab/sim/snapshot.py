@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A background snapshot: stop, protect, run on while a saver reads, resolves and writes out, finish.
 
-The saver goes through the range in order. Before it has come to a page, a guest's write to it is an event, whose
-handler saves that page and lets it go. What the saver does with holes is its choice, and both are told apart: reading
-everything faults each marker once, so work moves and none is saved; skipping holes (PAGEMAP_SCAN) leaves them alone.
-Meanwhile the guest may report pages free, which the host discards.
+The saver goes through the range in order. A guest's write to a page it has not reached is an event, whose handler saves
+and resolves that page. A saver that reads everything faults on each marker once, so work is deferred and not avoided;
+one that skips holes (PAGEMAP_SCAN) leaves markers alone. The guest may report pages free, which the host discards.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Literal, get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core
-from uffdlab.sim.designs import Design
+from uffdlab.sim.designs import SimDesign
 from uffdlab.sim.engine import LEVELS, MOST_TOUCHES, PAGE_BYTES, Range
 from uffdlab.sim.ledger import Ledger
 from uffdlab.sim.workloads import Workload, populated_range
@@ -41,24 +40,29 @@ class Snapshot:
     report_pages: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run, in one sentence."""
+        """Raise UffdlabError on values that cannot be run."""
         check_word("saver", self.saver, get_args(Saver))
         if self.piece_pages not in (1, 512):
             raise UffdlabError(f"a saver resolves 1 or 512 pages by an ioctl, not {self.piece_pages}")
         if not 0 <= self.guest_writes_per_s < 1e12:
-            raise UffdlabError(f"{self.guest_writes_per_s} writes a second cannot be made")
+            raise UffdlabError(f"guest writes per second is {self.guest_writes_per_s:g}: expected 0 to 1e12")
         if not 0 <= self.reports_per_s < 1e12 or not 1 <= self.report_pages <= self.memory.pages:
-            raise UffdlabError(f"{self.reports_per_s} reports of {self.report_pages} pages a second cannot be made")
+            raise UffdlabError(
+                f"{self.reports_per_s:g} reports of {self.report_pages} pages a second: expected 0 to 1e12 reports, "
+                f"of 1 to {self.memory.pages} pages"
+            )
         if not 0 < self.bytes_per_s < 1e15:
-            raise UffdlabError(f"{self.bytes_per_s} B/s is no bandwidth: choose more than 0")
+            raise UffdlabError(f"bandwidth is {self.bytes_per_s:g} B/s: expected more than 0 and less than 1e15")
         longest_s = self.memory.span_bytes / self.bytes_per_s
         if (self.guest_writes_per_s + self.reports_per_s) * longest_s > MOST_TOUCHES:
-            raise UffdlabError(f"{longest_s:.3g} s of so many writes would take more than an hour to count: write less")
+            raise UffdlabError(
+                f"{longest_s:.3g} s of these writes and reports would take more than an hour to simulate: write less"
+            )
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What had happened when the saver had come so far."""
+    """State after one saver step."""
 
     passed: float  # share of the range
     elapsed_s: float  # at the device's bandwidth
@@ -70,9 +74,9 @@ class Moment:
 
 @dataclass(frozen=True)
 class SnapshotRun:
-    """What a snapshot counted while the guest stood still, while it ran, and at the end; and memory over time."""
+    """Ledgers of a snapshot while the guest is stopped, while it runs, and at the end; and memory over time."""
 
-    design: Design
+    design: SimDesign
     snapshot: Snapshot
     stop: Ledger
     running: Ledger
@@ -81,11 +85,11 @@ class SnapshotRun:
 
     @property
     def total(self) -> Ledger:
-        """Return all of it together."""
+        """Return the sum of the three ledgers."""
         return ledgers.total([self.stop, self.running, self.finish])
 
 
-def run_snapshot(design: Design, snapshot: Snapshot, engine: Core | None = None) -> SnapshotRun:
+def run_snapshot(design: SimDesign, snapshot: Snapshot, engine: Core | None = None) -> SnapshotRun:
     """Run a snapshot, page by page. Raises UffdlabError where its state would need more memory than there is."""
     work = snapshot.memory
     longest_s = work.span_bytes / snapshot.bytes_per_s
@@ -99,18 +103,18 @@ def run_snapshot(design: Design, snapshot: Snapshot, engine: Core | None = None)
     return SnapshotRun(design, snapshot, stop, running, memory.counted(memory.unprotect), tuple(moments))
 
 
-def _told(ledger: Ledger) -> int:
+def _events(ledger: Ledger) -> int:
     return int(ledger["events_wp"] + ledger["events_missing"])
 
 
 class _Rate:
-    """What happens so often a second, in whole numbers."""
+    """A fixed rate per second, dealt out in whole numbers."""
 
     def __init__(self, per_s: float) -> None:
         self.per_s, self.owed = per_s, 0.0
 
     def due(self, seconds: float) -> int:
-        """Return how often it happens in the seconds that follow."""
+        """Return the number due in the next seconds."""
         self.owed += self.per_s * seconds
         whole = int(self.owed)
         self.owed -= whole
@@ -139,7 +143,7 @@ def _run(memory: Range, snapshot: Snapshot) -> list[Moment]:
             memory.discard(free * snapshot.report_pages, snapshot.report_pages)
         memory.touch_many(writes.due(took), "uniform", write=True, seed=snapshot.memory.seed + 7 + number)
         now, counted = memory.memory(), memory.ledger()
-        events, handled = _told(counted), _told(counted) - _told(after)
+        events, handled = _events(counted), _events(counted) - _events(after)
         share = (first + count) / memory.pages
         moments.append(Moment(share, elapsed, saved * 4, events, now.tables_kib, now.pages_kib))
     return moments

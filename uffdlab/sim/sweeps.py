@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many workloads at once: frames of expected values for figures, priced with their intervals.
+"""Frames of expected values over many workloads, priced with intervals.
 
 Every ``df_*`` takes a vector of costs and designs (records, or names of them); times are in its unit.
 """
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from uffdlab.sim.costs import Costs
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import PAGE_BYTES, Range
 from uffdlab.sim.workloads import Workload, expect
 from uffdlab.summaries.medians import columns
 
-Designs = Sequence[Design | str]
+Designs = Sequence[SimDesign | str]
 ANONYMOUS = ("preread", "populate_read", "wp_zeropage", "pte_marker", "pmd_marker", "pud_marker")
 GIB = 1 << 30
 
@@ -36,9 +36,9 @@ def df_stop_time(
 
 
 def df_touched(costs: Costs, designs: Designs = ANONYMOUS, blocks: int = 512, steps: int = 16) -> pd.DataFrame:
-    """Return what writing one page in a share of all 2 MiB of an empty range costs in all, and its page tables.
+    """Return the cost of protecting an empty range and writing one page in a share of its 2 MiB.
 
-    Columns: ``design``, ``touched`` (share), ``cost`` of protecting and of the writes, ``tables_kib``.
+    Columns: ``design``, ``touched`` (share), ``cost``, ``tables_kib``.
     """
     rows = []
     for design in map(record_of, designs):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is done to memory, as data: how much of it is populated, and what reads and writes it after protecting.
+"""Workloads: how much memory is populated before protecting, and the reads and writes after it.
 
 >>> from uffdlab.sim import DESIGNS, Workload, run
 >>> result = run(DESIGNS["pmd_marker"], Workload(span_bytes=1 << 30, writes=1000))
@@ -17,9 +17,8 @@ from typing import get_args
 from uffdlab.errors import UffdlabError, check_word
 from uffdlab.sim import ledger as ledgers
 from uffdlab.sim.core import Core, core
-from uffdlab.sim.designs import Design, record_of
+from uffdlab.sim.designs import SimDesign, record_of
 from uffdlab.sim.engine import (
-    LEVELS,
     MOST_TOUCHES,
     PAGE_BYTES,
     Range,
@@ -37,7 +36,7 @@ _MOST_CLUSTER = 1 << 18  # pages: 1 GiB
 
 @dataclass(frozen=True)
 class Workload:
-    """A range populated in clusters, protected as a whole, then read and written by touches that are drawn.
+    """A range populated in clusters, protected as a whole, then read and written by drawn touches.
 
     ``populated``: each cluster of ``cluster_pages`` is written beforehand with this probability. ``reads``, then
     ``writes``: touches after protecting, in the order of ``walk``. ``other_cpus`` run the process as well.
@@ -54,7 +53,7 @@ class Workload:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run, in one sentence."""
+        """Raise UffdlabError on values that cannot be run."""
         if self.span_bytes <= 0 or self.span_bytes % PAGE_BYTES:
             raise UffdlabError(f"span {self.span_bytes} B is not a positive multiple of 4 KiB")
         check_fraction("populated", self.populated)
@@ -62,7 +61,7 @@ class Workload:
         for name in ("reads", "writes"):
             count = getattr(self, name)
             if count != int(count) or not 0 <= count < 1 << 62:
-                raise UffdlabError(f"{count} {name} cannot be made: choose a whole number, 0 or more")
+                raise UffdlabError(f"{name} is {count}: expected a whole number from 0 to 2^62")
             object.__setattr__(self, name, int(count))  # 1e6 is a whole number too
         check_word("walk", self.walk, get_args(Walk))
         if not 1 <= self.cluster_pages <= self.pages or not 1 <= self.walk_cluster <= self.pages:
@@ -70,23 +69,23 @@ class Workload:
 
     @property
     def pages(self) -> int:
-        """Return how many pages of 4 KiB the range has."""
+        """Return the number of 4 KiB pages."""
         return self.span_bytes // PAGE_BYTES
 
     def packed(self) -> bytes:
-        """Return the work as ``struct ul_random``, for expected values."""
+        """Return the workload as ``struct ul_random``, for expected values."""
         return _RANDOM.pack(self.populated, self.cluster_pages, self.reads, self.writes, self.other_cpus, 0)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a design made of a workload: ledgers of protecting (prefault included) and of the touches after it.
+    """Ledgers and memory of one run: protecting (prefault included), and the touches after it.
 
-    ``shapes`` is how many touches there were of each shape (see :func:`shape_ledger`), memory in KiB before protecting,
-    after it, and after the touches. ``exact`` is False for expected values.
+    ``shapes``: touches by shape (``shape_code`` in ``sim_shape.c``). ``tables_kib`` and ``pages_kib``: before
+    protecting, after it, and after the touches. ``exact`` is False for expected values.
     """
 
-    design: Design
+    design: SimDesign
     workload: Workload
     exact: bool
     protect: Ledger
@@ -97,11 +96,11 @@ class Result:
 
     @property
     def total(self) -> Ledger:
-        """Return both phases together."""
+        """Return the sum of both ledgers."""
         return ledgers.total([self.protect, self.touches])
 
 
-def run(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
+def run(design: SimDesign | str, workload: Workload, engine: Core | None = None) -> Result:
     """Run a workload page by page. Raises UffdlabError where its state would need more memory than there is."""
     work, design = workload, record_of(design)
     if work.reads + work.writes > MOST_TOUCHES:
@@ -126,8 +125,8 @@ def run(design: Design | str, workload: Workload, engine: Core | None = None) ->
     )
 
 
-def populated_range(design: Design, work: Workload, touches: int, engine: Core | None = None) -> Range:
-    """Return the range of a workload, populated, with memory set aside for so many touches."""
+def populated_range(design: SimDesign, work: Workload, touches: int, engine: Core | None = None) -> Range:
+    """Return the populated range of a workload, with memory reserved for ``touches`` touches."""
     if 0 < work.populated < 1:
         clusters = work.populated * work.pages / work.cluster_pages
         touches += int(clusters + 8 * clusters**0.5 + 8)
@@ -136,8 +135,8 @@ def populated_range(design: Design, work: Workload, touches: int, engine: Core |
     return memory
 
 
-def expect(design: Design | str, workload: Workload, engine: Core | None = None) -> Result:
-    """Return expected values in closed form: uniform touches, clusters a power of two up to 1 GiB, whole 2 MiB."""
+def expect(design: SimDesign | str, workload: Workload, engine: Core | None = None) -> Result:
+    """Return expected values in closed form. Raises UffdlabError unless they exist for the workload."""
     at, work, design = engine or core(), workload, record_of(design)
     check_expected(design, work)
     names = ledgers.events()
@@ -158,17 +157,17 @@ def expect(design: Design | str, workload: Workload, engine: Core | None = None)
 
 
 def sweep(
-    design: Design, workloads: Sequence[Workload], vectors: Sequence[Mapping[str, float]], engine: Core | None = None
+    design: SimDesign, workloads: Sequence[Workload], vectors: Sequence[Mapping[str, float]], engine: Core | None = None
 ) -> list[tuple[float, ...]]:
-    """Return for each workload, all of one span: KiB of tables and of pages that came on top, then the price of
-    protecting and of the touches by each vector of costs. Ten thousand workloads take a fraction of a second.
+    """Return for each workload of one span: KiB of tables and of pages added, then the prices of protecting and of the
+    touches by each vector of costs. Ten thousand workloads take a fraction of a second.
     """
     if not workloads:
         return []
     at, pages = engine or core(), workloads[0].pages
     for work in workloads:
         if work.pages != pages:
-            raise UffdlabError("a sweep is of workloads of one span: make one for each")
+            raise UffdlabError("a sweep needs workloads of one span: make one sweep for each span")
         check_expected(design, work)
     width = 2 + 2 * len(vectors)
     size = 8 * width * len(workloads)
@@ -185,42 +184,16 @@ def sweep(
         return [(4 * tables, 4 * filled, *prices) for tables, filled, *prices in found]
 
 
-def check_expected(design: Design, work: Workload) -> None:
-    """Raise UffdlabError unless expected values can be told of a workload under a design."""
+def check_expected(design: SimDesign, work: Workload) -> None:
+    """Raise UffdlabError unless expected values exist for the workload under a design."""
     check_span(work.span_bytes, design)
     if work.walk != "uniform":
-        raise UffdlabError(f"expected values are of uniform touches, not of {work.walk} ones: run it instead")
+        raise UffdlabError(f"expected values need uniform touches, not {work.walk} ones: run it instead")
     if work.pages % 512:
         raise UffdlabError(
-            f"expected values are of whole 2 MiB, and {format_size(work.span_bytes)} is not: run it instead"
+            f"expected values need a multiple of 2 MiB, and {format_size(work.span_bytes)} is none: run it instead"
         )
     if work.cluster_pages & (work.cluster_pages - 1) or work.cluster_pages > _MOST_CLUSTER:
         raise UffdlabError(
-            f"expected values are of clusters of a power of two up to {_MOST_CLUSTER} pages, not {work.cluster_pages}"
+            f"expected values need clusters of a power of two up to {_MOST_CLUSTER} pages, not {work.cluster_pages}"
         )
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a touch found and where, and where it left its page."""
-
-    write: bool
-    kind: str
-    protected: bool
-    owed: bool
-    found: str
-    left: str
-
-    @classmethod
-    def of(cls, code: int) -> Shape:
-        """Return what a shape's number says."""
-        kind = ("empty", "marker", "zeropage", "page")[code >> 1 & 3]
-        return cls(bool(code & 1), kind, bool(code & 8), bool(code & 16), LEVELS[code >> 5 & 3], LEVELS[code >> 7 & 3])
-
-
-def shape_ledger(design: Design, code: int, other_cpus: int = 0, engine: Core | None = None) -> Ledger:
-    """Return what one touch of a shape counts."""
-    at = engine or core()
-    with at.lent(design.packed()) as packed, at.lent(bytes(8 * len(ledgers.events()))) as address:
-        at.call("ul_shape_ledger", packed, other_cpus, code, address)
-        return ledgers.unpack(at, address, exact=True)

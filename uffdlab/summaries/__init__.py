@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from uffdlab.summaries.channel import best_point, df_channels, df_samples, df_shuffled
 from uffdlab.summaries.ksm import df_merges
+from uffdlab.summaries.marker_costs import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from uffdlab.summaries.protect import (
     df_at_size,
     df_largest,
@@ -18,15 +19,15 @@ from uffdlab.summaries.protect import (
     df_warm,
     growth_with_size,
 )
-from uffdlab.summaries.reprotect import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
 from uffdlab.summaries.semantics import df_reported, df_states
 from uffdlab.summaries.write_timing import df_reveals
 
 from .atomicity import df_atomicity
-from .faults import df_faults, df_latencies, df_resolves, df_tails, per_touch
+from .faults import df_faults, df_latencies, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .published import df_published_runs
 from .records import records
+from .resolve import df_resolves
 from .tracking import df_tracking
 from .work import df_work
 from .zeropages import df_zeropages

@@ -10,17 +10,12 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, proportion_interval
+from uffdlab.summaries.medians import by_child
 
 _POINT = ["backing", "preparation", "interleaving"]
 _COUNTED = [
-    "judged",
-    "excluded",
-    "lost",
-    "judged_discarded",
-    "excluded_unreported",
-    "discards_before",
-    "discards_preparing",
-    "discards_since",
+    *("judged", "excluded", "lost", "judged_discarded", "excluded_unreported"),
+    *("discards_before", "discards_preparing", "discards_since"),
 ]
 _RATES = [f"{rate}{end}" for rate in ("lost_per_million", "child_per_million") for end in ("", "_low", "_high")]
 _MILLION = 1e6
@@ -49,8 +44,7 @@ def lost_writes(races: pd.DataFrame, of: str = "judged") -> LostWrites | None:
     judged, lost = int(rows[of].sum()), int(rows.lost.sum())
     if not judged:
         return None
-    children: Any = rows.groupby("block")[[of, "lost"]].sum()
-    rates = [float(rate) for rate in children.lost / children[of]]
+    rates = [float(child.lost.sum() / child[of].sum()) for _, child in by_child(rows)]
     return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
 

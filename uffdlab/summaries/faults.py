@@ -7,14 +7,13 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.stats import column_ratio, column_sum
-from uffdlab.summaries.medians import cached_per_dataset, df_medians
+from uffdlab.summaries.medians import by_child, cached_per_dataset, df_medians
 
 _KEYS = ["backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads", "together"]
 _COUNTS = ("touches", "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib", "tlb_ipis")
 _EVENTS = ("wp_events", "missing_events")
 _FAULTS = ("block", "sample", *_KEYS, "cold", *_COUNTS, *_EVENTS)
 _LATENCIES = ("block", "sample", "touch", "from_ns", "count")
-_RESOLVES = ("block", "cold", "state", "piece_kib", "stride_kib", "pass", "calls", "resolve_ns")
 _MEASURES = ["ns_per_touch", "faults_per_touch", "ipis_per_touch", "events_per_touch", "table_growth_kib"]
 
 
@@ -73,20 +72,9 @@ def df_tails(data: Dataset, touch: str = "first write", share: float = 0.99) -> 
     faults = data.rows("faults", _FAULTS)
     bins = _bins(data, faults[((faults.threads == 1) & (faults.touch == touch)).fillna(False)], keys)
     rows = []
-    for (block, *key), group in bins.groupby(["block", *keys]):
+    for key, group in by_child(bins, *keys):
         group = group.sort_values("from_ns")
         within = group["count"].cumsum() >= share * group["count"].sum()
-        row = dict(zip(keys, key, strict=True)) | {"block": block, "cold": False}
-        rows.append(row | {"tail_ns": float(group.from_ns[within].iloc[0])})
+        rows.append(key | {"cold": False, "tail_ns": float(group.from_ns[within].iloc[0])})
     columns = [*keys, "block", "cold", "tail_ns"]
     return df_medians(pd.DataFrame(rows, columns=columns).astype({"cold": "bool"}), keys, ["tail_ns"])
-
-
-def df_resolves(data: Dataset) -> pd.DataFrame:
-    """Return ns per ioctl and per 4 KiB un-protected, by state, piece and stride, first and second pass."""
-    rows = data.rows("resolves", _RESOLVES).copy()
-    rows["ns_per_call"] = column_ratio(rows.resolve_ns, rows.calls)
-    rows["ns_per_page"] = column_ratio(
-        rows.resolve_ns, rows.calls.astype("Float64") * rows.piece_kib.astype("Float64") / 4
-    )
-    return df_medians(rows, ["state", "piece_kib", "stride_kib", "pass"], ["ns_per_call", "ns_per_page"])

@@ -34,21 +34,18 @@ def df_merges(data: Dataset) -> pd.DataFrame:
     known = data.rows("merges", _READ).dropna(subset=_SENT)
     for column in ("pages", "wall_ns"):
         if (known[column] <= 0).any():
-            raise UffdlabError(f"`merges.{column}` holds {known[column].min()}: nothing can be sent in that")
-    for key, group in known.groupby(_KEY, sort=True):
-        children = [child for _, child in group.groupby("block")]
+            raise UffdlabError(f"`merges.{column}` holds {known[column].min()}: expected > 0")
+    timed = known.assign(round_ms=known.wall_ns.astype("float64") / 1e6)
+    for key, group in timed.groupby(_KEY, sort=True):
+        children = [child for _, child in medians.by_child(group)]
         sent = [[_sample(rows) for _, rows in child.groupby("sample")] for child in children]
         samples = [sample for of_child in sent for sample in of_child]
         row = dict(zip(_KEY, key, strict=True)) | {"children": len(children), "rounds": len(group)}
-        for name, values in (
-            ("error", [error_share(of_child) for of_child in sent]),
-            ("bit_s", [_bit_s(of_child, child) for of_child, child in zip(sent, children, strict=True)]),
-            ("round_ms", [float(child.wall_ns.median()) / 1e6 for child in children]),
-            ("merged_ns", [medians.median_or_none(child.merged_ns) for child in children]),
-            ("private_ns", [medians.median_or_none(child.private_ns) for child in children]),
-        ):
-            known_values = [value for value in values if value is not None]
-            row |= medians.columns(name, median_interval(known_values) if known_values else None)
+        capacities = [_bit_s(of_child, child) for of_child, child in zip(sent, children, strict=True)]
+        row |= medians.columns("error", median_interval([error_share(of_child) for of_child in sent]))
+        row |= medians.columns("bit_s", median_interval(capacities))
+        for name in ("round_ms", "merged_ns", "private_ns"):
+            row |= medians.columns(name, medians.estimate(group, name))
         judged, seconds = judge(samples), float(group.wall_ns.sum()) / 1e9
         below = None if judged.passes else judged.below * sum(sample.sent.size for sample in samples) / seconds
         rows.append(row | {"p": judged.p, "below_bit_s": below})

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Medians and ratios of raw samples: warm samples, one median per child process, intervals over children.
 
-Figures, tables and claims select warm samples, group them by child and form ratios of times only here.
+Frames, figures, tables, claims and checks select warm samples, group rows by child and form ratios of times only here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from weakref import WeakKeyDictionary
@@ -23,7 +23,6 @@ from uffdlab.stats import (
     column_sum,
     median_interval,
     paired_neighbours,
-    ratio_interval,
     ratio_of_children,
 )
 
@@ -113,6 +112,13 @@ def children(rows: pd.DataFrame, column: str, per: str | None = None) -> dict[in
     return child_medians(list(values[known]), list(rows.block[known]))
 
 
+def by_child(rows: pd.DataFrame, *keys: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield the rows of each child (``block``) and combination of ``keys``, after the values of both by name."""
+    names = [*keys, "block"]
+    for key, group in rows.groupby(names):
+        yield dict(zip(names, key, strict=True)), group
+
+
 def df_children(rows: pd.DataFrame, keys: Sequence[str], column: str) -> pd.DataFrame:
     """Return one row per combination of ``keys`` and child (``block``): the median of a column."""
     known = rows.dropna(subset=[column])
@@ -183,18 +189,16 @@ def ratio_or_none(top: Mapping[int, float], bottom: Mapping[int, float]) -> Esti
         return None
 
 
+def ratios_at(keys: Sequence[str], top: pd.DataFrame, bottom: pd.DataFrame, column: str) -> list[float]:
+    """Return the ratio of the medians of ``column`` at each combination of ``keys`` on both sides; none to 0."""
+    above, below = (rows.groupby(list(keys))[column].median() for rows in (top, bottom))
+    return list((above / below[below > 0]).dropna())
+
+
 def median_or_none(values: pd.Series) -> float | None:
     """Return the median of the values that are not missing; None without any."""
     known = values.dropna().astype("float64")
     return float(known.median()) if len(known) else None
-
-
-def ratio(top: Sequence[float], bottom: Sequence[float]) -> Estimate | None:
-    """Return the ratio of two medians; None where one is unknown, or the divisor is 0."""
-    try:
-        return ratio_interval(top, bottom) if top and bottom else None
-    except NotMeasuredError:
-        return None
 
 
 # --- columns of a frame ----------------------------------------------------------------------------------------------

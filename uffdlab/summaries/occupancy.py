@@ -10,8 +10,8 @@ from uffdlab.vocabulary.states import OCCUPANCY
 
 OCCUPANCY_STATES = tuple(OCCUPANCY)
 _SHARES = [*OCCUPANCY_STATES, "untouched_or_zeropage"]
-_LOOK = ["workload", "method", "granularity_kib", "block", "sample"]
-_COLUMNS = [*_LOOK, "size_kib", "units", *_SHARES, "scan_ns", "calls"]
+_SCAN = ["workload", "method", "granularity_kib", "block", "sample"]
+_COLUMNS = [*_SCAN, "size_kib", "units", *_SHARES, "scan_ns", "calls"]
 
 
 def df_occupancy(data: Dataset) -> pd.DataFrame:
@@ -22,9 +22,9 @@ def df_occupancy(data: Dataset) -> pd.DataFrame:
     ``calls`` its system calls; ``n`` is the number of scans.
     """
     rows = data.rows("occupancy", _COLUMNS)
-    looks = [dict(zip(_LOOK, key, strict=True)) | _look(group) for key, group in rows.groupby(_LOOK)]
+    scans = [dict(zip(_SCAN, key, strict=True)) | _scan(group) for key, group in rows.groupby(_SCAN)]
     kept = ["size_kib", "units", *_SHARES, "scan_ns", "calls"]
-    frame = pd.DataFrame(looks, columns=[*_LOOK, *kept])
+    frame = pd.DataFrame(scans, columns=[*_SCAN, *kept])
     point = ["workload", "method", "granularity_kib"]
     grouped = frame.groupby(point)
     summary = grouped[kept].median()
@@ -32,7 +32,7 @@ def df_occupancy(data: Dataset) -> pd.DataFrame:
     return summary.reset_index()
 
 
-def _look(mappings: pd.DataFrame) -> dict[str, float]:
+def _scan(mappings: pd.DataFrame) -> dict[str, float]:
     """Return the shares of a process from those of its mappings, each weighed by its units."""
     counted = mappings[mappings.units > 0]
     units = int(counted.units.sum())

@@ -14,11 +14,8 @@ from uffdlab.summaries.records import records
 
 _POINT = ["backing", "design", "size_kib", "populated", "cluster_pages"]
 _TIMES = ("total_ns", "protect_ns", "prepare_ns")
-_MEASURES = [f"{time}{end}" for time in _TIMES for end in ("", "_low", "_high")] + [
-    "cold_ns",
-    "table_kib",
-    "filled_kib",
-]
+_MEASURES = [f"{measure}{end}" for measure in (*_TIMES, "cold_ratio") for end in ("", "_low", "_high")]
+_MEASURES += ["cold_ns", "table_kib", "filled_kib"]
 _SAMPLE_COLUMNS = [*_POINT, "block", "cold", "prepare_ns", "protect_ns", "table_growth_kib", "rss_growth_kib",
                    "hugetlb_growth_kib"]  # fmt: skip
 
@@ -28,8 +25,9 @@ def df_protect(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, design, size, populated fraction and its clustering: medians of the warm samples.
 
     Columns: ``total_ns`` (prepare + protect), ``protect_ns`` and ``prepare_ns`` with ``_low`` and ``_high``;
-    ``cold_ns`` (median total of the cold samples), ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n``
-    (warm samples) and ``children`` (processes they come from: what an interval counts).
+    ``cold_ns`` (median total of the cold samples), ``cold_ratio`` (cold to warm) with ``_low`` and ``_high``;
+    ``table_kib``, ``filled_kib`` (growth of RSS and huge pages), ``n`` (warm samples) and ``children`` (processes they
+    come from: what an interval counts).
     """
     samples = medians.with_filled(medians.with_total(data.require("samples", _SAMPLE_COLUMNS)))
     rows = [_point(key, group) for key, group in samples.groupby(_POINT)]
@@ -49,6 +47,8 @@ def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     for column in _TIMES:
         row |= medians.columns(column, medians.estimate(warm, column))
     row["cold_ns"] = medians.median_or_none(cold.total_ns)
+    first, later = (medians.children(rows, "total_ns") for rows in (cold, warm))
+    row |= medians.columns("cold_ratio", medians.ratio_or_none(first, later))
     counted = warm if len(warm) else cold
     row["table_kib"] = medians.median_or_none(counted.table_growth_kib)
     row["filled_kib"] = medians.median_or_none(counted.filled_kib)

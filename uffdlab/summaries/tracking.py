@@ -14,16 +14,8 @@ from uffdlab.summaries import medians
 _POINT = ["backing", "populated", "size_kib", "dirty", "pattern"]
 _GIB_KIB = 1 << 20
 _NEEDED = [
-    *_POINT,
-    "method",
-    "block",
-    "cold",
-    "dirty_pages",
-    "write_ns",
-    "scan_ns",
-    "reprotect_ns",
-    "missed_pages",
-    "spurious_pages",
+    *(*_POINT, "method", "block", "cold", "dirty_pages", "write_ns", "scan_ns", "reprotect_ns"),
+    *("missed_pages", "spurious_pages"),
 ]
 _MEASURES = ("collect_per_gib_ns", "per_page_ns", "page_ratio", "collect_ratio")
 _NUMBERS = [f"{measure}{end}" for measure in _MEASURES for end in ("", "_low", "_high")]
@@ -38,36 +30,28 @@ def df_tracking(data: Dataset) -> pd.DataFrame:
     reported wrongly, in all samples; missing where nothing is reported.
     """
     samples = data.rows("tracking", _NEEDED).copy()
-    samples["collect_ns"] = samples.scan_ns.fillna(samples.reprotect_ns).astype("float64")
+    collect_ns = samples.scan_ns.fillna(samples.reprotect_ns)
+    samples["collect_per_gib_ns"] = column_ratio(collect_ns.astype("float64") * _GIB_KIB, samples.size_kib)
+    # An untracked write collects nothing.
+    samples["per_page_ns"] = column_ratio(column_sum(samples.write_ns, collect_ns.fillna(0)), samples.dirty_pages)
     samples["wrong"] = column_sum(samples.missed_pages, samples.spurious_pages).astype("float64")
     rows: list[dict[str, Any]] = []
     for key, group in samples.groupby(_POINT):
         methods = {str(method): part for method, part in group.groupby("method")}
-        base = _children(methods["async_scan"]) if "async_scan" in methods else {}
         for name, part in methods.items():
-            beside = {} if name == "async_scan" else base
+            beside = None if name == "async_scan" else methods.get("async_scan")
             rows.append(dict(zip(_POINT, key, strict=True)) | _row(name, part, beside))
     columns = [*_POINT, "method", "n", "wrong_pages", *_NUMBERS]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS, "float64"))
 
 
-def _row(method: str, group: pd.DataFrame, base: dict[str, list[float]]) -> dict[str, Any]:
-    children = _children(group)
-    row: dict[str, Any] = {"method": method, "n": len(children["collect_per_gib_ns"] or children["per_page_ns"])}
+def _row(method: str, group: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"method": method, "n": 0}
     row["wrong_pages"] = None if group.wrong.isna().all() else int(group.wrong.sum())
     for measure, ratio in (("collect_per_gib_ns", "collect_ratio"), ("per_page_ns", "page_ratio")):
-        values, below = children[measure], base.get(measure, [])
-        row |= medians.columns(measure, median_interval(values) if values else None)
-        row |= medians.columns(ratio, medians.ratio(values, below))
+        values = medians.children(medians.warm(group), measure)
+        below = {} if base is None else medians.children(medians.warm(base), measure)
+        row["n"] = row["n"] or len(values)
+        row |= medians.columns(measure, median_interval(list(values.values())) if values else None)
+        row |= medians.columns(ratio, medians.ratio_or_none(values, below))
     return row
-
-
-def _children(group: pd.DataFrame) -> dict[str, list[float]]:
-    """Return the medians of each measure by child; an untracked write collects nothing."""
-    warm = medians.warm(group)
-    measures = {
-        "collect_per_gib_ns": column_ratio(warm.collect_ns * _GIB_KIB, warm.size_kib),
-        "per_page_ns": column_ratio(column_sum(warm.write_ns, warm.collect_ns.fillna(0)), warm.dirty_pages),
-    }
-    by_child = {name: values.groupby(warm.block).median().dropna() for name, values in measures.items()}
-    return {name: [float(value) for value in values] for name, values in by_child.items()}

@@ -188,7 +188,7 @@ def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
     rows = rows.dropna(subset=_COLUMNS)
     for column in ("slot_ns", "lines", "slots"):
         if (rows[column] <= 0).any():
-            raise UffdlabError(f"`channels.{column}` holds {rows[column].min()}: nothing can be sent in that")
+            raise UffdlabError(f"`channels.{column}` holds {rows[column].min()}: expected > 0")
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
     words = dict(iter(data.rows("channel_slots", _SLOTS).groupby(["block", "sample"], sort=False)))

@@ -55,12 +55,11 @@ def df_reveals(data: Dataset) -> pd.DataFrame:
 def _histograms(writes: pd.DataFrame) -> dict[str, dict[int, list[dict[int, int]]]]:
     """Return writes by state, child, sample (in order) and time."""
     by_state: dict[str, dict[int, list[dict[int, int]]]] = {}
-    for _, group in writes.groupby(["state", "block"]):
-        state, block = str(group.state.iloc[0]), int(group.block.iloc[0])
+    for key, group in medians.by_child(writes, "state"):
         samples = [
             dict(zip(rows.ns.astype(int), rows.writes.astype(int), strict=True)) for _, rows in group.groupby("sample")
         ]
-        by_state.setdefault(state, {})[block] = samples
+        by_state.setdefault(str(key["state"]), {})[int(key["block"])] = samples
     return by_state
 
 

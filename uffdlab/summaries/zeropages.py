@@ -6,18 +6,11 @@ from __future__ import annotations
 import pandas as pd
 
 from uffdlab.datasets import Dataset
-from uffdlab.stats import column_sum
-from uffdlab.summaries.medians import cached_per_dataset, df_medians
+from uffdlab.summaries.medians import cached_per_dataset, df_medians, with_filled
 
 _KEYS = ["backing", "design", "huge_zeropage", "step", "size_kib"]
-
-
 _COUNTED = ("zeropages", "huge_pages", "rss_growth_kib", "hugetlb_growth_kib", "table_growth_kib")
-
-
 _ZEROPAGES = ("block", "cold", *_KEYS, "prepare_ns", "protect_ns", *_COUNTED, "reported")
-
-
 _MEASURES = ["filled_kib", "zeropages_kib", "huge_kib", "table_growth_kib", "prepare_ns", "protect_ns"]
 
 
@@ -29,8 +22,7 @@ def df_zeropages(data: Dataset) -> pd.DataFrame:
     ``huge_kib`` the part mapped by huge entries; ``reported`` whether a write to a protected page raised an event in
     every sample: missing where one is unknown.
     """
-    rows = data.rows("zeropages", _ZEROPAGES).copy()
-    rows["filled_kib"] = column_sum(rows.rss_growth_kib, rows.hugetlb_growth_kib.fillna(0))
+    rows = with_filled(data.rows("zeropages", _ZEROPAGES))
     rows["zeropages_kib"] = rows.zeropages.astype("Float64") * 4
     rows["huge_kib"] = rows.huge_pages.astype("Float64") * 4
     medians = df_medians(rows, _KEYS, _MEASURES)

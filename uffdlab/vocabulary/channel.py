@@ -56,8 +56,8 @@ SLOWER_SYMBOL, SILENT_SYMBOL = "triangle-se", "asterisk"  # of samples: a 1 is t
 
 # Loads by what they were for: colour, dash, words.
 LOADS = {
-    "loaded before": (GREY, "dot", "one's own: loaded before"),
-    "flushed before": (GREY, "dash", "one's own: flushed before"),
+    "loaded before": (GREY, "dot", "calibration: line cached"),
+    "flushed before": (GREY, "dash", "calibration: line flushed"),
     "known 1": (BLUE, "longdashdot", "training: a 1"),
     "known 0": (ORANGE, "longdashdot", "training: a 0"),
     "sent 1": (BLUE, "solid", "a 1 was sent"),

@@ -27,10 +27,10 @@ class Stock:
 
 @dataclass(frozen=True)
 class Design:
-    """A way of write-protecting.
+    """A way of write-protecting, as it is published.
 
     ``title`` describes it, ``short`` names it in a legend, ``label`` on an axis. ``stock`` is None where no kernel has
-    it; ``simulated`` holds the fields of :class:`uffdlab.sim.Design` that are not the default, or None where the
+    it; ``simulated`` holds the fields of :class:`uffdlab.sim.SimDesign` that are not the default, or None where the
     simulator has no such design; ``about`` is the simulator's description.
     """
 
@@ -78,7 +78,7 @@ DESIGNS: dict[str, Design] = {
             Look(ORANGE, "square", "dash"),
             Stock(prepare="MADV_POPULATE_READ"),
             "MADV_POPULATE_READ, then protect: proposed for QEMU",
-            _fields(prefault="populate read"),
+            _fields(prefault="MADV_POPULATE_READ"),
             "MADV_POPULATE_READ,<br>then protect",
         ),
         Design(

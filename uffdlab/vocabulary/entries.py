@@ -15,6 +15,11 @@ class Entry(NamedTuple):
     title: str
     look: Look
 
+    @property
+    def contents(self) -> str:
+        """Return the title without the delivery."""
+        return self.title.partition(",")[0]
+
 
 def _dashed(colour: str, symbol: str, delivery: str) -> Look:
     return Look(colour, symbol, {"plain": "solid", "async": "dash", "event": "dot"}[delivery])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Widgets that work in a live notebook and, without a kernel, in the one HTML file that was mailed.
+"""Widgets for a live notebook and, without a kernel, for a one-file HTML page.
 
 :func:`explore` gives any function of a few parameters controls and a figure; :class:`DesignExplorer` and
 :class:`PageTableView` run the simulator in the page.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The figures of a grid, small enough to be mailed: the first in full, of the others what differs from it."""
+"""The figures of a grid for a page: the first in full, the others as differences from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DENSE: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False}
 
 
 def as_json(figure: Any) -> dict[str, Any]:
-    """Return what a plotly figure draws, as plain values. Raises UffdlabError on anything else."""
+    """Return a plotly figure as plain values. Raises UffdlabError on anything else."""
     if not isinstance(figure, go.Figure):
         raise UffdlabError(f"the function returned {type(figure).__name__}, not a plotly figure: return a go.Figure")
     found: dict[str, Any] = json.loads(figure.to_json())
@@ -27,10 +27,9 @@ def as_json(figure: Any) -> dict[str, Any]:
 
 
 def bake(fn: Callable[..., go.Figure], axes: Mapping[str, Sequence[Any]], title: str) -> dict[str, Any]:
-    """Return every figure of a grid: ``first`` in full, and by index (``"0,2"``) the ``patches`` that make the others.
+    """Return every figure of a grid: ``first`` in full, ``patches`` by index (``"0,2"``) for the others.
 
-    A point at which the function fails has a sentence in place of its patch. Raises UffdlabError where all of it
-    takes more than 400 KiB.
+    A point at which the function fails has a sentence in place of a patch. Raises UffdlabError above 400 KiB.
     """
     first: dict[str, Any] | None = None
     patches: dict[str, Any] = {}
@@ -39,7 +38,7 @@ def bake(fn: Callable[..., go.Figure], axes: Mapping[str, Sequence[Any]], title:
         key = ",".join(map(str, indices))
         try:
             figure = as_json(fn(**point))
-        # What a reader's own function raises is the reader's to see, here as in a notebook.
+        # Show the reader what their own function raises.
         except Exception as error:
             patches[key] = f"{type(error).__name__}: {error}"
             continue
@@ -56,19 +55,19 @@ def bake(fn: Callable[..., go.Figure], axes: Mapping[str, Sequence[Any]], title:
 
 
 def _differences(first: Any, other: Any, path: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
-    """Yield ``[path, value]`` for the smallest parts that have to be replaced."""
+    """Yield ``[path, value]`` for the smallest parts that differ."""
     if first == other:
         return
     if isinstance(first, dict) and isinstance(other, dict) and first.keys() == other.keys():
         for key in first:
             yield from _differences(first[key], other[key], (*path, key))
     elif isinstance(first, list) and isinstance(other, list) and len(first) == len(other) and _records(first):
-        for index, (one, two) in enumerate(zip(first, other, strict=True)):
-            yield from _differences(one, two, (*path, index))
+        for index, (before, after) in enumerate(zip(first, other, strict=True)):
+            yield from _differences(before, after, (*path, index))
     else:
         yield [list(path), other]
 
 
 def _records(values: list[Any]) -> bool:
-    """Whether a list is of records (traces, annotations), each of which may differ a little, and not of numbers."""
+    """Whether a list has records (traces, annotations), which are patched one by one, and not numbers."""
     return bool(values) and all(isinstance(value, dict) for value in values)

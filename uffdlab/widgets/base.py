@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the widgets have in common: their module, the library they share, and a state that keeps to rules."""
+"""Base of the widgets: their module, the library they share, and a state with rules."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uffdlab.widgets import views
 
 
 class RefusedError(UffdlabError, traitlets.TraitError):
-    """A state that is none of a widget's; as a TraitError, it undoes what a front end sent."""
+    """An invalid state; as a TraitError, it undoes the change of a front end."""
 
 
 def asset(name: str) -> str:
-    """Return a text that is shipped with the widgets."""
+    """Return a shipped text file."""
     return (files("uffdlab.widgets") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -32,12 +32,12 @@ def plotly_gz() -> bytes:
 
 
 def config_js() -> str:
-    """Return the statement that says how plotly shows a figure, in a page and in its widgets alike."""
+    """Return the statement with plotly's configuration, of a page and its widgets."""
     return f"const uffdlabConfig = {json.dumps(CONFIG)};"
 
 
 class Library(ipywidgets.Widget):  # type: ignore[misc]
-    """What every widget draws and computes with, sent to a live notebook once: a page has its own."""
+    """Plotly and the simulator, sent to a live notebook once for all widgets; a page has its own."""
 
     _model_name = traitlets.Unicode("WidgetModel").tag(sync=True)
     _model_module = traitlets.Unicode("@jupyter-widgets/base").tag(sync=True)
@@ -58,11 +58,19 @@ def library() -> Library:
     return _library[0]
 
 
-class View(anywidget.AnyWidget):
-    """A widget whose ``state`` is everything a reader can move; :attr:`view` is the same as a text.
+def moved(state: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a state with changes. Raises UffdlabError if it has no such setting."""
+    for name in changes:
+        if name not in state:
+            raise UffdlabError(f"unknown setting {name!r}: choose one of {', '.join(state)}")
+    return state | changes
 
-    ``state`` can be read and set; what breaks the ``rules`` (see :mod:`~uffdlab.widgets.views`) is refused with
-    UffdlabError. A widget without rules takes any.
+
+class View(anywidget.AnyWidget):
+    """A widget whose ``state`` holds the values of its controls; :attr:`view` is the state as text.
+
+    ``state`` can be read and set; breaking the ``rules`` (see :mod:`~uffdlab.widgets.views`) raises UffdlabError. A
+    widget without rules accepts any.
     """
 
     kind = ""
@@ -74,11 +82,11 @@ class View(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **more: Any) -> None:
-        """Lend the widget the library."""
+        """Attach the library."""
         super().__init__(library=library(), texts=views.TEXTS | {"kind": self.kind}, **more)
 
     def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None."""
+        """Return the problem of a state, or None."""
         return views.problem(self.rules, state)
 
     @traitlets.validate("state")
@@ -90,15 +98,12 @@ class View(anywidget.AnyWidget):
         return state
 
     def move(self, **changes: Any) -> None:
-        """Change some of the state, as a control would."""
-        unknown = [name for name in changes if name not in self.state]
-        if unknown:
-            raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(self.state)}")
-        self.state = self.state | changes
+        """Change part of the state, as a control does."""
+        self.state = moved(self.state, changes)
 
     @property
     def view(self) -> str:
-        """Return this view as a text that restores it in another reader's page or notebook."""
+        """Return the view as text, which restores it in another page or notebook."""
         return views.written(self.kind, self.state)
 
     @view.setter
@@ -106,5 +111,5 @@ class View(anywidget.AnyWidget):
         self.state = views.read(self.kind, text)
 
     def __repr__(self) -> str:
-        """Return what stands where no widget can be shown."""
+        """Return the fallback text."""
         return f"{type(self).__name__}({self.view})"

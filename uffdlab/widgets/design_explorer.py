@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Designs side by side: what each would cost, and where one overtakes another. The simulator runs in the page."""
+"""Designs compared: predicted cost of each, break-even, and decision map. The simulator runs in the page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import traitlets
 from uffdlab import sim
 from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import dash_of, look_of
-from uffdlab.sim import Costs, Design, Workload
+from uffdlab.sim import Costs, SimDesign, Workload
 from uffdlab.sim.decision import MIXED, OBJECTIVES
 from uffdlab.sim.designs import choices, record_of
 from uffdlab.vocabulary import designs
-from uffdlab.vocabulary.looks import GREY
-from uffdlab.widgets.base import View, asset
+from uffdlab.vocabulary.looks import GREY, PARTS
+from uffdlab.widgets.base import View, asset, moved
 from uffdlab.widgets.views import Rules, number, one_of, record
 
 SLOTS = 4
@@ -30,9 +30,9 @@ _GRID = 15  # values of a parameter that a map is drawn for
 
 @dataclass(frozen=True)
 class Parameter:
-    """A control of a number: its slider goes from ``low`` to ``high``, of powers of two where it is logarithmic.
+    """A slider from ``low`` to ``high``; logarithmic ones have exponents of 2.
 
-    A number is then a multiple of ``whole``, less ``plus``. ``format`` puts it into words (see ``shown`` in base.js).
+    Values of logarithmic ones are multiples of ``whole``, less ``plus``. ``format`` is a key of FORMATS in base.js.
     """
 
     label: str
@@ -46,59 +46,59 @@ class Parameter:
     whole: int = 1
     plus: int = 0
 
-    def grid(self, high: int) -> list[float]:
-        """Return the values that a map is drawn for where the slider ends at ``high``."""
-        count = min(_GRID, high + 1) if self.step == 1 else _GRID
-        at = [self.low + (high - self.low) * i / (count - 1) for i in range(count)]
+    def grid(self) -> list[float]:
+        """Return the values that a map is drawn for."""
+        at = [self.low + (self.high - self.low) * i / (_GRID - 1) for i in range(_GRID)]
         if not self.log:
             return at
-        powers = [floor(one + 0.5) for one in at] if self.step == 1 else at
-        return [floor(2**one / self.whole + 0.5) * self.whole - self.plus for one in powers]
+        powers = [floor(exponent + 0.5) for exponent in at] if self.step == 1 else at
+        return [floor(2**exponent / self.whole + 0.5) * self.whole - self.plus for exponent in powers]
 
 
 PARAMETERS = {
     "span": Parameter("Size of the range", "size of the range", "B", "size", 21, 44, 0.25, whole=2 << 20),
     "populated": Parameter("Populated beforehand", "populated", "share populated", "percent", 0, 1, 0.005, log=False),
-    "cluster": Parameter("Written in a row", "written in a row", "pages in a row", "pages", 0, 18, 1),
+    "cluster": Parameter("Populated cluster", "populated cluster", "contiguous pages", "pages", 0, 18, 1),
     "reads": Parameter("Reads afterwards", "reads afterwards", "reads", "count", 0, 30, 0.25, plus=1),
     "writes": Parameter("Writes afterwards", "writes afterwards", "writes", "count", 0, 30, 0.25, plus=1),
 }
-_AXES = {"span": "span_bytes", "cluster": "cluster_pages"}  # as a workload calls them
+_AXES = {"span": "span_bytes", "cluster": "cluster_pages"}  # names in a workload
 _TITLES = {
     "memory": "memory of tables and pages",
     "tail latency": "slowest 1 % of later writes",
     "mix": "a weighted mix",
 }
-# What a write finds, by the number of its kind, and where.
+# The entry that a write finds: contents and level, by number.
 _FOUND = {
     "kinds": ["an empty entry", "a marker", "a zeropage", "a protected page"],
     "levels": ["PTE", "PMD", "PUD"],
 }
-# No design is dotted or crossed, as what several share is.
+# A tie is dotted or crossed, which no design is.
 _TIE = {"name": "tie", "title": "a tie", "glyph": "=", "colour": GREY}
-_COMPOSED_LOOK = {"name": "composed", "title": "composed", "glyph": "✕"} | designs.COMPOSED._asdict()
-# A reader composes these; the others concern memory that is discarded, of which there is none here, or hugetlb.
+_COMPOSED_LOOK = dict.fromkeys(("name", "title"), "composed") | designs.COMPOSED._asdict()
+_COMPOSED_LOOK["glyph"] = designs.GLYPHS[designs.COMPOSED.symbol]
+# Switches of a composed design; the other fields concern discarded memory, of which there is none here, or hugetlb.
 _COMPOSED = {
-    "empty": "What an empty entry gets",
-    "level": "At which level at the highest",
-    "spread": "What a touch under a marker does",
-    "prefault": "What user space does first",
+    "empty": "Empty entries become",
+    "level": "Highest level",
+    "spread": "A touch under a marker",
+    "prefault": "Prefault",
     "remembers": "The VMA remembers",
-    "asynchronous": "The kernel resolves, without an event",
+    "asynchronous": "Asynchronous (no event)",
     "thp": "Faults may map huge pages",
     "zeropage": "Reads may map the zeropage",
     "huge_zeropage": "Reads may map the huge zeropage",
     "missing": "Registered for missing pages too",
-    "deposit": "A huge entry lays a table by",
-    "resolve": "What a handler resolves of a huge entry",
+    "deposit": "Huge entries deposit a PTE table",
+    "resolve": "A handler resolves, of a huge entry",
 }
 _WORDS = {True: "true", False: "false"}
 
 
 class DesignExplorer(View):
-    """Two to four designs, and what is moved: ``state`` has ``designs`` (names, ``composed``, or "" for none),
-    ``composed`` (the fields of that one), ``span`` (bytes), ``populated``, ``cluster`` (pages), ``reads``, ``writes``,
-    ``costs``; and of the decision map ``x``, ``y``, ``objective``, ``weights``.
+    """Comparison of two to four designs. ``state`` has ``designs`` (names, ``composed``, or "" for none), ``composed``
+    (its fields), ``span`` (bytes), ``populated``, ``cluster`` (pages), ``reads``, ``writes``, ``costs``; and of the
+    decision map ``x``, ``y``, ``objective``, ``weights``.
 
     >>> explorer = DesignExplorer(["pte_marker", "pmd_marker"], span=16 << 30)
     >>> explorer.move(writes=1000)
@@ -114,30 +114,30 @@ class DesignExplorer(View):
     objectives: Any = traitlets.List([[name, _TITLES.get(name, name)] for name in OBJECTIVES]).tag(sync=True)
     found: Any = traitlets.Dict(_FOUND).tag(sync=True)
     tie: Any = traitlets.Dict(_TIE).tag(sync=True)
+    parts: Any = traitlets.List(list(PARTS)).tag(sync=True)
     costs: Any = traitlets.List().tag(sync=True)
     draws = traitlets.Bytes().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
-        designs: Sequence[Design | str] = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
+        designs: Sequence[SimDesign | str] = ("populate_read", "pte_marker", "pmd_marker", "pud_marker"),
         *,
         priced: Costs | None = None,
-        **moved: Any,
+        **changes: Any,
     ) -> None:
-        """Show designs (records of a reader's own among them), priced by the committed costs or others, moved so."""
+        """Show designs (names or records), priced by the committed costs or others; ``changes`` are of the state."""
         if not 1 <= len(designs) <= SLOTS:
             raise UffdlabError(f"{len(designs)} designs: choose 1 to {SLOTS}")
-        own = [record_of(one) for one in designs]
-        if len({one.name for one in own}) != len(own):
+        own = [record_of(design) for design in designs]
+        if len({design.name for design in own}) != len(own):
             raise UffdlabError("two of the designs have the same name: name them apart with .replace(name=…)")
-        self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf == "pte"} | {
-            one.name: one for one in own
-        }
-        new = [one.name for one in own if sim.DESIGNS.get(one.name) != one]
+        anonymous = (design for design in sim.DESIGNS.values() if design.leaf == "pte")
+        self.records = {design.name: design for design in (*anonymous, *own)}
+        new = [design.name for design in own if sim.DESIGNS.get(design.name) != design]
         self.priced = (priced or sim.load_costs()).in_unit("ns")
         state = {
-            "designs": [one.name for one in own] + [""] * (SLOTS - len(own)),
+            "designs": [design.name for design in own] + [""] * (SLOTS - len(own)),
             "composed": _fields_of(sim.DESIGNS["pmd_marker"].replace(spread="huge page", thp=True, resolve="pmd")),
             "span": 16 << 30,
             "populated": 0.0,
@@ -151,26 +151,24 @@ class DesignExplorer(View):
             "objective": "total work",
             "weights": dict.fromkeys(MIXED, 0.25),
         }
-        unknown = [name for name in moved if name not in state]
-        if unknown:
-            raise UffdlabError(f"nothing is called {unknown[0]!r} here: it has {', '.join(state)}")
+        state = moved(state, changes)
         names = sim.events()
         super().__init__(
             designs=[
-                *(_as_sent(one, new.index(one.name) if one.name in new else -1) for one in self.records.values()),
+                *(_as_sent(known, new.index(name) if name in new else -1) for name, known in self.records.items()),
                 _COMPOSED_LOOK,
             ],
-            parameters=[{"name": name} | asdict(one) | {"grids": _grids(name)} for name, one in PARAMETERS.items()],
+            parameters=[{"name": name} | asdict(axis) | {"grid": axis.grid()} for name, axis in PARAMETERS.items()],
             fields=[
                 {"name": name, "label": _COMPOSED.get(name, ""), "values": list(values)}
                 for name, values in choices().items()
             ],
             costs=list(self._vectors()),
-            rules=_rules(list(self.records), [one["name"] for one in self._vectors()]),
+            rules=_rules(list(self.records), [vector["name"] for vector in self._vectors()]),
             draws=b"".join(struct.pack(f"<{len(names)}d", *(d[name] for name in names)) for d in self.priced.draws),
-            caption="Hollow: predicted. The band beside a point is its interval: what the data allows of the costs, "
-            "widened by the error of predictions. Work is expected work: reads, then writes, spread evenly.",
-            state=state | moved,
+            caption="Hollow: predicted. Bands: intervals, from the costs that the data allows and the error of "
+            "predictions. Work is expected work: reads, then writes, spread evenly.",
+            state=state,
         )
 
     def _vectors(self) -> Iterator[dict[str, Any]]:
@@ -183,7 +181,7 @@ class DesignExplorer(View):
                 "name": name,
                 "title": title,
                 "drawn_from": bool(costs.draws),
-                # JSON has no number for what is not known.
+                # JSON has no infinity.
                 "p95_error": costs.p95_error if isfinite(costs.p95_error) else None,
                 "unpriced": [event for event in names if costs.status.get(event) == "not in the data"],
                 "words": f"{costs.words()} | {costs.origin}",
@@ -191,7 +189,7 @@ class DesignExplorer(View):
             }
 
     def problem(self, state: dict[str, Any]) -> str | None:
-        """Return what is wrong with a state, or None: besides its rules, a composed design agrees with itself."""
+        """Return the problem of a state, or None; a composed design must not contradict itself."""
         broken = super().problem(state)
         if broken or "composed" not in state["designs"]:
             return broken
@@ -201,14 +199,14 @@ class DesignExplorer(View):
             return str(error)
         return None
 
-    def _design(self, name: str, state: dict[str, Any]) -> Design:
+    def _design(self, name: str, state: dict[str, Any]) -> SimDesign:
         if name != "composed":
             return self.records[name]
-        values = {one: {"true": True, "false": False}.get(value, value) for one, value in state["composed"].items()}
-        return Design("composed", "composed by switches", **values)
+        values = {field: {"true": True, "false": False}.get(value, value) for field, value in state["composed"].items()}
+        return SimDesign("composed", "composed by switches", **values)
 
     def workload(self) -> Workload:
-        """Return what the controls stand for."""
+        """Return the workload that the controls are set to."""
         state = self.state
         return Workload(
             int(state["span"]),
@@ -218,22 +216,22 @@ class DesignExplorer(View):
             writes=int(state["writes"]),
         )
 
-    def chosen(self) -> list[Design]:
-        """Return the designs that are compared."""
+    def chosen(self) -> list[SimDesign]:
+        """Return the compared designs."""
         return [self._design(name, self.state) for name in dict.fromkeys(self.state["designs"]) if name]
 
     def _costs(self) -> Costs:
         return self.priced if self.state["costs"] == "warm" else self.priced.as_cold()
 
     def decision(self) -> pd.DataFrame:
-        """Return what the map draws (see :func:`uffdlab.sim.df_decision`), over the values that it draws it for."""
-        x, y = ((_AXES.get(name, name), steps(name, self.state)) for name in (self.state["x"], self.state["y"]))
+        """Return the data of the map (see :func:`uffdlab.sim.df_decision`)."""
+        x, y = ((_AXES.get(name, name), PARAMETERS[name].grid()) for name in (self.state["x"], self.state["y"]))
         return sim.df_decision(
             self._costs(), self.state["objective"], self.chosen(), self.workload(), x, y, self.state["weights"]
         )
 
     def frame(self) -> pd.DataFrame:
-        """Return what the comparison draws: one row per design, times with ``_low`` and ``_high``, memory in KiB."""
+        """Return the data of the comparison: one row per design, times with ``_low`` and ``_high``, memory in KiB."""
         costs = self._costs()
         rows = []
         for design in self.chosen():
@@ -247,18 +245,6 @@ class DesignExplorer(View):
         return pd.DataFrame(rows)
 
 
-def _grids(parameter: str) -> list[list[float]]:
-    """Return the values that a map is drawn for; of clusters for each power of two of 2 MiB that a range may have."""
-    one = PARAMETERS[parameter]
-    return [one.grid(high) for high in (range(9, one.high + 1) if parameter == "cluster" else [one.high])]
-
-
-def steps(parameter: str, state: dict[str, Any]) -> list[float]:
-    """Return the values of a parameter that a map is drawn for in a state."""
-    grids = _grids(parameter)
-    return grids[min(len(grids) - 1, (int(state["span"]) >> 21).bit_length() - 1)]
-
-
 def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
     known = [*designs, "composed"]
     slots = {
@@ -267,7 +253,7 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
         "maxItems": SLOTS,
         "items": one_of(["", *known], f"unknown design {{value}}: choose one of {', '.join(known)}", ""),
         "contains": {"enum": known},
-        "wrong": f"designs is {{value}}: it names {SLOTS}, of which some may be empty texts",
+        "wrong": f"designs is {{value}}: give {SLOTS} names, some of which may be empty",
     }
     composed = {
         name: one_of(values, f"{name} of the composed design is {{value}}, not one of {', '.join(values)}")
@@ -279,7 +265,7 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
     axis = one_of(PARAMETERS, f"{pair} {{value}}", no_words)
     span = "span {value} B is not a multiple of 2 MiB up to 16 TiB"
     powers = [1 << power for power in range(19)]
-    touches = f"cannot be made here: choose 0 to {MOST_TOUCHES:,}"
+    touches = f"are out of range: choose 0 to {MOST_TOUCHES:,}"
     fields: dict[str, Rules] = {
         "designs": slots,
         "composed": record(composed, f"a composed design has {', '.join(composed)}"),
@@ -292,8 +278,8 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
             name: number(name, f"{{value}} {name} {touches}", minimum=0, maximum=MOST_TOUCHES, multipleOf=1)
             for name in ("reads", "writes")
         },
-        "costs": one_of(costs, f"there are no costs called {{value}} here: choose {' or '.join(costs)}"),
-        "tab": one_of(["compare", "map"], "there is no tab {value}: choose compare or map", no_words),
+        "costs": one_of(costs, f"unknown costs {{value}}: choose {' or '.join(costs)}"),
+        "tab": one_of(["compare", "map"], "unknown tab {value}: choose compare or map", no_words),
         "x": axis,
         "y": axis,
         "objective": one_of(
@@ -304,17 +290,17 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
         ),
     }
     both = [{"properties": {"x": {"enum": [name]}, "y": {"enum": [name]}}} for name in PARAMETERS]
-    apart = [{"not": {**one, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for one in both]
+    apart = [{"not": {**same, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for same in both]
     return record(fields, f"a view of designs has {', '.join(fields)}, and nothing else", *apart)
 
 
-def _fields_of(design: Design) -> dict[str, str]:
+def _fields_of(design: SimDesign) -> dict[str, str]:
     values = asdict(design)
     return {name: _WORDS.get(values[name], values[name]) for name in choices()}
 
 
-def _as_sent(design: Design, own: int) -> dict[str, Any]:
-    """Return a design as the page draws it; of a reader's own, the ``own``-th gets a look that no other has."""
+def _as_sent(design: SimDesign, own: int) -> dict[str, Any]:
+    """Return a design with its look; the ``own``-th of a reader's own has a look of its own."""
     colour, symbol, title = look_of(design.name)
     if own >= 0:
         colour, symbol, _ = designs.OWN[own % len(designs.OWN)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Any Python function of a few parameters, with controls: live for every value, in a page for those computed for it."""
+"""Controls for a function that draws a figure: any value in a live notebook, precomputed values in a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uffdlab.widgets.baking import as_json, bake
 from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
-# Set while a page is made: then the figures of a grid are computed, since a page has no kernel to compute them.
+# Set while a page is rendered: compute the figures of a grid, since a page has no kernel.
 BAKING = "UFFDLAB_BAKE"
 
 Format = Literal["number", "size", "ns", "percent"]
@@ -27,10 +27,10 @@ Figure = Callable[..., go.Figure]
 
 @dataclass(frozen=True)
 class Slider:
-    """A number from ``low`` to ``high``; a page gets ``grid`` values of it (or those that ``grid`` lists), and snaps to
-    them. All figures of a page's grid together may take 400 KiB.
+    """A number from ``low`` to ``high``. A page snaps to ``grid`` values of it, or to those that ``grid`` lists; all
+    figures of the grid together may take 400 KiB.
 
-    ``format`` puts it into words: as a number (with ``unit``), a size (bytes), a time (ns) or a percentage.
+    ``format``: a number (with ``unit``), a size (bytes), a time (ns) or a percentage.
     """
 
     low: float
@@ -45,7 +45,7 @@ class Slider:
     format: Format = "number"
 
     def values(self) -> list[float]:
-        """Return the values that a page gets, ascending."""
+        """Return the values of a page, ascending."""
         if not isinstance(self.grid, int):
             return sorted(float(value) for value in self.grid)
         ends = (math.log2(self.low), math.log2(self.high)) if self.log else (self.low, self.high)
@@ -54,13 +54,13 @@ class Slider:
         if self.step and not self.log:
             at = [self.low + round((value - self.low) / self.step) * self.step for value in at]
         rounded = [float(round(value)) if self.whole else float(f"{value:.10g}") for value in at]
-        # The ends are what they are, whatever steps and rounding make of them.
+        # Steps and rounding must not leave the range.
         return sorted({min(max(value, float(self.low)), float(self.high)) for value in rounded})
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words; a page gets all of them."""
+    """One of a few words; a page has all of them."""
 
     values: Sequence[str]
     start: str | None = None
@@ -103,8 +103,8 @@ def _check(name: str, axis: Axis) -> None:
         raise UffdlabError(f"{name}: its step is {axis.step}, and has to be above 0")
     if isinstance(axis.grid, int) and axis.grid < 2:
         raise UffdlabError(f"{name}: a page needs a grid of 2 values or more, not {axis.grid}")
-    outside = [one for one in (*axis.values(), axis.low if axis.start is None else axis.start)
-               if not axis.low <= one <= axis.high]  # fmt: skip
+    outside = [value for value in (*axis.values(), axis.low if axis.start is None else axis.start)
+               if not axis.low <= value <= axis.high]  # fmt: skip
     if outside:
         raise UffdlabError(f"{name}: {exact(outside[0])} lies outside of {_ends(axis)}")
 
@@ -117,9 +117,9 @@ def _as_sent(name: str, axis: Axis) -> dict[str, Any]:
     label = axis.label or name.replace("_", " ")
     if isinstance(axis, Choice):
         return {"name": name, "label": label, "kind": "choice", "values": list(axis.values)}
-    kept = {one: getattr(axis, one) for one in ("step", "log", "whole", "unit", "format")}
+    more = {name: getattr(axis, name) for name in ("step", "log", "whole", "unit", "format")}
     ends = {"min": float(axis.low), "max": float(axis.high), "grid": axis.values()}
-    return {"name": name, "label": label, "kind": "slider"} | ends | kept
+    return {"name": name, "label": label, "kind": "slider"} | ends | more
 
 
 def _rules(axes: Mapping[str, Axis]) -> Rules:
@@ -133,7 +133,7 @@ def _rules(axes: Mapping[str, Axis]) -> Rules:
 
 
 class Explorer(View):
-    """What :func:`explore` returns. ``state`` has a value for each parameter; setting it draws anew."""
+    """The widget of :func:`explore`. ``state`` has a value for each parameter; setting it redraws."""
 
     kind = "explore"
     _esm = asset("explore.js")
@@ -144,13 +144,13 @@ class Explorer(View):
     baked = traitlets.Any(None, allow_none=True).tag(sync=True)
 
     def __init__(self, fn: Figure, axes: Mapping[str, Axis], title: str) -> None:
-        """Draw the first figure; and those of the grid, where a page is made."""
+        """Draw the first figure; all of the grid, if a page is rendered."""
         self.fn, self.known = fn, dict(axes)
         start: dict[str, Any] = {}
         for name, axis in self.known.items():
             first = axis.values[0] if isinstance(axis, Choice) else float(axis.low)
             start[name] = first if axis.start is None else axis.start
-        axes_sent = [_as_sent(*one) for one in self.known.items()]
+        axes_sent = [_as_sent(*item) for item in self.known.items()]
         super().__init__(title=title, axes=axes_sent, rules=_rules(self.known), state=start)
         if os.environ.get(BAKING):
             grid = {name: axis.values if isinstance(axis, Choice) else axis.values() for name, axis in axes.items()}
@@ -165,6 +165,6 @@ class Explorer(View):
         try:
             self.figure = as_json(self.fn(**self.state))
             self.wrong = ""
-        # What a reader's own function raises is the reader's to see, not the kernel's to log.
+        # Show the reader what their own function raises.
         except Exception as error:
             self.wrong = f"{type(error).__name__}: {error}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One GiB of page tables, drawn entry by entry: why a PMD marker is cheap, and what spreading one means."""
+"""One GiB of page tables, drawn entry by entry: the cost of a PMD marker, and of spreading it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import traitlets
 from uffdlab import sim
 from uffdlab.errors import UffdlabError
 from uffdlab.figures.predicted import look_of
-from uffdlab.sim import Design, Entry, Range
+from uffdlab.sim import Entry, Range, SimDesign
 from uffdlab.sim.designs import record_of
 from uffdlab.sim.engine import KINDS
+from uffdlab.vocabulary.looks import ORANGE
+from uffdlab.vocabulary.states import OCCUPANCY
 from uffdlab.widgets.base import View, asset
 from uffdlab.widgets.views import Rules, number, one_of, record
 
@@ -24,15 +26,18 @@ STEPS = {
     "protect": "Protect all", "unprotect": "Un-protect all", "read": "Read the page", "write": "Write the page",
     "fill": "Write all of the 2 MiB", "discard": "Discard the 2 MiB",
 }  # fmt: skip
+# Custom properties of widgets.css: what an entry holds, and the cursor.
+_STATES = {"marker": "marked", "zeropage": "zeropage", "page": "present"}
+_COLOURS = {kind: OCCUPANCY[state][0] for kind, state in _STATES.items()} | {"cursor": ORANGE}
 _SHOWN = ("protect", "read", "write", "fill", "discard", "unprotect")  # in this order
 
 
 class PageTableView(View):
-    """A range of 1 GiB under a design. ``state`` has ``design``, ``page`` (where the cursor stands) and ``steps``:
-    pairs of what was done and at which page.
+    """A range of 1 GiB under a design. ``state`` has ``design``, ``page`` (the cursor) and ``steps``: pairs of a name
+    in ``STEPS`` and a page.
 
-    ``protect`` and ``unprotect`` are of everything (protecting does first what user space does first), ``fill`` (write)
-    and ``discard`` of the 2 MiB that a page lies in.
+    ``protect`` (with the design's prefault) and ``unprotect`` apply to the whole range, ``fill`` (write) and
+    ``discard`` to the 2 MiB around the page.
 
     >>> tables = PageTableView("pmd_marker")
     >>> tables.do("protect", "write")
@@ -46,23 +51,24 @@ class PageTableView(View):
     steps: Any = traitlets.List([[name, STEPS[name]] for name in _SHOWN]).tag(sync=True)
     most_steps: Any = traitlets.Int(MOST_STEPS).tag(sync=True)
     kinds: Any = traitlets.List(list(KINDS)).tag(sync=True)
+    colours: Any = traitlets.Dict(_COLOURS).tag(sync=True)
 
     def __init__(
-        self, design: Design | str = "pmd_marker", *, steps: Sequence[Sequence[Any]] = (), page: int = 0
+        self, design: SimDesign | str = "pmd_marker", *, steps: Sequence[Sequence[Any]] = (), page: int = 0
     ) -> None:
-        """Show a design (one of a reader's own as well) after some steps."""
+        """Show a design, named or a record of the reader's own, after some steps."""
         own = record_of(design)
         if own.leaf == "pud":
-            raise UffdlabError(f"{own.name}: memory of 1 GiB pages is one entry, and nothing to draw: choose another")
-        self.records = {name: one for name, one in sim.DESIGNS.items() if one.leaf != "pud"} | {own.name: own}
+            raise UffdlabError(f"{own.name}: 1 GiB pages map this range by one entry: choose another design")
+        self.records = {name: known for name, known in sim.DESIGNS.items() if known.leaf != "pud"} | {own.name: own}
         super().__init__(
-            designs=[_as_sent(one) for one in self.records.values()],
+            designs=[_as_sent(known) for known in self.records.values()],
             rules=_rules(list(self.records)),
-            state={"design": own.name, "page": page, "steps": [list(one) for one in steps]},
+            state={"design": own.name, "page": page, "steps": [list(step) for step in steps]},
         )
 
     def do(self, *steps: str, page: int | None = None) -> None:
-        """Take steps at a page (default: where the cursor stands)."""
+        """Append steps at a page (default: the cursor)."""
         at = self.state["page"] if page is None else page
         self.state = self.state | {"page": at, "steps": [*self.state["steps"], *([step, at] for step in steps)]}
 
@@ -75,11 +81,11 @@ class PageTableView(View):
         return memory
 
     def ledger(self) -> sim.Ledger:
-        """Return what the last step counted."""
+        """Return the ledger of the last step."""
         return self._replayed().ledger()
 
     def entries(self) -> tuple[list[Entry], list[Entry]]:
-        """Return what is drawn: the entry by which each 2 MiB is found, and that of each page of the chosen 2 MiB."""
+        """Return the drawn entries: that which maps each 2 MiB, and that of each page of the chosen 2 MiB."""
         memory = self._replayed()
         first = int(self.state["page"]) // PTRS * PTRS
         return [memory.entry(i * PTRS) for i in range(PTRS)], [memory.entry(first + i) for i in range(PTRS)]
@@ -106,6 +112,7 @@ def _rules(designs: Sequence[str]) -> Rules:
     return record(fields, "a view of page tables has design, page and steps, not {value}")
 
 
+# As Tables.step of js/page_table_view.js, which names the test that holds the two together.
 def _take(memory: Range, name: str, page: float) -> None:
     page = int(page)
     block = page // PTRS * PTRS
@@ -122,5 +129,5 @@ def _take(memory: Range, name: str, page: float) -> None:
         memory.touch(page, write=name == "write")
 
 
-def _as_sent(design: Design) -> dict[str, Any]:
+def _as_sent(design: SimDesign) -> dict[str, Any]:
     return {"name": design.name, "title": look_of(design.name)[2], "packed": design.numbers()}

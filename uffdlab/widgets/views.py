@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A view as text, and what may stand in one: rules and sentences that the page has as well (``js/views.js``).
+"""Views as text, and the rules of their states.
 
-The rules of a widget are a JSON Schema of few keywords: ``type``, ``enum``, ``minimum``, ``maximum``,
+``js/views.js`` parses and checks them as well, since a page has no Python: ``tests/widgets/test_widgets_views.py``
+holds the two together. Rules are JSON Schema with the keywords ``type``, ``enum``, ``minimum``, ``maximum``,
 ``multipleOf``, ``required`` with ``properties`` and no others, ``minItems``, ``maxItems``, ``items``, ``prefixItems``,
-``contains``, ``not``, ``allOf``. Beside them stands ``wrong``, the sentence for who breaks one, ``{value}`` in it: the
-innermost one is shown.
+``contains``, ``not``, ``allOf``, and ``wrong``: the sentence that refuses a ``{value}``. The innermost one is shown.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ Rules = dict[str, Any]
 LONGEST = 1 << 20  # characters; a view is of some hundred
 _SITE = "uffdlab"
 _DAMAGED = "this view is damaged: copy the whole text again"
-# What a page is sent, to read and refuse texts as is done here; each widget adds its ``kind``.
+# Sentences that pages use as well; each widget adds its ``kind``.
 TEXTS = {
     "site": _SITE,
     "longest": LONGEST,
-    "none": f"{{value}} is no view of uffdlab: paste a text that begins with {_SITE}:",
+    "none": f"{{value}} is not a uffdlab view: paste a text that begins with {_SITE}:",
     "other": "this is a view of another widget ({value}), not of {kind}: paste it there",
     "damaged": _DAMAGED,
-    "unknown": "this state has what is not known here",
+    "unknown": "this state has unknown fields",
 }
 _PACKED = re.compile("[A-Za-z0-9_-]+")
-# What a browser takes for blank, so that both read the same text.
+# Blanks of a browser.
 _BLANK = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
-_EXACT = 2**53  # beyond it a browser's numbers are no longer every whole one
+_EXACT = 2**53  # a browser has every whole number up to here
 
 
 def one_of(words: Iterable[str], wrong: str, no_word: str | None = None) -> Rules:
-    """Return the rules of a word among some; ``no_word`` is the sentence for what is no text, if it differs."""
+    """Return the rules of a word of a list; ``no_word`` is the sentence for a non-string value, if it differs."""
     kind = wrong if no_word is None else no_word
     return {"type": "string", "wrong": kind, "allOf": [{"enum": list(words), "wrong": wrong}]}
 
 
 def number(name: str, wrong: str, **limits: Any) -> Rules:
-    """Return the rules of a number: its limits as JSON Schema has them."""
+    """Return the rules of a number, with JSON Schema's keywords as limits."""
     kind = f"{name} is {{value}}, and has to be a number"
     return {"type": "number", "wrong": kind, "allOf": [limits | {"wrong": wrong}]}
 
 
 def record(fields: dict[str, Rules], wrong: str, *besides: Rules) -> Rules:
-    """Return the rules of an object that has exactly these fields, and what else it keeps to."""
+    """Return the rules of an object that has exactly these fields; ``besides`` are further rules."""
     closed: Rules = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
     return closed | {"wrong": wrong} | ({"allOf": list(besides)} if besides else {})
 
 
 def written(kind: str, state: dict[str, Any]) -> str:
-    """Return the text of a view: what a page or a notebook of another reader restores it from."""
+    """Return the text of a view, which restores it in another page or notebook."""
     packed = base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
     return f"{_SITE}:{kind}:{packed}"
 
 
 def read(kind: str, text: str) -> dict[str, Any]:
-    """Return what stands in the text of a view. Raises UffdlabError on what is none of this kind."""
-    # A mail wraps lines, and a field of a page takes them out.
+    """Parse a view's text. Raises UffdlabError if it is another kind of view, or none."""
+    # Mails wrap lines; an input field removes the breaks.
     whole = "" if not isinstance(text, str) or len(text) > LONGEST else text.translate({10: None, 13: None})
     whole = whole.strip(_BLANK)
     site, *rest = whole.split(":", 2)
@@ -87,7 +87,7 @@ def read(kind: str, text: str) -> dict[str, Any]:
     return state
 
 
-# A browser has one kind of numbers, and shows no zero below zero.
+# A browser has one type of number, and shows -0 as 0.
 def _number(text: str) -> float:
     return float(text) + 0.0
 
@@ -98,17 +98,17 @@ def _whole(text: str) -> float:
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def problem(rules: Rules, value: Any) -> str | None:
-    """Return what is wrong with a value, in one sentence, or None."""
+    """Return the problem of a value in one sentence, or None."""
     found = _fault(rules, value)
     return str(TEXTS["unknown"]) if found == "" else found
 
 
 def _fault(rules: Rules, value: Any) -> str | None:
-    """Return the innermost sentence there is ("" where there is none), or None where all rules are kept."""
+    """Return the innermost sentence ("" if no rule has one), or None for a valid value."""
     for keyword, check in _KEYWORDS.items():
         found = check(rules[keyword], value, rules) if keyword in rules else None
         if found is not None:
@@ -117,7 +117,7 @@ def _fault(rules: Rules, value: Any) -> str | None:
 
 
 def _first(rules: Iterable[tuple[Rules, Any]]) -> str | None:
-    return next((found for one, value in rules if (found := _fault(one, value)) is not None), None)
+    return next((found for rule, value in rules if (found := _fault(rule, value)) is not None), None)
 
 
 def _is(kind: str, value: Any) -> bool:
@@ -128,8 +128,8 @@ def _is(kind: str, value: Any) -> bool:
     return isinstance(value, {"object": dict, "array": list, "string": str}[kind])
 
 
-def _kept(kind: str, keeps: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Rules], str | None]:
-    """Return the check of a keyword that only concerns one type: any other value keeps to it."""
+def _of_type(kind: str, keeps: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Rules], str | None]:
+    """Return the check of a keyword that constrains one type only."""
     return lambda rule, value, _: None if not _is(kind, value) or keeps(rule, value) else ""
 
 
@@ -144,7 +144,7 @@ def _fields(rule: Rules, value: Any, rules: Rules) -> str | None:
 def _items(rule: Any, value: Any, rules: Rules) -> str | None:
     if not isinstance(value, list):
         return None
-    return _first((rule, one) for one in value)
+    return _first((rule, item) for item in value)
 
 
 def _prefix(rule: list[Rules], value: Any, _: Rules) -> str | None:
@@ -153,27 +153,27 @@ def _prefix(rule: list[Rules], value: Any, _: Rules) -> str | None:
     return _first(zip(rule, value, strict=False))
 
 
-# In the order in which they are looked at.
+# In the order of checking.
 _KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
     "type": lambda rule, value, _: None if _is(rule, value) else "",
     "enum": lambda rule, value, _: None if (_is("string", value) or _is("number", value)) and value in rule else "",
-    "minimum": _kept("number", lambda rule, value: value >= rule),
-    "maximum": _kept("number", lambda rule, value: value <= rule),
-    "multipleOf": _kept("number", lambda rule, value: value % rule == 0),
-    "required": _kept("object", lambda rule, value: all(name in value for name in rule)),
+    "minimum": _of_type("number", lambda rule, value: value >= rule),
+    "maximum": _of_type("number", lambda rule, value: value <= rule),
+    "multipleOf": _of_type("number", lambda rule, value: value % rule == 0),
+    "required": _of_type("object", lambda rule, value: all(name in value for name in rule)),
     "properties": _fields,
-    "minItems": _kept("array", lambda rule, value: len(value) >= rule),
-    "maxItems": _kept("array", lambda rule, value: len(value) <= rule),
+    "minItems": _of_type("array", lambda rule, value: len(value) >= rule),
+    "maxItems": _of_type("array", lambda rule, value: len(value) <= rule),
     "prefixItems": _prefix,
     "items": _items,
-    "contains": _kept("array", lambda rule, value: any(_fault(rule, one) is None for one in value)),
+    "contains": _of_type("array", lambda rule, value: any(_fault(rule, item) is None for item in value)),
     "not": lambda rule, value, _: "" if _fault(rule, value) is None else None,
-    "allOf": lambda rule, value, _: _first((one, value) for one in rule),
+    "allOf": lambda rule, value, _: _first((inner, value) for inner in rule),
 }
 
 
 def _shown(value: Any) -> str:
-    """Return a value in few words, whatever it is, as the page does."""
+    """Return a short text of any value, as the page does."""
     if isinstance(value, dict):
         return ", ".join(sorted((_calm(str(name)) for name in value), key=_as_sorted_by_a_browser)[:20]) or "nothing"
     if isinstance(value, list):
@@ -193,5 +193,5 @@ def _as_sorted_by_a_browser(text: str) -> bytes:
 
 
 def _calm(text: str) -> str:
-    """Return the beginning of a text, as any terminal and any page can show it."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text[:40])
+    """Return the beginning of a text, printable in any terminal and page."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:40])

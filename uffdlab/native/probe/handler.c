@@ -129,15 +129,11 @@ static void *handle(void *arg)
 	}
 }
 
-/* NULL, and errno, when no descriptor, memory or thread is available. */
-struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns)
-{
-	return ul_handler_start_noting(fd, page_bytes, timeout_ns, 0, NULL);
-}
-
-/* The same, noting in `seen` which pages of the range at `addr` raised an event. */
-struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t timeout_ns,
-					   uint64_t addr, uint8_t *seen)
+/*
+ * Notes in `seen`, unless NULL, which pages of the range at `addr` raised an event. NULL, and errno, when no
+ * descriptor, memory or thread is available.
+ */
+struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns, uint64_t addr, uint8_t *seen)
 {
 	struct ul_handler *h = calloc(1, sizeof(*h));
 	int ret;

@@ -52,29 +52,17 @@ static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised)
 {
 	const uint64_t pmd = 2ull << 20;
-	const int huge = MAP_HUGETLB | (log2_of(page_bytes) << MAP_HUGE_SHIFT);
+	const int hugetlb = kind == UL_MAP_HUGETLB_PRIVATE || kind == UL_MAP_HUGETLB_SHARED;
+	const int huge = hugetlb ? MAP_HUGETLB | (log2_of(page_bytes) << MAP_HUGE_SHIFT) : 0;
+	const int sharing = kind == UL_MAP_SHMEM || kind == UL_MAP_HUGETLB_SHARED ? MAP_SHARED : MAP_PRIVATE;
 	const int advice = kind == UL_MAP_ANON_THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
 	int ret;
 
 	*advised = 0;
-	switch (kind) {
-	case UL_MAP_ANON:
-	case UL_MAP_ANON_THP:
-		ret = map_aligned(len, pmd, MAP_PRIVATE | MAP_ANONYMOUS, addr);
-		break;
-	case UL_MAP_SHMEM:
-		ret = map_aligned(len, pmd, MAP_SHARED | MAP_ANONYMOUS, addr);
-		break;
-	case UL_MAP_PLAIN:
-		return map_aligned(len, pmd, MAP_PRIVATE | MAP_ANONYMOUS, addr);
-	case UL_MAP_HUGETLB_PRIVATE:
-		return map_aligned(len, page_bytes, MAP_PRIVATE | MAP_ANONYMOUS | huge, addr);
-	case UL_MAP_HUGETLB_SHARED:
-		return map_aligned(len, page_bytes, MAP_SHARED | MAP_ANONYMOUS | huge, addr);
-	default:
+	if (kind < UL_MAP_ANON || kind > UL_MAP_PLAIN)
 		return -EINVAL;
-	}
-	if (ret)
+	ret = map_aligned(len, hugetlb ? page_bytes : pmd, sharing | MAP_ANONYMOUS | huge, addr);
+	if (ret || hugetlb || kind == UL_MAP_PLAIN)
 		return ret;
 	/* A kernel without THP answers EINVAL: then there is nothing to turn off. */
 	if (madvise((void *)(uintptr_t)*addr, len, advice) && (errno != EINVAL || advice == MADV_HUGEPAGE)) {

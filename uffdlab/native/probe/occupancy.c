@@ -175,15 +175,14 @@ void ul_account_huge(struct ul_occupancy *o, uint64_t bytes, int zero)
  * Once a process has exited or executed another program, its memory is gone. A
  * read then returns 0; PAGEMAP_SCAN may return no region, as for one big hole.
  */
-static int still_there(struct ul_occupancy *o, int pagemap, uint64_t addr)
+int64_t ul_read_entries(struct ul_occupancy *o, int pagemap, uint64_t addr, uint64_t *entries, uint64_t count)
 {
-	uint64_t entry;
-	ssize_t got = pread(pagemap, &entry, sizeof(entry), (off_t)(addr / ul_page_bytes() * 8));
+	ssize_t got = pread(pagemap, entries, count * 8, (off_t)(addr / ul_page_bytes() * 8));
 
 	o->calls++;
-	if (got < 0)
-		return -errno;
-	return got == sizeof(entry) ? 0 : -ESRCH;
+	if (got < 8)
+		return got < 0 ? -errno : -ESRCH;
+	return got / 8;
 }
 
 /* --- what is not present ------------------------------------------------ */
@@ -267,15 +266,11 @@ static int account_absent(struct ul_occupancy *o, int pagemap, uint64_t start, u
 
 	while (start < end && !ret) {
 		uint64_t wanted = (end - start) / page;
-		ssize_t got;
+		int64_t got = ul_read_entries(o, pagemap, start, entries, wanted < 512 ? wanted : 512);
 
-		if (wanted > 512)
-			wanted = 512;
-		got = pread(pagemap, entries, wanted * 8, (off_t)(start / page * 8));
-		o->calls++;
-		if (got < 8)
-			return got < 0 ? -errno : -ESRCH;
-		for (ssize_t i = 0; i < got / 8 && !ret; i++, start += page)
+		if (got < 0)
+			return (int)got;
+		for (int64_t i = 0; i < got && !ret; i++, start += page)
 			ret = ul_account(o, start, start + page, state_now(o, entries[i], 1));
 	}
 	return ret;
@@ -296,11 +291,10 @@ static int account_absent_hugetlb(struct ul_occupancy *o, int pagemap, uint64_t 
 	while (start < end && !ret) {
 		uint64_t next = (start | (o->hugetlb - 1)) + 1;
 		uint64_t entry;
-		ssize_t got = pread(pagemap, &entry, sizeof(entry), (off_t)(start / ul_page_bytes() * 8));
+		int64_t got = ul_read_entries(o, pagemap, start, &entry, 1);
 
-		o->calls++;
-		if (got < 8)
-			return got < 0 ? -errno : -ESRCH;
+		if (got < 0)
+			return (int)got;
 		if (next > end)
 			next = end;
 		ret = ul_account(o, start, next, hugetlb_state_now(o, entry));
@@ -335,13 +329,11 @@ int64_t ul_occupancy_categories(int pagemap)
 static int wholly_marked(struct ul_occupancy *o, int pagemap, const struct ul_page_region *r)
 {
 	uint64_t entry;
-	ssize_t got;
 
 	if (o->may_swap || r->categories & UL_PAGE_IS_WRITTEN)
 		return 0;
-	got = pread(pagemap, &entry, sizeof(entry), (off_t)(r->start / ul_page_bytes() * 8));
-	o->calls++;
-	return got == sizeof(entry) && entry & UL_PM_UFFD_WP && !(entry & UL_PM_PRESENT);
+	return ul_read_entries(o, pagemap, r->start, &entry, 1) == 1 && entry & UL_PM_UFFD_WP &&
+	       !(entry & UL_PM_PRESENT);
 }
 
 static int account_region(struct ul_occupancy *o, int pagemap, const struct ul_page_region *r)
@@ -402,12 +394,15 @@ int ul_occupancy_scan(struct ul_occupancy *o, int pagemap, uint64_t categories, 
 		.category_anyof_mask = UL_PAGE_IS_PRESENT | UL_PAGE_IS_SWAPPED,
 		.return_mask = categories,
 	};
-	uint64_t began = ul_now_ns();
+	uint64_t began = ul_now_ns(), entry;
+	int64_t got;
 	int ret;
 
 	ret = scan_ranges(o, pagemap, &arg, regions);
-	if (!ret)
-		ret = still_there(o, pagemap, start);
+	if (!ret) {
+		got = ul_read_entries(o, pagemap, start, &entry, 1);
+		ret = got < 0 ? (int)got : 0;
+	}
 	o->ns += ul_now_ns() - began;
 	return ret;
 }

@@ -25,6 +25,9 @@ static inline unsigned int ul_present_state(const struct ul_occupancy *o, uint64
 /* State of `pages` equal pagemap entries that are not present. */
 unsigned int ul_absent_state(struct ul_occupancy *o, uint64_t entry, uint64_t pages);
 
+/* Reads up to `count` pagemap entries from an address on. Returns how many, or -errno: -ESRCH if the memory is gone. */
+int64_t ul_read_entries(struct ul_occupancy *o, int pagemap, uint64_t addr, uint64_t *entries, uint64_t count);
+
 int ul_account(struct ul_occupancy *o, uint64_t start, uint64_t end, unsigned int state);
 void ul_account_huge(struct ul_occupancy *o, uint64_t bytes, int zero);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Without PAGEMAP_SCAN: /proc/PID/pagemap entry by entry, and /proc/kpageflags for zeropages and huge pages. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <unistd.h>
 
 #include "occupancy.h"
@@ -63,20 +62,18 @@ static int account_present(struct reader *r, uint64_t addr, const uint64_t *entr
 {
 	const uint64_t frame = entries[0] & UL_PM_FRAME;
 	const uint64_t page = ul_page_bytes();
+	const int hugetlb = !!r->o->hugetlb;
 	int ret = 0;
 
-	if (r->o->hugetlb) {
-		ul_account_huge(r->o, count * page, 0);
-		for (uint64_t i = 0; i < count && !ret; i++, addr += page)
-			ret = ul_account(r->o, addr, addr + page, ul_present_state(r->o, entries[i]));
-		return ret;
+	if (!hugetlb)
+		read_flags(r, frame, count);
+	if (hugetlb || looks_huge(r, addr, frame, count))
+		ul_account_huge(r->o, count * page, !hugetlb && r->flags[0] & UL_KPF_ZERO_PAGE);
+	for (uint64_t i = 0; i < count && !ret; i++, addr += page) {
+		const int zero = !hugetlb && r->flags[i] & UL_KPF_ZERO_PAGE;
+
+		ret = ul_account(r->o, addr, addr + page, zero ? UL_ZEROPAGE : ul_present_state(r->o, entries[i]));
 	}
-	read_flags(r, frame, count);
-	if (looks_huge(r, addr, frame, count))
-		ul_account_huge(r->o, count * page, !!(r->flags[0] & UL_KPF_ZERO_PAGE));
-	for (uint64_t i = 0; i < count && !ret; i++, addr += page)
-		ret = ul_account(r->o, addr, addr + page,
-			      r->flags[i] & UL_KPF_ZERO_PAGE ? UL_ZEROPAGE : ul_present_state(r->o, entries[i]));
 	return ret;
 }
 
@@ -127,21 +124,15 @@ int ul_occupancy_read(struct ul_occupancy *o, int pagemap, uint64_t start, uint6
 {
 	struct reader r = { .o = o };
 	uint64_t *entries = o->buffer;
-	const uint64_t page = ul_page_bytes();
 	uint64_t began = ul_now_ns();
 	int ret = 0;
 
 	while (!ret && start < end) {
 		const uint64_t wanted = entries_until_cut(start, end);
-		ssize_t got = pread(pagemap, entries, wanted * 8, (off_t)(start / page * 8));
+		int64_t got = ul_read_entries(o, pagemap, start, entries, wanted);
 
-		o->calls++;
-		if (got < 8) {
-			ret = got < 0 ? -errno : -ESRCH;
-			break;
-		}
-		ret = account_entries(&r, start, entries, (uint64_t)got / 8);
-		start += (uint64_t)got / 8 * page;
+		ret = got < 0 ? (int)got : account_entries(&r, start, entries, (uint64_t)got);
+		start += (uint64_t)got * ul_page_bytes();
 	}
 	o->ns += ul_now_ns() - began;
 	return ret;

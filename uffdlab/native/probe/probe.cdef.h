@@ -12,10 +12,9 @@ const char *ul_compiler(void);
 
 /* uffd.c: one ioctl each; *ns is the time of the system call alone */
 enum { UL_VIA_DEVICE = 1, UL_VIA_SYSCALL = 2, UL_VIA_SYSCALL_USER_ONLY = 3 };
-int ul_uffd_open(int user_mode_only, int *via);
+int ul_uffd_open(int *via);
 int ul_uffd_api(int fd, uint64_t wanted, uint64_t *granted, uint64_t *ioctls);
 int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *ioctls, uint64_t *ns);
-int ul_unregister(int fd, uint64_t addr, uint64_t len);
 int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns);
 int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, uint64_t piece, uint64_t *ns,
 			uint64_t *calls);
@@ -30,9 +29,7 @@ struct ul_handler_stats {
 	int deadline_hit;		/* the userfaultfd was closed, and every waiter released */
 };
 struct ul_handler;
-struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns);
-struct ul_handler *ul_handler_start_noting(int fd, uint64_t page_bytes, uint64_t timeout_ns,
-					   uint64_t addr, uint8_t *seen);
+struct ul_handler *ul_handler_start(int fd, uint64_t page_bytes, uint64_t timeout_ns, uint64_t addr, uint8_t *seen);
 int ul_handler_stop(struct ul_handler *handler, struct ul_handler_stats *stats);
 
 /* map.c */
@@ -57,8 +54,6 @@ int ul_write_list_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, 
 int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, uint64_t wanted,
 		  uint64_t seed);
 unsigned int ul_bin(uint64_t ns);
-void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
-			uint64_t *bins);
 
 /* threads.c: the same by several threads; hugetlb without pages in its pool ends the process with SIGBUS */
 #define UL_THREADS 16
@@ -145,7 +140,6 @@ struct ul_counters {
 	int64_t tlb_ipis;		/* all CPUs, whole machine, since boot; -1: not reported */
 };
 int ul_counters(struct ul_counters *now);
-int ul_pt_reclaim(void);
 int ul_die_with_parent(int parent);
 
 /* ask.c: operations tried in a child process, which a seccomp filter may kill */

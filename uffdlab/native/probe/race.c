@@ -22,15 +22,10 @@
 struct ul_race {
 	struct ul_race_plan plan;
 	pthread_t discarder, writer;
-	int phase, stop;
-	uint64_t led;			/* pages discarded so far, for ul_race_lead() */
+	_Atomic int phase, stop, discard_error;
+	_Atomic uint64_t led;		/* pages discarded so far, for ul_race_lead() */
 	struct ul_race_stats stats;
 };
-
-static int phase_of(struct ul_race *race)
-{
-	return __atomic_load_n(&race->phase, __ATOMIC_SEQ_CST);
-}
 
 static void rest(uint64_t ns)
 {
@@ -45,7 +40,7 @@ static void rest(uint64_t ns)
 
 static void note_discard(struct ul_race *race, uint64_t page)
 {
-	const int phase = phase_of(race);
+	const int phase = race->phase;
 	uint8_t *noted = &race->plan.discarded[page];
 
 	if (phase == UL_RACE_PROTECTING)
@@ -53,7 +48,7 @@ static void note_discard(struct ul_race *race, uint64_t page)
 	else if (*noted == UL_DISCARD_NONE)
 		*noted = UL_DISCARD_BEFORE;
 	race->stats.discards[phase]++;
-	__atomic_add_fetch(&race->led, 1, __ATOMIC_SEQ_CST);
+	race->led++;
 }
 
 static void *discard_pages(void *arg)
@@ -62,17 +57,17 @@ static void *discard_pages(void *arg)
 	const struct ul_race_plan *plan = &race->plan;
 	uint64_t seed = plan->seed, ns;
 
-	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
+	while (!race->stop) {
 		uint64_t page = ul_next_random(&seed) % plan->pages;
 		int ret = ul_discard(plan->addr + page * plan->page_bytes, plan->page_bytes, plan->page_bytes, &ns);
 
 		if (ret) {
-			__atomic_store_n(&race->stats.discard_error, -ret, __ATOMIC_SEQ_CST);
+			race->discard_error = -ret;
 			return NULL;
 		}
 		note_discard(race, page);
 		/* No pause during the lead. */
-		if (phase_of(race) != UL_RACE_LEAD)
+		if (race->phase != UL_RACE_LEAD)
 			rest(plan->pause_ns);
 	}
 	return NULL;
@@ -84,11 +79,11 @@ static void *write_pages(void *arg)
 	const struct ul_race_plan *plan = &race->plan;
 	uint64_t seed = ~plan->seed, offsets[WRITES_AT_ONCE], ns;
 
-	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST)) {
+	while (!race->stop) {
 		int ret;
 
 		/* Pages discarded in the lead stay empty until they are prepared. */
-		if (phase_of(race) == UL_RACE_LEAD) {
+		if (race->phase == UL_RACE_LEAD) {
 			rest(LEAD_POLL_NS);
 			continue;
 		}
@@ -96,7 +91,7 @@ static void *write_pages(void *arg)
 			offsets[i] = ul_next_random(&seed) % plan->pages * plan->page_bytes;
 		ret = ul_touch_list(plan->addr, offsets, WRITES_AT_ONCE, 1, &ns);
 		if (ret) {
-			__atomic_store_n(&race->stats.write_error, -ret, __ATOMIC_SEQ_CST);
+			race->stats.write_error = -ret;
 			return NULL;
 		}
 		race->stats.writes += WRITES_AT_ONCE;
@@ -123,7 +118,7 @@ struct ul_race *ul_race_start(const struct ul_race_plan *plan)
 	return race;
 
 stop_discarder:
-	__atomic_store_n(&race->stop, 1, __ATOMIC_SEQ_CST);
+	race->stop = 1;
 	pthread_join(race->discarder, NULL);
 free_race:
 	free(race);
@@ -136,8 +131,7 @@ int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns)
 {
 	const uint64_t deadline = ul_now_ns() + timeout_ns;
 
-	while (__atomic_load_n(&race->led, __ATOMIC_SEQ_CST) < discards &&
-	       !__atomic_load_n(&race->stats.discard_error, __ATOMIC_SEQ_CST)) {
+	while (race->led < discards && !race->discard_error) {
 		if (ul_now_ns() > deadline)
 			return -ETIMEDOUT;
 		rest(LEAD_POLL_NS);
@@ -147,15 +141,16 @@ int ul_race_lead(struct ul_race *race, uint64_t discards, uint64_t timeout_ns)
 
 void ul_race_enter(struct ul_race *race, int phase)
 {
-	__atomic_store_n(&race->phase, phase, __ATOMIC_SEQ_CST);
+	race->phase = phase;
 }
 
 /* Joins the threads: nothing is discarded or written after it returns. */
 void ul_race_stop(struct ul_race *race, struct ul_race_stats *stats)
 {
-	__atomic_store_n(&race->stop, 1, __ATOMIC_SEQ_CST);
+	race->stop = 1;
 	pthread_join(race->discarder, NULL);
 	pthread_join(race->writer, NULL);
 	*stats = race->stats;
+	stats->discard_error = race->discard_error;
 	free(race);
 }

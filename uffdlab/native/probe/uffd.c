@@ -37,22 +37,22 @@ static int open_syscall(int flags)
  * whatever errno the device gives. UFFD_USER_MODE_ONLY came with 5.11; older kernels
  * answer EINVAL.
  */
-int ul_uffd_open(int user_mode_only, int *via)
+int ul_uffd_open(int *via)
 {
 	const int base = O_CLOEXEC | O_NONBLOCK;
-	const int flags = user_mode_only ? base | UL_UFFD_USER_MODE_ONLY : base;
+	const int flags = base | UL_UFFD_USER_MODE_ONLY;
 	int fd;
 
 	*via = UL_VIA_DEVICE;
 	fd = open_device(flags);
-	if (fd == -EINVAL && flags != base)
+	if (fd == -EINVAL)
 		fd = open_device(base);
 	if (fd >= 0)
 		return fd;
 
-	*via = user_mode_only ? UL_VIA_SYSCALL_USER_ONLY : UL_VIA_SYSCALL;
+	*via = UL_VIA_SYSCALL_USER_ONLY;
 	fd = open_syscall(flags);
-	if (fd == -EINVAL && flags != base) {
+	if (fd == -EINVAL) {
 		*via = UL_VIA_SYSCALL;
 		fd = open_syscall(base);
 	}
@@ -86,13 +86,6 @@ int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *io
 
 	*ioctls = reg.ioctls;
 	return ret;
-}
-
-int ul_unregister(int fd, uint64_t addr, uint64_t len)
-{
-	struct ul_uffdio_range range = { addr, len };
-
-	return ioctl(fd, UL_UFFDIO_UNREGISTER, &range) ? -errno : 0;
 }
 
 int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns)

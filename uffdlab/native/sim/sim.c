@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables of a range, under a way of write-protecting that a kernel need
- * not have: what stands in them, and what touching them does. Operations on
+ * Page tables of a range under a design, which a kernel need not have: their
+ * contents, and the effect of touches. Operations on
  * whole ranges are in sim_range.c, what a touch counts in sim_shape.c.
  *
  * Freestanding, without floating point where it matters, with a generator of
@@ -59,31 +59,24 @@ void drop(struct ul_sim *sim, int level, uint32_t slot)
 
 /* --- tables and pages of the kernel ------------------------------------------------------------------------------- */
 
-static void tables_grew(struct ul_sim *sim, uint64_t count)
+static void grow(uint64_t *now, uint64_t *most, uint64_t count)
 {
-	sim->tables += count;
-	if (sim->tables > sim->most_tables)
-		sim->most_tables = sim->tables;
+	*now += count;
+	if (*now > *most)
+		*most = *now;
 }
 
 void count_tables(struct ul_sim *sim, int level, uint64_t count)
 {
 	sim->ledger[UL_TABLES_PTE + level] += count;
 	sim->ledger[level == UL_PTE ? UL_LOCK_PMD : UL_LOCK_PAGE_TABLE] += count;
-	tables_grew(sim, count);
+	grow(&sim->tables, &sim->most_tables, count);
 }
 
-void free_tables(struct ul_sim *sim, int level, uint64_t count)
+void free_pte_tables(struct ul_sim *sim, uint64_t count)
 {
-	sim->ledger[UL_FREED_PTE + level] += count;
+	sim->ledger[UL_FREED_PTE] += count;
 	sim->tables -= count;
-}
-
-void count_pages(struct ul_sim *sim, uint64_t count)
-{
-	sim->pages += count;
-	if (sim->pages > sim->most_pages)
-		sim->most_pages = sim->pages;
 }
 
 /* Note that the PUD table above a page is there; say whether it has to be made. */
@@ -98,11 +91,6 @@ int make_pud_table(struct ul_sim *sim, uint64_t page)
 
 /* --- a range ------------------------------------------------------------------------------------------------------ */
 
-static int fits(uint64_t start_page, uint64_t pages)
-{
-	return pages && pages <= MOST_PAGES && start_page < ADDRESS_PAGES && start_page + pages <= ADDRESS_PAGES;
-}
-
 static uint32_t puds_of(uint64_t start_page, uint64_t pages)
 {
 	return (uint32_t)((start_page + pages - 1) / PUD_PAGES - start_page / PUD_PAGES + 1);
@@ -112,7 +100,7 @@ uint64_t ul_sim_bytes(uint64_t start_page, uint64_t pages, uint64_t touches)
 {
 	uint64_t puds, pmds, units;
 
-	if (!fits(start_page, pages))
+	if (ul_range_problem(&(struct ul_design){ .leaf = UL_PTE }, start_page, pages))
 		return 0;
 	puds = puds_of(start_page, pages);
 	pmds = pages / PMD_PAGES + 2;
@@ -141,7 +129,7 @@ int32_t ul_sim_init(struct ul_sim *sim, uint64_t bytes, uint64_t start_page, uin
 	sim->used = 1; /* number 0 stands for none */
 	/* A process's libraries and stack lie above its mappings: the last PUD table is there. */
 	last = (sim->end - 1) / PGD_PAGES - sim->start / PGD_PAGES;
-	sim->pud_tables = sim->first_pud_tables = 1ull << last;
+	sim->pud_tables = 1ull << last;
 	return UL_OK;
 }
 
@@ -154,7 +142,7 @@ int32_t ul_set_design(struct ul_sim *sim, const struct ul_design *design)
 {
 	if (ul_design_problem(design))
 		return UL_BAD;
-	/* Tables were laid by, or not, for what is mapped already. */
+	/* What is mapped has deposited tables, or has not. */
 	if (sim->design.deposit != design->deposit && (sim->tables || sim->pages))
 		return UL_BAD;
 	settle_ledger(sim);
@@ -295,32 +283,26 @@ static void add_touches(struct ul_sim *sim, struct shape shape, uint64_t count)
 		learn_growth(sim, code);
 	sim->shapes[code] += count;
 	sim->fresh[code] += count;
-	tables_grew(sim, count * sim->growth[code].tables);
-	count_pages(sim, count * sim->growth[code].pages);
+	grow(&sim->tables, &sim->most_tables, count * sim->growth[code].tables);
+	grow(&sim->pages, &sim->most_pages, count * sim->growth[code].pages);
 }
 
 /* A table that is in the books only takes the place of a table, or goes. */
-static void settle(struct ul_sim *sim, struct place *at, int to)
+static void settle(struct ul_sim *sim, struct place *at, int level, int to)
 {
-	if (*at->pud & WRITTEN_OUT && *at->pud & BOOKS_ONLY) {
-		if (to == UL_PUD) {
-			drop(sim, UL_PMD, *at->pud);
-			*at->pud = at->entry;
-			at->pmd = NULL;
-			at->pte = NULL;
-			return;
-		}
-		*at->pud &= ~BOOKS_ONLY;
+	uint32_t *slot = level == UL_PUD ? at->pud : at->pmd;
+
+	if (!slot || !(*slot & BOOKS_ONLY))
+		return;
+	if (to < level) {
+		*slot &= ~BOOKS_ONLY;
+		return;
 	}
-	if (at->pmd && *at->pmd & WRITTEN_OUT && *at->pmd & BOOKS_ONLY) {
-		if (to < UL_PMD) {
-			*at->pmd &= ~BOOKS_ONLY;
-			return;
-		}
-		drop(sim, UL_PTE, *at->pmd);
-		*at->pmd = at->entry;
-		at->pte = NULL;
-	}
+	drop(sim, level - 1, *slot);
+	*slot = at->entry;
+	at->pte = NULL;
+	if (level == UL_PUD)
+		at->pmd = NULL;
 }
 
 /* What the tables hold that a touch has the kernel fill between the entry it found and the page. */
@@ -335,7 +317,8 @@ static uint32_t beneath(const struct ul_sim *sim, const struct place *at, int le
 
 static void put(struct ul_sim *sim, struct place *at, uint64_t page, int to, uint32_t next)
 {
-	settle(sim, at, to);
+	settle(sim, at, UL_PUD, to);
+	settle(sim, at, UL_PMD, to);
 	if (to == UL_PUD) {
 		*at->pud = next;
 		return;
@@ -441,21 +424,19 @@ static uint32_t *uniform_slot(struct ul_sim *sim, uint64_t page, uint64_t end, i
 
 int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write)
 {
-	while (page < end) {
-		int level, error;
+	int error = UL_OK;
+
+	while (!error && page < end) {
+		int level;
 		uint32_t *slot = uniform_slot(sim, page, end, &level);
 
-		if (slot) {
+		if (slot)
 			touch_uniform(sim, slot, level, page, write);
-			page += pages_of(level);
-			continue;
-		}
-		error = touch(sim, page, write);
-		if (error)
-			return error;
-		page += pages_of(sim->design.leaf);
+		else
+			error = touch(sim, page, write);
+		page += pages_of(slot ? level : sim->design.leaf);
 	}
-	return UL_OK;
+	return error;
 }
 
 int32_t ul_touch_range(struct ul_sim *sim, uint64_t first, uint64_t count, int32_t write)

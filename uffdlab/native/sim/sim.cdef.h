@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The simulator's face: what Python (through cffi) and a page (through WASM) call. Plain integers and doubles only. */
+/* The simulator's interface to Python (cffi) and pages (WASM). Plain integers and doubles only. */
 
 /* What was counted. A touch is one read or write of a 4 KiB page; it may take several faults, or none. */
 enum ul_event {
 	UL_READS, /* touches, faulting or not */
 	UL_WRITES,
-	UL_TRAPS, /* exceptions the processor took; populating by a system call takes none */
+	UL_TRAPS, /* CPU exceptions; MADV_POPULATE_READ takes none */
 	UL_FAULT_EMPTY, /* completed faults, by what stood in the entry */
 	UL_FAULT_MARKER,
 	UL_FAULT_PROTECTED,
@@ -13,10 +13,10 @@ enum ul_event {
 	UL_TABLES_PTE, /* tables allocated, deposited ones included */
 	UL_TABLES_PMD,
 	UL_TABLES_PUD,
-	UL_FREED_PTE, /* tables freed */
+	UL_FREED_PTE, /* tables freed; nothing frees those above, for which campaigns' costs have a column */
 	UL_FREED_PMD,
 	UL_FREED_PUD,
-	UL_DEPOSITS, /* PTE tables laid by for a huge entry */
+	UL_DEPOSITS, /* PTE tables deposited for a huge entry */
 	UL_MARKERS_PTE, /* markers set */
 	UL_MARKERS_PMD,
 	UL_MARKERS_PUD,
@@ -45,7 +45,7 @@ enum ul_event {
 	UL_GIGANTIC_PAGES,
 	UL_PAGES_COPIED, /* 4 KiB pages that an ioctl filled for a missing one */
 	UL_PAGES_FREED, /* in units of 4 KiB */
-	UL_ZAPPED_MARKERS, /* entries that a discard took away: markers of any level */
+	UL_ZAPPED_MARKERS, /* entries that a discard zapped: markers of any level */
 	UL_ZAPPED_ZERO, /* zeropages */
 	UL_ZAPPED_HUGE_ZERO,
 	UL_ZAPPED_PAGES, /* pages */
@@ -61,7 +61,7 @@ enum ul_event {
 	UL_EVENTS_MISSING,
 	UL_LOST, /* unreported writes to entries protected since their last discard */
 	UL_FALSE, /* events for entries discarded or resolved since they were protected */
-	UL_FLUSHES, /* translations that other CPUs may hold taken away */
+	UL_FLUSHES, /* TLB flushes */
 	UL_IPIS, /* flushes, for each other CPU that runs the process */
 	UL_LOCK_MMAP, /* lock acquisitions: a model */
 	UL_LOCK_VMA,
@@ -79,7 +79,7 @@ enum ul_walk { UL_SEQUENTIAL, UL_UNIFORM, UL_ZIPF, UL_CLUSTERED };
 enum ul_objective { UL_STOP_TIME, UL_TOTAL_WORK, UL_MEMORY, UL_TAIL_LATENCY, UL_MIX };
 enum ul_error { UL_OK = 0, UL_NO_ROOM = -1, UL_BAD = -2 };
 
-/* A way of write-protecting, as data. All fields are 32-bit so that a page can write them one after another. */
+/* A design. All fields are 32-bit so that a page can write them one after another. */
 struct ul_design {
 	int32_t leaf; /* ul_level of the memory's pages: PTE, or PMD and PUD for hugetlb */
 	int32_t prefault; /* ul_prefault: what user space does first */
@@ -88,54 +88,54 @@ struct ul_design {
 	int32_t spread; /* ul_spread: what a touch under a marker above the leaf does */
 	int32_t remembers; /* the VMA remembers the protection: an empty entry is protected by it */
 	int32_t missing; /* registered for missing pages as well: the handler fills them */
-	int32_t async; /* the kernel resolves protection faults itself, without a message */
+	int32_t async; /* the kernel resolves protection faults itself, without an event */
 	int32_t thp; /* faults may map huge pages */
 	int32_t zeropage; /* reads may map the zeropage */
 	int32_t huge_zeropage; /* and the huge one */
-	int32_t deposit; /* a huge entry lays a PTE table by */
+	int32_t deposit; /* a huge entry deposits a PTE table */
 	int32_t pt_reclaim; /* a discard frees the PTE tables it empties as a whole */
 	int32_t survives; /* markers survive a discard, as on shmem and hugetlb */
 	int32_t resolve; /* ul_level that a handler resolves at: PTE, or PMD where the entry is huge */
 };
 
-/* Random work on a range, for the expected-value engine: cluster a power of two up to 2^18 pages. */
+/* A workload for expected values. */
 struct ul_random {
 	double populated; /* each cluster is written beforehand with this probability */
-	uint64_t cluster; /* pages */
+	uint64_t cluster; /* pages: a power of two up to 2^18 */
 	double reads; /* touches spread uniformly, reads first, then writes */
 	double writes;
 	int32_t other_cpus;
 	int32_t reserved;
 };
 
-/* A number with its interval; where there is none, both ends are NaN. */
+/* A number with its interval; without one both ends are NaN. */
 struct ul_estimate {
 	double value, low, high;
 };
 
-/* Writes of one shape that ask the kernel: how many, as a share of all such, and the share that take as long. */
-enum { UL_ASKING = 512 }; /* shapes of which there are no more */
+/* Faulting writes of one shape: how many, their share of all, and the share that take as long or longer. */
+enum { UL_ASKING = 512 }; /* most shapes of faulting writes */
 struct ul_latency {
 	double count, share, slower;
 	struct ul_estimate cost;
 	uint32_t shape, reserved;
 };
 
-/* What a design makes of a point: by objective the prices, and KiB that came on top; the shape of its tail, or -1. */
+/* A design's prices, and KiB added, by objective; the shape of its slowest writes, or -1. */
 struct ul_standing {
 	double value[4];
 	double score;
 	int32_t tail, tied;
 };
 
-/* Which of several is the cheapest, which comes next, and by how many times. A design is a number, or -1 for none. */
+/* The cheapest design, the next, and their ratio. Designs are indices; -1: none. */
 struct ul_decision {
 	double least; /* score */
 	struct ul_estimate ratio;
 	int32_t best, second, ties, clear;
 };
 
-/* Between which powers of two of later writes a design is behind another, and where by most; `to` may be NaN. */
+/* Between which powers of two of later writes a design costs more than another, and where most; `to` may be NaN. */
 struct ul_break_even {
 	double from, to, most;
 	int32_t other, decided;
@@ -144,22 +144,21 @@ struct ul_break_even {
 struct ul_sim;
 
 const char *ul_event_name(int32_t event);
-/* What is wrong, as a sentence, with a design, a range under it, random work on that, or a vector of costs. */
+/* The error in a design, a range under it, or a workload on that, as a sentence; NULL for none. */
 const char *ul_design_problem(const struct ul_design *design);
 const char *ul_range_problem(const struct ul_design *design, uint64_t start_page, uint64_t pages);
 const char *ul_work_problem(const struct ul_design *design, uint64_t pages, const struct ul_random *work);
-const char *ul_costs_problem(const double *costs);
 
-/* Bytes that a range needs for so many operations on parts of it and touches, wherever they fall; 0 if out of limits. */
+/* Bytes that a range needs for `touches` touches and operations on parts, wherever they fall; 0 if out of limits. */
 uint64_t ul_sim_bytes(uint64_t start_page, uint64_t pages, uint64_t touches);
-/* Lays an empty range into memory of the caller, zeroed, 8-byte aligned. Copying that memory copies the state. */
+/* Initializes an empty range in zeroed, 8-byte aligned memory of the caller. Copying the memory copies the state. */
 int32_t ul_sim_init(struct ul_sim *sim, uint64_t bytes, uint64_t start_page, uint64_t pages, int32_t other_cpus);
 uint64_t ul_sim_used(const struct ul_sim *sim);
 
 /* Operations on pages first..first+count of the range; each returns ul_error. */
 int32_t ul_set_design(struct ul_sim *sim, const struct ul_design *design);
 int32_t ul_populate(struct ul_sim *sim, double fraction, uint64_t cluster, uint64_t seed);
-/* The same with so many clusters exactly, drawn from all. */
+/* The same with exactly `clusters` clusters, drawn from all. */
 int32_t ul_populate_exactly(struct ul_sim *sim, uint64_t clusters, uint64_t cluster, uint64_t seed);
 int32_t ul_populate_bits(struct ul_sim *sim, const uint8_t *bits, uint64_t count, uint64_t pages_per_bit);
 int32_t ul_prefault(struct ul_sim *sim, uint64_t first, uint64_t count);
@@ -170,58 +169,58 @@ int32_t ul_touch(struct ul_sim *sim, uint64_t page, int32_t write);
 int32_t ul_touch_range(struct ul_sim *sim, uint64_t first, uint64_t count, int32_t write);
 int32_t ul_touch_stride(struct ul_sim *sim, uint64_t stride, int32_t write);
 int32_t ul_touch_many(struct ul_sim *sim, int32_t walk, uint64_t count, uint64_t cluster, uint64_t seed, int32_t write);
-/* Reads pages and resolves them, so many by one ioctl (1 or 512), as a snapshot's saver does; may skip what is empty. */
+/* Reads pages and resolves them, `piece` (1 or 512) by one ioctl, as a snapshot's saver does; may skip empty entries. */
 int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes);
-/* Looks at every entry. Fills states[4]: pages empty, marked, zeropage, page. */
+/* Scans every entry. Fills states[4]: pages by entry contents: empty, marker, zeropage, page. */
 int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *states);
-int32_t ul_teardown(struct ul_sim *sim);
 
-/* What came of it. Ledgers have UL_EVENTS numbers. */
+/* Results. Ledgers have UL_EVENTS numbers. */
 void ul_ledger(struct ul_sim *sim, uint64_t *ledger);
 void ul_ledger_reset(struct ul_sim *sim); /* a new phase: counts start at zero, the state stays */
 void ul_memory(const struct ul_sim *sim, uint64_t *memory); /* tables, most tables, pages, most pages (of 4 KiB) */
 int32_t ul_state(const struct ul_sim *sim, uint64_t page); /* level << 8 | owed << 3 | protected << 2 | kind */
-/* Touches differ by shape: how many there were of each, and what one of a shape counts. */
+/* Touches by shape, and the ledger of one touch. */
 uint32_t ul_shapes(void);
 void ul_shape_counts(const struct ul_sim *sim, uint64_t *counts);
 void ul_shape_ledger(const struct ul_design *design, int32_t other_cpus, uint32_t shape, uint64_t *ledger);
 
-/* Sum of counts times costs, in the order of the events; by many vectors of costs, one after another. */
+/* Sum of counts times costs, in the order of the events. */
 double ul_price(const double *ledger, const double *costs);
-void ul_price_many(const double *ledger, const double *vectors, uint64_t count, double *prices);
 /* Expected ledgers of protecting (prefault included) and of the touches after it, and expected tables and pages. */
 int32_t ul_expect(const struct ul_design *design, uint64_t pages, const struct ul_random *work, double *protect,
 		  double *touches, double *shape_counts, double *memory);
 /*
- * The same for many kinds of work, priced by many vectors of costs. For each of `works`: tables and pages that came on
- * top, then for each vector the price of protecting and the price of the touches: 2 + 2 * vectors numbers.
+ * The same for many workloads, priced by many vectors of costs. For each of `works`: tables and pages added, then for
+ * each vector the price of protecting and the price of the touches: 2 + 2 * vectors numbers.
  */
 int32_t ul_sweep(const struct ul_design *design, uint64_t pages, const struct ul_random *works, uint64_t count,
 		 const double *costs, uint64_t vectors, double *priced);
 
 /*
- * Intervals. `vectors` are the costs and after them `draws` others that the data allows; `error` is how far unseen
- * predictions lie off (the larger over the smaller, less 1; below 0: not known, no interval). `room` is of the caller,
- * for 2 + 2 * draws numbers.
+ * Intervals. `vectors` are the costs and after them `draws` bootstrap vectors; `error` is the error of unseen
+ * predictions (the larger over the smaller, less 1; below 0: not known, no interval). `room` is the caller's, for
+ * 2 + 2 * draws numbers.
  */
 /* Of a quantity computed with each vector: 95 % of the draws, widened by the error to the power of `weight`. */
 void ul_interval(double *values, uint64_t draws, double error, double weight, struct ul_estimate *found);
 void ul_estimate(const double *ledger, const double *vectors, uint64_t draws, double error, double *room,
 		 struct ul_estimate *found);
-/* By how much the logarithm of a ratio is off where each price is off by 1: what is shared cancels. */
+/* The error of a ratio's logarithm per unit error of each price: shared events cancel. */
 double ul_apart(const double *top, const double *bottom, const double *costs);
-/* UL_BAD where the second is priced at nothing. */
+/* UL_BAD where `bottom` is priced at 0. */
 int32_t ul_ratio(const double *top, const double *bottom, const double *vectors, uint64_t draws, double error,
 		 double *room, struct ul_estimate *found);
-/* Fills UL_ASKING at most, cheapest first, of touches by shape, and returns how many; then which is the tail, or -1. */
+/* Fills at most UL_ASKING, cheapest first, and returns how many; then the index of the slowest 1 %, or -1. */
 uint32_t ul_latencies(const struct ul_design *design, int32_t other_cpus, const double *counts, const double *vectors,
 		      uint64_t draws, double error, double *room, struct ul_latency *found);
 int32_t ul_tail(const struct ul_latency *found, uint32_t count);
-/* Which design is the cheapest; of those that are equal the first. No design is the best where a mix has no value. */
+/* Chooses by `score` alone: fills `tied`, and `best`, `second`, `ties` and `least` of the decision. */
+void ul_choose(struct ul_standing *all, uint64_t count, int32_t objective, struct ul_decision *found);
+/* The cheapest design; of several within 0.1 % the first. `best` is -1 where a mix has no value. */
 int32_t ul_decide(const struct ul_design *designs, uint64_t count, uint64_t pages, const struct ul_random *work,
 		  int32_t objective, const double *weights, const double *vectors, uint64_t draws, double error,
 		  double *room, struct ul_standing *standings, struct ul_decision *found);
-/* For how many later writes all work is more with one design than with the first other that it is so with. */
+/* For how many later writes the total work of design `one` exceeds another's; the first such other. */
 int32_t ul_break_even(const struct ul_design *designs, uint64_t count, uint64_t one, uint64_t pages,
 		      const struct ul_random *work, const double *vectors, uint64_t draws, double error, double *room,
 		      struct ul_break_even *found);

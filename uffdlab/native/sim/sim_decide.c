@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What designs are chosen by: how long later writes take, which design is the cheapest, and where that turns. */
+/* Latencies of later writes, the cheapest design, and break-even points. */
 #include "sim_price.h"
 
 #define TIE 1e-3 /* prices no further apart are the same */
@@ -132,7 +132,7 @@ static void ledger_of(const struct ul_design *d, uint64_t pages, const struct ul
 		ledger[i] = objective == UL_STOP_TIME ? l.protect[i] : l.total[i];
 }
 
-static void choose(struct ul_standing *all, uint64_t count, int objective, struct ul_decision *found)
+void ul_choose(struct ul_standing *all, uint64_t count, int32_t objective, struct ul_decision *found)
 {
 	double reach;
 
@@ -187,7 +187,7 @@ int32_t ul_decide(const struct ul_design *designs, uint64_t count, uint64_t page
 	}
 	if (!score(all, count, objective, weights))
 		return UL_OK;
-	choose(all, count, objective, found);
+	ul_choose(all, count, objective, found);
 	if (objective == UL_MIX)
 		found->ratio.value = exponential(all[found->second].score - found->least);
 	else if (found->least > 0)

@@ -45,21 +45,15 @@ static double power(double x, double n)
 	return result;
 }
 
-/* How many entries of a level lie in one entry of a class. */
-static double units(const struct class *c, int level)
-{
-	if (level == c->level)
-		return 1;
-	if (level > c->level)
-		return 0;
-	if (c->level == UL_PMD)
-		return PMD_PAGES;
-	return level == UL_PMD ? c->pmds : c->pmds * PMD_PAGES;
-}
-
 static double unit_pages(const struct class *c, int level)
 {
 	return level == UL_PTE ? 1 : level == UL_PMD ? PMD_PAGES : c->pmds * PMD_PAGES;
+}
+
+/* How many entries of a level lie in one entry of a class. */
+static double units(const struct class *c, int level)
+{
+	return level > c->level ? 0 : unit_pages(c, c->level) / unit_pages(c, level);
 }
 
 /* Of the entries of a level in a class: how many of them so many uniform touches reach. */
@@ -112,14 +106,16 @@ static void prefault(struct expect *e, struct class *c)
 	c->level = o.to;
 }
 
+static void count_tables(struct expect *e, int level, double count)
+{
+	e->ledger[UL_TABLES_PTE + level] += count;
+	e->ledger[level == UL_PTE ? UL_LOCK_PMD : UL_LOCK_PAGE_TABLE] += count;
+}
+
 static void make_tables(struct expect *e, const struct class *c, int to)
 {
-	for (int table = c->level - 1; table >= to; table--) {
-		double count = c->count * units(c, table + 1);
-
-		e->ledger[UL_TABLES_PTE + table] += count;
-		e->ledger[table == UL_PTE ? UL_LOCK_PMD : UL_LOCK_PAGE_TABLE] += count;
-	}
+	for (int table = c->level - 1; table >= to; table--)
+		count_tables(e, table, c->count * units(c, table + 1));
 }
 
 static void protect_empty(struct expect *e, struct class *c)
@@ -152,8 +148,7 @@ static void protect_empty(struct expect *e, struct class *c)
 	}
 	e->ledger[to == UL_PMD ? UL_FILLED_HUGE_ZERO : UL_FILLED_ZERO] += c->count;
 	if (to == UL_PMD && d->deposit) {
-		e->ledger[UL_TABLES_PTE] += c->count;
-		e->ledger[UL_LOCK_PMD] += c->count;
+		count_tables(e, UL_PTE, c->count);
 		e->ledger[UL_DEPOSITS] += c->count;
 	}
 }
@@ -312,8 +307,7 @@ static void pud_tables(struct expect *e, double *memory)
 	if (!now)
 		absent *= 1 - power(1 - below / e->pages, touched);
 	e->ledger = now ? e->protect : e->touches;
-	e->ledger[UL_TABLES_PUD] += absent;
-	e->ledger[UL_LOCK_PAGE_TABLE] += absent;
+	count_tables(e, UL_PUD, absent);
 }
 
 /*
@@ -323,7 +317,8 @@ static void pud_tables(struct expect *e, double *memory)
 int32_t ul_expect(const struct ul_design *d, uint64_t pages, const struct ul_random *work, double *protect_ledger,
 		  double *touch_ledger, double *shapes, double *memory)
 {
-	struct expect e = { .d = d, .work = work, .pages = (double)pages };
+	struct expect e = { .d = d, .work = work, .pages = (double)pages, .protect = protect_ledger,
+			    .touches = touch_ledger, .shapes = shapes };
 	double puds[2] = { (double)(pages >> 18), (pages & 0x3ffff) != 0 };
 	double pmds[2] = { PUD_PMDS, (double)((pages & 0x3ffff) >> 9) };
 	double there;
@@ -336,9 +331,6 @@ int32_t ul_expect(const struct ul_design *d, uint64_t pages, const struct ul_ran
 		shapes[i] = 0;
 	for (int i = 0; i < 6; i++)
 		memory[i] = 0;
-	e.protect = protect_ledger;
-	e.touches = touch_ledger;
-	e.shapes = shapes;
 	for (int kind = 0; kind < 2; kind++) {
 		struct class classes[CLASSES];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What ledgers cost: by one vector of costs, by many, with an interval, and as a ratio of two. */
+/* Prices of ledgers: by one vector of costs or many, with an interval, and as a ratio of two. */
 #include "sim_price.h"
 
 #define LOW 0.025 /* an interval is what 95 % of the draws stay within */
@@ -56,7 +56,7 @@ double exponential(double x)
 /* --- prices and intervals ----------------------------------------------------------------------------------------- */
 
 /* What counts nothing adds nothing, and is left out: most ledgers hold few events. */
-void ul_price_many(const double *ledger, const double *vectors, uint64_t count, double *prices)
+static void price_many(const double *ledger, const double *vectors, uint64_t count, double *prices)
 {
 	int counted[UL_EVENTS], n = 0;
 
@@ -74,7 +74,7 @@ double ul_price(const double *ledger, const double *costs)
 {
 	double price;
 
-	ul_price_many(ledger, costs, 1, &price);
+	price_many(ledger, costs, 1, &price);
 	return price;
 }
 
@@ -125,7 +125,7 @@ void ul_interval(double *values, uint64_t draws, double error, double weight, st
 void ul_estimate(const double *ledger, const double *vectors, uint64_t draws, double error, double *room,
 		 struct ul_estimate *found)
 {
-	ul_price_many(ledger, vectors, 1 + draws, room);
+	price_many(ledger, vectors, 1 + draws, room);
 	ul_interval(room, draws, error, 1, found);
 }
 
@@ -148,8 +148,8 @@ int32_t ul_ratio(const double *top, const double *bottom, const double *vectors,
 {
 	double *below = room + 1 + draws;
 
-	ul_price_many(top, vectors, 1 + draws, room);
-	ul_price_many(bottom, vectors, 1 + draws, below);
+	price_many(top, vectors, 1 + draws, room);
+	price_many(bottom, vectors, 1 + draws, below);
 	for (uint64_t i = 0; i <= draws; i++) {
 		if (!(below[i] > 0))
 			return UL_BAD;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations on parts of a range: protecting, resolving, discarding, saving,
- * scanning. A walk goes down to slots that are the same all the way and lie
- * in the part as a whole, and changes each of them at once; a slot that the
- * part cuts is written out first, by the kernel's doing or in our books only.
+ * Operations on parts of a range: protecting (PTE markers, PMD markers, PUD
+ * markers), resolving, discarding. A walk goes down to uniform slots that lie in
+ * the part as a whole, and changes each of them at once; a slot that the part
+ * cuts is written out first: by the kernel, or in the simulator only.
  */
 #include "sim_state.h"
 
@@ -133,7 +133,7 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 			sim->pages -= count * pages_of(found);
 		}
 		if (found == UL_PMD && d->leaf == UL_PTE && d->deposit)
-			free_tables(sim, UL_PTE, count);
+			free_pte_tables(sim, count);
 	}
 	if (d->survives && slot & PROTECTED) {
 		sim->ledger[(kind == MARKER ? UL_VISITED_PTE : UL_MARKERS_PTE) + found] += count;
@@ -142,7 +142,7 @@ static uint32_t discard_slot(struct ul_sim *sim, uint32_t slot, int level)
 	if (kind == MARKER)
 		sim->ledger[UL_ZAPPED_MARKERS] += count;
 	if (d->pt_reclaim && found == UL_PTE && depth) {
-		free_tables(sim, UL_PTE, entries(depth - 1));
+		free_pte_tables(sim, entries(depth - 1));
 		depth--;
 	}
 	return UNIFORM(EMPTY | (d->survives ? slot & OWED : 0), depth);
@@ -172,13 +172,12 @@ void split_huge(struct ul_sim *sim, enum kind kind, uint64_t count)
 }
 
 /* What the table below a marker holds once it has spread. */
-static uint32_t spread(struct ul_sim *sim, uint32_t slot, int level)
+static uint32_t spread(struct ul_sim *sim, uint32_t slot, int level, uint64_t page)
 {
 	int to = sim->design.spread == UL_SPREAD_LAST ? UL_PTE : level - 1;
 
 	sim->ledger[UL_SPREAD_PMD + level - UL_PMD] += 1;
-	for (int table = level - 1; table >= to; table--)
-		count_tables(sim, table, entries(level - 1 - table));
+	make_tables(sim, page, level, level, to);
 	sim->ledger[UL_MARKERS_PTE + to] += entries(level - to);
 	return UNIFORM(slot & ENTRY, level - 1 - to);
 }
@@ -207,7 +206,7 @@ static uint32_t cut(struct ul_sim *sim, enum operation op, uint32_t slot, int le
 	if (DEPTH(slot)) {
 		child = UNIFORM(slot & ENTRY, DEPTH(slot) - 1);
 	} else if (KIND(slot) == MARKER) {
-		child = spread(sim, slot, level);
+		child = spread(sim, slot, level, page);
 	} else if (KIND(slot) == EMPTY) {
 		child = slot & ENTRY;
 		if (op == PROTECT && sim->design.empty != UL_EMPTY_STAYS)
@@ -258,20 +257,16 @@ static int walk_books(struct ul_sim *sim, enum operation op, uint32_t slot, int 
 {
 	uint32_t owed = op == PROTECT ? OWED : 0;
 	uint64_t step = pages_of(level - 1);
+	int error = UL_OK;
 
-	for (uint64_t page = part.first / step * step; page < part.end; page += step) {
-		int error;
-
-		if (level == UL_PMD) {
+	for (uint64_t page = part.first / step * step; !error && page < part.end; page += step) {
+		if (level == UL_PMD)
 			pte_entries(sim, slot)[page % PTRS] = (uint8_t)(EMPTY | owed);
-			continue;
-		}
-		error = walk_books_entry(sim, op, &pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD,
-					 below(part, page, UL_PMD));
-		if (error)
-			return error;
+		else
+			error = walk_books_entry(sim, op, &pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD,
+						 below(part, page, UL_PMD));
 	}
-	return UL_OK;
+	return error;
 }
 
 /* Make the kernel's table of one that was in the books only; those below stay there. */
@@ -292,9 +287,9 @@ static int all_empty(const uint8_t *entry)
 static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level, uint64_t page, struct part part)
 {
 	uint64_t step = pages_of(level - 1);
-	int marks = op == PROTECT && sim->design.empty != UL_EMPTY_STAYS;
+	int marks = op == PROTECT && sim->design.empty != UL_EMPTY_STAYS, error = UL_OK;
 
-	if (*slot & BOOKS_ONLY && *slot & WRITTEN_OUT) {
+	if (*slot & BOOKS_ONLY) {
 		if (!marks)
 			return walk_books_entry(sim, op, slot, level, part);
 		if (is_whole(part, level))
@@ -321,7 +316,7 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 		walk_ptes(sim, op, pte_entries(sim, *slot), part);
 		if (op == DISCARD && sim->design.pt_reclaim && is_whole(part, UL_PMD) &&
 		    all_empty(pte_entries(sim, *slot))) {
-			free_tables(sim, UL_PTE, 1);
+			free_pte_tables(sim, 1);
 			/* On shmem what is owed outlives the table. */
 			*slot |= BOOKS_ONLY;
 			if (!sim->design.survives) {
@@ -331,34 +326,28 @@ static int walk(struct ul_sim *sim, enum operation op, uint32_t *slot, int level
 		}
 		return UL_OK;
 	}
-	for (uint64_t at = part.first / step * step; at < part.end; at += step) {
+	for (uint64_t at = part.first / step * step; !error && at < part.end; at += step) {
 		uint32_t *child = &pmd_entries(sim, *slot)[at / PMD_PAGES % PTRS];
-		int error = walk(sim, op, child, UL_PMD, at, below(part, at, UL_PMD));
 
-		if (error)
-			return error;
+		error = walk(sim, op, child, UL_PMD, at, below(part, at, UL_PMD));
 	}
-	return UL_OK;
+	return error;
 }
 
 int walk_range(struct ul_sim *sim, enum operation op, struct part part)
 {
 	uint64_t page = part.first / PUD_PAGES * PUD_PAGES;
+	int error = UL_OK;
 
 	sim->flushing = 0;
-	for (; page < part.end; page += PUD_PAGES) {
-		uint32_t *slot = pud_entry(sim, page);
-		int error = walk(sim, op, slot, UL_PUD, page, below(part, page, UL_PUD));
-
-		if (error)
-			return error;
-	}
+	for (; !error && page < part.end; page += PUD_PAGES)
+		error = walk(sim, op, pud_entry(sim, page), UL_PUD, page, below(part, page, UL_PUD));
 	/* Letting a write through again takes nothing away that another CPU could use. */
-	if (sim->flushing) {
+	if (!error && sim->flushing) {
 		sim->ledger[UL_FLUSHES] += 1;
 		sim->ledger[UL_IPIS] += (uint64_t)sim->other_cpus;
 	}
-	return UL_OK;
+	return error;
 }
 
 int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count)
@@ -368,7 +357,7 @@ int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count)
 	return in_range(sim, first, count) && !((sim->start + first) % leaf) && !(count % leaf);
 }
 
-int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count)
+static int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count)
 {
 	uint64_t page = sim->start + first;
 

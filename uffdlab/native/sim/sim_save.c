@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What looks at a whole range: saving it for a snapshot, scanning it, taking it down. */
+/* Saving a range for a snapshot, and scanning it. */
 #include "sim_state.h"
 
 /* --- saving ------------------------------------------------------------------------------------------------------- */
@@ -23,31 +23,27 @@ static void save_uniform(struct ul_sim *sim, uint32_t *slot, int level, uint64_t
 	sim->ledger[UL_LOCK_MMAP] += count;
 }
 
-static int is_hole(uint32_t entry)
+/* Whether the handler of an event, or a pass before, has saved it, or there is nothing to save. */
+static int is_saved(uint32_t entry, int skip_holes)
 {
-	return KIND(entry) == EMPTY || KIND(entry) == MARKER;
+	int hole = KIND(entry) == EMPTY || KIND(entry) == MARKER;
+
+	return !(entry & (PROTECTED | OWED)) || (skip_holes && hole);
 }
 
 /* Read what is owed of a piece, and resolve it by one ioctl if there was anything. */
 static int save_piece(struct ul_sim *sim, struct part piece, int skip_holes)
 {
-	int owed = 0;
+	int owed = 0, error = UL_OK;
 
-	for (uint64_t page = piece.first; page < piece.end; page += pages_of(sim->design.leaf)) {
-		int32_t state = ul_state(sim, page - sim->start);
-		int error;
-
-		if (skip_holes && is_hole((uint32_t)state))
+	for (uint64_t page = piece.first; !error && page < piece.end; page += pages_of(sim->design.leaf)) {
+		if (is_saved((uint32_t)ul_state(sim, page - sim->start), skip_holes))
 			continue;
-		if (!(state & (int32_t)(PROTECTED | OWED)))
-			continue; /* saved already, by the handler of an event or by a pass before */
 		owed = 1;
 		error = touch(sim, page, 0);
-		if (error)
-			return error;
 	}
-	if (!owed)
-		return UL_OK;
+	if (error || !owed)
+		return error;
 	sim->ledger[UL_RESOLVES] += 1;
 	sim->ledger[UL_LOCK_MMAP] += 1;
 	return walk_range(sim, UNPROTECT, piece);
@@ -61,36 +57,31 @@ static int level_of(uint64_t pages)
 int32_t ul_save(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t piece, int32_t skip_holes)
 {
 	uint64_t page = sim->start + first, end = page + count, leaf = pages_of(sim->design.leaf);
+	int error = UL_OK;
 
 	if (!aligned(sim, first, count) || (piece != 1 && piece != PMD_PAGES))
 		return UL_BAD;
 	if (piece < leaf)
 		piece = leaf;
-	while (page < end) {
+	while (!error && page < end) {
 		struct part part = { page, end };
 		uint32_t *slot = pud_entry(sim, page);
-		int level = UL_PUD, error;
+		int level = UL_PUD;
 
 		if (*slot & WRITTEN_OUT && !(*slot & BOOKS_ONLY)) {
 			slot = &pmd_entries(sim, *slot)[page / PMD_PAGES % PTRS];
 			level = UL_PMD;
 		}
 		part = below(part, page / pages_of(level) * pages_of(level), level);
-		if (!(*slot & WRITTEN_OUT) && is_whole(part, level)) {
-			int saved = !(*slot & (PROTECTED | OWED)) || (skip_holes && is_hole(*slot));
-
-			if (!saved)
-				save_uniform(sim, slot, level, page, piece);
-			page = part.end;
-			continue;
+		if (*slot & WRITTEN_OUT || !is_whole(part, level)) {
+			part = below((struct part){ page, end }, page / piece * piece, level_of(piece));
+			error = save_piece(sim, part, skip_holes);
+		} else if (!is_saved(*slot, skip_holes)) {
+			save_uniform(sim, slot, level, page, piece);
 		}
-		part = below((struct part){ page, end }, page / piece * piece, level_of(piece));
-		error = save_piece(sim, part, skip_holes);
-		if (error)
-			return error;
 		page = part.end;
 	}
-	return UL_OK;
+	return error;
 }
 
 /* --- scanning ----------------------------------------------------------------------------------------------------- */
@@ -113,10 +104,10 @@ static void scan_slot(struct ul_sim *sim, uint32_t slot, int level, struct part 
 		if (level == UL_PUD) {
 			scan_slot(sim, pmd_entries(sim, slot)[page / PMD_PAGES % PTRS], UL_PMD, below(part, page, UL_PMD),
 				  states);
-			continue;
+		} else {
+			states[KIND(pte_entries(sim, slot)[page % PTRS])] += 1;
+			sim->ledger[UL_VISITED_PTE] += 1;
 		}
-		states[KIND(pte_entries(sim, slot)[page % PTRS])] += 1;
-		sim->ledger[UL_VISITED_PTE] += 1;
 	}
 }
 
@@ -152,43 +143,5 @@ int32_t ul_scan(struct ul_sim *sim, uint64_t first, uint64_t count, uint64_t *st
 	sim->ledger[UL_CALLS] += 1;
 	sim->ledger[UL_LOCK_MMAP] += 1;
 	scan_part(sim, part, states);
-	return UL_OK;
-}
-
-/* --- the end ------------------------------------------------------------------------------------------------------ */
-
-/* Unmap: every page goes, every marker, and every table that the range brought. */
-int32_t ul_teardown(struct ul_sim *sim)
-{
-	struct ul_design design = sim->design;
-	uint64_t made = sim->pud_tables & ~sim->first_pud_tables, tables[UL_LEVELS] = { 0 };
-	int error;
-
-	sim->design.survives = 0;
-	sim->design.pt_reclaim = 0;
-	error = operate(sim, DISCARD, 0, sim->end - sim->start);
-	sim->design = design;
-	if (error)
-		return error;
-	for (; made; made &= made - 1)
-		tables[UL_PUD]++;
-	for (uint32_t i = 0; i < sim->puds; i++) {
-		uint32_t *pud = &pud_entries(sim)[i];
-		int real = *pud & WRITTEN_OUT && !(*pud & BOOKS_ONLY);
-
-		for (uint32_t j = 0; real && j < PTRS; j++) {
-			uint32_t pmd = pmd_entries(sim, *pud)[j];
-
-			tables[UL_PTE] += pmd & WRITTEN_OUT ? !(pmd & BOOKS_ONLY) : (uint32_t)DEPTH(pmd);
-		}
-		tables[UL_PMD] += real || (!(*pud & WRITTEN_OUT) && DEPTH(*pud));
-		tables[UL_PTE] += !(*pud & WRITTEN_OUT) && DEPTH(*pud) == UL_PUD ? PTRS : 0;
-		drop(sim, UL_PMD, *pud);
-		*pud = EMPTY;
-	}
-	for (int level = UL_PTE; level < UL_LEVELS; level++)
-		free_tables(sim, level, tables[level]);
-	sim->pud_tables = sim->first_pud_tables;
-	sim->armed = 0;
 	return UL_OK;
 }

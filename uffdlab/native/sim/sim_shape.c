@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a design makes of one touch, and what that counts.
+ * The effect of one touch under a design, and its ledger.
  *
  * Touches of one shape are alike, so the exact engine and the one that works
- * with expected values share this file: the one adds a shape's ledger so many
- * times, the other multiplies it by an expectation. Where a kernel has the
+ * with expected values share this file: the one multiplies a shape's ledger by a
+ * count, the other by an expectation. Where a kernel has the
  * design, the rules are those of Linux 6.18: do_anonymous_page(),
  * do_huge_pmd_anonymous_page(), pte_marker_handle_uffd_wp(), do_wp_page(),
  * do_huge_pmd_wp_page() and hugetlb_fault().
@@ -115,17 +115,17 @@ const char *ul_design_problem(const struct ul_design *d)
 	if (d->empty != UL_EMPTY_MARKED && d->spread != UL_SPREAD_NEXT)
 		return "only markers spread: leave spread at next, or mark empty entries";
 	if (d->spread != UL_SPREAD_NEXT && d->level == d->leaf)
-		return "markers at the level of the pages have nothing to spread to: raise level, or leave spread at next";
+		return "markers at the level of the pages cannot spread: raise level, or leave spread at next";
 	if (d->spread == UL_SPREAD_HUGE && (d->resolve != UL_PMD || d->async))
-		return "a huge page that answers a marker is resolved as a whole, by a handler: set resolve to pmd, and asynchronous off";
+		return "a huge page under a marker is resolved whole, by a handler: set resolve to pmd, asynchronous off";
 	if (d->remembers && d->empty != UL_EMPTY_STAYS)
-		return "a VMA that remembers needs nothing in empty entries: let them stay empty";
+		return "a VMA that remembers the protection leaves empty entries alone: leave empty at stays";
 	if (d->missing && d->prefault != UL_NO_PREFAULT)
 		return "pre-faulting leaves nothing missing: choose one of the two";
 	if (d->missing && d->empty != UL_EMPTY_STAYS)
-		return "what is marked or filled is not missing any more: let empty entries stay";
+		return "an entry that is marked or filled is not missing: leave empty at stays";
 	if (d->missing && (d->async || d->remembers))
-		return "missing pages are filled by a handler: neither asynchronous nor a VMA that remembers goes with that";
+		return "missing pages are filled by a handler: switch asynchronous and remembers off";
 	if (d->survives && d->thp)
 		return "markers survive on shmem and hugetlb, whose huge pages are not modelled as thp: leave one of them off";
 	return NULL;
@@ -136,7 +136,7 @@ const char *ul_range_problem(const struct ul_design *d, uint64_t start_page, uin
 	if (!pages)
 		return "the span is 0: a range needs a positive size";
 	if (pages > MOST_PAGES)
-		return "the span is more than 16 TiB, where the simulator ends";
+		return "the span is more than 16 TiB, the limit of the simulator";
 	if (pages % entries(d->leaf) || start_page % entries(d->leaf))
 		return "the range begins or ends within a hugetlb page: choose multiples of its size";
 	if (start_page >= ADDRESS_PAGES || pages > ADDRESS_PAGES - start_page)
@@ -151,23 +151,15 @@ const char *ul_work_problem(const struct ul_design *d, uint64_t pages, const str
 	if (problem)
 		return problem;
 	if (pages % PTRS)
-		return "expected values are of whole 2 MiB: choose a span that is a multiple";
+		return "expected values need a span that is a multiple of 2 MiB";
 	if (!(work->populated >= 0 && work->populated <= 1))
-		return "the populated fraction is none: choose 0 to 1";
+		return "the populated fraction is not from 0 to 1";
 	if (!work->cluster || work->cluster & (work->cluster - 1) || work->cluster > 1ull << 18)
-		return "expected values are of clusters of a power of two of pages, up to 1 GiB";
+		return "expected values need clusters of a power of two of pages, up to 1 GiB";
 	if (!(work->reads >= 0 && work->reads < 0x1p62) || !(work->writes >= 0 && work->writes < 0x1p62))
-		return "reads and writes are counts: choose 0 or more";
+		return "the number of reads or writes is not from 0 to 2^62";
 	if (work->other_cpus < 0)
-		return "fewer than no other CPUs cannot run the process";
-	return NULL;
-}
-
-const char *ul_costs_problem(const double *costs)
-{
-	for (int i = 0; i < UL_EVENTS; i++)
-		if (!(costs[i] >= 0 && costs[i] < 0x1p1000))
-			return "a cost is missing or below 0: a vector has one for every event";
+		return "the number of other CPUs is negative: expected >= 0";
 	return NULL;
 }
 
@@ -263,19 +255,14 @@ static void fill_between(const struct ul_design *d, const struct shape *s, uint6
 	}
 }
 
-static void map_page(const struct ul_design *d, int to, uint64_t *l)
+/* Where nothing was: the zeropage for a read that may have it, else a page. */
+static void map_first(const struct ul_design *d, const struct shape *s, uint64_t *l)
 {
-	l[UL_PAGES + to] += 1;
-	if (to == UL_PMD && d->leaf == UL_PTE && d->deposit) {
-		install_table(l, UL_PTE, 1);
-		l[UL_DEPOSITS] += 1;
-	}
-}
-
-static void map_zeropage(const struct ul_design *d, int to, uint64_t *l)
-{
-	l[to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += 1;
-	if (to == UL_PMD && d->deposit) {
+	if (s->write || !mapping_zeropage(d, s->to))
+		l[UL_PAGES + s->to] += 1;
+	else
+		l[s->to == UL_PMD ? UL_HUGE_ZEROPAGES : UL_ZEROPAGES] += 1;
+	if (s->to == UL_PMD && d->leaf == UL_PTE && d->deposit) {
 		install_table(l, UL_PTE, 1);
 		l[UL_DEPOSITS] += 1;
 	}
@@ -287,18 +274,13 @@ static void flush(int32_t other_cpus, uint64_t *l)
 	l[UL_IPIS] += (uint64_t)other_cpus;
 }
 
-static void ioctl_resolves(uint64_t *l)
+static void tell_handler(uint32_t entry, uint64_t *l)
 {
+	l[UL_EVENTS_WP] += 1;
+	l[UL_FALSE] += !(entry & OWED);
 	l[UL_RESOLVES] += 1;
 	l[UL_LOCK_MMAP] += 1;
 	l[UL_LOCK_PTE] += 1;
-}
-
-static void tell_handler(uint32_t entry, enum ul_event event, uint64_t *l)
-{
-	l[event] += 1;
-	l[UL_FALSE] += !(entry & OWED);
-	ioctl_resolves(l);
 }
 
 static void trap(uint64_t *l)
@@ -318,25 +300,22 @@ static void touch_empty(const struct ul_design *d, const struct shape *s, uint64
 		l[UL_RESOLVES] += 1;
 		l[UL_LOCK_VMA] += 1;
 		l[UL_LOCK_PTE] += 1;
-		map_page(d, s->to, l);
+		l[UL_PAGES + s->to] += 1;
 		return;
 	}
 	if (s->write && s->entry & PROTECTED)
-		tell_handler(s->entry, UL_EVENTS_WP, l);
+		tell_handler(s->entry, l);
 	else if (s->write)
 		l[UL_LOST] += !!(s->entry & OWED);
-	if (!s->write && mapping_zeropage(d, s->to))
-		map_zeropage(d, s->to, l);
-	else
-		map_page(d, s->to, l);
+	map_first(d, s, l);
 }
 
-static void resolve(const struct ul_design *d, const struct shape *s, int level, uint64_t *l)
+static void resolve(const struct ul_design *d, const struct shape *s, uint64_t *l)
 {
 	l[UL_FAULT_PROTECTED] += 1;
-	l[KIND(s->entry) == ZERO && level == UL_PTE ? UL_RESOLVED_ZERO : UL_RESOLVED_PTE + level] += 1;
+	l[KIND(s->entry) == ZERO && s->to == UL_PTE ? UL_RESOLVED_ZERO : UL_RESOLVED_PTE + s->to] += 1;
 	if (!d->async)
-		tell_handler(s->entry, UL_EVENTS_WP, l);
+		tell_handler(s->entry, l);
 }
 
 /* The page comes first, protected; the write then traps again (hence two faults) and is reported. */
@@ -344,15 +323,11 @@ static void touch_marker(const struct ul_design *d, const struct shape *s, uint6
 {
 	trap(l);
 	l[UL_FAULT_MARKER] += 1;
-	if (!s->write && mapping_zeropage(d, s->to)) {
-		map_zeropage(d, s->to, l);
-		return;
-	}
-	map_page(d, s->to, l);
+	map_first(d, s, l);
 	if (!s->write)
 		return;
 	trap(l);
-	resolve(d, s, s->to, l);
+	resolve(d, s, l);
 }
 
 static void split(const struct ul_design *d, enum kind kind, int32_t other_cpus, uint64_t *l)
@@ -371,7 +346,7 @@ static void write_present(const struct ul_design *d, const struct shape *s, int3
 		trap(l);
 		if (s->to < s->from)
 			split(d, kind, other_cpus, l);
-		resolve(d, s, s->to, l);
+		resolve(d, s, l);
 	} else {
 		l[UL_LOST] += !!(s->entry & OWED);
 		if (kind == PAGE)

@@ -5,8 +5,8 @@
 #include "sim.h"
 
 /*
- * What stands in an entry of any level. EMPTY is an entry without anything
- * below it; a page or a zeropage at the PMD level is a huge one.
+ * Contents of an entry of any level. EMPTY is an entry without a table below
+ * it; a page or a zeropage at the PMD level is a huge one.
  */
 enum kind { EMPTY, MARKER, ZERO, PAGE };
 
@@ -14,12 +14,12 @@ enum kind { EMPTY, MARKER, ZERO, PAGE };
 #define PROTECTED 4u /* the kernel's bit: a write faults */
 #define OWED 8u	     /* ours: a write has to be reported, or else is lost */
 
-/* The shape of a touch: all that its ledger depends on besides the design. */
+/* The shape of a touch: everything its ledger depends on besides the design. */
 struct shape {
 	int write;
 	uint32_t entry; /* what it found: kind, PROTECTED, OWED */
 	int from, to;	/* level of the entry it found, and of the one it left */
-	int pud;	/* whether there was no PUD table either */
+	int pud;	/* whether it makes the PUD table */
 };
 
 #define SHAPES 1024u
@@ -27,11 +27,11 @@ struct shape {
 #define MOST_PAGES (1ull << 32)	   /* 16 TiB */
 #define ADDRESS_PAGES (1ull << 35) /* the 47 bits of user space */
 
-/* What a touch of an entry does, besides filling the tables between. */
+/* Effect of a touch on an entry, besides filling the tables between. */
 struct outcome {
-	uint32_t next; /* what stands there afterwards, at level `to` */
+	uint32_t next; /* the entry afterwards, at level `to` */
 	int to;
-	int hit; /* nothing happens: no fault */
+	int hit; /* no fault */
 };
 
 uint32_t shape_code(struct shape shape);

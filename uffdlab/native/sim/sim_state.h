@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a range is held. An entry that holds the same all the way down is one
- * number: what stands in its lowest entries, and how many levels of tables lie
- * between. Only where touches made a difference is a table written out, so
- * that memory and time follow what was touched and not the span.
+ * The state of a range. An entry whose lowest entries are all alike is one
+ * number: their contents, and how many levels of tables lie between. A table is
+ * written out only where its entries differ, so that memory and time depend on
+ * the touches and not on the span.
  *
- * Everything lies in one block of memory and refers to itself by numbers, so
- * that copying the block copies the state.
+ * Everything lies in one block of memory without pointers, so that copying the
+ * block copies the state.
  */
 #ifndef UFFDLAB_SIM_STATE_H
 #define UFFDLAB_SIM_STATE_H
@@ -17,15 +17,15 @@
 #define PUD_PAGES (512ull * 512)
 #define PGD_PAGES (512ull * 512 * 512)
 
-/* What an entry of a PUD or PMD table holds; an entry of a PTE table has only the four bits of sim_shape.h. */
+/* Contents of an entry of a PUD or PMD table; an entry of a PTE table has only the four bits of sim_shape.h. */
 #define ENTRY 15u
 #define DEPTH_SHIFT 4
 #define DEPTH(slot) ((int)((slot) >> DEPTH_SHIFT & 3u))
 #define UNIFORM(entry, depth) ((entry) | (uint32_t)(depth) << DEPTH_SHIFT)
 #define WRITTEN_OUT (1u << 31) /* the slot numbers a table */
 /*
- * The table is in our books only: the entry is empty, and some of its pages
- * are OWED while others are not.
+ * The table exists only in the simulator: the kernel's entry is empty, and
+ * some of its pages are OWED while others are not.
  */
 #define BOOKS_ONLY (1u << 30)
 #define NUMBER(slot) ((slot) & (BOOKS_ONLY - 1))
@@ -33,23 +33,22 @@
 #define UNIT_BYTES 512u
 #define PTE_UNITS 1u
 #define PMD_UNITS 4u
-#define PATH_UNITS (PTE_UNITS + PMD_UNITS) /* what one page written out on its own takes */
+#define PATH_UNITS (PTE_UNITS + PMD_UNITS) /* for one page written out on its own */
 
 struct ul_sim {
 	struct ul_design design;
 	int32_t other_cpus;
-	int32_t armed; /* protected once: what a VMA that remembers knows */
-	int32_t flushing; /* the current operation took a translation away */
+	int32_t armed; /* protected once: the VMA of a design that remembers is protected */
+	int32_t flushing; /* the current operation needs a TLB flush */
 	uint64_t start, end; /* pages, end exclusive */
-	uint64_t pud_tables; /* bit n: PUD table n above the start is there */
-	uint64_t first_pud_tables; /* the same before anything was done */
+	uint64_t pud_tables; /* bit n: PUD table n above the start exists */
 	uint64_t tables, most_tables, pages, most_pages;
 	uint32_t puds, units, used;
 	uint32_t free[2]; /* written-out tables not in use, by level of their entries */
 	uint32_t padding;
-	uint64_t ledger[UL_EVENTS]; /* less the touches that are not in it yet */
+	uint64_t ledger[UL_EVENTS]; /* without the `fresh` touches */
 	uint64_t shapes[SHAPES];    /* touches of this phase */
-	uint64_t fresh[SHAPES];	    /* those of them that the ledger has not got yet */
+	uint64_t fresh[SHAPES];	    /* those of them not in the ledger yet */
 	struct growth {
 		uint32_t known, tables, pages;
 	} growth[SHAPES]; /* by one touch, under this design */
@@ -121,15 +120,13 @@ void settle_ledger(struct ul_sim *sim);
 uint32_t write_out(struct ul_sim *sim, int level, uint32_t child);
 void drop(struct ul_sim *sim, int level, uint32_t slot);
 void count_tables(struct ul_sim *sim, int level, uint64_t count);
-void free_tables(struct ul_sim *sim, int level, uint64_t count);
-void count_pages(struct ul_sim *sim, uint64_t count);
+void free_pte_tables(struct ul_sim *sim, uint64_t count);
 int make_pud_table(struct ul_sim *sim, uint64_t page);
 int touch(struct ul_sim *sim, uint64_t page, int write);
 int touch_range(struct ul_sim *sim, uint64_t page, uint64_t end, int write);
 int in_range(const struct ul_sim *sim, uint64_t first, uint64_t count);
 uint64_t count_entries(struct ul_sim *sim, struct part part);
 int aligned(const struct ul_sim *sim, uint64_t first, uint64_t count);
-int32_t operate(struct ul_sim *sim, enum operation op, uint64_t first, uint64_t count);
 int walk_range(struct ul_sim *sim, enum operation op, struct part part);
 uint32_t unprotect_slot(struct ul_sim *sim, uint32_t slot, int level);
 void split_huge(struct ul_sim *sim, enum kind kind, uint64_t count);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What programs do with a range: populating it, pre-faulting, touching it in one pattern or another. */
+/* Populating a range, pre-faulting it, and patterns of touches. */
 #include "sim_state.h"
 
 /* --- numbers without a library ------------------------------------------------------------------------------------ */
@@ -68,17 +68,15 @@ static int is_chosen(struct choice *c, uint64_t number)
 
 static int write_chosen(struct ul_sim *sim, struct choice *c)
 {
-	for (uint64_t number = 0; number < c->clusters; number++) {
-		uint64_t first = sim->start + number * c->cluster, end = first + c->cluster;
-		int error;
+	int error = UL_OK;
 
-		if (!is_chosen(c, number))
-			continue;
-		error = touch_range(sim, first, end < sim->end ? end : sim->end, 1);
-		if (error)
-			return error;
+	for (uint64_t number = 0; !error && number < c->clusters; number++) {
+		uint64_t first = sim->start + number * c->cluster, end = first + c->cluster;
+
+		if (is_chosen(c, number))
+			error = touch_range(sim, first, end < sim->end ? end : sim->end, 1);
 	}
-	return UL_OK;
+	return error;
 }
 
 /* Memory is populated before it is registered: no event for missing pages. */
@@ -181,30 +179,25 @@ int32_t ul_prefault(struct ul_sim *sim, uint64_t first, uint64_t count)
 
 int32_t ul_touch_stride(struct ul_sim *sim, uint64_t stride, int32_t write)
 {
+	int error = UL_OK;
+
 	if (!stride)
 		return UL_BAD;
 	if (stride == pages_of(sim->design.leaf))
 		return touch_range(sim, sim->start, sim->end, !!write);
-	for (uint64_t page = sim->start; page < sim->end; page += stride) {
-		int error = touch(sim, page, !!write);
-
-		if (error)
-			return error;
-		if (stride >= sim->end - page)
-			break;
-	}
-	return UL_OK;
+	for (uint64_t left = sim->end - sim->start; !error && left; left -= stride < left ? stride : left)
+		error = touch(sim, sim->end - left, !!write);
+	return error;
 }
 
 int32_t ul_touch_many(struct ul_sim *sim, int32_t walk, uint64_t count, uint64_t cluster, uint64_t seed, int32_t write)
 {
 	uint64_t pages = sim->end - sim->start, state = seed, at = 0;
+	int error = UL_OK;
 
 	if (walk < UL_SEQUENTIAL || walk > UL_CLUSTERED || !cluster || cluster > pages)
 		return UL_BAD;
-	for (uint64_t i = 0; i < count; i++) {
-		int error;
-
+	for (uint64_t i = 0; !error && i < count; i++) {
 		if (walk == UL_UNIFORM)
 			at = below_n(&state, pages);
 		else if (walk == UL_ZIPF)
@@ -212,10 +205,8 @@ int32_t ul_touch_many(struct ul_sim *sim, int32_t walk, uint64_t count, uint64_t
 		else if (walk == UL_CLUSTERED && i % cluster == 0)
 			at = below_n(&state, pages / cluster) * cluster;
 		error = touch(sim, sim->start + at, !!write);
-		if (error)
-			return error;
 		if (walk != UL_UNIFORM && walk != UL_ZIPF)
 			at = at + 1 < pages ? at + 1 : 0;
 	}
-	return UL_OK;
+	return error;
 }

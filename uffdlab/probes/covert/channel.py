@@ -28,15 +28,15 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_SLOTS,
     POINT_FIELDS,
     TRAINING,
+    AtPoint,
     Point,
     Reception,
     check_supported,
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
-from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
-from uffdlab.probes.spec import Spec, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, COLD, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import repeated, seed_of, seeded, within, word
 from uffdlab.vocabulary.channel import PLACEMENTS
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
@@ -54,7 +54,7 @@ REGISTERED = {
 
 
 @dataclass(frozen=True)
-class ChannelSpec(Spec):
+class ChannelSpec(AtPoint):
     """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
 
     ``loads``: whether to keep the load times of the first sample.
@@ -79,20 +79,14 @@ class ChannelSpec(Spec):
         """Return where the channel is operated."""
         return Point(self.memory, self.placement, self.slot_ns, self.lines, self.slots)
 
-    def needs(self) -> Needs:
-        """Return what both ends hold."""
-        return self.point.needs()
-
 
 FIELDS: list[dict[str, Any]] = [
-    BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
     *POINT_FIELDS,
     count("slots", "slots sent"),
     count("cycles_per_us", "rate of the counter"),
     count("hit_cycles", "median load of a line right after another load, when calibrating"),
     count("miss_cycles", "median load of a line right after a flush, when calibrating"),
-    count("threshold_cycles", "what parts a 1 from a 0, by slots before the message whose bits both ends knew"),
+    count("threshold_cycles", "latency threshold between a 1 and a 0, from training slots whose bits both ends knew"),
     boolean("slower", "whether a load that took as long or longer is taken for a 1, and not one that took less"),
     count(
         "probe_cycles",
@@ -105,7 +99,7 @@ FIELDS: list[dict[str, Any]] = [
     *wrong_fields(),
     count("ones", "bits sent as 1"),
     count("bits", "bits sent"),
-    boolean("cold", "first sample of its child process"),
+    COLD,
 ]
 SLOT_FIELDS: list[dict[str, Any]] = [
     BLOCK,
@@ -119,9 +113,7 @@ KINDS = ("loaded before", "flushed before", "known 1", "known 0", "sent 1", "sen
 LATENCY_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block: the first one's loads are kept"),
-    one_of(
-        "kind", KINDS, "right after a load or a flush of one's own; or of slots by their bit, known beforehand or sent"
-    ),
+    one_of("kind", KINDS, "calibration right after a load or a flush; or slots by their bit, known beforehand or sent"),
     count("cycles", "what a load took, by the counter"),
     count("loads", "how many took that"),
 ]
@@ -131,7 +123,7 @@ def run(spec: ChannelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield, for each sample, rows of ``channel_slots`` and ``channel_latencies``, then its row of ``channels``."""
     check_supported()
     for index in range(spec.repeats):
-        seed = (spec.seed * 1_000_003 + index) % 2**63
+        seed = seed_of(spec, index)
         bits = _bits(spec, seed)
         got = transmit(spec.point, seed, bits, silent=spec.silent)
         yield from (("channel_slots", {"sample": index} | row) for row in _slots(spec, bits, got))

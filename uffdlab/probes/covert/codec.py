@@ -112,7 +112,7 @@ class Code:
 
     @property
     def preamble_slots(self) -> int:
-        """Return how many words a preamble has: an even number, and bits enough to be told from noise."""
+        """Return how many words a preamble has: an even number, and enough bits to be distinguished from noise."""
         return max(_LEAST_PREAMBLE_SLOTS, 2 * ceil(_LEAST_PREAMBLE_BITS / self.lines / 2))
 
     @property

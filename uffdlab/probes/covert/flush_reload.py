@@ -5,11 +5,10 @@ Scope: both ends are processes of one sample, started for it and gone after it. 
 here can be aimed at one.
 
 Time is cut into slots by the processors' common counter. A slot carries a word, a bit to a line: the sender loads the
-lines whose bits are 1, then the receiver times a load of each and flushes it. What tells a line that was loaded from
-one that was not is found anew each time, from slots before the message whose words both ends know; it is never a
-constant. A line that was loaded is not always the faster one: one that another CPU's cache holds may take longer than
-one from memory. So those slots tell the direction as well. The counter has to run alike on all CPUs and at a constant
-rate.
+lines whose bits are 1, then the receiver times a load of each and flushes it. The threshold between a cached line
+and a flushed one is measured for each sample, from training slots before the message whose words both ends know. A
+cached line is not always the faster one: one that another CPU's cache holds may take longer than one from memory. So
+those slots give the direction as well. The counter has to run alike on all CPUs and at a constant rate.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from __future__ import annotations
 import errno
 import random
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from uffdlab.probes.affinity import pin
 from uffdlab.probes.covert.endpoints import Ends, converse
 from uffdlab.probes.covert.memory import SETUPS, prepared
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import Field, boolean, count, integer, one_of
+from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.spec import Spec, within, word
 from uffdlab.probes.userfault import KernelRefused, Range, check
 from uffdlab.stats.threshold import Threshold, best_threshold
@@ -54,6 +54,8 @@ _STEADY = {"constant_tsc", "nonstop_tsc"}
 
 
 POINT_FIELDS: list[Field] = [
+    BLOCK,
+    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver"),
     one_of("memory", SETUPS, "what each end maps and how it prepared it"),
     one_of("placement", PLACEMENTS, "whether both ends run on the same CPU or on two"),
     boolean("silent", "whether the sender loaded nothing: a control"),
@@ -101,7 +103,7 @@ class Point(Spec):
         return MOST_UNREAD if SETUPS[self.memory].unread else MOST_LOADS
 
     def columns(self, silent: bool) -> dict[str, Any]:
-        """Return the ``POINT_FIELDS`` of a sample at this point."""
+        """Return the values of ``POINT_FIELDS`` that a point and its sender have."""
         setup = {"memory": self.memory, "placement": self.placement, "silent": silent}
         return setup | {"slot_ns": self.slot_ns, "lines": self.lines}
 
@@ -110,6 +112,19 @@ class Point(Spec):
         held = SETUPS[self.memory].needs(self.loads)
         kept_kib = self.loads * _KEPT_BYTES // KIB
         return replace(held, memory_kib=held.memory_kib + kept_kib, cpus=2 if self.placement == "cross" else 1)
+
+
+class AtPoint(Spec):
+    """A spec that operates the channel at one point."""
+
+    @property
+    @abstractmethod
+    def point(self) -> Point:
+        """Return the operating point."""
+
+    def needs(self) -> Needs:
+        """Return what both ends hold."""
+        return self.point.needs()
 
 
 @dataclass(frozen=True)

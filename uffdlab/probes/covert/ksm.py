@@ -34,8 +34,8 @@ from uffdlab.host import ksm
 from uffdlab.probes.covert.bits import wrong, wrong_fields
 from uffdlab.probes.covert.endpoints import Ends, converse
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
-from uffdlab.probes.spec import Spec, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, COLD, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, repeated, seed_of, seeded, within, word
 from uffdlab.probes.userfault import WRITE, Range, check, mapped
 from uffdlab.stats.threshold import best_threshold_above_first
 from uffdlab.vocabulary.backings import BACKINGS, KIB
@@ -101,7 +101,7 @@ FIELDS: list[dict[str, Any]] = [
     *wrong_fields(),
     count("ones", "bits sent as 1"),
     count("bits", "bits sent"),
-    boolean("cold", "first sample of its child process"),
+    COLD,
 ]
 KINDS = ("merged", "private", "sent 1", "sent 0")
 WRITE_FIELDS: list[dict[str, Any]] = [
@@ -117,7 +117,7 @@ WRITE_FIELDS: list[dict[str, Any]] = [
 def run(spec: MergingSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield, for each round of each sample, its row of ``merges``; before it, of a few, their ``merge_writes``."""
     for index in range(spec.repeats):
-        seed = (spec.seed * 1_000_003 + index) % 2**63
+        seed = seed_of(spec, index)
         for table, row in _sample(spec, seed):
             yield table, {"sample": index} | row | ({"cold": index == 0} if table == "merges" else {})
 

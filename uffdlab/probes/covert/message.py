@@ -28,15 +28,15 @@ from uffdlab.probes.covert.flush_reload import (
     MOST_SLOT_NS,
     POINT_FIELDS,
     TRAINING,
+    AtPoint,
     Point,
     Reception,
     check_supported,
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
-from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
-from uffdlab.probes.spec import Spec, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, COLD, count, integer, one_of, text
+from uffdlab.probes.spec import repeated, seed_of, seeded, within, word
 from uffdlab.vocabulary.channel import PLACEMENTS
 
 SENDER_ENDED = "sender ended"
@@ -51,7 +51,7 @@ MOST_IDLE = 200  # slots before the message, and after it what is left of them
 
 
 @dataclass(frozen=True)
-class MessageSpec(Spec):
+class MessageSpec(AtPoint):
     """One message: what is shared, where both run, how long a slot is and how many lines it has, what is sent."""
 
     memory: str = word("zeropage", SETUPS)
@@ -95,14 +95,8 @@ class MessageSpec(Spec):
         slots = MOST_IDLE + self.code.slots(len(self.sent))
         return Point(self.memory, self.placement, self.slot_ns, self.lines, slots)
 
-    def needs(self) -> Needs:
-        """Return what both ends hold."""
-        return self.point.needs()
-
 
 FIELDS: list[dict[str, Any]] = [
-    BLOCK,
-    integer("sample", None, "number of the sample within its block, from 0: one sender, one receiver, one message"),
     *POINT_FIELDS,
     count("copies", "times the message was sent in a row"),
     count("text_bytes", "length of the text"),
@@ -120,7 +114,7 @@ FIELDS: list[dict[str, Any]] = [
     count("late_received", "slots that the receiver had not finished with in time", required=False),
     *wrong_fields(required=False),
     count("ones", "bits sent as 1; where the sender was silent, those it would have sent"),
-    boolean("cold", "first sample of its child process"),
+    COLD,
 ]
 BIT_FIELDS: list[dict[str, Any]] = [
     BLOCK,
@@ -133,7 +127,7 @@ def run(spec: MessageSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows of ``message_bits`` of the first sample, and of each sample its row of ``messages``."""
     check_supported()
     for index in range(spec.repeats):
-        seed = (spec.seed * 1_000_003 + index) % 2**63
+        seed = seed_of(spec, index)
         idle = random.Random(seed).randint(0, MOST_IDLE)
         words = [0] * idle + spec.code.encode(spec.sent) + [0] * (MOST_IDLE - idle)
         got: Reception | None = None

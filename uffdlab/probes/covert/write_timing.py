@@ -25,8 +25,8 @@ from uffdlab.errors import UffdlabError
 from uffdlab.host import uapi
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
-from uffdlab.probes.spec import Spec, repeated, seeded, within, word
+from uffdlab.probes.schema import BLOCK, COLD, Field, count, integer, one_of
+from uffdlab.probes.spec import Spec, repeated, seed_of, seeded, within, word
 from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, Userfault, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
@@ -92,7 +92,7 @@ class RevealingSpec(Spec):
 FIELDS: list[Field] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block, from 0: one mapping, every page written once"),
-    boolean("cold", "first sample of its child process"),
+    COLD,
     one_of("backing", BACKINGS_REVEALED, "kind of memory"),
     one_of("state", STATES, "what stood in the page table before the write"),
     count("pages", "pages in that state"),
@@ -112,7 +112,7 @@ WRITE_FIELDS: list[Field] = [
 def run(spec: RevealingSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield, for each sample and state, its rows of ``reveal_writes`` and then its row of ``reveals``."""
     for index in range(spec.repeats):
-        took = _sample(spec, random.Random(spec.seed * 1_000_003 + index))
+        took = _sample(spec, random.Random(seed_of(spec, index)))
         for state, ns in took.items():
             for value, writes in sorted(Counter(ns).items()):
                 yield "reveal_writes", {"sample": index, "state": state, "ns": value, "writes": writes}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the widgets have in common: controls that a keyboard and a screen reader reach, plotly, themes.
+// Shared by the widgets: accessible controls, number formats, plotly, themes.
 
 import { save } from "./csv.js";
 
@@ -16,7 +16,7 @@ export const make = (tag, attributes = {}, ...children) => {
   return element;
 };
 export const button = (words, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, words);
-// What stands in a table: each row begins with what it is of, and `cell` has the attributes of the other cells.
+// The contents of a table: each row begins with its heading; `cell` has the attributes of the other cells.
 export const tableOf = (caption, heads, rows, cell = {}) => {
   const head = (scope, text) => make("th", { scope }, text);
   const row = ([name, ...values]) => make("tr", {}, head("row", name), ...values.map((text) => make("td", cell, text)));
@@ -26,15 +26,14 @@ export const tableOf = (caption, heads, rows, cell = {}) => {
     make("tbody", {}, ...rows.map(row)),
   ];
 };
-// Modules of several widgets stand in one page.
+// Unique in a page that has modules of several widgets.
 export const newId = () => {
   globalThis.uffdlabIds = (globalThis.uffdlabIds || 0) + 1;
   return `uffdlab-${globalThis.uffdlabIds}`;
 };
 
-// A widget begins with this. Around it are shortcuts of single keys (in JupyterLab arrows move between cells, "a" and "d d"
-// add and delete them): a key without Ctrl or Alt is its own, and in a text also those that edit it; Shift with Enter runs
-// the cell.
+// Set up a widget's element. JupyterLab has shortcuts of single keys (arrows, "a", "d d"), so keep from it keys without
+// Ctrl or Alt and, in a text field, those that edit; Shift with Enter runs the cell.
 const KEYS = /^(.|Arrow.*|Page.*|Home|End|Enter|Backspace|Delete)$/u;
 const EDITING = /^([acvxyz]|Arrow.*|Home|End|Backspace|Delete)$/i;
 export const begin = (el) => {
@@ -47,12 +46,12 @@ export const begin = (el) => {
   });
 };
 
-// A slider over numbers: `show` puts a value into words, `act` is told of each move.
+// A slider over numbers: `show` formats a value, `act` receives each move.
 export const slider = ({ label, min, max, step, value, show, act }) => {
   const id = newId();
   const input = make("input", { type: "range", id, min, max, step, autocomplete: "off" });
   const output = make("output", { for: id });
-  // The words are of the value itself, which the steps of the input may not meet.
+  // Format the value itself, since the steps of the input may not reach it.
   const set = (now) => {
     input.value = now;
     const words = show(now);
@@ -87,32 +86,23 @@ export const choice = ({ label, values, value, act }) => {
   return { element: make("div", { class: "choice" }, make("label", { for: id }, label), select), set, select };
 };
 
-// --- units, as the Python side has them
+// --- units, as uffdlab/units.py has them: tests/widgets/test_scripts.py holds one to the other
 
-export const digits = (value, count) => String(Number(value.toPrecision(count)));
-export const formatNs = (ns) => {
-  const [factor, unit] = [
-    [1e9, "s"],
-    [1e6, "ms"],
-    [1e3, "µs"],
-  ].find(([least]) => Math.abs(ns) >= least) || [1, "ns"];
-  return `${digits(ns / factor, 3)} ${unit}`;
+export const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const plain = new Intl.NumberFormat("en", { useGrouping: false, maximumSignificantDigits: 17 });
+export const digits = (value, count) => plain.format(Number(value.toPrecision(count)));
+const withUnit = (value, count, factor, units) => {
+  const inUnit = (power) => Number((value / factor ** power).toPrecision(count));
+  const at = units.findIndex((_, power) => Math.abs(inUnit(power)) < factor);
+  const power = at < 0 ? units.length - 1 : at;
+  return `${plain.format(inUnit(power))} ${units[power]}`;
 };
-export const formatSize = (bytes) => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let [value, at] = [bytes, 0];
-  while (Math.abs(value) >= 1024 && at < 4) {
-    value /= 1024;
-    at += 1;
-  }
-  return `${digits(value, 4)} ${units[at]}`;
-};
-export const grouped = new Intl.NumberFormat("en");
-export const formatCount = (value) =>
-  value < 1e6 ? grouped.format(Math.round(value)) : value.toExponential(2).replace("e+", "e");
-export const formatRatio = (value) => (Math.abs(value) >= 100 ? grouped.format(Math.round(value)) : digits(value, 3));
+export const formatNs = (ns) => withUnit(ns, 3, 1000, ["ns", "µs", "ms", "s"]);
+export const formatSize = (bytes) => withUnit(bytes, 4, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
+export const formatCount = (value) => (value < 1e6 ? grouped.format(value) : value.toExponential(2).replace("e+", "e"));
+export const formatRatio = (value) => (Math.abs(value) >= 100 ? grouped.format(value) : digits(value, 3));
 export const formatPercent = (value) => `${digits(value * 100, 3)} %`;
-// A value in the words of its kind.
+// Formats of values by kind.
 const FORMATS = {
   size: formatSize,
   ns: formatNs,
@@ -123,14 +113,14 @@ const FORMATS = {
 };
 export const shown = ({ format }, value) => FORMATS[format](value);
 
-// --- plotly: the page's own, or else the copy that the kernel has sent once for all widgets
+// --- plotly: of the page, or the copy that the kernel sends once for all widgets
 
 const fromGzip = async (bytes) => {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 };
 const startScript = async (source) => {
-  // A loader of modules on the page would catch what is meant for everybody.
+  // Hide the page's module loader, which would capture the library.
   const { define } = globalThis;
   globalThis.define = undefined;
   try {
@@ -173,7 +163,7 @@ const coloursOf = (element) => {
   const style = getComputedStyle(element);
   return COLOURS.map((name) => style.getPropertyValue(name).trim());
 };
-// The colours of the theme come last, so that a figure never has to know which one is on.
+// Set the colours of the theme last, so that figures do not depend on it.
 const themed = (layout, [ink, grid, paper, line]) => {
   const clear = "rgba(0,0,0,0)";
   const result = { paper_bgcolor: clear, plot_bgcolor: clear, ...layout };
@@ -182,7 +172,7 @@ const themed = (layout, [ink, grid, paper, line]) => {
   put(result, "hoverlabel.font.color", ink);
   put(result, "hoverlabel.bordercolor", line);
   put(result, "modebar.bgcolor", paper);
-  // A figure that says nothing of its axes has one of each all the same.
+  // A figure without axes in its layout has one of each.
   Object.keys({ xaxis: 0, yaxis: 0, ...layout })
     .filter((key) => /^[xy]axis\d*$/.test(key))
     .forEach((key) => {
@@ -193,17 +183,17 @@ const themed = (layout, [ink, grid, paper, line]) => {
 
 export const saving = (act) => button("Data (CSV)", act, { class: "csv" });
 
-// A place for a figure; `make` is asked for {data, layout} at the width there is, again whenever theme or width change.
+// A figure: `build` returns {data, layout} for a width, again whenever theme or width change.
 export class Drawing {
   constructor(model, build, name) {
     this.model = model;
     this.build = build;
     this.place = make("div", { class: "ul-plot" });
     this.caption = make("figcaption");
-    this.said = make("span");
+    this.sentence = make("span");
     this.origin = make("small");
     this.caption.append(
-      this.said,
+      this.sentence,
       " ",
       this.origin,
       saving(() => this.save(name)),
@@ -236,28 +226,28 @@ export class Drawing {
     await this.draw();
   }
 
-  // Width and colours are kept, since asking for them lays out the page; whoever changes them forgets them.
+  // Width and colours are cached, since reading them lays out the page; `forget` drops them.
   async draw() {
     if (!this.plotly || this.element.closest("[hidden]")) return;
     this.width ||= this.place.clientWidth;
     this.colours ??= coloursOf(this.place);
     const figure = this.build(this.width || 700);
-    // What was drawn for other values does not stand beside a sentence that says what is wrong with these.
+    // Hide the figure of other values while the present ones are refused.
     this.place.hidden = this.caption.hidden = !figure;
     this.figure = figure;
     if (!figure) return;
     const least = figure.layout.meta?.min_width || 0;
     const layout = { ...themed(figure.layout, this.colours), width: Math.max(this.width || 700, least) };
     await this.plotly.react(this.place, figure.data, layout, this.model.get("config"));
-    // What stands around a figure changes after it: plotly asks for its place, and a changed page would be laid out for that.
+    // Change the page around a figure after it: plotly reads positions, which lays out a changed page.
     if (figure.after) figure.after();
     if (!this.reached) this.reach();
     const { caption = "", origin = "" } = figure.layout.meta || {};
-    if (this.said.textContent !== caption) this.said.textContent = caption;
+    if (this.sentence.textContent !== caption) this.sentence.textContent = caption;
     if (this.origin.textContent !== origin) this.origin.textContent = origin;
   }
 
-  // What scrolls has to be within reach of a keyboard.
+  // Let the keyboard focus a figure that scrolls.
   reach() {
     this.reached = true;
     if (this.place.scrollWidth > this.place.clientWidth) this.place.tabIndex = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The simulator in the page: sim.wasm, its memory, and the calls that widgets make. Structures are those of sim.cdef.h.
+// The simulator in the page: sim.wasm, its memory and its calls. Structures are those of sim.cdef.h.
 
 import { held } from "./base.js";
 
@@ -8,9 +8,9 @@ export const simulator = async (model) => {
   return new Simulator(await WebAssembly.instantiate(await globalThis.uffdlabSimulator, {}));
 };
 
-// A number with its interval, as three doubles hold it: without one its ends are no numbers.
+// A value with its interval, from three doubles; NaN (no interval) becomes null.
 const estimateOf = (doubles) => {
-  const [value, low, high] = Array.from(doubles, (one) => (Number.isNaN(one) ? null : one));
+  const [value, low, high] = Array.from(doubles, (number) => (Number.isNaN(number) ? null : number));
   return { value, low, high };
 };
 
@@ -36,7 +36,7 @@ class Simulator {
     this.standings = this.take(8 * STANDING * MOST_DESIGNS);
   }
 
-  // Memory is taken for as long as the page lives: everything is taken once.
+  // Allocate memory; it is never freed.
   take(bytes) {
     const at = this.top;
     this.top += (bytes + 15) & ~15;
@@ -53,14 +53,14 @@ class Simulator {
     return new Int32Array(this.c.memory.buffer, at, count);
   }
 
-  // A text of the core; null where there is none.
+  // Read a string of the core; null for a null pointer.
   text(at) {
     if (!at) return null;
     const bytes = new Uint8Array(this.c.memory.buffer, at);
     return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)));
   }
 
-  // Designs one after another, as the core takes several.
+  // Store designs one after another, as an array of the core.
   designs(packed) {
     const numbers = packed.flat();
     const at = this.take(4 * numbers.length);
@@ -72,8 +72,8 @@ class Simulator {
     return this.text(this.c.ul_design_problem(design));
   }
 
-  // What intervals are computed with: the address of the costs and of the draws after them, how many these are, the
-  // error of predictions, and room for numbers.
+  // Arguments that price with intervals: address of the costs and of the draws after them, number of draws, error of
+  // predictions, scratch memory.
   costs(vector, draws, error) {
     const at = this.take(8 * (vector.length + draws.length));
     this.doubles(at, vector.length).set(vector);
@@ -92,11 +92,14 @@ class Simulator {
     return this.work;
   }
 
+  // The first sentence is that of uffdlab/sim/workloads.py: tests/widgets/test_widgets_pages.py holds it to that.
   workProblem(design, work) {
-    return this.text(this.c.ul_work_problem(design, BigInt(work.span / 4096), this.random(work)));
+    const pages = work.span / 4096;
+    if (work.cluster > pages) return `clusters of ${work.cluster} pages do not fit a range of ${pages}`;
+    return this.text(this.c.ul_work_problem(design, BigInt(pages), this.random(work)));
   }
 
-  // Ledgers of protecting and of all work, memory, and how long writes that ask the kernel take (see ul_latencies).
+  // Ledgers of protecting and of all work, memory, and latencies of writes that fault (see ul_latencies).
   expect(design, work, costs) {
     this.c.ul_expect(design, BigInt(work.span / 4096), this.random(work), ...this.expected);
     const [protect, touches, , memory] = this.expected.map((at, i) =>
@@ -109,7 +112,7 @@ class Simulator {
       return { count: counted, share, slower, code, cost: estimateOf(cost) };
     });
     const tail = writes[this.c.ul_tail(this.latencies, count)] ?? null;
-    return { protect, total: protect.map((one, i) => one + touches[i]), memory, writes, tail };
+    return { protect, total: protect.map((counted, i) => counted + touches[i]), memory, writes, tail };
   }
 
   price(ledger, costs) {
@@ -118,11 +121,11 @@ class Simulator {
     return estimateOf(this.doubles(this.found, 3));
   }
 
-  // Which of so many designs is the cheapest (see ul_decide): null where nothing can be said.
+  // The cheapest of `count` designs (see ul_decide): null where undecided.
   decide(designs, count, work, objective, weights, costs) {
     this.doubles(this.weights, weights.length).set(weights);
-    const asked = [designs, BigInt(count), BigInt(work.span / 4096), this.random(work), objective, this.weights];
-    const refused = this.c.ul_decide(...asked, ...costs, this.standings, this.found);
+    const point = [designs, BigInt(count), BigInt(work.span / 4096), this.random(work), objective, this.weights];
+    const refused = this.c.ul_decide(...point, ...costs, this.standings, this.found);
     const [best, second, ties, clear] = this.integers(this.found + 32, 4);
     if (refused || best < 0) return null;
     const standings = Array.from({ length: count }, (_, i) => {
@@ -134,10 +137,10 @@ class Simulator {
     return { best, second, tie: ties > 1, clear: Boolean(clear), ratio, standings };
   }
 
-  // For how many later writes a design takes more work than another (see ul_break_even): null where it never does.
-  breakEven(designs, count, one, work, costs) {
-    const asked = [designs, BigInt(count), BigInt(one), BigInt(work.span / 4096), this.random(work)];
-    const refused = this.c.ul_break_even(...asked, ...costs, this.found);
+  // The numbers of later writes for which a design takes more work than another (see ul_break_even); null for none.
+  breakEven(designs, count, design, work, costs) {
+    const point = [designs, BigInt(count), BigInt(design), BigInt(work.span / 4096), this.random(work)];
+    const refused = this.c.ul_break_even(...point, ...costs, this.found);
     const [from, to] = this.doubles(this.found, 2);
     const [other, decided] = this.integers(this.found + 24, 2);
     if (refused || other < 0) return null;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a figure draws, as a table for other programs: one row per point of each series that is seen.
+// The data of a figure as CSV: one row per point of each visible series.
 const cell = (value) => {
   const text = value === undefined || value === null ? "" : String(value);
   // A leading = + - @ would be a formula to a spreadsheet.

@@ -20,7 +20,7 @@ import {
 import { simulator } from "./core.js";
 import { compareFigure, workBars, workLegend } from "./design_figures.js";
 import { cellOf, mapCaption, mapFigure, placeOf, valueAt } from "./design_map.js";
-import { hereSaid, judge, said, verdictOf } from "./design_words.js";
+import { hereSentence, judge, verdictOf, withInterval } from "./design_words.js";
 import { sharing } from "./views.js";
 
 const SLOTS = 4;
@@ -30,7 +30,7 @@ class Chosen {
   constructor(sim, model) {
     this.sim = sim;
     this.model = model;
-    this.named = new Map(model.get("designs").map((one) => [one.name, one]));
+    this.named = new Map(model.get("designs").map((design) => [design.name, design]));
     this.laid = new Map();
   }
 
@@ -44,7 +44,7 @@ class Chosen {
     return [...new Set(state.designs.filter(Boolean))].map((name) => {
       const record = this.named.get(name);
       const fields = this.model.get("fields");
-      const packed = record.packed ?? fields.map((one) => one.values.indexOf(state.composed[one.name]));
+      const packed = record.packed ?? fields.map((field) => field.values.indexOf(state.composed[field.name]));
       return { ...record, packed, at: this.at([packed]) };
     });
   }
@@ -52,7 +52,7 @@ class Chosen {
   // In which order designs were chosen changes nothing: of those that are equal the first by name comes first.
   ordered(state) {
     const designs = this.of(state).sort((a, b) => (a.name < b.name ? -1 : 1));
-    return { designs, at: this.at(designs.map((one) => one.packed)) };
+    return { designs, at: this.at(designs.map((design) => design.packed)) };
   }
 }
 
@@ -61,9 +61,9 @@ const render = async ({ model, el }) => {
   const sim = await simulator(model);
   const draws = heldNumbers(model.get("draws"));
   const priced = new Map(
-    model.get("costs").map((one) => {
-      const given = sim.costs(one.vector, one.drawn_from ? draws : [], one.p95_error);
-      return [one.name, { ...one, given }];
+    model.get("costs").map((vector) => {
+      const given = sim.costs(vector.vector, vector.drawn_from ? draws : [], vector.p95_error);
+      return [vector.name, { ...vector, given }];
     }),
   );
   const [parameters, objectives] = [model.get("parameters"), model.get("objectives")];
@@ -88,7 +88,7 @@ const render = async ({ model, el }) => {
   // Where the costs are from; events that no data has a cost for, and that are counted: what the price leaves out; and
   // what a composed design is composed of, where its switches are not seen: on paper.
   const origin = (judged) => {
-    const counted = (i) => judged.some((one) => one.total[i] > 0);
+    const counted = (i) => judged.some((result) => result.total[i] > 0);
     const names = sim.events.filter((name, i) => costs().unpriced.includes(name) && counted(i));
     const composed = judged.some(({ design }) => design.name === "composed");
     const switches = Object.entries(state().composed).map((pair) => plain(pair.join(" ")));
@@ -104,15 +104,11 @@ const render = async ({ model, el }) => {
     return problem ? `design 'composed': ${problem}` : null;
   };
   const problemOf = (designs, least) => {
-    const { cluster, span } = state();
     if (designs.length < least) {
       return least > 1 ? "a map is of two designs or more: choose a second one" : "no design is chosen: choose one";
     }
     const bad = designs.map((design) => sim.problem(design.at)).find(Boolean);
     if (bad) return `the composed design contradicts itself: ${bad}`;
-    if (cluster * 4096 > span) {
-      return `rows of ${formatSize(cluster * 4096)} do not fit a range of ${formatSize(span)}: choose a larger range`;
-    }
     return designs.map((design) => sim.workProblem(design.at, state())).find(Boolean) ?? null;
   };
   const check = (designs, least) => {
@@ -125,11 +121,14 @@ const render = async ({ model, el }) => {
     const lost = sim.events.indexOf("lost_writes");
     const columns = ["design", "stop time", "all work", "page tables", "memory added"];
     const heads = [...columns, "slowest 1 % of writes", "writes lost"];
-    const rows = judged.map((one) => [
-      one.design.title,
-      ...[said(one.stop), said(one.work), formatSize(one.tables * 1024), formatSize(one.added * 1024)],
-      one.tail ? said(one.tail.cost) : "none asks the kernel",
-      formatCount(one.total[lost]),
+    const rows = judged.map((result) => [
+      result.design.title,
+      withInterval(result.stop),
+      withInterval(result.work),
+      formatSize(result.tables * 1024),
+      formatSize(result.added * 1024),
+      result.tail ? withInterval(result.tail.cost) : "no later write faults",
+      formatCount(result.total[lost]),
     ]);
     table.replaceChildren(...tableOf("Predicted, with the interval of each", heads, rows));
   };
@@ -143,7 +142,8 @@ const render = async ({ model, el }) => {
       const start = performance.now();
       const judged = judgeAll();
       performance.measure("uffdlab-computed", { start });
-      const figure = compareFigure(sim, costs(), judged, model.get("found"), width);
+      const sent = { words: model.get("found"), colours: model.get("parts") };
+      const figure = compareFigure(sim, costs(), judged, sent, width);
       const [now, given, ordered] = [state(), costs(), chosen.ordered(state())]; // until then they may have changed
       figure.after = () => {
         sentence.textContent = verdictOf(sim, given, ordered, judged, now);
@@ -164,7 +164,7 @@ const render = async ({ model, el }) => {
       if (problem) return null;
       const figure = mapFigure(cell, chosen.of(state()), model.get("tie"), parameters, state(), width);
       const { objective } = state();
-      const words = hereSaid(cell({}), objective);
+      const words = hereSentence(cell({}), objective);
       figure.after = () => {
         hereText.textContent = words;
       };
@@ -180,19 +180,19 @@ const render = async ({ model, el }) => {
 
   const controls = [];
   const sync = () => controls.forEach((set) => set(state()));
-  const parameter = (one) => {
-    const { name, label, low, high, step } = one;
+  const parameter = (item) => {
+    const { name, label, low, high, step } = item;
     const made = slider({
       label,
       min: low,
       max: high,
       step,
-      value: placeOf(one, state()[name]),
-      show: (place) => shown(one, valueAt(one, place)),
-      act: (place) => change(model, { [name]: valueAt(one, place) }),
+      value: placeOf(item, state()[name]),
+      show: (place) => shown(item, valueAt(item, place)),
+      act: (place) => change(model, { [name]: valueAt(item, place) }),
     });
     controls.push((now) => {
-      made.set(placeOf(one, now[name]));
+      made.set(placeOf(item, now[name]));
       // Where nothing is populated, or everything, no row is longer than another.
       const everywhere = now.tab === "map" && [now.x, now.y].includes("populated");
       if (name === "cluster") made.input.disabled = !everywhere && (now.populated === 0 || now.populated === 1);
@@ -220,13 +220,13 @@ const render = async ({ model, el }) => {
     return made.element;
   };
   const known = model.get("designs").map(({ name, title, packed }) => [name, packed ? title : `${title} (below)`]);
-  const put = (name, slot) => ({ designs: state().designs.map((one, i) => (i === slot ? name : one)) });
+  const put = (name, slot) => ({ designs: state().designs.map((chosenName, i) => (i === slot ? name : chosenName)) });
   const slot = (i) =>
     select(`Design ${i + 1}`, i < 2 ? known : [["", "none"], ...known], ["designs", i], (name) => put(name, i));
   const field = ({ name, label, values }) =>
     select(
       label,
-      values.map((one) => [one, one]),
+      values.map((value) => [value, value]),
       ["composed", name],
       (value) => {
         const shownAlready = state().designs.includes("composed");
@@ -248,8 +248,8 @@ const render = async ({ model, el }) => {
     axis("Upwards", "y", "x"),
     select("Cheapest by", objectives, ["objective"]),
   );
-  const vectors = [...priced.values()].map((one) => [one.name, one.title]);
-  const fields = model.get("fields").filter((one) => one.label);
+  const vectors = [...priced.values()].map((vector) => [vector.name, vector.title]);
+  const fields = model.get("fields").filter((field) => field.label);
 
   // --- two tabs
 

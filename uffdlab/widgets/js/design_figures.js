@@ -2,10 +2,7 @@
 // The figure in which designs are compared. Predictions are hollow, with a band.
 
 import { digits, formatCount, formatNs, formatSize, make } from "./base.js";
-import { said } from "./design_words.js";
-
-const WATERFALL = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#777777"];
-const MOST = 7;
+import { withInterval } from "./design_words.js";
 
 const timeTicks = (times, room) => {
   const [lowest, highest] = [Math.min(...times), Math.max(...times)];
@@ -53,43 +50,44 @@ const points = (judged, name, costs, words, axes, note) => ({
   ...axes,
   name,
   showlegend: false,
-  x: costs.map((one) => one.value),
-  y: judged.map((one) => one.design.title),
-  customdata: judged.map((one) => one.design.title),
+  x: costs.map((cost) => cost.value),
+  y: judged.map((result) => result.design.title),
+  customdata: judged.map((result) => result.design.title),
   hovertext: words,
   text: judged.map(() => note),
   hovertemplate: HOVER,
   marker: {
-    color: judged.map((one) => one.design.colour),
-    symbol: judged.map((one) => `${one.design.symbol}-open`),
+    color: judged.map((result) => result.design.colour),
+    symbol: judged.map((result) => `${result.design.symbol}-open`),
     size: 11,
-    line: { color: judged.map((one) => one.design.colour), width: 2 },
+    line: { color: judged.map((result) => result.design.colour), width: 2 },
   },
   ...band(costs, 9, "rgba(128,128,128,0.35)"),
 });
 
 const reached = (costs) => costs.flatMap(({ value, low, high }) => [low ?? value, high ?? value]);
 
-const waterfall = (sim, costs, judged) => {
+// `colours` by rank: as many parts as there are of them, the last one of everything else.
+const waterfall = (sim, costs, judged, colours) => {
   const sumOf = (counts, events) => events.reduce((sum, event) => sum + counts[event], 0);
-  const priced = judged.map((one) => one.total.map((count, i) => count * costs.vector[i]));
-  // By share, so that a design which takes long does not choose what is told of the others.
+  const priced = judged.map((result) => result.total.map((count, i) => count * costs.vector[i]));
+  // By share, so that a slow design does not choose the parts of the others.
   const sums = sim.events.map((_, i) =>
-    priced.reduce((sum, one, row) => sum + one[i] / (judged[row].work.value || 1), 0),
+    priced.reduce((sum, prices, row) => sum + prices[i] / (judged[row].work.value || 1), 0),
   );
-  const ordered = sims(sums);
-  const rest = ordered.slice(MOST - 1);
-  const parts = ordered.slice(0, MOST - 1).map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
+  const ordered = descending(sums);
+  const rest = ordered.slice(colours.length - 1);
+  const parts = ordered.slice(0, colours.length - 1).map((event) => [sim.events[event].replaceAll("_", " "), [event]]);
   if (rest.length) parts.push(["everything else", rest]);
   return parts.map(([name, events], number) => ({
     name,
-    colour: WATERFALL[number],
-    x: priced.map((one, i) => (100 * sumOf(one, events)) / (judged[i].work.value || 1)),
-    hovertext: priced.map((one) => formatNs(sumOf(one, events))),
-    text: judged.map((one) => `counted ${formatCount(sumOf(one.total, events))} times`),
+    colour: colours[number],
+    x: priced.map((prices, i) => (100 * sumOf(prices, events)) / (judged[i].work.value || 1)),
+    hovertext: priced.map((prices) => formatNs(sumOf(prices, events))),
+    text: judged.map((result) => `counted ${formatCount(sumOf(result.total, events))} times`),
   }));
 };
-const sims = (sums) =>
+const descending = (sums) =>
   sums
     .map((_, i) => i)
     .filter((i) => sums[i] > 0)
@@ -99,22 +97,28 @@ const sims = (sums) =>
 // takes as long for these few boxes as for everything else together.
 export const workBars = (parts, judged) =>
   judged
-    .flatMap((one, row) => {
+    .flatMap((result, row) => {
       const boxes = parts
         .filter((part) => part.x[row] > 0)
         .map((part) =>
           make("span", {
             class: `swatch pattern-${parts.indexOf(part)}`,
             style: `--swatch: ${part.colour}; flex-grow: ${part.x[row]}`,
-            title: `${one.design.title}, ${part.name}: ${part.hovertext[row]} (${digits(part.x[row], 3)} %), ${part.text[row]}`,
+            title: `${result.design.title}, ${part.name}: ${part.hovertext[row]} (${digits(part.x[row], 3)} %), ${part.text[row]}`,
             "data-share": part.x[row],
             "data-part": part.name,
           }),
         );
-      const told = parts.filter((part) => part.x[row] >= 0.5).map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
+      const labelled = parts
+        .filter((part) => part.x[row] >= 0.5)
+        .map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
       return [
-        make("span", { "aria-hidden": "true" }, one.design.title),
-        make("div", { class: "bar", role: "img", "aria-label": `${one.design.title}: ${told.join(", ")}` }, ...boxes),
+        make("span", { "aria-hidden": "true" }, result.design.title),
+        make(
+          "div",
+          { class: "bar", role: "img", "aria-label": `${result.design.title}: ${labelled.join(", ")}` },
+          ...boxes,
+        ),
       ];
     })
     .concat(
@@ -135,49 +139,49 @@ export const workLegend = (parts) =>
     ),
   );
 
-export const compareFigure = (sim, costs, judged, words, width) => {
+export const compareFigure = (sim, costs, judged, { words, colours }, width) => {
   const narrow = width < 640;
   // Side by side, panels of designs have one axis of designs: what a redraw takes follows the number of axes.
   const [second, third] = narrow ? ["y2", "y3"] : ["y", "y"];
-  const titles = judged.map((one) => one.design.title);
-  const [stops, works] = [judged.map((one) => one.stop), judged.map((one) => one.work)];
-  const tables = judged.map((one) => ({ value: one.tables, low: null }));
+  const titles = judged.map((result) => result.design.title);
+  const [stops, works] = [judged.map((result) => result.stop), judged.map((result) => result.work)];
+  const tables = judged.map((result) => ({ value: result.tables, low: null }));
   const sizes = tables.map(({ value }) => formatSize(value * 1024));
   const counted = "counted, not priced: exact on average";
   const data = [
-    points(judged, "stop time, predicted", stops, stops.map(said), { xaxis: "x", yaxis: "y" }, "predicted"),
-    points(judged, "all work, predicted", works, works.map(said), { xaxis: "x2", yaxis: second }, "predicted"),
+    points(judged, "stop time, predicted", stops, stops.map(withInterval), { xaxis: "x", yaxis: "y" }, "predicted"),
+    points(judged, "all work, predicted", works, works.map(withInterval), { xaxis: "x2", yaxis: second }, "predicted"),
     points(judged, "page tables afterwards, counted", tables, sizes, { xaxis: "x3", yaxis: third }, counted),
   ];
-  judged.forEach((one) => {
-    const times = one.writes.map((row) => row.cost);
+  judged.forEach((result) => {
+    const times = result.writes.map((row) => row.cost);
     data.push({
       type: "scatter",
       mode: "lines+markers",
-      name: `time of one later write, predicted: ${one.design.title}`,
+      name: `time of one later write, predicted: ${result.design.title}`,
       xaxis: "x4",
       yaxis: "y4",
       showlegend: false,
       x: times.map(({ value }) => value),
-      y: one.writes.map((row) => row.slower),
-      line: { color: one.design.colour, width: 1.5, shape: "vh", dash: one.design.dash },
+      y: result.writes.map((row) => row.slower),
+      line: { color: result.design.colour, width: 1.5, shape: "vh", dash: result.design.dash },
       marker: {
-        color: one.design.colour,
-        symbol: `${one.design.symbol}-open`,
+        color: result.design.colour,
+        symbol: `${result.design.symbol}-open`,
         size: 9,
-        line: { color: one.design.colour, width: 2 },
+        line: { color: result.design.colour, width: 2 },
       },
-      ...band(times, 5, `${one.design.colour}40`),
-      customdata: one.writes.map(() => one.design.title),
-      hovertext: times.map(said),
-      text: one.writes.map(
+      ...band(times, 5, `${result.design.colour}40`),
+      customdata: result.writes.map(() => result.design.title),
+      hovertext: times.map(withInterval),
+      text: result.writes.map(
         (row) =>
           `${digits(100 * row.share, 3)} % of these writes: they find ${words.kinds[(row.code >> 1) & 3]} at the ${words.levels[(row.code >> 5) & 3]} level`,
       ),
       hovertemplate: HOVER,
     });
   });
-  const parts = waterfall(sim, costs, judged);
+  const parts = waterfall(sim, costs, judged, colours);
   const saved = [
     ...data,
     ...parts.map(({ name, ...part }) => ({
@@ -189,7 +193,7 @@ export const compareFigure = (sim, costs, judged, words, width) => {
       y: [],
     })),
   ];
-  const slow = judged.flatMap((one) => one.writes.flatMap(({ cost }) => [cost.value, cost.high ?? cost.value]));
+  const slow = judged.flatMap((result) => result.writes.flatMap(({ cost }) => [cost.value, cost.high ?? cost.value]));
   const layout = {
     // Fixed, since margins that plotly finds by itself make it lay everything out several times.
     height: narrow ? 950 : 540,
@@ -198,7 +202,7 @@ export const compareFigure = (sim, costs, judged, words, width) => {
     hoverlabel: { align: "left" },
     font: { size: 13 },
     dragmode: false,
-    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that ask the kernel" } },
+    meta: { units: { x: "ns", x2: "ns", x3: "KiB", x4: "ns", x5: "%", y4: "share of the writes that fault" } },
   };
   const designs = {
     type: "category",
@@ -216,11 +220,11 @@ export const compareFigure = (sim, costs, judged, words, width) => {
   const room = narrow ? 3 : 5; // labels of an axis
   const last = slow.length
     ? { head: "time of one later write", ...timeTicks(slow, room) }
-    : { head: "no later write asks the kernel", showticklabels: false, showgrid: false };
+    : { head: "no later write faults", showticklabels: false, showgrid: false };
   const panels = [
     { head: "stop time", ...timeTicks(reached(stops), room) },
     { head: "all work", ...timeTicks(reached(works), room) },
-    { head: "page tables afterwards", ...sizeTicks(Math.max(...judged.map((one) => one.tables))) },
+    { head: "page tables afterwards", ...sizeTicks(Math.max(...judged.map((result) => result.tables))) },
     last,
   ];
   const whole = [0, 1];

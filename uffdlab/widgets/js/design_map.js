@@ -8,13 +8,10 @@ import { against, together } from "./design_words.js";
 export const placeOf = ({ log, plus }, value) => (log ? Math.log2(value + plus) : value);
 export const valueAt = ({ log, whole, plus }, place) => (log ? Math.round(2 ** place / whole) * whole - plus : place);
 
-// The values that a map is drawn for: of clusters there is a list for each power of two of 2 MiB that a range has.
-const gridOf = ({ grids }, { span }) => grids[Math.min(grids.length - 1, Math.floor(Math.log2(span / 2 ** 21)))];
-
-// One cell: what is decided, and between which designs.
+// One cell: what is decided, and between which designs; null where a cluster does not fit the range.
 export const cellOf = (sim, costs, { at, designs }, objectives, state, where) => {
   const work = { ...state, ...where };
-  if (work.cluster * 4096 > work.span || designs.some((one) => sim.workProblem(one.at, work))) return null;
+  if (designs.some((design) => sim.workProblem(design.at, work))) return null;
   const objective = objectives.findIndex(([name]) => name === state.objective);
   const weights = objectives.slice(0, -1).map(([name]) => state.weights[name]); // all but the mix
   const found = sim.decide(at, designs.length, work, objective, weights, costs.given);
@@ -72,8 +69,8 @@ const traceOf = (look, own, [decided, open], state, [px, py]) => ({
 
 // `designs` in the order of the legend, `cell` what is decided at a point.
 export const mapFigure = (cell, designs, tie, parameters, state, width) => {
-  const [px, py] = [state.x, state.y].map((name) => parameters.find((one) => one.name === name));
-  const [xs, ys] = [gridOf(px, state), gridOf(py, state)];
+  const [px, py] = [state.x, state.y].map((name) => parameters.find((parameter) => parameter.name === name));
+  const [xs, ys] = [px.grid, py.grid];
   const cells = ys
     .flatMap((y, j) =>
       xs.map((x, i) => {
@@ -83,15 +80,15 @@ export const mapFigure = (cell, designs, tie, parameters, state, width) => {
     )
     .filter(Boolean);
   const looks = designs.map((look) => {
-    const own = cells.filter((one) => !one.tie && one.designs[one.best].name === look.name);
+    const own = cells.filter((item) => !item.tie && item.designs[item.best].name === look.name);
     return { look, own, patterns: ["", "/"] };
   });
-  looks.push({ look: tie, own: cells.filter((one) => one.tie), patterns: [".", "x"] });
+  looks.push({ look: tie, own: cells.filter((item) => item.tie), patterns: [".", "x"] });
   const data = looks
     .filter(({ own }) => own.length)
     .map(({ look, own, patterns }) => traceOf(look, own, patterns, state, [px, py]));
   const place = (parameter, values) => {
-    const [from, to, at] = [values[0], values.at(-1), state[parameter.name]].map((one) => placeOf(parameter, one));
+    const [from, to, at] = [values[0], values.at(-1), state[parameter.name]].map((value) => placeOf(parameter, value));
     return ((at - from) / (to - from)) * (values.length - 1);
   };
   data.push({
@@ -108,9 +105,9 @@ export const mapFigure = (cell, designs, tie, parameters, state, width) => {
     .filter(({ look, own }) => look !== tie || own.length)
     .map(({ look, own }) => ({
       name: look.title,
-      x: own.map((one) => one.x),
-      y: own.map((one) => one.y),
-      text: own.map((one) => (one.tie ? `${together(one.ties)}; ` : "") + against(one, state.objective)),
+      x: own.map((item) => item.x),
+      y: own.map((item) => item.y),
+      text: own.map((item) => (item.tie ? `${together(item.ties)}; ` : "") + against(item, state.objective)),
     }));
   saved.push({ name: "where the controls stand", x: [state[px.name]], y: [state[py.name]] });
   const layout = {

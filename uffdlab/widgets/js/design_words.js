@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What designs make of a point, computed by the simulator, and the sentences that say so.
+// Predictions of designs at a point, computed by the simulator, and their sentences.
 
 import { formatCount, formatNs, formatRatio, formatSize } from "./base.js";
 
-export const said = ({ value, low, high }) =>
+export const withInterval = ({ value, low, high }) =>
   formatNs(value) + (low === null ? "" : ` (${formatNs(low)} to ${formatNs(high)})`);
 
 export const judge = (sim, costs, design, state) => {
   const found = sim.expect(design.at, state, costs.given);
-  const [tables, pages, , , tablesAfter, pagesAfter] = found.memory.map((one) => 4 * one);
+  const [tables, pages, , , tablesAfter, pagesAfter] = found.memory.map((count) => 4 * count);
   return {
     ...found,
     design,
@@ -21,24 +21,24 @@ export const judge = (sim, costs, design, state) => {
 
 export const together = (designs) =>
   designs
-    .map((one) => one.title)
+    .map((design) => design.title)
     .sort()
     .join(" and ");
 
-// Who has least, and by how much less than the first that has not as little.
-const told = ({ standings, second, clear, ratio }, judged, of, what) => {
+// The design with the least, and its ratio to the first design that has more.
+const comparison = ({ standings, second, clear, ratio }, judged, of, what) => {
   const equal = judged.filter((_, i) => standings[i].tied);
-  const names = together(equal.map((one) => one.design));
+  const names = together(equal.map((result) => result.design));
   if (equal.length === judged.length) return `${what}: the same with ${names}.`;
   const { title } = judged[second].design;
-  if (ratio.value === null) return `${what}: nothing with ${names}; ${said(of(judged[second]))} with ${title}.`;
+  if (ratio.value === null) return `${what}: nothing with ${names}; ${withInterval(of(judged[second]))} with ${title}.`;
   const band = ratio.low === null ? "" : ` (${formatRatio(ratio.low)} to ${formatRatio(ratio.high)})`;
   const least = `${equal.length > 1 ? "the same" : "least"} with ${names}${clear ? "" : ", though nothing is decided"}`;
   return `${what}: ${least}; ${formatRatio(ratio.value)} times as long with ${title}${band}.`;
 };
 
-const breakEven = (designs, quickest, found) => {
-  const { title } = designs[quickest];
+const breakEven = (designs, best, found) => {
+  const { title } = designs[best];
   if (!found) return `However much is written afterwards, all work is never more with ${title}.`;
   const [from, to] = [found.from, found.to].map((count) => (count === null ? null : formatCount(count)));
   const open = found.decided ? "" : ", though nothing is decided";
@@ -50,48 +50,46 @@ const breakEven = (designs, quickest, found) => {
     : `Break-even: from ${from} later writes on, ${more}.`;
 };
 
-// What decides nothing about time and everything about use: writes that nobody is told of.
+// Writes that raise no event; less than half of one on average is shown as 0.
 const losses = (sim, judged) => {
   const at = sim.events.indexOf("lost_writes");
-  const losing = judged.filter((one) => one.total[at] >= 0.5);
+  const losing = judged.filter((result) => Math.round(result.total[at]));
   return losing.map(
-    (one) => `With ${one.design.title} ${formatCount(one.total[at])} writes are lost: nobody is told of them.`,
+    (result) => `With ${result.design.title} ${formatCount(result.total[at])} writes are lost: no event is raised.`,
   );
 };
 
-// `ordered`: the designs by name, as the simulator takes them, and what was judged of each.
+// The designs by name, in the order in which the simulator takes them, and the prediction of each.
 export const verdictOf = (sim, costs, { at, designs }, judged, state) => {
   if (designs.length < 2) return "Choose a second design to compare with.";
-  const ordered = designs.map((design) => judged.find((one) => one.design.name === design.name));
+  const ordered = designs.map((design) => judged.find((result) => result.design.name === design.name));
   const [stop, work] = [0, 1].map((objective) => sim.decide(at, designs.length, state, objective, [], costs.given));
-  // Of those that stop equally fast the one with less work is the quickest.
-  const tied = designs.map((_, i) => i).filter((i) => stop.standings[i].tied);
-  const quickest = tied.reduce((best, i) => (stop.standings[i].work < stop.standings[best].work ? i : best));
+  const { best } = stop; // of a tie the first by name, as in uffdlab/sim/decision.py
   return [
     ...losses(sim, judged),
-    told(stop, ordered, (one) => one.stop, "Stop time"),
-    told(work, ordered, (one) => one.work, "All work"),
-    breakEven(designs, quickest, sim.breakEven(at, designs.length, quickest, state, costs.given)),
+    comparison(stop, ordered, (result) => result.stop, "Stop time"),
+    comparison(work, ordered, (result) => result.work, "All work"),
+    breakEven(designs, best, sim.breakEven(at, designs.length, best, state, costs.given)),
   ].join(" ");
 };
 
-// The next one, against the cheapest. What one has none of is no ratio.
+// The second design against the cheapest; a cost of nothing has no ratio.
 export const against = ({ designs, best, second, standings, clear, ratio }, objective) => {
   const [first, next] = [standings[best], standings[second]];
   const { title } = designs[second];
-  if (next.tied) return "no other is compared";
+  if (next.tied) return "no other design is compared";
   if (objective === "memory" && first.added <= 0) {
     return `nothing is added, and ${formatSize(next.added * 1024)} with ${title}`;
   }
   if (objective === "tail latency" && first.slowest === null) {
-    return `no later write asks the kernel, and with ${title} the slowest 1 % take ${formatNs(next.slowest)}`;
+    return `no later write faults, and with ${title} the slowest 1 % take ${formatNs(next.slowest)}`;
   }
   if (ratio.value === null) return `nothing here, and more with ${title}`;
   return `${formatRatio(ratio.value)} times as much with ${title}${clear ? "" : ", and nothing is decided"}`;
 };
 
-// The cell where the controls stand, in words: what a pointer held over it would say.
-export const hereSaid = (cell, objective) => {
+// The cell at the controls as a sentence, as its tooltip has it.
+export const hereSentence = (cell, objective) => {
   if (!cell) return "Where the controls stand nothing can be compared.";
   const names = together(cell.ties);
   const least = cell.tie ? `a tie, ${names} are equally cheap` : `cheapest with ${names}`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Controls for a Python function: with a kernel any value, in a mailed page those that were computed for it.
+// Controls for a Python function: any value with a kernel, precomputed values in a page.
 
 import { begin, change, choice, Drawing, make, shown, slider } from "./base.js";
 import { sharing } from "./views.js";
@@ -7,7 +7,7 @@ import { sharing } from "./views.js";
 const nearest = (values, wanted) =>
   values.reduce((best, value, i) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? i : best), 0);
 
-// Figures differ little from one another: each is the first one with some values replaced.
+// The figures of a page are the first one with some values replaced.
 const patched = (first, patch) => {
   const figure = structuredClone(first);
   patch.forEach(([path, value]) => {
@@ -27,7 +27,12 @@ const control = (model, axis, baked) => {
   const state = () => model.get("state");
   const act = (value) => change(model, { [axis.name]: value });
   if (axis.kind === "choice")
-    return choice({ label: axis.label, values: axis.values.map((one) => [one, one]), value: state()[axis.name], act });
+    return choice({
+      label: axis.label,
+      values: axis.values.map((word) => [word, word]),
+      value: state()[axis.name],
+      act,
+    });
   if (baked) {
     const grid = axis.grid;
     const made = slider({
@@ -42,7 +47,7 @@ const control = (model, axis, baked) => {
     return { ...made, set: (value) => made.set(nearest(grid, value)) };
   }
   const [to, from] = axis.log ? [Math.log2, (x) => 2 ** x] : [(x) => x, (x) => x];
-  // Ends are what they are, whatever the step of the input makes of them.
+  // The step of the input must not leave the range.
   const value = (x) => Math.min(axis.max, Math.max(axis.min, axis.whole ? Math.round(from(x)) : from(x)));
   const made = slider({
     label: axis.label,
@@ -91,14 +96,14 @@ const render = async ({ model, el }) => {
       ? make(
           "p",
           { class: "ul-note" },
-          `This page holds what was computed for it, and sliders snap to that: ${counted.join(", ")}. In a notebook any value is drawn.`,
+          `This page has precomputed figures, and sliders snap to them: ${counted.join(", ")}. A live notebook draws any value.`,
         )
       : null;
   const remark = (state) =>
     baked && axes.some((axis) => axis.kind !== "choice" && !axis.grid.includes(state[axis.name]))
-      ? " It is shown at the nearest of the values that this page holds."
+      ? " It is shown at the nearest precomputed value."
       : "";
-  const sync = () => controls.forEach(([name, one]) => one.set(model.get("state")[name]));
+  const sync = () => controls.forEach(([name, made]) => made.set(model.get("state")[name]));
   model.on("change:state", () => {
     sync();
     if (baked) drawing.draw();
@@ -107,7 +112,7 @@ const render = async ({ model, el }) => {
   model.on("change:wrong", () => drawing.draw());
   begin(el);
   el.append(
-    make("div", { class: "ul-controls" }, ...controls.map(([, one]) => one.element)),
+    make("div", { class: "ul-controls" }, ...controls.map(([, made]) => made.element)),
     wrong,
     drawing.element,
     ...[note, sharing(model, { remark })].filter(Boolean),

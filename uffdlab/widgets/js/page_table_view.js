@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One GiB of page tables, entry by entry: what protecting, reading, writing and discarding make of them.
+// One GiB of page tables, entry by entry, after steps of protecting, reading, writing and discarding.
 
 import {
   begin,
@@ -22,7 +22,7 @@ import { sharing } from "./views.js";
 const PAGES = 512 * 512;
 const PTRS = 512;
 const COLUMNS = 32;
-const ROOM = 400; // touches and cuts that memory is taken for
+const ROOM = 400; // touches and splits to allocate for
 const SVG = "http://www.w3.org/2000/svg";
 
 // --- the tables, in the simulator
@@ -42,6 +42,8 @@ class Tables {
     return Array.from(new BigUint64Array(this.sim.c.memory.buffer, this.counts, this.sim.events.length), Number);
   }
 
+  // As PageTableView.ledger replays it in Python, since a page has none: tests/widgets/test_widgets_pages.py
+  // (test_page_tables_are_drawn_as_python_has_them) holds the two together.
   step([name, page]) {
     const { c } = this.sim;
     const [all, block, none] = [BigInt(PAGES), BigInt(Math.floor(page / PTRS) * PTRS), 0n];
@@ -56,21 +58,21 @@ class Tables {
     if (run) throw new Error(`the simulator refused to ${name} page ${page}`);
   }
 
-  // From nothing, so that the steps are all there is to remember. Returns the ledgers of the last step and of all.
+  // Replay all steps from an empty range. Returns the ledgers of the last step and of all.
   replay(design, steps) {
     new Uint8Array(this.sim.c.memory.buffer, this.at, Number(this.bytes)).fill(0);
     this.sim.c.ul_sim_init(this.at, this.bytes, 0n, BigInt(PAGES), 0);
     this.sim.c.ul_set_design(this.at, design);
-    steps.slice(0, -1).forEach((one) => this.step(one));
+    steps.slice(0, -1).forEach((step) => this.step(step));
     const before = this.ledger();
-    steps.slice(-1).forEach((one) => this.step(one));
+    steps.slice(-1).forEach((step) => this.step(step));
     const all = this.ledger();
     this.sim.c.ul_memory(this.at, this.memory);
     const [tables, , pages] = new BigUint64Array(this.sim.c.memory.buffer, this.memory, 4);
     return { last: all.map((count, i) => count - before[i]), all, tables: Number(tables), pages: Number(pages) };
   }
 
-  // level of the entry that a page is found by (0 PTE, 1 PMD, 2 PUD), what it holds, whether it is protected
+  // The entry that maps a page: level (0 PTE, 1 PMD, 2 PUD), contents, whether it is protected.
   entry(page) {
     const state = this.sim.c.ul_state(this.at, BigInt(page));
     return { level: state >> 8, kind: this.kinds[state & 3], protected: Boolean(state & 4) };
@@ -90,7 +92,7 @@ const patterns = (id) =>
   svg(
     "defs",
     {},
-    // As wide as a cell, so that all cells are alike: a picture of them is small.
+    // As wide as a cell, so that all cells are equal, and a picture of them is small.
     svg(
       "pattern",
       { id: `${id}-marker`, width: 10, height: 10, patternUnits: "userSpaceOnUse" },
@@ -104,7 +106,7 @@ const patterns = (id) =>
       svg("circle", { class: "zeropage-ink", cx: 5, cy: 5, r: 2.4 }),
     ),
   );
-// A cell as what its entry holds; `id` is that of the patterns beside it.
+// Draw a cell by the contents of its entry; `id` is that of the patterns beside it.
 const dress = (cell, id, { kind, protected: on }) => {
   cell.setAttribute("class", `${kind}${on ? " protected" : ""}`);
   cell.style.fill = { marker: `url(#${id}-marker)`, zeropage: `url(#${id}-zeropage)` }[kind] || "";
@@ -133,10 +135,10 @@ class Grid {
       ];
       pick(Math.min(PTRS - 1, Math.max(0, y * COLUMNS + x)));
     });
-    this.said = make("p", { class: "ul-note" });
+    this.sentence = make("p", { class: "ul-note" });
     this.title = title;
     this.entries = [];
-    this.element = make("div", { class: "ul-table" }, make("h4", {}, title), this.drawing, this.said);
+    this.element = make("div", { class: "ul-table" }, make("h4", {}, title), this.drawing, this.sentence);
   }
 
   show(entries, chosen, words) {
@@ -149,27 +151,28 @@ class Grid {
       const name = `${kind}|${on && kind !== "marker" ? ", protected" : ""}`;
       counts.set(name, (counts.get(name) || 0) + 1);
     });
-    const said = ([name, count]) => `${count} ${name.replace("|", count > 1 && !name.startsWith("empty") ? "s" : "")}`;
-    const text = words || [...counts].map(said).join("; ");
-    this.said.textContent = text;
+    const phrase = ([name, count]) =>
+      `${count} ${name.replace("|", count > 1 && !name.startsWith("empty") ? "s" : "")}`;
+    const text = words || [...counts].map(phrase).join("; ");
+    this.sentence.textContent = text;
     this.drawing.setAttribute("aria-label", `${this.title}: ${text}`);
   }
 }
 
-// --- a step in words
+// --- the events of a step as text
 
 const WORDS = [
-  ["spread_pud", (n) => `${n} PUD marker spread into a table`],
-  ["spread_pmd", (n) => `${n} PMD marker spread into a table`],
-  ["split_zeropages", (n) => `${n} huge zeropage was split`],
-  ["split_pages", (n) => `${n} huge page was split`],
+  ["spread_pud", (n) => `${n} PUD marker spread into a PMD table`],
+  ["spread_pmd", (n) => `${n} PMD marker spread into a PTE table`],
+  ["split_zeropages", (n) => `${n} huge zeropage split`],
+  ["split_pages", (n) => `${n} huge page split`],
   ["tables_pmd", (n) => `${formatCount(n)} PMD table${n > 1 ? "s" : ""} allocated`],
   ["tables_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} allocated`],
   ["markers_pud", (n) => `${formatCount(n)} PUD marker set`],
   ["markers_pmd", (n) => `${formatCount(n)} PMD marker${n > 1 ? "s" : ""} set`],
   ["markers_pte", (n) => `${formatCount(n)} PTE marker${n > 1 ? "s" : ""} set`],
-  ["filled_zero", (n) => `${formatCount(n)} zeropage entries filled in`],
-  ["filled_huge_zero", (n) => `${formatCount(n)} huge zeropage entries filled in`],
+  ["filled_zero", (n) => `${formatCount(n)} zeropage entries populated`],
+  ["filled_huge_zero", (n) => `${formatCount(n)} huge zeropage entries populated`],
   ["protected_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} protected`],
   ["protected_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} protected`],
   ["protected_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} protected`],
@@ -178,41 +181,42 @@ const WORDS = [
   ["pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} allocated and zeroed`],
   ["huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} allocated and zeroed`],
   ["pages_copied", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} filled by the handler`],
-  ["zapped_markers", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} taken away`],
-  ["zapped_pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} given back`],
-  ["zapped_huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} given back`],
-  ["zapped_pmd", (n) => `${formatCount(n)} hugetlb page${n > 1 ? "s" : ""} given back`],
-  ["zapped_huge_zero", (n) => `${formatCount(n)} huge zeropage entr${n > 1 ? "ies" : "y"} taken away`],
-  ["zapped_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} taken away`],
+  ["zapped_markers", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} zapped`],
+  ["zapped_pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} freed`],
+  ["zapped_huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} freed`],
+  ["zapped_pmd", (n) => `${formatCount(n)} hugetlb page${n > 1 ? "s" : ""} freed`],
+  ["zapped_huge_zero", (n) => `${formatCount(n)} huge zeropage entr${n > 1 ? "ies" : "y"} zapped`],
+  ["zapped_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} zapped`],
   ["freed_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} freed`],
   ["markers_cleared", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} cleared`],
-  ["resolved_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} un-protected`],
-  ["resolved_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} un-protected`],
-  ["resolved_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} un-protected`],
-  ["flushes", (n) => `${formatCount(n)} flush${n > 1 ? "es" : ""} of translations`],
-  ["events_wp", (n) => `a handler told of ${formatCount(n)} write${n > 1 ? "s" : ""}`],
-  ["events_missing", (n) => `a handler asked for ${formatCount(n)} page${n > 1 ? "s" : ""}`],
-  ["false_events", (n) => `${formatCount(n)} of them for nothing`],
-  ["lost_writes", (n) => `${formatCount(n)} write${n > 1 ? "s" : ""} LOST: nobody was told`],
+  ["resolved_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} unprotected`],
+  ["resolved_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} unprotected`],
+  ["resolved_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} unprotected`],
+  ["flushes", (n) => `${formatCount(n)} TLB flush${n > 1 ? "es" : ""}`],
+  ["events_wp", (n) => `${formatCount(n)} write event${n > 1 ? "s" : ""}`],
+  ["events_missing", (n) => `${formatCount(n)} missing event${n > 1 ? "s" : ""}`],
+  ["false_events", (n) => `${formatCount(n)} false event${n > 1 ? "s" : ""}`],
+  ["lost_writes", (n) => `${formatCount(n)} write${n > 1 ? "s" : ""} lost (no event)`],
 ];
 const inWords = (events, ledger) => {
   const counted = Object.fromEntries(events.map((name, i) => [name, ledger[i]]));
   const faults = events.filter((name) => name.startsWith("faults_")).reduce((sum, name) => sum + counted[name], 0);
   const parts = WORDS.filter(([name]) => counted[name] > 0).map(([name, words]) => words(counted[name]));
   if (faults) parts.unshift(`${formatCount(faults)} fault${faults > 1 ? "s" : ""}`);
-  const looked = ["visited_pte", "visited_pmd", "visited_pud"].reduce((sum, name) => sum + counted[name], 0);
-  if (!parts.length && looked)
-    parts.push(`${formatCount(looked)} entr${looked > 1 ? "ies" : "y"} looked at, and nothing changed`);
-  return parts.length ? `${parts.join("; ")}.` : "the tables had it all: nothing was done.";
+  const visited = ["visited_pte", "visited_pmd", "visited_pud"].reduce((sum, name) => sum + counted[name], 0);
+  if (!parts.length && visited)
+    parts.push(`${formatCount(visited)} entr${visited > 1 ? "ies" : "y"} visited, none changed`);
+  return parts.length ? `${parts.join("; ")}.` : "no event: the entries were present.";
 };
 
 // --- the widget
 
 const render = async ({ model, el }) => {
   begin(el);
+  Object.entries(model.get("colours")).forEach(([name, colour]) => el.style.setProperty(`--ul-${name}`, colour));
   const sim = await simulator(model);
   const tables = new Tables(sim, model.get("kinds"));
-  const packed = Object.fromEntries(model.get("designs").map((one) => [one.name, sim.designs([one.packed])]));
+  const packed = Object.fromEntries(model.get("designs").map((design) => [design.name, sim.designs([design.packed])]));
   const titles = Object.fromEntries(model.get("steps"));
   const most = model.get("most_steps");
   const state = () => model.get("state");
@@ -222,11 +226,11 @@ const render = async ({ model, el }) => {
 
   const design = choice({
     label: "Design",
-    values: model.get("designs").map((one) => [one.name, one.title]),
+    values: model.get("designs").map((design) => [design.name, design.title]),
     value: state().design,
     act: (value) => change(model, { design: value }),
   });
-  // Where the cursor stands: in which 2 MiB, and at which page of them.
+  // The cursor: its 2 MiB range, and the page within it.
   const blockAt = () => Math.floor(state().page / PTRS);
   const pageAt = () => state().page % PTRS;
   const toBlock = (i) => change(model, { page: i * PTRS + pageAt() });
@@ -238,14 +242,14 @@ const render = async ({ model, el }) => {
   const undo = button("Undo", () => change(model, { steps: state().steps.slice(0, -1) }));
   const reset = button("Begin again", () => change(model, { steps: [] }));
 
-  const pudSaid = make("p", { class: "ul-note" });
+  const pudSentence = make("p", { class: "ul-note" });
   const pudId = newId();
   const pudRect = svg("rect", { x: 0.75, y: 0.75, width: 318.5, height: 14.5 });
   const pudCell = svg("svg", { viewBox: "0 0 320 16", role: "img" }, patterns(pudId), pudRect);
-  const pud = make("div", { class: "ul-table ul-pud" }, make("h4", {}, "PUD entry: 1 GiB"), pudCell, pudSaid);
+  const pud = make("div", { class: "ul-table ul-pud" }, make("h4", {}, "PUD entry: 1 GiB"), pudCell, pudSentence);
   const pmds = new Grid("PMD table: 512 × 2 MiB", toBlock);
   const ptes = new Grid("PTE table of the chosen 2 MiB: 512 × 4 KiB", toPage);
-  const told = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
+  const verdict = make("p", { class: "ul-verdict", role: "status", "aria-live": "polite" });
   const counters = make("table", { class: "ul-numbers" });
   const swatch = (kind, words, on) => {
     const id = newId();
@@ -280,12 +284,12 @@ const render = async ({ model, el }) => {
         ? "empty: there is no PMD table"
         : `one ${entries[0].kind} for the whole GiB`
       : "points to a PMD table";
-    pudSaid.textContent = pudText;
+    pudSentence.textContent = pudText;
     pudCell.setAttribute("aria-label", `PUD entry: ${pudText}`);
     pmds.show(
-      entries.map((one) => (one.level === 1 ? one : one.level === 0 ? table : absent)),
+      entries.map((entry) => (entry.level === 1 ? entry : entry.level === 0 ? table : absent)),
       blockAt(),
-      whole ? "no table: the PUD entry says all" : "",
+      whole ? "no PMD table: the PUD entry maps the whole GiB" : "",
     );
     const below = above.level === 0;
     ptes.show(
@@ -293,12 +297,12 @@ const render = async ({ model, el }) => {
       pageAt(),
       below
         ? ""
-        : `no table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${above.kind === "empty" ? "empty" : `a ${above.kind}`}`,
+        : `no PTE table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${above.kind === "empty" ? "empty" : `a ${above.kind}`}`,
     );
     const [name, where] = steps[steps.length - 1] || [];
-    told.textContent = name
+    verdict.textContent = name
       ? `Step ${steps.length}, ${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}: ${inWords(sim.events, found.last)}`
-      : "Nothing was done yet: protect, then write a page.";
+      : "No step yet: protect, then write a page.";
     const rows = sim.events
       .map((event, i) => [event, found.last[i], found.all[i]])
       .filter(([event, , all]) => all > 0 && !event.startsWith("lock_"))
@@ -322,20 +326,20 @@ const render = async ({ model, el }) => {
   const series = (name, { entries }) => ({
     name,
     x: entries.map((_, i) => i),
-    y: entries.map((one) => one.kind),
-    text: entries.map((one) => (one.protected ? "protected" : "")),
+    y: entries.map((entry) => entry.kind),
+    text: entries.map((entry) => (entry.protected ? "protected" : "")),
   });
   const origin = make(
     "figcaption",
     {},
-    "Counted by the simulator, entry by entry, as the kernel would; no time is predicted here. ",
+    "Counted by the simulator, entry by entry; no time is predicted. ",
     saving(() => save([series("PMD entry", pmds), series("PTE entry", ptes)], {}, "page-tables")),
   );
   el.append(
     make("div", { class: "ul-choices" }, design.element),
     make("div", { class: "ul-controls" }, block.element, page.element),
     make("div", { class: "ul-buttons", role: "group", "aria-label": "Steps" }, ...buttons, undo, reset),
-    told,
+    verdict,
     make("figure", {}, make("div", { class: "ul-plot ul-tables" }, pud, pmds.element, ptes.element), legend, origin),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Counters" }, counters),
     sharing(model),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Views as text: everything that was moved, in a string that another reader's page or notebook understands. What may
-// stand in one, and what is said of what may not, Python sends with each widget (uffdlab/widgets/views.py).
+// Views as text: the state of a widget, to restore it in another page or notebook. Parses and checks them as
+// uffdlab/widgets/views.py does, since a page has no Python: tests/widgets/test_widgets_views.py holds the two together.
+// Python sends rules and sentences with each widget.
 
 import { button, make } from "./base.js";
 
-// The beginning of a text, without what turns the rest of the line around or is no character.
+// The beginning of a text, without control characters, bidirectional ones among them.
 const calmOf = (text) =>
   [...text]
     .slice(0, 40)
@@ -38,7 +39,7 @@ const viewOf = (texts, text) => {
   return state;
 };
 
-// --- rules: null where they are kept, or else the innermost sentence there is
+// --- rules: null for a valid value, or the innermost sentence
 
 const isOf = (kind, value) =>
   ({
@@ -59,14 +60,14 @@ const firstOf = (pairs) => {
   }
   return null;
 };
-const kept = (kind, keeps) => (rule, value) => (!isOf(kind, value) || keeps(rule, value) ? null : "");
+const ofType = (kind, keeps) => (rule, value) => (!isOf(kind, value) || keeps(rule, value) ? null : "");
 const KEYWORDS = {
   type: (rule, value) => (isOf(rule, value) ? null : ""),
   enum: (rule, value) => (rule.includes(value) ? null : ""),
-  minimum: kept("number", (rule, value) => value >= rule),
-  maximum: kept("number", (rule, value) => value <= rule),
-  multipleOf: kept("number", (rule, value) => value % rule === 0),
-  required: kept("object", (rule, value) => rule.every((name) => Object.hasOwn(value, name))),
+  minimum: ofType("number", (rule, value) => value >= rule),
+  maximum: ofType("number", (rule, value) => value <= rule),
+  multipleOf: ofType("number", (rule, value) => value % rule === 0),
+  required: ofType("object", (rule, value) => rule.every((name) => Object.hasOwn(value, name))),
   properties: (rule, value, rules) => {
     if (!isOf("object", value)) return null;
     if (rules.additionalProperties === false && Object.keys(value).some((name) => !Object.hasOwn(rule, name)))
@@ -75,14 +76,14 @@ const KEYWORDS = {
       rules.required.filter((name) => Object.hasOwn(value, name)).map((name) => [rule[name], value[name]]),
     );
   },
-  minItems: kept("array", (rule, value) => value.length >= rule),
-  maxItems: kept("array", (rule, value) => value.length <= rule),
+  minItems: ofType("array", (rule, value) => value.length >= rule),
+  maxItems: ofType("array", (rule, value) => value.length <= rule),
   prefixItems: (rule, value) =>
-    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((one, i) => [rule[i], one])) : null,
-  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((one) => [rule, one])) : null),
-  contains: kept("array", (rule, value) => value.some((one) => faultOf(rule, one) === null)),
+    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((item, i) => [rule[i], item])) : null,
+  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((item) => [rule, item])) : null),
+  contains: ofType("array", (rule, value) => value.some((item) => faultOf(rule, item) === null)),
   not: (rule, value) => (faultOf(rule, value) === null ? "" : null),
-  allOf: (rule, value) => firstOf(rule.map((one) => [one, value])),
+  allOf: (rule, value) => firstOf(rule.map((inner) => [inner, value])),
 };
 function faultOf(rules, value) {
   for (const keyword of Object.keys(KEYWORDS)) {
@@ -93,8 +94,7 @@ function faultOf(rules, value) {
 }
 // --- copying and restoring
 
-// `besides` says what is wrong with a state that keeps to the rules, or nothing; a remark, what a restored view is not
-// shown as.
+// `besides` returns the problem of a state that the rules allow, or null; `remark` a note on a restored view.
 export const sharing = (model, { besides = () => null, remark = () => "" } = {}) => {
   const shown = make("input", { type: "text", readonly: true, "aria-label": "This view as text" });
   const given = make("input", {
@@ -104,7 +104,7 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
     autocomplete: "off",
     spellcheck: "false",
   });
-  const said = make("span", { class: "said", role: "status" });
+  const status = make("span", { role: "status" });
   const refresh = () => {
     shown.value = viewText(model.get("texts"), model.get("state"));
   };
@@ -112,9 +112,9 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
     shown.select();
     try {
       await navigator.clipboard.writeText(shown.value);
-      said.textContent = "Copied.";
+      status.textContent = "Copied.";
     } catch {
-      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with the keyboard.";
+      status.textContent = document.execCommand("copy") ? "Copied." : "Selected: copy it with the keyboard.";
     }
   };
   const restore = () => {
@@ -125,9 +125,9 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
       if (wrong) throw new Error(wrong);
       model.set("state", state);
       model.save_changes();
-      said.textContent = `Restored.${remark(state)}`;
+      status.textContent = `Restored.${remark(state)}`;
     } catch (error) {
-      said.textContent = error.message;
+      status.textContent = error.message;
     }
   };
   model.on("change:state", refresh);
@@ -138,6 +138,6 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
     make("summary", {}, "Copy or restore this view"),
     make("div", {}, shown, button("Copy this view", copy)),
     make("div", {}, given, button("Restore", restore)),
-    said,
+    status,
   );
 };

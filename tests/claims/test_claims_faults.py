@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_later import dataset, filled, populated, same, touched
+from synthetic_faults import dataset, filled, populated, same, touched
 
 from uffdlab import claims, datasets
 from uffdlab.claims import zeropages
