@@ -45,11 +45,10 @@ class Evidence:
 def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
     """Return a campaign with the committed datasets that belong to it.
 
-    The thread's figures belong to every campaign, the committed channel to the committed reference alone, and the
-    committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
+    The thread's figures belong to every campaign, a committed channel to the committed campaigns of its machine, and
+    the committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
     """
-    companions = [_committed(path) for path in datasets.companions()] if _is_reference(campaign) else []
-    beside = [dataset for dataset in companions if dataset and datasets.same_machine(dataset, campaign)]
+    beside = [dataset for dataset in map(_committed, datasets.companions(campaign)) if dataset]
     calibrated = costs or _committed(sim.COSTS_PREFIX)
     if costs is None and calibrated is not None and not _of_one_campaign(calibrated, campaign):
         calibrated = None
@@ -60,15 +59,6 @@ def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
 def borrowed(evidence: Evidence, form: str = "with costs borrowed from {}: ") -> str:
     """Return words that name borrowed costs, by default those a verdict begins with; empty for the campaign's own."""
     return form.format(evidence.costs.id) if evidence.costs is not None and evidence.costs_are_borrowed else ""
-
-
-def _is_reference(campaign: Dataset) -> bool:
-    """Whether a campaign is the committed reference itself, and not one that shares its id."""
-    try:
-        path = datasets.locate(None)
-    except UffdlabError:
-        return False  # no checkout
-    return campaign.id == path.name and campaign.path.resolve() == path.resolve()
 
 
 def _of_one_campaign(calibrated: Dataset, campaign: Dataset) -> bool:
