@@ -209,8 +209,8 @@ def test_the_share_slider_has_one_value_without_measurements() -> None:
 
 
 def test_words_of_other_lengths_are_refused_as_bits_of_a_round() -> None:
-    rows = damaged.thin("channel-").tables["merges"]
-    merged = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
+    rows = damaged.thin("channel-2026-11-26").tables["merges"]
+    merged = damaged.fresh("channel-2026-11-26", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
     with pytest.raises(UffdlabError, match=r"`merges\.sent` or `merges\.received` of 1 pages: .* have to match"):
         notebook.channel_merges(merged)
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts as text: plain text of 72 columns, or the Markdown table of README."""
+"""Verdicts as text, of one campaign or of several: plain text of 72 columns, a wide table, or Markdown for README."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
 
+from uffdlab.claims.matrix import Matrix, Row
 from uffdlab.claims.register import find
 from uffdlab.claims.verdict import Verdict
 
@@ -44,3 +45,46 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
             f"others: {ledger}, or `uffdlab claims`.",
         ]
     )
+
+
+def wide_matrix(matrix: Matrix) -> str:
+    """Return campaigns side by side as a plain table, and below it why verdicts differ."""
+    head = ["claim", *matrix.ids]
+    lines = [head, *([row.claim.id, *row.cells()] for row in matrix.rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    differences = [f"{id_}: {text}" for id_, text in matrix.differences().items()]
+    return "\n".join([*table, "", *differences, matrix.summary(), "", *matrix.machines()])
+
+
+def text_matrix(matrix: Matrix) -> str:
+    """Return campaigns claim by claim as plain text of at most 72 columns."""
+    lines = [line for row in matrix.rows for line in _stacked(row)]
+    for text in ("", matrix.summary(), *matrix.machines()):
+        lines += textwrap.wrap(text, 72, subsequent_indent="  ") or [""]
+    return "\n".join(lines)
+
+
+def _stacked(row: Row) -> Iterable[str]:
+    yield from textwrap.wrap(f"{row.claim.id}: {' / '.join(row.quantities)}".rstrip(": "), 72, subsequent_indent="    ")
+    for id_, cell in zip(row.ids, row.cells(), strict=True):
+        yield from textwrap.wrap(f"  {id_:<28}{cell}", 72, subsequent_indent="    ")
+    yield from textwrap.wrap(row.difference() or "", 72, initial_indent="  differ: ", subsequent_indent="    ")
+
+
+def markdown_matrix(matrix: Matrix) -> str:
+    """Return campaigns side by side as a Markdown table: claims that any of them decides, and why verdicts differ."""
+    lines = [f"| claim | {' | '.join(matrix.ids)} |", "|---" * (1 + len(matrix.ids)) + "|"]
+    for row in matrix.rows:
+        if row.decided:
+            cells = [_emphasised(*pair) for pair in zip(row.cells(), row.verdicts, strict=True)]
+            lines.append(f"| `{row.claim.id}` | {' | '.join(cells)} |")
+    differences = [f"- `{id_}`: {text}" for id_, text in matrix.differences().items()]
+    machines = [f"- {line}" for line in matrix.machines()]
+    return "\n".join([*lines, "", matrix.summary(), *(["", *differences] if differences else []), "", *machines])
+
+
+def _emphasised(cell: str, verdict: Verdict) -> str:
+    """Return a cell with its verdict in bold, unless that stands in another column."""
+    rest = cell.removeprefix(verdict.words)
+    return cell if rest == cell else f"**{verdict.words}**{rest}"

@@ -11,7 +11,7 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 
 from .cells import DATASET_COLUMN, Value, show
-from .dataset import Dataset
+from .dataset import DECISIVE, Dataset
 from .descriptor import Resource
 from .files import check_out
 from .reading import Contents, read
@@ -19,31 +19,12 @@ from .writing import Table, write
 
 BLOCK_COLUMN = "block"
 
-# Samples that differ in one of these facts are from different machines.
-DECISIVE = (
-    "kernel_release",
-    "architecture",
-    "page_size_bytes",
-    "cpu_model",
-    "thp_enabled",
-    "thp_defrag",
-    "thp_use_zero_page",
-    "thp_shrink_underused",
-    "thp_shmem_enabled",
-    "mthp_enabled",
-)
-
 _DATASET_FIELD: dict[str, Any] = {
     "name": DATASET_COLUMN,
     "type": "string",
     "description": "id of the dataset this row was measured in",
     "constraints": {"required": True},
 }
-
-
-def same_machine(data: Dataset, other: Dataset) -> bool:
-    """Whether two datasets were measured on the same kind of machine, with the same kernel and huge-page settings."""
-    return all(data.provenance.get(fact) == other.provenance.get(fact) for fact in DECISIVE)
 
 
 def differing(data: Dataset) -> list[str]:
