@@ -10,7 +10,7 @@ from .load import load, load_calibrated, load_channel, load_evidence, load_mthp,
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import cold, ledger, matrix, published_ratios, published_table, ranking, ranking_sentence, versions
-from .zeropages import accounts, attempts, without_huge_zeropage
+from .zeropages import attempts, range_contents, without_huge_zeropage
 
 __all__ = [
     "Sentence",
