@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ def _paths(wanted: Sequence[str] | None) -> list[Path]:
         if name == ALL and not committed:
             raise UffdlabError(f"--data {ALL}: no campaigns are installed with the package: name directories")
         paths += committed or [datasets.locate(name)]
-    twice = next((path for n, path in enumerate(paths) if path.resolve() in {p.resolve() for p in paths[:n]}), None)
+    places = [os.path.realpath(path) for path in paths]
+    twice = next((path for n, path in enumerate(paths) if places[n] in places[:n]), None)
     if twice is not None:
         raise UffdlabError(f"dataset {twice.name!r} is named twice: leave one out")
     return paths

@@ -16,7 +16,7 @@ from .cells import show
 from .dataset import Dataset, alike, cpu, kernel, mthp, thp
 from .descriptor import FILE_NAME, Descriptor, parse, read_raw
 from .files import check_directory, printable, refusal
-from .reading import read
+from .reading import count
 
 REFERENCE = "reference-"
 COMPANIONS = ("channel-",)  # measured by suites of their own
@@ -61,17 +61,16 @@ def listing(root: Path | str) -> list[Summary]:
 def summary(path: Path) -> Summary:
     """Return the summary of one dataset, broken or not."""
     try:
-        contents = read(path)
+        descriptor, rows = count(path)
     except UffdlabError as error:
         return Summary(path, path.name, size_kib=_size_kib(path), problem=str(error))
-    descriptor = contents.descriptor
     return Summary(
         path=path,
         id=descriptor.id,
         title=descriptor.title,
         kind=descriptor.kind,
         **_machine(descriptor),
-        rows={name: contents.rows(name) for name in contents.tables},
+        rows=rows,
         size_kib=_size_kib(path),
     )
 
