@@ -114,7 +114,8 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     if tail.below(DEARER) or work.below(1):
         return claim.ruled(calibrated, "predicted not to hold", because, **more)
     if tail.above(DEARER) and work.above(1):
-        return claim.ruled(calibrated, "predicted to hold", because, **more)
+        condition = f"more than {even or 0:.1%} of all 2 MiB are written later"
+        return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
     return claim.undecided(calibrated, because, "costs with narrower intervals, or a prototype of PMD markers")
 
 

@@ -80,7 +80,8 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         because = "nowhere do markers protect without filling while populating fills the range"
         return claim.ruled(data, "does not hold", because, lines)
     if not supporting:
-        return claim.undecided(data, "the intervals are too wide", f"at least six processes of {claim.needs}")
+        because = "the intervals of the share filled are too wide"
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
     others = [name for name in known if name not in supporting]
     limits = (
         "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, "
