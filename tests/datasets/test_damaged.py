@@ -137,19 +137,12 @@ def test_a_time_of_0_leaves_the_claim_undecided_and_is_reported(tmp_path: Path) 
 
 
 def test_rows_without_touches_have_no_time_per_touch(tmp_path: Path) -> None:
-    rows = [
-        row
-        for stride in (4, 2048)
-        for touch in ("first read", "first write")
-        for threads in (1, 2)
-        for filled, ns in (("tables", 50), ("fresh", 100))
-        for row in touched(filled, "plain", touch, ns, stride_kib=stride, threads=threads)
-    ]
+    rows = first_touches({"tables": 0.5, "tables_cold": 0.5})
     assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "some", faults=rows)).verdict == "holds"
     none = later(tmp_path / "none", faults=[row | {"touches": 0} for row in rows])
     verdict = claims.verdict("prealloc-speeds-faults", none)
     assert verdict.verdict == "not decided"
-    assert "not measured: first read, one per 2 MiB, 1 thread" in verdict.because
+    assert verdict.because == "a first read with the page table, cached, and without was not measured"
     assert "not measured" in repr(notebook.with_tables(none))
     few = [row | {"touches": 0} if i % 9 == 0 else row for i, row in enumerate(rows)]
     assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "few", faults=few)).verdict == "holds"

@@ -85,7 +85,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
     proxies = {one.proxy: _measured(data, one) for one in levels}
     absent = [name for name, measured in proxies.items() if measured is None]
     if absent:
-        return claim.undecided(data, f"empty anonymous memory and {' and '.join(absent)} were not measured at one size")
+        return claim.undecided(data, f"not measured at one size as the level below: {'; '.join(absent)}")
     if costs is None:
         return claim.undecided(data, *COSTS_ARE_MISSING)
     predicted, counted = _predicted(costs, level)
@@ -103,7 +103,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
         "evidence": (f"samples: {because}", f"costs: {costs.id}"),
         "effect": min((*times.values(), predicted), key=lambda ratio: ratio.value),
         "quantity": f"{level.title}, time to protect, least of proxies and prediction"
-        f"{borrowed(evidence, ' with costs of {}')}",
+        f"{borrowed(evidence, ', with costs of {}')}",
         "missing": claim.needs,
         "limits": (
             "proxies and a prediction, and no prototype: no kernel marks anonymous memory above the last level. "

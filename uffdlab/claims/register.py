@@ -47,7 +47,7 @@ CLAIMS: tuple[Claim, ...] = (
         "01_anon_hugetlb",
         "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
         hugetlb.qemu_could_skip,
-        lacks="hugetlb and shmem, populated or not",
+        lacks="populating on QEMU's backends",
     ),
     Claim(
         "forbidden-zeropage",

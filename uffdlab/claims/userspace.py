@@ -55,12 +55,14 @@ def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
     if not all(small.values()):
-        because = "with THP off not every page ends in that state"
+        because = "with THP off not every page ends as markers that were read"
         return claim.ruled(data, "does not hold", because, _evidence_lines(data), limits=_STANDS_IN)
     if all(huge.values()):
-        because = "every page ends in that state, with THP off and on"
+        because = "every page ends as markers that were read, with THP off and on"
         return claim.ruled(data, "holds", because, _evidence_lines(data), limits=_STANDS_IN)
-    because = f"with THP off every page ends in that state; with THP on pages are {_states(data, 'anon_thp')}"
+    because = (
+        f"with THP off every page ends as markers that were read; with THP on pages are {_states(data, 'anon_thp')}"
+    )
     condition = "THP is off for the memory"
     lines = _evidence_lines(data)
     return claim.ruled(data, "depends", because, lines, depends_on="THP", condition=condition, limits=_STANDS_IN)

@@ -112,7 +112,7 @@ def other_contexts(evidence: Evidence, claim: Claim) -> Verdict:
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
     lines = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
-    because = f"{len(others)} attempts outside s390 are known, {len(merged)} of them merged"
+    because = f"attempts known outside s390: {len(others)}, of which {len(merged)} merged"
     limits = "a list of what was found, not of all there is"
     return claim.ruled(published, "answer", because, lines, limits=limits)
 
