@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from running import environment
 from synthetic import HUGETLB, dataset, sample, state
 from synthetic_later import dataset as later
-from synthetic_later import populated, touched
+from synthetic_later import first_touches, populated
 
 from uffdlab import claims, datasets, figures, notebook, sim, widgets
 from uffdlab.datasets import Dataset

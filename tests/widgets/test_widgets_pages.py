@@ -239,7 +239,7 @@ SWITCHES = {
     "What a touch under a marker does": ({}, "last"),
     "The VMA remembers": ({"spread": "next", "empty": "stays", "remembers": "true"}, "false"),
     "Registered for missing pages too": ({"spread": "next", "empty": "stays"}, "true"),
-    "The kernel resolves, and tells nobody": ({"spread": "next"}, "true"),
+    "The kernel resolves, without an event": ({"spread": "next"}, "true"),
     "Faults may map huge pages": ({}, "false"),
     "Reads may map the zeropage": ({}, "false"),
     "Reads may map the huge zeropage": ({}, "false"),
