@@ -49,8 +49,8 @@ def test_borrowed_costs_are_named_in_the_verdict_line(reference: datasets.Datase
     evidence = claims.Evidence(replace(reference, id="mine"), costs=costs)
     assert evidence.costs_are_borrowed
     verdict = claims.verdict(id_, evidence)
-    assert verdict.verdict == "holds if"
-    assert str(verdict).startswith(f"{id_}: holds if. with costs borrowed from {costs.id}: ")
+    assert verdict.verdict.startswith("predicted")
+    assert str(verdict).startswith(f"{id_}: {verdict.words}. with costs borrowed from {costs.id}: ")
     for text in (verdict.key_number(), verdict._repr_html_(), claims.markdown_table([verdict])):
         assert f"with costs of {costs.id}" in (text or "")
 

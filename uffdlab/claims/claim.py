@@ -21,9 +21,9 @@ Former = Callable[[Evidence, "Claim"], str]
 class Claim:
     """One claim: who made it, what it says, its rule, the notebook that argues it, and the function that decides it.
 
-    ``needs`` names the measurement without which it stays undecided; ``table`` is set where the rule reads a table that
-    a campaign of its own measures. ``former`` holds rules that were replaced after data were there, by the commit that
-    registered them (7 digits).
+    ``needs`` names the measurement without which it stays undecided, and ``lacks`` does so in a few words. ``table`` is
+    set where the rule reads a table that a campaign of its own measures. ``former`` holds rules that were replaced
+    after data were there, by the commit that registered them (7 digits).
     """
 
     id: str
@@ -35,6 +35,7 @@ class Claim:
     decide: Callable[[Evidence, Claim], Verdict] | None = field(default=None, repr=False)
     table: str | None = None
     former: Mapping[str, Former] = field(default_factory=dict, repr=False)
+    lacks: str = field(kw_only=True)
 
     def verdict(self, evidence: Evidence) -> Verdict:
         """Return the verdict on the evidence; "not decided" when it lacks what the rule needs."""

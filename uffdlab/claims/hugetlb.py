@@ -65,16 +65,15 @@ def needs_feature(evidence: Evidence, claim: Claim) -> Verdict:
     measured = [b for b, pair in pairs.items() if None not in pair]
     gained = [b for b in measured if pairs[b] == (False, True)]
     lines = _state_evidence(data, _HUGETLB, ("none", "wp_unpopulated"))
-    if gained:
-        because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
-        if len(gained) == len(_HUGETLB):
-            return claim.ruled(data, "holds", because, lines)
+    because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
+    if gained and len(gained) < len(measured):
         condition = f"the memory is {_named(gained)}"
         return claim.ruled(data, "depends", because, lines, depends_on="the backing", condition=condition)
     if len(measured) < len(_HUGETLB):
         absent = [b for b in _HUGETLB if b not in measured]
-        because = f"{_named(absent)}: not measured with and without the feature"
-        return claim.undecided(data, because)
+        return claim.undecided(data, f"{_named(absent)}: not measured with and without the feature")
+    if gained:
+        return claim.ruled(data, "holds", because, lines)
     without = [b for b in measured if not pairs[b][0]]
     because = "the write to empty memory is reported without the feature too, on every hugetlb backing"
     if without:

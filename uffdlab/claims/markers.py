@@ -85,7 +85,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
     proxies = {one.proxy: _measured(data, one) for one in levels}
     absent = [name for name, measured in proxies.items() if measured is None]
     if absent:
-        return claim.undecided(data, f"empty anonymous memory and {' and '.join(absent)} were not measured at one size")
+        return claim.undecided(data, f"not measured at one size as the level below: {'; '.join(absent)}")
     if costs is None:
         return claim.undecided(data, *COSTS_ARE_MISSING)
     predicted, counted = _predicted(costs, level)
@@ -103,8 +103,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
         "evidence": (f"samples: {because}", f"costs: {costs.id}"),
         "effect": min((*times.values(), predicted), key=lambda ratio: ratio.value),
         "quantity": f"{level.title}, time to protect, least of proxies and prediction"
-        f"{borrowed(evidence, ' with costs of {}')}",
-        "condition": "no page table is deposited with a marker",
+        f"{borrowed(evidence, ', with costs of {}')}",
         "missing": claim.needs,
         "limits": (
             "proxies and a prediction, and no prototype: no kernel marks anonymous memory above the last level. "
@@ -115,7 +114,8 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
     if any(ratio.below(FACTOR) for ratio in (*times.values(), predicted)) or not _at_least(FACTOR, *counted):
         return claim.ruled(data, "predicted not to hold", because, **more)
     if all(ratio.above(FACTOR) for ratio in (*times.values(), predicted)):
-        return claim.ruled(data, "predicted to hold", because, **more)
+        condition = "no page table is deposited with a marker"
+        return claim.ruled(data, "predicted to hold", because, condition=condition, **more)
     return claim.undecided(data, because, "costs with narrower intervals, or more rounds of probe protect")
 
 
@@ -160,8 +160,10 @@ def always_on_dearer(evidence: Evidence, claim: Claim) -> Verdict:
         rows = warm_of(data, "samples", *_READ, "design", "populated", backing="anon", cluster_pages=cluster)
         if rows is None:
             return claim.undecided(data, f"protecting memory that is {name} was not measured")
-        sparse = rows[(rows.populated - share).abs() < _NEAR]
-        marked, without = (sparse[sparse.design == design] for design in ("pte_marker", "unprotected"))
+        near = (rows.populated - share).abs() < _NEAR
+        marked, without = (
+            rows[(near & (rows.design == design)).fillna(False)] for design in ("pte_marker", "unprotected")
+        )
         ratio = ratio_of("samples", marked, without, "protect_ns", "size_kib")
         if ratio is None:
             return claim.undecided(data, f"protecting memory that is {name} was not measured with markers and without")

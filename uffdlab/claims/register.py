@@ -23,37 +23,43 @@ CLAIMS: tuple[Claim, ...] = (
         "01_anon_hugetlb",
         "probe semantics on hugetlb of 2 MiB and 1 GiB, private and shared, with features 0 and with WP_UNPOPULATED",
         hugetlb.needs_feature,
+        lacks="huge pages of 2 MiB and 1 GiB",
     ),
     Claim(
         "hugetlb-already-works",
         "PX",
         "anonymous hugetlb is already protected when empty",
-        "every private hugetlb row (2 MiB, 1 GiB) reports a write to empty memory with features 0",
+        "every private hugetlb row (2 MiB, 1 GiB) reports a write to empty memory with features 0; one of the two: "
+        "depends on the backing",
         "01_anon_hugetlb",
         "probe semantics on private hugetlb of 2 MiB and 1 GiB with features 0 (needs one free huge page of each size)",
         hugetlb.already_works,
+        lacks="huge pages of 2 MiB and 1 GiB",
     ),
     Claim(
         "qemu-could-skip",
         "DH 1",
         "QEMU could skip populating there (and on shmem)",
-        "on QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / protect is "
-        f"above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half written; populating fills "
-        f"more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real snapshot",
+        "on some of QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / "
+        f"protect is above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half written; "
+        f"populating fills more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real "
+        "snapshot, without which it is a prediction",
         "01_anon_hugetlb",
         "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
         hugetlb.qemu_could_skip,
+        lacks="populating on QEMU's backends",
     ),
     Claim(
         "forbidden-zeropage",
         "DH 2",
         "markers work where the zeropage is forbidden, a zeropage design does not",
         "on a kernel that forbids it markers fill below 0.01 of the range and report a write, and populating fills "
-        "above 0.99; weaker, on a stock kernel: the same on memory in which a read of a hole maps a real page, and "
-        "a lost write on any of it denies the claim",
+        "above 0.99; on a stock kernel a prediction: the same on some memory in which a read of a hole maps a real "
+        "page, and a lost write on any of it denies the claim",
         "02_forbidden_zeropage",
         "what a read of empty memory maps in each backing, and on a kernel that forbids the zeropage",
         zeropages.forbidden_zeropage,
+        lacks="fills of shmem and hugetlb",
     ),
     Claim(
         "zeropage-other-contexts",
@@ -64,6 +70,7 @@ CLAIMS: tuple[Claim, ...] = (
         "02_forbidden_zeropage",
         "the list of documented attempts",
         zeropages.other_contexts,
+        lacks="the list of attempts",
     ),
     Claim(
         "zeropage-covert-channel",
@@ -71,12 +78,13 @@ CLAIMS: tuple[Claim, ...] = (
         "shared zeropages can carry a covert channel",
         "permutation test at each registered point, two-sided in each sample (bits that arrive inverted count), p < "
         "0.01 / their number, with a silent sender and written pages beside it, and every control null: p not below "
-        "0.01 / their number",
+        "0.01 / their number, with a test that notices a hundredth of what passes",
         "04_covert_channels",
         "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
         channels.covert_channel,
         CHANNEL,
         {"74a7c01": former.covert_channel, "178e890": former.covert_channel_one_sided},
+        lacks="the covert channel",
     ),
     Claim(
         "markers-close-channel",
@@ -88,6 +96,7 @@ CLAIMS: tuple[Claim, ...] = (
         channels.markers_close,
         CHANNEL,
         {"74a7c01": former.markers_close, "178e890": former.markers_close_one_sided},
+        lacks="the covert channel",
     ),
     Claim(
         "no-huge-zeropage-needed",
@@ -99,6 +108,7 @@ CLAIMS: tuple[Claim, ...] = (
         "probe zeropages on THP memory, pte_marker, with use_zero_page 0 and 1",
         zeropages.no_huge_zeropage_needed,
         former={"d647f6a": former.no_huge_zeropage_needed},
+        lacks="the huge zeropage switched off",
     ),
     Claim(
         "table-fill-slower",
@@ -111,6 +121,7 @@ CLAIMS: tuple[Claim, ...] = (
         "probe protect with THP on: pte_marker and populate_read at one size",
         faults.table_fill_slower,
         former={"0390180": former.table_fill_slower},
+        lacks="huge zeropages of 1 GiB",
     ),
     Claim(
         "zeropage-cow-shootdown",
@@ -124,6 +135,7 @@ CLAIMS: tuple[Claim, ...] = (
         "first writes by two pinned threads, with IPIs counted: filled zeropages, markers, and markers that were read",
         faults.zeropage_cow_shootdown,
         former={"0390180": former.zeropage_cow_shootdown},
+        lacks="two threads",
     ),
     Claim(
         "shootdown-after-any-read",
@@ -134,12 +146,13 @@ CLAIMS: tuple[Claim, ...] = (
         "05_preallocated_tables",
         "writes by two pinned threads after reads and without, with IPIs counted",
         faults.shootdown_after_any_read,
+        lacks="two threads",
     ),
     Claim(
         "pmd-marker-wins",
         "DH 3",
         "a PMD marker would serve empty ranges far better",
-        "empty memory; time to protect per KiB, PTE markers / PMD markers, at least 10 with its whole interval, by "
+        "empty memory; time to protect per KiB, PTE markers / PMD markers, above 10 with its whole interval, by "
         "proxy (hugetlb 2 MiB over 1 to 64 GiB; huge zeropages that are protected over 1 to 10 GiB) and by the "
         "calibrated prediction, all of them; and at least 10 x less table memory where no table is deposited with a "
         "marker. Without a prototype it is a prediction",
@@ -147,6 +160,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a prototype of PMD markers, beside the calibrated prediction and the proxies",
         markers.pmd_marker_wins,
         former={"a307ee8": former.pmd_marker_wins},
+        lacks="proxies and costs of high markers",
     ),
     Claim(
         "pud-marker-wins",
@@ -157,6 +171,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a prototype of PUD markers, beside the calibrated prediction and the hugetlb 1 GiB proxy",
         markers.pud_marker_wins,
         former={"a307ee8": former.pud_marker_wins},
+        lacks="proxies and costs of high markers",
     ),
     Claim(
         "always-on-dearer",
@@ -167,16 +182,18 @@ CLAIMS: tuple[Claim, ...] = (
         "03_pmd_pud_markers",
         "probe protect on sparse anonymous memory: pte_marker and unprotected",
         markers.always_on_dearer,
+        lacks="sparse memory",
     ),
     Claim(
         "markers-cost-later-thp",
         "–",
         "PTE markers cost later huge pages",
         f"THP on; share of first writes, one per 2 MiB, that map a huge page: above {faults.EVERY_WRITE} without "
-        f"markers and below {faults.NO_WRITE} under PTE markers",
+        f"markers and below {faults.NO_WRITE} under PTE markers. Above {faults.NO_WRITE} under them: does not hold",
         "05_preallocated_tables",
         "first writes in each 2 MiB with THP on, with and without markers",
         faults.markers_cost_later_thp,
+        lacks="huge pages under markers",
     ),
     Claim(
         "prealloc-speeds-faults",
@@ -189,17 +206,19 @@ CLAIMS: tuple[Claim, ...] = (
         "first touches with and without page tables, cached and not, in at least seven children each",
         faults.prealloc_speeds_faults,
         former={"d647f6a": former.prealloc_speeds_faults},
+        lacks="first touches with page tables",
     ),
     Claim(
         "split-locks-speed-faults",
         "PX",
         "and they do so because the lock of a page table is split",
-        f"what tables save with two threads under the same tables / what they save with one: below {faults.SPEEDS_UP} "
-        "with its whole interval, reading and writing, every page and one per 2 MiB. Otherwise two CPUs show no "
-        "effect, and of more nothing is decided",
+        "first touch with tables / without, of two threads under the same tables / of one thread: below "
+        f"{faults.SPEEDS_UP} with its whole interval, reading and writing, every page and one per 2 MiB. Otherwise two "
+        "CPUs show no effect, and of more nothing is decided",
         "05_preallocated_tables",
         "first touches with and without page tables on a machine with more CPUs",
         faults.split_locks_speed_faults,
+        lacks="more CPUs",
     ),
     Claim(
         "reads-need-no-fault",
@@ -207,8 +226,9 @@ CLAIMS: tuple[Claim, ...] = (
         "after the patch only writes fault",
         "minor faults per first read of a page: below 0.01 where the zeropage is mapped, above 0.99 where a marker is",
         "05_preallocated_tables",
-        "fault counts of reads after each preparation",
+        "counted faults of reads after each preparation",
         faults.reads_need_no_fault,
+        lacks="later reads",
     ),
     Claim(
         "reads-get-dearer",
@@ -219,6 +239,7 @@ CLAIMS: tuple[Claim, ...] = (
         "05_preallocated_tables",
         "first reads of markers and of mapped zeropages",
         faults.reads_get_dearer,
+        lacks="later reads",
     ),
     Claim(
         "spread-cost-later",
@@ -230,6 +251,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a prototype of PMD markers, beside the calibrated prediction of spreading faults",
         spreading.spread_cost_later,
         former={"0931a64": former.spread_cost_later, "cb1c10f": former.spread_cost_in_three_cases},
+        lacks="costs per entry",
     ),
     Claim(
         "userspace-has-choice",
@@ -241,6 +263,7 @@ CLAIMS: tuple[Claim, ...] = (
         "probe zeropages: whether a write is reported after either way of populating",
         userspace.userspace_has_choice,
         former={"0931a64": former.userspace_has_choice},
+        lacks="writes after populating",
     ),
     Claim(
         "patch-equals-populate",
@@ -253,6 +276,7 @@ CLAIMS: tuple[Claim, ...] = (
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
         userspace.patch_equals_populate,
         former={"0390180": former.patch_equals_populate},
+        lacks="page-by-page states",
     ),
     Claim(
         "populate-read-faster",
@@ -265,6 +289,7 @@ CLAIMS: tuple[Claim, ...] = (
         "06_snapshots",
         "probe protect: preread and populate_read by backing and share written, in at least twelve children each",
         userspace.populate_read_faster,
+        lacks="read loops timed on each backing",
     ),
     Claim(
         "untouched-is-common",
@@ -274,6 +299,7 @@ CLAIMS: tuple[Claim, ...] = (
         "interval; of the population at large nothing is decided",
         "06_snapshots",
         "occupancy scans of live guests and processes",
+        lacks="scans of live guests",
     ),
     Claim(
         "untouched-is-rare",
@@ -282,6 +308,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the same data: the share of RAM untouched at 2 MiB is below 0.1 with its whole interval",
         "06_snapshots",
         "occupancy scans of live guests and processes",
+        lacks="scans of live guests",
     ),
     Claim(
         "higher-levels-involved",
@@ -291,6 +318,7 @@ CLAIMS: tuple[Claim, ...] = (
         "1.25 times those of the merged commit",
         "03_pmd_pud_markers",
         "a PMD-marker prototype of the kernel",
+        lacks="a prototype kernel",
     ),
     Claim(
         "snapshot-advantage",
@@ -300,6 +328,7 @@ CLAIMS: tuple[Claim, ...] = (
         "total work below 1.25, with a saver that skips holes; with one that reads everything it is the condition",
         "06_snapshots",
         "a background snapshot, real and simulated",
+        lacks="a real snapshot",
     ),
     Claim(
         "atomicity",
@@ -315,6 +344,7 @@ CLAIMS: tuple[Claim, ...] = (
         "between with one pass",
         atomicity.worth_it,
         former={"f0c0912": former.atomicity},
+        lacks="racing discards",
     ),
     Claim(
         "madv-free-loses-protection",
@@ -322,10 +352,12 @@ CLAIMS: tuple[Claim, ...] = (
         "memory that was freed by MADV_FREE loses its protection when it is reclaimed",
         "anonymous memory, written, MADV_FREE, protected, reclaimed by MADV_PAGEOUT: of the reclaimed pages, the "
         f"share whose next write raises no event, above {atomicity.EVERY_PAGE} with the exact interval, for markers "
-        "and for both ways of populating. Some of the three: depends on the design",
+        "and for both ways of populating; below it for all: does not hold; above for some and below for the others: "
+        "depends on the design",
         "01_anon_hugetlb",
         "probe atomicity, interleaving freed",
         atomicity.madv_free_loses,
+        lacks="reclaimed pages",
     ),
 )
 

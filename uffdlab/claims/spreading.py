@@ -89,12 +89,12 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     found = compared(costs)
     tail, work = found.tails[DECIDING], found.work
     because = borrowed(evidence) + (
-        f"{DECIDING} that spreads a PMD marker / one to a PTE marker: {with_interval(tail)} predicted; all work with "
-        f"every 2 MiB written once: {with_interval(work)}"
+        f"{_TAIL}, {DECIDING}: {with_interval(tail)} predicted; all work with every 2 MiB written once: "
+        f"{with_interval(work)}"
     )
     even = break_even(costs)
     at = f"break-even at {even:.1%} of all 2 MiB written" if even is not None else "the work never breaks even"
-    lines = [f"costs: {case} that spreads / one that need not: {with_interval(r)}" for case, r in found.tails.items()]
+    lines = [f"costs: {_TAIL}, {case}: {with_interval(r)}" for case, r in found.tails.items()]
     lines.append(f"costs: {at}")
     analogue = _split_measured(evidence.campaign)
     if analogue:
@@ -102,8 +102,7 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     more: dict[str, Any] = {
         "evidence": lines,
         "effect": tail,
-        "quantity": f"{DECIDING} that spreads a PMD marker / one that need not"
-        f"{borrowed(evidence, ', with costs of {}')}",
+        "quantity": f"{_TAIL}, {DECIDING}{borrowed(evidence, ', with costs of {}')}",
         "missing": claim.needs,
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
@@ -114,11 +113,13 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     if tail.below(DEARER) or work.below(1):
         return claim.ruled(calibrated, "predicted not to hold", because, **more)
     if tail.above(DEARER) and work.above(1):
-        return claim.ruled(calibrated, "predicted to hold", because, **more)
+        condition = f"more than {even:.1%} of all 2 MiB are written later" if even else None
+        return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
     return claim.undecided(calibrated, because, "costs with narrower intervals, or a prototype of PMD markers")
 
 
 DECIDING = "a write that a handler receives"
+_TAIL = "first touch of a PMD marker / of a PTE marker"
 
 
 def _split_measured(data: Dataset) -> Estimate | None:

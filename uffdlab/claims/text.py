@@ -34,7 +34,7 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
     lines = ["| claim | verdict | key number (95 % interval) |", "|---|---|---|"]
     for verdict in decided:
         says = find(verdict.id).says
-        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.verdict}** | {verdict.key_number() or '–'} |")
+        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.words}** | {verdict.key_number() or '–'} |")
     still_open = len(listed) - len(decided)
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
@@ -52,19 +55,21 @@ def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
     if not all(small.values()):
-        because = "with THP off not every page ends in that state"
+        because = "with THP off not every page ends as markers that were read"
         return claim.ruled(data, "does not hold", because, _evidence_lines(data), limits=_STANDS_IN)
     if all(huge.values()):
-        because = "every page ends in that state, with THP off and on"
+        because = "every page ends as markers that were read, with THP off and on"
         return claim.ruled(data, "holds", because, _evidence_lines(data), limits=_STANDS_IN)
-    because = f"with THP off every page ends in that state; with THP on pages are {_states(data, 'anon_thp')}"
+    because = (
+        f"with THP off every page ends as markers that were read; with THP on pages are {_states(data, 'anon_thp')}"
+    )
     condition = "THP is off for the memory"
     lines = _evidence_lines(data)
     return claim.ruled(data, "depends", because, lines, depends_on="THP", condition=condition, limits=_STANDS_IN)
 
 
 _CHOICES = (("anon", "THP off"), ("anon_thp", "THP on"), ("shmem", "shmem"))
-_POPULATE_AND_PROTECT = {"preread": "read loop", "populate_read": "MADV_POPULATE_READ"}
+_POPULATE_AND_PROTECT = {"preread": "a read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
@@ -79,7 +84,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
                 data, "zeropages", *read, backing=backing, design=design, step="protected", huge_zeropage="on"
             )
             if rows is None or rows.reported.isna().any():
-                return claim.undecided(data, f"whether a write is reported after a {way} was not measured on {name}")
+                return claim.undecided(data, f"whether a write is reported after {way} was not measured, {name}")
             reported[f"{way}, {name}"] = bool(rows.reported.all())
             lines.append(f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported")
     protected = [case for case, all_of_them in reported.items() if all_of_them]
@@ -92,7 +97,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "holds", because, lines, limits=limits)
     if not protected:
         return claim.ruled(data, "does not hold", because, lines, limits=limits)
-    condition = f"the memory is populated by {'; '.join(protected)}"
+    condition = f"the memory is populated by {'; or by '.join(protected)}"
     return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
 
 
@@ -115,6 +120,10 @@ def _speeds(data: Dataset) -> dict[str, Estimate]:
     return ratios
 
 
+def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
+    return lambda name: ratios[name].value
+
+
 def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide where MADV_POPULATE_READ beats a read loop, by backing and share written."""
     data = evidence.campaign
@@ -126,29 +135,22 @@ def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
     slower = [name for name, ratio in ratios.items() if ratio.below(SLOWER)]
     between = [name for name in ratios if name not in (*faster, *slower)]
     lines = tuple(f"samples: read loop / MADV_POPULATE_READ, {name}: {with_interval(r)}" for name, r in ratios.items())
-    shown = [f"{name} {with_interval(ratios[name])}" for name in (*faster[:1], *slower[:1])]
+    least, most = min(ratios, key=_by_value(ratios)), max(ratios, key=_by_value(ratios))
     because = (
-        f"of {len(ratios)} cases the call is faster in {len(faster)}, slower in {len(slower)}, and neither is shown in "
-        f"{len(between)}: {'; '.join(shown)}"
+        f"of {len(ratios)} cases the call is faster in {len(faster)} and slower in {len(slower)}; read loop / "
+        f"MADV_POPULATE_READ from {with_interval(ratios[least])} ({least}) to {with_interval(ratios[most])} ({most})"
     )
     limits = f"neither is shown on: {'; '.join(between)}" if between else None
+    more: dict[str, Any] = {
+        "effect": ratios[least],
+        "quantity": f"read loop / MADV_POPULATE_READ, least of the cases ({least})",
+        "limits": limits,
+    }
     if len(faster) == len(ratios):
-        effect = min(ratios.values(), key=lambda ratio: ratio.value)
-        quantity = "read loop / MADV_POPULATE_READ, least of the cases"
-        return claim.ruled(data, "holds", because, lines, effect=effect, quantity=quantity)
-    if faster and slower:
-        worst = min(slower, key=lambda name: ratios[name].value)
-        return claim.ruled(
-            data,
-            "depends",
-            because,
-            lines,
-            effect=ratios[worst],
-            quantity=f"read loop / MADV_POPULATE_READ, {worst}",
-            depends_on="the backing and the share written",
-            condition=f"the memory is {'; '.join(faster)}",
-            limits=limits,
-        )
+        return claim.ruled(data, "holds", because, lines, **more)
     if len(slower) == len(ratios):
-        return claim.ruled(data, "does not hold", because, lines)
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    if faster and slower:
+        depends_on, condition = "the backing and the share written", f"the memory is {'; '.join(faster)}"
+        return claim.ruled(data, "depends", because, lines, depends_on=depends_on, condition=condition, **more)
     return claim.undecided(data, because, f"more rounds of {claim.needs}")

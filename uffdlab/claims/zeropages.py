@@ -80,7 +80,8 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         because = "nowhere do markers protect without filling while populating fills the range"
         return claim.ruled(data, "does not hold", because, lines)
     if not supporting:
-        return claim.undecided(data, "the intervals are too wide", f"at least six processes of {claim.needs}")
+        because = "the intervals of the share filled are too wide"
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
     others = [name for name in known if name not in supporting]
     limits = (
         "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, "
@@ -111,7 +112,7 @@ def other_contexts(evidence: Evidence, claim: Claim) -> Verdict:
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
     lines = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
-    because = f"{len(others)} attempts outside s390 are known, {len(merged)} of them merged"
+    because = f"attempts known outside s390: {len(others)}, of which {len(merged)} merged"
     limits = "a list of what was found, not of all there is"
     return claim.ruled(published, "answer", because, lines, limits=limits)
 

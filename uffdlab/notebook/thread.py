@@ -118,9 +118,7 @@ def ledger(verdicts: Iterable[Verdict]) -> Table:
     for verdict in verdicts:
         claim = claims.find(verdict.id)
         where = claim.notebook.split("_", 1)[0] + (" (planned)" if claim.notebook in claims.PLANNED else "")
-        rows.append(
-            {"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.verdict, "in": where}
-        )
+        rows.append({"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.words, "in": where})
     return Table(pd.DataFrame(rows), index=False)
 
 
