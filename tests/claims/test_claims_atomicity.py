@@ -170,7 +170,7 @@ def test_plot_atomicity_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Pat
     assert list(losing.x) == [pytest.approx(5000)]
     assert list(none.x) == [pytest.approx(3.688879 / 4.2, rel=1e-4)]
     assert (losing.marker.symbol, none.marker.symbol) == ("circle", "triangle-left")
-    assert drawn["read loop, then protect: none lost, at most"].y[0] == pytest.approx(losing.y[0] - 1)
+    assert drawn["read loop: none lost, at most"].y[0] == pytest.approx(losing.y[0] - 1)
     assert "made-up" in figure.layout.meta["origin"]
     assert figure.layout.xaxis.title.text == "lost writes per million judged"
 

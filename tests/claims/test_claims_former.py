@@ -185,3 +185,14 @@ def test_former_channel_rules_do_not_ask_what_a_control_could_notice(tmp_path: P
     weak = [point(CLEAR, memory) + point(NOISE, memory, silent=True) for memory in memories]
     unsure = heard(tmp_path / "unsure", point([0.5], "private", sample=0), *weak)
     assert unsure == ("holds", "not decided", "does not hold", "not decided")
+
+
+def test_former_channel_rules_do_not_see_inverted_bits(tmp_path: Path) -> None:
+    memories = ("zeropage", "markers_read", "markers_unread")
+    inverted = [1 - share for share in CLEAR]
+    evidence = Evidence(campaign(tmp_path / "d", *(_both(inverted, memory) for memory in memories)))
+    first, second = claims.find("zeropage-covert-channel"), claims.find("markers-close-channel")
+    assert former.covert_channel_one_sided(evidence, first) == "not decided"
+    assert former.markers_close_one_sided(evidence, second) == "not decided"
+    assert claims.verdict(first.id, evidence).words == "holds"
+    assert claims.verdict(second.id, evidence).words == "does not hold"

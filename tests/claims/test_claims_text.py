@@ -376,7 +376,7 @@ def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     assert text.split("\n") == [
         "| claim | verdict | key number (95 % interval) |",
         "|---|---|---|",
-        f"{row} 1,234 (0.25 to 2,000): A / B |",
+        f"{row} 1,235 (0.25 to 2,000): A / B |",
         f"{row} 2: C |",
         f"{row} – |",
         "",
@@ -392,7 +392,7 @@ def test_html_card_shows_only_fields_that_are_set() -> None:
     assert full._repr_html_() == (
         '<div class="verdict predicted"><p><strong>predicted to hold</strong> <code>qemu-could-skip</code></p><dl>'
         "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Condition</dt><dd>c</dd>"
-        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,234, 95 % interval 0.25 to 2,000</dd>"
+        "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,235, 95 % interval 0.25 to 2,000</dd>"
         "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
     )
     assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()

@@ -110,7 +110,7 @@ class Row:
         """Yield what the undecided campaigns lack: a measurement, or certainty."""
         by_need: dict[str, list[int]] = {}
         for n in undecided:
-            need = standing.short_name(self.verdicts[n].missing or "what the rule reads")
+            need = standing.short_name(self.verdicts[n])
             by_need.setdefault(f"{'Not measured' if self._absent(n) else 'Needed'} {{}}: {need}", []).append(n)
         for words, columns in by_need.items():
             yield words.format("there" if len(by_need) == 1 else f"on {_listed(map(self._name, columns))}")

@@ -30,7 +30,7 @@ def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
     return "; ".join(parts)
 
 
-def _short_name(verdict: Verdict) -> str:
+def short_name(verdict: Verdict) -> str:
     """Return the short name of what an undecided claim needs."""
     missing = verdict.missing or ""
     return "more samples" if any(words in missing for words in _MORE_SAMPLES) else find(verdict.id).lacks
@@ -54,7 +54,7 @@ def _needs(here: Iterable[Verdict], there: Mapping[str, Verdict], reference: Evi
         if verdict.verdict == _UNDECIDED:
             other = there.get(verdict.id)
             suite = suites.get(other.dataset or "") if other and other.verdict != _UNDECIDED else None
-            by_suite.setdefault(suite, []).append(_short_name(verdict))
+            by_suite.setdefault(suite, []).append(short_name(verdict))
     known = [
         f"{', '.join(dict.fromkeys(words))} (--suite {suite} --allow-host-changes)"
         for suite, words in by_suite.items()
