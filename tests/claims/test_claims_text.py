@@ -371,14 +371,16 @@ def test_text_table_labels_and_wraps_lines() -> None:
 def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     undecided = claims.Verdict("atomicity", "not decided", "", "too little")
     timed = some(quantity="A / B", effect=1234.5, interval=(0.25, 2000.0))
-    text = claims.markdown_table([timed, undecided, undecided, some(quantity="C", effect=2.0), some(because="so")])
+    changed = "rule changed after the data, on 2026-11-28, with the reason: a fault. By the former rule: holds (2)"
+    fixed = some(quantity="C", effect=2.0, rule_fixed="rule fixed before the data, on 2026-11-23")
+    text = claims.markdown_table([timed, undecided, undecided, fixed, some(because="so", rule_fixed=changed)])
     row = "| QEMU could skip populating there (and on shmem) (`qemu-could-skip`) | **predicted to hold** |"
     assert text.split("\n") == [
-        "| claim | verdict | key number (95 % interval) |",
-        "|---|---|---|",
-        f"{row} 1,235 (0.25 to 2,000): A / B |",
-        f"{row} 2: C |",
-        f"{row} – |",
+        "| claim | verdict | key number (95 % interval) | rule |",
+        "|---|---|---|---|",
+        f"{row} 1,235 (0.25 to 2,000): A / B | – |",
+        f"{row} 2: C | fixed before the data, on 2026-11-23 |",
+        f"{row} – | changed after the data, on 2026-11-28; by the former rule: holds (2) |",
         "",
         "2 more claims are not decided yet. Why, under which condition, and what would decide the others: "
         "[the ledger](notebooks/00_the_thread.ipynb), or `uffdlab claims`.",

@@ -31,10 +31,11 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
     """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others."""
     listed = list(verdicts)
     decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
-    lines = ["| claim | verdict | key number (95 % interval) |", "|---|---|---|"]
+    lines = ["| claim | verdict | key number (95 % interval) | rule |", "|---|---|---|---|"]
     for verdict in decided:
         says = find(verdict.id).says
-        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.words}** | {verdict.key_number() or '–'} |")
+        number, rule = verdict.key_number() or "–", _when_fixed(verdict)
+        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.words}** | {number} | {rule} |")
     still_open = len(listed) - len(decided)
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(
@@ -45,6 +46,15 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
             f"others: {ledger}, or `uffdlab claims`.",
         ]
     )
+
+
+def _when_fixed(verdict: Verdict) -> str:
+    """Return when the rule was fixed, and what the one before it says, without the reason of the change."""
+    if verdict.rule_fixed is None:
+        return "–"
+    when, _, rest = verdict.rule_fixed.removeprefix("rule ").partition(", with the reason: ")
+    former = rest.rpartition("By the former rule: ")[2]
+    return f"{when}; by the former rule: {former}" if former else when
 
 
 def wide_matrix(matrix: Matrix) -> str:
