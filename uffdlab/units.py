@@ -8,7 +8,7 @@ with an optional sign, point and exponent; other forms that Python reads (``1_00
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
 from math import isfinite, isnan
@@ -86,6 +86,12 @@ def exact(value: float) -> str:
     if 1e-6 <= abs(value) < 1e21 or not value:
         return f"{Decimal(digits):f}".removesuffix(".0")
     return digits.replace("e-0", "e-")
+
+
+def in_sizes(sizes_kib: Sequence[int]) -> str:
+    """Return sizes as a range: ``1 GiB to 10 GiB``."""
+    least, most = (format_size(size * 1024) for size in (min(sizes_kib), max(sizes_kib)))
+    return least if least == most else f"{least} to {most}"
 
 
 def format_size(size_bytes: float) -> str:

@@ -30,8 +30,8 @@ def hugetlb(none: bool, unpopulated: bool, backings: tuple[str, ...] = HUGETLB) 
 
 
 def test_claims_have_unique_ids_and_a_rule_each() -> None:
-    assert len({claim.id for claim in claims.CLAIMS}) == len(claims.CLAIMS) >= 22
-    assert all(claim.rule and claim.needs and claim.who and claim.says for claim in claims.CLAIMS)
+    assert len({claim.id for claim in claims.CLAIMS}) == len(claims.CLAIMS) == 29
+    assert all(claim.rule and claim.needs and claim.lacks and claim.who and claim.says for claim in claims.CLAIMS)
 
 
 def test_empty_dataset_leaves_every_claim_undecided_and_names_what_is_missing(tmp_path: Path) -> None:
@@ -57,11 +57,17 @@ def test_hugetlb_needs_feature_when_it_makes_a_lost_write_reported(tmp_path: Pat
     assert judge(tmp_path, "hugetlb-needs-feature", states=hugetlb(False, True)).verdict == "holds"
 
 
-def test_hugetlb_needs_feature_holds_if_on_some_backings(tmp_path: Path) -> None:
+def test_hugetlb_needs_feature_depends_on_the_backing(tmp_path: Path) -> None:
     rows = hugetlb(False, True, HUGETLB[:1]) + hugetlb(True, True, HUGETLB[1:])
     found = judge(tmp_path, "hugetlb-needs-feature", states=rows)
-    assert found.verdict == "holds if"
+    assert found.words == "depends on the backing"
     assert found.condition == "the memory is hugetlb 2 MiB private"
+
+
+def test_hugetlb_needs_feature_depends_only_where_it_is_measured_on_both_sides(tmp_path: Path) -> None:
+    gained, same = hugetlb(False, True, HUGETLB[:1]), hugetlb(True, True, HUGETLB[1:2])
+    assert judge(tmp_path / "one", "hugetlb-needs-feature", states=gained).verdict == "not decided"
+    assert judge(tmp_path / "two", "hugetlb-needs-feature", states=gained + same).verdict == "depends"
 
 
 @pytest.mark.parametrize("reported", [True, False])
@@ -93,7 +99,8 @@ def test_contradicting_state_rows_leave_the_claim_undecided(tmp_path: Path) -> N
     ("two_mib", "one_gib", "verdict"),
     [
         (True, True, "holds"),
-        (True, False, "holds if"),
+        (True, False, "depends on the backing"),
+        (False, True, "depends on the backing"),
         (False, False, "does not hold"),
         (True, None, "not decided"),
         (None, None, "not decided"),
@@ -102,7 +109,7 @@ def test_contradicting_state_rows_leave_the_claim_undecided(tmp_path: Path) -> N
 def test_hugetlb_already_works(tmp_path: Path, two_mib: bool | None, one_gib: bool | None, verdict: str) -> None:
     answers = {"hugetlb_2m_private": two_mib, "hugetlb_1g_private": one_gib}
     rows = [state(backing, "none", answer) for backing, answer in answers.items() if answer is not None]
-    assert judge(tmp_path, "hugetlb-already-works", states=rows).verdict == verdict
+    assert judge(tmp_path, "hugetlb-already-works", states=rows).words == verdict
 
 
 # --- qemu-could-skip -------------------------------------------------------------------------------------------------
@@ -129,16 +136,16 @@ def reported(answer: bool, backings: tuple[str, ...] = QEMU) -> list[dict[str, A
 
 def test_qemu_could_skip_where_writes_are_reported_and_time_and_memory_saved(tmp_path: Path) -> None:
     found = judge(tmp_path, "qemu-could-skip", states=reported(True), samples=timed(9_000_000, 1_000_000, 1 << 20))
-    assert found.verdict == "holds if"
+    assert found.verdict == "predicted to hold"
     assert found.effect == pytest.approx(10)
     assert found.interval == (pytest.approx(10), pytest.approx(10))
-    assert "real snapshot" in (found.condition or "")
+    assert "real QEMU snapshot" in (found.missing or "")
 
 
 def test_qemu_could_skip_names_only_backends_that_report_writes(tmp_path: Path) -> None:
     states = reported(True, QEMU[:1]) + reported(False, QEMU[1:])
     found = judge(tmp_path, "qemu-could-skip", states=states, samples=timed(9_000_000, 1_000_000, 1 << 20))
-    assert found.verdict == "holds if"
+    assert found.verdict == "predicted to hold"
     assert "shmem" in (found.condition or "")
     assert "hugetlb" not in (found.condition or "")
 
@@ -216,10 +223,22 @@ def test_verdict_round_trips_through_json(tmp_path: Path) -> None:
     assert kept == found
 
 
-def test_html_card_names_the_verdict_and_escapes_its_text() -> None:
-    card = claims.Verdict("x", "holds if", "a < b", "<script>alert(1)</script>")._repr_html_()
-    assert 'class="verdict holds-if"' in card
-    assert "<strong>holds if</strong>" in card
+@pytest.mark.parametrize(
+    ("fields", "words", "kind"),
+    [
+        ({"verdict": "holds"}, "holds", "holds"),
+        ({"verdict": "does not hold"}, "does not hold", "does-not-hold"),
+        ({"verdict": "depends", "depends_on": "THP"}, "depends on THP", "depends"),
+        ({"verdict": "predicted to hold"}, "predicted to hold", "predicted"),
+        ({"verdict": "predicted not to hold"}, "predicted not to hold", "predicted"),
+        ({"verdict": "not decided"}, "not decided", "not-decided"),
+        ({"verdict": "answer"}, "answer", "answer"),
+    ],
+)
+def test_html_card_names_the_verdict_and_escapes_its_text(fields: dict[str, Any], words: str, kind: str) -> None:
+    card = claims.Verdict("x", rule="a < b", because="<script>alert(1)</script>", **fields)._repr_html_()
+    assert f'class="verdict {kind}"' in card
+    assert f"<strong>{words}</strong>" in card
     assert "<script>" not in card
 
 

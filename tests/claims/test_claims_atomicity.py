@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts on the claim *atomicity*, its frame and its figure, from synthetic races."""
+"""Verdicts on the claims on racing discards and on MADV_FREE, and their frame and figure, from synthetic races."""
 
 from __future__ import annotations
 
@@ -7,107 +7,143 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_atomicity import dataset, race, races
+from synthetic_atomicity import dataset, freed, in_between, race, races
 
 from uffdlab import claims, figures, summaries
 
 READ, POPULATE, ONE = "two_pass_read", "two_pass_populate", "one_pass"
-LOSING, NONE, SOME = [3000, 3100, 2900, 3050, 2950, 3010, 2990], [0] * 7, [0, 0, 0, 0, 5, 9, 0]
+ALL = (ONE, READ, POPULATE)
+# Writes lost in each of seven children, of a hundred discards in between.
+LOSING, NONE, SOME = [50, 52, 48, 51, 49, 50, 50], [0] * 7, [0, 0, 0, 0, 5, 9, 0]
 MILLION = 1_000_000
-ENOUGH = 600_000  # judged in each of seven children
+
+Rows = list[dict[str, Any]]
 
 
-def judge(tmp_path: Path, *rows: list[dict[str, Any]]) -> claims.Verdict:
-    return claims.verdict("atomicity", dataset(tmp_path / "d", [row for one in rows for row in one]))
+def judge(tmp_path: Path, *rows: Rows, claim: str = "atomicity") -> claims.Verdict:
+    return claims.verdict(claim, dataset(tmp_path / "d", [row for one in rows for row in one]))
 
 
-def anon(preparation: str, lost: list[int], judged: int = ENOUGH) -> list[dict[str, Any]]:
-    return races("anon", preparation, judged, lost)
+def raced(preparation: str, lost: list[int], discards: int = 100) -> Rows:
+    return in_between(preparation, discards, lost)
 
 
 def test_atomicity_holds_when_both_two_pass_ways_lose_writes_and_one_pass_none(tmp_path: Path) -> None:
-    more = [7 * n for n in LOSING]
-    found = judge(tmp_path, anon(READ, more), anon(POPULATE, LOSING), anon(ONE, NONE))
+    more = [n + 20 for n in LOSING]
+    found = judge(tmp_path, raced(READ, more), raced(POPULATE, LOSING), raced(ONE, NONE))
     assert found.verdict == "holds"
-    assert found.effect == pytest.approx(3000 / ENOUGH * MILLION), "of the way that loses fewer"
-    assert found.interval == (pytest.approx(2900 / ENOUGH * MILLION), pytest.approx(3100 / ENOUGH * MILLION))
-    assert "0 of 4,200,000 (at most 0.878 per million)" in found.because
+    assert found.effect == pytest.approx(0.5), "of the way that loses fewer"
+    assert found.interval == (pytest.approx(0.48), pytest.approx(0.52))
+    assert "a read loop loses 490 of 700, median of 7 children 0.7 (0.68 to 0.72)" in found.because
+    assert "one pass 0 of 700 (at most 0.5%)" in found.because
     assert found.limits is not None
 
 
-@pytest.mark.parametrize("other", [NONE, SOME, None])
-def test_atomicity_holds_if_only_one_way_of_populating_loses_writes(tmp_path: Path, other: list[int] | None) -> None:
-    found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, other or []), anon(ONE, NONE))
-    assert found.verdict == "holds if"
-    assert found.condition == "the range is populated by a read loop"
-
-
-def test_atomicity_does_not_hold_when_two_passes_lose_none_of_enough_writes(tmp_path: Path) -> None:
-    found = judge(tmp_path, anon(READ, NONE), anon(POPULATE, NONE), anon(ONE, NONE))
+def test_atomicity_does_not_hold_when_two_passes_lose_next_to_nothing(tmp_path: Path) -> None:
+    found = judge(tmp_path, raced(READ, NONE), raced(POPULATE, NONE), raced(ONE, NONE))
     assert found.verdict == "does not hold"
-    assert "a read loop 0 of 4,200,000" in found.because
+    assert "a read loop loses 0 of 700" in found.because
 
 
 def test_atomicity_does_not_hold_when_one_pass_loses_writes_too(tmp_path: Path) -> None:
-    found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, LOSING), anon(ONE, LOSING))
+    found = judge(tmp_path, raced(READ, LOSING), raced(POPULATE, LOSING), raced(ONE, LOSING))
     assert found.verdict == "does not hold"
-    assert found.because.startswith("one pass loses writes too: 21,000 of 4,200,000, median of 7 children 5,000 per m")
+    assert found.because.endswith("one pass 350 of 700, median of 7 children 0.5 (0.48 to 0.52)")
 
 
 @pytest.mark.parametrize(
-    ("two", "one", "missing"),
+    ("read", "populate", "one"),
     [
-        # too few writes after one pass to bound them
-        (anon(READ, LOSING), anon(ONE, NONE, 10_000), "70,000 writes were judged after one pass, 0 lost"),
-        # one pass lost some, not in the median child
-        (anon(READ, LOSING), anon(ONE, SOME), "4,200,000 writes were judged after one pass, 14 lost"),
-        # no one pass at all
-        (anon(READ, LOSING), [], "probe atomicity, one_pass on anonymous memory"),
-        # two passes in too few children for an interval
-        (
-            anon(READ, LOSING[:5]),
-            anon(ONE, NONE),
-            "probe atomicity, two_pass_read on anonymous memory, in at least six",
-        ),
-        # two passes lose nothing, among too few writes
-        (
-            anon(READ, NONE, 1000),
-            anon(ONE, NONE),
-            "probe atomicity, two_pass_read on anonymous memory, in at least six",
-        ),
-        # losses in some children only
-        (anon(READ, SOME), anon(ONE, NONE), "probe atomicity, two_pass_read on anonymous memory, in at least six"),
-        # nothing on two passes
-        ([], anon(ONE, NONE), "two_pass_populate on anonymous memory"),
+        (LOSING, NONE, NONE),  # one way loses, the other does not
+        (NONE, LOSING, NONE),
+        (LOSING, SOME, NONE),
+        (LOSING[:5], LOSING, NONE),  # too few children for an interval
+        (LOSING, LOSING, [0]),  # one pass is not bounded by a hundred discards
+        (LOSING, LOSING, SOME),  # one pass loses some, though not in the median child
     ],
 )
-def test_atomicity_undecided_names_the_missing_trials(
-    tmp_path: Path, two: list[dict[str, Any]], one: list[dict[str, Any]], missing: str
+def test_atomicity_undecided_between_its_thresholds(
+    tmp_path: Path, read: list[int], populate: list[int], one: list[int]
 ) -> None:
-    found = judge(tmp_path, two, one)
+    found = judge(tmp_path, raced(READ, read), raced(POPULATE, populate), raced(ONE, one))
     assert found.verdict == "not decided"
-    assert missing in (found.missing or "")
+    assert "at least six children per way of populating" in (found.missing or "")
+    assert found.because.startswith("of the discards in between, a read loop loses ")
+
+
+@pytest.mark.parametrize(
+    ("rows", "absent"),
+    [
+        ([*raced(READ, LOSING), *raced(POPULATE, LOSING)], "markers"),
+        ([*raced(READ, LOSING), *raced(ONE, NONE)], "MADV_POPULATE_READ"),
+        ([*raced(ONE, NONE), *raced(POPULATE, LOSING)], "a read loop"),
+        ([*raced(READ, NONE, 0), *raced(POPULATE, LOSING), *raced(ONE, NONE)], "a read loop"),
+    ],
+)
+def test_atomicity_undecided_without_a_discard_in_between(tmp_path: Path, rows: Rows, absent: str) -> None:
+    found = judge(tmp_path, rows)
+    assert (found.verdict, found.because) == ("not decided", f"no discard raced with {absent}")
 
 
 def test_atomicity_undecided_from_other_backings_and_deterministic_trials(tmp_path: Path) -> None:
-    ordered = [row | {"interleaving": "deterministic"} for row in anon(READ, LOSING) + anon(ONE, NONE)]
-    elsewhere = races("shmem", READ, ENOUGH, LOSING) + races("shmem", ONE, ENOUGH, NONE)
+    ordered = [row | {"interleaving": "deterministic"} for name in ALL for row in raced(name, LOSING)]
+    elsewhere = [row for name in ALL for row in in_between(name, 100, LOSING, "shmem")]
     assert judge(tmp_path, ordered, elsewhere).verdict == "not decided"
 
 
-def test_other_backings_and_deterministic_trials_are_listed_as_evidence(tmp_path: Path) -> None:
-    ordered = [race("anon", READ, 256, 1, interleaving="deterministic")]
-    beside = races("shmem", READ, 1000, NONE)
-    found = judge(tmp_path, anon(READ, LOSING), anon(POPULATE, LOSING), anon(ONE, NONE), ordered, beside)
-    assert "races: anon, two_pass_read, one discard between: lost 1" in found.evidence
-    assert "races: shmem, two_pass_read, racing: lost 0 of 7,000 (at most 527 per million)" in found.evidence
+def test_other_backings_are_listed_as_evidence(tmp_path: Path) -> None:
+    beside = in_between(READ, 100, NONE, "shmem")
+    found = judge(tmp_path, raced(READ, LOSING), raced(POPULATE, LOSING), raced(ONE, NONE), beside)
+    assert "races: shmem, a read loop: lost 0 of 700 (at most 0.5%) discards in between" in found.evidence
+
+
+# --- madv-free-loses-protection --------------------------------------------------------------------------------------
+
+LOST, KEPT, MOST = [512] * 7, NONE, [507] * 7
+
+
+def lazily(tmp_path: Path, one: list[int], read: list[int], populate: list[int]) -> claims.Verdict:
+    rows = [freed(name, 512, lost) for name, lost in ((ONE, one), (READ, read), (POPULATE, populate))]
+    return judge(tmp_path, *rows, claim="madv-free-loses-protection")
+
+
+@pytest.mark.parametrize(
+    ("one", "read", "populate", "words"),
+    [
+        (LOST, LOST, LOST, "holds"),
+        (KEPT, KEPT, KEPT, "does not hold"),
+        (LOST, KEPT, KEPT, "depends on the design"),
+        (KEPT, LOST, LOST, "depends on the design"),
+        (LOST, LOST, MOST, "not decided"),
+        (MOST, KEPT, KEPT, "not decided"),
+        ([], LOST, LOST, "not decided"),
+        (LOST, [], LOST, "not decided"),
+        (LOST, LOST, [], "not decided"),
+    ],
+)
+def test_madv_free_by_share_of_unreported_writes(
+    tmp_path: Path, one: list[int], read: list[int], populate: list[int], words: str
+) -> None:
+    assert lazily(tmp_path, one, read, populate).words == words
+
+
+def test_madv_free_names_designs_that_lose_and_what_was_not_measured(tmp_path: Path) -> None:
+    found = lazily(tmp_path / "some", KEPT, LOST, LOST)
+    assert found.condition == "the range is protected by a read loop or MADV_POPULATE_READ"
+    absent = lazily(tmp_path / "absent", LOST, LOST, [])
+    assert absent.because == "writes after MADV_FREE and reclaim were not measured with MADV_POPULATE_READ"
+
+
+def test_madv_free_ignores_racing_trials(tmp_path: Path) -> None:
+    found = judge(tmp_path, *(raced(name, LOSING) for name in ALL), claim="madv-free-loses-protection")
+    assert found.verdict == "not decided"
 
 
 # --- the frame and the figure ----------------------------------------------------------------------------------------
 
 
 def test_df_atomicity_has_pooled_and_per_child_intervals(tmp_path: Path) -> None:
-    rows = anon(READ, [1000, 2000, 3000, 4000, 5000, 6000, 7000], MILLION) + anon(ONE, NONE, MILLION)
+    rows = races("anon", READ, MILLION, range(1000, 8000, 1000)) + races("anon", ONE, MILLION, NONE)
     frame = summaries.df_atomicity(dataset(tmp_path / "d", rows)).set_index("preparation")
     two, one = frame.loc[READ], frame.loc[ONE]
     assert (two.children, two.trials, two.judged, two.lost) == (7, 7, 7 * MILLION, 28_000)
@@ -126,7 +162,8 @@ def test_df_atomicity_counts_trials_of_one_child_as_one_rate(tmp_path: Path) -> 
 
 
 def test_plot_atomicity_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Path) -> None:
-    data = dataset(tmp_path / "d", anon(READ, LOSING) + anon(ONE, NONE) + races("shmem", READ, 1000, NONE))
+    rows = races("anon", READ, 600_000, [60 * n for n in LOSING]) + races("anon", ONE, 600_000, NONE)
+    data = dataset(tmp_path / "d", rows + races("shmem", READ, 1000, NONE))
     figure = figures.plot_atomicity(data)
     drawn = {trace.name: trace for trace in figure.data}
     losing, none = drawn["read loop"], drawn["PTE markers: none lost, at most"]

@@ -170,4 +170,4 @@ def test_channel_campaign_decides_its_claims_and_the_reference_the_others(tmp_pa
     assert verdicts["zeropage-covert-channel"].dataset == "channel-made-up"
     assert verdicts["hugetlb-needs-feature"].dataset == "reference-made-up"
     assert "reference-made-up" not in {verdict.dataset for verdict in claims.verdicts(claims.Evidence(channel))}
-    assert [path.name for path in datasets.companions(tmp_path)] == ["c"]
+    assert [path.name for path in datasets.companions(reference, tmp_path)] == ["c"]

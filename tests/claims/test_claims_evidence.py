@@ -49,8 +49,8 @@ def test_borrowed_costs_are_named_in_the_verdict_line(reference: datasets.Datase
     evidence = claims.Evidence(replace(reference, id="mine"), costs=costs)
     assert evidence.costs_are_borrowed
     verdict = claims.verdict(id_, evidence)
-    assert verdict.verdict == "holds if"
-    assert str(verdict).startswith(f"{id_}: holds if. with costs borrowed from {costs.id}: ")
+    assert verdict.verdict.startswith("predicted")
+    assert str(verdict).startswith(f"{id_}: {verdict.words}. with costs borrowed from {costs.id}: ")
     for text in (verdict.key_number(), verdict._repr_html_(), claims.markdown_table([verdict])):
         assert f"with costs of {costs.id}" in (text or "")
 
@@ -60,11 +60,23 @@ def test_a_campaign_that_shares_the_reference_id_has_no_companions(reference: da
     assert evidence.channel is None
 
 
-def test_companions_of_another_machine_are_no_evidence(
-    reference: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(datasets, "same_machine", lambda data, other: False)
-    assert claims.evidence_of(reference).channel is None
+def test_companions_of_another_machine_are_no_evidence(reference: datasets.Dataset) -> None:
+    elsewhere = replace(reference, provenance=reference.provenance | {"cpu_model": "another"})
+    assert claims.evidence_of(elsewhere).channel is None
+
+
+@pytest.mark.parametrize(
+    ("campaign", "channel"),
+    [
+        ("reference-2026-11-26", "channel-2026-11-26"),
+        ("replication-2026-11-25-amd", "channel-2026-11-26"),
+        ("intel-2026-11-27", "channel-2026-11-27-intel"),
+        ("mthp-2026-11-25", None),
+    ],
+)
+def test_a_committed_campaign_has_the_channel_of_its_machine(campaign: str, channel: str | None) -> None:
+    found = claims.evidence_of(datasets.load(datasets.locate(campaign))).channel
+    assert (found and found.id) == channel
 
 
 def test_claims_command_borrows_costs_only_with_the_costs_option(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts on the claims about later faults, the zeropage and equal page states, from synthetic datasets."""
+"""Verdicts on the claims about later faults, from synthetic datasets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_faults import dataset, filled, populated, same, touched
+from synthetic_faults import (
+    CHILDREN,
+    INTERRUPTED,
+    dataset,
+    first_reads,
+    first_touches,
+    huge_writes,
+    in_turns,
+    interrupts,
+    locked,
+    populated,
+    touched,
+)
 
-from uffdlab import claims, datasets
-from uffdlab.claims import zeropages
+from uffdlab import claims
 
 Rows = list[dict[str, Any]]
 
@@ -22,65 +33,125 @@ def judge(tmp_path: Path, id_: str, **tables: Rows) -> claims.Verdict:
 # --- prealloc-speeds-faults ------------------------------------------------------------------------------------------
 
 
-def prealloc(ratio: dict[int, float], children: int = 9, threads: tuple[int, ...] = (1, 2)) -> Rows:
-    """Return first touches with and without tables; ``ratio`` by stride in KiB."""
-    return [
-        row
-        for stride, factor in ratio.items()
-        for touch in ("first read", "first write")
-        for n in threads
-        for preparation, ns in (("tables", 1000 * factor), ("fresh", 1000))
-        for row in touched(preparation, "plain", touch, ns, stride_kib=stride, threads=n, children=children)
-    ]
-
-
 @pytest.mark.parametrize(
-    ("ratio", "verdict"),
+    ("cached", "cold", "words"),
     [
-        ({2048: 0.5, 4: 0.6}, "holds"),
-        ({2048: 0.5, 4: 1.0}, "holds if"),
-        ({2048: 0.9, 4: 1.0}, "does not hold"),
-        ({2048: 0.8, 4: 1.0}, "not decided"),
-        ({2048: 0.5}, "not decided"),
+        (0.5, 0.6, "holds"),
+        (0.5, 1.0, "depends on the cache"),
+        (1.0, 0.5, "depends on the cache"),
+        (0.9, 1.0, "does not hold"),
+        (0.5, 0.8, "not decided"),
+        (0.8, 1.0, "not decided"),
     ],
 )
-def test_prealloc_speeds_faults_by_ratio_of_first_touches(
-    tmp_path: Path, ratio: dict[int, float], verdict: str
+def test_prealloc_speeds_faults_with_tables_that_are_cached_and_not(
+    tmp_path: Path, cached: float, cold: float, words: str
 ) -> None:
-    assert judge(tmp_path, "prealloc-speeds-faults", faults=prealloc(ratio)).verdict == verdict
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=first_touches({"tables": cached, "tables_cold": cold}))
+    assert found.words == words
 
 
-def test_prealloc_speeds_faults_names_the_cases_that_are_faster(tmp_path: Path) -> None:
-    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 1.0}))
-    assert "first read, one per 2 MiB, 1 thread;" in (found.condition or "")
-    assert "every page" not in (found.condition or "")
-    assert found.effect == pytest.approx(0.5, rel=0.01)
+def test_prealloc_speeds_faults_names_the_side_of_the_cache_that_is_faster(tmp_path: Path) -> None:
+    for cached, cold, condition in ((0.5, 1.0, "the page table is cached"), (1.0, 0.5, "the page table is not cached")):
+        rows = first_touches({"tables": cached, "tables_cold": cold})
+        found = judge(tmp_path / str(cached), "prealloc-speeds-faults", faults=rows)
+        assert found.condition == condition
+        assert found.effect == pytest.approx(1, rel=0.01), "the greatest of the cases"
 
 
-def test_prealloc_speeds_faults_undecided_with_one_thread_only(tmp_path: Path) -> None:
-    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.5}, threads=(1,)))
+@pytest.mark.parametrize("slow", ["first read", "first write"])
+def test_prealloc_speeds_faults_has_to_speed_reads_and_writes(tmp_path: Path, slow: str) -> None:
+    rows = first_touches({"tables": 0.5, "tables_cold": 0.5})
+    rows = [
+        row | {"busy_ns": 2 * row["busy_ns"]} if (row["preparation"], row["touch"]) == ("tables", slow) else row
+        for row in rows
+    ]
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=rows)
+    assert (found.words, found.condition) == ("depends on the cache", "the page table is not cached")
+
+
+@pytest.mark.parametrize("absent", ["fresh", "tables", "tables_cold"])
+def test_prealloc_speeds_faults_undecided_without_an_arm(tmp_path: Path, absent: str) -> None:
+    rows = [row for row in first_touches({"tables": 0.5, "tables_cold": 0.5}) if row["preparation"] != absent]
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=rows)
     assert found.verdict == "not decided"
-    assert "2 threads" in found.because
+    cached = "not cached" if absent == "tables_cold" else "cached"
+    assert found.because == f"a first read with the page table, {cached}, and without was not measured"
 
 
 def test_prealloc_speeds_faults_undecided_with_too_few_children(tmp_path: Path) -> None:
-    found = judge(tmp_path, "prealloc-speeds-faults", faults=prealloc({2048: 0.5, 4: 0.6}, children=6))
-    assert found.verdict == "not decided"
+    for children, verdict in ((6, "not decided"), (7, "holds")):
+        rows = [
+            row | {"block": n % children}
+            for n, row in enumerate(first_touches({"tables": 0.5, "tables_cold": 0.5}, children=children))
+        ]
+        assert judge(tmp_path / str(children), "prealloc-speeds-faults", faults=rows).verdict == verdict
 
 
-def in_turns(rows: Rows) -> Rows:
-    """Return the same rows, as if each child had measured both sides in turns, and the slowest were 20 times slower."""
-    return [row | {"block": n % 9, "busy_ns": row["busy_ns"] * (1 + 19 * (n % 9) // 8)} for n, row in enumerate(rows)]
+@pytest.mark.parametrize("other", [{"threads": 2}, {"threads": 2, "together": True}, {"backing": "shmem"}])
+def test_prealloc_speeds_faults_ignores_two_threads_and_other_memory(tmp_path: Path, other: dict[str, Any]) -> None:
+    rows = first_touches({"tables": 0.5, "tables_cold": 0.5})
+    slow = first_touches({"tables": 2.0, "tables_cold": 2.0}, **other)
+    assert judge(tmp_path / "one", "prealloc-speeds-faults", faults=rows + slow).verdict == "holds"
+    assert judge(tmp_path / "two", "prealloc-speeds-faults", faults=slow).verdict == "not decided"
 
 
 def test_paired_children_decide_although_they_differ_widely(tmp_path: Path) -> None:
-    rows = in_turns(prealloc({2048: 0.5, 4: 0.6}))
+    rows = in_turns(first_touches({"tables": 0.5, "tables_cold": 0.6}))
     apart = [row | {"block": n} for n, row in enumerate(rows)]
     assert judge(tmp_path / "in turns", "prealloc-speeds-faults", faults=rows).verdict == "holds"
     assert judge(tmp_path / "apart", "prealloc-speeds-faults", faults=apart).verdict == "not decided"
 
 
-# --- reads-need-no-fault ---------------------------------------------------------------------------------------------
+def test_rows_of_different_sizes_are_not_pooled(tmp_path: Path) -> None:
+    rows = first_touches({"tables": 0.5, "tables_cold": 0.5})
+    small = [row | {"size_kib": 400, "busy_ns": row["busy_ns"] * 3} for row in rows if row["preparation"] != "fresh"]
+    found = judge(tmp_path, "prealloc-speeds-faults", faults=rows + small)
+    assert found.verdict == "holds"
+    assert found.effect == pytest.approx(0.5, rel=0.01)
+
+
+# --- split-locks-speed-faults ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "verdict"),
+    [(0.9, 0.6, "holds"), (0.6, 0.6, "not decided"), (0.6, 0.9, "not decided"), (1.0, 0.8, "not decided")],
+)
+def test_split_locks_speed_faults_where_two_threads_gain_more(
+    tmp_path: Path, one: float, two: float, verdict: str
+) -> None:
+    found = judge(tmp_path, "split-locks-speed-faults", faults=locked(one, two))
+    assert found.verdict == verdict
+    assert found.because.startswith("time with tables / without, of two threads / of one, below 1 where locks matter: ")
+    if verdict == "not decided":
+        assert "with more CPUs" in (found.missing or "")
+
+
+@pytest.mark.parametrize("stride", [4, 2048])
+@pytest.mark.parametrize("touch", ["first read", "first write"])
+def test_split_locks_speed_faults_needs_every_case(tmp_path: Path, stride: int, touch: str) -> None:
+    case = {"stride_kib": stride, "touch": touch}
+    others = [row for row in locked(0.9, 0.6) if not case.items() <= row.items()]
+    same = locked(0.9, 0.9, (stride,), (touch,))
+    assert judge(tmp_path / "same", "split-locks-speed-faults", faults=others + same).verdict == "not decided"
+    absent = judge(tmp_path / "absent", "split-locks-speed-faults", faults=others)
+    assert absent.verdict == "not decided"
+    assert absent.because.startswith(touch)
+    assert absent.because.endswith("was not measured with one and two threads")
+
+
+def test_split_locks_speed_faults_ignores_threads_under_tables_of_their_own(tmp_path: Path) -> None:
+    rows = [row | {"together": False} for row in locked(0.9, 0.6)]
+    assert judge(tmp_path, "split-locks-speed-faults", faults=rows).verdict == "not decided"
+
+
+def test_split_locks_speed_faults_is_undecided_by_times_of_0_ns(tmp_path: Path) -> None:
+    rows = [row | {"busy_ns": 0} for row in locked(0.9, 0.6)]
+    assert judge(tmp_path, "split-locks-speed-faults", faults=rows).verdict == "not decided"
+
+
+# --- reads-need-no-fault, reads-get-dearer ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -88,218 +159,215 @@ def test_paired_children_decide_although_they_differ_widely(tmp_path: Path) -> N
     [
         (0, 1000, 9, "holds"),
         (2, 1003, 9, "holds"),
-        (0, 500, 9, "holds if"),
+        (0, 500, 9, "does not hold"),
         (1000, 1000, 9, "does not hold"),
+        (10, 500, 9, "does not hold"),
+        (10, 1000, 9, "not decided"),
+        (0, 990, 9, "not decided"),
         (0, 1000, 5, "not decided"),
         (0, None, 9, "not decided"),
+        (None, 1000, 9, "not decided"),
     ],
 )
 def test_reads_need_no_fault_by_faults_per_read(
-    tmp_path: Path, zeropage: int, marker: int | None, children: int, verdict: str
+    tmp_path: Path, zeropage: int | None, marker: int | None, children: int, verdict: str
 ) -> None:
-    rows = touched("zeropage", "plain", "first read", 5, minor_faults=zeropage, children=children)
+    rows: Rows = []
+    if zeropage is not None:
+        rows += touched("zeropage", "plain", "first read", 5, minor_faults=zeropage, children=children)
     if marker is not None:
         rows += touched("markers", "async", "first read", 900, minor_faults=marker, children=children)
-    assert judge(tmp_path, "reads-need-no-fault", faults=rows).verdict == verdict
+    found = judge(tmp_path, "reads-need-no-fault", faults=rows)
+    assert found.verdict == verdict
+    if None in (zeropage, marker):
+        assert found.because == "faults of reads after both preparations were not counted"
 
 
-# --- zeropage-cow-shootdown ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("marker_ns", "verdict"), [(2000, "holds"), (1000, "does not hold"), (1250, "not decided")])
+def test_reads_get_dearer_by_ratio_to_mapped_zeropages(tmp_path: Path, marker_ns: int, verdict: str) -> None:
+    found = judge(tmp_path, "reads-get-dearer", faults=first_reads(marker_ns, 1000))
+    assert found.verdict == verdict
+    assert found.because.startswith("first read of a marker / of a mapped zeropage: ")
+
+
+def test_reads_get_dearer_compares_empty_entries_beside_it(tmp_path: Path) -> None:
+    rows = first_reads(2000, 1000) + touched("tables", "plain", "first read", 1000)
+    found = judge(tmp_path, "reads-get-dearer", faults=rows)
+    assert any("first read of a marker / of an empty, unprotected entry: 2 (" in line for line in found.evidence)
+
+
+@pytest.mark.parametrize("absent", ["markers", "zeropage"])
+def test_reads_get_dearer_undecided_without_a_side(tmp_path: Path, absent: str) -> None:
+    rows = [row for row in first_reads(2000, 1000) if row["preparation"] != absent]
+    found = judge(tmp_path, "reads-get-dearer", faults=rows)
+    assert found.verdict == "not decided"
+    assert found.because == "first reads of markers and of mapped zeropages were not timed at one size"
+
+
+@pytest.mark.parametrize("other", [{"threads": 2}, {"stride_kib": 2048}, {"backing": "shmem"}])
+def test_reads_get_dearer_ignores_other_threads_strides_and_memory(tmp_path: Path, other: dict[str, Any]) -> None:
+    rows = first_reads(2000, 1000) + first_reads(1000, 9000, **other)
+    assert judge(tmp_path, "reads-get-dearer", faults=rows).effect == pytest.approx(2, rel=0.01)
+
+
+# --- zeropage-cow-shootdown, shootdown-after-any-read ----------------------------------------------------------------
+
+AS_SAID = {"filled": 990, "unread": 1, "read": 1, "idle": 1}
 
 
 @pytest.mark.parametrize(
-    ("zeropage", "marker", "verdict"),
+    ("counted", "words"),
     [
-        (990, 1, "holds"),
-        (100, 1, "does not hold"),
-        (990, 400, "does not hold"),
-        (500, 1, "not decided"),
-        (990, 50, "not decided"),
-        (None, 1, "not decided"),
+        ({}, "holds"),
+        ({"read": 990}, "depends on reads"),
+        ({"filled": 100}, "does not hold"),
+        ({"unread": 400}, "does not hold"),
+        ({"filled": 100, "unread": 400, "read": 990}, "does not hold"),
+        ({"filled": 500}, "not decided"),
+        ({"unread": 50}, "not decided"),
+        ({"read": 300}, "not decided"),
+        ({"idle": 400}, "not decided"),
+        ({"idle": 400, "filled": 100}, "not decided"),
     ],
 )
-def test_zeropage_cow_shootdown_by_ipis_per_first_write(
-    tmp_path: Path, zeropage: int | None, marker: int, verdict: str
-) -> None:
-    rows = touched("markers", "async", "first write", 2000, tlb_ipis=marker, threads=2)
-    rows += touched("zeropage", "plain", "first write", 9000, tlb_ipis=zeropage, threads=2)
-    assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == verdict
+def test_zeropage_cow_shootdown_by_ipis_per_first_write(tmp_path: Path, counted: dict[str, int], words: str) -> None:
+    found = judge(tmp_path, "zeropage-cow-shootdown", faults=interrupts(**(AS_SAID | counted)))
+    assert found.words == words
+    if words == "not decided":
+        assert "on a machine with nothing else to run" in (found.missing or "")
+
+
+@pytest.mark.parametrize("absent", AS_SAID)
+def test_zeropage_cow_shootdown_undecided_without_an_arm(tmp_path: Path, absent: str) -> None:
+    names = {"filled": "a filled zeropage", "unread": "a marker that was never read", "read": "a marker that was read"}
+    for number, rows in enumerate(
+        (
+            interrupts(**{name: n for name, n in AS_SAID.items() if name != absent}),
+            interrupts(**(AS_SAID | {absent: None})),
+        )
+    ):
+        found = judge(tmp_path / str(number), "zeropage-cow-shootdown", faults=rows)
+        assert found.verdict == "not decided"
+        assert "interrupts of two threads were not counted: " in found.because
+        assert names.get(absent, "nothing (background)") in found.because
+
+
+def test_zeropage_cow_shootdown_takes_the_background_for_as_long_as_a_first_write_lasts(tmp_path: Path) -> None:
+    rows = interrupts(**(AS_SAID | {"idle": 20}))
+    slow = [row | {"wall_ns": 10_000} if row["touch"] == "first write" else row for row in rows]
+    assert judge(tmp_path / "as long", "zeropage-cow-shootdown", faults=rows).verdict == "holds"
+    found = judge(tmp_path / "ten times", "zeropage-cow-shootdown", faults=slow)
+    assert "nothing (background) 0.2 (0.2 to 0.2)" in found.because
+    assert found.verdict == "not decided"
 
 
 def test_zeropage_cow_shootdown_undecided_with_one_thread(tmp_path: Path) -> None:
-    rows = touched("markers", "async", "first write", 2000) + touched("zeropage", "plain", "first write", 9000)
+    rows = [row | {"threads": 1} for row in interrupts(**AS_SAID)]
     assert judge(tmp_path, "zeropage-cow-shootdown", faults=rows).verdict == "not decided"
+
+
+AFTER_READS = {"fresh_read": 990, "read": 990, "fresh": 1, "unread": 1}
+
+
+@pytest.mark.parametrize(
+    ("counted", "verdict"),
+    [
+        ({}, "holds"),
+        ({"fresh_read": 100}, "does not hold"),
+        ({"read": 100}, "does not hold"),
+        ({"fresh": 400}, "does not hold"),
+        ({"unread": 400}, "does not hold"),
+        ({"fresh_read": 500}, "not decided"),
+        ({"read": 500}, "not decided"),
+        ({"fresh": 50}, "not decided"),
+        ({"unread": 50}, "not decided"),
+    ],
+)
+def test_shootdown_after_any_read_needs_all_four_arms(tmp_path: Path, counted: dict[str, int], verdict: str) -> None:
+    found = judge(tmp_path, "shootdown-after-any-read", faults=interrupts(**(AFTER_READS | counted)))
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("absent", AFTER_READS)
+def test_shootdown_after_any_read_undecided_without_an_arm(tmp_path: Path, absent: str) -> None:
+    rows = interrupts(**{name: n for name, n in AFTER_READS.items() if name != absent})
+    found = judge(tmp_path, "shootdown-after-any-read", faults=rows)
+    assert found.verdict == "not decided"
+    assert found.because == "interrupts of two threads were not counted, after reads and without"
+
+
+def test_shootdown_undecided_with_too_few_children(tmp_path: Path) -> None:
+    rows = interrupts(children=5, **dict.fromkeys(INTERRUPTED, 1) | AS_SAID | AFTER_READS)
+    for claim in ("zeropage-cow-shootdown", "shootdown-after-any-read"):
+        assert judge(tmp_path / claim, claim, faults=rows).verdict == "not decided"
+
+
+# --- markers-cost-later-thp ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("without", "under", "children", "verdict"),
+    [
+        (1, 0.002, 9, "holds"),
+        (1, 1, 9, "does not hold"),
+        (0.5, 0.5, 9, "does not hold"),
+        (1, 0.01, 9, "not decided"),
+        (0.99, 0, 9, "not decided"),
+        (0.5, 0, 9, "not decided"),
+        (1, 0, 5, "not decided"),
+        (1, None, 9, "not decided"),
+    ],
+)
+def test_markers_cost_later_thp_by_share_of_huge_writes(
+    tmp_path: Path, without: float, under: float | None, children: int, verdict: str
+) -> None:
+    found = judge(tmp_path, "markers-cost-later-thp", faults=huge_writes(without, under, children))
+    assert found.verdict == verdict
+
+
+def test_markers_cost_later_thp_names_what_is_missing(tmp_path: Path) -> None:
+    found = judge(tmp_path / "a", "markers-cost-later-thp", faults=huge_writes(0.5, 0))
+    assert (found.missing or "").endswith("where a first write without markers maps a huge page"), (
+        "no huge page is free"
+    )
+    found = judge(tmp_path / "b", "markers-cost-later-thp", faults=huge_writes(1, None))
+    assert found.because.endswith("were not measured with THP on, with and without markers")
 
 
 # --- table-fill-slower -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fill_ns", "verdict"), [(5000, "holds"), (500, "does not hold"), (1250, "not decided")])
+@pytest.mark.parametrize(
+    ("fill_ns", "verdict"),
+    [(5000, "predicted to hold"), (500, "predicted not to hold"), (1250, "not decided")],
+)
 def test_table_fill_slower_by_ratio_to_huge_zeropages(tmp_path: Path, fill_ns: int, verdict: str) -> None:
     rows = populated("pte_marker", 0, fill_ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
-    assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == verdict
-
-
-def test_table_fill_slower_names_a_size_below_a_gib(tmp_path: Path) -> None:
-    rows = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
-    found = judge(tmp_path, "table-fill-slower", samples=[row | {"size_kib": 1 << 18} for row in rows])
-    assert found.because.endswith("at 256 MiB")
-
-
-def test_rows_of_different_sizes_are_not_pooled(tmp_path: Path) -> None:
-    rows = prealloc({2048: 0.5, 4: 0.6})
-    small = [row | {"size_kib": 400, "busy_ns": row["busy_ns"] * 3} for row in rows if row["preparation"] == "tables"]
-    found = judge(tmp_path, "prealloc-speeds-faults", faults=rows + small)
-    assert found.verdict == "holds"
-    assert found.effect == pytest.approx(0.5, rel=0.01)
-
-
-def test_table_fill_slower_undecided_without_a_common_size(tmp_path: Path) -> None:
-    rows = populated("pte_marker", 0, 5000, "anon_thp")
-    rows += [row | {"size_kib": 4 << 20} for row in populated("populate_read", 900, 100, "anon_thp")]
-    assert judge(tmp_path, "table-fill-slower", samples=rows).verdict == "not decided"
-
-
-# --- forbidden-zeropage ----------------------------------------------------------------------------------------------
-
-
-def relatives(markers: float, populate: float, reported: bool = True, of: int = 99, children: int = 9) -> Rows:
-    return [
-        row
-        for backing, huge in zeropages.RELATIVES[:of]
-        for design, share in (("pte_marker", markers), ("populate_read", populate))
-        for row in filled(backing, design, share, huge, reported=reported, children=children)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("rows", "verdict"),
-    [
-        (relatives(0, 1), "holds if"),
-        (relatives(0, 0), "does not hold"),
-        (relatives(0.5, 1), "does not hold"),
-        (relatives(0, 1, reported=False), "does not hold"),
-        ([*relatives(0, 1)[:-1], relatives(0, 1)[0] | {"reported": False}], "does not hold"),
-        (relatives(0, 1, of=5), "not decided"),
-        (relatives(0, 1, children=5), "not decided"),
-    ],
-)
-def test_forbidden_zeropage_by_shares_filled(tmp_path: Path, rows: Rows, verdict: str) -> None:
-    assert judge(tmp_path, "forbidden-zeropage", zeropages=rows).verdict == verdict
-
-
-def test_forbidden_zeropage_names_only_the_backings_that_support_it(tmp_path: Path) -> None:
-    rows = relatives(0, 1)
-    for row in rows:
-        row["rss_growth_kib"] = 0 if row["backing"] == "shmem" else row["rss_growth_kib"]
-    found = judge(tmp_path, "forbidden-zeropage", zeropages=rows)
-    assert found.verdict == "holds if"
-    assert "shmem" not in found.because
-    assert found.limits is not None
-    assert "not so, or not decided, on shmem" in found.limits
-    assert "anonymous, THP on, no huge zeropage" in found.because
-
-
-def test_forbidden_zeropage_counts_huge_pages_as_filled(tmp_path: Path) -> None:
-    rows = relatives(0, 0)
-    for row in rows:
-        row["hugetlb_growth_kib"] = 65536 if row["design"] == "populate_read" else 0
-    assert judge(tmp_path, "forbidden-zeropage", zeropages=rows).verdict == "holds if"
-
-
-# --- zeropage-other-contexts -----------------------------------------------------------------------------------------
-
-
-def attempts(tmp_path: Path, *rows: tuple[str, str]) -> claims.Verdict:
-    fields = [
-        {"name": name, "type": "string"} for name in ("date", "author", "architecture", "what", "outcome", "source")
-    ]
-    made = [{"architecture": a, "outcome": o, "what": "a thing", "source": "a mail", "author": "A"} for a, o in rows]
-    table = datasets.Table("attempts", fields, made)
-    out = tmp_path / "published"
-    listed = datasets.write(out, id="published", title="x", tables=[table], provenance={}, kind="published")
-    return claims.verdict(
-        "zeropage-other-contexts", claims.Evidence(dataset(tmp_path / "d", faults=[]), published=listed)
-    )
-
-
-@pytest.mark.parametrize(
-    ("rows", "verdict"),
-    [
-        ([("x86", "merged"), ("s390", "merged")], "holds"),
-        ([("x86", "posted"), ("s390", "merged")], "holds if"),
-        ([("s390", "merged")], "does not hold"),
-    ],
-)
-def test_other_contexts_by_outcome_of_documented_attempts(
-    tmp_path: Path, rows: list[tuple[str, str]], verdict: str
-) -> None:
-    assert attempts(tmp_path, *rows).verdict == verdict
-
-
-# --- no-huge-zeropage-needed -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("off_ns", "reported", "verdict"),
-    [
-        (100_000, True, "holds"),
-        (200_000, True, "does not hold"),
-        (50_000, True, "does not hold"),
-        (125_000, True, "not decided"),
-        (100_000, False, "does not hold"),
-        (None, True, "not decided"),
-    ],
-)
-def test_no_huge_zeropage_needed_by_ratio_of_protect_times(
-    tmp_path: Path, off_ns: int | None, reported: bool, verdict: str
-) -> None:
-    rows = filled("anon_thp", "pte_marker", 0, "on")
-    if off_ns:
-        off = filled("anon_thp", "pte_marker", 0, "off", reported=reported)
-        rows += [row | {"protect_ns": off_ns + 100 * i} for i, row in enumerate(off)]
-    assert judge(tmp_path, "no-huge-zeropage-needed", zeropages=rows).verdict == verdict
-
-
-# --- userspace-has-choice, patch-equals-populate ---------------------------------------------------------------------
-
-
-def equal(anon: int, thp: int) -> Rows:
-    ways = ("markers, read", "read loop", "MADV_POPULATE_READ")
-    return [same(b, way, 4096 if way == ways[0] else n) for b, n in (("anon", anon), ("anon_thp", thp)) for way in ways]
-
-
-@pytest.mark.parametrize(
-    ("anon", "thp", "verdict"),
-    [(4096, 4096, "holds"), (4096, 0, "holds if"), (4095, 4096, "does not hold")],
-)
-def test_userspace_has_choice_by_page_states(tmp_path: Path, anon: int, thp: int, verdict: str) -> None:
-    samples = populated("populate_read", 1000, 100) + populated("preread", 2000, 100)
-    found = judge(tmp_path, "userspace-has-choice", equality=equal(anon, thp), samples=samples)
+    found = judge(tmp_path, "table-fill-slower", samples=rows)
     assert found.verdict == verdict
-    assert "2 (" in found.because
+    assert found.because.endswith("over 1 GiB")
 
 
-def test_userspace_has_choice_undecided_without_times(tmp_path: Path) -> None:
-    assert judge(tmp_path, "userspace-has-choice", equality=equal(4096, 4096)).verdict == "not decided"
+def test_table_fill_slower_counts_each_child_at_its_own_size(tmp_path: Path) -> None:
+    rows = populated("pte_marker", 0, 5000, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
+    more = [
+        row
+        | {"size_kib": 4 << 20, "block": row["block"] + 1000}
+        | {name: 4 * row[name] for name in ("prepare_ns", "protect_ns")}
+        for row in rows
+    ]
+    found = judge(tmp_path, "table-fill-slower", samples=rows + more)
+    assert found.effect == pytest.approx(5, rel=0.02)
+    assert found.because.endswith("over 1 GiB to 4 GiB")
 
 
-def test_userspace_has_choice_undecided_with_states_of_one_way_only(tmp_path: Path) -> None:
-    rows = [row for row in equal(4096, 4096) if row["way"] != "read loop"]
-    assert judge(tmp_path, "userspace-has-choice", equality=rows).verdict == "not decided"
-
-
-@pytest.mark.parametrize(
-    ("pages", "loop_ns", "verdict"),
-    [
-        (4096, 2000, "holds if"),
-        (4096, 1000, "does not hold"),
-        (4095, 2000, "does not hold"),
-        (4096, 1253, "not decided"),
-        (4096, None, "not decided"),
-    ],
-)
-def test_patch_equals_populate_by_page_states_and_ratio(
-    tmp_path: Path, pages: int, loop_ns: int | None, verdict: str
-) -> None:
-    samples = populated("populate_read", 1000, 100) + (populated("preread", loop_ns, 100) if loop_ns else [])
-    assert judge(tmp_path, "patch-equals-populate", equality=equal(pages, 0), samples=samples).verdict == verdict
+def test_table_fill_slower_undecided_without_a_common_size_of_a_gib_or_more(tmp_path: Path) -> None:
+    marked, filled = populated("pte_marker", 0, 5000, "anon_thp"), populated("populate_read", 900, 100, "anon_thp")
+    apart = [row | {"size_kib": 4 << 20} for row in filled]
+    small = [row | {"size_kib": 1 << 18} for row in marked + filled]
+    for number, rows in enumerate((marked + apart, small)):
+        found = judge(tmp_path / str(number), "table-fill-slower", samples=rows)
+        assert found.verdict == "not decided"
+        assert found.because.endswith("was not measured at one size of 1 GiB to 10 GiB with THP on")
+    assert judge(tmp_path / "one side", "table-fill-slower", samples=marked).verdict == "not decided"
+    assert len(marked) == CHILDREN

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from synthetic import dataset
-from synthetic_faults import dataset as faults_dataset
-from test_claims_faults import relatives
+from synthetic_faults import dataset as later
+from test_claims_zeropages import relatives
 
 from uffdlab import claims, datasets
 from uffdlab.claims import register, standing
@@ -23,11 +23,9 @@ def reference() -> claims.Evidence:
 
 def test_sentence_counts_decided_claims_and_names_what_others_need(reference: claims.Evidence, tmp_path: Path) -> None:
     sentence = standing.sentence(claims.evidence_of(dataset(tmp_path / "d")), reference)
-    verdicts = [verdict.verdict for verdict in claims.verdicts(claims.evidence_of(datasets.load(tmp_path / "d")))]
-    decided = sum(verdict != "not decided" for verdict in verdicts)
-    assert sentence.startswith(f"{decided} of {len(verdicts)} claims is decided here, all as in the reference; ")
-    assert f"; {len(verdicts) - decided} need: " in sentence
-    assert "huge pages, " in sentence
+    asked = len(claims.CLAIMS) - 1
+    assert sentence.startswith(f"0 of {asked} claims are decided here; {asked} need: ")
+    assert "huge pages of 2 MiB and 1 GiB, " in sentence
     assert "two threads, " in sentence
     assert "(--suite full --allow-host-changes)" in sentence
     assert "(--suite channel --allow-host-changes)" in sentence
@@ -37,8 +35,8 @@ def test_sentence_counts_decided_claims_and_names_what_others_need(reference: cl
 def test_sentence_names_claims_that_differ_from_the_reference(
     reference: claims.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = faults_dataset(tmp_path / "d", zeropages=relatives(0, 1))
-    id_ = next(claim.id for claim in claims.CLAIMS if claims.verdict(claim.id, here).verdict == "holds if")
+    here = later(tmp_path / "d", zeropages=relatives(0, 1))
+    id_ = next(claim.id for claim in claims.CLAIMS if claims.verdict(claim.id, here).verdict == "predicted to hold")
     of = type(claims.CLAIMS[0]).verdict
 
     def other(claim: Any, evidence: claims.Evidence) -> Any:
@@ -47,7 +45,7 @@ def test_sentence_names_claims_that_differ_from_the_reference(
 
     monkeypatch.setattr(type(claims.CLAIMS[0]), "verdict", other)
     sentence = standing.sentence(claims.evidence_of(here), reference)
-    assert f"all as in the reference but {id_} (does not hold here, holds if there); " in sentence
+    assert f"all as in the reference but {id_} (does not hold here, predicted to hold there); " in sentence
 
 
 def test_sentence_without_a_reference_does_not_mention_it(tmp_path: Path) -> None:
@@ -57,27 +55,40 @@ def test_sentence_without_a_reference_does_not_mention_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
-def test_every_need_of_a_claim_has_a_short_name(claim: claims.Claim) -> None:
-    assert len(standing.short_name(claim.needs)) <= 35
-    assert standing.short_name(f"more rounds of {claim.needs}") == "more samples"
+def test_what_a_claim_lacks_is_named_in_few_words(claim: claims.Claim) -> None:
+    assert 0 < len(claim.lacks) <= 35
+    assert "," not in claim.lacks, "it stands in a list"
+
+
+def test_an_answer_is_neither_decided_nor_open(reference: claims.Evidence, tmp_path: Path) -> None:
+    here = claims.evidence_of(dataset(tmp_path / "d"))
+    assert claims.verdict("zeropage-other-contexts", here).verdict == "answer"
+    assert standing.sentence(here, reference).startswith(f"0 of {len(claims.CLAIMS) - 1} claims are decided here; ")
+    assert "attempts" not in standing.sentence(here)
+
+
+def test_a_claim_whose_measurement_is_there_needs_more_samples(tmp_path: Path) -> None:
+    few = claims.Evidence(later(tmp_path / "d", zeropages=relatives(0, 1, children=5)))
+    assert claims.verdict("forbidden-zeropage", few).verdict == "not decided"
+    assert "more samples" in standing.sentence(few)
 
 
 def test_sentence_uses_singular_and_plural(
     reference: claims.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing is decided, no agreement is mentioned either."""
-    data = faults_dataset(tmp_path / "d", zeropages=relatives(0, 1))
+    data = later(tmp_path / "d", zeropages=relatives(0, 1))
     three = [claim for claim in claims.CLAIMS if claim.id in ("pmd-marker-wins", "atomicity", "forbidden-zeropage")]
     monkeypatch.setattr(register, "CLAIMS", three)
     sentence = standing.sentence(claims.Evidence(data), reference)
     assert sentence.startswith("1 of 3 claims is decided here, all as in the reference; 2 need: ")
     monkeypatch.setattr(register, "CLAIMS", [claim for claim in three if claim.id != "forbidden-zeropage"])
     assert standing.sentence(claims.Evidence(data), reference) == (
-        "0 of 2 claims are decided here; 2 need: hugetlb as a proxy, racing discards "
+        "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, racing discards "
         "(--suite full --allow-host-changes)"
     )
     alone = standing.sentence(claims.Evidence(data))
-    assert alone == "0 of 2 claims are decided here; 2 need: hugetlb as a proxy, racing discards"
+    assert alone == "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, racing discards"
 
 
 def test_sentence_names_each_need_once_with_its_suite(reference: claims.Evidence, tmp_path: Path) -> None:
@@ -87,8 +98,3 @@ def test_sentence_names_each_need_once_with_its_suite(reference: claims.Evidence
     for need in sentence.split("; "):
         words = need.partition(" (")[0].split(", ")
         assert len(set(words)) == len(words)
-
-
-def test_need_without_a_short_name_is_returned_unchanged() -> None:
-    assert standing.short_name("the moon measured by hand") == "the moon measured by hand"
-    assert standing.short_name("") == ""

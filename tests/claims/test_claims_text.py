@@ -17,13 +17,34 @@ import pytest
 import synthetic
 import synthetic_atomicity
 import synthetic_faults
+from synthetic_atomicity import freed, in_between
 from synthetic_channel import campaign, point
 from synthetic_costs import EVENT, SURE, costs
-from synthetic_faults import filled, populated, same, touched
+from synthetic_faults import (
+    CHOICES,
+    choices,
+    equal,
+    filled,
+    first_reads,
+    first_touches,
+    huge_writes,
+    in_turns,
+    interrupts,
+    levels,
+    locked,
+    populated,
+    resolved,
+    same,
+    sparse,
+    speeds,
+    touched,
+)
 from test_claims import HUGETLB, QEMU, hugetlb, reported, timed
-from test_claims_atomicity import ENOUGH, LOSING, NONE, SOME, anon
+from test_claims_atomicity import LOSING, NONE, SOME
+from test_claims_atomicity import raced as anon
 from test_claims_channels import CLEAR, NOISE, _both
-from test_claims_faults import equal, in_turns, prealloc, relatives
+from test_claims_faults import AFTER_READS, AS_SAID
+from test_claims_zeropages import relatives
 
 from uffdlab import claims, datasets
 from uffdlab.claims import Evidence, spreading
@@ -58,9 +79,8 @@ def reads(zeropage: int, marker: int, children: int = 9) -> Made:
     return later(faults=rows + touched("markers", "async", "first read", 900, minor_faults=marker, children=children))
 
 
-def interrupts(zeropage: int, marker: int) -> Made:
-    rows = touched("markers", "async", "first write", 2000, tlb_ipis=marker, threads=2)
-    return later(faults=rows + touched("zeropage", "plain", "first write", 9000, tlb_ipis=zeropage, threads=2))
+def interrupted(of: dict[str, int], **counted: int | None) -> Made:
+    return later(faults=interrupts(**(of | counted)))
 
 
 def fill(ns: int) -> Made:
@@ -74,18 +94,19 @@ def without_huge(ns: int, reported: bool = True) -> Made:
     return later(zeropages=filled("anon_thp", "pte_marker", 0, "on") + rows)
 
 
-def chosen(anon_pages: int, thp_pages: int, loop_ns: int = 2000) -> Made:
-    samples = populated("populate_read", 1000, 100) + populated("preread", loop_ns, 100)
+def chosen(anon_pages: int, thp_pages: int) -> Made:
     more = [same("shmem", "read loop", 4096) | {"state": "present / PFNZERO"}]
     other = [same("anon_thp", "read loop", 0) | {"state": "huge"}]
-    return later(equality=equal(anon_pages, thp_pages) + more + (other if not thp_pages else []), samples=samples)
+    return later(equality=equal(anon_pages, thp_pages) + more + (other if not thp_pages else []))
 
 
-def levels(below_ns: int, tables: tuple[int, int]) -> Made:
-    sizes = [row | {"table_growth_kib": tables[0]} for row in populated("pte_marker", 0, below_ns)]
-    pmd = [row | {"table_growth_kib": tables[1]} for row in populated("unprotected", 0, 1000, "hugetlb_2m_private")]
-    pud = [row | {"table_growth_kib": 0} for row in populated("unprotected", 0, 10, "hugetlb_1g_private")]
-    return later(samples=sizes + pmd + pud)
+def proxies(hugetlb_: float | None, zeropage: float | None, pud: float | None = None) -> Made:
+    return later(samples=levels(hugetlb_, zeropage, pud))
+
+
+def lazily(*lost: int) -> Made:
+    names = ("one_pass", "two_pass_read", "two_pass_populate")
+    return raced(*(freed(name, 512, [n] * 7) for name, n in zip(names, lost, strict=False)))
 
 
 SAVING = timed(9_000_000, 1_000_000, 1 << 20)
@@ -163,25 +184,52 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
     ],
     "zeropage-cow-shootdown": [
         ("nothing measured", base()),
-        ("as said", interrupts(990, 1)),
-        ("none", interrupts(100, 1)),
-        ("straddles", interrupts(500, 1)),
+        ("as said", interrupted(AS_SAID)),
+        ("reads count", interrupted(AS_SAID, read=990)),
+        ("none", interrupted(AS_SAID, filled=100)),
+        ("straddles", interrupted(AS_SAID, filled=500)),
+        ("a busy machine", interrupted(AS_SAID, idle=300)),
+    ],
+    "shootdown-after-any-read": [
+        ("nothing measured", base()),
+        ("as said", interrupted(AFTER_READS)),
+        ("not on markers", interrupted(AFTER_READS, read=100)),
+        ("straddles", interrupted(AFTER_READS, fresh_read=500)),
     ],
     "pmd-marker-wins": [
         ("not measured at one size", base()),
-        ("the proxy wins", levels(20_000, (2048, 4))),
-        ("the proxy needs no table", levels(20_000, (2048, 0))),
-        ("the proxy does not", levels(5000, (2048, 4))),
+        ("one proxy", proxies(20, None)),
+        ("both proxies win", proxies(20, 30)),
+        ("one proxy does not", proxies(20, 5)),
+        ("straddles", proxies(20, 10.000004)),
     ],
-    "pud-marker-wins": [("the proxy wins", levels(20_000, (2048, 400)))],
+    "pud-marker-wins": [("the proxy wins", proxies(None, None, 20)), ("the proxy does not", proxies(20, 30, 5))],
+    "always-on-dearer": [
+        ("nothing measured", base()),
+        ("in both", later(samples=sparse(30, 1.3))),
+        ("empty only", later(samples=sparse(30, 1.1))),
+        ("straddles", later(samples=sparse(30, 1.25))),
+        ("one not measured", later(samples=sparse(30, None))),
+    ],
+    "markers-cost-later-thp": [
+        ("nothing measured", base()),
+        ("as said", later(faults=huge_writes(1, 0.002))),
+        ("huge under markers", later(faults=huge_writes(1, 1))),
+        ("no huge page at all", later(faults=huge_writes(0.002, 0.002))),
+        ("too few children", later(faults=huge_writes(1, 0.002, 5))),
+    ],
     "prealloc-speeds-faults": [
-        ("everywhere", later(faults=prealloc({2048: 0.5, 4: 0.6}))),
-        ("per 2 MiB", later(faults=prealloc({2048: 0.5, 4: 1.0}))),
-        ("nowhere", later(faults=prealloc({2048: 0.9, 4: 1.0}))),
-        ("straddles", later(faults=prealloc({2048: 0.8, 4: 1.0}))),
-        ("some straddle", later(faults=prealloc({2048: 0.8, 4: 0.5}))),
-        ("in turns", later(faults=in_turns(prealloc({2048: 0.5, 4: 0.6})))),
-        ("one thread", later(faults=prealloc({2048: 0.5, 4: 0.6}, threads=(1,)))),
+        ("cached or not", later(faults=first_touches({"tables": 0.5, "tables_cold": 0.6}))),
+        ("cached only", later(faults=first_touches({"tables": 0.5, "tables_cold": 1.0}))),
+        ("nowhere", later(faults=first_touches({"tables": 0.9, "tables_cold": 1.0}))),
+        ("straddles", later(faults=first_touches({"tables": 0.5, "tables_cold": 0.8}))),
+        ("in turns", later(faults=in_turns(first_touches({"tables": 0.5, "tables_cold": 0.6})))),
+        ("cached alone measured", later(faults=first_touches({"tables": 0.5}))),
+    ],
+    "split-locks-speed-faults": [
+        ("nothing measured", base()),
+        ("two threads gain more", later(faults=locked(0.9, 0.6))),
+        ("they gain the same", later(faults=locked(0.6, 0.6))),
     ],
     "reads-need-no-fault": [
         ("nothing measured", base()),
@@ -190,32 +238,55 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
         ("one and one", reads(1000, 1000)),
         ("too few children", reads(0, 1000, 5)),
     ],
+    "reads-get-dearer": [
+        ("nothing measured", base()),
+        ("dearer", later(faults=first_reads(2000, 1000) + touched("tables", "plain", "first read", 1000))),
+        ("the same", later(faults=first_reads(1000, 1000))),
+        ("straddles", later(faults=first_reads(1250, 1000))),
+    ],
     "userspace-has-choice": [
         ("nothing measured", base()),
-        ("on both", chosen(4096, 4096)),
-        ("THP off", chosen(4096, 0)),
-        ("not at all", chosen(4095, 4096)),
-        ("cost not known", later(equality=equal(4096, 4096))),
+        ("everywhere", later(zeropages=choices())),
+        ("not with THP on", later(zeropages=choices(tuple(CHOICES[2:4])))),
+        ("one way, one memory", later(zeropages=choices(tuple(CHOICES[1:])))),
+        ("nowhere", later(zeropages=choices(tuple(CHOICES)))),
+        ("one not measured", later(zeropages=choices(but=CHOICES[3]))),
     ],
     "patch-equals-populate": [
         ("nothing measured", base()),
-        ("as said", chosen(4096, 0)),
-        ("not slower", chosen(4096, 0, 1000)),
-        ("not equal", chosen(4095, 0)),
-        ("straddles", chosen(4096, 0, 1253)),
+        ("THP off and on", chosen(4096, 4096)),
+        ("THP off", chosen(4096, 0)),
+        ("not at all", chosen(4095, 4096)),
+    ],
+    "populate-read-faster": [
+        ("nothing measured", base()),
+        ("everywhere", later(samples=speeds({}, 2.0))),
+        ("nowhere", later(samples=speeds({}, 0.5))),
+        ("somewhere", later(samples=speeds({("anon", 0.0): 2.0, ("shmem", 0.5): 0.5, ("shmem", 1.0): 0.4}, 1.0))),
+        ("the same", later(samples=speeds({}, 1.0))),
+        ("too few children", later(samples=speeds({}, 2.0, 8))),
     ],
     "untouched-is-common": [("no probe", base())],
     "atomicity": [
         ("nothing measured", base()),
-        ("both lose", raced(anon("two_pass_read", [7 * n for n in LOSING]), anon("two_pass_populate", LOSING),
-            anon("one_pass", NONE), synthetic_atomicity.races("shmem", "two_pass_read", 1000, NONE),
-            [synthetic_atomicity.race("anon", "two_pass_read", 256, 1, interleaving="deterministic")])),
+        ("both lose", raced(anon("two_pass_read", [20 + n for n in LOSING]), anon("two_pass_populate", LOSING),
+            anon("one_pass", NONE), in_between("two_pass_read", 100, NONE, "shmem"))),
         ("one loses", raced(anon("two_pass_read", LOSING), anon("two_pass_populate", SOME), anon("one_pass", NONE))),
         ("neither loses", raced(*(anon(p, NONE) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
         ("one pass loses too", raced(*(anon(p, LOSING) for p in ("two_pass_read", "two_pass_populate", "one_pass")))),
-        ("one pass not bounded", raced(anon("two_pass_read", LOSING), anon("one_pass", NONE, ENOUGH // 60))),
-        ("too few children", raced(anon("two_pass_read", LOSING[:5]), anon("one_pass", NONE))),
-        ("no one pass", raced(anon("two_pass_read", LOSING))),
+        ("one pass not bounded", raced(anon("two_pass_read", LOSING), anon("two_pass_populate", LOSING),
+            anon("one_pass", NONE[:1]))),
+        ("too few children", raced(anon("two_pass_read", LOSING[:5]), anon("two_pass_populate", LOSING),
+            anon("one_pass", NONE))),
+        ("no one pass", raced(anon("two_pass_read", LOSING), anon("two_pass_populate", LOSING))),
+    ],
+    "madv-free-loses-protection": [
+        ("nothing measured", base()),
+        ("every design", lazily(512, 512, 512)),
+        ("no design", lazily(0, 0, 0)),
+        ("two passes only", lazily(0, 512, 512)),
+        ("straddles", lazily(507, 512, 512)),
+        ("one not measured", lazily(512, 512)),
     ],
 }  # fmt: skip
 SPREADING = {
@@ -232,10 +303,10 @@ def beside(made: datasets.Dataset) -> Evidence:
     return Evidence(made, costs=costs, published=published)
 
 
-def spread(claim: Claim, some: dict[str, float]) -> claims.Verdict:
+def spread(claim: Claim, some: dict[str, float], campaign_: datasets.Dataset) -> claims.Verdict:
     known = costs(**some)
     sure = replace(known, draws=(known.vector,) * 20, p95_error=0.1)
-    return spreading.decided(Evidence(datasets.load(datasets.locate("published"))), sure, claim)
+    return spreading.decided(Evidence(campaign_), sure, claim)
 
 
 def verdict_lines(found: claims.Verdict) -> Iterator[str]:
@@ -257,8 +328,11 @@ def claim_lines(claim: str, directory: Path) -> list[str]:
         assert (found.id, found.rule) == (claim, claims.find(claim).rule)
         lines += [f"{claim}, {name}:", *verdict_lines(found)]
     if claim == "spread-cost-later":
+        split = [("first", 9000), ("second", 1000)]
+        rows = [row for pass_, ns in split for row in resolved("huge_zeropage", 4, 2048, pass_, ns)]
+        beside_it = synthetic_faults.dataset(directory / "resolves", resolves=rows)
         for name, some in SPREADING.items():
-            lines += [f"{claim}, {name}:", *verdict_lines(spread(claims.find(claim), some))]
+            lines += [f"{claim}, {name}:", *verdict_lines(spread(claims.find(claim), some, beside_it))]
     return lines
 
 
@@ -277,18 +351,18 @@ def test_verdict_text_equals_the_golden_file(tmp_path: Path, claim: str) -> None
 
 def some(**more: Any) -> claims.Verdict:
     fields = {"because": "it was <measured> so", "evidence": ("a", "b")} | more
-    return claims.Verdict("qemu-could-skip", more.pop("verdict", "holds if"), "the rule", **fields)
+    return claims.Verdict("qemu-could-skip", more.pop("verdict", "predicted to hold"), "the rule", **fields)
 
 
 def test_text_table_labels_and_wraps_lines() -> None:
     long = "a reason that does not fit on one line of a mail because it has too many words to be said in so few columns"
     text = claims.text_table([some(because=long, condition="it rains"), some(because="so", missing="time")])
     assert text.splitlines() == [
-        "qemu-could-skip             holds if",
+        "qemu-could-skip             predicted to hold",
         "  because: a reason that does not fit on one line of a mail because it",
         "    has too many words to be said in so few columns",
         "  if: it rains",
-        "qemu-could-skip             holds if",
+        "qemu-could-skip             predicted to hold",
         "  because: so",
         "  needs: time",
     ]
@@ -297,14 +371,16 @@ def test_text_table_labels_and_wraps_lines() -> None:
 def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     undecided = claims.Verdict("atomicity", "not decided", "", "too little")
     timed = some(quantity="A / B", effect=1234.5, interval=(0.25, 2000.0))
-    text = claims.markdown_table([timed, undecided, undecided, some(quantity="C", effect=2.0), some(because="so")])
-    row = "| QEMU could skip populating there (and on shmem) (`qemu-could-skip`) | **holds if** |"
+    changed = "rule changed after the data, on 2026-11-28, with the reason: a fault. By the former rule: holds (2)"
+    fixed = some(quantity="C", effect=2.0, rule_fixed="rule fixed before the data, on 2026-11-23")
+    text = claims.markdown_table([timed, undecided, undecided, fixed, some(because="so", rule_fixed=changed)])
+    row = "| QEMU could skip populating there (and on shmem) (`qemu-could-skip`) | **predicted to hold** |"
     assert text.split("\n") == [
-        "| claim | verdict | key number (95 % interval) |",
-        "|---|---|---|",
-        f"{row} 1,235 (0.25 to 2,000): A / B |",
-        f"{row} 2: C |",
-        f"{row} – |",
+        "| claim | verdict | key number (95 % interval) | rule |",
+        "|---|---|---|---|",
+        f"{row} 1,235 (0.25 to 2,000): A / B | – |",
+        f"{row} 2: C | fixed before the data, on 2026-11-23 |",
+        f"{row} – | changed after the data, on 2026-11-28; by the former rule: holds (2) |",
         "",
         "2 more claims are not decided yet. Why, under which condition, and what would decide the others: "
         "[the ledger](notebooks/00_the_thread.ipynb), or `uffdlab claims`.",
@@ -316,14 +392,14 @@ def test_html_card_shows_only_fields_that_are_set() -> None:
         condition="c", missing="m", quantity="q", effect=1234.5, interval=(0.25, 2000.0), dataset="d", limits="l"
     )
     assert full._repr_html_() == (
-        '<div class="verdict holds-if"><p><strong>holds if</strong> <code>qemu-could-skip</code></p><dl>'
-        "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Holds if</dt><dd>c</dd>"
+        '<div class="verdict predicted"><p><strong>predicted to hold</strong> <code>qemu-could-skip</code></p><dl>'
+        "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Condition</dt><dd>c</dd>"
         "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,235, 95 % interval 0.25 to 2,000</dd>"
         "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
     )
     assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()
     assert "Effect" not in some()._repr_html_()
-    assert str(full) == "qemu-could-skip: holds if. it was <measured> so"
+    assert str(full) == "qemu-could-skip: predicted to hold. it was <measured> so"
     assert full.as_dict()["interval"] == [0.25, 2000.0]
     assert full.as_dict()["evidence"] == ["a", "b"]
     assert some().as_dict()["interval"] is None

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from running import UFFDLAB, environment, sentence, uffdlab_run, wait_until
@@ -405,7 +406,7 @@ def test_claims_prints_json(good: Path, tmp_path: Path) -> None:
     assert len(set(ids)) == len(ids)
     for one in printed:
         assert {"id", "verdict", "rule", "because", "evidence", "effect", "interval", "missing"} <= one.keys()
-        assert one["verdict"] in ("holds", "holds if", "does not hold", "not decided")
+        assert one["verdict"] in get_args(claims.Ruling)
 
 
 def test_the_table_of_claims_fits_72_columns(good: Path, tmp_path: Path) -> None:
@@ -413,6 +414,45 @@ def test_the_table_of_claims_fits_72_columns(good: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     table = done.stdout.splitlines()[:-1]  # the last line is the data's origin
     assert max(map(len, table)) <= 72
+
+
+def test_claims_of_several_datasets_are_a_matrix(good: Path, tmp_path: Path) -> None:
+    dataset(tmp_path / "other", id_="other")
+    named = ("claims", "atomicity", "hugetlb-already-works", "--data", good, "--data", tmp_path / "other")
+    wide = uffdlab_run(*named, cwd=tmp_path).stdout.splitlines()
+    assert wide[0].split() == ["claim", "made-up", "other"]
+    assert wide[1].startswith("atomicity ")
+    text = uffdlab_run(*named, "--text", cwd=tmp_path).stdout.splitlines()
+    assert text[:2] == ["atomicity", "  made-up                     not decided"]
+    assert max(map(len, text)) <= 72
+    assert uffdlab_run(*named, "--markdown", cwd=tmp_path).stdout.startswith("| claim | made-up | other |\n")
+    listed = json.loads(uffdlab_run(*named, "--json", cwd=tmp_path).stdout)
+    assert list(listed) == ["made-up", "other"]
+    assert [one["id"] for one in listed["other"]] == ["atomicity", "hugetlb-already-works"]
+
+
+def test_all_stands_for_the_committed_campaigns(good: Path, tmp_path: Path) -> None:
+    done = uffdlab_run("claims", "hugetlb-already-works", "--data", "all", "--data", good, "--json", cwd=tmp_path)
+    assert list(json.loads(done.stdout)) == [*(path.name for path in datasets.campaigns()), "made-up"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (("--data", "{}", "--data", "no-such"), "'no-such' is neither a dataset directory"),
+        (("--data", "{}", "--data", "{}"), "dataset 'good' is named twice: leave one out"),
+        (("--data", "all", "--data", "reference-"), "dataset 'reference-2026-11-26' is named twice: leave one out"),
+        (("--data", "{}", "--data", "{}-copy"), "dataset 'made-up' is named twice: leave one out"),
+        (("--data", "all", "--costs", "costs-"), "--costs is calibrated on one campaign: pass it with one --data"),
+        (("--json", "--text"), "not allowed with argument"),
+    ],
+)
+def test_datasets_that_make_no_matrix_are_refused(
+    good: Path, tmp_path: Path, arguments: tuple[str, ...], refusal: str
+) -> None:
+    shutil.copytree(good, tmp_path / "good-copy")
+    filled = (argument.format(good) for argument in arguments)
+    assert refusal in refusal_of("claims", "atomicity", *filled, cwd=tmp_path)
 
 
 def test_claims_can_be_limited_to_one(good: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import environment
 from synthetic import HUGETLB, dataset, sample, state
-from synthetic_faults import dataset as faults_dataset
-from synthetic_faults import populated, touched
+from synthetic_faults import dataset as later
+from synthetic_faults import first_touches, populated
 
 from uffdlab import claims, datasets, figures, notebook, sim, widgets
 from uffdlab.datasets import Dataset
@@ -126,33 +126,26 @@ def _claims(path: Path) -> list[dict[str, Any]]:
 def test_a_time_of_0_leaves_the_claim_undecided_and_is_reported(tmp_path: Path) -> None:
     timed = populated("pte_marker", 0, 1000, "anon_thp") + populated("populate_read", 500, 500, "anon_thp")
     timed[-1] |= {"prepare_ns": 0, "protect_ns": 0}
-    verdict = claims.verdict("table-fill-slower", faults_dataset(tmp_path / "independent", samples=timed))
+    verdict = claims.verdict("table-fill-slower", later(tmp_path / "independent", samples=timed))
     assert verdict.verdict == "not decided"
     assert "`samples.total_ns` holds a time of 0 ns, which no clock of this resolution can tell" in verdict.because
     for number, row in enumerate(timed):
         row["block"] = number % 9  # both in one child, in turns
-    verdict = claims.verdict("table-fill-slower", faults_dataset(tmp_path / "paired", samples=timed))
+    verdict = claims.verdict("table-fill-slower", later(tmp_path / "paired", samples=timed))
     assert verdict.verdict == "not decided"
     assert "holds a time of 0 ns" in verdict.because
 
 
 def test_rows_without_touches_have_no_time_per_touch(tmp_path: Path) -> None:
-    rows = [
-        row
-        for stride in (4, 2048)
-        for touch in ("first read", "first write")
-        for threads in (1, 2)
-        for filled, ns in (("tables", 50), ("fresh", 100))
-        for row in touched(filled, "plain", touch, ns, stride_kib=stride, threads=threads)
-    ]
-    assert claims.verdict("prealloc-speeds-faults", faults_dataset(tmp_path / "some", faults=rows)).verdict == "holds"
-    none = faults_dataset(tmp_path / "none", faults=[row | {"touches": 0} for row in rows])
+    rows = first_touches({"tables": 0.5, "tables_cold": 0.5})
+    assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "some", faults=rows)).verdict == "holds"
+    none = later(tmp_path / "none", faults=[row | {"touches": 0} for row in rows])
     verdict = claims.verdict("prealloc-speeds-faults", none)
     assert verdict.verdict == "not decided"
-    assert "not measured: first read, one per 2 MiB, 1 thread" in verdict.because
+    assert verdict.because == "a first read with the page table, cached, and without was not measured"
     assert "not measured" in repr(notebook.with_tables(none))
     few = [row | {"touches": 0} if i % 9 == 0 else row for i, row in enumerate(rows)]
-    assert claims.verdict("prealloc-speeds-faults", faults_dataset(tmp_path / "few", faults=few)).verdict == "holds"
+    assert claims.verdict("prealloc-speeds-faults", later(tmp_path / "few", faults=few)).verdict == "holds"
 
 
 def test_a_ratio_to_a_time_of_0_is_reported_as_not_comparable(tmp_path: Path) -> None:
@@ -209,8 +202,8 @@ def test_the_share_slider_has_one_value_without_measurements() -> None:
 
 
 def test_words_of_other_lengths_are_refused_as_bits_of_a_round() -> None:
-    rows = damaged.thin("channel-").tables["merges"]
-    merged = damaged.fresh("channel-", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
+    rows = damaged.thin("channel-2026-11-26").tables["merges"]
+    merged = damaged.fresh("channel-2026-11-26", merges=rows.assign(pages=pd.array([1] * len(rows), dtype="Int64")))
     with pytest.raises(UffdlabError, match=r"`merges\.sent` or `merges\.received` of 1 pages: .* have to match"):
         notebook.channel_merges(merged)
 

@@ -12,8 +12,10 @@ import pytest
 from handmade import FIELDS, MACHINE, ROWS, drop, edit, files_in, make, put, refused, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import dataset as synthetic
+from synthetic import sample
 
-from uffdlab import datasets
+from uffdlab import claims, datasets
 from uffdlab.datasets import load, merge, scrub, seal
 
 # Merging
@@ -56,6 +58,24 @@ def test_different_machines_are_merged_only_with_allow_mixed(tmp_path: Path, fac
     merged = merge([a, b], tmp_path / "m", id="m", allow_mixed=True)
     assert merged.provenance[key] is None
     assert [origin["provenance"].get(key) for origin in merged.merged_from] == [MACHINE.get(key), facts[key]]
+
+
+def test_a_child_process_cannot_be_merged_twice(tmp_path: Path) -> None:
+    rows = [sample("anon", "preread", 1000 + i, 200 + i, block=0, sample=i) for i in range(3)]
+    a, b = (synthetic(tmp_path / id_, rows, id_=id_) for id_ in "ab")
+    with refused("block 0 of 'b' holds the same times as block 0 of 'a'", "leave out the dataset that is a copy"):
+        merge([a, b], tmp_path / "m", id="m")
+    other = synthetic(tmp_path / "c", [row | {"prepare_ns": 1} for row in rows], id_="c")
+    assert merge([a, other], tmp_path / "n", id="n").id == "n"
+
+
+def test_no_claim_pools_campaigns_of_different_kernels(tmp_path: Path) -> None:
+    parts = [make(tmp_path / k, id=k, facts={"kernel_release": r}) for k, r in (("a", "6.1.9"), ("b", "6.18.5"))]
+    merged = merge(parts, tmp_path / "m", id="m", allow_mixed=True)
+    assert datasets.differing(merged) == ["kernel_release"]
+    found = claims.verdict("table-fill-slower", merged)
+    assert (found.verdict, found.missing) == ("not decided", "a verdict on each campaign by itself")
+    assert "differ in kernel_release" in found.because
 
 
 def test_the_origin_line_of_a_mixed_merge_names_every_machine(tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ def races(backing: str, preparation: str, judged: int, lost: Iterable[int]) -> l
     return [race(backing, preparation, judged, n, block=block) for block, n in enumerate(lost)]
 
 
+def in_between(preparation: str, discards: int, lost: Iterable[int], backing: str = "anon") -> list[dict[str, Any]]:
+    """Return one trial a child: so many discards between preparing and protecting, of which so many lose a write."""
+    return [
+        race(backing, preparation, 1_000_000, n, block=block, discards_preparing=discards)
+        for block, n in enumerate(lost)
+    ]
+
+
+def freed(preparation: str, pages: int, lost: Iterable[int]) -> list[dict[str, Any]]:
+    """Return one trial a child: so many pages that were freed and reclaimed, of which so many lose their write."""
+    return [race("anon", preparation, pages, n, block=block, interleaving="freed") for block, n in enumerate(lost)]
+
+
 def tracked(method: str, dirty_pages: int, write_ns: int, collect_ns: int | None, **more: Any) -> dict[str, Any]:
     """Return one warm sample of 256 MiB of untouched anonymous memory."""
     scans, handles = method == "async_scan", method.startswith("events")

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Synthetic datasets: later faults, zeropages, resolves, equal page states and runs of the published protocol."""
+"""Synthetic datasets: later faults, zeropages, resolves, equal page states and runs of the published protocol.
+
+Builders further down give all that one claim needs, with one number to vary.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -101,3 +105,144 @@ def protocol(thp: str, mode: str, order: int, total_ns: int) -> list[dict[str, A
         | {"total_ns": total_ns + i, "table_growth_kib": 0, "zeropages": 0, "huge_pages": 0}
         for i in range(CHILDREN)
     ]
+
+
+# --- all that a claim needs ------------------------------------------------------------------------------------------
+
+PMD_KIB, GIB_KIB = 2048, 1 << 20
+TOUCHES = ("first read", "first write")
+
+
+def first_touches(
+    factors: Mapping[str, float], touches: tuple[str, ...] = TOUCHES, **more: Any
+) -> list[dict[str, Any]]:
+    """Return first touches, one per 2 MiB, of fresh memory, and with preparations that take so many times as long."""
+    arms = {"fresh": 1.0, **factors}
+    return [
+        row
+        for touch in touches
+        for preparation, factor in arms.items()
+        for row in touched(preparation, "plain", touch, 1000 * factor, stride_kib=PMD_KIB, **more)
+    ]
+
+
+def in_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the same rows, as if each child had measured both sides in turns, and the slowest were 20 times slower."""
+    return [row | {"block": n % 9, "busy_ns": row["busy_ns"] * (1 + 19 * (n % 9) // 8)} for n, row in enumerate(rows)]
+
+
+def locked(
+    one: float, two: float, strides: tuple[int, ...] = (4, PMD_KIB), touches: tuple[str, ...] = TOUCHES
+) -> list[dict[str, Any]]:
+    """Return first touches with tables / without: ``one`` times as long with a thread, ``two`` with two together.
+
+    Each child measures both sides in turns.
+    """
+    cases = [(s, t, n, f) for s in strides for t in touches for n, f in ((1, one), (2, two))]
+    rows = []
+    for stride, touch, threads, factor in cases:
+        first = next(_CHILDREN) * 1000
+        at = {"stride_kib": stride, "threads": threads, "together": threads > 1}
+        for preparation, ns in (("tables", 1e6 * factor), ("fresh", 1e6)):
+            both = touched(preparation, "plain", touch, ns, **at)
+            rows += [row | {"block": first + i} for i, row in enumerate(both)]
+    return rows
+
+
+INTERRUPTED = {
+    "filled": ("zeropage", "async", "first write"),
+    "idle": ("zeropage", "async", "second write"),
+    "unread": ("markers", "async", "first write"),
+    "read": ("markers", "async", "write after reads"),
+    "fresh": ("fresh", "plain", "first write"),
+    "fresh_read": ("fresh", "plain", "write after reads"),
+}
+
+
+def interrupts(children: int = CHILDREN, **counted: int | None) -> list[dict[str, Any]]:
+    """Return writes of two threads with so many interrupts per thousand, by the names of ``INTERRUPTED``."""
+    return [
+        row
+        for name, ipis in counted.items()
+        for row in touched(*INTERRUPTED[name], 1000, tlb_ipis=ipis, threads=2, children=children)
+    ]
+
+
+def first_reads(marker_ns: float, zeropage_ns: float, **more: Any) -> list[dict[str, Any]]:
+    """Return the times of first reads of each page: of markers and of mapped zeropages."""
+    rows = touched("markers", "async", "first read", marker_ns, **more)
+    return rows + touched("zeropage", "plain", "first read", zeropage_ns, **more)
+
+
+def huge_writes(without: float, under: float | None, children: int = CHILDREN) -> list[dict[str, Any]]:
+    """Return first writes per 2 MiB with THP on, of which such shares map a huge page: without markers, and under."""
+    at = {"backing": "anon_thp", "stride_kib": PMD_KIB, "children": children}
+    rows = touched("fresh", "plain", "first write", 5, rss_growth_kib=round(1000 * PMD_KIB * without), **at)
+    if under is not None:
+        rows += touched("markers", "async", "first write", 5, rss_growth_kib=round(1000 * PMD_KIB * under), **at)
+    return rows
+
+
+def sparse(empty: float, written: float | None, children: int = CHILDREN) -> list[dict[str, Any]]:
+    """Return times to protect empty memory and memory that is 5 % written: so many times as long with markers."""
+    cases = {(0.0, 1): empty, (0.0498, 1024): written}
+    return [
+        sample("anon", design, 0, round(1e6 * factor) + i, populated=share, cluster_pages=cluster)
+        for (share, cluster), times in cases.items()
+        if times is not None
+        for design, factor in (("pte_marker", times), ("unprotected", 1.0))
+        for i in range(children)
+    ]
+
+
+CHOICES = [(b, d) for b in ("anon", "anon_thp", "shmem") for d in ("preread", "populate_read")]
+
+
+def choices(lost: tuple[tuple[str, str], ...] = (), but: tuple[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return memory populated either way and protected: whether a write is reported, which it is not in ``lost``."""
+    return [
+        row
+        for backing, design in CHOICES
+        if (backing, design) != but
+        for row in filled(backing, design, 0, reported=(backing, design) not in lost)
+    ]
+
+
+POPULATED = [(b, s) for b in ("anon", "anon_thp", "shmem", "hugetlb_2m_private") for s in (0.0, 0.5, 1.0)]
+
+
+def speeds(ratios: Mapping[tuple[str, float], float], usual: float, children: int = 12) -> list[dict[str, Any]]:
+    """Return read loops that take ``ratios`` or ``usual`` times as long as MADV_POPULATE_READ, in each case."""
+    return [
+        sample(backing, design, round(1e6 * factor) + i, 100, populated=share, block=1000 * number + i)
+        for number, (backing, share) in enumerate(POPULATED)
+        for design, factor in (("preread", ratios.get((backing, share), usual)), ("populate_read", 1.0))
+        for i in range(children)
+    ]
+
+
+def levels(
+    hugetlb: float | None, zeropage: float | None, pud: float | None, children: int = CHILDREN
+) -> list[dict[str, Any]]:
+    """Return times to protect by proxies of PMD and PUD markers: the level below takes so many times as long."""
+    sides = [
+        (hugetlb, "anon", "pte_marker", "hugetlb_2m_private", "unprotected", GIB_KIB),
+        (zeropage, "anon_thp", "pte_marker", "anon_thp", "populate_read", GIB_KIB),
+        (pud, "hugetlb_2m_private", "unprotected", "hugetlb_1g_private", "unprotected", 16 * GIB_KIB),
+    ]
+    return [
+        row
+        for times, below, how_below, above, how_above, size in sides
+        if times is not None
+        for i in range(children)
+        for row in (
+            sample(below, how_below, 0, round(1e6 * times) + i, size_kib=size),
+            sample(above, how_above, 0, 1_000_000 + i, size_kib=size),
+        )
+    ]
+
+
+def equal(anon: int, thp: int) -> list[dict[str, Any]]:
+    """Return page states after each way of populating: so many of 4096 are as after markers that were read."""
+    ways = ("markers, read", "read loop", "MADV_POPULATE_READ")
+    return [same(b, way, 4096 if way == ways[0] else n) for b, n in (("anon", anon), ("anon_thp", thp)) for way in ways]

@@ -110,7 +110,7 @@ def test_facts_are_unknown_without_proc_and_sys(tmp_path):
     collected = facts.collect(root=tmp_path)
     assert provenance.problems(collected) == []
     of_this_process = {"uffdlab_version", "uffdlab_commit", "uffdlab_dirty", "python_version", "compiler"}
-    of_this_process |= {"cores_online", "page_size_bytes"}
+    of_this_process |= {"rules_registered", "cores_online", "page_size_bytes"}
     assert {key for key, value in collected.items() if value is not None} <= of_this_process
 
 

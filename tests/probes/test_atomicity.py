@@ -38,7 +38,8 @@ def trials(**spec: Any) -> list[dict[str, Any]]:
     [
         ({"backing": "anon_thp"}, "unknown backing 'anon_thp': choose one of anon, shmem, hugetlb_2m_private, "),
         ({"preparation": "three_pass"}, "unknown preparation 'three_pass': choose one of two_pass_read, "),
-        ({"interleaving": "lucky"}, "unknown interleaving 'lucky': choose one of racing, deterministic"),
+        ({"interleaving": "lucky"}, "unknown interleaving 'lucky': choose one of racing, deterministic, freed"),
+        ({"interleaving": "freed", "backing": "shmem"}, "MADV_FREE is possible on anon only, not on shmem"),
         ({"size_bytes": 4097}, "size 4097 B is not a positive multiple of anon's 4 KiB page up to 1 TiB"),
         ({"size_bytes": 0}, "size 0 B is not a positive multiple"),
         ({"size_bytes": 7 * 4096}, "size 28672 B has 7 pages: a race needs at least 8"),
@@ -117,6 +118,20 @@ def test_a_discard_before_protecting_loses_no_write_on_hugetlb(pool: None, backi
         [row] = trials(backing=backing, preparation=preparation, interleaving=interleaving, size_bytes=16 * MIB)
         assert row["judged"] + row["excluded"] == row["pages"] == 8
         assert (row["lost"], row["excluded_unreported"], row["events"]) == (0, 0, 8)
+
+
+# --- MADV_FREE -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_pages_that_were_freed_lose_their_protection_when_they_are_reclaimed(preparation: str) -> None:
+    for row in trials(preparation=preparation, interleaving="freed", repeats=2):
+        assert row["judged"] + row["excluded"] == row["pages"] == 256
+        assert row["judged"] > 128, "most pages are reclaimed"
+        assert row["lost"] == row["judged"], "a reclaimed page raises no event"
+        assert row["events"] + row["excluded_unreported"] == row["excluded"], "a page that stayed does"
+        assert (row["discards_before"], row["discards_preparing"], row["discards_since"]) == (0, 0, 0)
 
 
 # --- racing ----------------------------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
         (lambda: FaultsSpec(backing="hugetlb_2m_private"), "unknown backing"),
         (lambda: FaultsSpec(delivery="event"), "delivery after fresh is plain only"),
         (lambda: FaultsSpec("shmem", "zeropage"), "zeropage is possible on anon only"),
+        (lambda: FaultsSpec("shmem", "tables_cold"), "tables_cold is possible on anon only"),
         (lambda: FaultsSpec(stride_bytes=8192), "stride 8192 B: choose 4KiB, 2MiB or 1GiB"),
         (lambda: FaultsSpec(size_bytes=0), "is not a multiple of stride times threads (1)"),
         (lambda: FaultsSpec(size_bytes=3 * MIB, stride_bytes=2 * MIB), "is not a multiple of stride times threads"),
@@ -125,6 +126,7 @@ def test_spec_of_refuses_unknown_fields_and_invalid_values(given: dict[str, str]
     [
         (FaultsSpec(size_bytes=64 * MIB), Needs(64 * KIB + 128 + 4)),
         (FaultsSpec("anon", "tables", size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 131072 + 4)),
+        (FaultsSpec("anon", "tables_cold", size_bytes=MIB), Needs(KIB + 0 + 4 + 512 * KIB)),
         (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 64 * 4 + 4)),
         (FaultsSpec(size_bytes=64 * MIB, threads=2), Needs(64 * KIB + 128 + 4, cpus=2)),
         (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB, beside="tables"), Needs(64 * 4 + 131072 + 4)),
@@ -163,6 +165,7 @@ def _close(counted: int, wanted: int) -> bool:
     [
         ("fresh", "plain", PAGES, PAGES),
         ("tables", "plain", PAGES, PAGES),
+        ("tables_cold", "plain", PAGES, PAGES),
         ("zeropage", "plain", 0, PAGES),
         ("markers", "async", PAGES, PAGES),
         ("discarded_whole", "plain", PAGES, PAGES),
@@ -172,7 +175,7 @@ def _close(counted: int, wanted: int) -> bool:
 def test_which_reads_and_writes_fault(preparation: str, delivery: str, first_reads: int, writes_after: int) -> None:
     if delivery == "async":
         _needs("WP_UNPOPULATED", "WP_ASYNC")
-    elif preparation == "tables":
+    elif preparation.startswith("tables"):
         _needs("WP_UNPOPULATED")
     rows = passes("anon", preparation, delivery, "read")
     assert _close(rows["first read"]["minor_faults"], first_reads)
@@ -182,9 +185,10 @@ def test_which_reads_and_writes_fault(preparation: str, delivery: str, first_rea
 
 
 @pytest.mark.uffd
-def test_existing_page_tables_are_not_allocated_again() -> None:
+@pytest.mark.parametrize("tables", ["tables", "tables_cold"])
+def test_existing_page_tables_are_not_allocated_again(tables: str) -> None:
     _needs("WP_UNPOPULATED")
-    with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in ("tables", "fresh"))
+    with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in (tables, "fresh"))
     assert without["first write"]["table_growth_kib"] >= 32 * 4
     assert with_["first write"]["table_growth_kib"] <= 16
 

@@ -308,14 +308,15 @@ def test_calibrating_dataset_without_times_raises(tmp_path: Path) -> None:
     ("some", "error", "verdict"),
     [
         # Spreading is dear in the fault, and what is spread costs as much as what was marked at once.
-        (EVENT | SURE | {"markers_pte": 20.0}, 0.1, "holds if"),
+        (EVENT | SURE | {"markers_pte": 20.0}, 0.1, "not decided"),
         # One marker per 2 MiB costs more than all that it spares: then all work is more as well.
-        (EVENT | SURE | {"markers_pte": 20.0, "markers_pmd": 50_000.0}, 0.1, "holds"),
+        (EVENT | SURE | {"markers_pte": 20.0, "markers_pmd": 50_000.0}, 0.1, "predicted to hold"),
+        # To visit PTEs costs more than to spread: then all work is less.
+        (EVENT | SURE | {"markers_pte": 20.0, "visited_pte": 50.0}, 0.1, "predicted not to hold"),
         # What an event costs hides the spreading.
-        (EVENT | {"markers_pte": 0.1}, 0.1, "does not hold"),
-        # A handler's event hides it, and nothing hides it where the kernel resolves.
-        (EVENT | SURE | {"markers_pte": 1.0}, 0.1, "holds if"),
-        (EVENT | SURE | {"markers_pte": 20.0}, 300.0, "not decided"),
+        (EVENT | {"markers_pte": 0.1}, 0.1, "predicted not to hold"),
+        (EVENT | SURE | {"markers_pte": 1.0}, 0.1, "predicted not to hold"),
+        (EVENT | SURE | {"markers_pte": 20.0, "markers_pmd": 50_000.0}, 300.0, "not decided"),
     ],
 )
 def test_spreading_verdict_follows_costs(some: dict[str, float], error: float, verdict: str) -> None:
@@ -326,7 +327,19 @@ def test_spreading_verdict_follows_costs(some: dict[str, float], error: float, v
     assert found.verdict == verdict
 
 
-def test_break_even_share_of_touched_pmds() -> None:
+def test_break_even_is_the_condition_of_dearer_later_faults() -> None:
+    # PMD markers spare a little when protecting, and cost more than that when each is spread.
+    known = costs(**EVENT, **SURE, markers_pte=20.0, visited_pte=0.1, spread_pmd=500.0)
+    sure = replace(known, draws=(known.vector,) * 20, p95_error=0.1)
+    given = Evidence(datasets.load(datasets.locate("published")))
+    found = spreading.decided(given, sure, claims.find("spread-cost-later"))
+    assert found.verdict == "predicted to hold"
+    even = spreading.break_even(known)
+    assert even is not None
+    assert found.condition == f"more than {even:.1%} of all 2 MiB are written later"
+
+
+def test_where_the_work_breaks_even() -> None:
     # PTE: 512 markers and a table for each 2 MiB at once. PMD: one marker, and the same 512 and a table when written.
     known = costs(markers_pte=1.0, markers_pmd=1.0, tables_pte=0.0)
     assert spreading.break_even(known) == pytest.approx(511 / 512)

@@ -11,10 +11,11 @@ mail of 16 Feb 2023. Claims are paraphrased.
 
 from __future__ import annotations
 
-from uffdlab.claims.text import markdown_table, text_table
+from uffdlab.claims.text import markdown_matrix, markdown_table, text_matrix, text_table, wide_matrix
 
 from .claim import Claim
-from .evidence import Evidence, evidence_of
+from .evidence import Evidence, evidence_of, evidence_of_each
+from .matrix import Matrix, matrix
 from .register import CLAIMS, PLANNED, find, verdict, verdicts
 from .verdict import Ruling, Verdict
 
@@ -23,12 +24,18 @@ __all__ = [
     "PLANNED",
     "Claim",
     "Evidence",
+    "Matrix",
     "Ruling",
     "Verdict",
     "evidence_of",
+    "evidence_of_each",
     "find",
+    "markdown_matrix",
     "markdown_table",
+    "matrix",
+    "text_matrix",
     "text_table",
     "verdict",
     "verdicts",
+    "wide_matrix",
 ]

@@ -88,10 +88,15 @@ def _kbit_s(capacity: Estimate) -> str:
     return f"{format_ratio(capacity.value)} kbit/s{between}"
 
 
-def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether bits pass through the zeropage where nothing passes through the controls."""
+def covert_channel(
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+) -> Verdict:
+    """Decide whether bits pass through the zeropage where nothing passes through the controls.
+
+    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
+    """
     data = evidence.holding(CHANNEL)
-    points = _points(data)
+    points = _points(data, inverted)
     sent = [point for point in points if not point.silent]
     zeropage = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
     if not zeropage:
@@ -111,7 +116,7 @@ def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines, limits=_LIMITS)
     if not any(point.capacity for point in passing):
         return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {in_words}", _REMEASURE)
-    weak = _weak(controls, passing)
+    weak = _weak(controls, passing, detectable)
     if weak:
         return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE)
     # On two CPUs samples are of several kinds; one CPU comes first.
@@ -127,10 +132,15 @@ def covert_channel(evidence: Evidence, claim: Claim) -> Verdict:
     )
 
 
-def markers_close(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory."""
+def markers_close(
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+) -> Verdict:
+    """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory.
+
+    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
+    """
     data = evidence.holding(CHANNEL)
-    points = _points(data)
+    points = _points(data, inverted)
     sent = [point for point in points if not point.silent]
     fresh = [point for point in sent if point.memory == "zeropage" and _controlled(point, points)]
     passing = [point for point in fresh if _passes(point, fresh)]
@@ -144,7 +154,7 @@ def markers_close(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.undecided(data, because, _REMEASURE)
     controls = _controls_of([*passing, *marked], points)
     open_ = [point for point in marked if _passes(point, marked)]
-    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_])
+    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_], detectable)
     if not_null or weak:
         why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
         return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE)
@@ -182,13 +192,13 @@ def _not_null(controls: Sequence[_Point]) -> list[_Point]:
     return [point for point in controls if _passes(point, controls)]
 
 
-def _weak(controls: Sequence[_Point], passing: Sequence[_Point]) -> list[_Point]:
-    """Return the controls whose test could miss more than a hundredth of what passes at the same spot."""
+def _weak(controls: Sequence[_Point], passing: Sequence[_Point], detectable: float) -> list[_Point]:
+    """Return the controls whose test could miss more than the share ``detectable`` of what passes at the same spot."""
     least = dict[tuple[str, int, int], float]()
     for point in passing:
         if point.capacity:
             least[point.spot] = min(point.capacity.value, least.get(point.spot, inf))
-    return [point for point in controls if point.below_kbit_s > _DETECTABLE * least.get(point.spot, inf)]
+    return [point for point in controls if point.below_kbit_s > detectable * least.get(point.spot, inf)]
 
 
 def _controlled(point: _Point, points: Iterable[_Point]) -> bool:
@@ -228,7 +238,7 @@ def _controls_in_words(controls: Sequence[_Point]) -> str:
     )
 
 
-def _points(data: Dataset) -> list[_Point]:
+def _points(data: Dataset, inverted: bool) -> list[_Point]:
     """Return the registered points, those on one CPU first."""
     by_point: dict[tuple[str, str, bool, int, int], list[Transmission]] = {}
     for sample in transmissions(data):
@@ -238,12 +248,14 @@ def _points(data: Dataset) -> list[_Point]:
     points = []
     for key in sorted(registered(by_point), key=lambda key: (key[1] != "same", *key)):
         samples = by_point[key]
-        passing = [sample for sample in samples if judge([sample]).passes]
+        passing = [sample for sample in samples if judge([sample], inverted=inverted).passes]
         kinds = [[sample for sample in passing if bool(sample.row["slower"]) is slower] for slower in (False, True)]
         rates = [[capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds]
         faster, slower = (
             (len(kind), median_interval(known) if known else None) for kind, known in zip(kinds, rates, strict=True)
         )
         spot, sent = (key[1], key[3], key[4]), samples[0].kbit_s_sent
-        points.append(_Point(*key[:3], spot, judge(samples), len(samples), faster, slower, rates[0], sent))
+        points.append(
+            _Point(*key[:3], spot, judge(samples, inverted=inverted), len(samples), faster, slower, rates[0], sent)
+        )
     return points

@@ -3,22 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
+from uffdlab import datasets, rules
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
 
+# What a rule that was replaced says of the evidence, in the words it had.
+Former = Callable[[Evidence, "Claim"], str]
+
 
 @dataclass(frozen=True)
 class Claim:
     """One claim: who made it, what it says, its rule, the notebook that argues it, and the function that decides it.
 
-    ``needs`` names the measurement without which it stays undecided; ``table`` is set where the rule reads a table that
-    a campaign of its own measures.
+    ``needs`` names the measurement without which it stays undecided, and ``lacks`` does so in a few words. ``table`` is
+    set where the rule reads a table that a campaign of its own measures. ``former`` holds rules that were replaced
+    after data were there, by the commit that registered them (7 digits).
     """
 
     id: str
@@ -29,12 +34,35 @@ class Claim:
     needs: str
     decide: Callable[[Evidence, Claim], Verdict] | None = field(default=None, repr=False)
     table: str | None = None
+    former: Mapping[str, Former] = field(default_factory=dict, repr=False)
+    lacks: str = field(kw_only=True)
 
     def verdict(self, evidence: Evidence) -> Verdict:
         """Return the verdict on the evidence; "not decided" when it lacks what the rule needs."""
+        return replace(self._decided(evidence), rule_fixed=self._rule_fixed(evidence))
+
+    def _rule_fixed(self, evidence: Evidence) -> str | None:
+        """Return whether the rule preceded the data, and what the rule before it says of them."""
+        found = rules.precedence(self.id, evidence.holding(self.table).provenance)
+        if found is None:
+            return None
+        if found.former is None:
+            return found.words()
+        rule_then = self.former.get(found.former.commit[:7])
+        try:
+            says = rule_then(evidence, self) if rule_then else "nothing, since no code computed it"
+        except UffdlabError as error:
+            says = f"not decided: {error}"
+        return f"{found.words()}, with the reason: {found.present.reason}. By the former rule: {says}"
+
+    def _decided(self, evidence: Evidence) -> Verdict:
         data = evidence.holding(self.table)
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
+        facts = datasets.differing(data)
+        if facts:
+            because = f"the dataset merges campaigns that differ in {', '.join(facts)}"
+            return self.undecided(data, because, "a verdict on each campaign by itself")
         try:
             return self.decide(evidence, self)
         except UffdlabError as error:  # a column is missing, say, or holds no measurement
@@ -49,7 +77,9 @@ class Claim:
         *,
         effect: Estimate | None = None,
         quantity: str | None = None,
+        depends_on: str | None = None,
         condition: str | None = None,
+        missing: str | None = None,
         limits: str | None = None,
     ) -> Verdict:
         """Return a verdict of this claim; ``effect`` is the deciding quantity with its interval."""
@@ -62,7 +92,9 @@ class Claim:
             quantity=quantity,
             effect=effect.value if effect else None,
             interval=effect.interval if effect else None,
+            depends_on=depends_on,
             condition=condition,
+            missing=missing,
             dataset=data.id,
             limits=limits,
         )

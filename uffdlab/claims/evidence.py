@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from uffdlab import datasets, sim
@@ -45,30 +47,30 @@ class Evidence:
 def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
     """Return a campaign with the committed datasets that belong to it.
 
-    The thread's figures belong to every campaign, the committed channel to the committed reference alone, and the
-    committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
+    The thread's figures belong to every campaign, a committed channel to the committed campaigns of its machine, and
+    the committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
     """
-    companions = [_committed(path) for path in datasets.companions()] if _is_reference(campaign) else []
-    beside = [dataset for dataset in companions if dataset and datasets.same_machine(dataset, campaign)]
-    calibrated = costs or _committed(sim.COSTS_PREFIX)
+    return _evidence_of(campaign, costs, _committed)
+
+
+def evidence_of_each(campaigns: Iterable[Dataset]) -> list[Evidence]:
+    """Return several campaigns, each with the committed datasets that belong to it, which are loaded once."""
+    load = cache(_committed)
+    return [_evidence_of(campaign, None, load) for campaign in campaigns]
+
+
+def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path | str], Dataset | None]) -> Evidence:
+    beside = [dataset for dataset in map(load, datasets.companions(campaign)) if dataset]
+    calibrated = costs or load(sim.COSTS_PREFIX)
     if costs is None and calibrated is not None and not _of_one_campaign(calibrated, campaign):
         calibrated = None
     channel = next((dataset for dataset in beside if CHANNEL in dataset.tables), None)
-    return Evidence(campaign, channel, calibrated, _committed("published"))
+    return Evidence(campaign, channel, calibrated, load("published"))
 
 
 def borrowed(evidence: Evidence, form: str = "with costs borrowed from {}: ") -> str:
     """Return words that name borrowed costs, by default those a verdict begins with; empty for the campaign's own."""
     return form.format(evidence.costs.id) if evidence.costs is not None and evidence.costs_are_borrowed else ""
-
-
-def _is_reference(campaign: Dataset) -> bool:
-    """Whether a campaign is the committed reference itself, and not one that shares its id."""
-    try:
-        path = datasets.locate(None)
-    except UffdlabError:
-        return False  # no checkout
-    return campaign.id == path.name and campaign.path.resolve() == path.resolve()
 
 
 def _of_one_campaign(calibrated: Dataset, campaign: Dataset) -> bool:
@@ -77,7 +79,7 @@ def _of_one_campaign(calibrated: Dataset, campaign: Dataset) -> bool:
     return named and calibrated.provenance == campaign.provenance
 
 
-def _committed(wanted: Path | str | None) -> Dataset | None:
+def _committed(wanted: Path | str) -> Dataset | None:
     """Return a committed dataset; None where it is missing or damaged."""
     try:
         return datasets.load(datasets.locate(wanted))

@@ -3,94 +3,140 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Ruling, Verdict, with_interval
+from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import at_common_size, estimate, ratio_of, warm_of, with_total
-from uffdlab.units import format_size
+from uffdlab.stats import Estimate, median_interval, split_confidence
+from uffdlab.summaries.medians import (
+    children,
+    estimate,
+    ratio_of,
+    ratio_or_none,
+    ratio_over_sizes,
+    warm_of,
+    with_total,
+)
+from uffdlab.units import in_sizes
 from uffdlab.vocabulary.strides import STRIDES
 
 SPEEDS_UP = 0.8  # time with tables / without must lie below this
 NO_FAULT, A_FAULT = 0.01, 0.99  # faults per read: none, and one
 AN_IPI, NO_IPI = 0.5, 0.05  # shootdown interrupts per first write: about one, and none
 FILL_SLOWER = 1.25  # filling PTEs / populating by huge zeropage must lie above this
+FILL_SIZES_KIB = (1 << 20, 4 << 20, 10 << 20)  # 1 to 10 GiB: time grows in proportion to size
+DEARER = 1.25  # a first read of a marker / of a mapped zeropage must lie above this
+EVERY_WRITE, NO_WRITE = 0.99, 0.01  # share of first writes that map a huge page
 
 PAGE_KIB, PMD_KIB = 4, 2048
 _DECIDING_KIB = (PMD_KIB, PAGE_KIB)  # strides
 
 
-def _touched(
-    data: Dataset, column: str, preparation: str, delivery: str, touch: str, threads: int, stride: int
+def touched(
+    data: Dataset,
+    column: str,
+    preparation: str,
+    delivery: str,
+    touch: str,
+    threads: int,
+    stride: int,
+    *more: str,
+    together: bool = False,
 ) -> pd.DataFrame | None:
-    """Return ``column`` of the warm rows of a pass over anonymous memory, each thread in a part of its own."""
-    how = {"preparation": preparation, "delivery": delivery, "touch": touch, "stride_kib": stride, "together": False}
-    read = ("block", "size_kib", "touches", column)
+    """Return ``column`` of the warm rows of a pass over anonymous memory, by default each thread apart."""
+    how = {"preparation": preparation, "delivery": delivery, "touch": touch, "stride_kib": stride, "together": together}
+    read = ("block", "size_kib", "touches", column, *more)
     return warm_of(data, "faults", *read, backing="anon", threads=threads, **how)
 
 
+def _by_child(data: Dataset, preparation: str, touch: str, threads: int, stride: int) -> dict[int, float]:
+    """Return the time of a touch by child; two threads touch under the same page tables."""
+    rows = touched(data, "busy_ns", preparation, "plain", touch, threads, stride, together=threads > 1)
+    return children(rows, "busy_ns", "touches") if rows is not None else {}
+
+
 def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether first touches are faster with preallocated page tables."""
+    """Decide whether a first touch is faster where its page table is there already, cached or not."""
+    data = evidence.campaign
+    ratios: dict[str, dict[str, Estimate]] = {arm: {} for arm in _TABLES}
+    for arm, preparation in _TABLES.items():
+        for touch in ("first read", "first write"):
+            with_, without = (
+                touched(data, "busy_ns", filled, "plain", touch, 1, PMD_KIB) for filled in (preparation, "fresh")
+            )
+            ratio = ratio_of("faults", with_, without, "busy_ns", "touches", confidence=split_confidence(len(_TABLES)))
+            if ratio is None:
+                return claim.undecided(data, f"a {touch} with the page table, {arm}, and without was not measured")
+            ratios[arm][touch] = ratio
+    grown = touched(data, "table_growth_kib", "fresh", "plain", "first write", 1, PMD_KIB)
+    allocated = estimate(grown, "table_growth_kib", "touches")
+    lines = [f"faults: with the page table, {arm} / without, {touch}: {with_interval(ratio)}"
+             for arm, by_touch in ratios.items() for touch, ratio in by_touch.items()]  # fmt: skip
+    if allocated:
+        lines.append(f"faults: page tables allocated per first write without tables: {with_interval(allocated)} KiB")
+    faster = [arm for arm, by_touch in ratios.items() if all(ratio.below(SPEEDS_UP) for ratio in by_touch.values())]
+    slower = [arm for arm, by_touch in ratios.items() if any(ratio.above(SPEEDS_UP) for ratio in by_touch.values())]
+    shown = "; ".join(f"{arm} {with_interval(max(r.values(), key=_value))}" for arm, r in ratios.items())
+    because = f"first touch per 2 MiB, with the page table / without, the greater of read and write: {shown}"
+    more: dict[str, Any] = {
+        "effect": max((ratio for by_touch in ratios.values() for ratio in by_touch.values()), key=_value),
+        "quantity": "time of a first touch per 2 MiB with its page table / without, greatest of the cases",
+        "limits": "what is saved is to allocate, zero and charge a page table, once per 2 MiB",
+    }
+    if len(faster) == len(ratios):
+        return claim.ruled(data, "holds", because, lines, **more)
+    if len(slower) == len(ratios):
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    if faster and slower:
+        condition = f"the page table is {faster[0]}"
+        return claim.ruled(data, "depends", because, lines, depends_on="the cache", condition=condition, **more)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+
+
+_TABLES = {"cached": "tables", "not cached": "tables_cold"}
+
+
+def _value(ratio: Estimate) -> float:
+    return ratio.value
+
+
+def split_locks_speed_faults(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide whether page tables save more where two threads fault under the same tables than where one does."""
     data = evidence.campaign
     ratios: dict[str, Estimate] = {}
-    not_measured = []
     for stride in _DECIDING_KIB:
         for touch in ("first read", "first write"):
-            for threads in (1, 2):
-                name = f"{touch}, {STRIDES[stride]}, {threads} thread{'s' * (threads > 1)}"
-                with_, without = (
-                    _touched(data, "busy_ns", filled, "plain", touch, threads, stride) for filled in ("tables", "fresh")
+            saved = [
+                {child: with_[child] / without[child] for child in with_.keys() & without.keys() if without[child] > 0}
+                for with_, without in (
+                    tuple(_by_child(data, filled, touch, threads, stride) for filled in ("tables", "fresh"))
+                    for threads in (2, 1)
                 )
-                ratio = ratio_of("faults", with_, without, "busy_ns", "touches")
-                if ratio is None:
-                    not_measured.append(name)
-                else:
-                    ratios[name] = ratio
-    if not_measured:
-        return claim.undecided(data, f"not measured: {'; '.join(not_measured)}")
-    faster = [name for name, ratio in ratios.items() if ratio.below(SPEEDS_UP)]
-    not_faster = [name for name, ratio in ratios.items() if ratio.above(SPEEDS_UP)]
-    undecided = [name for name in ratios if name not in faster + not_faster]
-    lines = tuple(f"faults: with tables / without, {name}: {with_interval(ratio)}" for name, ratio in ratios.items())
-    limits = "more than two threads were not measured"
-    if undecided:
-        limits += f"; straddling the threshold: {'; '.join(undecided)}"
-    per_2m = [name for name in ratios if "2 MiB" in name]
-    ruling = _over_cases(faster, not_faster, list(ratios))
-    if ruling is None:
-        because = f"the intervals straddle {SPEEDS_UP}: {'; '.join(undecided)}"
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
-    best = min((ratios[name] for name in per_2m), key=lambda ratio: ratio.value)
-    return claim.ruled(
-        data,
-        ruling,
-        f"below {SPEEDS_UP} in {len(faster)} of {len(ratios)} cases; one touch per 2 MiB: "
-        + "; ".join(f"{name.replace(', one per 2 MiB', '')} {with_interval(ratios[name])}" for name in per_2m),
-        lines,
-        quantity="time of a first touch with tables / without, least of the cases of one touch per 2 MiB",
-        effect=best,
-        condition=f"the access is: {'; '.join(faster)}" if ruling == "holds if" else None,
-        limits=limits,
+            ]
+            ratio = ratio_or_none(*saved) if all(saved) else None
+            if ratio is None:
+                return claim.undecided(data, f"{touch}, {STRIDES[stride]}, was not measured with one and two threads")
+            ratios[f"{touch}, {STRIDES[stride]}"] = ratio
+    lines = [f"faults: what tables leave, two threads / one, {name}: {with_interval(r)}" for name, r in ratios.items()]
+    greatest = max(ratios.values(), key=_value)
+    because = "time with tables / without, of two threads / of one, below 1 where locks matter: " + "; ".join(
+        f"{name} {with_interval(ratio)}" for name, ratio in ratios.items()
     )
-
-
-def _over_cases(yes: list[str], no: list[str], all_: list[str]) -> Ruling | None:
-    """Return the ruling over all cases from those that agree and disagree; None where it is open."""
-    if len(yes) == len(all_):
-        return "holds"
-    if len(no) == len(all_):
-        return "does not hold"
-    return "holds if" if yes else None
+    if all(ratio.below(SPEEDS_UP) for ratio in ratios.values()):
+        quantity = "time with tables / without, of two threads / of one, greatest of the cases"
+        return claim.ruled(data, "holds", because, lines, effect=greatest, quantity=quantity)
+    return claim.undecided(data, because, claim.needs)
 
 
 def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether reads of a mapped zeropage fault, and whether reads of a marker do."""
     data = evidence.campaign
     zeropage, marker = (
-        estimate(_touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
+        estimate(touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
         for how in (("zeropage", "plain"), ("markers", "async"))
     )
     if zeropage is None or marker is None:
@@ -99,50 +145,147 @@ def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
     because = f"faults per first read: {', '.join(per_read)}"
     lines = tuple(f"faults: {text}" for text in per_read)
     quantity = "faults per first read of a mapped zeropage"
-    if zeropage.above(NO_FAULT):
-        return claim.ruled(data, "does not hold", because, lines, effect=zeropage, quantity=quantity)
     if zeropage.below(NO_FAULT) and marker.above(A_FAULT):
         return claim.ruled(data, "holds", because, lines, effect=zeropage, quantity=quantity)
-    if zeropage.below(NO_FAULT) and marker.below(A_FAULT):
-        condition = "reads of markers, which do not fault each time either, are not counted against the other design"
-        return claim.ruled(data, "holds if", because, lines, effect=zeropage, quantity=quantity, condition=condition)
-    return claim.undecided(data, because, f"at least six processes of {claim.needs}")
+    if zeropage.above(NO_FAULT) or marker.below(A_FAULT):
+        return claim.ruled(data, "does not hold", because, lines, effect=zeropage, quantity=quantity)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+
+
+def _ipis(data: Dataset, preparation: str, delivery: str, touch: str) -> Estimate | None:
+    """Return TLB shootdown interrupts per touch of two threads, each in a half of its own."""
+    rows = touched(data, "tlb_ipis", preparation, delivery, touch, 2, PAGE_KIB)
+    return estimate(rows, "tlb_ipis", "touches")
+
+
+def _background(data: Dataset) -> Estimate | None:
+    """Return the interrupts that come by themselves in the time of a first write to a filled zeropage.
+
+    Their rate is that of passes which fault nowhere (second writes).
+    """
+    idle = touched(data, "tlb_ipis", "zeropage", "async", "second write", 2, PAGE_KIB, "wall_ns")
+    writes = touched(data, "wall_ns", "zeropage", "async", "first write", 2, PAGE_KIB)
+    rates = children(idle, "tlb_ipis", "wall_ns") if idle is not None else {}
+    length = estimate(writes, "wall_ns", "touches")
+    return median_interval([rate * length.value for rate in rates.values()]) if rates and length else None
 
 
 def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether a write to a mapped zeropage causes a TLB shootdown IPI, and a write to a marker none."""
+    """Decide whether a write to a filled zeropage interrupts the other CPU, and a write to a marker does not."""
     data = evidence.campaign
-    ipis, times = (
-        {
-            name: estimate(_touched(data, column, *how, "first write", 2, PAGE_KIB), column, "touches")
-            for name, how in (("zeropage", ("zeropage", "plain")), ("marker", ("markers", "async")))
-        }
-        for column in ("tlb_ipis", "busy_ns")
+    arms = {
+        "a filled zeropage": _ipis(data, "zeropage", "async", "first write"),
+        "a marker that was never read": _ipis(data, "markers", "async", "first write"),
+        "a marker that was read": _ipis(data, "markers", "async", "write after reads"),
+        "nothing (background)": _background(data),
+    }
+    known = {name: arm for name, arm in arms.items() if arm is not None}
+    if len(known) < len(arms):
+        absent = [name for name in arms if name not in known]
+        return claim.undecided(data, f"interrupts of two threads were not counted: {'; '.join(absent)}")
+    filled, unread, read, background = known.values()
+    because = "interrupts per first write and other CPU: " + "; ".join(
+        f"{name} {with_interval(arm)}" for name, arm in known.items()
     )
-    zeropage, marker = ipis["zeropage"], ipis["marker"]
-    if zeropage is None or marker is None:
-        return claim.undecided(data, "shootdown interrupts of two threads were not counted")
-    per_write = f"zeropage {with_interval(zeropage)}, marker {with_interval(marker)}"
-    because = f"interrupts per first write of two threads: {per_write}"
-    lines = tuple(
-        f"faults: {name}: {with_interval(time)} ns per first write, 2 threads" for name, time in times.items() if time
-    )
-    verdict: Ruling
-    if zeropage.above(AN_IPI) and marker.below(NO_IPI):
-        verdict = "holds"
-    elif zeropage.below(AN_IPI) or marker.above(NO_IPI):
-        verdict = "does not hold"
-    else:
+    more: dict[str, Any] = {
+        "quantity": "TLB shootdown interrupts per first write to a filled zeropage, for one other CPU",
+        "effect": filled,
+        "limits": "two threads on CPUs that flush remote TLBs by interrupts; processors with INVLPGB broadcast flushes "
+        "instead, and KVM's MMU notifiers, which a guest's memory calls as well, are not counted",
+    }
+    lines = tuple(f"faults: {name}: {with_interval(arm)} interrupts per write" for name, arm in known.items())
+    if not background.below(NO_IPI):
         return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
-    return claim.ruled(
-        data,
-        verdict,
-        because,
-        lines,
-        quantity="interrupts per first write to a filled zeropage",
-        effect=zeropage,
-        limits="two threads on CPUs that flush remote TLBs by interrupts; some processors broadcast the flush instead",
+    if filled.below(AN_IPI) or unread.above(NO_IPI):
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    if not (filled.above(AN_IPI) and unread.below(NO_IPI)) or not (read.above(AN_IPI) or read.below(NO_IPI)):
+        return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
+    if read.below(NO_IPI):
+        return claim.ruled(data, "holds", because, lines, **more)
+    condition = "the marker was never read: after a read it is a zeropage like any other"
+    return claim.ruled(data, "depends", because, lines, depends_on="reads", condition=condition, **more)
+
+
+def shootdown_after_any_read(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide whether each first write after a read interrupts the other CPU, protected or not, and without one none."""
+    data = evidence.campaign
+    cases = {"memory that is not protected": ("fresh", "plain"), "markers": ("markers", "async")}
+    after = {name: _ipis(data, *how, "write after reads") for name, how in cases.items()}
+    without = {name: _ipis(data, *how, "first write") for name, how in cases.items()}
+    interrupted, quiet = ([arm for arm in arms.values() if arm] for arms in (after, without))
+    if len(interrupted) < len(cases) or len(quiet) < len(cases):
+        return claim.undecided(data, "interrupts of two threads were not counted, after reads and without")
+    parts = [
+        f"{name} {with_interval(read)} after a read, {with_interval(unread)} without"
+        for name, read, unread in zip(cases, interrupted, quiet, strict=True)
+    ]
+    because = f"interrupts per write and other CPU: {'; '.join(parts)}"
+    more: dict[str, Any] = {
+        "effect": min(interrupted, key=_value),
+        "quantity": "TLB shootdown interrupts per write after a read, for one other CPU, the least case",
+    }
+    if all(arm.above(AN_IPI) for arm in interrupted) and all(arm.below(NO_IPI) for arm in quiet):
+        return claim.ruled(data, "holds", because, [f"faults: {part}" for part in parts], **more)
+    if any(arm.below(AN_IPI) for arm in interrupted) or any(arm.above(NO_IPI) for arm in quiet):
+        return claim.ruled(data, "does not hold", because, [f"faults: {part}" for part in parts], **more)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
+
+
+def reads_get_dearer(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide whether a first read of a marker takes longer than one of a zeropage that populating mapped."""
+    data = evidence.campaign
+    marker, zeropage, tables = (
+        touched(data, "busy_ns", *how, "first read", 1, PAGE_KIB)
+        for how in (("markers", "async"), ("zeropage", "plain"), ("tables", "plain"))
     )
+    ratio = ratio_of("faults", marker, zeropage, "busy_ns", "touches")
+    if ratio is None:
+        return claim.undecided(data, "first reads of markers and of mapped zeropages were not timed at one size")
+    because = f"first read of a marker / of a mapped zeropage: {with_interval(ratio)}"
+    lines = [f"faults: {because}"]
+    beside = ratio_of("faults", marker, tables, "busy_ns", "touches")
+    if beside:
+        lines.append(f"faults: first read of a marker / of an empty, unprotected entry: {with_interval(beside)}")
+    more: dict[str, Any] = {"effect": ratio, "quantity": "first read of a marker / of a mapped zeropage"}
+    if ratio.above(DEARER):
+        return claim.ruled(data, "holds", because, lines, **more)
+    if ratio.below(DEARER):
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+
+
+def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide whether a first write under PTE markers maps a small page where it would have mapped a huge one."""
+    data = evidence.campaign
+    how = {"backing": "anon_thp", "touch": "first write", "threads": 1, "stride_kib": PMD_KIB}
+    read = ("block", "size_kib", "touches", "rss_growth_kib")
+    fresh, marked = (
+        estimate(
+            warm_of(data, "faults", *read, preparation=preparation, delivery=delivery, **how),
+            "rss_growth_kib", "touches",
+        )
+        for preparation, delivery in (("fresh", "plain"), ("markers", "async"))
+    )  # fmt: skip
+    if fresh is None or marked is None:
+        return claim.undecided(
+            data, "first writes in each 2 MiB were not measured with THP on, with and without markers"
+        )
+    without, under = (grown.scaled(1 / PMD_KIB) for grown in (fresh, marked))
+    shares = f"{with_interval(without)} without markers, {with_interval(under)} under them"
+    because = f"share of first writes that map a huge page: {shares}"
+    more: dict[str, Any] = {
+        "effect": under,
+        "quantity": "share of first writes under PTE markers that map a huge page",
+        "limits": "whether khugepaged collapses the range later, and when, is not part of the rule",
+    }
+    lines = [f"faults: {because}"]
+    if without.above(EVERY_WRITE) and under.below(NO_WRITE):
+        return claim.ruled(data, "holds", because, lines, **more)
+    if under.above(NO_WRITE):
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    if without.below(EVERY_WRITE):  # there was no free huge page, say
+        return claim.undecided(data, because, f"{claim.needs}, where a first write without markers maps a huge page")
+    return claim.undecided(data, because, f"more rounds of {claim.needs}")
 
 
 def table_fill_slower(evidence: Evidence, claim: Claim) -> Verdict:
@@ -153,23 +296,24 @@ def table_fill_slower(evidence: Evidence, claim: Claim) -> Verdict:
         warm_of(data, "samples", *read, backing="anon_thp", design=design, populated=0)
         for design in ("pte_marker", "populate_read")
     )
-    both = at_common_size(marked, filled)
-    if both is None:
-        return claim.undecided(data, "protecting by markers and by populating was not measured with THP on at one size")
-    top, bottom = map(with_total, both)
-    ratio = ratio_of("samples", top, bottom, "total_ns", "size_kib")
-    if ratio is None:
-        return claim.undecided(data, "`samples.prepare_ns` and `samples.protect_ns` hold no time of one of the two")
-    size = format_size(float(top.size_kib.iloc[0]) * 1024)
-    because = f"filling PTEs / (populate-read + protect) with THP on is {with_interval(ratio)} at {size}"
+    if marked is None or filled is None:
+        return claim.undecided(data, "protecting by markers and by populating was not measured with THP on")
+    found = ratio_over_sizes("samples", with_total(marked), with_total(filled), "total_ns", FILL_SIZES_KIB)
+    if found is None:
+        wanted = f"one size of {in_sizes(FILL_SIZES_KIB)} with THP on"
+        return claim.undecided(data, f"protecting by markers and by populating was not measured at {wanted}")
+    ratio, sizes = found
+    because = f"filling PTEs / (populate-read + protect) with THP on: {with_interval(ratio)} over {in_sizes(sizes)}"
     if not (ratio.above(FILL_SLOWER) or ratio.below(FILL_SLOWER)):
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
     return claim.ruled(
         data,
-        "holds" if ratio.above(FILL_SLOWER) else "does not hold",
+        "predicted to hold" if ratio.above(FILL_SLOWER) else "predicted not to hold",
         because,
         (f"samples: {because}",),
-        quantity="filling PTEs / (populate-read + protect), THP on",
+        quantity=f"filling PTEs / (populate-read + protect), THP on, per KiB over {in_sizes(sizes)}",
         effect=ratio,
-        limits="markers stand for the zeropages of the patch, which no kernel has: both write every PTE",
+        missing="the patch itself, on a kernel that has it",
+        limits=f"empty memory on {data.provenance.get('cpu_model') or 'an unknown CPU'}; what later faults gain from "
+        "huge pages is not part of it. Markers stand for the zeropages of the patch: both write every PTE",
     )

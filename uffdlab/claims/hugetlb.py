@@ -11,6 +11,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
+from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import Estimate
 from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled, with_total
 from uffdlab.vocabulary.backings import BACKINGS
@@ -35,7 +36,12 @@ def _reported(data: Dataset, backing: str, features: str) -> bool | None:
     if rows.write_reported.isna().any():
         return None
     answers = {bool(answer) for answer in rows.write_reported}
-    return answers.pop() if len(answers) == 1 else None
+    if len(answers) > 1:
+        raise NotMeasuredError(
+            f"`states.write_reported` contradicts itself on {BACKINGS[backing].short}, features {features}: a write to "
+            "empty protected memory was reported in some child processes and not in others"
+        )
+    return answers.pop() if answers else None
 
 
 def _named(backings: Iterable[str]) -> str:
@@ -59,15 +65,15 @@ def needs_feature(evidence: Evidence, claim: Claim) -> Verdict:
     measured = [b for b, pair in pairs.items() if None not in pair]
     gained = [b for b in measured if pairs[b] == (False, True)]
     lines = _state_evidence(data, _HUGETLB, ("none", "wp_unpopulated"))
-    if gained:
-        because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
-        if len(gained) == len(_HUGETLB):
-            return claim.ruled(data, "holds", because, lines)
-        return claim.ruled(data, "holds if", because, lines, condition=f"the memory is {_named(gained)}")
+    because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
+    if gained and len(gained) < len(measured):
+        condition = f"the memory is {_named(gained)}"
+        return claim.ruled(data, "depends", because, lines, depends_on="the backing", condition=condition)
     if len(measured) < len(_HUGETLB):
         absent = [b for b in _HUGETLB if b not in measured]
-        because = f"{_named(absent)}: not measured with and without the feature"
-        return claim.undecided(data, because)
+        return claim.undecided(data, f"{_named(absent)}: not measured with and without the feature")
+    if gained:
+        return claim.ruled(data, "holds", because, lines)
     without = [b for b in measured if not pairs[b][0]]
     because = "the write to empty memory is reported without the feature too, on every hugetlb backing"
     if without:
@@ -88,7 +94,7 @@ def already_works(evidence: Evidence, claim: Claim) -> Verdict:
     if works and fails:
         because = f"reported on {_named(works)}, not on {_named(fails)}"
         condition = f"the memory is {_named(works)}"
-        return claim.ruled(data, "holds if", because, lines, condition=condition)
+        return claim.ruled(data, "depends", because, lines, depends_on="the backing", condition=condition)
     if len(fails) == len(_PRIVATE_HUGETLB):
         because = f"not reported on {_named(fails)}"
         return claim.ruled(data, "does not hold", because, lines)
@@ -165,17 +171,15 @@ def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines)
     least = min((ratio for b in could for ratio in savings[b].time.values()), key=lambda ratio: ratio.value)
     share = min((savings[b].filled for b in could), key=lambda filled: filled.value)
-    return Verdict(
-        claim.id,
-        "holds if",
-        claim.rule,
+    return claim.ruled(
+        data,
+        "predicted to hold",
         f"on {_named(could)} protection holds without populating; populating takes at least "
         f"{with_interval(least)} times as long and fills at least {with_interval(share)} of what was untouched",
         lines,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",
-        effect=least.value,
-        interval=least.interval,
-        condition=f"the guest's memory is one of {_named(could)}, and a real snapshot behaves as the probe does",
-        dataset=data.id,
-        limits="a probe on empty ranges, not a snapshot of a running guest: that part of the rule is not measured yet",
+        effect=least,
+        condition=f"the guest's memory is one of {_named(could)}",
+        missing="a real QEMU snapshot with and without populating, on each of these backends",
+        limits="a probe on empty ranges stands in for a snapshot of a running guest",
     )

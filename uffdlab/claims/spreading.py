@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence, borrowed
 from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.datasets import Dataset
 from uffdlab.sim import Range
 from uffdlab.sim.engine import PAGE_BYTES
+from uffdlab.stats import Estimate
+from uffdlab.summaries.medians import ratio_of, warm_of
 
 DEARER = 1.25  # a spreading fault over a fault on a PTE marker
 _PMDS = 512  # 1 GiB
@@ -65,40 +69,64 @@ def spread_cost_later(evidence: Evidence, claim: Claim) -> Verdict:
     return decided(evidence, sim.costs_of(evidence.costs), claim)
 
 
-def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
-    """Decide the same from loaded costs."""
-    calibrated = evidence.costs or evidence.campaign
+@dataclass(frozen=True)
+class Compared:
+    """PMD markers / PTE markers, predicted: the first touch of 2 MiB by case, and all work with each 2 MiB written."""
+
+    tails: dict[str, Estimate]
+    work: Estimate
+
+
+def compared(costs: sim.Costs) -> Compared:
+    """Return what spreading costs the touch that has to, and in all."""
     tails = {case: costs.ratio(_first_touch("pmd_marker", case), _first_touch("pte_marker", case)) for case in CASES}
-    work = costs.ratio(_written("pmd_marker", 1), _written("pte_marker", 1))
-    even = break_even(costs)
+    return Compared(tails, costs.ratio(_written("pmd_marker", 1), _written("pte_marker", 1)))
+
+
+def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
+    """Decide the same from loaded costs: the later write that a handler receives, and all work."""
+    calibrated = evidence.costs or evidence.campaign
+    found = compared(costs)
+    tail, work = found.tails[DECIDING], found.work
     because = borrowed(evidence) + (
-        "a touch that spreads a PMD marker / one to a PTE marker, predicted: "
-        f"{'; '.join(f'{case} {with_interval(ratio)}' for case, ratio in tails.items())}; all work with every 2 MiB "
-        f"written once: {with_interval(work)}"
+        f"{_TAIL}, {DECIDING}: {with_interval(tail)} predicted; all work with every 2 MiB written once: "
+        f"{with_interval(work)}"
     )
+    even = break_even(costs)
     at = f"break-even at {even:.1%} of all 2 MiB written" if even is not None else "the work never breaks even"
-    dearer = [case for case, ratio in tails.items() if ratio.above(DEARER)]
-    least = min((tails[case] for case in dearer or tails), key=lambda ratio: ratio.value)
+    lines = [f"costs: {_TAIL}, {case}: {with_interval(r)}" for case, r in found.tails.items()]
+    lines.append(f"costs: {at}")
+    analogue = _split_measured(evidence.campaign)
+    if analogue:
+        lines.append(f"resolves: un-protecting 4 KiB, huge zeropage / one split before: {with_interval(analogue)}")
     more: dict[str, Any] = {
-        "evidence": (f"costs: {because}", f"costs: {at}"),
-        "effect": least,
-        "quantity": "a touch that spreads / one that need not, the least of those that are dearer"
-        f"{borrowed(evidence, ', with costs of {}')}",
+        "evidence": lines,
+        "effect": tail,
+        "quantity": f"{_TAIL}, {DECIDING}{borrowed(evidence, ', with costs of {}')}",
+        "missing": claim.needs,
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
-            "and the markers that take its place, and the spreading itself as nothing: the break-even can only lie "
-            "lower; a PMD marker is priced as hugetlb's. The three cases were separated after the campaign was "
-            f"measured: an earlier rule tested the last of them alone; {costs.words()}"
+            "and the markers that take its place, and the spreading itself as nothing; a PMD marker is priced as "
+            f"hugetlb's; {costs.words()}"
         ),
-    }
-    if all(ratio.below(DEARER) for ratio in tails.values()):
-        return claim.ruled(calibrated, "does not hold", because, **more)
-    if not dearer:
-        return claim.undecided(calibrated, because, "costs with narrower intervals")
-    if len(dearer) == len(tails) and work.above(1):
-        return claim.ruled(calibrated, "holds", because, **more)
-    which = "" if len(dearer) == len(tails) else f"the touch is {' or '.join(dearer)}, and "
-    condition = f"{which}the tail of later faults is what counts" + (
-        f", or more than {even:.0%} of all 2 MiB are written later" if even is not None else ""
+    }  # fmt: skip
+    if tail.below(DEARER) or work.below(1):
+        return claim.ruled(calibrated, "predicted not to hold", because, **more)
+    if tail.above(DEARER) and work.above(1):
+        condition = f"more than {even:.1%} of all 2 MiB are written later" if even else None
+        return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
+    return claim.undecided(calibrated, because, "costs with narrower intervals, or a prototype of PMD markers")
+
+
+DECIDING = "a write that a handler receives"
+_TAIL = "first touch of a PMD marker / of a PTE marker"
+
+
+def _split_measured(data: Dataset) -> Estimate | None:
+    """Return the measured analogue: un-protecting 4 KiB of a huge zeropage / of one that was split before."""
+    how = {"state": "huge_zeropage", "piece_kib": 4, "stride_kib": 2048}
+    first, second = (
+        warm_of(data, "resolves", "block", "size_kib", "calls", "resolve_ns", **how, **{"pass": which})
+        for which in ("first", "second")
     )
-    return claim.ruled(calibrated, "holds if", because, condition=condition, **more)
+    return ratio_of("resolves", first, second, "resolve_ns", "calls")

@@ -3,38 +3,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.register import verdicts
+from uffdlab.claims.register import find, verdicts
 from uffdlab.claims.verdict import Verdict
 
 _UNDECIDED = "not decided"
-# Short names of missing measurements, by a pattern in what a verdict needs; the first match counts.
-_SHORT_NAMES = (
-    (r"more rounds|measured again|narrower intervals", "more samples"),
-    (r"--suite channel", "the covert channel"),
-    (r"atomicity", "racing discards"),
-    (r"page-by-page", "page-by-page states"),
-    (r"use_zero_page", "the huge zeropage switched off"),
-    (r"\b(two pinned|2) threads", "two threads"),
-    (r"reads after each preparation", "later reads"),
-    (r"each backing", "every backing"),
-    (r"live guests", "scans of live guests"),
-    (r"proxy", "hugetlb as a proxy"),
-    (r"prototype", "a prototype kernel"),
-    (r"THP on", "huge pages"),
-    (r"calibrated prediction", "costs per entry"),
-    (r"hugetlb|huge page", "huge pages"),
-    (r"snapshot", "a real snapshot"),
-)
+# What a verdict needs where the measurement is there, and decides too little.
+_MORE_SAMPLES = ("more rounds", "measured again", "narrower intervals")
 
 
 def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
-    """Return how many claims ``evidence`` decides, whether as ``reference`` does, and what the others need."""
-    here = verdicts(evidence)
-    there = verdicts(reference) if reference else []
+    """Return how many claims ``evidence`` decides, whether as ``reference`` does, and what the others need.
+
+    A claim that gets an answer is not counted: no measurement decides it.
+    """
+    here = [verdict for verdict in verdicts(evidence) if verdict.verdict != "answer"]
+    there = {verdict.id: verdict for verdict in verdicts(reference)} if reference else {}
     decided = sum(verdict.verdict != _UNDECIDED for verdict in here)
     parts = [f"{decided} of {len(here)} claims {'is' if decided == 1 else 'are'} decided here"]
     if there and decided:
@@ -44,30 +30,31 @@ def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
     return "; ".join(parts)
 
 
-def short_name(missing: str) -> str:
-    """Return the short name of a missing measurement, or ``missing`` itself where it has none."""
-    return next((words for pattern, words in _SHORT_NAMES if re.search(pattern, missing)), missing)
+def short_name(verdict: Verdict) -> str:
+    """Return the short name of what an undecided claim needs."""
+    missing = verdict.missing or ""
+    return "more samples" if any(words in missing for words in _MORE_SAMPLES) else find(verdict.id).lacks
 
 
-def _agreement(here: Iterable[Verdict], there: Iterable[Verdict]) -> str:
+def _agreement(here: Iterable[Verdict], there: Mapping[str, Verdict]) -> str:
     differing = [
-        f"{verdict.id} ({verdict.verdict} here, {other.verdict} there)"
-        for verdict, other in zip(here, there, strict=True)
-        if verdict.verdict not in (_UNDECIDED, other.verdict)
+        f"{verdict.id} ({verdict.words} here, {there[verdict.id].words} there)"
+        for verdict in here
+        if verdict.words != there[verdict.id].words and _UNDECIDED not in (verdict.words, there[verdict.id].words)
     ]
     return f"all as in the reference but {', '.join(differing)}" if differing else "all as in the reference"
 
 
-def _needs(here: Sequence[Verdict], there: Sequence[Verdict], reference: Evidence | None) -> str:
+def _needs(here: Iterable[Verdict], there: Mapping[str, Verdict], reference: Evidence | None) -> str:
     """Return what undecided claims need, by the suite that decided them in the reference."""
     beside = (reference.campaign, reference.channel) if reference else ()
     suites = {dataset.id: dataset.provenance.get("suite") for dataset in beside if dataset is not None}
     by_suite: dict[str | None, list[str]] = {}
-    for number, verdict in enumerate(here):
+    for verdict in here:
         if verdict.verdict == _UNDECIDED:
-            other = there[number] if there else None
+            other = there.get(verdict.id)
             suite = suites.get(other.dataset or "") if other and other.verdict != _UNDECIDED else None
-            by_suite.setdefault(suite, []).append(short_name(verdict.missing or ""))
+            by_suite.setdefault(suite, []).append(short_name(verdict))
     known = [
         f"{', '.join(dict.fromkeys(words))} (--suite {suite} --allow-host-changes)"
         for suite, words in by_suite.items()

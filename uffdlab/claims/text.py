@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Verdicts as text: plain text of 72 columns, or the Markdown table of README."""
+"""Verdicts as text, of one campaign or of several: plain text of 72 columns, a wide table, or Markdown for README."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
 
+from uffdlab.claims.matrix import Matrix, Row
 from uffdlab.claims.register import find
 from uffdlab.claims.verdict import Verdict
 
@@ -14,8 +15,13 @@ def text_table(verdicts: Iterable[Verdict]) -> str:
     """Return verdicts as plain text of at most 72 columns."""
     lines = []
     for verdict in verdicts:
-        lines.append(f"{verdict.id:<28}{verdict.verdict}")
-        for label, text in (("because", verdict.because), ("if", verdict.condition), ("needs", verdict.missing)):
+        lines.append(f"{verdict.id:<28}{verdict.words}")
+        for label, text in (
+            ("because", verdict.because),
+            ("if", verdict.condition),
+            ("needs", verdict.missing),
+            ("fixed", verdict.rule_fixed),
+        ):
             if text:
                 lines += textwrap.wrap(text, 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
     return "\n".join(lines)
@@ -25,10 +31,11 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
     """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others."""
     listed = list(verdicts)
     decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
-    lines = ["| claim | verdict | key number (95 % interval) |", "|---|---|---|"]
+    lines = ["| claim | verdict | key number (95 % interval) | rule |", "|---|---|---|---|"]
     for verdict in decided:
         says = find(verdict.id).says
-        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.verdict}** | {verdict.key_number() or '–'} |")
+        number, rule = verdict.key_number() or "–", _when_fixed(verdict)
+        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.words}** | {number} | {rule} |")
     still_open = len(listed) - len(decided)
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(
@@ -39,3 +46,55 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
             f"others: {ledger}, or `uffdlab claims`.",
         ]
     )
+
+
+def _when_fixed(verdict: Verdict) -> str:
+    """Return when the rule was fixed, and what the one before it says, without the reason of the change."""
+    if verdict.rule_fixed is None:
+        return "–"
+    when, _, rest = verdict.rule_fixed.removeprefix("rule ").partition(", with the reason: ")
+    former = rest.rpartition("By the former rule: ")[2]
+    return f"{when}; by the former rule: {former}" if former else when
+
+
+def wide_matrix(matrix: Matrix) -> str:
+    """Return campaigns side by side as a plain table, and below it why verdicts differ."""
+    head = ["claim", *matrix.ids]
+    lines = [head, *([row.claim.id, *row.cells()] for row in matrix.rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    differences = [f"{id_}: {text}" for id_, text in matrix.differences().items()]
+    return "\n".join([*table, "", *differences, matrix.summary(), "", *matrix.machines()])
+
+
+def text_matrix(matrix: Matrix) -> str:
+    """Return campaigns claim by claim as plain text of at most 72 columns."""
+    lines = [line for row in matrix.rows for line in _stacked(row)]
+    for text in ("", matrix.summary(), *matrix.machines()):
+        lines += textwrap.wrap(text, 72, subsequent_indent="  ") or [""]
+    return "\n".join(lines)
+
+
+def _stacked(row: Row) -> Iterable[str]:
+    yield from textwrap.wrap(f"{row.claim.id}: {' / '.join(row.quantities)}".rstrip(": "), 72, subsequent_indent="    ")
+    for id_, cell in zip(row.ids, row.cells(), strict=True):
+        yield from textwrap.wrap(f"  {id_:<28}{cell}", 72, subsequent_indent="    ")
+    yield from textwrap.wrap(row.difference() or "", 72, initial_indent="  differ: ", subsequent_indent="    ")
+
+
+def markdown_matrix(matrix: Matrix) -> str:
+    """Return campaigns side by side as a Markdown table: claims that any of them decides, and why verdicts differ."""
+    lines = [f"| claim | {' | '.join(matrix.ids)} |", "|---" * (1 + len(matrix.ids)) + "|"]
+    for row in matrix.rows:
+        if row.decided:
+            cells = [_emphasised(*pair) for pair in zip(row.cells(), row.verdicts, strict=True)]
+            lines.append(f"| `{row.claim.id}` | {' | '.join(cells)} |")
+    differences = [f"- `{id_}`: {text}" for id_, text in matrix.differences().items()]
+    machines = [f"- {line}" for line in matrix.machines()]
+    return "\n".join([*lines, "", matrix.summary(), *(["", *differences] if differences else []), "", *machines])
+
+
+def _emphasised(cell: str, verdict: Verdict) -> str:
+    """Return a cell with its verdict in bold, unless that stands in another column."""
+    rest = cell.removeprefix(verdict.words)
+    return cell if rest == cell else f"**{verdict.words}**{rest}"

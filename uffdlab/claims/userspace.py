@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Populating in user space: does it leave the page states that the patch would, and at which cost?"""
+"""Populating in user space: does it leave the page states that the patch would, and which way of it is faster?"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import ratio_of, warm_of
+from uffdlab.vocabulary.backings import BACKINGS
 
 WAYS = ("read loop", "MADV_POPULATE_READ")
-ONE_IS_SLOWER = 1.25
-THP_OFF = "THP is off for the memory"
+FASTER, SLOWER = 1.25, 0.8  # read loop / MADV_POPULATE_READ above and below
+SHARES = (0.0, 0.5, 1.0)  # of the range, written beforehand
+_POPULATED = ("anon", "anon_thp", "shmem", "hugetlb_2m_private")
+_STANDS_IN = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
 
 
-def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
+def equal(data: Dataset, backing: str) -> dict[str, bool] | None:
     """Return, per way of populating, whether every page is in the state of a marker after its first read."""
     rows = warm_of(data, "equality", "way", "state", "pages", "equal_pages", backing=backing)
     if rows is None or not set(WAYS) <= set(rows.way.dropna()):
@@ -27,10 +33,10 @@ def _equal(data: Dataset, backing: str) -> dict[str, bool] | None:
 
 
 def _evidence_lines(data: Dataset) -> tuple[str, ...]:
-    equal = {backing: _equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
+    found = {backing: equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
     return tuple(
         f"equality: {backing}, {way}: every page {'as' if same else 'not as'} after markers that were read"
-        for backing, ways in equal.items()
+        for backing, ways in found.items()
         for way, same in (ways or {}).items()
     )
 
@@ -42,56 +48,109 @@ def _states(data: Dataset, backing: str) -> str:
     return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state.fillna("unknown"))))
 
 
-def _costs(data: Dataset) -> Estimate | None:
-    """Return read loop / MADV_POPULATE_READ, untouched anonymous memory, THP off, at the largest common size."""
-    loop, call = (
-        warm_of(data, "samples", "block", "size_kib", "prepare_ns", backing="anon", design=design, populated=0)
-        for design in ("preread", "populate_read")
+def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide whether both ways of populating leave every page as the patch would, with THP off and on."""
+    data = evidence.campaign
+    small, huge = equal(data, "anon"), equal(data, "anon_thp")
+    if small is None or huge is None:
+        return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
+    if not all(small.values()):
+        because = "with THP off not every page ends as markers that were read"
+        return claim.ruled(data, "does not hold", because, _evidence_lines(data), limits=_STANDS_IN)
+    if all(huge.values()):
+        because = "every page ends as markers that were read, with THP off and on"
+        return claim.ruled(data, "holds", because, _evidence_lines(data), limits=_STANDS_IN)
+    because = (
+        f"with THP off every page ends as markers that were read; with THP on pages are {_states(data, 'anon_thp')}"
     )
-    return ratio_of("samples", loop, call, "prepare_ns", "size_kib")
+    condition = "THP is off for the memory"
+    lines = _evidence_lines(data)
+    return claim.ruled(data, "depends", because, lines, depends_on="THP", condition=condition, limits=_STANDS_IN)
+
+
+_CHOICES = (("anon", "THP off"), ("anon_thp", "THP on"), ("shmem", "shmem"))
+_POPULATE_AND_PROTECT = {"preread": "a read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether both ways of populating leave every page as the patch would."""
+    """Decide whether a write is reported after either way of populating and protecting."""
     data = evidence.campaign
-    small, huge = _equal(data, "anon"), _equal(data, "anon_thp")
-    if small is None or huge is None:
-        return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
-    ratio = _costs(data)
-    if ratio is None:
-        return claim.undecided(data, "the two ways of populating were not timed at one size")
-    cost = f"; the read loop takes {with_interval(ratio)} times as long as MADV_POPULATE_READ"
-    if not all(small.values()):
-        because = f"with THP off not every page ends in that state{cost}"
-        return claim.ruled(data, "does not hold", because, _evidence_lines(data))
-    if all(huge.values()):
-        because = f"every page ends in that state, with THP off and on{cost}"
-        return claim.ruled(data, "holds", because, _evidence_lines(data))
-    because = f"with THP off every page ends in that state; with THP on pages are {_states(data, 'anon_thp')}{cost}"
-    limits = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
-    return claim.ruled(data, "holds if", because, _evidence_lines(data), condition=THP_OFF, limits=limits)
-
-
-def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether populate + protect does what the patch does, and MADV_POPULATE_READ beats the read loop."""
-    data = evidence.campaign
-    same, ratio = _equal(data, "anon"), _costs(data)
-    if same is None or ratio is None:
-        return claim.undecided(data, "states were not compared, or the two ways of populating not timed")
-    because = f"read loop / MADV_POPULATE_READ: {with_interval(ratio)}, THP off"
-    quantity = "read loop / MADV_POPULATE_READ, THP off"
-    if not all(same.values()) or ratio.below(ONE_IS_SLOWER):
-        why = because if all(same.values()) else "not every page ends in the same state"
-        return claim.ruled(data, "does not hold", why, _evidence_lines(data), effect=ratio, quantity=quantity)
-    if not ratio.above(ONE_IS_SLOWER):
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
-    return claim.ruled(
-        data,
-        "holds if",
-        f"every page ends in the same state; {because}",
-        _evidence_lines(data),
-        quantity=quantity,
-        effect=ratio,
-        condition=f"{THP_OFF}, and a real snapshot's set-up consists of populating as the probe's does",
-        limits="a real snapshot's set-up, the third part of the rule, is not measured yet",
+    read = ("block", "size_kib", "present_pages", "zeropages", "reported")
+    reported: dict[str, bool] = {}
+    lines = []
+    for backing, name in _CHOICES:
+        for design, way in _POPULATE_AND_PROTECT.items():
+            rows = warm_of(
+                data, "zeropages", *read, backing=backing, design=design, step="protected", huge_zeropage="on"
+            )
+            if rows is None or rows.reported.isna().any():
+                return claim.undecided(data, f"whether a write is reported after {way} was not measured, {name}")
+            reported[f"{way}, {name}"] = bool(rows.reported.all())
+            lines.append(f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported")
+    protected = [case for case, all_of_them in reported.items() if all_of_them]
+    limits = (
+        "protection, not identical page states (see patch-equals-populate); where the zeropage is forbidden or the "
+        "memory has none, populating fills it with real pages (see forbidden-zeropage)"
     )
+    because = f"a write is reported in {len(protected)} of {len(reported)} cases of populating and protecting"
+    if len(protected) == len(reported):
+        return claim.ruled(data, "holds", because, lines, limits=limits)
+    if not protected:
+        return claim.ruled(data, "does not hold", because, lines, limits=limits)
+    condition = f"the memory is populated by {'; or by '.join(protected)}"
+    return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
+
+
+def _speeds(data: Dataset) -> dict[str, Estimate]:
+    """Return read loop / MADV_POPULATE_READ of each backing and share written, at the largest common size."""
+    ratios = {}
+    for backing in _POPULATED:
+        for share in SHARES:
+            loop, call = (
+                warm_of(
+                    data, "samples", "block", "size_kib", "prepare_ns", backing=backing, design=design, populated=share,
+                    cluster_pages=1,
+                )
+                for design in ("preread", "populate_read")
+            )  # fmt: skip
+            level = split_confidence(len(_POPULATED) * len(SHARES))
+            ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
+            if ratio is not None:
+                ratios[f"{BACKINGS[backing].short}, {share:.0%} written"] = ratio
+    return ratios
+
+
+def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
+    return lambda name: ratios[name].value
+
+
+def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
+    """Decide where MADV_POPULATE_READ beats a read loop, by backing and share written."""
+    data = evidence.campaign
+    ratios = _speeds(data)
+    if len(ratios) < len(_POPULATED) * len(SHARES):
+        because = f"timed side by side in {len(ratios)} of {len(_POPULATED) * len(SHARES)} cases"
+        return claim.undecided(data, because)
+    faster = [name for name, ratio in ratios.items() if ratio.above(FASTER)]
+    slower = [name for name, ratio in ratios.items() if ratio.below(SLOWER)]
+    between = [name for name in ratios if name not in (*faster, *slower)]
+    lines = tuple(f"samples: read loop / MADV_POPULATE_READ, {name}: {with_interval(r)}" for name, r in ratios.items())
+    least, most = min(ratios, key=_by_value(ratios)), max(ratios, key=_by_value(ratios))
+    because = (
+        f"of {len(ratios)} cases the call is faster in {len(faster)} and slower in {len(slower)}; read loop / "
+        f"MADV_POPULATE_READ from {with_interval(ratios[least])} ({least}) to {with_interval(ratios[most])} ({most})"
+    )
+    limits = f"neither is shown on: {'; '.join(between)}" if between else None
+    more: dict[str, Any] = {
+        "effect": ratios[least],
+        "quantity": f"read loop / MADV_POPULATE_READ, least of the cases ({least})",
+        "limits": limits,
+    }
+    if len(faster) == len(ratios):
+        return claim.ruled(data, "holds", because, lines, **more)
+    if len(slower) == len(ratios):
+        return claim.ruled(data, "does not hold", because, lines, **more)
+    if faster and slower:
+        depends_on, condition = "the backing and the share written", f"the memory is {'; '.join(faster)}"
+        return claim.ruled(data, "depends", because, lines, depends_on=depends_on, condition=condition, **more)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}")

@@ -11,7 +11,11 @@ from uffdlab import units
 from uffdlab.stats import Estimate
 from uffdlab.units import format_ratio
 
-Ruling = Literal["holds", "holds if", "does not hold", "not decided"]
+# "depends": measured on both sides of a condition, which decides. "predicted": from a proxy or the simulator, since no
+# kernel has it. "answer": a list of facts, which no measurement decides.
+Ruling = Literal[
+    "holds", "does not hold", "depends", "predicted to hold", "predicted not to hold", "not decided", "answer"
+]
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -25,8 +29,10 @@ class Verdict:
     """The verdict on a claim from one dataset.
 
     ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its 95 % ``interval``; both are None
-    for a rule about states, and where nothing was measured. ``condition`` belongs to "holds if", ``missing`` (the
-    measurement that would decide) to "not decided".
+    for a rule about states, and where nothing was measured. ``depends_on`` names what "depends" depends on, and
+    ``condition`` says on which side the claim holds. ``missing`` (the measurement that would decide) belongs to "not
+    decided" and "predicted". ``rule_fixed`` says whether the rule preceded the dataset, and if not, what the former
+    rule says; None where that is not known.
     """
 
     id: str
@@ -37,10 +43,22 @@ class Verdict:
     quantity: str | None = None
     effect: float | None = None
     interval: tuple[float, float] | None = None
+    depends_on: str | None = None
     condition: str | None = None
     missing: str | None = None
     dataset: str | None = None
     limits: str | None = None
+    rule_fixed: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The verdict in words: ``depends on THP``."""
+        return f"depends on {self.depends_on}" if self.depends_on else self.verdict
+
+    @property
+    def kind(self) -> str:
+        """The kind of verdict, as a name for styles: ``does-not-hold``, ``predicted``."""
+        return self.verdict.split(" ")[0] if self.verdict.startswith("predicted") else self.verdict.replace(" ", "-")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -48,17 +66,16 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """Return the HTML card that a notebook shows and a rendered page styles."""
-        kind = self.verdict.replace(" ", "-")
-        rows = [("Rule", self.rule), ("Because", self.because), ("Holds if", self.condition)]
-        rows += [("Would decide it", self.missing), ("Effect", self._effect()), ("Limits", self.limits)]
-        rows += [("Computed from", self.dataset)]
+        rows = [("Rule", self.rule), ("Rule fixed", self.rule_fixed), ("Because", self.because)]
+        rows += [("Condition", self.condition), ("Would decide it", self.missing), ("Effect", self._effect())]
+        rows += [("Limits", self.limits), ("Computed from", self.dataset)]
         listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
-        head = f"<p><strong>{self.verdict}</strong> <code>{html.escape(self.id)}</code></p>"
-        return f'<div class="verdict {kind}">{head}<dl>{listed}</dl></div>'
+        head = f"<p><strong>{html.escape(self.words)}</strong> <code>{html.escape(self.id)}</code></p>"
+        return f'<div class="verdict {self.kind}">{head}<dl>{listed}</dl></div>'
 
     def __str__(self) -> str:
         """Return the verdict in one line."""
-        return f"{self.id}: {self.verdict}. {self.because}"
+        return f"{self.id}: {self.words}. {self.because}"
 
     def key_number(self) -> str | None:
         """Return the deciding quantity with its interval in words; None for a rule about states."""

@@ -80,21 +80,25 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         because = "nowhere do markers protect without filling while populating fills the range"
         return claim.ruled(data, "does not hold", because, lines)
     if not supporting:
-        return claim.undecided(data, "the intervals are too wide", f"at least six processes of {claim.needs}")
+        because = "the intervals of the share filled are too wide"
+        return claim.undecided(data, because, f"more rounds of {claim.needs}")
     others = [name for name in known if name not in supporting]
-    limits = "relatives on a stock kernel; s390, which forbids zeropages to KVM guests, has no uffd-wp"
+    limits = (
+        "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, "
+        "which forbids zeropages to KVM guests, has no uffd-wp"
+    )
     if others:
         limits += f"; not so, or not decided, on {'; '.join(others)}"
     least = min((known[name][1].share for name in supporting), key=lambda share: share.value)
     return claim.ruled(
         data,
-        "holds if",
+        "predicted to hold",
         f"where a read of a hole maps a real page ({'; '.join(supporting)}) markers protect and fill nothing, and "
         f"populating fills at least {with_interval(least)} of the range",
         lines,
         quantity="least share of the range that populating fills",
         effect=least,
-        condition="memory whose zeropage is forbidden behaves as memory that has none: no such kernel was measured",
+        missing="the same on a kernel that forbids the zeropage",
         limits=limits,
     )
 
@@ -108,13 +112,9 @@ def other_contexts(evidence: Evidence, claim: Claim) -> Verdict:
     others = attempts[attempts.architecture != "s390"]
     merged = others[others.outcome == "merged"]
     lines = [f"{row.author}, {row.what}: {row.outcome} ({row.source})" for row in _rows(others)]
-    because = f"{len(others)} attempts outside s390 are known, {len(merged)} of them merged"
-    if len(merged):
-        return claim.ruled(published, "holds", because, lines)
-    verdict: Ruling = "holds if" if len(others) else "does not hold"
-    condition = "one like those that were posted is merged" if len(others) else None
+    because = f"attempts known outside s390: {len(others)}, of which {len(merged)} merged"
     limits = "a list of what was found, not of all there is"
-    return claim.ruled(published, verdict, because, lines, condition=condition, limits=limits)
+    return claim.ruled(published, "answer", because, lines, limits=limits)
 
 
 def _rows(frame: Any) -> Iterator[Any]:
@@ -143,13 +143,14 @@ def no_huge_zeropage_needed(evidence: Evidence, claim: Claim) -> Verdict:
     if not (bool(with_.reported.all()) and bool(without.reported.all())):
         verdict, because = "does not hold", "a write to the protected range was not reported"
     elif ratio.above(1 / SAME) and ratio.below(SAME):
-        verdict = "holds"
+        verdict = "predicted to hold"
     elif ratio.below(1 / SAME) or ratio.above(SAME):
-        verdict = "does not hold"
+        verdict = "predicted not to hold"
     else:
         return claim.undecided(data, because, f"more rounds of {claim.needs}")
     limits += (
         ", and neither ever maps the huge zeropage: no difference is expected, and one would point at the experiment"
     )
     quantity = "protect without the huge zeropage / with it, THP on"
-    return claim.ruled(data, verdict, because, lines, effect=ratio, quantity=quantity, limits=limits)
+    missing = "the patch itself, on a kernel that has it"
+    return claim.ruled(data, verdict, because, lines, effect=ratio, quantity=quantity, missing=missing, limits=limits)

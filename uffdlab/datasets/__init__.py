@@ -45,12 +45,12 @@ A dataset that breaks this contract is refused with one ``UffdlabError`` naming 
 
 from __future__ import annotations
 
-from .catalogue import Summary, companions, find, listing, locate
+from .catalogue import Summary, campaigns, companions, find, listing, locate
 from .cells import FieldDescriptor, Value, one_line
-from .dataset import Dataset
+from .dataset import Dataset, same_machine
 from .descriptor import FORMAT_VERSION
 from .files import check_out
-from .merging import merge, same_machine
+from .merging import differing, merge
 from .reading import load
 from .scrubbing import scrub, seal
 from .writing import Table, write
@@ -62,8 +62,10 @@ __all__ = [
     "Summary",
     "Table",
     "Value",
+    "campaigns",
     "check_out",
     "companions",
+    "differing",
     "find",
     "listing",
     "load",

@@ -13,13 +13,14 @@ from pathlib import Path
 from uffdlab.errors import UffdlabError
 
 from .cells import show
-from .dataset import cpu, kernel, mthp, thp
+from .dataset import Dataset, alike, cpu, kernel, mthp, thp
 from .descriptor import FILE_NAME, Descriptor, parse, read_raw
 from .files import check_directory, printable, refusal
-from .reading import read
+from .reading import count
 
 REFERENCE = "reference-"
 COMPANIONS = ("channel-",)  # measured by suites of their own
+CAMPAIGN = "full"  # the suite that measures what a reference does
 _DEPTH = 3  # levels of directories below the root that are searched
 
 
@@ -60,17 +61,16 @@ def listing(root: Path | str) -> list[Summary]:
 def summary(path: Path) -> Summary:
     """Return the summary of one dataset, broken or not."""
     try:
-        contents = read(path)
+        descriptor, rows = count(path)
     except UffdlabError as error:
         return Summary(path, path.name, size_kib=_size_kib(path), problem=str(error))
-    descriptor = contents.descriptor
     return Summary(
         path=path,
         id=descriptor.id,
         title=descriptor.title,
         kind=descriptor.kind,
         **_machine(descriptor),
-        rows={name: contents.rows(name) for name in contents.tables},
+        rows=rows,
         size_kib=_size_kib(path),
     )
 
@@ -97,14 +97,50 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
     return _by_name(str(wanted), named, data)
 
 
-def companions(data: Path | None = None) -> list[Path]:
-    """Return the newest committed dataset of each suite that measures what the reference does not."""
-    data = data or _checkout_data()
-    if data is None:
+def campaigns(data: Path | None = None) -> list[Path]:
+    """Return the committed campaigns of the full suite: the reference, then those of its machine, then the others.
+
+    ``data`` is by default the ``data`` directory of the checkout; empty where there is none.
+    """
+    found = {path: known for path, known in _described(data) if _is_campaign(known)}
+    references = [(known.id, path) for path, known in found.items() if known.id.startswith(REFERENCE)]
+    first = max(references, key=lambda pair: _natural(pair[0]))[1] if references else None
+    there = found[first].provenance if first else {}
+
+    def place(path: Path) -> tuple[bool, bool, list[tuple[int, str]]]:
+        return path != first, not alike(found[path].provenance, there), _natural(found[path].id)
+
+    return sorted(found, key=place)
+
+
+def companions(campaign: Dataset, data: Path | None = None) -> list[Path]:
+    """Return, for each suite that measures what a campaign does not, the newest committed dataset of its machine.
+
+    They belong to committed datasets alone: there are none for a dataset elsewhere, whatever its id.
+    """
+    described = _described(data)
+    if not any(path.resolve() == campaign.path.resolve() and known.id == campaign.id for path, known in described):
         return []
-    named = sorted(((_name(path), path) for path in find(data)), key=lambda pair: _natural(pair[0]))
+    named = sorted(
+        ((known.id, path) for path, known in described if alike(known.provenance, campaign.provenance)),
+        key=lambda pair: _natural(pair[0]),
+    )
     newest = {suite: path for suite in COMPANIONS for name, path in named if name.startswith(suite)}
-    return list(newest.values())
+    return [path for path in newest.values() if path.resolve() != campaign.path.resolve()]
+
+
+def _described(data: Path | None) -> list[tuple[Path, Descriptor]]:
+    """Return the datasets of a directory, by default the checkout's, with their descriptors; leave out broken ones."""
+    data = data or _checkout_data()
+    described = []
+    for path in find(data) if data else []:
+        with suppress(UffdlabError):
+            described.append((path, parse(read_raw(path), path)))
+    return described
+
+
+def _is_campaign(known: Descriptor) -> bool:
+    return known.kind == "measured" and known.provenance.get("suite") == CAMPAIGN
 
 
 def _as_path(wanted: Path | str) -> Path | None:

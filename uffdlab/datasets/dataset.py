@@ -23,6 +23,20 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 _EMPTY = {"number": "Float64", "boolean": "boolean", "text": "string"}
 
+# Samples that differ in one of these facts are from different machines.
+DECISIVE = (
+    "kernel_release",
+    "architecture",
+    "page_size_bytes",
+    "cpu_model",
+    "thp_enabled",
+    "thp_defrag",
+    "thp_use_zero_page",
+    "thp_shrink_underused",
+    "thp_shmem_enabled",
+    "mthp_enabled",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -81,6 +95,16 @@ class Dataset:
     def origin(self) -> str:
         """Return the line below every figure drawn from this dataset."""
         return origin_line(self.id, self.kind, self.provenance, self.merged_from)
+
+
+def same_machine(data: Dataset, other: Dataset) -> bool:
+    """Whether two datasets were measured on the same kind of machine, with the same kernel and huge-page settings."""
+    return alike(data.provenance, other.provenance)
+
+
+def alike(facts: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two provenances are of the same kind of machine, with the same kernel and huge-page settings."""
+    return all(facts.get(fact) == other.get(fact) for fact in DECISIVE)
 
 
 def origin_line(id: str, kind: str, facts: Mapping[str, Any], merged_from: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -11,27 +11,13 @@ from typing import Any
 from uffdlab.errors import UffdlabError
 
 from .cells import DATASET_COLUMN, Value, show
-from .dataset import Dataset
+from .dataset import DECISIVE, Dataset
 from .descriptor import Resource
 from .files import check_out
 from .reading import Contents, read
 from .writing import Table, write
 
 BLOCK_COLUMN = "block"
-
-# Samples that differ in one of these facts are from different machines.
-DECISIVE = (
-    "kernel_release",
-    "architecture",
-    "page_size_bytes",
-    "cpu_model",
-    "thp_enabled",
-    "thp_defrag",
-    "thp_use_zero_page",
-    "thp_shrink_underused",
-    "thp_shmem_enabled",
-    "mthp_enabled",
-)
 
 _DATASET_FIELD: dict[str, Any] = {
     "name": DATASET_COLUMN,
@@ -41,9 +27,9 @@ _DATASET_FIELD: dict[str, Any] = {
 }
 
 
-def same_machine(data: Dataset, other: Dataset) -> bool:
-    """Whether two datasets were measured on the same kind of machine, with the same kernel and huge-page settings."""
-    return all(data.provenance.get(fact) == other.provenance.get(fact) for fact in DECISIVE)
+def differing(data: Dataset) -> list[str]:
+    """Return the facts in which the campaigns of a merged dataset differ, such as ``kernel_release``."""
+    return [fact for fact in DECISIVE if len(_distinct([o["provenance"].get(fact) for o in data.merged_from])) > 1]
 
 
 def merge(
@@ -62,8 +48,8 @@ def merge(
     merged.
 
     Raises UffdlabError, listing what differs, if the datasets come from different kernels, CPUs or huge-page
-    settings, unless ``allow_mixed``; and always if they are of different kinds, share an origin, or if a
-    table has other fields in one than in another: no null could stand for that difference.
+    settings, unless ``allow_mixed``; and always if they are of different kinds, share an origin or a child process,
+    or if a table has other fields in one than in another: no null could stand for that difference.
     """
     if len(datasets) < 2:
         raise UffdlabError("a merge needs at least two datasets: name another")
@@ -71,6 +57,7 @@ def merge(
     parts = [read(d.path if isinstance(d, Dataset) else d) for d in datasets]
     _check_origins(parts)
     _check_kinds(parts)
+    _check_children(parts)
     if not allow_mixed:
         _check_machines(parts)
     return write(
@@ -97,6 +84,33 @@ def _check_origins(parts: Sequence[Contents]) -> None:
             if name in seen:
                 raise UffdlabError(f"dataset {name!r} would go into the merge twice: leave one out")
             seen.add(name)
+
+
+def _check_children(parts: Sequence[Contents]) -> None:
+    """Refuse the same child process twice: copies would narrow every interval over children."""
+    known: dict[Any, tuple[str, Value]] = {}
+    for part in parts:
+        for block, times in _timed(part).items():
+            other, copied = known.setdefault(times, (part.descriptor.id, block))
+            if other != part.descriptor.id:
+                raise UffdlabError(
+                    f"block {block} of {part.descriptor.id!r} holds the same times as block {copied} of {other!r}: "
+                    "leave out the dataset that is a copy"
+                )
+
+
+_ENOUGH_TIMES = 4  # two processes agree by chance in fewer
+
+
+def _timed(part: Contents) -> dict[Value, Any]:
+    """Return all times of each block, by table, where there are enough of them to be told from any other's."""
+    times: dict[Value, list[Any]] = {}
+    for name, columns in part.tables.items():
+        for column in (column for column in columns if column.endswith("_ns") and BLOCK_COLUMN in columns):
+            for block, value in zip(columns[BLOCK_COLUMN], columns[column], strict=True):
+                if value:
+                    times.setdefault(block, []).append((name, column, value))
+    return {block: tuple(values) for block, values in times.items() if len(values) >= _ENOUGH_TIMES}
 
 
 def _check_kinds(parts: Sequence[Contents]) -> None:

@@ -29,6 +29,7 @@ KEYS: dict[str, Key] = {
     "uffdlab_version": Key("version of uffdlab that measured", "text"),
     "uffdlab_commit": Key("commit of uffdlab that measured", "text"),
     "uffdlab_dirty": Key("whether the package in that checkout had uncommitted changes", "boolean"),
+    "rules_registered": Key("how many entries the register of rules had", "integer"),
     "python_version": Key("Python version", "text"),
     "compiler": Key("compiler that built the probes", "text"),
     "seed": Key("seed of the order of blocks", "integer"),

@@ -26,10 +26,6 @@ class Contents:
     descriptor: Descriptor
     tables: dict[str, dict[str, list[Value]]]
 
-    def rows(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        return len(next(iter(self.tables[table].values())))
-
 
 def read(path: Path | str) -> Contents:
     """Read and validate the dataset in the directory ``path``. Raises UffdlabError like load()."""
@@ -37,6 +33,16 @@ def read(path: Path | str) -> Contents:
     descriptor = parse(read_raw(path), path)
     tables = {r.name: decode(path / r.path, r.fields, r.recorded)[0] for r in descriptor.resources}
     return Contents(path, descriptor, tables)
+
+
+def count(path: Path) -> tuple[Descriptor, dict[str, int]]:
+    """Read and validate a dataset like read(), a table at a time; return its descriptor and its tables' rows."""
+    descriptor = parse(read_raw(path), path)
+    return descriptor, {r.name: _rows(decode(path / r.path, r.fields, r.recorded)[0]) for r in descriptor.resources}
+
+
+def _rows(columns: dict[str, list[Value]]) -> int:
+    return len(next(iter(columns.values())))
 
 
 def load(path: Path | str) -> Dataset:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import uffdlab
-from uffdlab import native, starting
+from uffdlab import native, rules, starting
 from uffdlab.errors import UffdlabError
 from uffdlab.host import asking, cpus, features, memory, pseudofiles, uapi
 
@@ -72,6 +72,7 @@ def _package(seed: int | None) -> dict[str, Any]:
         "uffdlab_version": harmless(uffdlab.__version__),
         "uffdlab_commit": commit,
         "uffdlab_dirty": dirty,
+        "rules_registered": rules.count(),
         "python_version": harmless(platform.python_version()),
         "compiler": _compiler(),
         "seed": seed,

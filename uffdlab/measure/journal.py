@@ -31,7 +31,7 @@ from typing import Any
 
 from uffdlab.datasets import files
 from uffdlab.datasets.cells import show
-from uffdlab.datasets.merging import DECISIVE
+from uffdlab.datasets.dataset import DECISIVE
 from uffdlab.errors import UffdlabError
 from uffdlab.measure import suites
 from uffdlab.measure.runner import OUTCOMES, Block, Result

@@ -90,7 +90,9 @@ _FILL_IN_TURNS = ("unprotected", "preread", "pte_marker beside populate_read")
 _SPARSE_DESIGNS = ("unprotected", "pte_marker")
 # A child is the unit of repetition (its samples resemble one another), and a ratio's interval needs seven of them.
 _ROUNDS = 7
-# With fifteen, the interval of a median leaves the three lowest and the three highest out.
+# What a claim rests on: with twelve, the interval of a median leaves the two lowest and the two highest out.
+_CLAIM_ROUNDS = 12
+# With fifteen, it leaves three on either side out.
 _MORE_ROUNDS = 15
 
 _FRACTIONS = (0.05, 0.25, 0.5)
@@ -126,8 +128,9 @@ _WITH_TABLES = _in_turns(
 )
 # Whether one thread's write interrupts the other depends on when the host lets both run.
 _INTERRUPTED = _faults(
-    *_EVERY_PAGE, ("anon", "zeropage", "plain", "write"), ("anon", "markers", "async", "write"), threads=2
+    *_EVERY_PAGE, ("anon", "zeropage", "async", "write"), ("anon", "markers", "async", "read write"), threads=2
 )
+_WITH_COLD_TABLES = _in_turns("tables_cold", "fresh", (*_ONE_PER_PMD, 1))
 _FEWER_IN_TURNS = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
@@ -166,6 +169,7 @@ _FAULTS = (
         GIB // 2,  # a write fills 2 MiB here
         2 * MIB,
         ("anon_thp", "fresh", "plain", "read write"),
+        ("anon_thp", "markers", "async", "write"),
         ("anon_thp", "huge_zeropage", "plain", "read write"),
         ("anon_thp", "huge_zeropage", "async", "write"),
     ),
@@ -179,8 +183,7 @@ _FAULTS = (
     ),
     *_faults(
         *_EVERY_PAGE,
-        ("anon", "markers", "async", "read"),
-        ("anon", "zeropage", "async", "write"),
+        ("anon", "zeropage", "plain", "write"),
         threads=2,
     ),
 )
@@ -236,8 +239,9 @@ _ENTRIES = (
     EntriesSpec("hugetlb_1g_private", "written", size_bytes=GIB, stride_bytes=GIB, repeats=3),
 )
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
-# Without a loss, seven children of so many trials bound the rate below one per million: 3.69 / (7 * 34 * 16384).
-_ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 34, 2
+# About one discard falls in between in a trial of one pass: without a loss, twelve children of so many trials bound
+# the share below 2 %.
+_ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 20, 2
 _RACES = (
     AtomicitySpec("anon", "one_pass", repeats=_ONE_PASS_TRIALS),
     *(AtomicitySpec("anon", p, repeats=_TWO_PASS_TRIALS) for p in ("two_pass_read", "two_pass_populate")),
@@ -249,6 +253,7 @@ _IN_ORDER = tuple(
     for b in ("anon", "shmem", *_HUGETLB_2M)
     for p in ("two_pass_read", "one_pass")
 )
+_FREED = tuple(AtomicitySpec("anon", p, "freed", size_bytes=2 * MIB, repeats=2) for p in PREPARATIONS)
 _BOTH_TRACKERS = ("async_scan", "events")
 _TRACKED = (
     *(TrackingSpec("anon", m, GIB, d, repeats=2) for m in _BOTH_TRACKERS for d in (0.0, 0.1)),
@@ -334,14 +339,14 @@ SUITES: dict[str, Suite] = {
                         *_points(_ORDINARY, STOCK, [256 * MIB]),
                         *_points(("anon",), _POPULATE_IN_TURNS, [GIB, 4 * GIB, 10 * GIB]),
                         *_points(("anon_thp",), _FILL_IN_TURNS, [GIB, 4 * GIB, 10 * GIB]),
-                        *_points(("shmem",), _POPULATED_DESIGNS, [GIB]),
-                        *_points(("anon",), _POPULATED_DESIGNS, [GIB], [0.5, 1.0]),
+                        *_points(("shmem",), _POPULATE_IN_TURNS, [GIB]),
+                        *_points(("anon",), _POPULATE_IN_TURNS, [GIB], [0.5, 1.0]),
                         *_points(("shmem",), ("unprotected", "preread"), [GIB], [0.5, 1.0]),
-                        *_points(("anon_thp", "shmem"), _POPULATED_DESIGNS, [256 * MIB], [0.5, 1.0]),
-                        *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], [*_FRACTIONS, 1.0]),
+                        *_points(("anon_thp", "shmem"), _POPULATE_IN_TURNS, [256 * MIB], [0.5, 1.0]),
+                        *_points(("anon",), _POPULATE_IN_TURNS, [256 * MIB], [*_FRACTIONS, 1.0]),
                         *_points(("anon",), _POPULATED_DESIGNS, [256 * MIB], _FRACTIONS, cluster=1024),
                         *_points(_HUGETLB_2M, STOCK, [GIB]),
-                        *_points(_HUGETLB_2M, _POPULATED_DESIGNS, [GIB], [0.5, 1.0]),
+                        *_points(_HUGETLB_2M, _POPULATE_IN_TURNS, [GIB], [0.5, 1.0]),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB]),
                         *_points(_HUGETLB_1G, _POPULATED_DESIGNS, [GIB], [1.0]),
                         *_points(_ORDINARY, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB]),
@@ -349,19 +354,19 @@ SUITES: dict[str, Suite] = {
                         *_points(("anon", "shmem"), _SPARSE_DESIGNS, [256 * GIB]),
                         *_points(_HUGETLB_2M + _HUGETLB_1G, _SPARSE_DESIGNS, [16 * GIB, 64 * GIB, 256 * GIB]),
                     ),
-                    rounds=_ROUNDS,
+                    rounds=_CLAIM_ROUNDS,
                 ),
                 Work("semantics", _ALL_STATES),
-                Work("faults", _FAULTS, rounds=_ROUNDS),
+                Work("faults", _FAULTS, rounds=_CLAIM_ROUNDS),
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
-                Work("faults", (*_WITH_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
-                Work("zeropages", _ZEROPAGES, rounds=_ROUNDS),
+                Work("faults", (*_WITH_TABLES, *_WITH_COLD_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
+                Work("zeropages", _ZEROPAGES, rounds=_CLAIM_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
-                Work("resolve", _RESOLVES, rounds=_ROUNDS),
+                Work("resolve", _RESOLVES, rounds=_CLAIM_ROUNDS),
                 Work("entries", _ENTRIES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
-                Work("atomicity", _RACES + _IN_ORDER, rounds=_ROUNDS),
+                Work("atomicity", (*_RACES, *_IN_ORDER, *_FREED), rounds=_CLAIM_ROUNDS),
                 Work("tracking", _TRACKED, rounds=_ROUNDS),
                 Work("occupancy", tuple(OccupancySpec(name, repeats=3) for name in WORKLOADS)),
             ),

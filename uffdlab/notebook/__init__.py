@@ -9,7 +9,7 @@ from .hugetlb import entry_costs, prediction_check, reported_table, states
 from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
 from .markers import locks, validation
 from .show import Sentence, Table
-from .thread import cold, ledger, published_ratios, published_table, ranking, ranking_sentence, versions
+from .thread import cold, ledger, matrix, published_ratios, published_table, ranking, ranking_sentence, versions
 from .zeropages import attempts, range_contents, without_huge_zeropage
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load_mthp",
     "load_published",
     "locks",
+    "matrix",
     "messages",
     "page_sizes",
     "prediction_check",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uffdlab import claims, datasets
+from uffdlab.claims.evidence import CHANNEL
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
@@ -39,11 +40,19 @@ def load_mthp() -> Dataset | None:
 
 
 def load_channel(data: Dataset) -> Dataset:
-    """Return the dataset with the covert channel: ``data`` where it was measured there, or else the committed one.
+    """Return the dataset with the covert channel: ``data`` where it was measured there, or else a committed one, of
+    the machine of ``data`` if there is one, or of the reference's.
 
-    Raises UffdlabError when there is neither.
+    Raises UffdlabError when there is none.
     """
-    return data if "channels" in data.tables else datasets.load(datasets.locate("channel-"))
+    if CHANNEL in data.tables:
+        return data
+    reference = datasets.load(datasets.locate(None))
+    for campaign in (data, reference):
+        channel = claims.evidence_of(campaign).channel
+        if channel is not None:
+            return channel
+    raise UffdlabError(f"{data.id!r} has no covert channel, and {reference.id!r} has none beside it: measure one")
 
 
 def load_evidence(data: Dataset) -> claims.Evidence:

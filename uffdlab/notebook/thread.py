@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from uffdlab import claims, summaries
+from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_interval
@@ -118,7 +118,20 @@ def ledger(verdicts: Iterable[Verdict]) -> Table:
     for verdict in verdicts:
         claim = claims.find(verdict.id)
         where = claim.notebook.split("_", 1)[0] + (" (planned)" if claim.notebook in claims.PLANNED else "")
-        rows.append(
-            {"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.verdict, "in": where}
-        )
+        rows.append({"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.words, "in": where})
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def matrix(*campaigns: Dataset | None) -> Table:
+    """Return the verdicts of these campaigns beside those of every committed one, a row per claim that any decides.
+
+    A campaign that is named twice, or is committed itself, is there once.
+    """
+    found = {data.id: data for data in reversed(campaigns) if data is not None}
+    named = list(reversed(found.values()))
+    committed = [datasets.load(path) for path in datasets.campaigns() if path.name not in found]
+    compared = claims.matrix(claims.evidence_of_each([*named, *committed]))
+    rows = [
+        {"claim": row.claim.id} | dict(zip(row.ids, row.cells(), strict=True)) for row in compared.rows if row.decided
+    ]
     return Table(pd.DataFrame(rows), index=False)

@@ -21,6 +21,7 @@ from typing import Any
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.host import uapi
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of
@@ -40,7 +41,7 @@ from uffdlab.probes.userfault import (
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 
 RACED_BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
-INTERLEAVINGS = ("racing", "deterministic")
+INTERLEAVINGS = ("racing", "deterministic", "freed")
 # Features each preparation requests of UFFDIO_API: none if it populates, markers if one pass does everything.
 PREPARATIONS: dict[str, tuple[str, ...]] = {
     "two_pass_read": (),
@@ -72,6 +73,8 @@ class AtomicitySpec(Spec):
     def check(self) -> None:
         """Refuse an invalid combination of fields."""
         check_size(self.size_bytes, BACKINGS[self.backing].page_bytes, MOST_BYTES, self.backing)
+        if self.interleaving == "freed" and self.backing != "anon":
+            raise UffdlabError(f"MADV_FREE is possible on anon only, not on {self.backing}")
         if self.pages < 8:
             raise UffdlabError(f"size {self.size_bytes} B has {self.pages} pages: a race needs at least 8")
 
@@ -93,7 +96,12 @@ FIELDS: list[dict[str, Any]] = [
     integer("trial", None, "number of the trial within its block, from 0"),
     one_of("backing", RACED_BACKINGS, "kind of memory"),
     one_of("preparation", PREPARATIONS, "populate (read loop or MADV_POPULATE_READ) and protect, or markers at once"),
-    one_of("interleaving", INTERLEAVINGS, "threads that race, or one discard between preparing and protecting"),
+    one_of(
+        "interleaving",
+        INTERLEAVINGS,
+        "threads that race; one discard between preparing and protecting; or MADV_FREE "
+        "before both, and reclaim after: pages that stay are excluded",
+    ),
     count("pages", "pages of the range, each written once after the ioctl returned"),
     count("judged", "pages not discarded since the ioctl began"),
     count("excluded", "pages discarded since the ioctl began, or not known to have been discarded before"),
@@ -143,8 +151,7 @@ def _trial(spec: AtomicitySpec, seed: int) -> dict[str, Any]:
         uffd.register(memory, missing=False)
         discarded, raised = PageNotes(memory), PageNotes(memory)
         with _handled_nearby(uffd, memory, raised) as events:
-            interleave = _race if spec.interleaving == "racing" else _in_order
-            row = interleave(spec, seed, memory, uffd, discarded)
+            row = _INTERLEAVED[spec.interleaving](spec, seed, memory, uffd, discarded)
             with on_one_cpu():
                 memory.touch(WRITE)
     if events.deadline_hit or events.failed:
@@ -202,6 +209,23 @@ def _in_order(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, di
     discarded.raw[page] = lib.UL_DISCARD_BEFORE
     row = {"prepare_ns": prepare_ns, "protect_ns": uffd.protect(memory), "racing_writes": 0}
     return row | {"discards_before": 0, "discards_preparing": 1, "discards_since": 0}
+
+
+def _freed(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, discarded: PageNotes) -> dict[str, Any]:
+    """Free every page lazily, prepare and protect, and reclaim; pages that are still there are noted as excluded."""
+    _, lib = native.probe()
+    memory.touch(WRITE)
+    memory.free_lazily()
+    prepare_ns = _prepare(spec.preparation, memory)
+    row = {"prepare_ns": prepare_ns, "protect_ns": uffd.protect(memory), "racing_writes": 0}
+    memory.page_out()
+    for page, (flags, _) in enumerate(memory.states()):
+        if flags >> uapi.PAGEMAP_PRESENT_BIT & 1:
+            discarded.raw[page] = lib.UL_DISCARD_SINCE
+    return row | {"discards_before": 0, "discards_preparing": 0, "discards_since": 0}
+
+
+_INTERLEAVED = {"racing": _race, "deterministic": _in_order, "freed": _freed}
 
 
 def _prepare(preparation: str, memory: Range) -> int:

@@ -31,6 +31,7 @@ STRIDES = (PAGE, 2 * MIB, GIB)
 PIECE = MIB  # a discard that covers no whole PTE table
 # Beside a fault per touch the clock costs well under 1 %; where touches are few, each is timed.
 SAMPLE_EVERY = {PAGE: 61, 2 * MIB: 1, GIB: 1}
+EVICTION_BYTES = 512 * MIB  # more than a last-level cache holds
 DELIVERIES = ("plain", "async", "event")
 
 
@@ -49,6 +50,7 @@ PREPARATIONS: dict[str, Preparation] = {
         Preparation("fresh", ("plain",), ("anon", "anon_thp", "shmem")),
         Preparation("unregistered", ("plain",), ("anon", "anon_thp")),  # as fresh, but not registered
         Preparation("tables", ("plain",)),  # page tables whose markers were cleared
+        Preparation("tables_cold", ("plain",), ("anon",)),  # the same, evicted from the processor's caches
         Preparation("markers", ("async", "event"), ("anon", "anon_thp", "shmem")),
         Preparation("zeropage", DELIVERIES, ("anon",)),
         Preparation("huge_zeropage", DELIVERIES, ("anon_thp",)),
@@ -112,11 +114,14 @@ class FaultsSpec(Spec):
         if self.beside:
             return peak(spec.needs() for spec in in_turns(self, "preparation", 0))
         page_kib = 2 * MIB // KIB if self.backing == "anon_thp" and self.stride_bytes > PAGE else PAGE // KIB
-        everywhere = self.preparation in ("tables", "markers") or self.delivery == "async"
+        everywhere = self.preparation in ("tables", "tables_cold", "markers") or self.delivery == "async"
         tables = self.size_bytes // (2 * MIB) if everywhere else min(self.touches, self.size_bytes // (2 * MIB))
         huge = self.preparation == "huge_zeropage"
         return Needs(
-            memory_kib=self.touches * page_kib + tables * 4 + 4,
+            memory_kib=self.touches * page_kib
+            + tables * 4
+            + 4
+            + (EVICTION_BYTES // KIB if self.preparation == "tables_cold" else 0),
             thp=self.backing == "anon_thp",
             cpus=self.threads,
             settings={"thp_use_zero_page": "1"} if huge else {},
@@ -193,7 +198,7 @@ def _features(spec: FaultsSpec) -> tuple[str, ...]:
     """Return the features to request: without WP_UNPOPULATED, protecting skips holes of anon."""
     if spec.delivery == "async":
         return ("WP_UNPOPULATED", "WP_ASYNC")
-    return ("WP_UNPOPULATED",) if spec.preparation in ("tables", "markers") else ()
+    return ("WP_UNPOPULATED",) if spec.preparation in ("tables", "tables_cold", "markers") else ()
 
 
 def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
@@ -204,11 +209,19 @@ def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
         memory.touch(WRITE, spec.stride_bytes)
     if spec.preparation.startswith("discarded"):
         memory.discard(None if spec.preparation == "discarded_whole" else PIECE)
-    if spec.preparation == "tables":
+    if spec.preparation in ("tables", "tables_cold"):
         uffd.protect(memory)
         uffd.protect(memory, on=False)
+        if spec.preparation == "tables_cold":
+            _evict()
     elif spec.delivery != "plain" and spec.preparation != "missing_wp":
         uffd.protect(memory)
+
+
+def _evict() -> None:
+    """Replace what the processor's caches hold by writing every line of a larger buffer."""
+    with mapped(BACKINGS["anon_thp"], EVICTION_BYTES) as buffer:
+        buffer.touch(WRITE, 64)
 
 
 def _check_zeropages(spec: FaultsSpec, memory: Range) -> None:

@@ -205,6 +205,16 @@ class Range:
         piece = piece_bytes or self.length
         return _timed("MADV_DONTNEED", self.request, "ul_discard", self.address, self.length, piece)
 
+    def free_lazily(self) -> None:
+        """Mark the pages as free by MADV_FREE: they may be reclaimed until they are written again."""
+        _, lib = native.probe()
+        self._check("MADV_FREE", lib.ul_free_lazily(self.address, self.length))
+
+    def page_out(self) -> None:
+        """Reclaim the pages by MADV_PAGEOUT, as far as the kernel can."""
+        _, lib = native.probe()
+        self._check("MADV_PAGEOUT", lib.ul_page_out(self.address, self.length))
+
     def state(self, offset: int) -> PageState:
         """Return the state of the page at ``offset`` without touching it."""
         ffi, lib = native.probe()

@@ -19,6 +19,7 @@ from .intervals import (
     proportion_interval,
     ratio_interval,
     ratio_of_children,
+    split_confidence,
 )
 from .threshold import Threshold, best_threshold
 
@@ -35,4 +36,5 @@ __all__ = [
     "proportion_interval",
     "ratio_interval",
     "ratio_of_children",
+    "split_confidence",
 ]

@@ -45,6 +45,11 @@ class Estimate:
         """The interval; None where there is none."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate in another unit: each end times ``factor``, which is above 0."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return Estimate(self.value * factor, low, high, self.n, self.confidence)
+
     def above(self, threshold: float) -> bool:
         """Whether the whole interval lies above the threshold (never true without an interval)."""
         return self.low is not None and self.low > threshold
@@ -52,6 +57,11 @@ class Estimate:
     def below(self, threshold: float) -> bool:
         """Whether the whole interval lies below the threshold (never true without an interval)."""
         return self.high is not None and self.high < threshold
+
+
+def split_confidence(cases: int) -> float:
+    """Return the confidence of each of several intervals that hold together with ``CONFIDENCE`` (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / cases
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
@@ -110,7 +120,12 @@ def child_medians(samples: Sequence[float], children: Sequence[int]) -> dict[int
     return {child: median(by_child[child]) for child in sorted(by_child)}
 
 
-def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float], name: str = "the divisor") -> Estimate:
+def ratio_of_children(
+    top: Mapping[int, float],
+    bottom: Mapping[int, float],
+    name: str = "the divisor",
+    confidence: float = CONFIDENCE,
+) -> Estimate:
     """Return the ratio of two quantities from their medians by child.
 
     Children that measured both give a quotient each, and the ratio is the median of those: effects of the process
@@ -122,8 +137,8 @@ def ratio_of_children(top: Mapping[int, float], bottom: Mapping[int, float], nam
     both = [child for child in top if child in bottom]
     if both:
         _check_divisors((bottom[child] for child in both), name)
-        return median_interval([top[child] / bottom[child] for child in both])
-    return ratio_interval(list(top.values()), list(bottom.values()), name=name)
+        return median_interval([top[child] / bottom[child] for child in both], confidence)
+    return ratio_interval(list(top.values()), list(bottom.values()), confidence, name)
 
 
 def paired_neighbours(

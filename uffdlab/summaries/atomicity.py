@@ -23,7 +23,9 @@ _MILLION = 1e6
 
 @dataclass(frozen=True)
 class LostWrites:
-    """Judged writes that were lost: counts, and shares with their intervals.
+    """Writes that were lost: counts, and shares with their intervals.
+
+    ``judged`` counts what the shares are of: judged writes, or discards in the window.
 
     ``pooled`` is exact for independent pages. Losses of one race share its timing, so ``children``, the median over
     child processes, decides whether there are losses, and ``pooled`` bounds their share where there is none.
@@ -35,14 +37,14 @@ class LostWrites:
     children: Estimate
 
 
-def lost_writes(races: pd.DataFrame) -> LostWrites | None:
-    """Return the writes lost in rows of the table ``races``; None where none was judged."""
-    rows = races.dropna(subset=["block", "judged", "lost"]).astype({"judged": "Float64", "lost": "Float64"})
-    rows = rows[rows.judged > 0]
-    judged, lost = int(rows.judged.sum()), int(rows.lost.sum())
+def lost_writes(races: pd.DataFrame, of: str = "judged") -> LostWrites | None:
+    """Return the writes lost in rows of the table ``races``, as shares of the column ``of``; None where that is 0."""
+    rows = races.dropna(subset=["block", of, "lost"]).astype({of: "Float64", "lost": "Float64"})
+    rows = rows[rows[of] > 0]
+    judged, lost = int(rows[of].sum()), int(rows.lost.sum())
     if not judged:
         return None
-    rates = [float(child.lost.sum() / child.judged.sum()) for _, child in by_child(rows)]
+    rates = [float(child.lost.sum() / child[of].sum()) for _, child in by_child(rows)]
     return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
 

@@ -6,7 +6,7 @@ Frames, figures, tables, claims and checks select warm samples, group rows by ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ import pandas as pd
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import (
+    CONFIDENCE,
     Estimate,
     child_medians,
     column_ratio,
@@ -124,10 +125,12 @@ def df_children(rows: pd.DataFrame, keys: Sequence[str], column: str) -> pd.Data
     return known.groupby([*keys, "block"])[column].median().astype("float64").reset_index()
 
 
-def estimate(rows: pd.DataFrame | None, column: str, per: str | None = None) -> Estimate | None:
+def estimate(
+    rows: pd.DataFrame | None, column: str, per: str | None = None, confidence: float = CONFIDENCE
+) -> Estimate | None:
     """Return the median over children of ``column``, divided by ``per`` if named; None without values."""
     values = children(rows, column, per) if rows is not None else {}
-    return median_interval(list(values.values())) if values else None
+    return median_interval(list(values.values()), confidence) if values else None
 
 
 def ratio_of(
@@ -139,6 +142,7 @@ def ratio_of(
     *,
     below_the_line: str | None = None,
     neighbours: bool = False,
+    confidence: float = CONFIDENCE,
 ) -> Estimate | None:
     """Return the ratio of ``column``, by ``per`` if named, of two sets of rows of a table at their largest common size.
 
@@ -156,7 +160,25 @@ def ratio_of(
     beside = paired_neighbours(above, below) if neighbours else ({}, {})
     # A campaign that did not run them as neighbours has a few by chance.
     meant = 2 * len(beside[0]) >= min(len(above), len(below))
-    return ratio_of_children(*(beside if neighbours and meant else (above, below)), name=f"`{table}.{divisor}`")
+    pairs = beside if neighbours and meant else (above, below)
+    return ratio_of_children(*pairs, name=f"`{table}.{divisor}`", confidence=confidence)
+
+
+def ratio_over_sizes(
+    table: str, top: pd.DataFrame | None, bottom: pd.DataFrame | None, column: str, sizes_kib: Collection[int]
+) -> tuple[Estimate, list[int]] | None:
+    """Return the ratio of ``column`` per KiB over all of ``sizes_kib`` that both sides have, and those sizes.
+
+    Each child counts once, at its own size: the cost per KiB of a range whose cost grows in proportion to its size.
+    None where no size is common. Raises NotMeasuredError on a divisor of 0.
+    """
+    if top is None or bottom is None:
+        return None
+    common = sorted({int(size) for size in sizes_kib} & set(top.size_kib.dropna()) & set(bottom.size_kib.dropna()))
+    above, below = (children(rows[rows.size_kib.isin(common)], column, "size_kib") for rows in (top, bottom))
+    if not above or not below:
+        return None
+    return ratio_of_children(above, below, name=f"`{table}.{column}`"), common
 
 
 def ratio_or_none(top: Mapping[int, float], bottom: Mapping[int, float]) -> Estimate | None:

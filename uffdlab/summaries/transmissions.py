@@ -79,7 +79,7 @@ class Transmission:
 
 @dataclass(frozen=True)
 class Judged:
-    """The test whether samples agree beyond chance: the one-sided ``p`` of ``ROTATIONS`` permutations.
+    """The test whether samples agree or disagree beyond chance: the ``p`` of ``ROTATIONS`` permutations.
 
     ``below`` is a one-sided 95 % bound on the information per bit that may have passed undetected, also through few
     lines or in few samples: what chance would hide, and at least 3 in the number of bits. It is meaningless where there
@@ -95,11 +95,11 @@ class Judged:
         return self.p < LEVEL
 
 
-def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
+def judge(samples: Sequence[Transmission], seed: int = 0, *, inverted: bool = True) -> Judged:
     """Test samples together, each rotated at random on its own. Raises ValueError without any.
 
     A rotation by 0 is one of them. A single sample is tested with all of its rotations, one per slot, so its p is at
-    least 1 / slots.
+    least 1 / slots. With ``inverted`` the test is two-sided in each sample: bits that arrive inverted count as well.
     """
     if not samples:
         raise ValueError("no samples: a test needs at least one")
@@ -107,8 +107,9 @@ def judge(samples: Sequence[Transmission], seed: int = 0) -> Judged:
     alone = len(samples) == 1
     slots = [len(sample.sent) for sample in samples]
     moved = [np.arange(n) if alone else rng.integers(0, n, ROTATIONS) for n in slots]
-    agreement = sum(float(sample.agreement[0]) for sample in samples)
-    chance = np.asarray(sum(sample.agreement[by] for sample, by in zip(samples, moved, strict=True)))
+    size = np.abs if inverted else np.asarray
+    agreement = sum(float(size(sample.agreement[0])) for sample in samples)
+    chance = np.asarray(sum(size(sample.agreement[by]) for sample, by in zip(samples, moved, strict=True)))
     # Rounding of the transform must not separate equal values.
     slack = 1e-9 * (1 + sum(sample.sent.size for sample in samples))
     as_much = int((chance >= agreement - slack).sum())

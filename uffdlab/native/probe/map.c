@@ -91,6 +91,17 @@ int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns)
 	return ret;
 }
 
+/* MADV_FREE: the pages may be reclaimed without being written to swap, until they are written again. */
+int ul_free_lazily(uint64_t addr, uint64_t len)
+{
+	return madvise((void *)(uintptr_t)addr, len, MADV_FREE) ? -errno : 0;
+}
+
+int ul_page_out(uint64_t addr, uint64_t len)
+{
+	return madvise((void *)(uintptr_t)addr, len, UL_MADV_PAGEOUT) ? -errno : 0;
+}
+
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)
 {
 	uint64_t start = ul_now_ns();

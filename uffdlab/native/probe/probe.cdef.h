@@ -42,6 +42,8 @@ int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *adv
 int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
+int ul_free_lazily(uint64_t addr, uint64_t len);
+int ul_page_out(uint64_t addr, uint64_t len);
 
 /* touch.c: a fault that raises SIGBUS ends the touching with -EFAULT */
 #define UL_BINS 256			/* four per octave of nanoseconds; see ul_bin() */

@@ -48,6 +48,7 @@ struct ul_uffd_msg {
 #define UL_PAGEFAULT_FLAG_WP	(1ull << 1)
 #define UL_PAGEFAULT_FLAG_MINOR	(1ull << 2)
 
+#define UL_MADV_PAGEOUT		21	/* since 5.4 */
 #define UL_MADV_POPULATE_READ	22	/* since 5.14 */
 
 struct ul_pm_scan_arg {
