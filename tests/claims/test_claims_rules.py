@@ -98,6 +98,8 @@ def test_a_rule_that_is_younger_than_the_data_shows_the_former_one() -> None:
     assert "rule changed after the data" in (verdict.rule_fixed or "")
     assert "By the former rule: holds (" in (verdict.rule_fixed or "")
     assert "rule registered after the data" in (claims.verdict("reads-get-dearer", older).rule_fixed or "")
+    restored = claims.verdict("spread-cost-later", older).rule_fixed or ""
+    assert restored == "rule fixed before the data, on 2026-11-25, replaced after it, and restored on 2026-11-28"
 
 
 def test_data_of_an_unknown_commit_say_nothing_of_precedence(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Claim:
         found = rules.precedence(self.id, evidence.holding(self.table).provenance)
         if found is None:
             return None
-        if found.former is None:
+        if found.before or found.former is None:
             return found.words()
         rule_then = self.former.get(found.former.commit[:7])
         try:

@@ -78,7 +78,8 @@ def known_to(provenance: Mapping[str, Any]) -> int | None:
 class Precedence:
     """Whether the rule in force was fixed before a dataset was measured.
 
-    ``former`` is the rule that was in force then; None where it is the present one, or where there was none.
+    ``former`` is the rule that was in force then; None where it is the present one, or where there was none. Both where
+    the present one restores it.
     """
 
     before: bool
@@ -87,6 +88,9 @@ class Precedence:
 
     def words(self) -> str:
         """Return the fact as a sentence without its full stop."""
+        if self.before and self.former:
+            restored = f"replaced after it, and restored on {self.present.day}"
+            return f"rule fixed before the data, on {self.former.day}, {restored}"
         if self.before:
             return f"rule fixed before the data, on {self.present.day}"
         if self.former is None:
@@ -100,6 +104,8 @@ def precedence(claim: str, provenance: Mapping[str, Any]) -> Precedence | None:
     if known is None or not entries:
         return None
     then = [entry for entry in entries if entry.number < known]
-    if then and (then[-1] == entries[-1] or then[-1].commit == entries[-1].restores):
+    if then and then[-1] == entries[-1]:
         return Precedence(True, entries[-1])
+    if then and then[-1].commit == entries[-1].restores:
+        return Precedence(True, entries[-1], then[-1])
     return Precedence(False, entries[-1], then[-1] if then else None)
