@@ -128,3 +128,51 @@ def test_every_registered_channel_point_has_its_controls() -> None:
             assert (memory, True) in beside
         if memory == "zeropage":
             assert ("private", False) in beside
+
+
+# --- what rules read -------------------------------------------------------------------------------------------------
+
+FAULTS_READ = [
+    {"preparation": preparation, "delivery": delivery, "access": access, "stride_bytes": stride, "threads": threads}
+    | {"together": together}
+    for stride, threads, together, arms in (
+        (4 << 10, 2, False, ("zeropage async write", "markers async read", "markers async write", "fresh plain read",
+                             "fresh plain write")),
+        (4 << 10, 1, False, ("markers async read", "zeropage plain read", "tables plain read")),
+        *((stride, threads, threads > 1, [f"{one} plain {access}" for one in ("tables", "fresh")
+           for access in ("read", "write")]) for stride in (4 << 10, 2 << 20) for threads in (1, 2)),
+        (2 << 20, 1, False, ("tables_cold plain read", "tables_cold plain write")),
+    )
+    for preparation, delivery, access in map(str.split, arms)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", FAULTS_READ, ids=lambda wanted: " ".join(map(str, wanted.values())))
+def test_the_full_suite_measures_what_rules_on_faults_read(wanted: dict[str, Any]) -> None:
+    specs = [block.spec for block in plan("full", ["faults"], 3) if block.spec["backing"] == "anon"]
+    specs += [spec | {"preparation": spec["beside"]} for spec in specs if spec["beside"]]
+    assert sum(wanted.items() <= spec.items() for spec in specs) >= 12
+
+
+@pytest.mark.parametrize(
+    ("probe", "wanted"),
+    [
+        *(("faults", {"backing": "anon_thp", "preparation": one, "access": "write", "stride_bytes": 2 << 20})
+          for one in ("fresh", "markers")),
+        *(("atomicity", {"interleaving": how, "preparation": one, "backing": "anon"})
+          for how in ("racing", "freed") for one in ("one_pass", "two_pass_read", "two_pass_populate")),
+        *(("zeropages", {"backing": backing, "design": design, "huge_zeropage": "on"})
+          for backing in ("anon", "anon_thp", "shmem") for design in ("preread", "populate_read")),
+        *(("protect", {"backing": backing, "design": design, "populated": share, "cluster_pages": 1})
+          for backing in ("anon", "anon_thp", "shmem", "hugetlb_2m_private") for share in (0.0, 0.5, 1.0)
+          for design in ("preread", "populate_read")),
+        *(("protect", {"backing": "anon", "design": design, "populated": 0.05, "cluster_pages": 1024})
+          for design in ("unprotected", "pte_marker")),
+    ],
+)  # fmt: skip
+def test_the_full_suite_measures_what_other_rules_read(probe: str, wanted: dict[str, Any]) -> None:
+    specs = [block.spec for block in plan("full", [probe], 3)]
+    specs += [
+        spec | {name: spec["beside"]} for spec in specs for name in ("design", "preparation") if spec.get("beside")
+    ]
+    assert sum(wanted.items() <= spec.items() for spec in specs) >= 12

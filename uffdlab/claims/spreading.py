@@ -99,10 +99,13 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     analogue = _split_measured(evidence.campaign)
     if analogue:
         lines.append(f"resolves: un-protecting 4 KiB, huge zeropage / one split before: {with_interval(analogue)}")
+    less_work = work.below(1) and not tail.below(DEARER)  # then this decides
+    all_work = "all work of PMD markers / of PTE markers, every 2 MiB written once"
+    quantity = all_work if less_work else f"{_TAIL}, {DECIDING}"
     more: dict[str, Any] = {
         "evidence": lines,
-        "effect": tail,
-        "quantity": f"{_TAIL}, {DECIDING}{borrowed(evidence, ', with costs of {}')}",
+        "effect": work if less_work else tail,
+        "quantity": quantity + borrowed(evidence, ", with costs of {}"),
         "missing": claim.needs,
         "limits": (
             "a prediction: no kernel has PMD markers for ordinary memory. A marker that spreads is priced as the table "
