@@ -76,6 +76,8 @@ def _lacking(use: damaged.Use, data: Dataset) -> str | None:
         result = use(data)
     except NotMeasuredError as error:
         return str(error)
+    if isinstance(result, claims.Verdict) and "former rule: not decided: " in (result.rule_fixed or ""):
+        return f"{result.because} {result.rule_fixed}"
     if isinstance(result, claims.Verdict):
         assert result.verdict == "not decided"
         return result.because

@@ -34,6 +34,11 @@ def samples(time: Time = steady, rounds: int = 7) -> list[dict[str, Any]]:
     return rows
 
 
+def others(rows: list[dict[str, Any]], ns: int) -> list[dict[str, Any]]:
+    """Return rows as of other child processes, which registered ``ns`` more slowly."""
+    return [row | {"register_ns": row["register_ns"] + ns} for row in rows]
+
+
 def warnings(tmp_path: Path, rows: list[dict[str, Any]], facts: dict[str, Any] = QUIET, id_: str = "d") -> list[str]:
     return sentences(dataset(tmp_path / id_, samples=rows, facts=facts, id_=id_))
 
@@ -95,20 +100,21 @@ def test_an_unknown_load_is_not_reported(unknown: str, tmp_path: Path) -> None:
 
 
 def test_drift_and_load_of_a_merge_are_checked_per_campaign(tmp_path: Path) -> None:
-    slower = samples(lambda round_, point: round(steady(round_, point) * 1.12), rounds=7)
+    slower = others(samples(lambda round_, point: round(steady(round_, point) * 1.12), rounds=7), 1)
     parts = [
         dataset(tmp_path / "a", samples=samples(), facts=QUIET, id_="a"),
         dataset(tmp_path / "b", samples=slower, facts=QUIET | {"seed": 6}, id_="b"),
     ]
     merged = datasets.merge(parts, tmp_path / "m", id="m")
     assert sentences(merged) == [], "one campaign after another on a slower day is no drift"
-    busy = dataset(tmp_path / "c", samples=samples(rounds=3), facts=QUIET | {"load_1min": 2.0}, id_="c")
+    busy = dataset(tmp_path / "c", samples=others(samples(rounds=3), 2), facts=QUIET | {"load_1min": 2.0}, id_="c")
     (sentence,) = sentences(datasets.merge([parts[0], busy], tmp_path / "n", id="n"))
     assert sentence.startswith("the load was 1.00 per core")
 
 
 def test_a_merge_can_supply_the_missing_children(tmp_path: Path) -> None:
-    parts = [dataset(tmp_path / id_, samples=samples(rounds=4), facts=QUIET, id_=id_) for id_ in ("a", "b")]
+    rows = samples(rounds=4)
+    parts = [dataset(tmp_path / id_, samples=others(rows, n), facts=QUIET, id_=id_) for n, id_ in enumerate("ab")]
     assert all("fewer than 7" in sentences(part)[0] for part in parts)
     assert sentences(datasets.merge(parts, tmp_path / "m", id="m")) == []
 
