@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import synthetic_atomicity
 import synthetic_faults
+from synthetic import HUGETLB, state
+from synthetic import dataset as synthetic_dataset
 from synthetic_channel import campaign, point
 from synthetic_costs import EVENT, SURE, costs
 from synthetic_faults import equal, filled, levels, locked, populated, touched
@@ -196,3 +198,26 @@ def test_former_channel_rules_do_not_see_inverted_bits(tmp_path: Path) -> None:
     assert former.markers_close_one_sided(evidence, second) == "not decided"
     assert claims.verdict(first.id, evidence).words == "holds"
     assert claims.verdict(second.id, evidence).words == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("zeropage", "marker", "word"), [(0, 1000, "holds"), (0, 500, "holds if"), (1000, 1000, "does not hold")]
+)
+def test_former_reads_need_no_fault(tmp_path: Path, zeropage: int, marker: int, word: str) -> None:
+    rows = touched("zeropage", "plain", "first read", 5, minor_faults=zeropage)
+    rows += touched("markers", "async", "first read", 900, minor_faults=marker)
+    assert says(former.reads_need_no_fault, tmp_path / "d", faults=rows) == word
+
+
+@pytest.mark.parametrize(
+    ("gaining", "measured", "word"),
+    [(4, 4, "holds"), (1, 1, "holds if"), (0, 4, "does not hold"), (0, 1, former.NOT_MEASURED)],
+)
+def test_former_hugetlb_needs_feature(tmp_path: Path, gaining: int, measured: int, word: str) -> None:
+    rows = [
+        state(backing, features, features != "none" or n >= gaining)
+        for n, backing in enumerate(HUGETLB[:measured])
+        for features in ("none", "wp_unpopulated")
+    ]
+    claim = claims.find("hugetlb-needs-feature")
+    assert former.hugetlb_needs_feature(Evidence(synthetic_dataset(tmp_path / "d", (), rows)), claim) == word

@@ -376,7 +376,7 @@ def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
     text = claims.markdown_table([timed, undecided, undecided, fixed, some(because="so", rule_fixed=changed)])
     row = "| QEMU could skip populating there (and on shmem) (`qemu-could-skip`) | **predicted to hold** |"
     assert text.split("\n") == [
-        "| claim | verdict | key number (95 % interval) | rule |",
+        "| claim | verdict | key number (95 % interval unless said) | rule |",
         "|---|---|---|---|",
         f"{row} 1,235 (0.25 to 2,000): A / B | – |",
         f"{row} 2: C | fixed before the data, on 2026-11-23 |",

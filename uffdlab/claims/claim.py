@@ -92,6 +92,7 @@ class Claim:
             quantity=quantity,
             effect=effect.value if effect else None,
             interval=effect.interval if effect else None,
+            confidence=effect.confidence if effect else None,
             depends_on=depends_on,
             condition=condition,
             missing=missing,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from uffdlab import sim
-from uffdlab.claims import channels, spreading, userspace
+from uffdlab.claims import channels, hugetlb, spreading, userspace
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence
 from uffdlab.claims.faults import touched
@@ -30,6 +30,32 @@ def _beyond(ratio: Estimate | None, threshold: float, above: str = "holds", belo
         return NOT_MEASURED
     word = above if ratio.above(threshold) else below if ratio.below(threshold) else "not decided"
     return f"{word} ({with_interval(ratio)})"
+
+
+def hugetlb_needs_feature(evidence: Evidence, claim: Claim) -> str:
+    """Decide from the backings measured with and without the feature: gained on all, on some, or on none."""
+    pairs = [
+        [hugetlb.reported(evidence.campaign, backing, features) for features in ("none", "wp_unpopulated")]
+        for backing in hugetlb.HUGETLB
+    ]
+    gained, whole = pairs.count([False, True]), all(None not in pair for pair in pairs)
+    if gained:
+        return "holds" if gained == len(pairs) else "holds if"
+    return "does not hold" if whole else NOT_MEASURED
+
+
+def reads_need_no_fault(evidence: Evidence, claim: Claim) -> str:
+    """Decide by faults per read of a mapped zeropage; of a marker it asks only between holds and holds if."""
+    zeropage, marker = (
+        estimate(touched(evidence.campaign, "minor_faults", *how, "first read", 1, 4), "minor_faults", "touches")
+        for how in (("zeropage", "plain"), ("markers", "async"))
+    )
+    if zeropage is None or marker is None:
+        return NOT_MEASURED
+    if zeropage.above(0.01):
+        return "does not hold"
+    sure = zeropage.below(0.01) and (marker.above(0.99) or marker.below(0.99))
+    return "not decided" if not sure else "holds" if marker.above(0.99) else "holds if"
 
 
 def table_fill_slower(evidence: Evidence, claim: Claim) -> str:

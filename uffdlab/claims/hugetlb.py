@@ -23,10 +23,10 @@ WRITTEN = (0.0, 0.5)  # fractions written beforehand at which both have to be sa
 # --- deciding from the semantics table ------------------------------------------------------------------------------
 
 _PRIVATE_HUGETLB = ("hugetlb_2m_private", "hugetlb_1g_private")
-_HUGETLB = (*_PRIVATE_HUGETLB, "hugetlb_2m_shared", "hugetlb_1g_shared")
+HUGETLB = (*_PRIVATE_HUGETLB, "hugetlb_2m_shared", "hugetlb_1g_shared")
 
 
-def _reported(data: Dataset, backing: str, features: str) -> bool | None:
+def reported(data: Dataset, backing: str, features: str) -> bool | None:
     """Whether a write to an empty, protected page raised a write-protect event; None when that was not measured."""
     if "states" not in data.tables:
         return None
@@ -52,7 +52,7 @@ def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[s
     words = {True: "reported", False: "not reported", None: "not measured"}
     return tuple(
         f"states: {BACKINGS[backing].short}, features {wanted}, empty, protected: "
-        f"write {words[_reported(data, backing, wanted)]}"
+        f"write {words[reported(data, backing, wanted)]}"
         for backing in backings
         for wanted in features
     )
@@ -61,16 +61,16 @@ def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[s
 def needs_feature(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether the feature turns an unreported write to empty hugetlb memory into a reported one."""
     data = evidence.campaign
-    pairs = {b: (_reported(data, b, "none"), _reported(data, b, "wp_unpopulated")) for b in _HUGETLB}
+    pairs = {b: (reported(data, b, "none"), reported(data, b, "wp_unpopulated")) for b in HUGETLB}
     measured = [b for b, pair in pairs.items() if None not in pair]
     gained = [b for b in measured if pairs[b] == (False, True)]
-    lines = _state_evidence(data, _HUGETLB, ("none", "wp_unpopulated"))
+    lines = _state_evidence(data, HUGETLB, ("none", "wp_unpopulated"))
     because = f"the feature turns an unreported write into a reported one on {_named(gained)}"
     if gained and len(gained) < len(measured):
         condition = f"the memory is {_named(gained)}"
         return claim.ruled(data, "depends", because, lines, depends_on="the backing", condition=condition)
-    if len(measured) < len(_HUGETLB):
-        absent = [b for b in _HUGETLB if b not in measured]
+    if len(measured) < len(HUGETLB):
+        absent = [b for b in HUGETLB if b not in measured]
         return claim.undecided(data, f"{_named(absent)}: not measured with and without the feature")
     if gained:
         return claim.ruled(data, "holds", because, lines)
@@ -84,7 +84,7 @@ def needs_feature(evidence: Evidence, claim: Claim) -> Verdict:
 def already_works(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether private hugetlb reports a write to empty memory with features 0."""
     data = evidence.campaign
-    answers = {b: _reported(data, b, "none") for b in _PRIVATE_HUGETLB}
+    answers = {b: reported(data, b, "none") for b in _PRIVATE_HUGETLB}
     works = [b for b, answer in answers.items() if answer]
     fails = [b for b, answer in answers.items() if answer is False]
     lines = _state_evidence(data, _PRIVATE_HUGETLB, ("none",))
@@ -151,7 +151,7 @@ def _time(rows: Any) -> Estimate | None:
 def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide, on a stock kernel, whether populating first can be skipped on QEMU's backends."""
     data = evidence.campaign
-    protected = {b: _reported(data, b, "none") for b in _QEMU_BACKENDS}
+    protected = {b: reported(data, b, "none") for b in _QEMU_BACKENDS}
     saved = {b: _saving(data, b) for b in _QEMU_BACKENDS}
     unknown = [b for b in _QEMU_BACKENDS if protected[b] is None or (protected[b] and saved[b] is None)]
     if unknown:

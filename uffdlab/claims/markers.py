@@ -80,7 +80,7 @@ def _decided(evidence: Evidence, claim: Claim, *levels: _Level) -> Verdict:
 
 
 def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Level) -> Verdict:
-    """Decide by time and by page tables, of each proxy and of the prediction, which has none of the proxies' costs."""
+    """Decide by time and by page tables, of each proxy and of the prediction."""
     data, level = evidence.campaign, levels[0]
     proxies = {one.proxy: _measured(data, one) for one in levels}
     absent = [name for name, measured in proxies.items() if measured is None]

@@ -23,6 +23,7 @@ CLAIMS: tuple[Claim, ...] = (
         "01_anon_hugetlb",
         "probe semantics on hugetlb of 2 MiB and 1 GiB, private and shared, with features 0 and with WP_UNPOPULATED",
         hugetlb.needs_feature,
+        former={"0390180": former.hugetlb_needs_feature},
         lacks="huge pages of 2 MiB and 1 GiB",
     ),
     Claim(
@@ -228,6 +229,7 @@ CLAIMS: tuple[Claim, ...] = (
         "05_preallocated_tables",
         "counted faults of reads after each preparation",
         faults.reads_need_no_fault,
+        former={"0931a64": former.reads_need_no_fault},
         lacks="later reads",
     ),
     Claim(

@@ -31,7 +31,7 @@ def markdown_table(verdicts: Iterable[Verdict]) -> str:
     """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others."""
     listed = list(verdicts)
     decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
-    lines = ["| claim | verdict | key number (95 % interval) | rule |", "|---|---|---|---|"]
+    lines = ["| claim | verdict | key number (95 % interval unless said) | rule |", "|---|---|---|---|"]
     for verdict in decided:
         says = find(verdict.id).says
         number, rule = verdict.key_number() or "–", _when_fixed(verdict)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from uffdlab import units
-from uffdlab.stats import Estimate
+from uffdlab.stats import CONFIDENCE, Estimate
 from uffdlab.units import format_ratio
 
 # "depends": measured on both sides of a condition, which decides. "predicted": from a proxy or the simulator, since no
@@ -28,9 +28,10 @@ def with_interval(estimate: Estimate) -> str:
 class Verdict:
     """The verdict on a claim from one dataset.
 
-    ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its 95 % ``interval``; both are None
-    for a rule about states, and where nothing was measured. ``depends_on`` names what "depends" depends on, and
-    ``condition`` says on which side the claim holds. ``missing`` (the measurement that would decide) belongs to "not
+    ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its ``interval`` at ``confidence``,
+    which is above 95 % where several cases decide together (Bonferroni); all are None for a rule about states, and
+    where nothing was measured. ``depends_on`` names what "depends" depends on, and ``condition`` says on which side the
+    claim holds. ``missing`` (the measurement that would decide) belongs to "not
     decided" and "predicted". ``rule_fixed`` says whether the rule preceded the dataset, and if not, what the former
     rule says; None where that is not known.
     """
@@ -43,6 +44,7 @@ class Verdict:
     quantity: str | None = None
     effect: float | None = None
     interval: tuple[float, float] | None = None
+    confidence: float | None = None
     depends_on: str | None = None
     condition: str | None = None
     missing: str | None = None
@@ -81,13 +83,18 @@ class Verdict:
         """Return the deciding quantity with its interval in words; None for a rule about states."""
         if self.effect is None:
             return None
-        return f"{units.with_interval(self.effect, *(self.interval or (None, None)))}: {self.quantity}"
+        level = f", at {self._level}" if self.interval and self.confidence not in (None, CONFIDENCE) else ""
+        return f"{units.with_interval(self.effect, *(self.interval or (None, None)))}: {self.quantity}{level}"
+
+    @property
+    def _level(self) -> str:
+        return f"{(self.confidence or CONFIDENCE) * 100:.3g} %"
 
     def _effect(self) -> str | None:
         if self.effect is None:
             return None
         between = (
-            f", 95 % interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
+            f", {self._level} interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
             if self.interval
             else ""
         )

@@ -25,8 +25,7 @@ class Registration:
     """One entry of the register: a claim's rule as it was registered.
 
     ``number`` counts from 0 over all claims. ``commit`` is the commit that brought the rule, or the one it was
-    registered on top of; ``date`` is its time (UTC). ``sha256`` is None where the rule had no code yet. ``restores`` is
-    the commit of an earlier registration whose rule this is again.
+    registered on top of; ``date`` is its time (UTC). ``sha256`` is None where the rule had no code yet.
     """
 
     number: int
@@ -38,7 +37,6 @@ class Registration:
     constants: dict[str, Any]
     sha256: str | None
     reason: str
-    restores: str | None = None
 
     @property
     def day(self) -> str:
@@ -78,8 +76,7 @@ def known_to(provenance: Mapping[str, Any]) -> int | None:
 class Precedence:
     """Whether the rule in force was fixed before a dataset was measured.
 
-    ``former`` is the rule that was in force then; None where it is the present one, or where there was none. Both where
-    the present one restores it.
+    ``former`` is the rule that was in force then; None where it is the present one, or where there was none.
     """
 
     before: bool
@@ -88,9 +85,6 @@ class Precedence:
 
     def words(self) -> str:
         """Return the fact as a sentence without its full stop."""
-        if self.before and self.former:
-            restored = f"replaced after it, and restored on {self.present.day}"
-            return f"rule fixed before the data, on {self.former.day}, {restored}"
         if self.before:
             return f"rule fixed before the data, on {self.present.day}"
         if self.former is None:
@@ -106,6 +100,4 @@ def precedence(claim: str, provenance: Mapping[str, Any]) -> Precedence | None:
     then = [entry for entry in entries if entry.number < known]
     if then and then[-1] == entries[-1]:
         return Precedence(True, entries[-1])
-    if then and then[-1].commit == entries[-1].restores:
-        return Precedence(True, entries[-1], then[-1])
     return Precedence(False, entries[-1], then[-1] if then else None)
