@@ -39,6 +39,15 @@ def test_atomicity_holds_when_both_two_pass_ways_lose_writes_and_one_pass_none(t
     assert found.limits is not None
 
 
+def test_atomicity_tells_excluded_pages_apart_by_when_their_discard_ended(tmp_path: Path) -> None:
+    rows = [row | {"excluded_during": 4, "excluded_during_unreported": n % 2} for n, row in enumerate(raced(ONE, NONE))]
+    found = judge(tmp_path, raced(READ, LOSING), raced(POPULATE, LOSING), rows)
+    wanted = "races: anon, markers: unreported of pages discarded while the ioctl ran 3 of 28, median of 7 children"
+    assert any(line.startswith(wanted) and "; after it 32 of 42" in line for line in found.evidence), found.evidence
+    older = judge(tmp_path / "older", raced(READ, LOSING), raced(POPULATE, LOSING), raced(ONE, NONE))
+    assert not any("while the ioctl ran" in line for line in older.evidence)
+
+
 def test_atomicity_does_not_hold_when_two_passes_lose_next_to_nothing(tmp_path: Path) -> None:
     found = judge(tmp_path, raced(READ, NONE), raced(POPULATE, NONE), raced(ONE, NONE))
     assert found.verdict == "does not hold"

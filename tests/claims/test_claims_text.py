@@ -188,7 +188,7 @@ SCENARIOS: dict[str, list[tuple[str, Made]]] = {
         ("reads count", interrupted(AS_SAID, read=990)),
         ("none", interrupted(AS_SAID, filled=100)),
         ("straddles", interrupted(AS_SAID, filled=500)),
-        ("a busy machine", interrupted(AS_SAID, idle=300)),
+        ("a busy machine", interrupted(AS_SAID, nothing=300)),
     ],
     "shootdown-after-any-read": [
         ("nothing measured", base()),

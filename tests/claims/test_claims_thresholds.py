@@ -126,7 +126,12 @@ def huge_zeropage_off(ratio: float) -> Made:
         ("zeropage-cow-shootdown", interrupted(AS_SAID, read=47), interrupted(AS_SAID, read=53), "holds / not decided"),
         ("zeropage-cow-shootdown", interrupted(AS_SAID, read=530), interrupted(AS_SAID, read=470),
          "depends / not decided"),
-        ("zeropage-cow-shootdown", interrupted(AS_SAID, idle=47), interrupted(AS_SAID, idle=53), "holds / not decided"),
+        (
+            "zeropage-cow-shootdown",
+            interrupted(AS_SAID, nothing=47),
+            interrupted(AS_SAID, nothing=53),
+            "holds / not decided",
+        ),
         *(("shootdown-after-any-read", interrupted(AFTER_READS, **{arm: 530}), interrupted(AFTER_READS, **{arm: 470}),
            "holds / does not hold") for arm in ("read", "fresh_read")),
         *(("shootdown-after-any-read", interrupted(AFTER_READS, **{arm: 47}), interrupted(AFTER_READS, **{arm: 53}),

@@ -14,7 +14,7 @@ from typing import Any
 from synthetic import FACTS, sample
 
 from uffdlab import datasets
-from uffdlab.probes import equality, faults, protect, published, resolve, zeropages
+from uffdlab.probes import collapse, equality, faults, protect, published, resolve, zeropages
 
 _CHILDREN = count()
 CHILDREN = 9
@@ -24,6 +24,7 @@ TABLES = {
     "fault_latencies": faults.LATENCY_FIELDS,
     "zeropages": zeropages.FIELDS,
     "resolves": resolve.FIELDS,
+    "collapses": collapse.FIELDS,
     "equality": equality.FIELDS,
     "published_runs": published.FIELDS,
 }
@@ -116,8 +117,12 @@ TOUCHES = ("first read", "first write")
 def first_touches(
     factors: Mapping[str, float], touches: tuple[str, ...] = TOUCHES, **more: Any
 ) -> list[dict[str, Any]]:
-    """Return first touches, one per 2 MiB, of fresh memory, and with preparations that take so many times as long."""
-    arms = {"fresh": 1.0, **factors}
+    """Return first touches, one per 2 MiB, of fresh memory, and with preparations that take so many times as long.
+
+    After the caches were replaced, all take three times as long.
+    """
+    arms = {"fresh": 1.0, "fresh_cold": 3.0}
+    arms |= {name: 3 * factor if name.endswith("_cold") else factor for name, factor in factors.items()}
     return [
         row
         for touch in touches
@@ -151,7 +156,7 @@ def locked(
 
 INTERRUPTED = {
     "filled": ("zeropage", "async", "first write"),
-    "idle": ("zeropage", "async", "second write"),
+    "nothing": ("zeropage", "async", "no touch"),
     "unread": ("markers", "async", "first write"),
     "read": ("markers", "async", "write after reads"),
     "fresh": ("fresh", "plain", "first write"),

@@ -136,12 +136,14 @@ FAULTS_READ = [
     {"preparation": preparation, "delivery": delivery, "access": access, "stride_bytes": stride, "threads": threads}
     | {"together": together}
     for stride, threads, together, arms in (
-        (4 << 10, 2, False, ("zeropage async write", "markers async read", "markers async write", "fresh plain read",
+        (4 << 10, 2, False, ("zeropage async write", "zeropage async wait", "markers async read",
+                             "markers async write", "fresh plain read",
                              "fresh plain write")),
         (4 << 10, 1, False, ("markers async read", "zeropage plain read", "tables plain read")),
         *((stride, threads, threads > 1, [f"{one} plain {access}" for one in ("tables", "fresh")
            for access in ("read", "write")]) for stride in (4 << 10, 2 << 20) for threads in (1, 2)),
-        (2 << 20, 1, False, ("tables_cold plain read", "tables_cold plain write")),
+        (2 << 20, 1, False, [f"{one} plain {access}" for one in ("tables_cold", "fresh_cold")
+          for access in ("read", "write")]),
     )
     for preparation, delivery, access in map(str.split, arms)
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.host import features, settings
+from uffdlab.host import cpus, features, settings
 from uffdlab.measure.options import spec_of
 from uffdlab.probes import equality, faults, published, reprotect, resolve, zeropages
 from uffdlab.probes.equality import EqualitySpec
@@ -57,7 +57,7 @@ def passes(*spec: Any, **more: Any) -> dict[str, dict[str, Any]]:
     [
         (
             lambda: FaultsSpec(preparation="magic"),
-            "unknown preparation 'magic': choose one of fresh, unregistered, tables",
+            "unknown preparation 'magic': choose one of fresh, unregistered, fresh_cold",
         ),
         (lambda: FaultsSpec(delivery="mail"), "unknown delivery 'mail'"),
         (lambda: FaultsSpec(access="execute"), "unknown access 'execute'"),
@@ -127,6 +127,7 @@ def test_spec_of_refuses_unknown_fields_and_invalid_values(given: dict[str, str]
         (FaultsSpec(size_bytes=64 * MIB), Needs(64 * KIB + 128 + 4)),
         (FaultsSpec("anon", "tables", size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 131072 + 4)),
         (FaultsSpec("anon", "tables_cold", size_bytes=MIB), Needs(KIB + 0 + 4 + 512 * KIB)),
+        (FaultsSpec("anon", "fresh_cold", size_bytes=MIB), Needs(KIB + 0 + 4 + 512 * KIB)),
         (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB), Needs(64 * 4 + 64 * 4 + 4)),
         (FaultsSpec(size_bytes=64 * MIB, threads=2), Needs(64 * KIB + 128 + 4, cpus=2)),
         (FaultsSpec(size_bytes=64 * GIB, stride_bytes=GIB, beside="tables"), Needs(64 * 4 + 131072 + 4)),
@@ -164,6 +165,7 @@ def _close(counted: int, wanted: int) -> bool:
     ("preparation", "delivery", "first_reads", "writes_after"),
     [
         ("fresh", "plain", PAGES, PAGES),
+        ("fresh_cold", "plain", PAGES, PAGES),
         ("tables", "plain", PAGES, PAGES),
         ("tables_cold", "plain", PAGES, PAGES),
         ("zeropage", "plain", 0, PAGES),
@@ -185,10 +187,23 @@ def test_which_reads_and_writes_fault(preparation: str, delivery: str, first_rea
 
 
 @pytest.mark.uffd
-@pytest.mark.parametrize("tables", ["tables", "tables_cold"])
-def test_existing_page_tables_are_not_allocated_again(tables: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_pass_without_touches_lasts_as_long_and_faults_nowhere(threads: int) -> None:
+    if threads > len(cpus.allowed()):
+        pytest.skip(f"{threads} threads need as many CPUs")
+    rows = passes("anon", "zeropage", "plain", "wait", threads=threads)
+    wrote, waited = rows["first write"], rows["no touch"]
+    assert waited["touches"] == wrote["touches"] == PAGES
+    assert waited["busy_ns"] >= threads * wrote["wall_ns"]
+    assert _close(wrote["minor_faults"], PAGES)
+    assert _close(waited["minor_faults"], 0)
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("tables", "fresh"), [("tables", "fresh"), ("tables_cold", "fresh_cold")])
+def test_existing_page_tables_are_not_allocated_again(tables: str, fresh: str) -> None:
     _needs("WP_UNPOPULATED")
-    with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in (tables, "fresh"))
+    with_, without = (passes("anon", p, size_bytes=64 * MIB, stride_bytes=2 * MIB) for p in (tables, fresh))
     assert without["first write"]["table_growth_kib"] >= 32 * 4
     assert with_["first write"]["table_growth_kib"] <= 16
 

@@ -13,7 +13,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.summaries.atomicity import LostWrites, lost_writes
+from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
 from uffdlab.summaries.medians import ratio_of, warm_of, with_total
 from uffdlab.units import format_share
 
@@ -47,7 +47,7 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     harmless = [name for name, writes in two_passes.items() if writes.pooled.below(LOSES_NOTHING)]
     parts = [f"{_TWO_PASSES[name]} loses {_in_words(writes)}" for name, writes in two_passes.items()]
     because = f"of the discards in between, {'; '.join(parts)}; one pass {_in_words(one_pass)}"
-    lines = [*_evidence_lines(data), *_one_walk(data)]
+    lines = [*_evidence_lines(data), *_excluded(data), *_one_walk(data)]
     more: dict[str, Any] = {
         "limits": "a question of this notebook: nobody in the thread claimed it. How often a discard falls in between "
         "depends on the program; a discard while the ioctl runs, or after it, drops the protection of its page in "
@@ -109,6 +109,21 @@ def _evidence_lines(data: Dataset) -> list[str]:
             writes = _lost(data, name, "racing", "discards_preparing", backing)
             if writes:
                 lines.append(f"races: {backing}, {words}: lost {_in_words(writes)} discards in between")
+    return lines
+
+
+def _excluded(data: Dataset) -> list[str]:
+    """Return the writes that raised no event to pages whose last discard ended while the ioctl ran, and after it."""
+    races = data.tables.get("races")
+    if races is None or "excluded_during" not in races:
+        return []
+    lines = []
+    for name, words in _DESIGNS.items():
+        how = {"backing": "anon", "preparation": name, "interleaving": "racing"}
+        ended = excluded_writes(data, **how)
+        if ended:
+            shown = (f"{when} {_in_words(writes)}" for when, writes in ended.items())
+            lines.append(f"races: anon, {words}: unreported of pages discarded {'; '.join(shown)}")
     return lines
 
 

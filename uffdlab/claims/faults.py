@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from uffdlab import units
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval, split_confidence
+from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import (
     children,
     estimate,
@@ -63,11 +64,9 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether a first touch is faster where its page table is there already, cached or not."""
     data = evidence.campaign
     ratios: dict[str, dict[str, Estimate]] = {arm: {} for arm in _TABLES}
-    for arm, preparation in _TABLES.items():
+    for arm, preparations in _TABLES.items():
         for touch in ("first read", "first write"):
-            with_, without = (
-                touched(data, "busy_ns", filled, "plain", touch, 1, PMD_KIB) for filled in (preparation, "fresh")
-            )
+            with_, without = (touched(data, "busy_ns", one, "plain", touch, 1, PMD_KIB) for one in preparations)
             ratio = ratio_of("faults", with_, without, "busy_ns", "touches", confidence=split_confidence(len(_TABLES)))
             if ratio is None:
                 return claim.undecided(data, f"a {touch} with the page table, {arm}, and without was not measured")
@@ -85,7 +84,8 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     more: dict[str, Any] = {
         "effect": max((ratio for by_touch in ratios.values() for ratio in by_touch.values()), key=_value),
         "quantity": "time of a first touch per 2 MiB with its page table / without, greatest of the cases",
-        "limits": "what is saved is to allocate, zero and charge a page table, once per 2 MiB",
+        "limits": "what is saved is to allocate, zero and charge a page table, once per 2 MiB; not cached: all that "
+        "the processor's caches held was replaced before the first touch, with and without tables",
     }
     if len(faster) == len(ratios):
         return claim.ruled(data, "holds", because, lines, **more)
@@ -97,7 +97,8 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     return claim.undecided(data, because, f"more rounds of {claim.needs}")
 
 
-_TABLES = {"cached": "tables", "not cached": "tables_cold"}
+# Preparations with page tables and without.
+_TABLES = {"cached": ("tables", "fresh"), "not cached": ("tables_cold", "fresh_cold")}
 
 
 def _value(ratio: Estimate) -> float:
@@ -158,18 +159,6 @@ def _ipis(data: Dataset, preparation: str, delivery: str, touch: str) -> Estimat
     return estimate(rows, "tlb_ipis", "touches")
 
 
-def _background(data: Dataset) -> Estimate | None:
-    """Return the interrupts that come by themselves in the time of a first write to a filled zeropage.
-
-    Their rate is that of passes which fault nowhere (second writes).
-    """
-    idle = touched(data, "tlb_ipis", "zeropage", "async", "second write", 2, PAGE_KIB, "wall_ns")
-    writes = touched(data, "wall_ns", "zeropage", "async", "first write", 2, PAGE_KIB)
-    rates = children(idle, "tlb_ipis", "wall_ns") if idle is not None else {}
-    length = estimate(writes, "wall_ns", "touches")
-    return median_interval([rate * length.value for rate in rates.values()]) if rates and length else None
-
-
 def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether a write to a filled zeropage interrupts the other CPU, and a write to a marker does not."""
     data = evidence.campaign
@@ -177,13 +166,13 @@ def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
         "a filled zeropage": _ipis(data, "zeropage", "async", "first write"),
         "a marker that was never read": _ipis(data, "markers", "async", "first write"),
         "a marker that was read": _ipis(data, "markers", "async", "write after reads"),
-        "nothing (background)": _background(data),
+        "nothing, for as long": _ipis(data, "zeropage", "async", "no touch"),
     }
     known = {name: arm for name, arm in arms.items() if arm is not None}
     if len(known) < len(arms):
         absent = [name for name in arms if name not in known]
         return claim.undecided(data, f"interrupts of two threads were not counted: {'; '.join(absent)}")
-    filled, unread, read, background = known.values()
+    filled, unread, read, nothing = known.values()
     because = "interrupts per first write and other CPU: " + "; ".join(
         f"{name} {with_interval(arm)}" for name, arm in known.items()
     )
@@ -194,7 +183,7 @@ def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
         "instead, and KVM's MMU notifiers, which a guest's memory calls as well, are not counted",
     }
     lines = tuple(f"faults: {name}: {with_interval(arm)} interrupts per write" for name, arm in known.items())
-    if not background.below(NO_IPI):
+    if not nothing.below(NO_IPI):
         return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
     if filled.below(AN_IPI) or unread.above(NO_IPI):
         return claim.ruled(data, "does not hold", because, lines, **more)
@@ -276,9 +265,9 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
     more: dict[str, Any] = {
         "effect": under,
         "quantity": "share of first writes under PTE markers that map a huge page",
-        "limits": "whether khugepaged collapses the range later, and when, is not part of the rule",
+        "limits": "whether the range becomes huge pages later, and when, is not part of the rule",
     }
-    lines = [f"faults: {because}"]
+    lines = [f"faults: {because}", *_repairs(data)]
     if without.above(EVERY_WRITE) and under.below(NO_WRITE):
         return claim.ruled(data, "holds", because, lines, **more)
     if under.above(NO_WRITE):
@@ -286,6 +275,36 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
     if without.below(EVERY_WRITE):  # there was no free huge page, say
         return claim.undecided(data, because, f"{claim.needs}, where a first write without markers maps a huge page")
     return claim.undecided(data, because, f"more rounds of {claim.needs}")
+
+
+_REPAIRS = {
+    "khugepaged": "khugepaged, once the markers are gone",
+    "khugepaged_unaware": "khugepaged, in a process whose writes all met markers",
+    "madv_collapse": "MADV_COLLAPSE, once the markers are gone",
+}
+
+
+def _repairs(data: Dataset) -> list[str]:
+    """Return how long it takes until a range that was written under markers is in huge pages, by who makes them."""
+    if "collapses" not in data.tables:
+        return []
+    needed = ("block", "repair", "size_kib", "collapse_errno", "repair_ns", "huge_after_pages")
+    rows = data.require("collapses", needed)
+    refused = int((rows.collapse_errno > 0).sum())
+    lines = [f"collapses: MADV_COLLAPSE while markers stand: refused in {refused} of {len(rows)} samples"]
+    for repair, words in _REPAIRS.items():
+        here = rows[(rows.repair == repair).fillna(False)]
+        whole = here[(here.huge_after_pages * PAGE_KIB >= here.size_kib).fillna(False)]
+        if not len(here):
+            continue
+        took = estimate(whole, "repair_ns")
+        when = f" after {_in_time(took)}" if took else ""
+        lines.append(f"collapses: {words}: {len(whole)} of {len(here)} ranges whole{when}")
+    return lines
+
+
+def _in_time(took: Estimate) -> str:
+    return units.with_interval(took.value, took.low, took.high, units.format_ns)
 
 
 def table_fill_slower(evidence: Evidence, claim: Claim) -> Verdict:

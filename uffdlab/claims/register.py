@@ -129,11 +129,12 @@ CLAIMS: tuple[Claim, ...] = (
         "–",
         "a filled zeropage costs a TLB shootdown per first write in threaded programs, a marker none",
         "two threads, writes that the kernel resolves (async) on both sides; IPIs per first write and other CPU: "
-        f"filled zeropage above {faults.AN_IPI}, marker that was never read below {faults.NO_IPI}, and interrupts "
-        f"that come by themselves in the same time below {faults.NO_IPI}. A marker that was read is the fourth arm: "
-        f"below {faults.NO_IPI} the claim holds, above {faults.AN_IPI} it depends on reads",
+        f"filled zeropage above {faults.AN_IPI}, marker that was never read below {faults.NO_IPI}, and a null arm, "
+        f"in which both threads spin for as long and write nothing, below {faults.NO_IPI}. A marker that was read is "
+        f"the fourth arm: below {faults.NO_IPI} the claim holds, above {faults.AN_IPI} it depends on reads",
         "05_preallocated_tables",
-        "first writes by two pinned threads, with IPIs counted: filled zeropages, markers, and markers that were read",
+        "first writes by two pinned threads, with IPIs counted: filled zeropages, markers, markers that were read, and "
+        "no writes for as long",
         faults.zeropage_cow_shootdown,
         former={"0390180": former.zeropage_cow_shootdown},
         lacks="two threads",
@@ -201,8 +202,8 @@ CLAIMS: tuple[Claim, ...] = (
         "PX",
         "pre-filled tables speed up later faults",
         f"one thread, one touch per 2 MiB: first touch with its page table / without below {faults.SPEEDS_UP}, "
-        "reading and writing, with tables in the processor's cache and with tables that are not (two cases: each "
-        "interval at 97.5 %). Both: holds; one of the two: depends on the cache",
+        "reading and writing, with a cache that holds the tables and after all it held was replaced, on both sides "
+        "(two cases: each interval at 97.5 %). Both: holds; one of the two: depends on the cache",
         "05_preallocated_tables",
         "first touches with and without page tables, cached and not, in at least seven children each",
         faults.prealloc_speeds_faults,

@@ -31,6 +31,7 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "faults": ("faults", "FaultsSpec", {"faults": "FIELDS", "fault_latencies": "LATENCY_FIELDS"}),
     "zeropages": ("zeropages", "ZeropagesSpec", {"zeropages": "FIELDS"}),
     "resolve": ("resolve", "ResolveSpec", {"resolves": "FIELDS"}),
+    "collapse": ("collapse", "CollapseSpec", {"collapses": "FIELDS"}),
     "entries": ("reprotect", "EntriesSpec", {"entries": "FIELDS"}),
     "equality": ("equality", "EqualitySpec", {"equality": "FIELDS"}),
     "atomicity": ("atomicity", "AtomicitySpec", {"races": "FIELDS"}),

@@ -16,6 +16,7 @@ from uffdlab.errors import UffdlabError, check_word
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
+from uffdlab.probes.collapse import CollapseSpec
 from uffdlab.probes.covert.channel import REGISTERED, ChannelSpec
 from uffdlab.probes.covert.ksm import MergingSpec
 from uffdlab.probes.covert.memory import SETUPS
@@ -128,9 +129,9 @@ _WITH_TABLES = _in_turns(
 )
 # Whether one thread's write interrupts the other depends on when the host lets both run.
 _INTERRUPTED = _faults(
-    *_EVERY_PAGE, ("anon", "zeropage", "async", "write"), ("anon", "markers", "async", "read write"), threads=2
+    *_EVERY_PAGE, ("anon", "zeropage", "async", "write wait"), ("anon", "markers", "async", "read write"), threads=2
 )
-_WITH_COLD_TABLES = _in_turns("tables_cold", "fresh", (*_ONE_PER_PMD, 1))
+_WITH_COLD_TABLES = _in_turns("tables_cold", "fresh_cold", (*_ONE_PER_PMD, 1))
 _FEWER_IN_TURNS = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
@@ -213,6 +214,9 @@ _RESOLVES = (
     *(ResolveSpec(state, GIB, PAGE, 2 * MIB, repeats=2) for state in ("zeropage", "huge_zeropage", "huge_page")),
     *(ResolveSpec(state, GIB, 2 * MIB, 2 * MIB, repeats=2) for state in ("huge_zeropage", "huge_page")),
 )
+# khugepaged sleeps for 10 s after 16 MiB: it comes by within two sleeps, if it does.
+_COLLAPSES = (CollapseSpec("khugepaged"), CollapseSpec("madv_collapse", repeats=2))
+_NEVER_COLLAPSED = (CollapseSpec("khugepaged_unaware", patience_s=30),)
 # Sizes twice or more: costs are fitted on one and tried on the other.
 _ENTRIES = (
     *(EntriesSpec("anon", "empty", True, size, repeats=3) for size in (64 * MIB, 256 * MIB, GIB)),
@@ -363,6 +367,8 @@ SUITES: dict[str, Suite] = {
                 Work("zeropages", _ZEROPAGES, rounds=_CLAIM_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
                 Work("resolve", _RESOLVES, rounds=_CLAIM_ROUNDS),
+                Work("collapse", _COLLAPSES, rounds=_ROUNDS),
+                Work("collapse", _NEVER_COLLAPSED, rounds=3),
                 Work("entries", _ENTRIES, rounds=_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED)),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),

@@ -4,9 +4,9 @@
 A *lost write* was issued after UFFDIO_WRITEPROTECT returned, to a page that was not discarded since that ioctl began,
 and raised no event. One trial is one fresh mapping. Two threads discard (MADV_DONTNEED) and write random pages while
 the range is prepared and protected; then they are joined and every page is written once. A page with a discard that
-ended after the ioctl began, or is not known to have ended before, is *excluded*: it is written too, and
-counted separately. All other pages are *judged*. Events are noted by page from before the ioctl on, so a page that
-a racing write found protected is never counted as lost.
+ended after the ioctl began, or is not known to have ended before, is *excluded*: it is written too, and counted
+separately, by whether its last discard ended while the ioctl ran or after it. All other pages are *judged*. Events are
+noted by page from before the ioctl on, so a page that a racing write found protected is never counted as lost.
 
 The deterministic interleaving has no threads: prepare, discard one page, protect, write every page.
 """
@@ -109,6 +109,8 @@ FIELDS: list[dict[str, Any]] = [
     count("lost_undiscarded", "lost writes to pages that were never discarded at all"),
     count("judged_discarded", "judged pages that were discarded at least once, before the ioctl began"),
     count("excluded_unreported", "excluded pages that raised no event; not counted as lost"),
+    count("excluded_during", "excluded pages whose last discard ended while the ioctl ran", required=False),
+    count("excluded_during_unreported", "of these, pages that raised no event", required=False),
     count("discards_before", "discards that ended before preparing began"),
     count("discards_preparing", "discards that ended between then and the ioctl"),
     count("discards_since", "discards that ended since the ioctl began, until the threads were joined"),
@@ -127,7 +129,7 @@ class _Race:
     """The racing threads, and counts of what they did, filled in at the end."""
 
     handle: Any
-    discards: list[int] = field(default_factory=lambda: [0, 0, 0])
+    discards: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # by the phase they ended in
     writes: int = 0
 
     def enter(self, phase: int) -> None:
@@ -171,20 +173,23 @@ def _handled_nearby(uffd: Userfault, memory: Range, raised: PageNotes) -> Iterat
 def judge(discarded: bytes, raised: bytes) -> dict[str, int]:
     """Return the counts of a trial from notes per page: its last discard, and whether it raised an event.
 
-    ``discarded`` holds UL_DISCARD_NONE, _BEFORE or _SINCE (the ioctl began).
+    ``discarded`` holds UL_DISCARD_NONE, or _BEFORE, _DURING or _AFTER the ioctl.
     """
     _, lib = native.probe()
     pages = Counter(zip(discarded, raised, strict=True))
-    never = {event: pages[lib.UL_DISCARD_NONE, event] for event in (0, 1)}
-    before = {event: pages[lib.UL_DISCARD_BEFORE, event] for event in (0, 1)}
-    since = {event: pages[lib.UL_DISCARD_SINCE, event] for event in (0, 1)}
+    never, before, during, after = (
+        {event: pages[discard, event] for event in (0, 1)}
+        for discard in (lib.UL_DISCARD_NONE, lib.UL_DISCARD_BEFORE, lib.UL_DISCARD_DURING, lib.UL_DISCARD_AFTER)
+    )
     return {
         "judged": sum(never.values()) + sum(before.values()),
-        "excluded": sum(since.values()),
+        "excluded": sum(during.values()) + sum(after.values()),
         "lost": never[0] + before[0],
         "lost_undiscarded": never[0],
         "judged_discarded": sum(before.values()),
-        "excluded_unreported": since[0],
+        "excluded_unreported": during[0] + after[0],
+        "excluded_during": sum(during.values()),
+        "excluded_during_unreported": during[0],
     }
 
 
@@ -196,9 +201,10 @@ def _race(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, discar
         prepare_ns = _prepare(spec.preparation, memory)
         race.enter(lib.UL_RACE_PROTECTING)
         protect_ns = uffd.protect(memory)
+        race.enter(lib.UL_RACE_PROTECTED)
+    before, preparing, protecting, after = race.discards
     row = {"prepare_ns": prepare_ns, "protect_ns": protect_ns, "racing_writes": race.writes}
-    row |= dict(zip(("discards_before", "discards_preparing", "discards_since"), race.discards, strict=True))
-    return row
+    return row | {"discards_before": before, "discards_preparing": preparing, "discards_since": protecting + after}
 
 
 def _in_order(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, discarded: PageNotes) -> dict[str, Any]:
@@ -221,7 +227,7 @@ def _freed(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, disca
     memory.page_out()
     for page, (flags, _) in enumerate(memory.states()):
         if flags >> uapi.PAGEMAP_PRESENT_BIT & 1:
-            discarded.raw[page] = lib.UL_DISCARD_SINCE
+            discarded.raw[page] = lib.UL_DISCARD_AFTER
     return row | {"discards_before": 0, "discards_preparing": 0, "discards_since": 0}
 
 

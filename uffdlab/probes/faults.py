@@ -4,7 +4,7 @@
 One sample is one fresh mapping, registered for write-protection whatever the preparation, so that only the page
 table's entries differ. It is prepared, then touched once per stride in two or three *passes*; each pass is a row. The
 touching threads are pinned, one per CPU; with one thread, the event handler runs on the same CPU, where a round trip is
-cheapest.
+cheapest. A pass *no touch* is the null arm of the pass before it: the same threads spin for as long and touch nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ HANDLER_TIMEOUT_S = 60.0
 PAGE = 4 * KIB
 STRIDES = (PAGE, 2 * MIB, GIB)
 PIECE = MIB  # a discard that covers no whole PTE table
+_COLD = ("fresh_cold", "tables_cold")
 # Beside a fault per touch the clock costs well under 1 %; where touches are few, each is timed.
 SAMPLE_EVERY = {PAGE: 61, 2 * MIB: 1, GIB: 1}
 EVICTION_BYTES = 512 * MIB  # more than a last-level cache holds
@@ -49,8 +50,9 @@ PREPARATIONS: dict[str, Preparation] = {
     for preparation in (
         Preparation("fresh", ("plain",), ("anon", "anon_thp", "shmem")),
         Preparation("unregistered", ("plain",), ("anon", "anon_thp")),  # as fresh, but not registered
+        Preparation("fresh_cold", ("plain",), ("anon",)),  # as fresh, after the processor's caches were replaced
         Preparation("tables", ("plain",)),  # page tables whose markers were cleared
-        Preparation("tables_cold", ("plain",), ("anon",)),  # the same, evicted from the processor's caches
+        Preparation("tables_cold", ("plain",), ("anon",)),  # the same, after the caches were replaced
         Preparation("markers", ("async", "event"), ("anon", "anon_thp", "shmem")),
         Preparation("zeropage", DELIVERIES, ("anon",)),
         Preparation("huge_zeropage", DELIVERIES, ("anon_thp",)),
@@ -60,10 +62,12 @@ PREPARATIONS: dict[str, Preparation] = {
         Preparation("discarded_pieces", ("plain",), ("anon",)),  # of 1 MiB: empty tables stay
     )
 }
+NO_TOUCH = "no touch"
 # Passes after the preparation, in this order.
 PASSES: dict[str, tuple[tuple[str, int], ...]] = {
     "read": (("first read", READ), ("second read", READ), ("write after reads", WRITE)),
     "write": (("first write", WRITE), ("second write", WRITE)),
+    "wait": (("first write", WRITE), (NO_TOUCH, WRITE)),
 }
 TOUCHES = tuple(name for passes in PASSES.values() for name, _ in passes)
 
@@ -121,7 +125,7 @@ class FaultsSpec(Spec):
             memory_kib=self.touches * page_kib
             + tables * 4
             + 4
-            + (EVICTION_BYTES // KIB if self.preparation == "tables_cold" else 0),
+            + (EVICTION_BYTES // KIB if self.preparation in _COLD else 0),
             thp=self.backing == "anon_thp",
             cpus=self.threads,
             settings={"thp_use_zero_page": "1"} if huge else {},
@@ -140,7 +144,7 @@ FIELDS: list[Field] = [
     integer("stride_kib", "KiB", "one touch per so much of it"),
     integer("threads", None, "pinned threads that touched"),
     boolean("together", "whether threads faulted under the same PTE tables instead of in a half each"),
-    count("touches", "touches of all threads"),
+    count("touches", "touches of all threads; of a pass without any, those of the pass before it"),
     integer("wall_ns", "ns", "from the first thread's start to the last one's end"),
     integer("busy_ns", "ns", "time from start to end, summed over threads"),
     integer("minor_faults", None, "minor faults of the process meanwhile"),
@@ -188,9 +192,11 @@ def _sample(spec: FaultsSpec) -> Iterator[tuple[str, dict[str, Any], dict[int, i
         if spec.preparation != "unregistered":
             uffd.register(memory, missing=spec.preparation == "missing_wp")
         _prepare(spec, memory, uffd)
+        touched = Touched(0, 0, 0, {})
         for touch, how in PASSES[spec.access]:
+            wait_ns = touched.wall_ns if touch == NO_TOUCH else 0
             before = counters()
-            touched, events = _pass(spec, memory, uffd, touch, how)
+            touched, events = _pass(spec, memory, uffd, touch, how, wait_ns)
             yield touch, _row(before, counters(), touched, events), touched.bins
 
 
@@ -212,10 +218,10 @@ def _prepare(spec: FaultsSpec, memory: Range, uffd: Userfault) -> None:
     if spec.preparation in ("tables", "tables_cold"):
         uffd.protect(memory)
         uffd.protect(memory, on=False)
-        if spec.preparation == "tables_cold":
-            _evict()
     elif spec.delivery != "plain" and spec.preparation != "missing_wp":
         uffd.protect(memory)
+    if spec.preparation in _COLD:
+        _evict()
 
 
 def _evict() -> None:
@@ -231,12 +237,16 @@ def _check_zeropages(spec: FaultsSpec, memory: Range) -> None:
         raise UffdlabError(f"reading mapped {memory.zeropages()} of {wanted} pages to a zeropage: free some memory")
 
 
-def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int) -> tuple[Touched, Events]:
+def _pass(
+    spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int, wait_ns: int
+) -> tuple[Touched, Events]:
     sample_every = SAMPLE_EVERY[spec.stride_bytes] if _faults_every_time(spec, touch) else 0
 
     def touched() -> Touched:
         places = cpus.allowed()[: spec.threads]
-        return memory.touch_threads(how, spec.stride_bytes, places, together=spec.together, sample_every=sample_every)
+        return memory.touch_threads(
+            how, spec.stride_bytes, places, together=spec.together, sample_every=sample_every, wait_ns=wait_ns
+        )
 
     if spec.delivery != "event":
         return touched(), Events()
@@ -249,7 +259,7 @@ def _pass(spec: FaultsSpec, memory: Range, uffd: Userfault, touch: str, how: int
 
 def _faults_every_time(spec: FaultsSpec, touch: str) -> bool:
     """Return whether each touch of the pass faults, so that the cost of timing some is negligible."""
-    if touch.startswith("second"):
+    if touch.startswith("second") or touch == NO_TOUCH:
         return False
     if spec.preparation in ("zeropage", "huge_zeropage", "written") and touch == "first read":
         return False

@@ -165,13 +165,18 @@ class Range:
         return int(ns[0]), {b: int(bins[b]) for b in range(lib.UL_BINS) if bins[b]}
 
     def touch_threads(
-        self, how: int, stride: int, cpus: Sequence[int], *, together: bool, sample_every: int
+        self, how: int, stride: int, cpus: Sequence[int], *, together: bool, sample_every: int, wait_ns: int = 0
     ) -> Touched:
-        """Touch once per ``stride`` bytes with a thread pinned to each CPU, in a share each or taking turns."""
+        """Touch once per ``stride`` bytes with a thread pinned to each CPU, in a share each or taking turns.
+
+        With ``wait_ns`` nothing is touched: each thread spins for so long, and the touches that would have been made
+        are returned.
+        """
         ffi, lib = native.probe()
         job, sum_ = ffi.new("struct ul_touching *"), ffi.new("struct ul_touched *")
         job.addr, job.len, job.stride, job.sample_every = self.address, self.length, stride, sample_every
         job.write, job.threads, job.together, job.pinned = how, len(cpus), int(together), 1
+        job.wait_ns = wait_ns
         for index, cpu in enumerate(cpus):
             job.cpus[index] = cpu
         result = lib.ul_touch_threads(job, sum_)
@@ -209,6 +214,10 @@ class Range:
         """Mark the pages as free by MADV_FREE: they may be reclaimed until they are written again."""
         _, lib = native.probe()
         self._check("MADV_FREE", lib.ul_free_lazily(self.address, self.length))
+
+    def collapse(self) -> int:
+        """Ask for huge pages by MADV_COLLAPSE. Returns ns."""
+        return _timed("MADV_COLLAPSE", self.request, "ul_collapse", self.address, self.length)
 
     def page_out(self) -> None:
         """Reclaim the pages by MADV_PAGEOUT, as far as the kernel can."""

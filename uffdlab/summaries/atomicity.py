@@ -48,6 +48,21 @@ def lost_writes(races: pd.DataFrame, of: str = "judged") -> LostWrites | None:
     return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
 
+def excluded_writes(data: Dataset, **wanted: str) -> dict[str, LostWrites]:
+    """Return the writes that raised no event to excluded pages, by when the page's last discard ended."""
+    counted = ["excluded", "excluded_unreported", "excluded_during", "excluded_during_unreported"]
+    races = data.require("races", [*wanted, "block", *counted])
+    for column, value in wanted.items():
+        races = races[(races[column] == value).fillna(False)]
+    whole, lost, during, lost_during = (races[name].astype("Float64") for name in counted)
+    ended = {
+        "while the ioctl ran": races.assign(ended=during, lost=lost_during),
+        "after it": races.assign(ended=whole - during, lost=lost - lost_during),
+    }
+    found = {when: lost_writes(rows, "ended") for when, rows in ended.items()}
+    return {when: writes for when, writes in found.items() if writes}
+
+
 def df_atomicity(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, preparation and interleaving: counts over all trials, and rates per million judged.
 

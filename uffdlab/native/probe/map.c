@@ -102,11 +102,21 @@ int ul_page_out(uint64_t addr, uint64_t len)
 	return madvise((void *)(uintptr_t)addr, len, UL_MADV_PAGEOUT) ? -errno : 0;
 }
 
-int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)
+static int advise_timed(uint64_t addr, uint64_t len, int advice, uint64_t *ns)
 {
 	uint64_t start = ul_now_ns();
-	int ret = madvise((void *)(uintptr_t)addr, len, UL_MADV_POPULATE_READ);
+	int ret = madvise((void *)(uintptr_t)addr, len, advice) ? -errno : 0;
 
 	*ns = ul_now_ns() - start;
-	return ret ? -errno : 0;
+	return ret;
+}
+
+int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)
+{
+	return advise_timed(addr, len, UL_MADV_POPULATE_READ, ns);
+}
+
+int ul_collapse(uint64_t addr, uint64_t len, uint64_t *ns)
+{
+	return advise_timed(addr, len, UL_MADV_COLLAPSE, ns);
 }

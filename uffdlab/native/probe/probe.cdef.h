@@ -44,6 +44,7 @@ int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
 int ul_free_lazily(uint64_t addr, uint64_t len);
 int ul_page_out(uint64_t addr, uint64_t len);
+int ul_collapse(uint64_t addr, uint64_t len, uint64_t *ns);
 
 /* touch.c: a fault that raises SIGBUS ends the touching with -EFAULT */
 #define UL_BINS 256			/* four per octave of nanoseconds; see ul_bin() */
@@ -59,6 +60,7 @@ unsigned int ul_bin(uint64_t ns);
 #define UL_THREADS 16
 struct ul_touching {
 	uint64_t addr, len, stride, sample_every;
+	uint64_t wait_ns;		/* instead of touching, spin for so long; 0: touch */
 	int write, threads, together, pinned;
 	int cpus[UL_THREADS];
 };
@@ -81,8 +83,9 @@ int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pag
 int ul_pagemap_scan_supported(void);	/* 1, or -errno: -ENOTTY where the kernel has none */
 
 /* race.c: threads that discard and write random pages until they are stopped */
-enum { UL_RACE_LEAD = 0, UL_RACE_PREPARING = 1, UL_RACE_PROTECTING = 2 };
-enum { UL_DISCARD_NONE = 0, UL_DISCARD_BEFORE = 1, UL_DISCARD_SINCE = 2 };	/* the ioctl began */
+enum { UL_RACE_LEAD = 0, UL_RACE_PREPARING = 1, UL_RACE_PROTECTING = 2, UL_RACE_PROTECTED = 3, UL_RACE_PHASES = 4 };
+/* A page's last discard ended before the ioctl began, while it ran, or after it returned. */
+enum { UL_DISCARD_NONE = 0, UL_DISCARD_BEFORE = 1, UL_DISCARD_DURING = 2, UL_DISCARD_AFTER = 3 };
 struct ul_race_plan {
 	uint64_t addr, pages, page_bytes;
 	uint64_t pause_ns;		/* after every discard and every few writes, once the lead is over */
@@ -90,7 +93,7 @@ struct ul_race_plan {
 	uint8_t *discarded;		/* per page, outside the range: UL_DISCARD_* */
 };
 struct ul_race_stats {
-	uint64_t discards[3];		/* pages discarded, by the phase in which that ended */
+	uint64_t discards[UL_RACE_PHASES];	/* pages discarded, by the phase in which that ended */
 	uint64_t writes;
 	int discard_error, write_error;	/* positive: why a thread gave up */
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads that discard and write random pages of a range while another thread
- * prepares and protects it. Records whether each page was discarded since the
- * ioctl began. A discard is noted after it ended, by the phase that is
- * read then: reading a phase before UL_RACE_PROTECTING proves that it ended
- * before the ioctl began, because the phase is entered first. A discard that
- * overlaps the entry counts as later, so doubt always excludes a page.
+ * prepares and protects it. Records when each page's last discard ended. A discard
+ * is noted after it ended, by the phase that is read then: reading a phase before
+ * UL_RACE_PROTECTING proves that it ended before the ioctl began, because the phase
+ * is entered first. A discard that overlaps the entry counts as later, so doubt
+ * always excludes a page; for the same reason, one that is noted as after the ioctl
+ * may have ended just before it returned.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,9 +44,11 @@ static void note_discard(struct ul_race *race, uint64_t page)
 	const int phase = race->phase;
 	uint8_t *noted = &race->plan.discarded[page];
 
-	if (phase == UL_RACE_PROTECTING)
-		*noted = UL_DISCARD_SINCE;
-	else if (*noted == UL_DISCARD_NONE)
+	if (phase == UL_RACE_PROTECTED)
+		*noted = UL_DISCARD_AFTER;
+	else if (phase == UL_RACE_PROTECTING)
+		*noted = UL_DISCARD_DURING;
+	else
 		*noted = UL_DISCARD_BEFORE;
 	race->stats.discards[phase]++;
 	race->led++;

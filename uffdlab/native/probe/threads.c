@@ -58,6 +58,12 @@ static int pass_gate(const int *gate, int *ready)
 	return state == GATE_OPEN;
 }
 
+static void spin_until(uint64_t end_ns)
+{
+	while (ul_now_ns() < end_ns)
+		;
+}
+
 static void *work(void *arg)
 {
 	struct toucher *me = arg;
@@ -70,7 +76,9 @@ static void *work(void *arg)
 	if (!pass_gate(me->gate, me->ready))
 		return NULL;
 	me->begin_ns = ul_now_ns();
-	if (!me->ret && count)
+	if (job->wait_ns)
+		spin_until(me->begin_ns + job->wait_ns);
+	else if (!me->ret && count)
 		ul_touch_unguarded(first, (count - 1) * step + 1, step, job->write, job->sample_every,
 				   me->bins);
 	me->end_ns = ul_now_ns();
@@ -93,7 +101,7 @@ static void collect(const struct toucher *all, int threads, struct ul_touched *s
 	sum->wall_ns = end - begin;
 }
 
-/* One touch per stride by job->threads threads; the first error of pinning one, or of starting one. */
+/* One touch per stride by job->threads threads, or none for job->wait_ns; the first error of pinning one, or of starting one. */
 int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum)
 {
 	struct toucher all[UL_THREADS];

@@ -50,6 +50,7 @@ struct ul_uffd_msg {
 
 #define UL_MADV_PAGEOUT		21	/* since 5.4 */
 #define UL_MADV_POPULATE_READ	22	/* since 5.14 */
+#define UL_MADV_COLLAPSE	25	/* since 6.1 */
 
 struct ul_pm_scan_arg {
 	uint64_t size, flags, start, end, walk_end;
