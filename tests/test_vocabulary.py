@@ -37,10 +37,10 @@ def _looks() -> dict[str, Look]:
 
 # What an entry holds before a touch, and the design that put it there, look alike on purpose.
 SAME = [
-    {"design: nothing", "entry: nothing there", "tracking: not tracked"},
+    {"design: nothing", "entry: nothing", "tracking: not tracked"},
     {"design: PTE markers, async", "tracking: PAGEMAP_SCAN (WP_ASYNC)"},
     {"design: PTE markers", "entry: marker, async"},
-    {"design: MISSING|WP", "entry: MISSING|WP, event"},
+    {"design: MISSING|WP", "entry: MISSING|WP"},
 ]
 
 
