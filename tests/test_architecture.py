@@ -252,7 +252,6 @@ def test_there_is_one_way_in_which(what: str) -> None:
 # --- medians and ratios ----------------------------------------------------------------------------------------------
 
 ANALYSIS = ("summaries", "claims", "notebook", "figures", "measure", "cli")
-OWN_RATIOS = {"uffdlab/claims/channels.py": "capacities of transmissions, which are no column of a frame"}
 
 
 def _by_hand(node: ast.AST, names: dict[str, ast.expr]) -> str | None:
@@ -300,7 +299,7 @@ def test_warm_samples_children_and_ratios_are_formed_in_one_module() -> None:
     }
     own = {name: lines for name, lines in found.items() if lines}
     assert own.pop("uffdlab/summaries/medians.py")
-    assert own.keys() == OWN_RATIOS.keys(), own
+    assert own == {}
 
 
 @pytest.mark.parametrize(
@@ -317,6 +316,67 @@ def test_warm_samples_children_and_ratios_are_formed_in_one_module() -> None:
 def test_a_median_formed_by_hand_is_found(by_hand: str) -> None:
     assert _medians_by_hand(by_hand)
     assert not _medians_by_hand('rows.groupby(["block", "sample"])\nrows.cold_ns > 0\nrows.groupby("backing")')
+
+
+# Functions of claims, figures and notebooks that divide by what is neither a constant nor how many there are.
+OWN_QUOTIENTS = {
+    "claims/markers.py _times": "tables in KiB, which the simulator counts",
+    "figures/histogram.py add_steps": "a bin's share of its histogram",
+    "figures/style.py round_ticks": "where an axis has its ticks",
+    "figures/zeropages.py _shares": "memory as a share of the range's size, which is a setting",
+    "notebook/channel.py _of_limit": "a capacity's share of its computed limit",
+    "notebook/channel.py channel_published": "a published time as a rate",
+    "notebook/hugetlb.py entry_costs": "entries and tables of a GiB",
+    "notebook/markers.py locks": "locks for each write, which the simulator counts",
+    "notebook/thread.py published_ratios": "published times, of which the thread has one each",
+}
+
+
+def _constant(node: ast.expr) -> bool:
+    """Whether a divisor is a unit, a constant of the module, or the number of things."""
+    if isinstance(node, ast.BinOp):
+        return _constant(node.left) and _constant(node.right)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "len"
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return isinstance(node, ast.Constant) or name.isupper()
+
+
+def _quotients(source: str) -> set[str]:
+    """Return the functions, or the places outside of any, that divide by what is not constant."""
+    tree, found = ast.parse(source), set()
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp | ast.AugAssign):
+            divisor = node.right if isinstance(node, ast.BinOp) else node.value
+            divides = isinstance(node.op, ast.Div | ast.FloorDiv) and not _constant(divisor)
+        else:
+            called = node.func if isinstance(node, ast.Call) else None
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            divides = name in {"div", "rdiv", "divide", "truediv", "rtruediv", "floordiv"}
+        if divides:
+            line = node.lineno  # type: ignore[attr-defined]
+            within = [one.name for one in functions if one.lineno <= line <= (one.end_lineno or 0)]
+            found.add(within[-1] if within else str(line))
+    return found
+
+
+def test_claims_figures_and_notebooks_divide_no_medians() -> None:
+    found = {
+        f"{path.relative_to(PACKAGE)} {function}"
+        for room in ("claims", "figures", "notebook")
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        for function in _quotients(path.read_text(encoding="utf-8"))
+    }
+    assert found == OWN_QUOTIENTS.keys()
+
+
+@pytest.mark.parametrize(
+    "divided", ["top[child] / bottom[child]", "top /= bottom", "a.value // b.value", "top.div(bottom)", "1 / without"]
+)
+def test_a_quotient_formed_by_hand_is_found(divided: str) -> None:
+    assert _quotients(f"def ratio():\n    {divided}") == {"ratio"}
+    assert not _quotients("size / 1024 / (1 << 20)\nLEVEL / len(points)\n1 / SAME\nkib / units._KIB")
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.channel import ENDS
 from uffdlab.vocabulary.designs import COMPOSED, DESIGNS, GLYPHS, OWN, STOCK
 from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
+from uffdlab.vocabulary.events import EVENTS
 from uffdlab.vocabulary.looks import Look
 from uffdlab.vocabulary.origins import ORIGINS
 from uffdlab.vocabulary.threads import THREADS
@@ -37,10 +38,10 @@ def _looks() -> dict[str, Look]:
 
 # What an entry holds before a touch, and the design that put it there, look alike on purpose.
 SAME = [
-    {"design: nothing", "entry: nothing there", "tracking: not tracked"},
+    {"design: nothing", "entry: nothing", "tracking: not tracked"},
     {"design: PTE markers, async", "tracking: PAGEMAP_SCAN (WP_ASYNC)"},
     {"design: PTE markers", "entry: marker, async"},
-    {"design: MISSING|WP", "entry: MISSING|WP, event"},
+    {"design: MISSING|WP", "entry: MISSING|WP"},
 ]
 
 
@@ -65,6 +66,10 @@ def test_measured_looks_are_filled_and_of_the_palette(look: Look) -> None:
     assert "open" not in look.symbol, "hollow is what was predicted"
     assert re.fullmatch("#[0-9A-F]{6}", look.colour)
     assert look.dash in ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
+
+
+def test_events_of_the_vocabulary_are_the_simulators() -> None:
+    assert EVENTS.keys() <= set(sim.events())
 
 
 def test_simulator_designs_equal_the_vocabulary() -> None:

@@ -128,7 +128,7 @@ def test_plot_threads_draws_tlb_shootdowns_per_touch(data: Dataset) -> None:
     figure = figures.plot_threads(data)
     drawn = {name: x for trace in figure.data if trace.xaxis == "x2"
              for name, x in zip(trace.customdata, trace.x, strict=True)}  # fmt: skip
-    assert drawn["zeropage, not protected, 2 threads, a half each"] == pytest.approx(0.97)
+    assert drawn["zeropage, 2 threads, a half each"] == pytest.approx(0.97)
 
 
 def test_plot_zeropages_draws_memory_as_a_share_of_the_range(data: Dataset) -> None:

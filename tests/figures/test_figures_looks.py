@@ -18,16 +18,15 @@ from uffdlab.vocabulary.looks import BOUND_SYMBOL
 from uffdlab.widgets import DesignExplorer, PageTableView
 from uffdlab.widgets.base import asset
 
-# What figures call a thing besides its name in the vocabulary: the name says what is measured of it there.
+# What figures call a thing besides its name in the vocabulary, and why.
 SAME = {
+    # One entry is read or written there, with or without an event: the design sets them in a range.
     "marker, async": "PTE markers",
     "marker": "PTE markers",
+    # A method of tracking, and the design it protects with; the other methods protect with the same.
     "not tracked": "nothing",
-    "nothing there": "nothing",
     "PAGEMAP_SCAN (WP_ASYNC)": "PTE markers, async",
-    "MISSING|WP, event": "MISSING|WP",
-    "zeropage, not protected": "zeropage",
-    "huge zeropage, not protected": "huge zeropage",
+    # Samples of the same memory: those in which a 1 is the slower load look different.
     "zeropage, a 1 is the faster load": "zeropage",
     "huge zeropage, a 1 is the faster load": "huge zeropage",
 }

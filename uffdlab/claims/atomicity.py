@@ -16,10 +16,11 @@ from uffdlab.datasets import Dataset
 from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
 from uffdlab.summaries.medians import ratio_of, warm_of, with_total
 from uffdlab.units import format_share
+from uffdlab.vocabulary.designs import WAYS
 
 LOSES, LOSES_NOTHING = 0.1, 0.02  # share of the discards in between whose page loses its next write
 EVERY_PAGE = 0.99  # share of reclaimed pages whose write raises no event
-_TWO_PASSES = {"two_pass_read": "a read loop", "two_pass_populate": "MADV_POPULATE_READ"}
+_TWO_PASSES = {way.race: way.phrase for way in WAYS.values()}
 _ONE_PASS = "one_pass"
 _DESIGNS = {_ONE_PASS: "markers", **_TWO_PASSES}
 _NEEDED = ("block", "backing", "preparation", "interleaving", "judged", "lost", "discards_preparing")

@@ -16,7 +16,8 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import CHANNEL, Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, median_interval, ratio_interval
+from uffdlab.stats import Estimate, median_interval
+from uffdlab.summaries.medians import ratio_or_none
 from uffdlab.summaries.transmissions import (
     LEVEL,
     Judged,
@@ -53,7 +54,7 @@ class _Point:
     samples: int
     faster: tuple[int, Estimate | None]  # number of samples in which bits pass, a 1 the faster load; their capacity
     slower: tuple[int, Estimate | None]  # the same, a 1 the slower load
-    rates: list[float]  # of ``faster``, by child
+    rates: dict[int, float]  # of ``faster``, by child
     sent_kbit_s: float
 
     @property
@@ -216,9 +217,7 @@ def _controls_of(chosen: Sequence[_Point], points: Iterable[_Point]) -> list[_Po
 
 def _ratio(top: Iterable[_Point], bottom: Iterable[_Point]) -> Estimate | None:
     above, below = ([point for point in points if point.placement == "same"] for points in (top, bottom))
-    if not above or not below or not above[0].rates or min(below[0].rates, default=0) <= 0:
-        return None
-    return ratio_interval(above[0].rates, below[0].rates)
+    return ratio_or_none(above[0].rates, below[0].rates) if above and below else None
 
 
 def _lines(points: Sequence[_Point], memories: Iterable[str]) -> list[str]:
@@ -250,9 +249,10 @@ def _points(data: Dataset, inverted: bool) -> list[_Point]:
         samples = by_point[key]
         passing = [sample for sample in samples if judge([sample], inverted=inverted).passes]
         kinds = [[sample for sample in passing if bool(sample.row["slower"]) is slower] for slower in (False, True)]
-        rates = [[capacity_kbit_s(child) for child in by_child(kind)] for kind in kinds]
+        rates = [{child[0].row["block"]: capacity_kbit_s(child) for child in by_child(kind)} for kind in kinds]
         faster, slower = (
-            (len(kind), median_interval(known) if known else None) for kind, known in zip(kinds, rates, strict=True)
+            (len(kind), median_interval(list(known.values())) if known else None)
+            for kind, known in zip(kinds, rates, strict=True)
         )
         spot, sent = (key[1], key[3], key[4]), samples[0].kbit_s_sent
         points.append(

@@ -16,6 +16,7 @@ from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import (
     children,
     estimate,
+    quotients,
     ratio_of,
     ratio_or_none,
     ratio_over_sizes,
@@ -111,14 +112,11 @@ def split_locks_speed_faults(evidence: Evidence, claim: Claim) -> Verdict:
     ratios: dict[str, Estimate] = {}
     for stride in _DECIDING_KIB:
         for touch in ("first read", "first write"):
-            saved = [
-                {child: with_[child] / without[child] for child in with_.keys() & without.keys() if without[child] > 0}
-                for with_, without in (
-                    tuple(_by_child(data, filled, touch, threads, stride) for filled in ("tables", "fresh"))
-                    for threads in (2, 1)
-                )
-            ]
-            ratio = ratio_or_none(*saved) if all(saved) else None
+            two, one = (
+                quotients(*(_by_child(data, filled, touch, threads, stride) for filled in ("tables", "fresh")))
+                for threads in (2, 1)
+            )
+            ratio = ratio_or_none(two, one)
             if ratio is None:
                 return claim.undecided(data, f"{touch}, {STRIDES[stride]}, was not measured with one and two threads")
             ratios[f"{touch}, {STRIDES[stride]}"] = ratio

@@ -20,12 +20,11 @@ DEARER = 1.25  # a spreading fault over a fault on a PTE marker
 _PMDS = 512  # 1 GiB
 
 
-def _written(design: str, share: float) -> sim.Ledger:
-    """Return the ledger of protecting an empty GiB and writing one page in a share of its 2 MiB ranges."""
+def _written(design: str) -> sim.Ledger:
+    """Return the ledger of protecting an empty GiB and writing one page in each of its 2 MiB ranges."""
     memory = Range(sim.DESIGNS[design], _PMDS * 512 * PAGE_BYTES, touches=_PMDS)
     memory.protect()
-    for pmd in range(round(share * _PMDS)):
-        memory.touch(pmd * 512, write=True)
+    memory.touch_stride(512, write=True)
     return memory.ledger()
 
 
@@ -48,18 +47,12 @@ def _first_touch(design: str, case: str) -> sim.Ledger:
     return memory.ledger()
 
 
-def break_even(costs: sim.Costs) -> float | None:
-    """Return the share of all 2 MiB ranges whose writing makes PMD markers as expensive as PTE markers.
-
-    0 if they are dearer from the start, None if they never are: work is linear in what is written, so one comparison at
-    the end decides.
+def break_even(costs: sim.Costs) -> tuple[float, bool] | None:
+    """Return the share of all 2 MiB ranges that are written, in expectation, when later writes spread over the GiB make
+    PMD markers more expensive than PTE markers, and whether their interval decides it; None if they never are.
     """
-    start = [costs.price(_written(name, 0)).value for name in ("pmd_marker", "pte_marker")]
-    end = [costs.price(_written(name, 1)).value for name in ("pmd_marker", "pte_marker")]
-    saved, lost = start[1] - start[0], (end[0] - start[0]) - (end[1] - start[1])
-    if saved <= 0:
-        return 0.0 if lost > 0 else None
-    return saved / lost if lost >= saved else None
+    found = sim.break_even(costs, "pmd_marker", "pte_marker", sim.Workload(_PMDS * 512 * PAGE_BYTES))
+    return (1 - (1 - 1 / _PMDS) ** found[0], found[1]) if found else None
 
 
 def spread_cost_later(evidence: Evidence, claim: Claim) -> Verdict:
@@ -80,7 +73,7 @@ class Compared:
 def compared(costs: sim.Costs) -> Compared:
     """Return what spreading costs the touch that has to, and in all."""
     tails = {case: costs.ratio(_first_touch("pmd_marker", case), _first_touch("pte_marker", case)) for case in CASES}
-    return Compared(tails, costs.ratio(_written("pmd_marker", 1), _written("pte_marker", 1)))
+    return Compared(tails, costs.ratio(_written("pmd_marker"), _written("pte_marker")))
 
 
 def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
@@ -93,9 +86,10 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
         f"{with_interval(work)}"
     )
     even = break_even(costs)
-    at = f"break-even at {even:.1%} of all 2 MiB written" if even is not None else "the work never breaks even"
+    share, sure = even or (0.0, True)
+    at = f"break-even at {share:.1%} of all 2 MiB written{'' if sure else ', though nothing is decided'}"
     lines = [f"costs: {_TAIL}, {case}: {with_interval(r)}" for case, r in found.tails.items()]
-    lines.append(f"costs: {at}")
+    lines.append(f"costs: {at if even else 'the work never breaks even'}")
     analogue = _split_measured(evidence.campaign)
     if analogue:
         lines.append(f"resolves: un-protecting 4 KiB, huge zeropage / one split before: {with_interval(analogue)}")
@@ -116,7 +110,7 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     if tail.below(DEARER) or work.below(1):
         return claim.ruled(calibrated, "predicted not to hold", because, **more)
     if tail.above(DEARER) and work.above(1):
-        condition = f"more than {even:.1%} of all 2 MiB are written later" if even else None
+        condition = f"more than {share:.1%} of all 2 MiB are written later" if share else None
         return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
     return claim.undecided(calibrated, because, "costs with narrower intervals, or a prototype of PMD markers")
 

@@ -13,8 +13,8 @@ from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import ratio_of, warm_of
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import WAYS
 
-WAYS = ("read loop", "MADV_POPULATE_READ")
 FASTER, SLOWER = 1.25, 0.8  # read loop / MADV_POPULATE_READ above and below
 SHARES = (0.0, 0.5, 1.0)  # of the range, written beforehand
 _POPULATED = ("anon", "anon_thp", "shmem", "hugetlb_2m_private")
@@ -45,7 +45,7 @@ def _states(data: Dataset, backing: str) -> str:
     """Return the states of pages after populating."""
     rows = warm_of(data, "equality", "way", "state", backing=backing)
     assert rows is not None
-    return " or ".join(sorted(set(rows[rows.way.isin(WAYS)].state.fillna("unknown"))))
+    return " or ".join(sorted(set(rows[rows.way.isin(list(WAYS))].state.fillna("unknown"))))
 
 
 def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
@@ -69,7 +69,6 @@ def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
 
 
 _CHOICES = (("anon", "THP off"), ("anon_thp", "THP on"), ("shmem", "shmem"))
-_POPULATE_AND_PROTECT = {"preread": "a read loop", "populate_read": "MADV_POPULATE_READ"}
 
 
 def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
@@ -79,7 +78,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     reported: dict[str, bool] = {}
     lines = []
     for backing, name in _CHOICES:
-        for design, way in _POPULATE_AND_PROTECT.items():
+        for design, way, _ in WAYS.values():
             rows = warm_of(
                 data, "zeropages", *read, backing=backing, design=design, step="protected", huge_zeropage="on"
             )
@@ -111,7 +110,7 @@ def _speeds(data: Dataset) -> dict[str, Estimate]:
                     data, "samples", "block", "size_kib", "prepare_ns", backing=backing, design=design, populated=share,
                     cluster_pages=1,
                 )
-                for design in ("preread", "populate_read")
+                for design, *_ in WAYS.values()
             )  # fmt: skip
             level = split_confidence(len(_POPULATED) * len(SHARES))
             ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)

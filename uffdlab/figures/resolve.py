@@ -59,7 +59,7 @@ def plot_resolve(data: Dataset) -> go.Figure:
 
 
 def _add_state(figure: go.Figure, rows: pd.DataFrame, state: str, x: list[float], measure: str, column: int) -> None:
-    name, (colour, symbol, _) = _STATES[state].contents, _STATES[state].look
+    name, (colour, symbol, _) = state.replace("_", " "), _STATES[state].look
     figure.add_scatter(
         x=x,
         y=rows[measure].tolist(),

@@ -19,10 +19,10 @@ from uffdlab.probes.schema import BLOCK, Field, count, integer, one_of, text
 from uffdlab.probes.spec import Spec, check_size, word
 from uffdlab.probes.userfault import READ, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
-from uffdlab.vocabulary.designs import STOCK
+from uffdlab.vocabulary.designs import STOCK, WAYS
 
-# The first is the reference of the comparison.
-WAYS = {"markers, read": "pte_marker", "read loop": "preread", "MADV_POPULATE_READ": "populate_read"}
+# By way, the design; the first is the reference of the comparison.
+COMPARED = {"markers, read": "pte_marker", **{name: way.design for name, way in WAYS.items()}}
 BACKINGS_COMPARED = ("anon", "anon_thp", "shmem")
 States = list[tuple[int, int]]
 
@@ -46,7 +46,7 @@ class EqualitySpec(Spec):
 FIELDS: list[Field] = [
     BLOCK,
     one_of("backing", BACKINGS_COMPARED, "kind of memory"),
-    one_of("way", WAYS, "how the range was brought into its state"),
+    one_of("way", COMPARED, "how the range was brought into its state"),
     integer("size_kib", "KiB", "length of the range"),
     text("state", "pagemap flags and PAGEMAP_SCAN categories"),
     count("pages", "base pages in that state"),
@@ -56,7 +56,7 @@ FIELDS: list[Field] = [
 
 def run(spec: EqualitySpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``("equality", row)`` for every way and every state after it."""
-    states_by_way = {way: _states(spec, design) for way, design in WAYS.items()}
+    states_by_way = {way: _states(spec, design) for way, design in COMPARED.items()}
     reference = next(iter(states_by_way.values()))
     for way, states in states_by_way.items():
         pages = Counter(states)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .costs import PREFIX as COSTS_PREFIX
 from .costs import Costs, costs_of, df_checks, df_counts, df_ratios, load_costs
-from .decision import df_decision
+from .decision import break_even, df_decision
 from .designs import DESIGNS, SimDesign, named
 from .engine import Entry, Memory, Range
 from .ledger import Ledger, events, faults, filled_kib, price, table_growth_kib
@@ -32,6 +32,7 @@ __all__ = [
     "SimDesign",
     "Snapshot",
     "Workload",
+    "break_even",
     "costs_of",
     "df_checks",
     "df_counts",

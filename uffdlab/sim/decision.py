@@ -78,7 +78,8 @@ def df_decision(
 
 
 _COLUMNS = ("best", "second", "ties", "tie", "cost", "ratio", "clear")
-_STANDING, _DECISION = struct.Struct("<5d2i"), struct.Struct("<4d4i")  # struct ul_standing, struct ul_decision
+# struct ul_standing, struct ul_decision, struct ul_break_even
+_STANDING, _DECISION, _BREAK_EVEN = (struct.Struct(form) for form in ("<5d2i", "<4d4i", "<3d2i"))
 
 
 def _decided(
@@ -112,6 +113,27 @@ def _decided(
         "ratio": ratio,
         "clear": bool(clear),
     }
+
+
+def break_even(
+    costs: Costs, design: SimDesign | str, other: SimDesign | str, work: Workload
+) -> tuple[float, bool] | None:
+    """Return from how many later writes on a design takes more work than another, and whether the interval of what it
+    takes more at most lies above 1; None where it never does. ``writes`` of the workload are left aside.
+    """
+    at, designs = core(), [record_of(one) for one in (design, other)]
+    for one in designs:
+        check_expected(one, work)
+    with (
+        at.lent(b"".join(one.packed() for one in designs)) as packed,
+        at.lent(work.packed()) as random,
+        costs.lent() as given,
+        at.lent(bytes(_BREAK_EVEN.size)) as answer,
+    ):
+        if at.call("ul_break_even", packed, len(designs), 0, work.pages, random, *given, answer):
+            raise UffdlabError(f"BUG: a break-even of {work} was refused")
+        power, _, _, behind, decided = _BREAK_EVEN.unpack(at.read(answer, _BREAK_EVEN.size))
+    return None if behind < 0 else (2**power if power else 0.0, bool(decided))
 
 
 def cheapest(scores: Sequence[float], objective: str) -> tuple[list[int], int]:

@@ -189,6 +189,11 @@ def ratio_or_none(top: Mapping[int, float], bottom: Mapping[int, float]) -> Esti
         return None
 
 
+def quotients(top: Mapping[int, float], bottom: Mapping[int, float]) -> dict[int, float]:
+    """Return top / bottom of each child that has both; none to 0."""
+    return {child: top[child] / bottom[child] for child in top.keys() & bottom.keys() if bottom[child] > 0}
+
+
 def ratios_at(keys: Sequence[str], top: pd.DataFrame, bottom: pd.DataFrame, column: str) -> list[float]:
     """Return the ratio of the medians of ``column`` at each combination of ``keys`` on both sides; none to 0."""
     above, below = (rows.groupby(list(keys))[column].median() for rows in (top, bottom))

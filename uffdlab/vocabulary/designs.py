@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Look
 
@@ -166,6 +166,21 @@ DESIGNS: dict[str, Design] = {
 }
 # Designs of a stock kernel, in the order in which they are measured.
 STOCK: dict[str, Stock] = {name: design.stock for name, design in DESIGNS.items() if design.stock is not None}
+
+
+class Way(NamedTuple):
+    """A way of populating: the design that does so first, its name in a sentence, and in the table of races."""
+
+    design: str
+    phrase: str
+    race: str
+
+
+# In user space, before protecting, by ``Stock.prepare``.
+WAYS: dict[str, Way] = {
+    "read loop": Way("preread", "a read loop", "two_pass_read"),
+    "MADV_POPULATE_READ": Way("populate_read", "MADV_POPULATE_READ", "two_pass_populate"),
+}
 
 # No design of this list: one that a reader composes with switches, and those that a reader wrote.
 COMPOSED = Look(GREY, "x", "dot")

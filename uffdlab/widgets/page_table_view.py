@@ -14,6 +14,7 @@ from uffdlab.figures.predicted import look_of
 from uffdlab.sim import Entry, Range, SimDesign
 from uffdlab.sim.designs import record_of
 from uffdlab.sim.engine import KINDS
+from uffdlab.vocabulary.events import EVENTS
 from uffdlab.vocabulary.looks import ORANGE
 from uffdlab.vocabulary.states import OCCUPANCY
 from uffdlab.widgets.base import View, asset
@@ -50,6 +51,7 @@ class PageTableView(View):
     designs: Any = traitlets.List().tag(sync=True)
     steps: Any = traitlets.List([[name, STEPS[name]] for name in _SHOWN]).tag(sync=True)
     most_steps: Any = traitlets.Int(MOST_STEPS).tag(sync=True)
+    events: Any = traitlets.List([list(event) for event in EVENTS.items()]).tag(sync=True)
     kinds: Any = traitlets.List(list(KINDS)).tag(sync=True)
     colours: Any = traitlets.Dict(_COLOURS).tag(sync=True)
 

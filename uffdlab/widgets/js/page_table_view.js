@@ -161,51 +161,15 @@ class Grid {
 
 // --- the events of a step as text
 
-const WORDS = [
-  ["spread_pud", (n) => `${n} PUD marker spread into a PMD table`],
-  ["spread_pmd", (n) => `${n} PMD marker spread into a PTE table`],
-  ["split_zeropages", (n) => `${n} huge zeropage split`],
-  ["split_pages", (n) => `${n} huge page split`],
-  ["tables_pmd", (n) => `${formatCount(n)} PMD table${n > 1 ? "s" : ""} allocated`],
-  ["tables_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} allocated`],
-  ["markers_pud", (n) => `${formatCount(n)} PUD marker set`],
-  ["markers_pmd", (n) => `${formatCount(n)} PMD marker${n > 1 ? "s" : ""} set`],
-  ["markers_pte", (n) => `${formatCount(n)} PTE marker${n > 1 ? "s" : ""} set`],
-  ["filled_zero", (n) => `${formatCount(n)} zeropage entries populated`],
-  ["filled_huge_zero", (n) => `${formatCount(n)} huge zeropage entries populated`],
-  ["protected_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} protected`],
-  ["protected_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} protected`],
-  ["protected_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} protected`],
-  ["zeropages", (n) => `${formatCount(n)} fault${n > 1 ? "s" : ""} mapped the zeropage`],
-  ["huge_zeropages", (n) => `${formatCount(n)} fault${n > 1 ? "s" : ""} mapped the huge zeropage`],
-  ["pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} allocated and zeroed`],
-  ["huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} allocated and zeroed`],
-  ["pages_copied", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} filled by the handler`],
-  ["zapped_markers", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} zapped`],
-  ["zapped_pages", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} freed`],
-  ["zapped_huge_pages", (n) => `${formatCount(n)} huge page${n > 1 ? "s" : ""} freed`],
-  ["zapped_pmd", (n) => `${formatCount(n)} hugetlb page${n > 1 ? "s" : ""} freed`],
-  ["zapped_huge_zero", (n) => `${formatCount(n)} huge zeropage entr${n > 1 ? "ies" : "y"} zapped`],
-  ["zapped_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} zapped`],
-  ["freed_pte", (n) => `${formatCount(n)} PTE table${n > 1 ? "s" : ""} freed`],
-  ["markers_cleared", (n) => `${formatCount(n)} marker${n > 1 ? "s" : ""} cleared`],
-  ["resolved_zero", (n) => `${formatCount(n)} zeropage entr${n > 1 ? "ies" : "y"} unprotected`],
-  ["resolved_pte", (n) => `${formatCount(n)} page${n > 1 ? "s" : ""} unprotected`],
-  ["resolved_pmd", (n) => `${formatCount(n)} huge entr${n > 1 ? "ies" : "y"} unprotected`],
-  ["flushes", (n) => `${formatCount(n)} TLB flush${n > 1 ? "es" : ""}`],
-  ["events_wp", (n) => `${formatCount(n)} write event${n > 1 ? "s" : ""}`],
-  ["events_missing", (n) => `${formatCount(n)} missing event${n > 1 ? "s" : ""}`],
-  ["false_events", (n) => `${formatCount(n)} false event${n > 1 ? "s" : ""}`],
-  ["lost_writes", (n) => `${formatCount(n)} write${n > 1 ? "s" : ""} lost (no event)`],
-];
-const inWords = (events, ledger) => {
-  const counted = Object.fromEntries(events.map((name, i) => [name, ledger[i]]));
-  const faults = events.filter((name) => name.startsWith("faults_")).reduce((sum, name) => sum + counted[name], 0);
-  const parts = WORDS.filter(([name]) => counted[name] > 0).map(([name, words]) => words(counted[name]));
-  if (faults) parts.unshift(`${formatCount(faults)} fault${faults > 1 ? "s" : ""}`);
-  const visited = ["visited_pte", "visited_pmd", "visited_pud"].reduce((sum, name) => sum + counted[name], 0);
-  if (!parts.length && visited)
-    parts.push(`${formatCount(visited)} entr${visited > 1 ? "ies" : "y"} visited, none changed`);
+// How many of what: words as uffdlab/vocabulary/events.py has them.
+const counted = (n, words) =>
+  `${formatCount(n)} ${words.replace(/\((?:(\w+)\|)?(\w+)\)/g, (_, one = "", many) => (n > 1 ? many : one))}`;
+const inWords = (events, titles, ledger) => {
+  const of = Object.fromEntries(events.map((name, i) => [name, ledger[i]]));
+  const all = (stem) => events.filter((name) => name.startsWith(stem)).reduce((sum, name) => sum + of[name], 0);
+  const parts = titles.filter(([name]) => of[name] > 0).map(([name, words]) => counted(of[name], words));
+  if (all("faults_")) parts.unshift(counted(all("faults_"), "fault(s)"));
+  if (!parts.length && all("visited_")) parts.push(counted(all("visited_"), "entr(y|ies) visited, none changed"));
   return parts.length ? `${parts.join("; ")}.` : "no event: the entries were present.";
 };
 
@@ -301,7 +265,7 @@ const render = async ({ model, el }) => {
     );
     const [name, where] = steps[steps.length - 1] || [];
     verdict.textContent = name
-      ? `Step ${steps.length}, ${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}: ${inWords(sim.events, found.last)}`
+      ? `Step ${steps.length}, ${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}: ${inWords(sim.events, model.get("events"), found.last)}`
       : "No step yet: protect, then write a page.";
     const rows = sim.events
       .map((event, i) => [event, found.last[i], found.all[i]])

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Events of the simulator's ledger as text after their number: ``marker(s)``, ``entr(y|ies)``; in order of telling."""
+
+from __future__ import annotations
+
+EVENTS = {
+    "spread_pud": "PUD marker spread into a PMD table",
+    "spread_pmd": "PMD marker spread into a PTE table",
+    "split_zeropages": "huge zeropage split",
+    "split_pages": "huge page split",
+    "tables_pmd": "PMD table(s) allocated",
+    "tables_pte": "PTE table(s) allocated",
+    "markers_pud": "PUD marker set",
+    "markers_pmd": "PMD marker(s) set",
+    "markers_pte": "PTE marker(s) set",
+    "filled_zero": "zeropage entries populated",
+    "filled_huge_zero": "huge zeropage entries populated",
+    "protected_zero": "zeropage entr(y|ies) protected",
+    "protected_pte": "page(s) protected",
+    "protected_pmd": "huge entr(y|ies) protected",
+    "zeropages": "fault(s) mapped the zeropage",
+    "huge_zeropages": "fault(s) mapped the huge zeropage",
+    "pages": "page(s) allocated and zeroed",
+    "huge_pages": "huge page(s) allocated and zeroed",
+    "pages_copied": "page(s) filled by the handler",
+    "zapped_markers": "marker(s) zapped",
+    "zapped_pages": "page(s) freed",
+    "zapped_huge_pages": "huge page(s) freed",
+    "zapped_pmd": "hugetlb page(s) freed",
+    "zapped_huge_zero": "huge zeropage entr(y|ies) zapped",
+    "zapped_zero": "zeropage entr(y|ies) zapped",
+    "freed_pte": "PTE table(s) freed",
+    "markers_cleared": "marker(s) cleared",
+    "resolved_zero": "zeropage entr(y|ies) unprotected",
+    "resolved_pte": "page(s) unprotected",
+    "resolved_pmd": "huge entr(y|ies) unprotected",
+    "flushes": "TLB flush(es)",
+    "events_wp": "write event(s)",
+    "events_missing": "missing event(s)",
+    "false_events": "false event(s)",
+    "lost_writes": "write(s) lost (no event)",
+}
