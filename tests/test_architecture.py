@@ -328,7 +328,9 @@ OWN_QUOTIENTS = {
     "notebook/channel.py channel_published": "a published time as a rate",
     "notebook/hugetlb.py entry_costs": "entries and tables of a GiB",
     "notebook/markers.py locks": "locks for each write, which the simulator counts",
-    "notebook/thread.py published_ratios": "published times, of which the thread has one each",
+    "notebook/thread.py _as_published": "published times, of which the thread has one each",
+    "notebook/thread.py marker": "the time of one of the range's entries, whose number is a setting",
+    "notebook/thread.py preread": "the same of 512 of them",
 }
 
 

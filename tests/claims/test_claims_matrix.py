@@ -34,7 +34,8 @@ def ruled(**by_id: tuple[str, tuple[float, float] | None] | str) -> Claim:
     def decide(evidence: Evidence, claim: Claim) -> claims.Verdict:
         said = by_id[evidence.campaign.id.replace("-", "_")]
         if isinstance(said, str):
-            return claim.undecided(evidence.campaign, said, "more rounds of it")
+            short = "measurement" if "not measured" in said else "certainty"
+            return claim.undecided(evidence.campaign, said, "more rounds of it", short_of=short)
         ruling, interval = said
         effect = Estimate(sum(interval) / 2, *interval, 9) if interval else None
         return claim.ruled(evidence.campaign, ruling, "so", effect=effect, quantity=RATIO)  # type: ignore[arg-type]
@@ -106,11 +107,35 @@ def test_a_missing_measurement_is_told_from_an_uncertain_one(tmp_path: Path) -> 
     a, b, c = (made(tmp_path, id_, cpu_model=id_) for id_ in "abc")
     found = difference(ruled(a=("holds", None), b="it was not measured", c="too wide"), a, b, c)
     assert found == (
-        "holds on a; not decided on b and c. Not measured on b: more samples. Needed on c: more samples. "
-        "With the verdict differ: CPU."
+        "holds on a; not decided on b and c. Not measured on b: huge pages of 2 MiB and 1 GiB. Needed on c: more "
+        "samples. With the verdict differ: CPU."
     )
     alone = difference(ruled(a=("holds", None), b="it was not measured"), a, b)
-    assert alone == "holds on a; not decided on b. Not measured there: more samples.", "the machine has no part in it"
+    assert alone == "holds on a; not decided on b. Not measured there: huge pages of 2 MiB and 1 GiB.", (
+        "the machine has no part in it"
+    )
+
+
+def test_key_numbers_of_one_processor_have_a_range_and_the_chance_of_the_next(tmp_path: Path) -> None:
+    a, b, c = (made(tmp_path, id_) for id_ in "abc")
+    other = made(tmp_path, "d", cpu_model="Another")
+    claim = ruled(
+        a=("holds", (1.0, 3.0)), b=("holds", (2.0, 4.0)), c=("does not hold", (1.0, 1.5)), d=("holds", (8.0, 9.0))
+    )
+    matrix = claims.matrix([Evidence(data) for data in (a, b, c, other)], [claim])
+    assert matrix.rows[0].between() == "1.25 to 3 in 3 campaigns, the next within with 50%"
+    assert matrix.rows[0].between(3) is None, "one campaign on that processor"
+    for text in (claims.text_matrix(matrix), claims.wide_matrix(matrix), claims.markdown_matrix(matrix)):
+        assert "1.25 to 3 in 3 campaigns" in " ".join(text.split())
+    lines = claims.markdown_table([claims.find("hugetlb-already-works").verdict(Evidence(a))], matrix).splitlines()
+    assert "| between campaigns on this processor |" in lines[0]
+    assert "| – |" in lines[2], "a rule about states has no number"
+
+
+def test_undecided_campaigns_have_no_range(tmp_path: Path) -> None:
+    a, b = (made(tmp_path, id_) for id_ in "ab")
+    (row,) = claims.matrix([Evidence(a), Evidence(b)], [ruled(a=("holds", (1.0, 3.0)), b="too wide")]).rows
+    assert row.between() is None
 
 
 def test_data_that_campaigns_share_count_once(tmp_path: Path) -> None:
@@ -197,7 +222,8 @@ def test_the_notebook_shows_a_campaign_beside_the_committed_ones(tmp_path: Path)
     mine = dataset(tmp_path / "mine", states=hugetlb(False, True, HUGETLB), id_="mine")
     frame = notebook.matrix(mine, None, mine).frame
     committed = [path.name for path in datasets.campaigns()]
-    assert list(frame.columns) == ["claim", "mine", *committed]
+    assert list(frame.columns)[:-1] == ["claim", "mine", *committed]
+    assert "between campaigns" in frame.columns[-1]
     row = frame[frame.claim == "hugetlb-already-works"].iloc[0]
     assert row.mine == "does not hold"
     assert {row[id_] for id_ in committed} == {"holds"}

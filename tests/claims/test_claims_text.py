@@ -49,7 +49,9 @@ from test_claims_zeropages import relatives
 from uffdlab import claims, datasets
 from uffdlab.claims import Evidence, spreading
 from uffdlab.claims.claim import Claim
+from uffdlab.claims.verdict import Tested
 from uffdlab.errors import UffdlabError
+from uffdlab.stats import median_interval, ratio_of_children
 
 GOLDEN = Path(__file__).with_name("verdicts.golden.txt")
 ACCEPT = "PYTHONPATH=tests/helpers python tests/claims/test_claims_text.py"
@@ -314,8 +316,8 @@ def verdict_lines(found: claims.Verdict) -> Iterator[str]:
     for name, value in found.as_dict().items():
         if name in ("effect", "interval") and value is not None:
             yield f"  {name}: {' to '.join(f'{one:.6g}' for one in (value if name == 'interval' else [value]))}"
-        elif name == "evidence":
-            yield from (f"  evidence: {one}" for one in value)
+        elif name in ("evidence", "tested"):
+            yield from (f"  {name}: {one}" for one in value)
         elif name not in ("id", "rule") and value is not None:
             yield f"  {name}: {value}"
 
@@ -403,6 +405,25 @@ def test_html_card_shows_only_fields_that_are_set() -> None:
     assert full.as_dict()["interval"] == [0.25, 2000.0]
     assert full.as_dict()["evidence"] == ["a", "b"]
     assert some().as_dict()["interval"] is None
+
+
+def test_undecided_card_says_how_far_each_quantity_is_from_its_threshold() -> None:
+    claim = claims.find("table-fill-slower")
+    sides = {n: float(10 + n) for n in range(8)}, dict.fromkeys(range(8), 10.0)
+    straddling = Tested("the ratio", ratio_of_children(*sides), 1.15)
+    beyond = Tested("another", ratio_of_children(*sides), 0.5)
+    data = datasets.load(datasets.locate(None))
+    found = claim.undecided(data, "so", "more rounds", tested=[straddling, beyond])
+    assert found.short_of == "certainty"
+    said = (
+        "the ratio against 1.15: above it at 71.0% confidence; at 95.0% a value below 0.913 or above 1.55 would decide"
+    )
+    assert found.tested == (said,), "what is beyond its threshold is not short of anything"
+    assert f"<dt>Short by</dt><dd>{said}</dd>" in found._repr_html_()
+    assert "short by: the ratio against 1.15" in " ".join(claims.text_table([found]).split())
+    assert claim.undecided(data, "it was not measured").short_of == "measurement"
+    few = Tested("few", median_interval([1, 2]), 1.5)
+    assert str(few) == "few against 1.5: 2 processes give no interval at 95.0%"
 
 
 def test_unknown_claim_error_names_the_command_that_lists_them() -> None:

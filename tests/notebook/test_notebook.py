@@ -10,11 +10,13 @@ import damaged
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import dataset, sample
+from synthetic import FACTS, dataset, sample
+from synthetic_atomicity import in_between
 from synthetic_faults import dataset as faults_dataset
 from synthetic_faults import populated, touched
 
-from uffdlab import notebook
+from uffdlab import datasets, notebook
+from uffdlab.probes import atomicity, protect
 
 
 def ranked(backing: str, preread: int, populate: int, marker: int, children: int = 9) -> list[dict[str, Any]]:
@@ -50,6 +52,70 @@ def test_published_ratios_equal_those_of_the_thread() -> None:
     table = rows.loc[("M. Usama Anjum", "madvise")]
     assert (table["PRE-READ / WP-UNPOPULATE"], table["MADVISE / WP-UNPOPULATE"]) == ("94.9", "23.8")
     assert rows.loc[("M. Usama Anjum", "always"), "MADVISE / WP-UNPOPULATE"] == "0.34"
+
+
+def ran(thp: str, *children: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Return runs of the published protocol over 2 GiB: ns of PRE-READ, MADVISE and WP-UNPOPULATE, by child."""
+    modes = ("PRE-READ", "MADVISE", "WP-UNPOPULATE")
+    return [
+        {"block": block, "thp": thp, "mode": mode, "order": order, "size_kib": 2 << 20, "total_ns": ns}
+        | {"table_growth_kib": 0, "zeropages": 0, "huge_pages": 0}
+        for block, times in enumerate(children)
+        for order, (mode, ns) in enumerate(zip(modes, times, strict=True))
+    ]
+
+
+def test_the_published_protocol_is_compared_ratio_by_ratio_and_marker_by_marker(tmp_path: Path) -> None:
+    here = faults_dataset(tmp_path / "a", published_runs=ran("always", *[(5 << 20, 2 << 20, 10 << 20)] * 7))
+    published = notebook.load_published()
+    rows = notebook.rerun(published, here).frame.set_index(["source", "THP"])
+    told, mine = rows.loc[("M. Usama Anjum", "always")], rows.loc[("made-up", "always")]
+    assert (told["PRE-READ / WP-UNPOPULATE"], told["per PTE marker"]) == ("1.56", "5.51 ns")
+    assert mine["PRE-READ / WP-UNPOPULATE"] == "0.5 (0.5 to 0.5)"
+    assert (mine["per PTE marker"], mine["PRE-READ per 2 MiB"]) == ("20 ns", "5.12 µs")
+    sentence = repr(notebook.rerun_sentence(published, here))
+    assert "PRE-READ takes 1.56 times as long as WP-UNPOPULATE. It is not seen again in any campaign." in sentence
+    assert "A marker took 5.51 ns there, and 20 ns in made-up" in sentence
+
+
+def test_the_published_order_is_seen_again_where_it_is(tmp_path: Path) -> None:
+    same = faults_dataset(tmp_path / "a", published_runs=ran("always", *[(30 << 20, 2 << 20, 10 << 20)] * 7))
+    assert "It is seen again in made-up. " in repr(notebook.rerun_sentence(notebook.load_published(), same))
+
+
+def test_one_pass_is_compared_with_two_by_walks_and_by_writes_lost(tmp_path: Path) -> None:
+    ways = {"preread": 4000, "populate_read": 3000, "pte_marker": 0}
+    rows = [sample("anon", design, ns // 2, ns // 2 or 1000) for design, ns in ways.items() for _ in range(9)]
+    ended = {"excluded_during": 4, "excluded_during_unreported": 1}
+    races = [
+        row | ended
+        for name, lost in (("two_pass_read", 40), ("two_pass_populate", 50), ("one_pass", 0))
+        for row in in_between(name, 100, [lost] * 7)
+    ]
+    made = dataset(tmp_path / "d", rows)
+    tables = [datasets.Table("samples", protect.FIELDS, made.tables["samples"].to_dict("records"))]
+    tables.append(datasets.Table("races", atomicity.FIELDS, races))
+    both = datasets.write(tmp_path / "e", id="made-up", title="made up", tables=tables, provenance=FACTS)
+    found = notebook.one_pass(both).frame.set_index("reason")
+    lost = found.loc["discards between the passes that lose a write"].tolist()
+    assert lost == ["280 of 700", "350 of 700", "0 of 700"]
+    assert found.iloc[0].tolist()[:2] == ["4 (4 to 4)", "3 (3 to 3)"]
+    assert found.loc["pages discarded while the ioctl ran whose next write is not reported"].tolist() == ["7 of 28"] * 3
+    assert found.loc["pages discarded after it whose next write is not reported"].tolist() == ["28 of 42"] * 3
+    assert set(notebook.one_pass(made).frame.iloc[1:, 1:].to_numpy().ravel()) == {"not measured"}
+
+
+def test_repairs_say_who_makes_huge_pages_and_when(tmp_path: Path) -> None:
+    row = {"sample": 0, "cold": True, "size_kib": 16384, "huge_before_pages": 0, "huge_asked_pages": 0}
+    rows = [
+        row | {"block": n, "repair": repair, "collapse_errno": 22, "repair_ns": ns, "huge_after_pages": pages}
+        for n in range(7)
+        for repair, ns, pages in (("khugepaged", 12 * 10**9, 4096), ("khugepaged_unaware", 30 * 10**9, 0))
+    ]
+    found = notebook.repairs(faults_dataset(tmp_path / "d", collapses=rows)).frame.set_index("huge pages by")
+    assert found.loc["khugepaged"].tolist() == ["7 of 7", "7 of 7", "12 s (12 s to 12 s)"]
+    assert found.loc["khugepaged, of a process that it does not know"].tolist() == ["7 of 7", "0 of 7", "–"]
+    assert notebook.repairs(faults_dataset(tmp_path / "e")).frame.iloc[0, 0] == "not measured"
 
 
 def test_page_sizes_takes_each_row_from_its_dataset(tmp_path: Path) -> None:

@@ -198,8 +198,24 @@ def test_committed_costs_have_both_validations(committed: datasets.Dataset) -> N
     assert found.unit == "ns"
     assert len(found.draws) == 200
     assert 0 < found.median_error < found.p95_error < 2
-    checks = sim.df_checks(committed)
-    assert {"fitted", "unseen"} == set(checks.part)
+    checks, ratios = sim.df_checks(committed), sim.df_ratios(committed)
+    assert {"fitted", "unseen", "elsewhere", "trial"} == set(checks.part)
+    assert found.elsewhere
+    assert len({source["title"] for source in committed.sources}) == 3, "fitted, widened and tried on different ones"
+    for some, inside in ((checks, checks.measured_ns.between(checks.low, checks.high)), (ratios, ratios.inside)):
+        here = inside[some.part == "elsewhere"].astype("float64")
+        assert here.mean() >= 0.945, "intervals hold 95 % of the campaign that widens them"
+
+
+def test_the_error_of_ratios_widens_ratios_alone(committed: datasets.Dataset) -> None:
+    known = sim.costs_of(committed)
+    wide = replace(known, ratio_p95_error=known.error_of_ratios * 10)
+    protect, more = sim.run("pte_marker", Workload(1 << 30)).protect, sim.run("pmd_marker", Workload(1 << 30)).protect
+    assert wide.price(protect) == known.price(protect)
+    narrow, widened = (costs.ratio(protect, more) for costs in (known, wide))
+    assert widened.value == narrow.value
+    assert widened.low < narrow.low < narrow.high < widened.high  # type: ignore[operator]
+    assert replace(known, ratio_p95_error=None).error_of_ratios == known.p95_error
 
 
 def test_calibrated_ledgers_equal_kernel_counts(committed: datasets.Dataset) -> None:
@@ -289,6 +305,8 @@ def test_no_core_names_what_to_install(tmp_path: Path, child_code: Any) -> None:
         (["--design", "pte_marker", "--set", "level=p4d"], "level is 'p4d', not one of pte, pmd, pud"),
         (["--design", "pte_marker", "--costs", "published"], "has no table 'costs'"),
         (["--calibrate", "published"], "name a new directory with --out"),
+        (["--design", "pte_marker", "--widen-on", "reference"], "belong to --calibrate"),
+        (["--calibrate", "reference-", "--try-on", "reference-", "--out", "x"], "name each dataset once"),
     ],
 )
 def test_cli_reports_bad_input_in_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
 from uffdlab.summaries.medians import ratio_of, warm_of, with_total
@@ -57,7 +57,9 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     if one_pass.children.above(LOSES) or len(harmless) == len(two_passes):
         return claim.ruled(data, "does not hold", because, lines, **more)
     if not one_pass.pooled.below(LOSES_NOTHING) or len(losing) < len(two_passes):
-        return claim.undecided(data, because, claim.needs)
+        tested = [Tested(_DESIGNS[name], writes.children, LOSES) for name, writes in two_passes.items()]
+        tested.append(Tested("one pass, pooled", one_pass.pooled, LOSES_NOTHING))
+        return claim.undecided(data, because, claim.needs, tested=tested, short_of="certainty")
     least = min((two_passes[name].children for name in losing), key=lambda share: share.value)
     quantity = (
         "share of discards between two passes whose page loses its next write, the lesser way, median of children"
@@ -92,7 +94,8 @@ def madv_free_loses(evidence: Evidence, claim: Claim) -> Verdict:
     if losing and len(losing) + len(reporting) == len(known):
         condition = f"the range is protected by {' or '.join(_DESIGNS[name] for name in losing)}"
         return claim.ruled(data, "depends", because, lines, depends_on="the design", condition=condition, **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = (Tested(_DESIGNS[name], writes.pooled, EVERY_PAGE) for name, writes in known.items())
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 def _in_words(writes: LostWrites) -> str:

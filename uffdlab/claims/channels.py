@@ -105,21 +105,25 @@ def covert_channel(
     controls = _controls_of(zeropage, points)
     not_null = _not_null(controls)
     if not_null:
-        return claim.undecided(data, f"a control is not null: {not_null[0].memory} {not_null[0]}", _REMEASURE)
+        return claim.undecided(
+            data, f"a control is not null: {not_null[0].memory} {not_null[0]}", _REMEASURE, short_of="certainty"
+        )
     lines = [*_lines(points, _ZEROPAGES), f"controls: {_controls_in_words(controls)}"]
     passing = [point for point in zeropage if _passes(point, zeropage)]
     in_words = "; ".join(map(str, zeropage))
     if not passing:
         if any(point.below_kbit_s > _DETECTABLE * point.sent_kbit_s for point in zeropage):
             because = f"nothing was noticed, and more than 1 % could have passed: {in_words}"
-            return claim.undecided(data, because, _REMEASURE)
+            return claim.undecided(data, because, _REMEASURE, short_of="certainty")
         because = f"nothing passes through the zeropage: {in_words}"
         return claim.ruled(data, "does not hold", because, lines, limits=_LIMITS)
     if not any(point.capacity for point in passing):
-        return claim.undecided(data, f"no sample passes alone, so that no capacity is known: {in_words}", _REMEASURE)
+        return claim.undecided(
+            data, f"no sample passes alone, so that no capacity is known: {in_words}", _REMEASURE, short_of="certainty"
+        )
     weak = _weak(controls, passing, detectable)
     if weak:
-        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE)
+        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE, short_of="certainty")
     # On two CPUs samples are of several kinds; one CPU comes first.
     best = max(passing, key=lambda point: point.placement == "same")
     return claim.ruled(
@@ -152,25 +156,25 @@ def markers_close(
         return claim.undecided(data, "fresh memory and markers, read and unread, were not all measured beside controls")
     if not passing:
         because = f"nothing passes through fresh memory either: {_in_words(points, 'zeropage')}"
-        return claim.undecided(data, because, _REMEASURE)
+        return claim.undecided(data, because, _REMEASURE, short_of="certainty")
     controls = _controls_of([*passing, *marked], points)
     open_ = [point for point in marked if _passes(point, marked)]
     not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_], detectable)
     if not_null or weak:
         why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
-        return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE)
+        return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE, short_of="certainty")
     lines = [f"fresh memory: {_in_words(points, 'zeropage')}", *_lines(points, (*_MARKERS, *_OTHERS))]
     if not open_:
         capacities = [point.capacity.value for point in passing if point.capacity]
         if not capacities:
             because = f"no sample passes alone, so that no capacity is known: {_in_words(points, 'zeropage')}"
-            return claim.undecided(data, because, _REMEASURE)
+            return claim.undecided(data, because, _REMEASURE, short_of="certainty")
         least = min(capacities)
         if any(point.below_kbit_s > _DETECTABLE * least for point in marked):
             because = (
                 "nothing was noticed through markers, and more than 1 % of what passes fresh memory could have passed"
             )
-            return claim.undecided(data, because, _REMEASURE)
+            return claim.undecided(data, because, _REMEASURE, short_of="certainty")
         return claim.ruled(data, "holds", "nothing passes through markers, read or unread", lines, limits=_LIMITS)
     phrases = [MEMORIES[memory].phrase for memory in _MARKERS if any(point.memory == memory for point in open_)]
     return claim.ruled(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from uffdlab import datasets, rules
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Ruling, Verdict
+from uffdlab.claims.verdict import Ruling, Short, Tested, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
@@ -100,6 +100,29 @@ class Claim:
             limits=limits,
         )
 
-    def undecided(self, data: Dataset, because: str, missing: str | None = None) -> Verdict:
-        """Return "not decided", naming the missing measurement."""
-        return Verdict(self.id, "not decided", self.rule, because, missing=missing or self.needs, dataset=data.id)
+    def undecided(
+        self,
+        data: Dataset,
+        because: str,
+        missing: str | None = None,
+        *,
+        tested: Iterable[Tested] = (),
+        short_of: Short | None = None,
+    ) -> Verdict:
+        """Return "not decided", naming the missing measurement.
+
+        ``tested`` are the quantities that the rule compares with thresholds; those whose interval straddles one are
+        shown. Where there are any the verdict is short of certainty, and otherwise of a measurement, unless
+        ``short_of`` says so.
+        """
+        straddling = tuple(str(one) for one in tested if one.open)
+        return Verdict(
+            self.id,
+            "not decided",
+            self.rule,
+            because,
+            missing=missing or self.needs,
+            dataset=data.id,
+            short_of=short_of or ("certainty" if straddling else "measurement"),
+            tested=straddling,
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from uffdlab import datasets, sim
+from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
@@ -48,7 +48,7 @@ def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
     """Return a campaign with the committed datasets that belong to it.
 
     The thread's figures belong to every campaign, a committed channel to the committed campaigns of its machine, and
-    the committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
+    committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
     """
     return _evidence_of(campaign, costs, _committed)
 
@@ -61,9 +61,8 @@ def evidence_of_each(campaigns: Iterable[Dataset]) -> list[Evidence]:
 
 def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path | str], Dataset | None]) -> Evidence:
     beside = [dataset for dataset in map(load, datasets.companions(campaign)) if dataset]
-    calibrated = costs or load(sim.COSTS_PREFIX)
-    if costs is None and calibrated is not None and not _of_one_campaign(calibrated, campaign):
-        calibrated = None
+    committed = filter(None, map(load, datasets.calibrations()))
+    calibrated = costs or next((one for one in committed if _of_one_campaign(one, campaign)), None)
     channel = next((dataset for dataset in beside if CHANNEL in dataset.tables), None)
     return Evidence(campaign, channel, calibrated, load("published"))
 

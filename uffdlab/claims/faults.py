@@ -10,11 +10,13 @@ import pandas as pd
 from uffdlab import units
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
+from uffdlab.summaries.collapses import df_collapses
 from uffdlab.summaries.medians import (
     children,
+    common_sizes,
     estimate,
     quotients,
     ratio_of,
@@ -23,7 +25,9 @@ from uffdlab.summaries.medians import (
     warm_of,
     with_total,
 )
+from uffdlab.summaries.records import records
 from uffdlab.units import in_sizes
+from uffdlab.vocabulary.repairs import REPAIRS
 from uffdlab.vocabulary.strides import STRIDES
 
 SPEEDS_UP = 0.8  # time with tables / without must lie below this
@@ -65,6 +69,7 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether a first touch is faster where its page table is there already, cached or not."""
     data = evidence.campaign
     ratios: dict[str, dict[str, Estimate]] = {arm: {} for arm in _TABLES}
+    pairs = []
     for arm, preparations in _TABLES.items():
         for touch in ("first read", "first write"):
             with_, without = (touched(data, "busy_ns", one, "plain", touch, 1, PMD_KIB) for one in preparations)
@@ -72,6 +77,7 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
             if ratio is None:
                 return claim.undecided(data, f"a {touch} with the page table, {arm}, and without was not measured")
             ratios[arm][touch] = ratio
+            pairs.append((with_, without))
     grown = touched(data, "table_growth_kib", "fresh", "plain", "first write", 1, PMD_KIB)
     allocated = estimate(grown, "table_growth_kib", "touches")
     lines = [f"faults: with the page table, {arm} / without, {touch}: {with_interval(ratio)}"
@@ -81,7 +87,8 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     faster = [arm for arm, by_touch in ratios.items() if all(ratio.below(SPEEDS_UP) for ratio in by_touch.values())]
     slower = [arm for arm, by_touch in ratios.items() if any(ratio.above(SPEEDS_UP) for ratio in by_touch.values())]
     shown = "; ".join(f"{arm} {with_interval(max(r.values(), key=_value))}" for arm, r in ratios.items())
-    because = f"first touch per 2 MiB, with the page table / without, the greater of read and write: {shown}"
+    sizes = in_sizes(common_sizes(*pairs))
+    because = f"first touch per 2 MiB of {sizes}, with the page table / without, the greater of read and write: {shown}"
     more: dict[str, Any] = {
         "effect": max((ratio for by_touch in ratios.values() for ratio in by_touch.values()), key=_value),
         "quantity": "time of a first touch per 2 MiB with its page table / without, greatest of the cases",
@@ -95,7 +102,12 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
     if faster and slower:
         condition = f"the page table is {faster[0]}"
         return claim.ruled(data, "depends", because, lines, depends_on="the cache", condition=condition, **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = (
+        Tested(f"{touch}, {arm}", ratio, SPEEDS_UP)
+        for arm, by_touch in ratios.items()
+        for touch, ratio in by_touch.items()
+    )
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 # Preparations with page tables and without.
@@ -128,7 +140,8 @@ def split_locks_speed_faults(evidence: Evidence, claim: Claim) -> Verdict:
     if all(ratio.below(SPEEDS_UP) for ratio in ratios.values()):
         quantity = "time with tables / without, of two threads / of one, greatest of the cases"
         return claim.ruled(data, "holds", because, lines, effect=greatest, quantity=quantity)
-    return claim.undecided(data, because, claim.needs)
+    tested = (Tested(name, ratio, SPEEDS_UP) for name, ratio in ratios.items())
+    return claim.undecided(data, because, claim.needs, tested=tested, short_of="measurement")
 
 
 def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
@@ -148,7 +161,8 @@ def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "holds", because, lines, effect=zeropage, quantity=quantity)
     if zeropage.above(NO_FAULT) or marker.below(A_FAULT):
         return claim.ruled(data, "does not hold", because, lines, effect=zeropage, quantity=quantity)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = (Tested("a mapped zeropage", zeropage, NO_FAULT), Tested("a marker", marker, A_FAULT))
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 def _ipis(data: Dataset, preparation: str, delivery: str, touch: str) -> Estimate | None:
@@ -181,12 +195,15 @@ def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
         "instead, and KVM's MMU notifiers, which a guest's memory calls as well, are not counted",
     }
     lines = tuple(f"faults: {name}: {with_interval(arm)} interrupts per write" for name, arm in known.items())
+    thresholds = (AN_IPI, NO_IPI, NO_IPI if read.value < AN_IPI else AN_IPI, NO_IPI)
+    tested = [Tested(name, arm, limit) for (name, arm), limit in zip(known.items(), thresholds, strict=True)]
+    quiet = f"more rounds of {claim.needs}, on a machine with nothing else to run"
     if not nothing.below(NO_IPI):
-        return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
+        return claim.undecided(data, because, quiet, tested=tested, short_of="certainty")
     if filled.below(AN_IPI) or unread.above(NO_IPI):
         return claim.ruled(data, "does not hold", because, lines, **more)
     if not (filled.above(AN_IPI) and unread.below(NO_IPI)) or not (read.above(AN_IPI) or read.below(NO_IPI)):
-        return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
+        return claim.undecided(data, because, quiet, tested=tested, short_of="certainty")
     if read.below(NO_IPI):
         return claim.ruled(data, "holds", because, lines, **more)
     condition = "the marker was never read: after a read it is a zeropage like any other"
@@ -215,7 +232,10 @@ def shootdown_after_any_read(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "holds", because, [f"faults: {part}" for part in parts], **more)
     if any(arm.below(AN_IPI) for arm in interrupted) or any(arm.above(NO_IPI) for arm in quiet):
         return claim.ruled(data, "does not hold", because, [f"faults: {part}" for part in parts], **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}, on a machine with nothing else to run")
+    tested = [Tested(f"{name}, after a read", arm, AN_IPI) for name, arm in zip(cases, interrupted, strict=True)]
+    tested += [Tested(f"{name}, without", arm, NO_IPI) for name, arm in zip(cases, quiet, strict=True)]
+    missing = f"more rounds of {claim.needs}, on a machine with nothing else to run"
+    return claim.undecided(data, because, missing, tested=tested)
 
 
 def reads_get_dearer(evidence: Evidence, claim: Claim) -> Verdict:
@@ -228,7 +248,8 @@ def reads_get_dearer(evidence: Evidence, claim: Claim) -> Verdict:
     ratio = ratio_of("faults", marker, zeropage, "busy_ns", "touches")
     if ratio is None:
         return claim.undecided(data, "first reads of markers and of mapped zeropages were not timed at one size")
-    because = f"first read of a marker / of a mapped zeropage: {with_interval(ratio)}"
+    sizes = in_sizes(common_sizes((marker, zeropage)))
+    because = f"first read of a marker / of a mapped zeropage, every page of {sizes}: {with_interval(ratio)}"
     lines = [f"faults: {because}"]
     beside = ratio_of("faults", marker, tables, "busy_ns", "touches")
     if beside:
@@ -238,7 +259,8 @@ def reads_get_dearer(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "holds", because, lines, **more)
     if ratio.below(DEARER):
         return claim.ruled(data, "does not hold", because, lines, **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = [Tested("the ratio", ratio, DEARER)]
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
@@ -246,20 +268,20 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
     data = evidence.campaign
     how = {"backing": "anon_thp", "touch": "first write", "threads": 1, "stride_kib": PMD_KIB}
     read = ("block", "size_kib", "touches", "rss_growth_kib")
-    fresh, marked = (
-        estimate(
-            warm_of(data, "faults", *read, preparation=preparation, delivery=delivery, **how),
-            "rss_growth_kib", "touches",
-        )
+    both = [
+        warm_of(data, "faults", *read, preparation=preparation, delivery=delivery, **how)
         for preparation, delivery in (("fresh", "plain"), ("markers", "async"))
-    )  # fmt: skip
+    ]
+    fresh, marked = (estimate(rows, "rss_growth_kib", "touches") for rows in both)
     if fresh is None or marked is None:
         return claim.undecided(
             data, "first writes in each 2 MiB were not measured with THP on, with and without markers"
         )
     without, under = (grown.scaled(1 / PMD_KIB) for grown in (fresh, marked))
     shares = f"{with_interval(without)} without markers, {with_interval(under)} under them"
-    because = f"share of first writes that map a huge page: {shares}"
+    sizes = common_sizes(both)
+    of = in_sizes(sizes) if sizes else "several sizes"
+    because = f"share of first writes, one per 2 MiB of {of}, that map a huge page: {shares}"
     more: dict[str, Any] = {
         "effect": under,
         "quantity": "share of first writes under PTE markers that map a huge page",
@@ -272,37 +294,20 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines, **more)
     if without.below(EVERY_WRITE):  # there was no free huge page, say
         return claim.undecided(data, because, f"{claim.needs}, where a first write without markers maps a huge page")
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
-
-
-_REPAIRS = {
-    "khugepaged": "khugepaged, once the markers are gone",
-    "khugepaged_unaware": "khugepaged, in a process whose writes all met markers",
-    "madv_collapse": "MADV_COLLAPSE, once the markers are gone",
-}
+    tested = (Tested("without markers", without, EVERY_WRITE), Tested("under them", under, NO_WRITE))
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 def _repairs(data: Dataset) -> list[str]:
-    """Return how long it takes until a range that was written under markers is in huge pages, by who makes them."""
+    """Return how soon a range that was written under markers is in huge pages once they are gone, by who makes them."""
     if "collapses" not in data.tables:
         return []
-    needed = ("block", "repair", "size_kib", "collapse_errno", "repair_ns", "huge_after_pages")
-    rows = data.require("collapses", needed)
-    refused = int((rows.collapse_errno > 0).sum())
-    lines = [f"collapses: MADV_COLLAPSE while markers stand: refused in {refused} of {len(rows)} samples"]
-    for repair, words in _REPAIRS.items():
-        here = rows[(rows.repair == repair).fillna(False)]
-        whole = here[(here.huge_after_pages * PAGE_KIB >= here.size_kib).fillna(False)]
-        if not len(here):
-            continue
-        took = estimate(whole, "repair_ns")
-        when = f" after {_in_time(took)}" if took else ""
-        lines.append(f"collapses: {words}: {len(whole)} of {len(here)} ranges whole{when}")
+    lines = []
+    for row in records(df_collapses(data)):
+        took = units.with_interval(row.repair_ns, row.repair_ns_low, row.repair_ns_high, units.format_ns)
+        when = f" after {took}" if row.whole else ""
+        lines.append(f"collapses: {REPAIRS[row.repair]}: {row.whole} of {row.ranges} ranges in huge pages{when}")
     return lines
-
-
-def _in_time(took: Estimate) -> str:
-    return units.with_interval(took.value, took.low, took.high, units.format_ns)
 
 
 def table_fill_slower(evidence: Evidence, claim: Claim) -> Verdict:
@@ -322,7 +327,8 @@ def table_fill_slower(evidence: Evidence, claim: Claim) -> Verdict:
     ratio, sizes = found
     because = f"filling PTEs / (populate-read + protect) with THP on: {with_interval(ratio)} over {in_sizes(sizes)}"
     if not (ratio.above(FILL_SLOWER) or ratio.below(FILL_SLOWER)):
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+        tested = [Tested("the ratio", ratio, FILL_SLOWER)]
+        return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
     return claim.ruled(
         data,
         "predicted to hold" if ratio.above(FILL_SLOWER) else "predicted not to hold",

@@ -9,11 +9,12 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled, with_total
+from uffdlab.summaries.medians import common_sizes, estimate, ratio_of, warm_of, with_filled, with_total
+from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
@@ -115,6 +116,7 @@ class _Saving:
 
     time: dict[float, Estimate]
     filled: Estimate
+    sizes_kib: list[int]
 
     def counts(self) -> bool | None:
         """Whether both time and memory are saved; None while an interval straddles its threshold."""
@@ -125,7 +127,8 @@ class _Saving:
     def words(self) -> str:
         """Return the numbers in words."""
         times = [f"{with_interval(ratio)} times as long with {at:.0%} written" for at, ratio in self.time.items()]
-        return f"populating takes {' and '.join(times)}, and fills {with_interval(self.filled)} of the untouched part"
+        filled = f"fills {with_interval(self.filled)} of the untouched part"
+        return f"{in_sizes(self.sizes_kib)}: populating takes {' and '.join(times)}, and {filled}"
 
 
 def _saving(data: Dataset, backing: str) -> _Saving | None:
@@ -133,18 +136,23 @@ def _saving(data: Dataset, backing: str) -> _Saving | None:
     rows = warm_of(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
     if rows is None:
         return None
-    time = {at: _time(rows[rows.populated == at]) for at in WRITTEN}
+    sides = {at: _sides(rows[rows.populated == at]) for at in WRITTEN}
+    time = {at: _time(*both) for at, both in sides.items()}
     known = {at: ratio for at, ratio in time.items() if ratio is not None}
     filled = rows[(rows.populated == 0) & (rows.design == "preread")]
     if len(known) < len(time) or filled.empty:
         return None
     share = estimate(with_filled(filled), "filled_kib", "size_kib")
-    return _Saving(known, share) if share else None
+    return _Saving(known, share, common_sizes(*sides.values())) if share else None
 
 
-def _time(rows: Any) -> Estimate | None:
+def _sides(rows: Any) -> tuple[Any, Any]:
+    """Return the rows with populating and without."""
+    return rows[rows.design == "preread"], rows[rows.design == "unprotected"]
+
+
+def _time(populating: Any, without: Any) -> Estimate | None:
     """Return (read loop + protect) / protect at the largest size at which both were measured."""
-    populating, without = rows[rows.design == "preread"], rows[rows.design == "unprotected"]
     return ratio_of("samples", with_total(populating), without, "total_ns", below_the_line="protect_ns")
 
 
@@ -165,16 +173,28 @@ def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
     )
     if open_:
         because = f"{_named(open_)}: an interval of the time or memory saved straddles its threshold"
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+        tested = [
+            one
+            for b in open_
+            for one in (
+                *(
+                    Tested(f"{BACKINGS[b].short}, {at:.0%} written", ratio, TIME_SAVED_RATIO)
+                    for at, ratio in savings[b].time.items()
+                ),
+                Tested(f"{BACKINGS[b].short}, share filled", savings[b].filled, FILLED_SHARE),
+            )
+        ]
+        return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
     if not could:
         because = "nowhere is empty memory protected without populating and time and memory saved as well"
         return claim.ruled(data, "does not hold", because, lines)
     least = min((ratio for b in could for ratio in savings[b].time.values()), key=lambda ratio: ratio.value)
     share = min((savings[b].filled for b in could), key=lambda filled: filled.value)
+    sizes = in_sizes(sorted({size for b in could for size in savings[b].sizes_kib}))
     return claim.ruled(
         data,
         "predicted to hold",
-        f"on {_named(could)} protection holds without populating; populating takes at least "
+        f"on {_named(could)} protection holds without populating; populating {sizes} takes at least "
         f"{with_interval(least)} times as long and fills at least {with_interval(share)} of what was untouched",
         lines,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",

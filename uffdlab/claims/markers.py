@@ -12,11 +12,11 @@ from typing import Any
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence, borrowed
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.sim import Costs, Range
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import ratio_of, ratio_over_sizes, warm_of
+from uffdlab.summaries.medians import common_sizes, ratio_of, ratio_over_sizes, warm_of
 from uffdlab.units import format_size, in_sizes
 
 FACTOR = 10.0
@@ -116,7 +116,9 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
     if all(ratio.above(FACTOR) for ratio in (*times.values(), predicted)):
         condition = "no page table is deposited with a marker"
         return claim.ruled(data, "predicted to hold", because, condition=condition, **more)
-    return claim.undecided(data, because, "costs with narrower intervals, or more rounds of probe protect")
+    tested = (Tested(name, ratio, FACTOR) for name, ratio in {**times, "predicted": predicted}.items())
+    missing = "costs with narrower intervals, or more rounds of probe protect"
+    return claim.undecided(data, because, missing, tested=tested)
 
 
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, list[int]] | None:
@@ -156,6 +158,7 @@ def always_on_dearer(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether protecting sparse anonymous memory takes longer with markers than without."""
     data = evidence.campaign
     ratios: dict[str, Estimate] = {}
+    pairs = []
     for name, (share, cluster) in _SPARSE.items():
         rows = warm_of(data, "samples", *_READ, "design", "populated", backing="anon", cluster_pages=cluster)
         if rows is None:
@@ -168,7 +171,10 @@ def always_on_dearer(evidence: Evidence, claim: Claim) -> Verdict:
         if ratio is None:
             return claim.undecided(data, f"protecting memory that is {name} was not measured with markers and without")
         ratios[name] = ratio
-    because = "protect with markers / without: " + "; ".join(f"{n} {with_interval(r)}" for n, r in ratios.items())
+        pairs.append((marked, without))
+    because = f"protect with markers / without, {in_sizes(common_sizes(*pairs))}: " + "; ".join(
+        f"{n} {with_interval(r)}" for n, r in ratios.items()
+    )
     least = min(ratios.values(), key=lambda ratio: ratio.value)
     lines = [f"samples: protect with markers / without, {n}: {with_interval(r)}" for n, r in ratios.items()]
     more: dict[str, Any] = {"effect": least, "quantity": "protect with markers / without, least of the cases"}
@@ -176,7 +182,8 @@ def always_on_dearer(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "holds", because, lines, **more)
     if any(ratio.below(DEARER) for ratio in ratios.values()):
         return claim.ruled(data, "does not hold", because, lines, **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = (Tested(name, ratio, DEARER) for name, ratio in ratios.items())
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
 
 
 _NEAR = 0.01  # a share that was asked for is met to a whole cluster

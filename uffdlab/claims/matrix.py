@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -28,8 +27,6 @@ FACTS = {
     "uffdlab_commit": "version of the probes",
 }
 LOAD = "load_1min"
-# What a verdict gives as its reason where a measurement is missing, and not only too uncertain.
-_ABSENT = re.compile(r"not (all )?measured|no costs|no probe|has no table")
 
 
 @dataclass(frozen=True)
@@ -94,6 +91,22 @@ class Row:
     def _known(self, columns: Sequence[int]) -> list[Verdict]:
         return [self.verdicts[n] for n in columns if self.verdicts[n].interval is not None]
 
+    def between(self, column: int = 0) -> str | None:
+        """Return how far apart the key numbers are on campaigns of one processor, that of ``column``.
+
+        None with fewer than two of one quantity. That the next campaign's falls between the least and the greatest of
+        n has the probability (n - 1) / (n + 1), whatever they are distributed like.
+        """
+        here = self.verdicts[column]
+        alike = [n for n in self.independent if not self._unlike("cpu_model", (n, column))]
+        effects = [self.verdicts[n].effect for n in alike if self.verdicts[n].quantity == here.quantity]
+        known = [effect for effect in effects if effect is not None]
+        if len(known) < 2:
+            return None
+        next_within = units.format_share((len(known) - 1) / (len(known) + 1))
+        least, most = units.format_ratio(min(known)), units.format_ratio(max(known))
+        return f"{least} to {most} in {len(known)} campaigns, the next within with {next_within}"
+
     def difference(self) -> str | None:
         """Return in which verdicts the campaigns differ and why, as far as their data say; None where they agree."""
         groups = self.groups
@@ -110,15 +123,14 @@ class Row:
         """Yield what the undecided campaigns lack: a measurement, or certainty."""
         by_need: dict[str, list[int]] = {}
         for n in undecided:
-            need = standing.short_name(self.verdicts[n])
+            need = standing.short_name(self.verdicts[n], self.claim)
             by_need.setdefault(f"{'Not measured' if self._absent(n) else 'Needed'} {{}}: {need}", []).append(n)
         for words, columns in by_need.items():
             yield words.format("there" if len(by_need) == 1 else f"on {_listed(map(self._name, columns))}")
 
     def _absent(self, column: int) -> bool:
         """Whether a campaign lacks a measurement: its machine has no part in that."""
-        verdict = self.verdicts[column]
-        return verdict.verdict == UNDECIDED and bool(_ABSENT.search(verdict.because))
+        return self.verdicts[column].short_of == "measurement"
 
     def _intervals(self, groups: dict[str, list[int]]) -> str:
         """Return whether intervals of campaigns that decide differently overlap."""

@@ -9,7 +9,7 @@ from typing import Any
 from uffdlab import sim
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence, borrowed
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.sim import Range
 from uffdlab.sim.engine import PAGE_BYTES
@@ -112,7 +112,9 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     if tail.above(DEARER) and work.above(1):
         condition = f"more than {share:.1%} of all 2 MiB are written later" if share else None
         return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
-    return claim.undecided(calibrated, because, "costs with narrower intervals, or a prototype of PMD markers")
+    tested = (Tested("first touch", tail, DEARER), Tested("all work", work, 1))
+    missing = "costs with narrower intervals, or a prototype of PMD markers"
+    return claim.undecided(calibrated, because, missing, tested=tested)
 
 
 DECIDING = "a write that a handler receives"

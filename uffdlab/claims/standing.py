@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.register import find, verdicts
 from uffdlab.claims.verdict import Verdict
 
 _UNDECIDED = "not decided"
-# What a verdict needs where the measurement is there, and decides too little.
-_MORE_SAMPLES = ("more rounds", "measured again", "narrower intervals")
 
 
 def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
@@ -30,10 +29,9 @@ def sentence(evidence: Evidence, reference: Evidence | None = None) -> str:
     return "; ".join(parts)
 
 
-def short_name(verdict: Verdict) -> str:
+def short_name(verdict: Verdict, claim: Claim) -> str:
     """Return the short name of what an undecided claim needs."""
-    missing = verdict.missing or ""
-    return "more samples" if any(words in missing for words in _MORE_SAMPLES) else find(verdict.id).lacks
+    return "more samples" if verdict.short_of == "certainty" else claim.lacks
 
 
 def _agreement(here: Iterable[Verdict], there: Mapping[str, Verdict]) -> str:
@@ -54,7 +52,7 @@ def _needs(here: Iterable[Verdict], there: Mapping[str, Verdict], reference: Evi
         if verdict.verdict == _UNDECIDED:
             other = there.get(verdict.id)
             suite = suites.get(other.dataset or "") if other and other.verdict != _UNDECIDED else None
-            by_suite.setdefault(suite, []).append(short_name(verdict))
+            by_suite.setdefault(suite, []).append(short_name(verdict, find(verdict.id)))
     known = [
         f"{', '.join(dict.fromkeys(words))} (--suite {suite} --allow-host-changes)"
         for suite, words in by_suite.items()

@@ -19,6 +19,7 @@ def text_table(verdicts: Iterable[Verdict]) -> str:
         for label, text in (
             ("because", verdict.because),
             ("if", verdict.condition),
+            ("short by", "; ".join(verdict.tested)),
             ("needs", verdict.missing),
             ("fixed", verdict.rule_fixed),
         ):
@@ -27,15 +28,21 @@ def text_table(verdicts: Iterable[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(verdicts: Iterable[Verdict]) -> str:
-    """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others."""
+def markdown_table(verdicts: Iterable[Verdict], campaigns: Matrix | None = None) -> str:
+    """Return the answer so far as a Markdown table: a line for each decided claim, and the number of the others.
+
+    With several ``campaigns``, whose first the verdicts are of, a column says how far apart they are.
+    """
     listed = list(verdicts)
     decided = [verdict for verdict in listed if verdict.verdict != "not decided"]
-    lines = ["| claim | verdict | key number (95 % interval unless said) | rule |", "|---|---|---|---|"]
+    between = {row.claim.id: row.between() for row in campaigns.rows} if campaigns else None
+    head = ["claim", "verdict", "key number (95 % interval unless said)"]
+    head += ["between campaigns on this processor"] * bool(between) + ["rule"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for verdict in decided:
-        says = find(verdict.id).says
-        number, rule = verdict.key_number() or "–", _when_fixed(verdict)
-        lines.append(f"| {says} (`{verdict.id}`) | **{verdict.words}** | {number} | {rule} |")
+        cells = [f"{find(verdict.id).says} (`{verdict.id}`)", f"**{verdict.words}**", verdict.key_number() or "–"]
+        cells += [between.get(verdict.id) or "–"] if between else []
+        lines.append(f"| {' | '.join([*cells, _when_fixed(verdict)])} |")
     still_open = len(listed) - len(decided)
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
     return "\n".join(
@@ -64,6 +71,8 @@ def wide_matrix(matrix: Matrix) -> str:
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     differences = [f"{id_}: {text}" for id_, text in matrix.differences().items()]
+    apart = {row.claim.id: row.between() for row in matrix.rows}
+    differences += [f"{id_}: {text}, on one processor" for id_, text in apart.items() if text]
     return "\n".join([*table, "", *differences, matrix.summary(), "", *matrix.machines()])
 
 
@@ -79,7 +88,8 @@ def _stacked(row: Row) -> Iterable[str]:
     yield from textwrap.wrap(f"{row.claim.id}: {' / '.join(row.quantities)}".rstrip(": "), 72, subsequent_indent="    ")
     for id_, cell in zip(row.ids, row.cells(), strict=True):
         yield from textwrap.wrap(f"  {id_:<28}{cell}", 72, subsequent_indent="    ")
-    yield from textwrap.wrap(row.difference() or "", 72, initial_indent="  differ: ", subsequent_indent="    ")
+    for label, text in (("between campaigns on one processor", row.between()), ("differ", row.difference())):
+        yield from textwrap.wrap(text or "", 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
 
 
 def markdown_matrix(matrix: Matrix) -> str:
@@ -90,6 +100,8 @@ def markdown_matrix(matrix: Matrix) -> str:
             cells = [_emphasised(*pair) for pair in zip(row.cells(), row.verdicts, strict=True)]
             lines.append(f"| `{row.claim.id}` | {' | '.join(cells)} |")
     differences = [f"- `{id_}`: {text}" for id_, text in matrix.differences().items()]
+    apart = {row.claim.id: row.between() for row in matrix.rows}
+    differences += [f"- `{id_}`: {text}, on one processor." for id_, text in apart.items() if text]
     machines = [f"- {line}" for line in matrix.machines()]
     return "\n".join([*lines, "", matrix.summary(), *(["", *differences] if differences else []), "", *machines])
 

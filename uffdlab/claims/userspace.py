@@ -8,10 +8,11 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
-from uffdlab.summaries.medians import ratio_of, warm_of
+from uffdlab.summaries.medians import common_sizes, ratio_of, warm_of
+from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import WAYS
 
@@ -100,9 +101,11 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
 
 
-def _speeds(data: Dataset) -> dict[str, Estimate]:
-    """Return read loop / MADV_POPULATE_READ of each backing and share written, at the largest common size."""
-    ratios = {}
+def _speeds(data: Dataset) -> tuple[dict[str, Estimate], list[int]]:
+    """Return read loop / MADV_POPULATE_READ of each backing and share written, at the largest common size, and those
+    sizes (KiB).
+    """
+    ratios, pairs = {}, []
     for backing in _POPULATED:
         for share in SHARES:
             loop, call = (
@@ -116,7 +119,8 @@ def _speeds(data: Dataset) -> dict[str, Estimate]:
             ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
             if ratio is not None:
                 ratios[f"{BACKINGS[backing].short}, {share:.0%} written"] = ratio
-    return ratios
+                pairs.append((loop, call))
+    return ratios, common_sizes(*pairs)
 
 
 def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
@@ -126,7 +130,7 @@ def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
 def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide where MADV_POPULATE_READ beats a read loop, by backing and share written."""
     data = evidence.campaign
-    ratios = _speeds(data)
+    ratios, sizes_kib = _speeds(data)
     if len(ratios) < len(_POPULATED) * len(SHARES):
         because = f"timed side by side in {len(ratios)} of {len(_POPULATED) * len(SHARES)} cases"
         return claim.undecided(data, because)
@@ -135,9 +139,10 @@ def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
     between = [name for name in ratios if name not in (*faster, *slower)]
     lines = tuple(f"samples: read loop / MADV_POPULATE_READ, {name}: {with_interval(r)}" for name, r in ratios.items())
     least, most = min(ratios, key=_by_value(ratios)), max(ratios, key=_by_value(ratios))
+    ends = " to ".join(f"{with_interval(ratios[name])} ({name})" for name in (least, most))
     because = (
-        f"of {len(ratios)} cases the call is faster in {len(faster)} and slower in {len(slower)}; read loop / "
-        f"MADV_POPULATE_READ from {with_interval(ratios[least])} ({least}) to {with_interval(ratios[most])} ({most})"
+        f"of {len(ratios)} cases, over {in_sizes(sizes_kib)}, the call is faster in {len(faster)} and slower in "
+        f"{len(slower)}; read loop / MADV_POPULATE_READ from {ends}"
     )
     limits = f"neither is shown on: {'; '.join(between)}" if between else None
     more: dict[str, Any] = {
@@ -152,4 +157,7 @@ def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
     if faster and slower:
         depends_on, condition = "the backing and the share written", f"the memory is {'; '.join(faster)}"
         return claim.ruled(data, "depends", because, lines, depends_on=depends_on, condition=condition, **more)
-    return claim.undecided(data, because, f"more rounds of {claim.needs}")
+    tested = (
+        Tested(name, ratio, FASTER if ratio.value > 1 else SLOWER) for name, ratio in ratios.items() if name in between
+    )
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested, short_of="certainty")

@@ -8,14 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from uffdlab import units
-from uffdlab.stats import CONFIDENCE, Estimate
-from uffdlab.units import format_ratio
+from uffdlab.stats import CONFIDENCE, Estimate, decided_at, deciding_values
+from uffdlab.units import format_ratio, format_share
 
 # "depends": measured on both sides of a condition, which decides. "predicted": from a proxy or the simulator, since no
 # kernel has it. "answer": a list of facts, which no measurement decides.
 Ruling = Literal[
     "holds", "does not hold", "depends", "predicted to hold", "predicted not to hold", "not decided", "answer"
 ]
+
+
+# What "not decided" is short of: the measurement itself, or certainty about what was measured.
+Short = Literal["measurement", "certainty"]
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -25,15 +29,47 @@ def with_interval(estimate: Estimate) -> str:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """A quantity that a rule compares with a threshold."""
+
+    name: str
+    estimate: Estimate
+    threshold: float
+
+    @property
+    def open(self) -> bool:
+        """Whether the interval lies on neither side of the threshold."""
+        return not (self.estimate.above(self.threshold) or self.estimate.below(self.threshold))
+
+    def __str__(self) -> str:
+        """Return at which confidence it would be decided, and beyond which values at the rule's confidence."""
+        estimate, threshold = self.estimate, format_ratio(self.threshold)
+        start = f"{self.name} against {threshold}"
+        ends = deciding_values(estimate, self.threshold)
+        if ends is None:
+            return f"{start}: {estimate.n} processes give no interval at {format_share(estimate.confidence, 1)}"
+        below, above = (format_ratio(end) for end in ends)
+        least = f"below {below} or above {above}" if ends[0] > 0 else f"above {above}"
+        would = f"at {format_share(estimate.confidence, 1)} a value {least} would decide"
+        if estimate.again is None:
+            return f"{start}: {would}"
+        at = decided_at(estimate, self.threshold)
+        side = "above" if estimate.value > self.threshold else "below"
+        reached = f"{side} it at {format_share(at, 1)} confidence" if at else "on neither side of it at 50% or more"
+        return f"{start}: {reached}; {would}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The verdict on a claim from one dataset.
 
     ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its ``interval`` at ``confidence``,
     which is above 95 % where several cases decide together (Bonferroni); all are None for a rule about states, and
     where nothing was measured. ``depends_on`` names what "depends" depends on, and ``condition`` says on which side the
-    claim holds. ``missing`` (the measurement that would decide) belongs to "not
-    decided" and "predicted". ``rule_fixed`` says whether the rule preceded the dataset, and if not, what the former
-    rule says; None where that is not known.
+    claim holds. ``missing`` (the measurement that would decide) belongs to "not decided" and "predicted". ``short_of``
+    says what "not decided" lacks, and ``tested`` how far each quantity that was measured is from its threshold: the
+    confidence that was reached, and the least effect that would have been decided. ``rule_fixed`` says whether the rule
+    preceded the dataset, and if not, what the former rule says; None where that is not known.
     """
 
     id: str
@@ -51,6 +87,8 @@ class Verdict:
     dataset: str | None = None
     limits: str | None = None
     rule_fixed: str | None = None
+    short_of: Short | None = None
+    tested: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -64,12 +102,14 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self) | {"evidence": list(self.evidence), "interval": self.interval and list(self.interval)}
+        lists = {"evidence": list(self.evidence), "tested": list(self.tested)}
+        return asdict(self) | lists | {"interval": self.interval and list(self.interval)}
 
     def _repr_html_(self) -> str:
         """Return the HTML card that a notebook shows and a rendered page styles."""
         rows = [("Rule", self.rule), ("Rule fixed", self.rule_fixed), ("Because", self.because)]
-        rows += [("Condition", self.condition), ("Would decide it", self.missing), ("Effect", self._effect())]
+        rows += [("Condition", self.condition), ("Short by", "; ".join(self.tested)), ("Would decide it", self.missing)]
+        rows += [("Effect", self._effect())]
         rows += [("Limits", self.limits), ("Computed from", self.dataset)]
         listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
         head = f"<p><strong>{html.escape(self.words)}</strong> <code>{html.escape(self.id)}</code></p>"

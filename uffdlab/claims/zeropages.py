@@ -9,10 +9,11 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Ruling, Verdict, with_interval
+from uffdlab.claims.verdict import Ruling, Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled
+from uffdlab.summaries.medians import common_sizes, estimate, ratio_of, warm_of, with_filled
+from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 
 NOTHING, EVERYTHING = 0.01, 0.99  # share of the range that is filled
@@ -81,7 +82,9 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines)
     if not supporting:
         because = "the intervals of the share filled are too wide"
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+        tested = [Tested(f"{name}, markers fill", markers.share, NOTHING) for name, (markers, _) in known.items()]
+        tested += [Tested(f"{name}, populating fills", filled.share, EVERYTHING) for name, (_, filled) in known.items()]
+        return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
     others = [name for name in known if name not in supporting]
     limits = (
         "memory in which a read of a hole maps a real page stands in for memory whose zeropage is forbidden; s390, "
@@ -136,7 +139,8 @@ def no_huge_zeropage_needed(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.undecided(data, "protecting was not measured with the huge zeropage on and off")
     if with_.reported.isna().any() or without.reported.isna().any():
         return claim.undecided(data, "`zeropages.reported` does not say of every sample whether a write was reported")
-    because = f"time to protect without the huge zeropage / with it: {with_interval(ratio)}"
+    sizes = in_sizes(common_sizes((without, with_)))
+    because = f"time to protect {sizes} without the huge zeropage / with it: {with_interval(ratio)}"
     lines = (f"zeropages: {because}",)
     limits = "markers stand for the zeropages of the patch, which no kernel has: both write every PTE"
     verdict: Ruling
@@ -147,7 +151,8 @@ def no_huge_zeropage_needed(evidence: Evidence, claim: Claim) -> Verdict:
     elif ratio.below(1 / SAME) or ratio.above(SAME):
         verdict = "predicted not to hold"
     else:
-        return claim.undecided(data, because, f"more rounds of {claim.needs}")
+        tested = (Tested("the ratio", ratio, limit) for limit in (1 / SAME, SAME))
+        return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
     limits += (
         ", and neither ever maps the huge zeropage: no difference is expected, and one would point at the experiment"
     )

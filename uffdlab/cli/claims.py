@@ -14,7 +14,7 @@ from uffdlab.cli.common import command, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
-    from uffdlab.claims import Claim
+    from uffdlab.claims import Claim, Evidence, Matrix
     from uffdlab.datasets import Dataset
 
 
@@ -95,7 +95,7 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1))
         return 0
     if args.markdown:
-        print(claims.markdown_table(verdicts))
+        print(claims.markdown_table(verdicts, _beside(evidence, chosen)))
         return 0
     print(claims.text_table(verdicts))
     print(evidence.campaign.origin())
@@ -103,6 +103,17 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
         if beside is not None and beside.id in {verdict.dataset for verdict in verdicts}:
             print(beside.origin())
     return 0
+
+
+def _beside(evidence: Evidence, chosen: Sequence[Claim]) -> Matrix | None:
+    """Return a campaign beside the committed ones of its processor; None where there is none."""
+    from uffdlab import claims, datasets
+
+    committed = [datasets.load(path) for path in datasets.campaigns()]
+    here = evidence.campaign
+    cpu = here.provenance.get("cpu_model")
+    others = [data for data in committed if data.id != here.id and data.provenance.get("cpu_model") == cpu]
+    return claims.matrix([evidence, *claims.evidence_of_each(others)], chosen) if others else None
 
 
 def report_decisions(data: Dataset) -> None:

@@ -47,6 +47,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--expected", action="store_true", help="compute expected values instead of one exact run")
     parser.add_argument("--costs", metavar="DATASET", help="dataset of costs (default: the committed one)")
     parser.add_argument("--calibrate", metavar="DATASET", help="fit costs on a campaign and write them to --out")
+    help_ = "with --calibrate: another campaign; intervals are widened until they hold 95 %% of it"
+    parser.add_argument("--widen-on", metavar="DATASET", help=help_)
+    parser.add_argument("--try-on", metavar="DATASET", help="with --calibrate: a third campaign, to try intervals on")
     parser.add_argument("--out", type=path, metavar="DIR", help="with --calibrate: new directory")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -58,6 +61,8 @@ def _sim(args: argparse.Namespace) -> int:
         return _list(args.json)
     if args.calibrate is not None:
         return _calibrate(args)
+    if args.widen_on is not None or args.try_on is not None:
+        raise UffdlabError("--widen-on and --try-on belong to --calibrate: name the campaign to fit costs on")
     if not args.design:
         raise UffdlabError("name a --design, or list them with --list")
     design = _design(args)
@@ -94,7 +99,9 @@ def _calibrate(args: argparse.Namespace) -> int:
 
     if args.out is None:
         raise UffdlabError("--calibrate writes a dataset: name a new directory with --out")
-    made = calibrate(datasets.load(datasets.locate(args.calibrate)), args.out, last_name(args.out))
+    fitted = datasets.load(datasets.locate(args.calibrate))
+    others = [name and datasets.load(datasets.locate(name)) for name in (args.widen_on, args.try_on)]
+    made = calibrate(fitted, args.out, last_name(args.out), *others)
     print(sim.costs_of(made).words())
     return 0
 

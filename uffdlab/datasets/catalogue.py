@@ -21,6 +21,7 @@ from .reading import count
 REFERENCE = "reference-"
 COMPANIONS = ("channel-",)  # measured by suites of their own
 CAMPAIGN = "full"  # the suite that measures what a reference does
+CALIBRATED = "calibrated"  # the kind of a dataset that is computed from a campaign
 _DEPTH = 3  # levels of directories below the root that are searched
 
 
@@ -111,6 +112,12 @@ def campaigns(data: Path | None = None) -> list[Path]:
         return path != first, not alike(found[path].provenance, there), _natural(found[path].id)
 
     return sorted(found, key=place)
+
+
+def calibrations(data: Path | None = None) -> list[Path]:
+    """Return the committed datasets that were calibrated on campaigns, by id, the newest first."""
+    found = {path: known.id for path, known in _described(data) if known.kind == CALIBRATED}
+    return sorted(found, key=lambda path: _natural(found[path]), reverse=True)
 
 
 def companions(campaign: Dataset, data: Path | None = None) -> list[Path]:

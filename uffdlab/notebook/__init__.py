@@ -4,12 +4,23 @@
 from __future__ import annotations
 
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
-from .faults import after_discards, least_work, page_sizes, read_faults, tails, with_tables
-from .hugetlb import entry_costs, prediction_check, reported_table, states
+from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
+from .hugetlb import entry_costs, one_pass, prediction_check, reported_table, states
 from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
 from .markers import locks, validation
 from .show import Sentence, Table
-from .thread import cold, ledger, matrix, published_ratios, published_table, ranking, ranking_sentence, versions
+from .thread import (
+    cold,
+    ledger,
+    matrix,
+    published_ratios,
+    published_table,
+    ranking,
+    ranking_sentence,
+    rerun,
+    rerun_sentence,
+    versions,
+)
 from .zeropages import attempts, range_contents, without_huge_zeropage
 
 __all__ = [
@@ -34,6 +45,7 @@ __all__ = [
     "locks",
     "matrix",
     "messages",
+    "one_pass",
     "page_sizes",
     "prediction_check",
     "published_ratios",
@@ -42,7 +54,10 @@ __all__ = [
     "ranking",
     "ranking_sentence",
     "read_faults",
+    "repairs",
     "reported_table",
+    "rerun",
+    "rerun_sentence",
     "states",
     "tails",
     "validation",

@@ -14,6 +14,7 @@ from uffdlab.errors import NotMeasuredError
 from uffdlab.notebook.show import Table, size_of_kib, time_with_interval, with_interval
 from uffdlab.summaries.medians import estimate, ratio_of, warm
 from uffdlab.units import format_ns
+from uffdlab.vocabulary.repairs import REPAIRS
 from uffdlab.vocabulary.strides import STRIDES
 from uffdlab.vocabulary.threads import THREADS
 
@@ -57,6 +58,20 @@ def with_tables(data: Dataset) -> Table:
                     row = {"touched": STRIDES[stride], "touch": touch, "threads": title, "with / without": ratio}
                     ratios.append(row)
     return Table(pd.DataFrame(ratios or [{"touched": "not measured"}]), index=False)
+
+
+def repairs(data: Dataset) -> Table:
+    """Return who makes huge pages of memory that was written under markers, once they are gone, and how soon."""
+    rows = [
+        {
+            "huge pages by": REPAIRS[row.repair],
+            "refused while markers stood": f"{row.refused} of {row.ranges}",
+            "in huge pages afterwards": f"{row.whole} of {row.ranges}",
+            "after": time_with_interval(row, "repair_ns") if row.whole else "–",
+        }
+        for row in summaries.records(summaries.df_collapses(data))
+    ]
+    return Table(pd.DataFrame(rows or [{"huge pages by": "not measured"}]), index=False)
 
 
 def after_discards(data: Dataset) -> Table:

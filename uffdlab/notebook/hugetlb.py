@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Table
-from uffdlab.units import format_ns, format_size
+from uffdlab.errors import NotMeasuredError
+from uffdlab.notebook.show import Table, with_interval
+from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
+from uffdlab.summaries.medians import at_common_size, common_sizes, ratio_of, warm_of, with_total
+from uffdlab.units import format_ns, format_size, in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.designs import DESIGNS, WAYS
 
 
 def reported_table(data: Dataset) -> Table:
@@ -53,3 +59,59 @@ def prediction_check(costs: Dataset) -> Table:
         for check in summaries.records(summaries.df_prediction_check(costs))
     ]
     return Table(pd.DataFrame(rows or [{"backing": "no size between two others was measured"}]), index=False)
+
+
+# Preparations of the table of races, with the design that each belongs to.
+_PASSES = {way.race: way.design for way in WAYS.values()} | {"one_pass": "pte_marker"}
+
+
+def one_pass(data: Dataset) -> Table:
+    """Return what doing both in one pass gains: time, and writes that would be lost, by way of preparing."""
+    rows = [_walks(data)]
+    races = data.rows("races", ["block", "backing", "preparation", "interleaving", "lost", "discards_preparing"])
+    raced = races[((races.backing == "anon") & (races.interleaving == "racing")).fillna(False)]
+    between = {name: lost_writes(raced[raced.preparation == name], "discards_preparing") for name in _PASSES}
+    rows.append({"reason": "discards between the passes that lose a write"} | _lost(between))
+    ended = {name: _excluded(data, name) for name in _PASSES}
+    for when in ("while the ioctl ran", "after it"):
+        cells = _lost({name: by_end.get(when) for name, by_end in ended.items()})
+        rows.append({"reason": f"pages discarded {when} whose next write is not reported"} | cells)
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def _walks(data: Dataset) -> dict[str, str]:
+    """Return how many times as long populating and protecting, two walks, takes as one walk that does both."""
+    timed = {
+        name: warm_of(
+            data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing="anon", design=design, populated=0
+        )
+        for name, design in _PASSES.items()
+    }
+    one = timed["one_pass"]
+    sizes = common_sizes(tuple(timed.values()))
+    at = f", {in_sizes(sizes)}" if sizes else ""
+    cells = {"reason": f"time to prepare and protect empty memory{at}, two walks / one"}
+    for name, rows in timed.items():
+        both = at_common_size(rows, one)
+        two, single = map(with_total, both) if both else (None, None)
+        ratio = ratio_of("samples", two, single, "total_ns", "size_kib")
+        cells[_title(name)] = with_interval(ratio) if ratio else "not measured"
+    return cells | {_title("one_pass"): "1" if one is not None else "not measured"}
+
+
+def _excluded(data: Dataset, preparation: str) -> dict[str, LostWrites]:
+    try:
+        return excluded_writes(data, backing="anon", preparation=preparation, interleaving="racing")
+    except NotMeasuredError:  # an older dataset does not say when a discard ended
+        return {}
+
+
+def _lost(by_name: Mapping[str, LostWrites | None]) -> dict[str, str]:
+    return {
+        _title(name): f"{writes.lost:,} of {writes.judged:,}" if writes else "not measured"
+        for name, writes in by_name.items()
+    }
+
+
+def _title(preparation: str) -> str:
+    return DESIGNS[_PASSES[preparation]].short

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +14,7 @@ from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_interval
-from uffdlab.stats import Estimate
+from uffdlab.stats import Estimate, median_interval
 from uffdlab.summaries.medians import at_common_size, children, ratio_or_none, warm_of, with_total
 from uffdlab.units import format_ns, format_ratio, format_size
 from uffdlab.vocabulary.designs import DESIGNS
@@ -29,18 +32,97 @@ def published_table(published: Dataset) -> Table:
 
 def published_ratios(published: Dataset) -> Table:
     """Return how many times longer populating first took than markers, in each published row."""
-    table = summaries.df_published(published)
-    rows = []
-    for (author, thp), group in table.groupby(["author", "thp"], sort=False):
-        us = dict(zip(group["mode"], group.protect_us.astype(float), strict=True))
-        least = us.get("WP-UNPOPULATE", 0.0)
-        known = {top: us[top] / least for top in _POPULATING if top in us} if least > 0 else {}
-        ratios = {f"{top} / WP-UNPOPULATE": format_ratio(known[top]) if top in known else "–" for top in _POPULATING}
-        rows.append({"source": author, "THP": thp} | ratios)
-    return Table(pd.DataFrame(rows), index=False)
+    return Table(pd.DataFrame([run.head() | run.to_markers() for run in _as_published(published)]), index=False)
 
 
 _POPULATING = ("PRE-READ", "MADVISE")
+_MARKERS = "WP-UNPOPULATE"
+
+
+def rerun(published: Dataset, *campaigns: Dataset | None) -> Table:
+    """Return the published protocol, as published and as run again: ratios to markers, and the cost of one marker.
+
+    A row per source and THP setting. ``campaigns`` stand beside every committed one.
+    """
+    runs = [*_as_published(published), *_run_again(campaigns)]
+    rows = [
+        run.head() | run.to_markers() | {"per PTE marker": run.marker(), "PRE-READ per 2 MiB": run.preread()}
+        for run in runs
+    ]
+    return Table(pd.DataFrame(rows), index=False)
+
+
+def rerun_sentence(published: Dataset, *campaigns: Dataset | None) -> Sentence:
+    """Return whether the published ranking with THP=always is seen again, and what a marker cost where."""
+    told = next((run for run in _as_published(published) if run.thp == "always"), None)
+    again = [run for run in _run_again(campaigns) if run.thp == "always" and run.ratio is not None]
+    if told is None or told.ratio is None or not again:
+        return Sentence("The published protocol was not run again with THP=always.")
+    alike = [run.source for run in again if run.ratio and run.ratio.above(1)]
+    unlike = [f"{with_interval(run.ratio)} in {run.source}" for run in again if run.ratio and run.ratio.below(1)]
+    seen = f"It is seen again in {', '.join(alike)}. " if alike else "It is not seen again in any campaign. "
+    other = f"The order is the other one: {'; '.join(unlike)}. " if unlike else ""
+    marker = "; ".join(f"{run.marker()} in {run.source}" for run in again)
+    read = "; ".join(f"{run.preread()} in {run.source}" for run in again)
+    return Sentence(
+        f"As published, with THP=always PRE-READ takes {format_ratio(told.ratio.value)} times as long as "
+        f"WP-UNPOPULATE. {seen}{other}A marker took {told.marker()} there, and {marker}. To read 2 MiB, which maps a "
+        f"huge zeropage, and to protect it took {told.preread()} there, and {read}."
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The protocol under one THP setting: times for the whole range, published or medians over processes."""
+
+    source: str
+    thp: str
+    pages: float
+    times: dict[str, Estimate]
+    ratios: Mapping[str, Estimate | None]
+
+    @property
+    def ratio(self) -> Estimate | None:
+        return self.ratios.get("PRE-READ")
+
+    def marker(self) -> str:
+        return format_ns(self.times[_MARKERS].value / self.pages) if _MARKERS in self.times else "–"
+
+    def preread(self) -> str:
+        return format_ns(self.times["PRE-READ"].value / self.pages * 512) if "PRE-READ" in self.times else "–"
+
+    def head(self) -> dict[str, str]:
+        return {"source": self.source, "THP": self.thp}
+
+    def to_markers(self) -> dict[str, str]:
+        return {f"{top} / {_MARKERS}": _of_runs(self.ratios[top]) if top in self.ratios else "–" for top in _POPULATING}
+
+
+def _of_runs(ratio: Estimate | None) -> str:
+    """Return a ratio in words; a published one is of a single run, and has no interval to lack."""
+    return format_ratio(ratio.value) if ratio and ratio.n == 1 else with_interval(ratio)
+
+
+def _as_published(published: Dataset) -> Iterator[_Run]:
+    for (author, thp), group in summaries.df_published(published).groupby(["author", "thp"], sort=False):
+        ns = dict(zip(group["mode"], group.total_ns.astype(float), strict=True))
+        times = {mode: Estimate(value, None, None, 1) for mode, value in ns.items()}
+        least = ns.get(_MARKERS, 0.0)
+        ratios = {top: Estimate(ns[top] / least, None, None, 1) for top in _POPULATING if top in ns and least > 0}
+        yield _Run(str(author), str(thp), float(group.size_kib.iloc[0]) / 4, times, ratios)
+
+
+def _run_again(campaigns: Iterable[Dataset | None]) -> Iterator[_Run]:
+    for data in _with_committed(campaigns):
+        if "published_runs" not in data.tables:
+            continue
+        runs = data.require("published_runs", ("block", "thp", "mode", "size_kib", "total_ns"))
+        for thp, group in runs.groupby("thp"):
+            by_mode = {str(mode): children(rows, "total_ns") for mode, rows in group.groupby("mode")}
+            pages = float(group.size_kib.iloc[0]) / 4
+            known = {mode: median_interval(list(ns.values())) for mode, ns in by_mode.items() if ns}
+            ratios = {top: ratio_or_none(by_mode.get(top, {}), by_mode.get(_MARKERS, {})) for top in _POPULATING}
+            yield _Run(data.id, str(thp), pages, known, ratios)
 
 
 def versions(published: Dataset) -> Table:
@@ -112,6 +194,9 @@ def cold(data: Dataset) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
+_BETWEEN = "between campaigns on the first one's processor"
+
+
 def ledger(verdicts: Iterable[Verdict]) -> Table:
     """Return one row per claim: who made it, what it says, the verdict, and where it is argued."""
     rows = []
@@ -122,16 +207,26 @@ def ledger(verdicts: Iterable[Verdict]) -> Table:
     return Table(pd.DataFrame(rows), index=False)
 
 
+def _with_committed(campaigns: Iterable[Dataset | None]) -> list[Dataset]:
+    """Return these campaigns, each once, and the committed ones that are not among them."""
+    named = {data.id: data for data in campaigns if data is not None}
+    return [*named.values(), *(_loaded(path) for path in datasets.campaigns() if path.name not in named)]
+
+
+@cache
+def _loaded(path: Path) -> Dataset:
+    return datasets.load(path)
+
+
 def matrix(*campaigns: Dataset | None) -> Table:
     """Return the verdicts of these campaigns beside those of every committed one, a row per claim that any decides.
 
     A campaign that is named twice, or is committed itself, is there once.
     """
-    found = {data.id: data for data in reversed(campaigns) if data is not None}
-    named = list(reversed(found.values()))
-    committed = [datasets.load(path) for path in datasets.campaigns() if path.name not in found]
-    compared = claims.matrix(claims.evidence_of_each([*named, *committed]))
+    compared = claims.matrix(claims.evidence_of_each(_with_committed(campaigns)))
     rows = [
-        {"claim": row.claim.id} | dict(zip(row.ids, row.cells(), strict=True)) for row in compared.rows if row.decided
+        {"claim": row.claim.id} | dict(zip(row.ids, row.cells(), strict=True)) | {_BETWEEN: row.between() or "–"}
+        for row in compared.rows
+        if row.decided
     ]
     return Table(pd.DataFrame(rows), index=False)

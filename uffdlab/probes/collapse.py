@@ -23,9 +23,9 @@ from uffdlab.probes.schema import BLOCK, COLD, SAMPLE, Field, integer, one_of
 from uffdlab.probes.spec import Spec, check_size, repeated, within, word
 from uffdlab.probes.userfault import WRITE, KernelRefused, Range, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
+from uffdlab.vocabulary.repairs import REPAIRS
 
 PMD = 2 * MIB
-REPAIRS = ("khugepaged", "khugepaged_unaware", "madv_collapse")
 _POLL_S = 0.02
 
 

@@ -7,7 +7,6 @@ their expected values in closed form; :class:`Costs` turn counts into time.
 
 from __future__ import annotations
 
-from .costs import PREFIX as COSTS_PREFIX
 from .costs import Costs, costs_of, df_checks, df_counts, df_ratios, load_costs
 from .decision import break_even, df_decision
 from .designs import DESIGNS, SimDesign, named
@@ -19,7 +18,6 @@ from .sweeps import df_stop_time, df_touched
 from .workloads import Result, Workload, expect, run, sweep
 
 __all__ = [
-    "COSTS_PREFIX",
     "DESIGNS",
     "OBJECTIVES",
     "Costs",

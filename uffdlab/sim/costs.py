@@ -16,6 +16,7 @@ from functools import cached_property
 from math import inf, isfinite, isnan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from uffdlab import datasets
@@ -30,6 +31,7 @@ PREFIX = "costs-"
 _DEAREST = 1e15  # ns: more than a week
 _FARTHEST = 1e6  # a larger error would make every interval meaningless
 _AROUND = {"tables_kib": 4, "faults": 1}
+ELSEWHERE = "elsewhere"  # a part of the checks: a campaign that took no part in the fit
 COLUMNS = {
     "costs": ("event", "unit", "warm", "cold", "status"),
     "draws": ("draw", "event", "warm"),
@@ -43,9 +45,11 @@ COLUMNS = {
 class Costs:
     """The cost of each event, in one unit; ``draws`` are bootstrap vectors.
 
-    ``p95_error`` and ``median_error`` say how far predictions lay from measurements of configurations that no cost was
-    fitted on: the larger of the two over the smaller, less 1. The first widens every interval. ``fitted_p95_error`` is
-    the same of what was fitted. ``cold`` is the vector of the first use in a process, where there is one.
+    ``p95_error`` and ``median_error`` say how far predictions lay from measurements that no cost was fitted on, those
+    of a campaign that took no part in the fit where there was one (``elsewhere``): the larger of the two over the
+    smaller, less 1. The first widens every interval of a price. ``ratio_p95_error`` widens those of ratios: the error
+    of each price from which 95 % of the ratios measured there lie within. ``fitted_p95_error`` is the first of what was
+    fitted. ``cold`` is the vector of the first use in a process, where there is one.
     """
 
     id: str
@@ -56,6 +60,8 @@ class Costs:
     median_error: float = 0.0
     p95_error: float = 0.0
     fitted_p95_error: float = 0.0
+    ratio_p95_error: float | None = None
+    elsewhere: bool = False
     origin: str = ""
     cold: dict[str, float] = field(default_factory=dict, repr=False)
     checked: bool = True
@@ -98,12 +104,18 @@ class Costs:
         with at.lent(pack(top)) as over, at.lent(pack(bottom)) as under, self.lent() as (vectors, *_):
             return float(at.call("ul_apart", over, under, vectors))
 
+    @property
+    def error_of_ratios(self) -> float:
+        """The error that widens ratios: that of prices where ratios were not tried."""
+        return self.p95_error if self.ratio_p95_error is None else self.ratio_p95_error
+
     @contextmanager
-    def lent(self) -> Iterator[tuple[int, int, float, int]]:
-        """Yield the core's arguments for intervals: address of the vectors, number of draws, error of unseen
-        predictions (-1: not known), and address of scratch memory.
+    def lent(self, *, ratio: bool = False) -> Iterator[tuple[int, int, float, int]]:
+        """Yield the core's arguments for intervals: address of the vectors, number of draws, error of predicted prices
+        or of the prices in a ratio (-1: not known), and address of scratch memory.
         """
-        error = self.p95_error if isfinite(self.p95_error) else -1.0
+        error = self.error_of_ratios if ratio else self.p95_error
+        error = error if isfinite(error) else -1.0
         with core().lent(self._packed) as vectors, core().lent(bytes(16 * (1 + len(self.draws)))) as room:
             yield vectors, len(self.draws), error, room
 
@@ -115,7 +127,8 @@ class Costs:
         at = core()
         with ExitStack() as held:
             counted = [held.enter_context(at.lent(pack(one))) for one in ledgers]
-            given, answer = held.enter_context(self.lent()), held.enter_context(at.lent(bytes(24)))
+            given = held.enter_context(self.lent(ratio=len(ledgers) > 1))
+            answer = held.enter_context(at.lent(bytes(24)))
             refused = at.call(function, *counted, *given, answer)
             return refused, self.estimate(*struct.unpack("<3d", at.read(answer, 24)))
 
@@ -148,9 +161,10 @@ class Costs:
             return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
         if not isfinite(self.p95_error):
             return f"priced by {self.id}; how far off predictions with these costs are is not known"
+        where = "a campaign that took no part in the fit" if self.elsewhere else "configurations it was not fitted on"
         fitted = format_share(self.fitted_p95_error) if isfinite(self.fitted_p95_error) else "not known"
         return (
-            f"priced by {self.id}; on configurations it was not fitted on, predictions were off by "
+            f"priced by {self.id}; on {where}, predictions were off by "
             f"{format_share(self.median_error)} (median) and {format_share(self.p95_error)} (95th percentile; fitted "
             f"ones {fitted})"
         )
@@ -176,11 +190,23 @@ def costs_of(data: Dataset) -> Costs:
     if not set(like.values()) <= vector.keys():
         raise UffdlabError(f"costs {data.id!r} are of another version of the simulator: calibrate them again")
     draws = [draw | {name: draw[other] for name, other in like.items() if other in draw} for draw in draws]
-    checks = df_checks(data)
-    unseen, fitted = (checks[checks.part == part].factor - 1 for part in ("unseen", "fitted"))
+    checks, basis = df_checks(data), basis_of(data)
+    unseen, fitted = (checks[checks.part == part].factor - 1 for part in (basis, "fitted"))
     cold = {str(event): float(cost) for event, cost in zip(rows.event, rows.cold, strict=True) if not pd.isna(cost)}
-    errors = (_within(unseen, 0.5), _within(unseen, 0.95), _within(fitted, 0.95))
-    return Costs(data.id, units[0], vector, tuple(draws), status, *errors, data.origin(), cold)
+    return Costs(
+        data.id,
+        units[0],
+        vector,
+        tuple(draws),
+        status,
+        median_error=_within(unseen, 0.5),
+        p95_error=_within(unseen, 0.95),
+        fitted_p95_error=_within(fitted, 0.95),
+        ratio_p95_error=error_of_ratios(data.tables["ratios"], basis),
+        elsewhere=basis == ELSEWHERE,
+        origin=data.origin(),
+        cold=cold,
+    )
 
 
 def _within(errors: pd.Series, share: float) -> float:
@@ -188,6 +214,30 @@ def _within(errors: pd.Series, share: float) -> float:
     known = errors.dropna()
     within = float(known.quantile(share)) if len(known) else inf
     return within if within <= _FARTHEST else inf
+
+
+def basis_of(data: Dataset) -> str:
+    """Return the part of the checks that widens intervals: another campaign, or else configurations not fitted on."""
+    return ELSEWHERE if (data.tables["checks"].part == ELSEWHERE).any() else "unseen"
+
+
+def error_of_ratios(rows: pd.DataFrame, basis: str) -> float | None:
+    """Return the error of each price from which 95 % of the measured ratios lie within the predicted interval.
+
+    None where the dataset does not have the intervals of the draws alone, or no ratio.
+    """
+    if not {*_UNWIDENED} <= {*rows}:
+        return None
+    tried = rows[(rows.part == basis).fillna(False)].dropna(subset=["measured", *_UNWIDENED])
+    tried = tried[(tried.apart > 0) & (tried.draws_low > 0) & (tried.measured > 0)]
+    if tried.empty:
+        return None
+    measured, low, high = (np.log(tried[name].astype("float64")) for name in ("measured", "draws_low", "draws_high"))
+    needed = np.maximum(np.maximum(measured - high, low - measured), 0) / tried.apart.astype("float64")
+    return float(np.exp(needed.quantile(0.95, interpolation="higher")) - 1)
+
+
+_UNWIDENED = ("part", "apart", "draws_low", "draws_high")
 
 
 def df_checks(data: Dataset) -> pd.DataFrame:
@@ -205,11 +255,10 @@ def with_factors(rows: pd.DataFrame) -> pd.DataFrame:
 def df_ratios(data: Dataset) -> pd.DataFrame:
     """Return ratios of two times, predicted and measured.
 
-    ``inside``: the predicted interval holds the measured ratio; ``meet``: it overlaps the measured interval.
+    ``inside``: the predicted interval holds the measured ratio.
     """
     rows = data.rows("ratios", COLUMNS["ratios"]).copy()
     rows["inside"] = rows.measured.between(rows.low, rows.high)
-    rows["meet"] = (rows.measured_low <= rows.high) & (rows.measured_high >= rows.low)
     return rows
 
 

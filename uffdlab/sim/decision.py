@@ -93,7 +93,7 @@ def _decided(
         at.lent(b"".join(design.packed() for design in designs)) as packed,
         at.lent(work.packed()) as random,
         at.lent(struct.pack("<4d", *(weights[name] for name in MIXED))) as weighed,
-        costs.lent() as given,
+        costs.lent(ratio=True) as given,
         at.lent(bytes(_STANDING.size * len(designs))) as standings,
         at.lent(bytes(_DECISION.size)) as decision,
     ):
@@ -127,7 +127,7 @@ def break_even(
     with (
         at.lent(b"".join(one.packed() for one in designs)) as packed,
         at.lent(work.packed()) as random,
-        costs.lent() as given,
+        costs.lent(ratio=True) as given,
         at.lent(bytes(_BREAK_EVEN.size)) as answer,
     ):
         if at.call("ul_break_even", packed, len(designs), 0, work.pages, random, *given, answer):

@@ -2,6 +2,7 @@
 """Statistics without a distribution assumed.
 
 ``intervals``    medians, ratios and proportions with exact intervals
+``undecided``    how far an interval is from deciding
 ``threshold``    the latency threshold that separates two histograms with the fewest errors
 ``information``  mutual information of two bits, with the bias of few samples taken off
 """
@@ -22,6 +23,7 @@ from .intervals import (
     split_confidence,
 )
 from .threshold import Threshold, best_threshold
+from .undecided import decided_at, deciding_values
 
 __all__ = [
     "CONFIDENCE",
@@ -31,6 +33,8 @@ __all__ = [
     "child_medians",
     "column_ratio",
     "column_sum",
+    "decided_at",
+    "deciding_values",
     "median_interval",
     "paired_neighbours",
     "proportion_interval",

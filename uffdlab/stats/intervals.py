@@ -11,8 +11,9 @@ A ratio to 0 raises NotMeasuredError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import comb, isfinite
 from statistics import median
 from typing import Any
@@ -26,7 +27,8 @@ CONFIDENCE = 0.95
 class Estimate:
     """A point with its interval (same unit as the samples), confidence and sample count.
 
-    ``low`` and ``high`` are None when there are too few samples for ``confidence``.
+    ``low`` and ``high`` are None when there are too few samples for ``confidence``. ``again`` returns the same estimate
+    at another confidence, where the samples are at hand.
     """
 
     value: float
@@ -34,6 +36,7 @@ class Estimate:
     high: float | None
     n: int
     confidence: float = CONFIDENCE
+    again: Callable[[float], Estimate] | None = field(default=None, repr=False, compare=False)
 
     @property
     def known(self) -> bool:
@@ -48,7 +51,8 @@ class Estimate:
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate in another unit: each end times ``factor``, which is above 0."""
         low, high = (None if end is None else end * factor for end in (self.low, self.high))
-        return Estimate(self.value * factor, low, high, self.n, self.confidence)
+        again = self.again and partial(_scaled_again, self.again, factor)
+        return Estimate(self.value * factor, low, high, self.n, self.confidence, again)
 
     def above(self, threshold: float) -> bool:
         """Whether the whole interval lies above the threshold (never true without an interval)."""
@@ -57,6 +61,10 @@ class Estimate:
     def below(self, threshold: float) -> bool:
         """Whether the whole interval lies below the threshold (never true without an interval)."""
         return self.high is not None and self.high < threshold
+
+
+def _scaled_again(again: Callable[[float], Estimate], factor: float, confidence: float) -> Estimate:
+    return again(confidence).scaled(factor)
 
 
 def split_confidence(cases: int) -> float:
@@ -75,10 +83,10 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
         raise ValueError("no samples: a median needs at least one")
     if not all(map(isfinite, xs)):
         raise ValueError("a sample that is no finite number: leave out what is unknown")
-    rank = _rank(n, confidence)
+    rank, again = _rank(n, confidence), partial(median_interval, xs)
     if rank is None:
-        return Estimate(median(xs), None, None, n, confidence)
-    return Estimate(median(xs), xs[rank], xs[n - 1 - rank], n, confidence)
+        return Estimate(median(xs), None, None, n, confidence, again)
+    return Estimate(median(xs), xs[rank], xs[n - 1 - rank], n, confidence, again)
 
 
 def ratio_interval(
@@ -93,9 +101,10 @@ def ratio_interval(
     _check_divisors(bottom, name)
     level = (1 + confidence) / 2
     a, b = median_interval(top, level), median_interval(bottom, level)
+    again = partial(ratio_interval, top, bottom, name=name)
     if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Estimate(a.value / b.value, None, None, min(a.n, b.n), confidence)
-    return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence)
+        return Estimate(a.value / b.value, None, None, min(a.n, b.n), confidence, again)
+    return Estimate(a.value / b.value, a.low / b.high, a.high / b.low, min(a.n, b.n), confidence, again)
 
 
 def _check_divisors(values: Iterable[float], name: str) -> None:
@@ -174,7 +183,7 @@ def proportion_interval(hits: int, trials: int, confidence: float = CONFIDENCE) 
     error = (1 - confidence) / 2
     low = float(betaincinv(hits, trials - hits + 1, error)) if hits else 0.0
     high = float(betaincinv(hits + 1, trials - hits, 1 - error)) if hits < trials else 1.0
-    return Estimate(hits / trials, low, high, trials, confidence)
+    return Estimate(hits / trials, low, high, trials, confidence, partial(proportion_interval, hits, trials))
 
 
 def _rank(n: int, confidence: float) -> int | None:

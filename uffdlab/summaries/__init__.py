@@ -23,6 +23,7 @@ from uffdlab.summaries.semantics import df_reported, df_states
 from uffdlab.summaries.write_timing import df_reveals
 
 from .atomicity import df_atomicity
+from .collapses import df_collapses
 from .faults import df_faults, df_latencies, df_tails, per_touch
 from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .published import df_published_runs
@@ -38,6 +39,7 @@ __all__ = [
     "df_at_size",
     "df_atomicity",
     "df_channels",
+    "df_collapses",
     "df_entry_costs",
     "df_faults",
     "df_largest",

@@ -51,7 +51,7 @@ def lost_writes(races: pd.DataFrame, of: str = "judged") -> LostWrites | None:
 def excluded_writes(data: Dataset, **wanted: str) -> dict[str, LostWrites]:
     """Return the writes that raised no event to excluded pages, by when the page's last discard ended."""
     counted = ["excluded", "excluded_unreported", "excluded_during", "excluded_during_unreported"]
-    races = data.require("races", [*wanted, "block", *counted])
+    races = data.rows("races", [*wanted, "block", *counted])
     for column, value in wanted.items():
         races = races[(races[column] == value).fillna(False)]
     whole, lost, during, lost_during = (races[name].astype("Float64") for name in counted)

@@ -92,6 +92,12 @@ def at_common_size(*tables: pd.DataFrame | None) -> list[pd.DataFrame] | None:
     return [rows[(rows.size_kib == max(common)).fillna(False)] for rows in known] if common else None
 
 
+def common_sizes(*groups: Sequence[pd.DataFrame | None]) -> list[int]:
+    """Return the size in KiB at which each group of tables is compared, its largest common one, each once in order."""
+    compared = [both[0] for group in groups if (both := at_common_size(*group))]
+    return sorted({int(rows.size_kib.iloc[0]) for rows in compared})
+
+
 def with_total(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with ``total_ns``, the sum of preparing and protecting."""
     return rows.assign(total_ns=column_sum(rows.prepare_ns, rows.protect_ns))

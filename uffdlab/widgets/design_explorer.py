@@ -183,6 +183,7 @@ class DesignExplorer(View):
                 "drawn_from": bool(costs.draws),
                 # JSON has no infinity.
                 "p95_error": costs.p95_error if isfinite(costs.p95_error) else None,
+                "ratio_p95_error": costs.error_of_ratios if isfinite(costs.error_of_ratios) else None,
                 "unpriced": [event for event in names if costs.status.get(event) == "not in the data"],
                 "words": f"{costs.words()} | {costs.origin}",
                 "vector": [costs.vector[event] for event in names],

@@ -72,14 +72,16 @@ class Simulator {
     return this.text(this.c.ul_design_problem(design));
   }
 
-  // Arguments that price with intervals: address of the costs and of the draws after them, number of draws, error of
-  // predictions, scratch memory.
-  costs(vector, draws, error) {
+  // Arguments for intervals of prices, and of ratios: address of the costs and of the draws after them, number of draws,
+  // error of predictions, scratch memory.
+  costs(vector, draws, error, errorOfRatios) {
     const at = this.take(8 * (vector.length + draws.length));
     this.doubles(at, vector.length).set(vector);
     this.doubles(at + 8 * vector.length, draws.length).set(draws);
     const count = draws.length / vector.length;
-    return [at, BigInt(count), error ?? -1, this.take(16 * (1 + count))];
+    const room = this.take(16 * (1 + count));
+    const [price, ratio] = [error, errorOfRatios].map((widens) => [at, BigInt(count), widens ?? -1, room]);
+    return { price, ratio };
   }
 
   random({ populated, cluster, reads, writes }) {
@@ -105,7 +107,7 @@ class Simulator {
     const [protect, touches, , memory] = this.expected.map((at, i) =>
       Array.from(this.doubles(at, i === 3 ? 6 : this.events.length)),
     );
-    const count = this.c.ul_latencies(design, 0, this.expected[2], ...costs, this.latencies);
+    const count = this.c.ul_latencies(design, 0, this.expected[2], ...costs.price, this.latencies);
     const writes = Array.from({ length: count }, (_, i) => {
       const [counted, share, slower, ...cost] = this.doubles(this.latencies + 8 * LATENCY * i, 6);
       const [code] = this.integers(this.latencies + 8 * (LATENCY * i + 6), 1);
@@ -117,7 +119,7 @@ class Simulator {
 
   price(ledger, costs) {
     this.doubles(this.ledgers[0], ledger.length).set(ledger);
-    this.c.ul_estimate(this.ledgers[0], ...costs, this.found);
+    this.c.ul_estimate(this.ledgers[0], ...costs.price, this.found);
     return estimateOf(this.doubles(this.found, 3));
   }
 
@@ -125,7 +127,7 @@ class Simulator {
   decide(designs, count, work, objective, weights, costs) {
     this.doubles(this.weights, weights.length).set(weights);
     const point = [designs, BigInt(count), BigInt(work.span / 4096), this.random(work), objective, this.weights];
-    const refused = this.c.ul_decide(...point, ...costs, this.standings, this.found);
+    const refused = this.c.ul_decide(...point, ...costs.ratio, this.standings, this.found);
     const [best, second, ties, clear] = this.integers(this.found + 32, 4);
     if (refused || best < 0) return null;
     const standings = Array.from({ length: count }, (_, i) => {
@@ -140,7 +142,7 @@ class Simulator {
   // The numbers of later writes for which a design takes more work than another (see ul_break_even); null for none.
   breakEven(designs, count, design, work, costs) {
     const point = [designs, BigInt(count), BigInt(design), BigInt(work.span / 4096), this.random(work)];
-    const refused = this.c.ul_break_even(...point, ...costs, this.found);
+    const refused = this.c.ul_break_even(...point, ...costs.ratio, this.found);
     const [from, to] = this.doubles(this.found, 2);
     const [other, decided] = this.integers(this.found + 24, 2);
     if (refused || other < 0) return null;

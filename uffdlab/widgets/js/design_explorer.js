@@ -62,7 +62,8 @@ const render = async ({ model, el }) => {
   const draws = heldNumbers(model.get("draws"));
   const priced = new Map(
     model.get("costs").map((vector) => {
-      const given = sim.costs(vector.vector, vector.drawn_from ? draws : [], vector.p95_error);
+      const drawn = vector.drawn_from ? draws : [];
+      const given = sim.costs(vector.vector, drawn, vector.p95_error, vector.ratio_p95_error);
       return [vector.name, { ...vector, given }];
     }),
   );

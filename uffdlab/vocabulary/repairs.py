@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+"""Who makes huge pages of memory that was written under markers, once the markers are gone."""
+
+REPAIRS = {
+    "khugepaged": "khugepaged",
+    "khugepaged_unaware": "khugepaged, of a process that it does not know",
+    "madv_collapse": "MADV_COLLAPSE",
+}
