@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 from synthetic import dataset, sample, state
 
 from uffdlab import summaries
+from uffdlab.summaries import medians
+
+
+def test_quotients_are_of_children_on_both_sides() -> None:
+    assert medians.quotients({1: 6.0, 2: 5.0, 3: 1.0, 5: 4.0}, {1: 2.0, 3: 0.0, 4: 1.0, 5: 0.5}) == {1: 3.0, 5: 8.0}
+    assert medians.quotients({}, {1: 2.0}) == {}
 
 
 def test_df_protect_has_medians_of_warm_samples_and_cold_ones_apart(tmp_path: Path) -> None:

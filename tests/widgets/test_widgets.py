@@ -233,7 +233,7 @@ def test_design_of_the_reader_is_compared_by_its_name() -> None:
     [
         ({"span": 3}, "not a multiple of 2 MiB"),
         ({"span": 32 << 40}, "not a multiple of 2 MiB up to 16 TiB"),
-        ({"populated": float("nan")}, "has to be a number"),
+        ({"populated": float("nan")}, "finite numbers"),
         ({"populated": 1.5}, "populated fraction 1.5 is outside 0..1"),
         ({"cluster": 3}, "clusters are of a power of two"),
         ({"writes": -1}, "-1 writes are out of range"),

@@ -225,8 +225,8 @@ def test_page_and_python_agree_on_changed_views(widgets_tab: Any, name: str) -> 
 def test_rules_are_valid_json_schema_with_the_same_meaning(name: str) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with nbformat")
     rules = ONE_OF_EACH[name].rules
-    jsonschema.Draft202012Validator.check_schema(rules)
-    validator = jsonschema.Draft202012Validator(rules)
+    jsonschema.Draft7Validator.check_schema(rules)
+    validator = jsonschema.Draft7Validator(rules)
 
     @settings(max_examples=300, deadline=None)
     @given(states(name))

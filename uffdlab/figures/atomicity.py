@@ -13,13 +13,12 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ratio
 from uffdlab.vocabulary.backings import BACKINGS
-from uffdlab.vocabulary.designs import DESIGNS
+from uffdlab.vocabulary.designs import DESIGNS, WAYS
 from uffdlab.vocabulary.looks import BOUND_SYMBOL
 
 _BACKINGS = ("anon", "shmem", "hugetlb_2m_private", "hugetlb_2m_shared")
 _PREPARATIONS = {
-    "two_pass_read": ("preread", 0.22),
-    "two_pass_populate": ("populate_read", 0.0),
+    **{way.race: (way.design, lift) for way, lift in zip(WAYS.values(), (0.22, 0.0), strict=True)},
     "one_pass": ("pte_marker", -0.22),
 }
 

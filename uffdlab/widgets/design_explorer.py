@@ -248,19 +248,22 @@ class DesignExplorer(View):
 
 def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
     known = [*designs, "composed"]
+    names = f"give {SLOTS} names, some of which may be empty"
+    unknown = f"unknown design {{value}}: choose one of {', '.join(known)}"
     slots = {
         "type": "array",
         "minItems": SLOTS,
         "maxItems": SLOTS,
-        "items": one_of(["", *known], f"unknown design {{value}}: choose one of {', '.join(known)}", ""),
+        "items": one_of(["", *known], unknown, f"a design is {{value}}: {names}"),
         "contains": {"enum": known},
-        "wrong": f"designs is {{value}}: give {SLOTS} names, some of which may be empty",
+        "wrong": f"designs is {{value}}: {names}",
     }
     composed = {
         name: one_of(values, f"{name} of the composed design is {{value}}, not one of {', '.join(values)}")
         for name, values in choices().items()
     }
-    weight = {"type": "number", "minimum": 0, "maximum": 1}
+    weights = f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
+    weight = {"type": "number", "minimum": 0, "maximum": 1, "wrong": weights}
     no_words = "objective, x, y and tab are words"
     pair = f"a map has two of {', '.join(PARAMETERS)}, not"
     axis = one_of(PARAMETERS, f"{pair} {{value}}", no_words)
@@ -286,9 +289,7 @@ def _rules(designs: Sequence[str], costs: Sequence[str]) -> Rules:
         "objective": one_of(
             OBJECTIVES, f"unknown objective {{value}}: choose one of {', '.join(OBJECTIVES)}", no_words
         ),
-        "weights": record(
-            dict.fromkeys(MIXED, weight), f"weights are numbers from 0 to 1, one for each of {', '.join(MIXED)}"
-        ),
+        "weights": record(dict.fromkeys(MIXED, weight), weights),
     }
     both = [{"properties": {"x": {"enum": [name]}, "y": {"enum": [name]}}} for name in PARAMETERS]
     apart = [{"not": {**same, "required": ["x", "y"]}, "wrong": f"{pair} one of them twice"} for same in both]

@@ -126,7 +126,9 @@ def _rules(axes: Mapping[str, Axis]) -> Rules:
     fields = {
         name: one_of(axis.values, f"{name} is {{value}}, none of {', '.join(axis.values)}")
         if isinstance(axis, Choice)
-        else number(name, f"{name} is {{value}}, outside of {_ends(axis)}", minimum=axis.low, maximum=axis.high)
+        else number(
+            name, f"{name} is {{value}}, outside of {_ends(axis)}", minimum=float(axis.low), maximum=float(axis.high)
+        )
         for name, axis in axes.items()
     }
     return record(fields, f"this figure is moved by {', '.join(axes)}, not by {{value}}")

@@ -100,7 +100,7 @@ def _rules(designs: Sequence[str]) -> Rules:
         "type": "array",
         "minItems": 2,
         "maxItems": 2,
-        "prefixItems": [one_of(STEPS, f"step {{value}} is not one of {', '.join(STEPS)} with a page"), page],
+        "items": [one_of(STEPS, f"step {{value}} is not one of {', '.join(STEPS)} with a page"), page],
         "wrong": f"a step is one of {', '.join(STEPS)} with a page, not {{value}}",
     }
     steps = {

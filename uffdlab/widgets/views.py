@@ -2,18 +2,17 @@
 """Views as text, and the rules of their states.
 
 ``js/views.js`` parses and checks them as well, since a page has no Python: ``tests/widgets/test_widgets_views.py``
-holds the two together. Rules are JSON Schema with the keywords ``type``, ``enum``, ``minimum``, ``maximum``,
-``multipleOf``, ``required`` with ``properties`` and no others, ``minItems``, ``maxItems``, ``items``, ``prefixItems``,
-``contains``, ``not``, ``allOf``, and ``wrong``: the sentence that refuses a ``{value}``. The innermost one is shown.
+holds the two together. Rules are JSON Schema (draft 7), checked in the order in which the script lists the keywords.
+Each has ``wrong``, the sentence that refuses a ``{value}``; that of the innermost rule is shown.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from uffdlab.errors import UffdlabError
@@ -31,7 +30,6 @@ TEXTS = {
     "none": f"{{value}} is not a uffdlab view: paste a text that begins with {_SITE}:",
     "other": "this is a view of another widget ({value}), not of {kind}: paste it there",
     "damaged": _DAMAGED,
-    "unknown": "this state has unknown fields",
 }
 _PACKED = re.compile("[A-Za-z0-9_-]+")
 # Blanks of a browser.
@@ -39,10 +37,9 @@ _BLANK = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join
 _EXACT = 2**53  # a browser has every whole number up to here
 
 
-def one_of(words: Iterable[str], wrong: str, no_word: str | None = None) -> Rules:
+def one_of(words: Iterable[str], wrong: str, no_word: str = "") -> Rules:
     """Return the rules of a word of a list; ``no_word`` is the sentence for a non-string value, if it differs."""
-    kind = wrong if no_word is None else no_word
-    return {"type": "string", "wrong": kind, "allOf": [{"enum": list(words), "wrong": wrong}]}
+    return {"type": "string", "wrong": no_word or wrong, "allOf": [{"enum": list(words), "wrong": wrong}]}
 
 
 def number(name: str, wrong: str, **limits: Any) -> Rules:
@@ -53,8 +50,8 @@ def number(name: str, wrong: str, **limits: Any) -> Rules:
 
 def record(fields: dict[str, Rules], wrong: str, *besides: Rules) -> Rules:
     """Return the rules of an object that has exactly these fields; ``besides`` are further rules."""
-    closed: Rules = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
-    return closed | {"wrong": wrong} | ({"allOf": list(besides)} if besides else {})
+    closed = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
+    return {"allOf": [closed | {"wrong": wrong}, *besides]}
 
 
 def written(kind: str, state: dict[str, Any]) -> str:
@@ -80,6 +77,7 @@ def read(kind: str, text: str) -> dict[str, Any]:
     try:
         raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
         state = json.loads(raw.decode(), parse_int=_whole, parse_float=_number, parse_constant=_no_number)
+        json.dumps(state, allow_nan=False)  # so that no number is infinite
     except (ValueError, RecursionError) as error:
         raise UffdlabError(_DAMAGED) from error
     if not isinstance(state, dict):
@@ -101,81 +99,35 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
-def problem(rules: Rules, value: Any) -> str | None:
-    """Return the problem of a value in one sentence, or None."""
-    found = _fault(rules, value)
-    return str(TEXTS["unknown"]) if found == "" else found
+def problem(rules: Rules, state: Any) -> str | None:
+    """Return the problem of a state in one sentence, or None."""
+    import fastjsonschema
 
-
-def _fault(rules: Rules, value: Any) -> str | None:
-    """Return the innermost sentence ("" if no rule has one), or None for a valid value."""
-    for keyword, check in _KEYWORDS.items():
-        found = check(rules[keyword], value, rules) if keyword in rules else None
-        if found is not None:
-            return found or str(rules.get("wrong", "")).replace("{value}", _shown(value))
+    try:
+        plain = json.loads(json.dumps(state, allow_nan=False)) == state
+    except (TypeError, ValueError, RecursionError):
+        plain = False
+    if not plain:
+        return "a state holds words, finite numbers, lists and objects of these, and nothing else"
+    try:
+        _compiled(json.dumps(rules))(state)
+    except fastjsonschema.JsonSchemaValueException as error:
+        return str(error.definition["wrong"]).replace("{value}", _shown(error.value))
     return None
 
 
-def _first(rules: Iterable[tuple[Rules, Any]]) -> str | None:
-    return next((found for rule, value in rules if (found := _fault(rule, value)) is not None), None)
+@cache
+def _compiled(rules: str) -> Callable[[object], object]:
+    import fastjsonschema
 
-
-def _is(kind: str, value: Any) -> bool:
-    if kind == "number":
-        return not isinstance(value, bool) and (
-            isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-        )
-    return isinstance(value, {"object": dict, "array": list, "string": str}[kind])
-
-
-def _of_type(kind: str, keeps: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Rules], str | None]:
-    """Return the check of a keyword that constrains one type only."""
-    return lambda rule, value, _: None if not _is(kind, value) or keeps(rule, value) else ""
-
-
-def _fields(rule: Rules, value: Any, rules: Rules) -> str | None:
-    if not isinstance(value, dict):
-        return None
-    if rules.get("additionalProperties") is False and any(name not in rule for name in value):
-        return ""
-    return _first((rule[name], value[name]) for name in rules["required"] if name in value)
-
-
-def _items(rule: Any, value: Any, rules: Rules) -> str | None:
-    if not isinstance(value, list):
-        return None
-    return _first((rule, item) for item in value)
-
-
-def _prefix(rule: list[Rules], value: Any, _: Rules) -> str | None:
-    if not isinstance(value, list):
-        return None
-    return _first(zip(rule, value, strict=False))
-
-
-# In the order of checking.
-_KEYWORDS: dict[str, Callable[[Any, Any, Rules], str | None]] = {
-    "type": lambda rule, value, _: None if _is(rule, value) else "",
-    "enum": lambda rule, value, _: None if (_is("string", value) or _is("number", value)) and value in rule else "",
-    "minimum": _of_type("number", lambda rule, value: value >= rule),
-    "maximum": _of_type("number", lambda rule, value: value <= rule),
-    "multipleOf": _of_type("number", lambda rule, value: value % rule == 0),
-    "required": _of_type("object", lambda rule, value: all(name in value for name in rule)),
-    "properties": _fields,
-    "minItems": _of_type("array", lambda rule, value: len(value) >= rule),
-    "maxItems": _of_type("array", lambda rule, value: len(value) <= rule),
-    "prefixItems": _prefix,
-    "items": _items,
-    "contains": _of_type("array", lambda rule, value: any(_fault(rule, item) is None for item in value)),
-    "not": lambda rule, value, _: "" if _fault(rule, value) is None else None,
-    "allOf": lambda rule, value, _: _first((inner, value) for inner in rule),
-}
+    compiled: Callable[[object], object] = fastjsonschema.compile(json.loads(rules), use_default=False)
+    return compiled
 
 
 def _shown(value: Any) -> str:
     """Return a short text of any value, as the page does."""
     if isinstance(value, dict):
-        return ", ".join(sorted((_calm(str(name)) for name in value), key=_as_sorted_by_a_browser)[:20]) or "nothing"
+        return ", ".join(sorted((_calm(name) for name in value), key=_as_sorted_by_a_browser)[:20]) or "nothing"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
@@ -183,7 +135,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     try:
-        return exact(value) if isinstance(value, int | float) else _calm(str(value))
+        return exact(value)
     except OverflowError:
         return "too large"
 

@@ -31,7 +31,10 @@ const viewOf = (texts, text) => {
   try {
     const bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
     const json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    state = JSON.parse(json, (_, value) => (value === 0 ? 0 : value)); // no zero below zero
+    state = JSON.parse(json, (_, value) => {
+      if (typeof value === "number" && !Number.isFinite(value)) throw value;
+      return value === 0 ? 0 : value; // no zero below zero
+    });
   } catch {
     refuse(texts.damaged);
   }
@@ -64,26 +67,24 @@ const ofType = (kind, keeps) => (rule, value) => (!isOf(kind, value) || keeps(ru
 const KEYWORDS = {
   type: (rule, value) => (isOf(rule, value) ? null : ""),
   enum: (rule, value) => (rule.includes(value) ? null : ""),
+  allOf: (rule, value) => firstOf(rule.map((inner) => [inner, value])),
+  not: (rule, value) => (faultOf(rule, value) === null ? "" : null),
   minimum: ofType("number", (rule, value) => value >= rule),
   maximum: ofType("number", (rule, value) => value <= rule),
   multipleOf: ofType("number", (rule, value) => value % rule === 0),
-  required: ofType("object", (rule, value) => rule.every((name) => Object.hasOwn(value, name))),
-  properties: (rule, value, rules) => {
-    if (!isOf("object", value)) return null;
-    if (rules.additionalProperties === false && Object.keys(value).some((name) => !Object.hasOwn(rule, name)))
-      return "";
-    return firstOf(
-      rules.required.filter((name) => Object.hasOwn(value, name)).map((name) => [rule[name], value[name]]),
-    );
-  },
   minItems: ofType("array", (rule, value) => value.length >= rule),
   maxItems: ofType("array", (rule, value) => value.length <= rule),
-  prefixItems: (rule, value) =>
-    isOf("array", value) ? firstOf(value.slice(0, rule.length).map((item, i) => [rule[i], item])) : null,
-  items: (rule, value) => (isOf("array", value) ? firstOf(value.map((item) => [rule, item])) : null),
+  items: (rule, value) =>
+    isOf("array", value) ? firstOf(value.map((item, i) => [isOf("array", rule) ? rule[i] : rule, item])) : null,
+  required: ofType("object", (rule, value) => rule.every((name) => Object.hasOwn(value, name))),
+  // In the order of `required`: a page's fields are in that of the alphabet.
+  properties: (rule, value, { required }) =>
+    isOf("object", value)
+      ? firstOf(required.filter((name) => Object.hasOwn(value, name)).map((name) => [rule[name], value[name]]))
+      : null,
+  additionalProperties: (_, value, { properties }) =>
+    Object.keys(value).every((name) => Object.hasOwn(properties, name)) ? null : "",
   contains: ofType("array", (rule, value) => value.some((item) => faultOf(rule, item) === null)),
-  not: (rule, value) => (faultOf(rule, value) === null ? "" : null),
-  allOf: (rule, value) => firstOf(rule.map((inner) => [inner, value])),
 };
 function faultOf(rules, value) {
   for (const keyword of Object.keys(KEYWORDS)) {
@@ -120,8 +121,7 @@ export const sharing = (model, { besides = () => null, remark = () => "" } = {})
   const restore = () => {
     try {
       const state = viewOf(model.get("texts"), given.value);
-      const fault = faultOf(model.get("rules"), state);
-      const wrong = fault === "" ? model.get("texts").unknown : fault || besides(state);
+      const wrong = faultOf(model.get("rules"), state) || besides(state);
       if (wrong) throw new Error(wrong);
       model.set("state", state);
       model.save_changes();
