@@ -18,7 +18,6 @@ from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.covert.channel import REGISTERED, ChannelSpec
 from uffdlab.probes.covert.ksm import MergingSpec
-from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.covert.message import MessageSpec
 from uffdlab.probes.covert.write_timing import RevealingSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
@@ -32,7 +31,7 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
-from uffdlab.vocabulary.channel import PLACEMENTS
+from uffdlab.vocabulary.channel import PLACEMENTS, SHARED
 from uffdlab.vocabulary.designs import STOCK
 from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
@@ -281,7 +280,7 @@ _SWEPT_NS = {
 _CHANNELS = (
     *_REGISTERED,
     # A silent control of each; the other control, private pages instead of the zeropage, is a memory among them.
-    *(replace(spec, silent=True, loads=False, repeats=1) for spec in _REGISTERED if SETUPS[spec.memory].zeropage),
+    *(replace(spec, silent=True, loads=False, repeats=1) for spec in _REGISTERED if spec.memory in SHARED),
 )
 _SWEPT = tuple(
     replace(spec, slot_ns=slot_ns, loads=False, repeats=1)
