@@ -31,7 +31,7 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
-from uffdlab.vocabulary.channel import PLACEMENTS, SHARED
+from uffdlab.vocabulary.channel import NEIGHBOURS, PLACEMENTS, SHARED
 from uffdlab.vocabulary.designs import STOCK
 from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
@@ -289,6 +289,13 @@ _SWEPT = tuple(
     for slot_ns in _SWEPT_NS[spec.lines]
     if slot_ns != spec.slot_ns
 )
+# The sweep of the zeropage on one CPU again, beside each neighbour.
+_NOISY = tuple(
+    ChannelSpec("zeropage", "same", neighbour=neighbour, slot_ns=slot_ns, lines=8, slots=500, loads=False)
+    for neighbour in NEIGHBOURS
+    if neighbour != "none"
+    for slot_ns in _SWEPT_NS[8]
+)
 
 _MESSAGES = (
     *(MessageSpec(m, p, slot_ns=12_000, lines=8, repeats=3) for m in ("zeropage", "markers_read") for p in PLACEMENTS),
@@ -403,6 +410,7 @@ SUITES: dict[str, Suite] = {
             "--allow-host-changes",
             (
                 Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
+                Work("channel", _NOISY, rounds=_ROUNDS),
                 Work("message", _MESSAGES, rounds=_ROUNDS),
                 Work("revealing", tuple(RevealingSpec(b, 2048, repeats=3) for b in ("anon", "shmem")), _CHANNEL_ROUNDS),
                 Work("merging", _MERGED, rounds=_ROUNDS),

@@ -46,6 +46,13 @@ SHARED = tuple(name for name, memory in MEMORIES.items() if memory.shared)
 ZEROPAGES = {name: ENTRIES[name, "plain"].look for name in ("zeropage", "huge_zeropage")}
 
 PLACEMENTS = {"same": "one CPU", "cross": "two CPUs"}
+# What a third process does meanwhile: traffic is stores to memory of its own, more than the caches hold.
+NEIGHBOURS = {
+    "none": "no neighbour",
+    "traffic_same": "memory traffic on the receiver's CPU",
+    "traffic_other": "memory traffic on another CPU",
+    "reader_other": "a reader of the same page on another CPU",
+}
 # By placement and by which load is a 1, where bits pass.
 ENDS = {
     ("same", "faster"): ("one CPU", Look(GREEN, "octagon")),
