@@ -90,7 +90,7 @@ def test_channel_compared_has_one_unit_and_says_what_is_published(tmp_path: Path
         row["channel"]: row
         for row in notebook.channel_compared(data, notebook.load_published()).frame.to_dict("records")
     }
-    ours = [row for row in rows.values() if row["origin"].startswith("measured")]
+    ours = [row for row in rows.values() if row["origin"].startswith("measured: ")]
     assert list(rows)[: len(ours)] == ["zeropage, one CPU, 8 lines", "C library, one CPU, 8 lines"]
     for row in ours:
         assert row["origin"] == "measured: 14 of 14 samples pass"
@@ -104,6 +104,25 @@ def test_channel_compared_has_one_unit_and_says_what_is_published(tmp_path: Path
         "up to 6,720 (840 kB/s)",
         "up to 5,440 (680 kB/s)",
     ]
+
+
+def test_channel_compared_says_in_one_line_that_the_baseline_was_not_measured(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point(CLEAR), point(NOISE, silent=True))
+    rows = notebook.channel_compared(data, notebook.load_published()).frame.set_index("channel")
+    assert rows.loc["C library", "origin"] == "was not measured (dataset made-up)"
+
+
+def test_channel_sentence_follows_the_data(tmp_path: Path) -> None:
+    points = [p for one in ("zeropage", "huge_zeropage") for p in (point(CLEAR, one), point(NOISE, one, silent=True))]
+    published = notebook.load_published()
+    sentence = repr(notebook.channel_sentence(campaign(tmp_path / "d", *points[:2]), published))
+    assert sentence == (
+        "On one CPU there arrive through the zeropage 1,000 (1,000 to 1,000) kbit/s, 0.419 times as much as published "
+        "flush+reload."
+    )
+    sentence = repr(notebook.channel_sentence(campaign(tmp_path / "e", *points), published))
+    assert " and through the huge zeropage 1,000 (" in sentence
+    assert "was not measured" in repr(notebook.channel_sentence(campaign(tmp_path / "f"), published))
 
 
 def test_channel_noise_has_a_row_per_neighbour_and_a_column_per_slot(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
-from .channel_rates import channel_compared, channel_losses, channel_noise
+from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, tails, with_tables
 from .hugetlb import entry_costs, prediction_check, reported_table, states
 from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
@@ -25,6 +25,7 @@ __all__ = [
     "channel_noise",
     "channel_points",
     "channel_published",
+    "channel_sentence",
     "cold",
     "entry_costs",
     "least_work",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the covert channel's rate: what limits it, beside published ones, and beside a noisy neighbour."""
+"""The covert channel's rate: what limits it, beside published ones, and beside a noisy neighbour."""
 
 from __future__ import annotations
 
@@ -10,12 +10,31 @@ import pandas as pd
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.notebook.show import Table
-from uffdlab.units import format_share, with_interval
+from uffdlab.notebook.show import Sentence, Table
+from uffdlab.units import format_ratio, format_share, with_interval
 from uffdlab.vocabulary.channel import MEMORIES, NEIGHBOURS, PLACEMENTS, POINT, ZEROPAGES
 
-_COMPARED = (*ZEROPAGES, "libc")
+_BASELINE = "libc"
+_COMPARED = (*ZEROPAGES, _BASELINE)
 _KBIT_OF = {"kB/s": 8.0}
+_FIGURE = ["key", "quantity", "relation", "value", "unit", "metric", "citation"]
+
+
+def channel_sentence(data: Dataset, published: Dataset) -> Sentence:
+    """Return what arrives through either zeropage on one CPU, beside the published rate of flush+reload."""
+    known = {point["memory"]: point for point in _registered(data) if point["placement"] == "same"}
+    rates = {name: known[name]["symmetric_kbit_s"] for name in ZEROPAGES if name in known}
+    figures = published.require("figures", _FIGURE)
+    flush_reload = [float(v) * _KBIT_OF["kB/s"] for v in figures[figures.key == "flush-reload-rate"].value.dropna()]
+    if not rates:
+        return Sentence(f"The zeropage was not measured beside a silent sender (dataset {data.id}).")
+    parts = []
+    for name, rate in rates.items():
+        beside = (
+            f", {format_ratio(rate / flush_reload[0])} times as much as published flush+reload" if flush_reload else ""
+        )
+        parts.append(f"through {MEMORIES[name].phrase} {_range(known[name], 'symmetric_kbit_s')} kbit/s{beside}")
+    return Sentence(f"On one CPU there arrive {' and '.join(parts)}.")
 
 
 def channel_losses(data: Dataset) -> Table:
@@ -48,8 +67,9 @@ def channel_compared(data: Dataset, published: Dataset) -> Table:
         }
         for point in _registered(data)
     ]
-    known = ["key", "quantity", "relation", "value", "unit", "metric", "citation"]
-    figures = published.require("figures", known)
+    if not any(point["memory"] == _BASELINE for point in _registered(data)):
+        rows.append({"channel": MEMORIES[_BASELINE].short, "origin": f"was not measured (dataset {data.id})"})
+    figures = published.require("figures", _FIGURE)
     for figure in figures[(figures.metric == "capacity").fillna(False)].dropna(subset=["value"]).to_dict("records"):
         if figure["unit"] not in _KBIT_OF:
             continue
