@@ -117,8 +117,8 @@ def test_channel_sentence_follows_the_data(tmp_path: Path) -> None:
     published = notebook.load_published()
     sentence = repr(notebook.channel_sentence(campaign(tmp_path / "d", *points[:2]), published))
     assert sentence == (
-        "On one CPU there arrive through the zeropage 1,000 (1,000 to 1,000) kbit/s, 0.419 times as much as published "
-        "flush+reload."
+        "On one CPU there arrive through the zeropage 1,000 (1,000 to 1,000) kbit/s (0.419 times flush+reload as "
+        "published)."
     )
     sentence = repr(notebook.channel_sentence(campaign(tmp_path / "e", *points), published))
     assert " and through the huge zeropage 1,000 (" in sentence

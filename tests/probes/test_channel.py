@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
@@ -188,8 +189,15 @@ def test_a_neighbour_that_ends_early_gives_one_sentence(monkeypatch: pytest.Monk
 def test_a_neighbour_that_dies_amid_the_sample_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbour, "_store", lambda writing: os.write(writing, b"r"))
     with pytest.raises(UffdlabError, match="nothing of it is kept"):
-        _rows(ChannelSpec(neighbour="traffic_same", slots=500, slot_ns=200_000))
+        _rows(ChannelSpec(neighbour="traffic_same", slots=2000, slot_ns=200_000))
     assert forks() == []
+
+
+@live
+def test_a_neighbour_without_a_range_to_walk_is_refused() -> None:
+    _, lib = native.probe()
+    for length, step in ((0, 64), (4096, 0)):
+        assert lib.ul_channel_disturb(0, length, step, 0, 1) == -errno.EINVAL
 
 
 def test_a_neighbour_elsewhere_needs_a_second_cpu_and_traffic_its_memory() -> None:

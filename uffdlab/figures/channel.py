@@ -169,7 +169,7 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     else:
         figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: chance)", range=[-0.02, 1.02])
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=[MEMORIES[name] for name in names])
-    figure.update_yaxes(range=[0.6 - len(names), 0.6])
+    figure.update_yaxes(range=[0.6 - max(1, len(names)), 0.6])
     if not figure.data:
         style.annotate(figure, f"{data.id} holds no such points")
     return figure

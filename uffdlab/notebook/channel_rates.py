@@ -25,14 +25,13 @@ def channel_sentence(data: Dataset, published: Dataset) -> Sentence:
     known = {point["memory"]: point for point in _registered(data) if point["placement"] == "same"}
     rates = {name: known[name]["symmetric_kbit_s"] for name in ZEROPAGES if name in known}
     figures = published.require("figures", _FIGURE)
-    flush_reload = [float(v) * _KBIT_OF["kB/s"] for v in figures[figures.key == "flush-reload-rate"].value.dropna()]
+    figures = figures[(figures.key == "flush-reload-rate").fillna(False) & (figures.unit == "kB/s").fillna(False)]
+    flush_reload = [float(value) * _KBIT_OF["kB/s"] for value in figures.value.dropna() if value > 0]
     if not rates:
         return Sentence(f"The zeropage was not measured beside a silent sender (dataset {data.id}).")
     parts = []
     for name, rate in rates.items():
-        beside = (
-            f", {format_ratio(rate / flush_reload[0])} times as much as published flush+reload" if flush_reload else ""
-        )
+        beside = f" ({format_ratio(rate / flush_reload[0])} times flush+reload as published)" if flush_reload else ""
         parts.append(f"through {MEMORIES[name].phrase} {_range(known[name], 'symmetric_kbit_s')} kbit/s{beside}")
     return Sentence(f"On one CPU there arrive {' and '.join(parts)}.")
 

@@ -5,8 +5,9 @@ Scope: both ends are children of this probe, started for one sample and gone aft
 through mappings of their own. There is no other target, and nothing here can be aimed at one.
 
 One sample is one sender and one receiver (``wire``). Each maps memory and prepares it as one design would
-(``preparations``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
-control). ``silent`` is the other control: the sender takes part and loads nothing.
+(``memory``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
+control). ``silent`` is the other control: the sender takes part and loads nothing. ``libc`` is a baseline: a page of a
+file in the zeropage's place.
 
 With a ``neighbour`` a third process of ours works meanwhile. Such samples go to tables of their own, ``noisy_channels``
 and ``noisy_slots``: rules read ``channels``, where nothing ran beside both ends, and cannot mistake one for the other.
