@@ -171,3 +171,28 @@ def test_channel_campaign_decides_its_claims_and_the_reference_the_others(tmp_pa
     assert verdicts["hugetlb-needs-feature"].dataset == "reference-made-up"
     assert "reference-made-up" not in {verdict.dataset for verdict in claims.verdicts(claims.Evidence(channel))}
     assert [path.name for path in datasets.companions(reference, tmp_path)] == ["c"]
+
+
+# --- what no rule reads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        [*_both(CLEAR, "libc")],
+        [*point(NOISE, neighbour="traffic_same"), *point(CLEAR, "private", neighbour="traffic_same")],
+        [
+            *point(CLEAR, silent=True, neighbour="reader_other"),
+            *point(NOISE, "markers_read", neighbour="traffic_other"),
+        ],
+    ],
+    ids=["a baseline", "a neighbour", "a neighbour of controls"],
+)
+@pytest.mark.parametrize("claim", ["zeropage-covert-channel", "markers-close-channel"])
+def test_baseline_and_neighbours_change_no_verdict(tmp_path: Path, claim: str, beside: list[dict[str, Any]]) -> None:
+    points = [_both(CLEAR, memory) for memory in ("zeropage", "markers_read", "markers_unread")]
+    points.append(point(NOISE, "private"))
+    without, with_ = (claims.verdict(claim, campaign(tmp_path / name, *points, *more, id_="made-up"))
+                      for name, more in (("d", []), ("e", [beside])))  # fmt: skip
+    assert with_ == without
+    assert with_.verdict in ("holds", "does not hold")

@@ -88,6 +88,12 @@ def test_plot_designs_draws_a_bound_without_a_channel(data: Dataset) -> None:
     assert len(traces["one CPU"].x) == 1, "the sweep is another figure's"
 
 
+def test_plot_designs_has_a_row_for_each_memory_that_was_measured(data: Dataset) -> None:
+    rows = figures.plot_designs(data).layout.yaxis
+    assert list(rows.ticktext) == [figures.MEMORIES["zeropage"], figures.MEMORIES["private"]]
+    assert list(rows.tickvals) == [0, -1]
+
+
 def test_plot_designs_draws_shares_of_wrong_bits(data: Dataset) -> None:
     traces = _named(figures.plot_designs(data, "share of wrong bits"))
     assert traces["one CPU"].x[0] == pytest.approx(0.05, abs=0.02)

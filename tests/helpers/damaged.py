@@ -87,7 +87,7 @@ def thin(wanted: str) -> Dataset:
 _SUMMARIES: dict[str, Use] = {
     name: getattr(summaries, name)
     for name in (
-        *("df_atomicity", "df_channels", "df_faults", "df_marker_times", "df_merges", "df_occupancy"),
+        *("df_atomicity", "df_capacities", "df_channels", "df_faults", "df_marker_times", "df_merges", "df_occupancy"),
         *("df_entry_costs", "df_prediction_check", "df_protect", "df_published_runs", "df_reported", "df_resolves"),
         *("df_reveals", "df_samples", "df_shuffled", "df_tails", "df_tracking", "df_work", "df_zeropages"),
     )
@@ -102,7 +102,8 @@ _SUMMARIES: dict[str, Use] = {
 _TABLES: dict[str, Use] = {
     name: getattr(notebook, name)
     for name in (
-        *("after_discards", "channel_controls", "channel_merges", "channel_points", "least_work", "locks"),
+        *("after_discards", "channel_controls", "channel_losses", "channel_merges", "channel_noise", "channel_points"),
+        *("least_work", "locks"),
         *("messages", "prediction_check", "read_faults", "tails", "with_tables", "without_huge_zeropage"),
         *("range_contents", "write_reveals"),
     )

@@ -45,8 +45,10 @@ def point(
 
 
 def campaign(out: Path, *points: Sequence[dict[str, Any]], id_: str = "made-up", **more: Any) -> Dataset:
-    """Write and load a dataset of these points; children are numbered in their order."""
-    rows, slots = [], []
+    """Write and load a dataset of these points; children are numbered in their order. Those with a ``neighbour`` go
+    to the tables of noisy ones.
+    """
+    rows, slots, beside = [], [], []
     for block, child in enumerate(child for children in points for child in children):
         row = _SAMPLE | {"block": block} | {name: value for name, value in child.items() if name != "flips"}
         lines, count = row["lines"], row["slots"]
@@ -55,6 +57,7 @@ def campaign(out: Path, *points: Sequence[dict[str, Any]], id_: str = "made-up",
         row |= {"missed": sum((a & ~b).bit_count() for a, b in both), "ones": sum(a.bit_count() for a in sent)}
         row |= {"invented": sum((b & ~a).bit_count() for a, b in both), "bits": lines * count}
         rows.append(row)
+        beside += [block] if "neighbour" in row else []
         digits = -(-lines // 4)
         slots += [
             {"block": block, "sample": 0, "slot": first, "late": "0"}
@@ -64,10 +67,16 @@ def campaign(out: Path, *points: Sequence[dict[str, Any]], id_: str = "made-up",
             }
             for first in range(0, count, channel.SLOTS_PER_ROW)
         ]
+    quiet, noisy = (
+        [[row for row in part if (row["block"] in beside) is with_neighbour] for part in (rows, slots)]
+        for with_neighbour in (False, True)
+    )
     known = {
-        "channels": (channel.FIELDS, rows),
-        "channel_slots": (channel.SLOT_FIELDS, slots),
+        "channels": (channel.FIELDS, quiet[0]),
+        "channel_slots": (channel.SLOT_FIELDS, quiet[1]),
         "channel_latencies": (channel.LATENCY_FIELDS, []),
     }
+    if beside:
+        known |= {"noisy_channels": (channel.NOISY_FIELDS, noisy[0]), "noisy_slots": (channel.SLOT_FIELDS, noisy[1])}
     tables = [datasets.Table(name, fields, of) for name, (fields, of) in (known | more).items()]
     return datasets.write(out, id=id_, title="made up for a test", tables=tables, provenance=FACTS)

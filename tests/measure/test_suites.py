@@ -14,9 +14,9 @@ from uffdlab.errors import UffdlabError
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.suites import SUITES, Work, plan, probes_of
 from uffdlab.probes.covert.channel import REGISTERED
-from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.requirements import peak
 from uffdlab.stats import ratio_interval
+from uffdlab.vocabulary.channel import NEIGHBOURS, SHARED
 
 suites = pytest.mark.parametrize("suite", SUITES)
 
@@ -66,9 +66,9 @@ def test_every_protect_block_has_one_cold_sample_and_one_or_two_warm_ones(suite:
 
 @suites
 def test_there_are_enough_children_for_the_interval_of_a_ratio(suite: str) -> None:
-    (work,) = _works(suite, "protect") or _works(suite, "channel")
-    children = [1.0 + i for i in range(work.rounds)]
-    assert ratio_interval(children, children).known
+    for work in _works(suite, "protect") or _works(suite, "channel"):
+        children = [1.0 + i for i in range(work.rounds)]
+        assert ratio_interval(children, children).known
 
 
 @suites
@@ -121,13 +121,26 @@ def test_a_probe_not_in_the_suite_is_refused_with_those_that_are(suite: str, pro
 def test_every_registered_channel_point_has_its_controls() -> None:
     specs = [block.spec for block in plan("channel", ["channel"], 3)]
     for (memory, placement), (slot_ns, lines, _) in REGISTERED.items():
-        point = {"placement": placement, "slot_ns": slot_ns, "lines": lines}
+        point = {"placement": placement, "slot_ns": slot_ns, "lines": lines, "neighbour": "none"}
         beside = {(spec["memory"], spec["silent"]) for spec in specs if point.items() <= spec.items()}
         assert (memory, False) in beside
-        if SETUPS[memory].zeropage:
+        if memory in SHARED:
             assert (memory, True) in beside
         if memory == "zeropage":
-            assert ("private", False) in beside
+            assert {("private", False), ("libc", False)} <= beside, "a control and a baseline"
+
+
+def test_every_neighbour_runs_beside_the_sweep_of_the_zeropage() -> None:
+    specs = [block.spec for block in plan("channel", ["channel"], 3)]
+    sweep = {"memory": "zeropage", "placement": "same", "lines": 8, "silent": False}
+    slots = {
+        neighbour: {
+            spec["slot_ns"] for spec in specs if sweep.items() <= spec.items() and spec["neighbour"] == neighbour
+        }
+        for neighbour in NEIGHBOURS
+    }
+    assert len(slots["none"]) >= 5
+    assert all(swept == slots["none"] for swept in slots.values())
 
 
 # --- what rules read -------------------------------------------------------------------------------------------------

@@ -68,6 +68,86 @@ def test_plot_message_without_a_message_shows_a_sentence(tmp_path: Path) -> None
     assert "holds no message" in figure.layout.annotations[0].text
 
 
+def test_channel_losses_names_what_slots_and_errors_take(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point([0.1] * 7), point(NOISE, silent=True), point(CLEAR, slot_ns=16_000))
+    [row] = notebook.channel_losses(data).frame.to_dict("records")
+    assert row["through"] == "zeropage, one CPU"
+    assert row["a reload and flush per bit"] == "4,000 kbit/s"
+    assert row["sent: bits of a slot by its length"] == "1,000 kbit/s (25%)"
+    assert row["wrong bits"].startswith("10.8% (")
+    assert row["arrives: rate × (1 − H)"] == "505 kbit/s (51%)", "1 - H(0.108)"
+
+
+def test_channel_losses_of_unmeasured_limits_are_not_zero(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point(CLEAR, probe_cycles=0), point(NOISE, silent=True))
+    assert "not measured" in str(notebook.channel_losses(data))
+
+
+def test_channel_compared_has_one_unit_and_says_what_is_published(tmp_path: Path) -> None:
+    points = [p for one in ("zeropage", "libc") for p in (point(CLEAR, one), point(NOISE, one, silent=True))]
+    data = campaign(tmp_path / "d", *points)
+    rows = {
+        row["channel"]: row
+        for row in notebook.channel_compared(data, notebook.load_published()).frame.to_dict("records")
+    }
+    ours = [row for row in rows.values() if row["origin"].startswith("measured: ")]
+    assert list(rows)[: len(ours)] == ["zeropage, one CPU, 8 lines", "C library, one CPU, 8 lines"]
+    for row in ours:
+        assert row["origin"] == "measured: 14 of 14 samples pass"
+        assert row["rate × (1 − H), kbit/s"] == "1,000 (1,000 to 1,000)"
+        assert row["mutual information, kbit/s"].startswith("999 (")
+    published = [row for row in rows.values() if row not in ours]
+    assert all("Adversarial Prefetch" in row["origin"] for row in published)
+    assert all(row["origin"].startswith("published: ") for row in published)
+    assert [row["rate × (1 − H), kbit/s"] for row in published] == [
+        "2,384 (298 kB/s)",
+        "up to 6,720 (840 kB/s)",
+        "up to 5,440 (680 kB/s)",
+    ]
+
+
+def test_channel_compared_says_in_one_line_that_the_baseline_was_not_measured(tmp_path: Path) -> None:
+    data = campaign(tmp_path / "d", point(CLEAR), point(NOISE, silent=True))
+    rows = notebook.channel_compared(data, notebook.load_published()).frame.set_index("channel")
+    assert rows.loc["C library", "origin"] == "was not measured (dataset made-up)"
+
+
+def test_channel_sentence_follows_the_data(tmp_path: Path) -> None:
+    points = [p for one in ("zeropage", "huge_zeropage") for p in (point(CLEAR, one), point(NOISE, one, silent=True))]
+    published = notebook.load_published()
+    sentence = repr(notebook.channel_sentence(campaign(tmp_path / "d", *points[:2]), published))
+    assert sentence == (
+        "On one CPU there arrive through the zeropage 1,000 (1,000 to 1,000) kbit/s (0.419 times flush+reload as "
+        "published)."
+    )
+    sentence = repr(notebook.channel_sentence(campaign(tmp_path / "e", *points), published))
+    assert " and through the huge zeropage 1,000 (" in sentence
+    assert "was not measured" in repr(notebook.channel_sentence(campaign(tmp_path / "f"), published))
+
+
+def test_channel_noise_has_a_row_per_neighbour_and_a_column_per_slot(tmp_path: Path) -> None:
+    noisy = [point([0.2] * 7, neighbour="traffic_same", slot_ns=length) for length in (8_000, 20_000)]
+    noisy.append(point(NOISE[:7], neighbour="reader_other"))
+    data = campaign(tmp_path / "d", point(CLEAR), point(CLEAR, slot_ns=20_000), point(CLEAR, slot_ns=99_000), *noisy)
+    frame = notebook.channel_noise(data).frame.set_index("beside")
+    assert list(frame.columns) == ["8 µs", "20 µs"]
+    assert list(frame.index) == [
+        "no neighbour",
+        "memory traffic on the receiver's CPU",
+        "a reader of the same page on another CPU",
+    ]
+    assert frame.loc["no neighbour", "8 µs"] == "1,000 (1,000 to 1,000); 14 of 14"
+    assert frame.loc["memory traffic on the receiver's CPU", "8 µs"].startswith("28")
+    assert frame.loc["a reader of the same page on another CPU", "8 µs"].endswith("of 7")
+    assert frame.loc["a reader of the same page on another CPU", "20 µs"] == "not measured"
+
+
+def test_channel_noise_of_a_dataset_without_neighbours_is_one_line(tmp_path: Path) -> None:
+    table = notebook.channel_noise(campaign(tmp_path / "d", point(CLEAR)))
+    assert len(table.frame) == 1
+    assert "was not measured (dataset made-up)" in str(table)
+
+
 def test_channel_published_has_bits_per_second_and_source() -> None:
     rows = {row["what"]: row for row in notebook.channel_published(notebook.load_published()).frame.to_dict("records")}
     leak = rows["rate of a leak over the network through memory deduplication"]
@@ -80,5 +160,5 @@ def test_channel_published_has_bits_per_second_and_source() -> None:
 def test_channel_tables_without_data_show_not_measured(tmp_path: Path) -> None:
     nothing = campaign(tmp_path / "d")
     for table in (notebook.channel_points, notebook.channel_controls, notebook.messages, notebook.channel_merges,
-                  notebook.write_reveals):  # fmt: skip
+                  notebook.write_reveals, notebook.channel_losses, notebook.channel_noise):  # fmt: skip
         assert "not measured" in str(table(nothing))

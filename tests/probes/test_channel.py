@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ from running import forks
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
-from uffdlab.probes.covert import channel, flush_reload, memory
+from uffdlab.measure.registry import PROBES
+from uffdlab.probes.covert import channel, flush_reload, memory, neighbour
 from uffdlab.probes.covert.channel import ChannelSpec
 from uffdlab.probes.covert.endpoints import Ends
 from uffdlab.probes.covert.flush_reload import steady
+from uffdlab.probes.covert.neighbour import beside
 from uffdlab.probes.userfault import KernelRefused, PageState
 from uffdlab.stats.threshold import best_threshold
+from uffdlab.vocabulary.channel import NEIGHBOURS
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -38,7 +43,7 @@ RECEIVING = CPUS[-1]  # and on one CPU sending, too
 
 
 def _rows(spec: ChannelSpec) -> Rows:
-    rows: Rows = {"channels": [], "channel_slots": [], "channel_latencies": []}
+    rows: Rows = {name: [] for name in PROBES["channel"].tables}
     for table, row in channel.run(spec):
         rows[table].append(row)
     return rows
@@ -73,8 +78,8 @@ def _passing(spec: ChannelSpec) -> list[dict[str, Any]]:
 
 
 @live
-@pytest.mark.parametrize(("memory", "lines"), [("zeropage", 8), ("huge_zeropage", 32)])
-def test_bits_pass_through_the_zeropage_on_one_cpu(memory: str, lines: int) -> None:
+@pytest.mark.parametrize(("memory", "lines"), [("zeropage", 8), ("huge_zeropage", 32), ("libc", 8)])
+def test_bits_pass_through_a_shared_page_on_one_cpu(memory: str, lines: int) -> None:
     spec = ChannelSpec(memory=memory, lines=lines, slots=500, slot_ns=100_000, repeats=3, seed=5)
     assert [row["memory"] for row in _passing(spec)] == [memory] * 3
 
@@ -89,6 +94,28 @@ def test_every_preparation_with_a_zeropage_is_recorded_under_its_name(memory: st
         rows = _rows(spec)["channels"]
         assert min(row["hit_cycles"] for row in rows) > 400, "each load faults"
     assert [row["memory"] for row in rows] == [memory] * 2
+
+
+def test_the_page_of_the_c_library_is_a_present_page_of_its_file_and_no_zeropage() -> None:
+    if native.why_missing():
+        pytest.skip(str(native.why_missing()))
+    with memory.prepared("libc", 1) as page:
+        assert page.length == memory.PAGE
+        state = page.state(0)
+        assert state.present
+        assert "FILE" in (state.categories or ("FILE",))
+        assert page.zeropages() in (0, None)
+
+
+def test_without_a_c_library_among_its_mappings_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    anonymous = [
+        "55d0-55d1 r-xp 0 08:01 7   /usr/bin/static",
+        "7f00-7f01 rw-p 0 00:00 0",
+        "7ff0-7ff1 r-xp 0 00:00 0 [vdso]",
+    ]
+    monkeypatch.setattr(memory.pseudofiles, "lines", lambda *_: anonymous)
+    with pytest.raises(UffdlabError, match="names no file of a C library"), memory.prepared("libc", 1):
+        pass
 
 
 def test_memory_without_the_expected_zeropage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +137,78 @@ def test_no_bits_pass_without_a_shared_page_or_a_sender(control: dict[str, Any])
     with ahead_of_others():  # where something would pass
         (row,) = _rows(ChannelSpec(slots=1000, seed=7, **control))["channels"]
     assert abs(_separation(row)) < 0.06  # more than five standard deviations of 8000 bits
+
+
+# --- a noisy neighbour -----------------------------------------------------------------------------------------------
+
+NOISY = [one for one in NEIGHBOURS if one != "none"]
+
+
+@live
+@pytest.mark.parametrize("noise", NOISY)
+def test_a_sample_beside_a_neighbour_goes_to_tables_of_its_own(noise: str) -> None:
+    spec = ChannelSpec(neighbour=noise, slots=60, slot_ns=20_000, repeats=2, seed=4)
+    if spec.needs().missing():
+        pytest.skip(str(spec.needs().missing()))
+    rows = _rows(spec)
+    assert {name: len(found) for name, found in rows.items() if found} == {"noisy_channels": 2, "noisy_slots": 4}
+    for row in rows["noisy_channels"]:
+        assert set(row) | {"block"} == {field["name"] for field in PROBES["channel"].tables["noisy_channels"]}
+        assert (row["neighbour"], row["bits"]) == (noise, 480)
+    assert forks() == []
+
+
+@live
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+@pytest.mark.parametrize(("noise", "where"), [("traffic_same", CPUS[-1]), ("reader_other", CPUS[0])])
+def test_a_neighbour_keeps_its_cpu_busy_until_the_sample_ends(noise: str, where: int) -> None:
+    with beside(noise, "zeropage", 8, CPUS[-1], CPUS[:1]):
+        (pid,) = forks()
+        began = time.monotonic()
+        while _cpu_ticks(pid) < 10 and time.monotonic() < began + 30:
+            time.sleep(0.05)
+        assert _cpu_ticks(pid) >= 10, "it works all the time"
+        assert os.sched_getaffinity(pid) == {where}
+    assert forks() == []
+
+
+def _cpu_ticks(pid: int) -> int:
+    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(after_name[11])
+
+
+@live
+def test_a_neighbour_that_ends_early_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour, "_store", lambda _: None)
+    with pytest.raises(UffdlabError, match="memory traffic on the receiver's CPU\\) ended before the sample"):
+        _rows(ChannelSpec(neighbour="traffic_same", slots=50))
+    assert forks() == []
+
+
+@live
+def test_a_neighbour_that_dies_amid_the_sample_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour, "_store", lambda writing: os.write(writing, b"r"))
+    with pytest.raises(UffdlabError, match="nothing of it is kept"):
+        _rows(ChannelSpec(neighbour="traffic_same", slots=2000, slot_ns=200_000))
+    assert forks() == []
+
+
+@live
+def test_a_neighbour_without_a_range_to_walk_is_refused() -> None:
+    _, lib = native.probe()
+    for length, step in ((0, 64), (4096, 0)):
+        assert lib.ul_channel_disturb(0, length, step, 0, 1) == -errno.EINVAL
+
+
+def test_a_neighbour_elsewhere_needs_a_second_cpu_and_traffic_its_memory() -> None:
+    alone = ChannelSpec().needs()
+    needs = {one: ChannelSpec(neighbour=one).needs() for one in NOISY}
+    assert {one: need.cpus for one, need in needs.items()} == {"traffic_same": 1, "traffic_other": 2, "reader_other": 2}
+    more = {one: need.memory_kib - alone.memory_kib for one, need in needs.items()}
+    assert more == {"traffic_same": 64 << 10, "traffic_other": 64 << 10, "reader_other": 0}
+
+
+# --- two CPUs --------------------------------------------------------------------------------------------------------
 
 
 def _in_time(rows: list[dict[str, Any]]) -> bool:
@@ -215,6 +314,7 @@ def test_a_counter_that_is_not_steady_is_refused(monkeypatch: pytest.MonkeyPatch
     [
         ({"memory": "shared"}, "choose one of zeropage, huge_zeropage, private"),
         ({"placement": "far"}, "choose one of same, cross"),
+        ({"neighbour": "loud"}, "choose one of none, traffic_same"),
         ({"lines": 0}, "lines is 0: choose 1 to 128"),
         ({"lines": 9}, "room for 1 to 8"),
         ({"slot_ns": 10}, "slot_ns is 10: choose 1000 to 100000000"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from synthetic_channel import LINES, SLOTS, campaign, point, words
 
 from uffdlab.errors import UffdlabError
-from uffdlab.stats.information import mutual_information
+from uffdlab.stats.information import mutual_information, symmetric_capacity
 from uffdlab.summaries.transmissions import Transmission, judge, shuffled, transmissions
 
 
@@ -35,6 +35,27 @@ def test_symmetric_channel_carries_the_shannon_capacity() -> None:
     wrong = 0.11
     expected = 1 + wrong * log2(wrong) + (1 - wrong) * log2(1 - wrong)
     assert mutual_information([[89_000, 11_000], [11_000, 89_000]]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(0, 1), (1, 1), (0.5, 0), (0.11, 0.5), (0.89, 0.5)])
+def test_symmetric_capacity_is_1_less_the_entropy_of_errors(wrong: float, expected: float) -> None:
+    assert symmetric_capacity(wrong) == pytest.approx(expected, abs=1e-3)
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000), st.integers(0, 1000), st.integers(0, 1000))
+def test_symmetric_capacity_never_exceeds_the_information_of_even_bits(a: int, b: int, c: int, d: int) -> None:
+    # As many zeros as ones, and so many samples that the bias of few is none.
+    counts = [[a * (c + d) * 10**6, b * (c + d) * 10**6], [c * (a + b) * 10**6, d * (a + b) * 10**6]]
+    total = sum(map(sum, counts))
+    if total:
+        wrong = (counts[0][1] + counts[1][0]) / total
+        assert symmetric_capacity(wrong) <= mutual_information(counts) + 1e-6
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+def test_symmetric_capacity_refuses_what_is_no_share(wrong: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        symmetric_capacity(wrong)
 
 
 def test_independent_data_have_median_information_0() -> None:

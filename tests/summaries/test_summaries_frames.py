@@ -152,7 +152,8 @@ def test_df_published_runs_columns_and_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frame", ["df_zeropages", "df_published_runs", "df_faults", "df_resolves",
                                    "df_tails", "df_occupancy", "df_tracking", "df_atomicity", "df_reveals",
-                                   "df_merges", "df_channels", "df_samples", "df_shuffled"])  # fmt: skip
+                                   "df_merges", "df_channels", "df_samples", "df_shuffled", "df_capacities",
+                                   "df_noise"])  # fmt: skip
 def test_frames_of_missing_tables_have_columns_and_no_rows(tmp_path: Path, frame: str) -> None:
     bare, empty = getattr(summaries, frame), synthetic.dataset(tmp_path / "d")
     found = bare(empty)

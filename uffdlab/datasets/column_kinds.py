@@ -14,7 +14,8 @@ _TEXTS = frozenset(
     (
         *("architecture", "author", "backing", "bottom", "categories", "citation", "content", "contents", "date"),
         *("dataset", "delivery", "design", "event", "feature", "features", "huge_zeropage", "interleaving", "kernel"),
-        *("key", "kind", "late", "link", "memory", "message_id", "method", "mode", "moment", "note"),
+        *("key", "kind", "late", "link", "memory", "message_id", "method", "metric", "mode", "moment"),
+        *("neighbour", "note"),
         *("operation", "outcome", "part", "pass", "pattern", "phase", "placement", "preparation", "probe", "quantity"),
         *("reason", "received", "relation", "repair", "sent", "source", "spec", "state", "status", "step", "summary"),
         *("temperature", "thp", "top", "topic", "touch", "unit", "version", "way", "what", "workload"),

@@ -132,7 +132,7 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
     rate = shown == "capacity"
     frame = frame[~frame.silent.astype(bool) & frame.registered.astype(bool)]
     figure = go.Figure()
-    names = list(MEMORIES)
+    names = [name for name in MEMORIES if name in set(frame.memory)]
     for (placement, kind), (label, (colour, symbol, _)) in vocabulary.ENDS.items():
         lift = _LIFTS[placement, kind]
         rows = frame[(frame.placement == placement) & frame.memory.isin(names)]
@@ -168,8 +168,8 @@ def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:
         figure.update_xaxes(tickvals=ticks, ticktext=[format_ratio(tick) for tick in ticks])
     else:
         figure.update_xaxes(title_text="share of bits that arrive wrong (0.5: chance)", range=[-0.02, 1.02])
-    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=list(MEMORIES.values()))
-    figure.update_yaxes(range=[0.6 - len(names), 0.6])
+    figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=[MEMORIES[name] for name in names])
+    figure.update_yaxes(range=[0.6 - max(1, len(names)), 0.6])
     if not figure.data:
         style.annotate(figure, f"{data.id} holds no such points")
     return figure

@@ -39,7 +39,10 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "channel": (
         "covert.channel",
         "ChannelSpec",
-        {"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
+        {
+            **{"channels": "FIELDS", "channel_slots": "SLOT_FIELDS", "channel_latencies": "LATENCY_FIELDS"},
+            **{"noisy_channels": "NOISY_FIELDS", "noisy_slots": "SLOT_FIELDS"},
+        },
     ),
     "merging": ("covert.ksm", "MergingSpec", {"merges": "FIELDS", "merge_writes": "WRITE_FIELDS"}),
     "revealing": ("covert.write_timing", "RevealingSpec", {"reveals": "FIELDS", "reveal_writes": "WRITE_FIELDS"}),

@@ -19,7 +19,6 @@ from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
 from uffdlab.probes.collapse import CollapseSpec
 from uffdlab.probes.covert.channel import REGISTERED, ChannelSpec
 from uffdlab.probes.covert.ksm import MergingSpec
-from uffdlab.probes.covert.memory import SETUPS
 from uffdlab.probes.covert.message import MessageSpec
 from uffdlab.probes.covert.write_timing import RevealingSpec
 from uffdlab.probes.equality import BACKINGS_COMPARED, EqualitySpec
@@ -33,7 +32,7 @@ from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
-from uffdlab.vocabulary.channel import PLACEMENTS
+from uffdlab.vocabulary.channel import NEIGHBOURS, PLACEMENTS, SHARED
 from uffdlab.vocabulary.designs import STOCK
 from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
@@ -285,7 +284,7 @@ _SWEPT_NS = {
 _CHANNELS = (
     *_REGISTERED,
     # A silent control of each; the other control, private pages instead of the zeropage, is a memory among them.
-    *(replace(spec, silent=True, loads=False, repeats=1) for spec in _REGISTERED if SETUPS[spec.memory].zeropage),
+    *(replace(spec, silent=True, loads=False, repeats=1) for spec in _REGISTERED if spec.memory in SHARED),
 )
 _SWEPT = tuple(
     replace(spec, slot_ns=slot_ns, loads=False, repeats=1)
@@ -293,6 +292,13 @@ _SWEPT = tuple(
     if spec.memory in ("zeropage", "huge_zeropage")
     for slot_ns in _SWEPT_NS[spec.lines]
     if slot_ns != spec.slot_ns
+)
+# The sweep of the zeropage on one CPU again, beside each neighbour.
+_NOISY = tuple(
+    ChannelSpec("zeropage", "same", neighbour=neighbour, slot_ns=slot_ns, lines=8, slots=500, loads=False)
+    for neighbour in NEIGHBOURS
+    if neighbour != "none"
+    for slot_ns in _SWEPT_NS[8]
 )
 
 _MESSAGES = (
@@ -410,6 +416,7 @@ SUITES: dict[str, Suite] = {
             "--allow-host-changes",
             (
                 Work("channel", (*_CHANNELS, *_SWEPT), rounds=_CHANNEL_ROUNDS),
+                Work("channel", _NOISY, rounds=_ROUNDS),
                 Work("message", _MESSAGES, rounds=_ROUNDS),
                 Work("revealing", tuple(RevealingSpec(b, 2048, repeats=3) for b in ("anon", "shmem")), _CHANNEL_ROUNDS),
                 Work("merging", _MERGED, rounds=_ROUNDS),

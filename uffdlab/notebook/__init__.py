@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
+from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
 from .hugetlb import entry_costs, one_pass, prediction_check, reported_table, states
 from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
@@ -28,10 +29,14 @@ __all__ = [
     "Table",
     "after_discards",
     "attempts",
+    "channel_compared",
     "channel_controls",
+    "channel_losses",
     "channel_merges",
+    "channel_noise",
     "channel_points",
     "channel_published",
+    "channel_sentence",
     "cold",
     "entry_costs",
     "least_work",

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Mutual information of two bits (channel capacity) from a table of counts, less the bias of few samples."""
+"""Mutual information of two bits (channel capacity) from a table of counts, less the bias of few samples.
+
+Beside it, the capacity of a binary symmetric channel, which needs the share of wrong bits alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
+from math import log, log2
 
 import numpy as np
 
@@ -28,3 +31,13 @@ def corrected_information(counts: Sequence[Sequence[int]]) -> float:
     naive = float((table[seen] * np.log2((table * total)[seen] / (rows @ columns)[seen])).sum() / total)
     freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
     return naive - float(freedom / (2 * total * log(2)))
+
+
+def symmetric_capacity(error: float) -> float:
+    """Return 1 - H(error): the bits received per bit sent where a 0 and a 1 are wrong equally often.
+
+    Raises ValueError unless ``error`` is a share.
+    """
+    if not 0 <= error <= 1:
+        raise ValueError(f"a share of wrong bits is from 0 to 1, and not {error}")
+    return 1.0 + sum(share * log2(share) for share in (error, 1 - error) if share > 0)

@@ -7,6 +7,7 @@ there are too few children for one.
 
 from __future__ import annotations
 
+from uffdlab.summaries.capacities import df_capacities, df_noise
 from uffdlab.summaries.channel import best_point, df_channels, df_samples, df_shuffled
 from uffdlab.summaries.ksm import df_merges
 from uffdlab.summaries.marker_costs import df_entry_costs, df_marker_times, df_prediction_check, predict_protect_ns
@@ -38,6 +39,7 @@ __all__ = [
     "best_point",
     "df_at_size",
     "df_atomicity",
+    "df_capacities",
     "df_channels",
     "df_collapses",
     "df_entry_costs",
@@ -46,6 +48,7 @@ __all__ = [
     "df_latencies",
     "df_marker_times",
     "df_merges",
+    "df_noise",
     "df_occupancy",
     "df_prediction_check",
     "df_protect",

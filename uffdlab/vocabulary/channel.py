@@ -14,7 +14,7 @@ POINT = ("memory", "placement", "silent", "slot_ns", "lines")  # columns that na
 class Memory(NamedTuple):
     """Memory of both ends: its preparation, its name in a table, and in a sentence.
 
-    ``shared``: whether both may read one zeropage through it; unshared memory is a control.
+    ``shared``: whether both may read one page through it; unshared memory is a control.
     """
 
     title: str
@@ -37,6 +37,7 @@ MEMORIES = {
     "markers_unread": Memory(
         "markers, each load the first of its page", "markers, unread", "markers never read before"
     ),
+    "libc": Memory("the C library's file, mapped by both (baseline)", "C library", "a page of the C library"),
     "shmem": Memory("shmem, read", "shmem", "shmem", shared=False),
     "hugetlb": Memory("hugetlb 2 MiB, read", "hugetlb", "hugetlb", shared=False),
     "private": Memory("written pages (control)", "written pages", "written pages", shared=False),
@@ -45,6 +46,13 @@ SHARED = tuple(name for name, memory in MEMORIES.items() if memory.shared)
 ZEROPAGES = {name: ENTRIES[name, "plain"].look for name in ("zeropage", "huge_zeropage")}
 
 PLACEMENTS = {"same": "one CPU", "cross": "two CPUs"}
+# What a third process does meanwhile: traffic is stores to memory of its own, more than the caches hold.
+NEIGHBOURS = {
+    "none": "no neighbour",
+    "traffic_same": "memory traffic on the receiver's CPU",
+    "traffic_other": "memory traffic on another CPU",
+    "reader_other": "a reader of the same page on another CPU",
+}
 # By placement and by which load is a 1, where bits pass.
 ENDS = {
     ("same", "faster"): ("one CPU", Look(GREEN, "octagon")),

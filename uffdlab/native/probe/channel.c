@@ -227,3 +227,23 @@ int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late)
 	}
 	return 0;
 }
+
+/* A neighbour that knows nothing of slots: loads, or with write stores to, a byte in every step, over and over. */
+UL_RAW int ul_channel_disturb(uint64_t addr, uint64_t len, uint64_t step, int write, uint64_t ns)
+{
+	const uint64_t begin = ul_now_ns();
+
+	if (!step || !len)
+		return -EINVAL;
+	while (ul_now_ns() - begin < ns) {
+		for (uint64_t at = 0; at < len; at += step) {
+			volatile char *byte = (volatile char *)(uintptr_t)(addr + at);
+
+			if (write)
+				*byte = 1;
+			else
+				(void)*byte;
+		}
+	}
+	return 0;
+}

@@ -123,6 +123,7 @@ int ul_channel_calibrate(struct ul_channel *c, uint32_t rounds, uint16_t *hits, 
 int ul_channel_probe_cycles(struct ul_channel *c, uint32_t rounds, int there, uint64_t *cycles);
 int ul_channel_send(struct ul_channel *c, const uint64_t *bits, uint64_t *late);
 int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late);
+int ul_channel_disturb(uint64_t addr, uint64_t len, uint64_t step, int write, uint64_t ns);
 
 /* merge.c: pages that KSM may merge, and what they hold */
 int ul_mergeable(uint64_t addr, uint64_t len);

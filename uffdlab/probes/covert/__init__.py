@@ -3,6 +3,7 @@
 
 ``memory``        preparations of memory that two processes may share
 ``flush_reload``  one slot: flush a line, or load it and take the time
+``neighbour``     a third process that disturbs
 ``endpoints``     sender and receiver, two processes
 ``bits``          sequences of bits and their packing
 ``codec``         a message as frames that survive errors

@@ -5,8 +5,12 @@ Scope: both ends are children of this probe, started for one sample and gone aft
 through mappings of their own. There is no other target, and nothing here can be aimed at one.
 
 One sample is one sender and one receiver (``wire``). Each maps memory and prepares it as one design would
-(``preparations``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
-control). ``silent`` is the other control: the sender takes part and loads nothing.
+(``memory``): they share no page but what the kernel maps in both, or none at all (``private``: written pages, a
+control). ``silent`` is the other control: the sender takes part and loads nothing. ``libc`` is a baseline: a page of a
+file in the zeropage's place.
+
+With a ``neighbour`` a third process of ours works meanwhile. Such samples go to tables of their own, ``noisy_channels``
+and ``noisy_slots``: rules read ``channels``, where nothing ran beside both ends, and cannot mistake one for the other.
 
 Where the processors' counter is not steady, or where user space may not flush, the block is refused with the reason.
 """
@@ -16,7 +20,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -35,9 +39,11 @@ from uffdlab.probes.covert.flush_reload import (
     transmit,
 )
 from uffdlab.probes.covert.memory import SETUPS
+from uffdlab.probes.covert.neighbour import elsewhere, holds_kib
+from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, COLD, boolean, count, integer, one_of, text
 from uffdlab.probes.spec import repeated, seed_of, seeded, within, word
-from uffdlab.vocabulary.channel import PLACEMENTS
+from uffdlab.vocabulary.channel import NEIGHBOURS, PLACEMENTS
 
 # One point per memory and placement, slot (ns), lines and slots, fixed before a campaign runs: a claim is decided
 # there, and not where the campaign happened to be best. Chosen by trial runs on an AMD EPYC guest with 2 CPUs, which
@@ -57,12 +63,13 @@ REGISTERED = {
 class ChannelSpec(AtPoint):
     """One operating point: what is shared, where both run, how long a slot is and how many lines (bits) it has.
 
-    ``loads``: whether to keep the load times of the first sample.
+    ``loads``: whether to keep the load times of the first sample; beside a neighbour they are not kept.
     """
 
     memory: str = word("zeropage", SETUPS)
     placement: str = word("same", PLACEMENTS)
     silent: bool = False
+    neighbour: str = word("none", NEIGHBOURS)
     slot_ns: int = within(40_000, LEAST_SLOT_NS, MOST_SLOT_NS)
     lines: int = within(8, 1, MOST_LINES)
     slots: int = within(1000, 1, MOST_SLOTS)
@@ -78,6 +85,12 @@ class ChannelSpec(AtPoint):
     def point(self) -> Point:
         """Return where the channel is operated."""
         return Point(self.memory, self.placement, self.slot_ns, self.lines, self.slots)
+
+    def needs(self) -> Needs:
+        """Return what both ends hold, and the neighbour."""
+        held = super().needs()
+        cpus = 2 if elsewhere(self.neighbour) else held.cpus
+        return replace(held, memory_kib=held.memory_kib + holds_kib(self.neighbour), cpus=cpus)
 
 
 FIELDS: list[dict[str, Any]] = [
@@ -101,6 +114,7 @@ FIELDS: list[dict[str, Any]] = [
     count("bits", "bits sent"),
     COLD,
 ]
+NOISY_FIELDS: list[dict[str, Any]] = [*FIELDS, one_of("neighbour", NEIGHBOURS, "what a third process did meanwhile")]
 SLOT_FIELDS: list[dict[str, Any]] = [
     BLOCK,
     integer("sample", None, "number of the sample within its block"),
@@ -120,16 +134,22 @@ LATENCY_FIELDS: list[dict[str, Any]] = [
 
 
 def run(spec: ChannelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield, for each sample, rows of ``channel_slots`` and ``channel_latencies``, then its row of ``channels``."""
+    """Yield, for each sample, rows of ``channel_slots`` and ``channel_latencies``, then its row of ``channels``.
+
+    Beside a neighbour: rows of ``noisy_slots``, then its row of ``noisy_channels``.
+    """
     check_supported()
+    noisy = spec.neighbour != "none"
     for index in range(spec.repeats):
         seed = seed_of(spec, index)
         bits = _bits(spec, seed)
-        got = transmit(spec.point, seed, bits, silent=spec.silent)
-        yield from (("channel_slots", {"sample": index} | row) for row in _slots(spec, bits, got))
-        if index == 0 and spec.loads:
+        got = transmit(spec.point, seed, bits, silent=spec.silent, neighbour=spec.neighbour)
+        slots = "noisy_slots" if noisy else "channel_slots"
+        yield from ((slots, {"sample": index} | row) for row in _slots(spec, bits, got))
+        if index == 0 and spec.loads and not noisy:
             yield from (("channel_latencies", {"sample": index} | row) for row in _latencies(spec, bits, got))
-        yield "channels", {"sample": index} | _summed(spec, bits, got) | {"cold": index == 0}
+        row = {"sample": index} | _summed(spec, bits, got) | {"cold": index == 0}
+        yield ("noisy_channels", row | {"neighbour": spec.neighbour}) if noisy else ("channels", row)
 
 
 def _bits(spec: ChannelSpec, seed: int) -> list[int]:

@@ -30,6 +30,7 @@ from uffdlab.host import cpus
 from uffdlab.probes.affinity import pin
 from uffdlab.probes.covert.endpoints import Ends, converse
 from uffdlab.probes.covert.memory import SETUPS, prepared
+from uffdlab.probes.covert.neighbour import beside
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, Field, boolean, count, integer, one_of
 from uffdlab.probes.spec import Spec, within, word
@@ -160,21 +161,25 @@ def steady(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return set(next((line.split() for line in lines if line.startswith("flags")), ())) >= _STEADY
 
 
-def transmit(point: Point, seed: int, words: Sequence[int], *, silent: bool = False) -> Reception:
+def transmit(
+    point: Point, seed: int, words: Sequence[int], *, silent: bool = False, neighbour: str = "none"
+) -> Reception:
     """Start a sender of ``words``, one per slot, and receive from it; if ``silent``, it loads nothing.
 
-    Raises SenderLostError if it ends before its last word.
+    Raises SenderLostError if it ends before its last word, UffdlabError if the neighbour does.
     """
     allowed = cpus.allowed()
     receiving = allowed[-1]
     sending = receiving if point.placement == "same" else allowed[0]
+    others = [cpu for cpu in allowed if cpu not in (receiving, sending)] or allowed[:1]
     known = _training(point, seed)
     sent = [0] * (TRAINING + point.slots) if silent else [*known, *words]
     try:
-        return converse(
-            lambda ends: _send(point, seed, sent, ends, sending),
-            lambda ends: _receive(point, seed, known, ends, receiving),
-        )
+        with beside(neighbour, point.memory, point.lines, receiving, others):
+            return converse(
+                lambda ends: _send(point, seed, sent, ends, sending),
+                lambda ends: _receive(point, seed, known, ends, receiving),
+            )
     finally:
         pin(allowed)
 

@@ -6,13 +6,18 @@ Each end maps and prepares its own memory. Whether both then read the same physi
 
 from __future__ import annotations
 
+import errno
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.host import pseudofiles
 from uffdlab.probes.requirements import Needs
-from uffdlab.probes.userfault import READ, WRITE, Range, mapped, opened
+from uffdlab.probes.userfault import READ, WRITE, KernelRefused, Range, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB
 from uffdlab.vocabulary.channel import MEMORIES
 
@@ -25,7 +30,9 @@ class Setup:
 
     ``step_bytes`` lies between lines: so far apart that the processor, which fetches nearer ones along with a line that
     is loaded, does not fetch them (the written pages of a campaign show it, where zeros would arrive as ones). With
-    ``unread`` every load goes to a page that nothing touched before, one line of it.
+    ``unread`` every load goes to a page that nothing touched before, one line of it. With ``library`` it is the first
+    page of the C library's file instead of the backing: every process that maps the file has it, and none writes to it.
+    It holds the file's header, which is read when a program starts and tells nothing else of what others do.
     """
 
     backing: str = "anon"
@@ -34,6 +41,7 @@ class Setup:
     unread: bool = False
     zeropage: bool = True
     step_bytes: int = 512
+    library: bool = False
 
     @property
     def most_lines(self) -> int:
@@ -73,6 +81,7 @@ SETUPS: dict[str, Setup] = {
     "markers_read": Setup(protect="first"),
     "markers_unread": Setup(protect="first", unread=True),
     "empty_unread": Setup(unread=True),
+    "libc": Setup(zeropage=False, library=True),
     "shmem": Setup("shmem", zeropage=False),
     "hugetlb": Setup("hugetlb_2m_private", zeropage=False),
 }
@@ -85,6 +94,11 @@ def prepared(name: str, loads: int) -> Iterator[Range]:
     Raises UffdlabError if its state is another one, KernelRefused if the kernel refused an operation.
     """
     setup = SETUPS[name]
+    if setup.library:
+        with _first_page(_library()) as memory:
+            _touch(name, memory)
+            yield memory
+        return
     length = -(-(PAGE * (1 + loads) if setup.unread else 1) // (2 * MIB)) * 2 * MIB
     with mapped(BACKINGS[setup.backing], length) as memory:
         if not setup.protect:
@@ -100,6 +114,29 @@ def prepared(name: str, loads: int) -> Iterator[Range]:
                 uffd.protect(memory)
             _check_protected(name, memory)
             yield memory
+
+
+def _library(root: Path = Path("/")) -> Path:
+    """Return the file of the C library that this process maps (glibc or musl). Raises UffdlabError without one."""
+    mappings = [line.split(maxsplit=5) for line in pseudofiles.lines(root, "proc/self/maps")]
+    files = [Path(fields[5]) for fields in mappings if len(fields) == 6 and fields[5].startswith("/")]
+    for file in files:
+        if file.name.startswith(("libc.so", "libc-", "libc.musl-", "ld-musl-")):
+            return file
+    raise UffdlabError(f"{MEMORIES['libc'].title}: /proc/self/maps names no file of a C library")
+
+
+@contextmanager
+def _first_page(file: Path) -> Iterator[Range]:
+    """Map the first page of a file, privately and for reading: that of the page cache, until somebody writes to it."""
+    ffi, _ = native.probe()
+    try:
+        with file.open("rb") as opened_file:
+            mapping = mmap.mmap(opened_file.fileno(), PAGE, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    except OSError as error:
+        raise KernelRefused(f"mmap {file}", error.errno or errno.EIO) from error
+    with mapping, ffi.from_buffer(mapping) as held:
+        yield Range(BACKINGS["anon"], int(ffi.cast("uintptr_t", held)), PAGE)
 
 
 def _check_protected(name: str, memory: Range) -> None:
