@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_page_names_datasets_and_no_path(made: Path) -> None:
     page = (made / "out" / "01_a.html").read_text(encoding="utf-8")
-    assert "Where a figure names second-2, it is drawn beside first-1" in page
+    assert "second-2 is drawn beside first-1 in the figures that name it." in page
     assert "second-2 · Linux 6.18.5" in page
     assert str(made) not in page
     assert "this machine" not in page

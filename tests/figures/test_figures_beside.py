@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+import synthetic_faults
+from synthetic_faults import filled, touched
 
 from uffdlab import datasets, figures, notebook
 from uffdlab.datasets import Dataset
@@ -105,3 +108,66 @@ def test_own_measurement_is_called_this_machine(name: str) -> None:
     assert SECOND not in " ".join(legend(figure))
     assert f"{HERE} (stars): {SECOND} · Linux" in figure.layout.meta["origin"]
     assert f": {HERE}; all else" in figure.layout.meta["caption"]
+
+
+# --- datasets that did not measure the same ---------------------------------------------------------------------------
+
+
+def made(tmp_path: Path, id: str, **tables: list[dict[str, Any]]) -> Dataset:
+    return replace(synthetic_faults.dataset(tmp_path / id, **tables), id=id)
+
+
+def rows_of(figure: go.Figure) -> list[str]:
+    return [name.split(",<br>")[-1] for name in figure.layout.yaxis.ticktext]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rows"),
+    [
+        ("on", "as found", ["anonymous, THP on"]),
+        ("as found", "as found", ["zeropage as found"]),
+        ("as found", "on", ["anonymous, THP on", "zeropage as found"]),
+        ("off", "as found", ["no huge zeropage", "zeropage as found"]),
+    ],
+)
+def test_zeropages_as_found_are_beside_those_that_are_on(
+    first: str, second: str, rows: list[str], tmp_path: Path
+) -> None:
+    one, two = (
+        made(tmp_path, id, zeropages=filled("anon_thp", "pte_marker", 0, state))
+        for id, state in (("one", first), ("two", second))
+    )
+    figure = figures.plot_zeropages(one, two)
+    assert rows_of(figure) == rows
+    assert [(trace.name, len(trace.x)) for trace in figure.data if trace.x] == [("one: PTE markers", 1), ("two", 1)]
+    assert legend(figure)[-1] == "two", "whichever design it measured"
+
+
+def test_preparations_of_either_dataset_have_a_row(tmp_path: Path) -> None:
+    one, two = (made(tmp_path, id, faults=touched(preparation, "plain", "first write", 500))
+                for id, preparation in (("one", "fresh"), ("two", "tables")))  # fmt: skip
+    figure = figures.plot_faults(one, two)
+    assert list(figure.layout.yaxis.ticktext) == ["nothing there", "empty page tables there"]
+    assert [(trace.name, list(trace.customdata)) for trace in figure.data] == [
+        ("one", ["nothing there"]),
+        ("two", ["empty page tables there"]),
+    ]
+    assert legend(figure) == ["one", "two"]
+
+
+def test_first_dataset_without_rows_is_still_told(tmp_path: Path) -> None:
+    tables = {"faults": touched("fresh", "plain", "first write", 500), "zeropages": filled("anon", "preread", 0)}
+    one, two = made(tmp_path, "one", samples=[], faults=[], zeropages=[]), made(tmp_path, "two", **tables)
+    for draw, lacks in ((figures.plot_faults, "later faults"), (figures.plot_zeropages, "account of zeropages")):
+        figure = draw(one, two)
+        assert any(f"one holds no {lacks}" in note.text for note in figure.layout.annotations)
+        assert "two" in legend(figure)
+    skip = figures.plot_skip(one, committed(SECOND))
+    assert "one holds no samples of 1 GiB" in skip.layout.annotations[-1].text
+    assert stars(skip)
+
+
+@pytest.mark.parametrize("moment", figures.MOMENTS)
+def test_second_dataset_is_named_at_every_moment(moment: str) -> None:
+    figure = figures.plot_zeropages(committed(MAIN), committed(SECOND), moment)
+    assert SECOND in legend(figure)

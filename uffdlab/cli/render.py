@@ -86,8 +86,8 @@ def _write_pages(args: argparse.Namespace, written: list[Path]) -> None:
     named |= {"this_machine": None, "beside": overlay} if args.beside is not None else {"this_machine": overlay}
     if args.beside is not None and overlay:
         notices.append(
-            f"Where a figure names {overlay.id}, it is drawn beside {data.id}; all else that was measured "
-            f"is of {data.id} alone."
+            f"{overlay.id} is drawn beside {data.id} in the figures that name it. "
+            f"What names no other dataset is of {data.id}."
         )
     header = render.header(data, overlay, notices)
     with _progress() as report:

@@ -36,7 +36,7 @@ def plot_faults(data: Dataset, beside: Dataset | None = None, apart: str = APART
     rows = _drawable(data)
     other = _drawable(beside) if beside else rows[:0]
     both = len(other) > 0
-    known = list(zip(rows.preparation, rows.delivery, strict=True))
+    known = {key for one in (rows, other) for key in zip(one.preparation, one.delivery, strict=True)}
     looks = [key for key in ENTRIES if key in known]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
     for column, touch in enumerate(_TOUCHES, start=1):
@@ -65,7 +65,7 @@ def plot_faults(data: Dataset, beside: Dataset | None = None, apart: str = APART
     figure.update_layout(showlegend=both)
     if both:  # above the titles of the panels
         figure.update_layout(legend={"yref": "container", "y": 1, "yanchor": "top"}, margin={"t": 60})
-    if not figure.data:
+    if all(trace.legendgroup == "beside" for trace in figure.data):
         style.annotate(figure, f"{data.id} holds no later faults, {apart}")
     return figure
 
@@ -75,6 +75,8 @@ def _add_points(
 ) -> None:
     drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
+    if rows.empty:
+        return
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
     colours = [style.BESIDE_COLOUR if beside else ENTRIES[key].look.colour for key in keys]
     symbols = [style.BESIDE_SYMBOL if beside else ENTRIES[key].look.symbol for key in keys]

@@ -42,10 +42,12 @@ def plot_skip(data: Dataset, beside: Dataset | None = None, written: str = "0%")
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
     points = _skip_points(data)
     other = _skip_points(beside) if beside and "samples" in beside.tables else points[:0]
+    drawn = 0
     for rows, whose in ((points, data), (other, beside)):
         chosen = rows[rows.populated.map(_share) == written]
         for design in _SKIP_DESIGNS if len(chosen) else ():
             _add_skip(figure, chosen, design, whose if len(other) else None, beside=rows is other)
+        drawn += len(figure.data) if rows is points else 0
     size = format_size(_SKIP_KIB * 1024)
     caption = f"{size} of each backing, warm samples. Left: time (logarithmic). Right: memory filled."
     caption += style.whose_marks(data, beside, len(other) > 0, f"samples of {size}", "stars and squares")
@@ -55,7 +57,7 @@ def plot_skip(data: Dataset, beside: Dataset | None = None, written: str = "0%")
     figure.update_xaxes(title_text="filled, MiB", range=[-45, 1110], col=2)
     names = [_SKIP_NAMES[b] for b in _SKIP_BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
-    if not figure.data:
+    if not drawn:
         style.annotate(figure, f"{data.id} holds no samples of {size} with {written} written beforehand")
     return figure
 

@@ -16,8 +16,8 @@ from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS
 
 _FILLS = {"preread": 0.2, "populate_read": 0.0, "pte_marker": -0.2}  # designs, with the offset from the row's middle
-_ROW, _ROW_OF_TWO = 42, 64  # pixels of a row, with one dataset and with two
-_BESIDE_LIFT = 0.1  # half way to the design above
+_ROW, _ROW_OF_TWO = 42, 72  # pixels of a row, with one dataset and with two
+_BESIDE_LIFT = 0.08  # nearer to its design than to the one above
 _HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
 
 
@@ -47,6 +47,13 @@ def plot_zeropages(data: Dataset, beside: Dataset | None = None, when: str = MOM
     rows, other = _shares(data), _shares(beside) if beside else None
     both = other is not None and len(other) > 0
     measured = set(zip(rows.backing, rows.huge_zeropage, strict=True))
+    if other is not None:
+        # "as found" is the default of a machine: drawn beside "on" where the first dataset has that.
+        states = other.huge_zeropage
+        on = [(backing, "on") in measured for backing in other.backing]
+        beside_on = pd.Series(on, index=states.index, dtype=bool)
+        other = other.assign(huge_zeropage=states.mask(beside_on, states.replace("as found", "on")))
+        measured |= set(zip(other.backing, other.huge_zeropage, strict=True))
     cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in measured]
     figure = go.Figure()
     [step] = (step for step, label in _STEPS.items() if label == when)
@@ -55,8 +62,6 @@ def plot_zeropages(data: Dataset, beside: Dataset | None = None, when: str = MOM
         _add_filled(figure, chosen, design, cases, data if both else None, beside=False)
         if other is not None and both:
             chosen = other[(other.step == step) & (other.design == design)]
-            # "as found" is that machine's default: drawn beside "on" of the first dataset.
-            chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
             _add_filled(figure, chosen, design, cases, beside, beside=True)
     caption = (
         "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
@@ -71,7 +76,7 @@ def plot_zeropages(data: Dataset, beside: Dataset | None = None, when: str = MOM
     figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
     places = [-row for row in range(len(cases))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
-    if not cases:
+    if rows.empty:
         style.annotate(figure, f"{data.id} holds no account of zeropages")
     return figure
 
@@ -85,6 +90,7 @@ def _add_filled(
     name = label = style.named(label, whose)
     if beside and whose:
         colour, symbol, name, lift = style.BESIDE_COLOUR, style.BESIDE_SYMBOL, whose.label, lift + _BESIDE_LIFT
+    named = any(trace.legendgroup == name and trace.showlegend for trace in figure.data)
     places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     figure.add_scatter(
         x=rows.filled_kib.tolist(),
@@ -94,7 +100,7 @@ def _add_filled(
         marker=style.marker(colour, symbol, 8 if beside else 10),
         name=name,
         legendgroup=name,
-        showlegend=not beside or design == "preread",
+        showlegend=not beside or (len(rows) > 0 and not named),
         legendrank=1001 if beside else None,
         customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
         hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],
