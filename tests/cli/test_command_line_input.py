@@ -99,6 +99,7 @@ READING = (
     ("render", "--data", "{}", "--out", "fresh"),
     ("render", "--data", "reference", "--costs", "{}", "--out", "fresh"),
     ("render", "--data", "reference", "--this-machine", "{}", "--out", "fresh"),
+    ("render", "--data", "reference", "--beside", "{}", "--out", "fresh"),
     ("render", "--data", "reference", "--notebooks", "{}", "--out", "fresh"),
     ("lab", "--notebooks", "{}"),
     ("measure", "--resume", "--out", "{}"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,11 @@ def measured(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def every_figure(measured: Dataset) -> dict[str, go.Figure]:
-    published = notebook.load_published()
+    published, beside = notebook.load_published(), replace(measured, id="another")
     return {
-        "published": figures.plot_published(published, measured, measured),
-        "skip": figures.plot_skip(measured, measured),
-        "guest": figures.plot_guest(measured, measured, measured),
+        "published": figures.plot_published(published, measured, beside),
+        "skip": figures.plot_skip(measured, beside),
+        "guest": figures.plot_guest(measured, measured, beside),
     }
 
 
@@ -71,7 +72,7 @@ def test_published_points_are_crosses_and_measured_ones_filled(
 
 def test_restated_points_are_hollow_or_pale(every_figure: dict[str, go.Figure], measured: Dataset) -> None:
     figure = every_figure["published"]
-    assert {s for trace in named(figure, "measured") for s in trace.marker.symbol} == {"octagon-open"}
+    assert {s for trace in named(figure, "made-up") for s in trace.marker.symbol} == {"octagon-open"}
     assert {trace.marker.opacity for trace in named(figure, "published: ")} == {1}
     at_one_gib = figures.plot_published(notebook.load_published(), measured, gib=1)
     assert {trace.marker.opacity for trace in named(at_one_gib, "published: ")} == {0.4}
@@ -84,12 +85,12 @@ def test_predictions_are_hollow_and_have_a_band(every_figure: dict[str, go.Figur
     assert all(trace.error_y.array is not None for trace in predicted)
 
 
-def test_this_machine_has_its_own_label_and_look(every_figure: dict[str, go.Figure]) -> None:
+def test_a_second_dataset_has_its_own_label_and_look(every_figure: dict[str, go.Figure]) -> None:
     for name, figure in every_figure.items():
-        mine = named(figure, "this machine")
-        assert mine, name
-        others = {_symbols(trace) for trace in figure.data if trace not in mine}
-        assert not others & {_symbols(trace) for trace in mine}, name
+        second = named(figure, "another")
+        assert second, name
+        others = {_symbols(trace) for trace in figure.data if trace not in second}
+        assert not others & {_symbols(trace) for trace in second}, name
 
 
 def _symbols(trace: Any) -> str:
@@ -121,10 +122,10 @@ def test_plot_skip_draws_each_share_written(measured: Dataset) -> None:
     assert half.layout.xaxis.range == figures.plot_skip(measured).layout.xaxis.range
 
 
-def test_this_machine_is_hidden_at_unmeasured_fractions(tmp_path: Path, measured: Dataset) -> None:
+def test_a_second_dataset_is_hidden_at_unmeasured_fractions(tmp_path: Path, measured: Dataset) -> None:
     rows = [sample("shmem", design, 0, 1000 + i) for design in ("preread", "unprotected") for i in range(7)]
     mine = dataset(tmp_path / "mine", rows, id_="mine")
-    drawn = [named(figures.plot_skip(measured, mine, share), "this machine") for share in ("0%", "50%")]
+    drawn = [named(figures.plot_skip(measured, mine, share), "mine: ") for share in ("0%", "50%")]
     assert [len(traces) for traces in drawn] == [4, 0]
 
 

@@ -73,14 +73,6 @@ def test_figure_of_a_campaign_without_the_probe_shows_a_sentence(tmp_path: Path,
     assert any("made-up holds no" in note.text for note in figure.layout.annotations)
 
 
-@pytest.mark.parametrize("name", ["plot_faults", "plot_zeropages"])
-def test_this_machine_is_drawn_and_named(data: Dataset, name: str) -> None:
-    figure: go.Figure = getattr(figures, name)(data, data)
-    mine = [trace for trace in figure.data if trace.name == "this machine"]
-    assert any(len(trace.x) for trace in mine)
-    assert "this machine" in figure.layout.meta["origin"]
-
-
 def test_every_preparation_of_the_probe_can_be_drawn(tmp_path: Path) -> None:
     faults = touched("written", "plain", "first write", 5) + touched("fresh", "plain", "first write", 9)
     faults += touched("markers", "async", "first write", 7) + touched("unregistered", "plain", "first write", 8)

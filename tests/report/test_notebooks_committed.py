@@ -77,7 +77,7 @@ def test_notebook_opens_with_a_title_and_an_abstract(notebook: Any) -> None:
 def test_one_cell_is_tagged_parameters(notebook: Any) -> None:
     tagged = [cell for cell in _codes(notebook) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert re.findall(r"(?m)^(\w+) =", tagged[0].source) == ["data", "costs", "this_machine"]
+    assert re.findall(r"(?m)^(\w+) =", tagged[0].source) == ["data", "costs", "this_machine", "beside"]
 
 
 def test_code_cells_have_at_most_five_lines(notebook: Any) -> None:

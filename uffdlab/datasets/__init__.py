@@ -45,7 +45,7 @@ A dataset that breaks this contract is refused with one ``UffdlabError`` naming 
 
 from __future__ import annotations
 
-from .catalogue import Summary, calibrations, campaigns, companions, find, listing, locate
+from .catalogue import Summary, calibrations, campaigns, companions, find, listing, load_beside, locate
 from .cells import FieldDescriptor, Value, one_line
 from .dataset import Dataset, same_machine
 from .descriptor import FORMAT_VERSION
@@ -70,6 +70,7 @@ __all__ = [
     "find",
     "listing",
     "load",
+    "load_beside",
     "locate",
     "merge",
     "one_line",

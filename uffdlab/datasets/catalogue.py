@@ -16,7 +16,7 @@ from .cells import show
 from .dataset import Dataset, alike, cpu, kernel, mthp, thp
 from .descriptor import FILE_NAME, Descriptor, parse, read_raw
 from .files import check_directory, printable, refusal
-from .reading import count
+from .reading import count, load
 
 REFERENCE = "reference-"
 COMPANIONS = ("channel-",)  # measured by suites of their own
@@ -96,6 +96,22 @@ def locate(wanted: Path | str | None, data: Path | None = None) -> Path:
     if wanted is None:
         return _newest_reference(named, data)
     return _by_name(str(wanted), named, data)
+
+
+def load_beside(wanted: Path | str | None, data: Dataset) -> Dataset:
+    """Return the dataset that is drawn beside ``data``, named as for :func:`locate`.
+
+    Raises UffdlabError unless it was measured and is another one.
+    """
+    beside = load(locate(wanted))
+    if beside.kind != "measured":
+        raise UffdlabError(
+            f"dataset {beside.id!r} is {beside.kind}, not measured, and cannot be drawn beside another: "
+            "name a measured one"
+        )
+    if beside.id == data.id:
+        raise UffdlabError(f"{data.id!r} cannot be drawn beside a dataset of the same name: name two different ones")
+    return beside
 
 
 def campaigns(data: Path | None = None) -> list[Path]:

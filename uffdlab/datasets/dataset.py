@@ -57,6 +57,12 @@ class Dataset:
     provenance: dict[str, Any] = field(repr=False)
     sources: list[dict[str, str]] = field(repr=False)
     merged_from: list[dict[str, Any]] = field(repr=False, default_factory=list)
+    called: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the short name by which figures tell two datasets apart: the id, unless it is called otherwise."""
+        return self.called or self.id
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table. Raises UffdlabError naming the existing tables."""

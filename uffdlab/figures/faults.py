@@ -19,6 +19,8 @@ from uffdlab.vocabulary.threads import THREADS
 
 _TOUCHES = ("first read", "first write")
 APART = tuple(STRIDES.values())
+_ROW, _ROW_OF_TWO = 28, 36  # pixels of a row, with one dataset and with two
+_BESIDE_LIFT = -0.3  # of such a row
 
 
 def _drawable(data: Dataset) -> pd.DataFrame:
@@ -29,45 +31,64 @@ def _drawable(data: Dataset) -> pd.DataFrame:
     return rows
 
 
-def plot_faults(data: Dataset, here: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
+def plot_faults(data: Dataset, beside: Dataset | None = None, apart: str = APART[0]) -> go.Figure:
     """Draw the time of a first read and a first write after each preparation; ``apart`` is a stride of ``APART``."""
     rows = _drawable(data)
-    mine = _drawable(here) if here else rows[:0]
-    known = list(zip(rows.preparation, rows.delivery, strict=True))
+    other = _drawable(beside) if beside else rows[:0]
+    both = len(other) > 0
+    known = {key for one in (rows, other) for key in zip(one.preparation, one.delivery, strict=True)}
     looks = [key for key in ENTRIES if key in known]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=_TOUCHES, horizontal_spacing=0.03)
     for column, touch in enumerate(_TOUCHES, start=1):
-        for touches, whose in ((rows, False), (mine, True)):
+        for touches, whose in ((rows, data), (other, beside)):
             chosen = touches[(touches.stride_kib.map(STRIDES) == apart) & (touches.touch == touch)]
             if len(chosen):
-                _add_points(figure, chosen, looks, column, here=whose)
+                _add_points(figure, chosen, looks, column, whose if both else None, beside=touches is other)
     caption = (
         "Anonymous memory, one pinned thread; warm samples, median over processes with 95 % interval. An event is "
         "resolved by a handler thread on the same CPU, an async fault by the kernel. Both axes logarithmic."
     )
-    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
-    style.styled(figure, caption, origins, (170 + 28 * max(4, len(looks)), 680), {"x": "ns", "x2": "ns"})
-    reached = style.spanned(rows, "ns_per_touch") + style.spanned(mine, "ns_per_touch")
+    caption += style.whose_marks(data, beside, both, "later faults")
+    origins = [data.origin(), *style.origin_beside(beside)]
+    style.styled(
+        figure,
+        caption,
+        origins,
+        (170 + (_ROW_OF_TWO if both else _ROW) * max(4, len(looks)), 680),
+        {"x": "ns", "x2": "ns"},
+    )
+    reached = style.spanned(rows, "ns_per_touch") + style.spanned(other, "ns_per_touch")
     figure.update_xaxes(**style.time_axis("time of one touch", every=2, values=reached))
     names = [ENTRIES[key].title for key in looks]
     places = [-row for row in range(len(looks))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(looks)), 0.5])
-    figure.update_layout(showlegend=False)
-    if not figure.data:
+    figure.update_layout(showlegend=both)
+    if both:  # above the titles of the panels
+        figure.update_layout(legend={"yref": "container", "y": 1, "yanchor": "top"}, margin={"t": 60})
+    if all(trace.legendgroup == "beside" for trace in figure.data):
         style.annotate(figure, f"{data.id} holds no later faults, {apart}")
     return figure
 
 
-def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, *, here: bool = False) -> None:
+def _add_points(
+    figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column: int, whose: Dataset | None, *, beside: bool
+) -> None:
     drawn = [key in looks for key in zip(rows.preparation, rows.delivery, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
+    if rows.empty:
+        return
     keys = list(zip(rows.preparation, rows.delivery, strict=True))
-    colours = [style.HERE_COLOUR if here else ENTRIES[key].look.colour for key in keys]
-    symbols = [style.HERE_SYMBOL if here else ENTRIES[key].look.symbol for key in keys]
+    colours = [style.BESIDE_COLOUR if beside else ENTRIES[key].look.colour for key in keys]
+    symbols = [style.BESIDE_SYMBOL if beside else ENTRIES[key].look.symbol for key in keys]
+    group = "beside" if beside else "measured"
+    named: dict[str, Any] = {"name": "measured"}
+    if whose:
+        shown = any(trace.legendgroup == group for trace in figure.data)
+        named = {"name": whose.label, "legendgroup": group, "showlegend": not shown}
     counts = [_counts_in_words(*counts) for counts in _counts(rows)]
     figure.add_scatter(
         x=rows.ns_per_touch.tolist(),
-        y=[style.HERE_LIFT * here - looks.index(key) for key in keys],
+        y=[_BESIDE_LIFT * beside - looks.index(key) for key in keys],
         error_x=style.interval(rows, "ns_per_touch") | {"color": style.GREY},  # it cannot have several
         mode="markers",
         marker={
@@ -76,7 +97,7 @@ def _add_points(figure: go.Figure, rows: pd.DataFrame, looks: list[Any], column:
             "size": 11,
             "line": {"color": "rgba(255,255,255,0.9)", "width": 1},
         },
-        name="this machine" if here else "measured",
+        **named,
         customdata=[ENTRIES[key].title for key in keys],
         hovertext=style.times(rows, "ns_per_touch"),
         text=[f"{a}<br>{b}" for a, b in zip(counts, _n(rows), strict=True)],

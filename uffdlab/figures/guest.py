@@ -19,14 +19,16 @@ _LEAST_GIB, _MOST_GIB = 1, 4096
 _START_GIB = 1024  # beyond what was measured, so that a reader sees a prediction first
 
 
-def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: float = _START_GIB) -> go.Figure:
+def plot_guest(data: Dataset, costs: Dataset, beside: Dataset | None = None, gib: float = _START_GIB) -> go.Figure:
     """Draw the time to protect an empty range against its size, and its prediction for a guest of ``gib`` of RAM."""
     figure = go.Figure()
+    other = summaries.df_marker_times(beside) if beside and "samples" in beside.tables else None
+    both = other is not None and len(other) > 0
     for backing, rows in summaries.df_marker_times(data).groupby("backing"):
-        _add_marker_times(figure, rows, str(backing), None)
-    if here:
-        for backing, rows in summaries.df_marker_times(here).groupby("backing"):
-            _add_marker_times(figure, rows, str(backing), "this machine")
+        _add_marker_times(figure, rows, str(backing), data if both else None)
+    if beside and other is not None:
+        for number, (backing, rows) in enumerate(other.groupby("backing")):
+            _add_times_beside(figure, rows, str(backing), beside.label, first=not number)
     times, sizes = style.reach(figure.data, "y"), style.reach(figure.data, "x")
     entry_costs = summaries.df_entry_costs(costs)
     for cost in summaries.records(entry_costs):
@@ -36,13 +38,14 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
         "set: between two measured sizes on the line between them, beyond the largest linear in the entries. Both axes "
         "logarithmic."
     )
+    caption += style.whose_marks(data, beside, both, "samples of empty ranges")
     origins = [data.origin()] + ([f"costs: {costs.origin()}"] if costs.id != data.id else [])
     errors = summaries.df_prediction_check(costs).error.abs()
     if len(errors):
         error = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
         between = "sizes between the smallest and the largest, which it was not drawn from, were"
         origins += [f"predicted beyond the largest size: on the same line {between} {error}"]
-    origins += [f"this machine: {here.origin()}"] if here else []
+    origins += style.origin_beside(beside)
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]
     times += [end["y"][0] + by for end in ends for by in (end["up"][0], -end["down"][0])]
@@ -54,19 +57,25 @@ def plot_guest(data: Dataset, costs: Dataset, here: Dataset | None = None, gib: 
     return figure
 
 
-def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose: str | None) -> None:
-    (colour, symbol, _), name = BACKINGS[backing].look, BACKINGS[backing].level
-    marker = style.marker(style.HERE_COLOUR, style.HERE_SYMBOL, 9) if whose else style.marker(colour, symbol)
+def _add_marker_times(figure: go.Figure, rows: pd.DataFrame, backing: str, whose: Dataset | None) -> None:
+    (colour, symbol, _), name = BACKINGS[backing].look, style.named(BACKINGS[backing].level, whose)
+    look = {"mode": "lines+markers", "line": {"color": colour, "width": 1}, "marker": style.marker(colour, symbol)}
+    _add_times(figure, rows, backing, look | {"name": name, "legendgroup": name, "showlegend": True})
+
+
+def _add_times_beside(figure: go.Figure, rows: pd.DataFrame, backing: str, label: str, *, first: bool) -> None:
+    marker = style.marker(style.BESIDE_COLOUR, style.BESIDE_SYMBOL, 9)
+    look = {"mode": "markers", "marker": marker, "name": label, "legendgroup": label, "showlegend": first}
+    _add_times(figure, rows, backing, look)
+
+
+def _add_times(figure: go.Figure, rows: pd.DataFrame, backing: str, look: dict[str, Any]) -> None:
+    name = BACKINGS[backing].level
     figure.add_scatter(
         x=(rows.size_kib / 1048576).tolist(),
         y=rows.protect_ns.tolist(),
         error_y=style.interval(rows, "protect_ns"),
-        mode="markers" if whose else "lines+markers",
-        line={"color": colour, "width": 1},
-        marker=marker,
-        name=whose or name,
-        legendgroup=whose or name,
-        showlegend=whose is None or backing == "anon",
+        **look,
         customdata=[f"{name}, {format_size(kib * 1024)}" for kib in rows.size_kib],
         hovertext=style.times(rows, "protect_ns"),
         text=[_counted(row) for row in summaries.records(rows)],

@@ -17,7 +17,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.figures import style
 from uffdlab.units import format_ns
 from uffdlab.vocabulary.designs import DESIGNS
-from uffdlab.vocabulary.origins import AUTHORS, HERE, MEASURED, ORIGINS, PROTOCOL, PUBLISHED_SYMBOL
+from uffdlab.vocabulary.origins import AUTHORS, BESIDE, MEASURED, ORIGINS, PROTOCOL, PUBLISHED_SYMBOL
 
 _MODE_DESIGNS = {
     "DEFAULT": "unprotected",
@@ -31,7 +31,7 @@ _PANELS = (
     ("THP on", ("always",), "anon_thp"),
     ("THP not recorded", ("unknown",), None),
 )
-_LIFTS = {PROTOCOL: 0.08, MEASURED: -0.06, HERE: style.HERE_LIFT}
+_LIFTS = {PROTOCOL: 0.08, MEASURED: -0.06, BESIDE: style.BESIDE_LIFT}
 _ROWS = {mode: -row for row, mode in enumerate(_MODES)}
 _PUBLISHED_LIFT = 0.2  # keeps crosses off the measured points
 _TABLE_GIB = 10  # the thread's size
@@ -40,7 +40,7 @@ _Moved = dict[str, Any]  # properties of one trace that depend on the size, by p
 
 
 def plot_published(
-    published: Dataset, data: Dataset, here: Dataset | None = None, gib: float = _TABLE_GIB
+    published: Dataset, data: Dataset, beside: Dataset | None = None, gib: float = _TABLE_GIB
 ) -> go.Figure:
     """Draw published and measured times to prepare and protect ``gib`` of untouched memory, by THP state."""
     titles = [title for title, _, _ in _PANELS]
@@ -51,19 +51,23 @@ def plot_published(
     table = table[table.source.isin(list(AUTHORS)) & table.design.isin(_MODES)]
     runs = summaries.df_published_runs(data)
     runs = runs[runs["mode"].isin(list(_MODE_DESIGNS)) & runs.total_ns.notna()]
-    points = {name: summaries.df_warm(whose) for name, whose in ((MEASURED, data), (HERE, here)) if whose}
+    points = {MEASURED: summaries.df_warm(data)}
+    other = summaries.df_warm(beside) if beside and "samples" in beside.tables else None
+    names = {MEASURED: MEASURED}
+    if beside and other is not None and len(other):
+        points[BESIDE], names = other, {MEASURED: data.label, BESIDE: beside.label}
     traces: list[Callable[[float], _Moved]] = []  # properties of each trace at a size
     for column, (_, states, backing) in enumerate(_PANELS, start=1):
         for source, rows in table[table.thp.isin(states)].groupby("source"):
             _add_published(figure, str(source), column)
             traces.append(partial(_published_at, rows))
         if backing and len(runs):
-            _add_measured(figure, PROTOCOL, column)
+            _add_measured(figure, PROTOCOL, PROTOCOL, column)
             traces.append(partial(_protocol_at, runs[runs.thp.isin(states)]))
-        for whose, name in ((data, MEASURED), (here, HERE)):
-            if backing and whose:
-                _add_measured(figure, name, column)
-                traces.append(partial(_measured_at, points[name], backing, name))
+        for origin, name in names.items():
+            if backing:
+                _add_measured(figure, origin, name, column)
+                traces.append(partial(_measured_at, points[origin], backing, origin))
     for trace, at in zip(figure.data, traces, strict=True):
         trace.update({name.replace(".", "_"): value for name, value in at(gib).items()})
     caption = (
@@ -72,7 +76,8 @@ def plot_published(
         "run here at its own size. Hollow: restated, on the line between "
         "the two sizes measured next to it, or beyond all in proportion, save for doing nothing, which costs the same."
     )
-    origins = [data.origin(), published.origin()] + ([f"this machine: {here.origin()}"] if here else [])
+    caption += style.whose_marks(data, beside, BESIDE in points, "warm samples")
+    origins = [data.origin(), published.origin(), *style.origin_beside(beside)]
     errors = summaries.df_restating_check(points[MEASURED]).error.abs()
     if len(errors):
         error = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
@@ -80,8 +85,8 @@ def plot_published(
     style.styled(figure, caption, origins, (500, 700), {"x": "ns", "x2": "ns", "x3": "ns"})
     drawn = [x for gib_drawn in (_LEAST_GIB, _TABLE_GIB, _MOST_GIB) for at in traces for x in _reach(at(gib_drawn))]
     figure.update_xaxes(**style.time_axis("to prepare and protect", every=3), range=style.log_range(drawn))
-    names = [DESIGNS[mode].label for mode in _MODES]
-    figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=names, range=[min(_ROWS.values()) - 0.5, 0.5])
+    modes = [DESIGNS[mode].label for mode in _MODES]
+    figure.update_yaxes(tickvals=list(_ROWS.values()), ticktext=modes, range=[min(_ROWS.values()) - 0.5, 0.5])
     figure.update_layout(legend={"y": 1.1}, margin={"t": 74})
     return figure
 
@@ -146,14 +151,14 @@ def _add_published(figure: go.Figure, source: str, column: int) -> None:
     )
 
 
-def _add_measured(figure: go.Figure, name: str, column: int) -> None:
-    colour, symbol, _ = ORIGINS[name]
+def _add_measured(figure: go.Figure, origin: str, name: str, column: int) -> None:
+    colour, symbol, _ = ORIGINS[origin]
     figure.add_scatter(
         mode="markers",
         error_x={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4},
         marker=style.marker(colour, symbol, 10),
         name=name,
-        legendgroup=name,
+        legendgroup=origin,
         showlegend=column == 1,
         hovertemplate=style.HOVER,
         row=1,

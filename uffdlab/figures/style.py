@@ -2,8 +2,9 @@
 """The visual language of all figures: layout, axes, error bars and markers.
 
 Measured is a filled marker with its 95 % interval, predicted a hollow marker with a dashed band, published a cross,
-unavailable a sentence. Colour (Okabe–Ito) never carries a meaning alone: position, shape or a label carries it too, so
-that every figure reads in grey. ``layout.meta`` holds the caption and the origin line that a page sets beneath.
+unavailable a sentence, a second dataset a grey star. Colour (Okabe–Ito) never carries a meaning alone: position, shape
+or a label carries it too, so that every figure reads in grey. ``layout.meta`` holds the caption and the origin line
+that a page sets beneath.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from uffdlab.datasets import Dataset
 from uffdlab.figures.offline import MODEBAR
 from uffdlab.units import format_ns, format_size, with_interval
 from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
-from uffdlab.vocabulary.origins import HERE, ORIGINS
+from uffdlab.vocabulary.origins import BESIDE, ORIGINS
 
 __all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "SKY", "VERMILLION"]
 
-HERE_COLOUR, HERE_SYMBOL, _ = ORIGINS[HERE]
+BESIDE_COLOUR, BESIDE_SYMBOL, _ = ORIGINS[BESIDE]
 _GRID, _FINE_GRID = "rgba(128,128,128,0.25)", "rgba(128,128,128,0.11)"
 _FONT = 'system-ui, -apple-system, "Segoe UI", "Liberation Sans", Roboto, sans-serif'
 HOVER = "<b>%{customdata}</b><br>%{hovertext}<br>%{text}"
@@ -153,4 +155,27 @@ def marker(colour: str, symbol: str, size: int = 11) -> dict[str, Any]:
     return {"color": colour, "symbol": symbol, "size": size, "line": {"color": colour, "width": 2}}
 
 
-HERE_LIFT = -0.2  # keeps points of this machine off those they are compared with
+# --- a second dataset beside the first --------------------------------------------------------------------------------
+
+BESIDE_LIFT = -0.2  # keeps points of the second dataset off those they are compared with
+
+
+def named(thing: str, whose: Dataset | None) -> str:
+    """Return what a legend calls a thing: by itself, or where two datasets are drawn, as that of one of them."""
+    return f"{whose.label}: {thing}" if whose else thing
+
+
+def whose_marks(data: Dataset, beside: Dataset | None, drawn: bool, what: str, marks: str = "stars") -> str:
+    """Return the end of a caption: whose the marks are, or that the second dataset has no ``what`` to be drawn."""
+    if beside is None:
+        return ""
+    if not drawn:
+        return f" Nothing is drawn of {beside.label}, which holds no {what}."
+    return f" Grey {marks}: {beside.label}; all else that was measured: {data.label}."
+
+
+def origin_beside(beside: Dataset | None) -> list[str]:
+    """Return the part of the origin line that names the second dataset, if there is one."""
+    if beside is None:
+        return []
+    return [f"stars: {beside.origin()}" if beside.label == beside.id else f"{beside.label} (stars): {beside.origin()}"]

@@ -16,6 +16,8 @@ from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS
 
 _FILLS = {"preread": 0.2, "populate_read": 0.0, "pte_marker": -0.2}  # designs, with the offset from the row's middle
+_ROW, _ROW_OF_TWO = 42, 72  # pixels of a row, with one dataset and with two
+_BESIDE_LIFT = 0.08  # nearer to its design than to the one above
 _HUGE_ZEROPAGE = {"on": "", "off": ",<br>no huge zeropage", "as found": ",<br>zeropage as found"}
 
 
@@ -40,51 +42,66 @@ def _shares(data: Dataset) -> pd.DataFrame:
 MOMENTS = tuple(_STEPS.values())
 
 
-def plot_zeropages(data: Dataset, here: Dataset | None = None, when: str = MOMENTS[0]) -> go.Figure:
+def plot_zeropages(data: Dataset, beside: Dataset | None = None, when: str = MOMENTS[0]) -> go.Figure:
     """Draw the share of an empty range that is filled with real memory at one of the ``MOMENTS``."""
-    rows, mine = _shares(data), _shares(here) if here else None
+    rows, other = _shares(data), _shares(beside) if beside else None
+    both = other is not None and len(other) > 0
     measured = set(zip(rows.backing, rows.huge_zeropage, strict=True))
+    if other is not None:
+        # "as found" is the default of a machine: drawn beside "on" where the first dataset has that.
+        states = other.huge_zeropage
+        on = [(backing, "on") in measured for backing in other.backing]
+        beside_on = pd.Series(on, index=states.index, dtype=bool)
+        other = other.assign(huge_zeropage=states.mask(beside_on, states.replace("as found", "on")))
+        measured |= set(zip(other.backing, other.huge_zeropage, strict=True))
     cases = [(b, h) for b in BACKINGS for h in _HUGE_ZEROPAGE if (b, h) in measured]
     figure = go.Figure()
     [step] = (step for step, label in _STEPS.items() if label == when)
     for design in _FILLS:
-        _add_filled(figure, rows[(rows.step == step) & (rows.design == design)], design, cases)
-        if mine is not None:
-            chosen = mine[(mine.step == step) & (mine.design == design)]
-            # "as found" is this machine's default: drawn beside "on" of the reference.
-            chosen = chosen.assign(huge_zeropage=chosen.huge_zeropage.replace("as found", "on"))
-            _add_filled(figure, chosen, design, cases, here=True)
+        chosen = rows[(rows.step == step) & (rows.design == design)]
+        _add_filled(figure, chosen, design, cases, data if both else None, beside=False)
+        if other is not None and both:
+            chosen = other[(other.step == step) & (other.design == design)]
+            _add_filled(figure, chosen, design, cases, beside, beside=True)
     caption = (
         "Real memory (growth of RSS and of huge pages) as a share of the empty range it was read into or protected in. "
         "Zeropages count as nothing. Warm samples, median over processes."
     )
-    origins = [data.origin()] + ([f"this machine (stars): {here.origin()}"] if here else [])
-    style.styled(figure, caption, origins, (200 + 42 * max(3, len(cases)), 640), {"x": "%"})
+    caption += style.whose_marks(data, beside, both, "account of zeropages")
+    origins = [data.origin(), *style.origin_beside(beside)]
+    style.styled(
+        figure, caption, origins, (200 + (_ROW_OF_TWO if both else _ROW) * max(3, len(cases)), 640), {"x": "%"}
+    )
     names = [BACKINGS[b].short + _HUGE_ZEROPAGE[h] for b, h in cases]
     figure.update_xaxes(title_text="of the range is real memory, %", range=[-4, 104])
     places = [-row for row in range(len(cases))]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[0.5 - max(1, len(cases)), 0.5])
-    if not cases:
+    if rows.empty:
         style.annotate(figure, f"{data.id} holds no account of zeropages")
     return figure
 
 
-def _add_filled(figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], *, here: bool = False) -> None:
+def _add_filled(
+    figure: go.Figure, rows: pd.DataFrame, design: str, cases: list[Any], whose: Dataset | None, *, beside: bool
+) -> None:
     (colour, symbol, _), label, lift = DESIGNS[design].look, DESIGNS[design].short, _FILLS[design]
     drawn = [case in cases for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     rows = rows[pd.Series(drawn, index=rows.index, dtype=bool)]
-    if here:
-        colour, symbol, label, lift = style.HERE_COLOUR, style.HERE_SYMBOL, f"this machine: {label}", lift + 0.08
+    name = label = style.named(label, whose)
+    if beside and whose:
+        colour, symbol, name, lift = style.BESIDE_COLOUR, style.BESIDE_SYMBOL, whose.label, lift + _BESIDE_LIFT
+    named = any(trace.legendgroup == name and trace.showlegend for trace in figure.data)
     places = [cases.index(case) for case in zip(rows.backing, rows.huge_zeropage, strict=True)]
     figure.add_scatter(
         x=rows.filled_kib.tolist(),
         y=[lift - place for place in places],
         error_x=style.interval(rows, "filled_kib"),
         mode="markers",
-        marker=style.marker(colour, symbol, 10),
-        name="this machine" if here else label,
-        legendgroup="this machine" if here else label,
-        showlegend=not here or design == "preread",
+        marker=style.marker(colour, symbol, 8 if beside else 10),
+        name=name,
+        legendgroup=name,
+        showlegend=not beside or (len(rows) > 0 and not named),
+        legendrank=1001 if beside else None,
         customdata=[f"{BACKINGS[b].short}: {label}" for b in rows.backing],
         hovertext=[f"{share:.4g} % filled" for share in rows.filled_kib],
         text=[_holds(row) for row in summaries.records(rows)],

@@ -3,22 +3,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from uffdlab import claims, datasets
 from uffdlab.claims.evidence import CHANNEL
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
+from uffdlab.vocabulary.origins import HERE
+
+REFERENCE = "reference"  # the newest of the committed ones
 
 
-def load(data: str, costs: str, this_machine: str | None) -> tuple[Dataset, Dataset, Dataset | None]:
-    """Return the datasets a notebook's parameters name; ``reference`` is the committed one."""
+def load(
+    data: str = REFERENCE, costs: str = REFERENCE, this_machine: str | None = None, beside: str | None = None
+) -> tuple[Dataset, Dataset, Dataset | None]:
+    """Return the datasets a notebook's parameters name; ``reference`` is the committed one.
+
+    The third is what figures draw beside the first: ``this_machine``, which they call so, or ``beside``, by its id.
+    Raises UffdlabError where both are named, or ``beside`` is not another measured dataset.
+    """
+    if this_machine and beside is not None:
+        raise UffdlabError("this_machine and beside exclude each other, since figures draw two datasets: omit one")
     chosen = [datasets.load(_locate(name)) for name in (data, costs)]
-    return chosen[0], chosen[1], datasets.load(_locate(this_machine)) if this_machine else None
+    if beside is not None:
+        return chosen[0], chosen[1], datasets.load_beside(_named(beside), chosen[0])
+    return chosen[0], chosen[1], replace(datasets.load(_locate(this_machine)), called=HERE) if this_machine else None
 
 
 def _locate(name: str) -> Path:
-    return datasets.locate(None if name == "reference" else name)
+    return datasets.locate(_named(name))
+
+
+def _named(name: str) -> str | None:
+    return None if name == REFERENCE else name
 
 
 def load_published() -> Dataset:
