@@ -87,7 +87,7 @@ def text_matrix(matrix: Matrix) -> str:
 def _stacked(row: Row) -> Iterable[str]:
     yield from textwrap.wrap(f"{row.claim.id}: {' / '.join(row.quantities)}".rstrip(": "), 72, subsequent_indent="    ")
     for id_, cell in zip(row.ids, row.cells(), strict=True):
-        yield from textwrap.wrap(f"  {id_:<28}{cell}", 72, subsequent_indent="    ")
+        yield from textwrap.wrap(f"  {id_:<27} {cell}", 72, subsequent_indent="    ")
     for label, text in (("between campaigns on one processor", row.between()), ("differ", row.difference())):
         yield from textwrap.wrap(text or "", 72, initial_indent=f"  {label}: ", subsequent_indent="    ")
 

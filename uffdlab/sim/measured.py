@@ -104,12 +104,14 @@ def _protect_ledgers(
 
 _UNSEEN_STRIDE_KIB = 2048
 _FAULT_COLUMNS = ("block", "cold", "backing", "preparation", "delivery", "touch", "size_kib", "stride_kib", "threads")
+_EVICTED = ("fresh_cold", "tables_cold")  # the processor's caches have no part in the simulator
 _PASSES = {"read": ("first read", "second read", "write after reads"), "write": ("first write", "second write")}
 
 
 def _faulted(data: Dataset) -> Iterator[Phase]:
     rows = data.rows("faults", (*_FAULT_COLUMNS, "busy_ns", "minor_faults", "table_growth_kib", "rss_growth_kib"))
-    rows = rows[((rows.threads == 1) & rows.backing.isin(["anon", "anon_thp"])).fillna(False)]
+    simulated = rows.backing.isin(["anon", "anon_thp"]) & ~rows.preparation.isin(_EVICTED)
+    rows = rows[((rows.threads == 1) & simulated).fillna(False)]
     rows = _possible(rows, "size_kib", "stride_kib")
     for key, group in rows.groupby(["backing", "preparation", "delivery", "size_kib", "stride_kib"]):
         backing, preparation, delivery, size_kib, stride_kib = _values(key)
