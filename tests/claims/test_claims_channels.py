@@ -28,13 +28,13 @@ def _judged(id_: str, tmp_path: Path, *points: Samples) -> claims.Verdict:
 # --- zeropage-covert-channel ------------------------------------------------------------------------------------------
 
 
-def test_covert_channel_holds_when_bits_pass_and_controls_are_null(tmp_path: Path) -> None:
+def test_covert_channel_holds_when_bits_pass_and_next_to_nothing_through_controls(tmp_path: Path) -> None:
     found = _judged("zeropage-covert-channel", tmp_path, _both(CLEAR, "zeropage"), _both(CLEAR, "huge_zeropage"))
     assert found.verdict == "holds"
     assert found.effect is not None
     assert 600 < found.effect < 1000, "8 bits in 8 µs, less what errors cost"
     assert any("the huge zeropage" in line for line in found.evidence)
-    assert "of 2 controls none carries any" in found.because
+    assert "of 2 controls none carries 1 % of that, at most" in found.because
 
 
 def test_covert_channel_holds_on_one_placement_and_reports_the_null_other(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_covert_channel_undecided_when_too_few_samples_bound_the_rate(tmp_path: 
     assert "more than 1 % could have passed" in found.because
 
 
-def test_covert_channel_undecided_when_a_control_is_not_null(tmp_path: Path) -> None:
+def test_covert_channel_undecided_when_a_control_carries_as_much(tmp_path: Path) -> None:
     found = _judged("zeropage-covert-channel", tmp_path, _both(CLEAR, "zeropage"), point(CLEAR, "private"))
     assert found.verdict == "not decided"
     assert "private" in found.because
@@ -78,7 +78,7 @@ def test_covert_channel_undecided_when_a_control_is_too_insensitive(tmp_path: Pa
     points = point(CLEAR) + point(NOISE, silent=True) + point([0.5], "private", sample=0)
     assert _judged("zeropage-covert-channel", tmp_path, points).verdict == "not decided"
     found = claims.verdict("zeropage-covert-channel", campaign(tmp_path / "e", points))
-    assert "could have passed it unnoticed: private" in found.because
+    assert "may pass a control: private" in found.because
 
 
 def test_covert_channel_undecided_when_no_sample_passes_alone(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_covert_channel_undecided_when_no_sample_passes_alone(tmp_path: Path) ->
     assert "on one CPU bits pass in all samples together" in found.because
 
 
-def test_one_control_of_many_that_is_not_null_leaves_the_claim_undecided(tmp_path: Path) -> None:
+def test_one_control_of_many_that_carries_as_much_leaves_the_claim_undecided(tmp_path: Path) -> None:
     many = [_both(CLEAR, "zeropage", slot_ns=8000 + 100 * number) for number in range(6)]
     found = _judged("zeropage-covert-channel", tmp_path, *many, point(CLEAR, "shmem"))
     assert found.verdict == "not decided"
@@ -154,7 +154,7 @@ def test_markers_claim_undecided_when_unread_markers_were_not_measured(tmp_path:
 
 
 @pytest.mark.parametrize("control", [point(CLEAR, "zeropage", silent=True), point(CLEAR, "private")])
-def test_markers_claim_undecided_when_a_control_is_not_null(tmp_path: Path, control: Samples) -> None:
+def test_markers_claim_undecided_when_a_control_carries_as_much(tmp_path: Path, control: Samples) -> None:
     points = (_both(CLEAR, "zeropage"), _both(CLEAR, "markers_read"), _both(CLEAR, "markers_unread"), control)
     assert _judged("markers-close-channel", tmp_path, *points).verdict == "not decided"
 

@@ -221,3 +221,16 @@ def test_former_hugetlb_needs_feature(tmp_path: Path, gaining: int, measured: in
     ]
     claim = claims.find("hugetlb-needs-feature")
     assert former.hugetlb_needs_feature(Evidence(synthetic_dataset(tmp_path / "d", (), rows)), claim) == word
+
+
+def test_former_channel_rules_want_controls_that_carry_nothing(tmp_path: Path) -> None:
+    more = {"slots": 1500}
+    memories = ("zeropage", "markers_read", "markers_unread")
+    sent = [point(CLEAR, memory, **more) + point(NOISE, memory, silent=True, **more) for memory in memories]
+    leaky = [0.475] * 9  # a fifth of a percent of each bit, in 108,000 bits
+    evidence = Evidence(campaign(tmp_path / "d", *sent, point(leaky, "private", **more)))
+    first, second = claims.find("zeropage-covert-channel"), claims.find("markers-close-channel")
+    assert former.covert_channel_null(evidence, first) == "not decided"
+    assert former.markers_close_null(evidence, second) == "not decided"
+    assert claims.verdict(first.id, evidence).words == "holds"
+    assert claims.verdict(second.id, evidence).words == "does not hold"

@@ -65,7 +65,7 @@ def _thin_channel(kept: Tables) -> None:
 
 _THINNED: dict[str, Callable[[Tables], None]] = {
     "reference-": _thin_reference,
-    "channel-2026-11-26": _thin_channel,
+    "channel-2026-11-28": _thin_channel,
     "costs-": lambda kept: kept.update(draws=kept["draws"][kept["draws"].draw < 20]),
     "published": lambda kept: None,
 }
@@ -166,7 +166,7 @@ _QUOTED: dict[str, Use] = {
     "plot_published": lambda data: figures.plot_published(data, thin("reference-"), gib=2),
 }
 _MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: partial(claims.verdict, claim.id) for claim in claims.CLAIMS}
-USES = {"reference-": _MEASURED, "channel-2026-11-26": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
+USES = {"reference-": _MEASURED, "channel-2026-11-28": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
 
 
 class _Watched(dict[str, pd.DataFrame]):

@@ -2,8 +2,9 @@
 """The covert channel through the shared zeropage, and whether markers close it: one test for memory of every design.
 
 Only registered points decide: those with controls at the same point. A test of several points is one of each at the
-level divided by their number (Bonferroni). "Nothing passes" needs a test that would have detected a hundredth of what
-passes through other memory, or of what was sent.
+level divided by their number (Bonferroni). A control need not be nothing: it bounds what does not come by way of a
+shared page, and a hundredth of what passes beside it is little enough. "Nothing passes" needs a test that would have
+detected a hundredth of what passes through other memory, or of what was sent.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from uffdlab.vocabulary.channel import MEMORIES, PLACEMENTS, SHARED
 _ZEROPAGES, _MARKERS = ("zeropage", "huge_zeropage"), ("markers_unread", "markers_read")
 _OTHERS = ("empty_unread", "populated", "huge_populated", "shmem", "hugetlb")
 _DETECTABLE = 0.01
-_WEAK = "a control is null, and more than 1 % of what passes beside it could have passed it unnoticed"
+_WEAK = "more than 1 % of what passes beside it may pass a control"
 _REMEASURE = "the channel measured again beside its controls, on a machine with nothing else to do"
 _LIMITS = (
     "two processes of one kernel on one machine, which both want to be heard; between virtual machines the page and "
@@ -90,11 +91,12 @@ def _kbit_s(capacity: Estimate) -> str:
 
 
 def covert_channel(
-    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True, null: bool = False
 ) -> Verdict:
-    """Decide whether bits pass through the zeropage where nothing passes through the controls.
+    """Decide whether bits pass through the zeropage where next to nothing passes through the controls.
 
-    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
+    The share ``detectable`` of what passes beside it has to lie above the bound on each control, which with ``null``
+    has to be nothing by its test as well; ``inverted`` as in ``judge``.
     """
     data = evidence.holding(CHANNEL)
     points = _points(data, inverted)
@@ -103,7 +105,7 @@ def covert_channel(
     if not zeropage:
         return claim.undecided(data, "the zeropage was not measured beside a silent sender and written pages")
     controls = _controls_of(zeropage, points)
-    not_null = _not_null(controls)
+    not_null = _not_null(controls) if null else []
     if not_null:
         return claim.undecided(
             data, f"a control is not null: {not_null[0].memory} {not_null[0]}", _REMEASURE, short_of="certainty"
@@ -129,7 +131,8 @@ def covert_channel(
     return claim.ruled(
         data,
         "holds",
-        f"bits pass through the zeropage, {in_words}; of {len(controls)} controls none carries any",
+        f"bits pass through the zeropage, {in_words}; of {len(controls)} controls none carries 1 % of that, at most "
+        f"{format_ratio(max(point.below_kbit_s for point in controls))} kbit/s",
         lines,
         effect=best.capacity,
         quantity=f"capacity at the registered point on {best.place}, kbit/s, median of children",
@@ -138,11 +141,11 @@ def covert_channel(
 
 
 def markers_close(
-    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True
+    evidence: Evidence, claim: Claim, *, detectable: float = _DETECTABLE, inverted: bool = True, null: bool = False
 ) -> Verdict:
     """Decide whether nothing passes through memory that markers protect where bits pass through fresh memory.
 
-    A control has to be able to notice the share ``detectable`` of what passes beside it; ``inverted`` as in ``judge``.
+    ``detectable``, ``inverted`` and ``null`` as in ``covert_channel``.
     """
     data = evidence.holding(CHANNEL)
     points = _points(data, inverted)
@@ -159,7 +162,8 @@ def markers_close(
         return claim.undecided(data, because, _REMEASURE, short_of="certainty")
     controls = _controls_of([*passing, *marked], points)
     open_ = [point for point in marked if _passes(point, marked)]
-    not_null, weak = _not_null(controls), _weak(controls, [*passing, *open_], detectable)
+    not_null = _not_null(controls) if null else []
+    weak = _weak(controls, [*passing, *open_], detectable)
     if not_null or weak:
         why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
         return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE, short_of="certainty")
@@ -198,12 +202,15 @@ def _not_null(controls: Sequence[_Point]) -> list[_Point]:
 
 
 def _weak(controls: Sequence[_Point], passing: Sequence[_Point], detectable: float) -> list[_Point]:
-    """Return the controls whose test could miss more than the share ``detectable`` of what passes at the same spot."""
+    """Return the controls that may carry more than the share ``detectable`` of what passes at the same spot, the
+    most first.
+    """
     least = dict[tuple[str, int, int], float]()
     for point in passing:
         if point.capacity:
             least[point.spot] = min(point.capacity.value, least.get(point.spot, inf))
-    return [point for point in controls if point.below_kbit_s > detectable * least.get(point.spot, inf)]
+    weak = [point for point in controls if point.below_kbit_s > detectable * least.get(point.spot, inf)]
+    return sorted(weak, key=lambda point: -point.below_kbit_s)
 
 
 def _controlled(point: _Point, points: Iterable[_Point]) -> bool:

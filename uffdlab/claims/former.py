@@ -243,19 +243,29 @@ def _all(answers: Iterable[object]) -> bool:
 
 def covert_channel(evidence: Evidence, claim: Claim) -> str:
     """Decide by the one-sided test, whether or not a control could notice a hundredth of what passes beside it."""
-    return channels.covert_channel(evidence, claim, detectable=float("inf"), inverted=False).words
+    return channels.covert_channel(evidence, claim, detectable=float("inf"), inverted=False, null=True).words
 
 
 def covert_channel_one_sided(evidence: Evidence, claim: Claim) -> str:
     """Decide by the one-sided test."""
-    return channels.covert_channel(evidence, claim, inverted=False).words
+    return channels.covert_channel(evidence, claim, inverted=False, null=True).words
+
+
+def covert_channel_null(evidence: Evidence, claim: Claim) -> str:
+    """Decide by the two-sided test, and not where a control carries anything."""
+    return channels.covert_channel(evidence, claim, null=True).words
 
 
 def markers_close(evidence: Evidence, claim: Claim) -> str:
     """Decide the same of markers."""
-    return channels.markers_close(evidence, claim, detectable=float("inf"), inverted=False).words
+    return channels.markers_close(evidence, claim, detectable=float("inf"), inverted=False, null=True).words
 
 
 def markers_close_one_sided(evidence: Evidence, claim: Claim) -> str:
     """Decide the same of markers."""
-    return channels.markers_close(evidence, claim, inverted=False).words
+    return channels.markers_close(evidence, claim, inverted=False, null=True).words
+
+
+def markers_close_null(evidence: Evidence, claim: Claim) -> str:
+    """Decide the same of markers."""
+    return channels.markers_close(evidence, claim, null=True).words

@@ -78,13 +78,17 @@ CLAIMS: tuple[Claim, ...] = (
         "DH",
         "shared zeropages can carry a covert channel",
         "permutation test at each registered point, two-sided in each sample (bits that arrive inverted count), p < "
-        "0.01 / their number, with a silent sender and written pages beside it, and every control null: p not below "
-        "0.01 / their number, with a test that notices a hundredth of what passes",
+        "0.01 / their number, with a silent sender and written pages beside it, and of what passes there at most a "
+        "hundredth through any control, by the one-sided 95 % bound on it",
         "04_covert_channels",
         "flush+reload on the shared zeropage between two processes, with its controls (--suite channel)",
         channels.covert_channel,
         CHANNEL,
-        {"74a7c01": former.covert_channel, "178e890": former.covert_channel_one_sided},
+        {
+            "74a7c01": former.covert_channel,
+            "178e890": former.covert_channel_one_sided,
+            "87fb148": former.covert_channel_null,
+        },
         lacks="the covert channel",
     ),
     Claim(
@@ -96,7 +100,11 @@ CLAIMS: tuple[Claim, ...] = (
         "the channel measured on memory prepared by each design (--suite channel)",
         channels.markers_close,
         CHANNEL,
-        {"74a7c01": former.markers_close, "178e890": former.markers_close_one_sided},
+        {
+            "74a7c01": former.markers_close,
+            "178e890": former.markers_close_one_sided,
+            "87fb148": former.markers_close_null,
+        },
         lacks="the covert channel",
     ),
     Claim(

@@ -115,7 +115,7 @@ def load_beside(wanted: Path | str | None, data: Dataset) -> Dataset:
 
 
 def campaigns(data: Path | None = None) -> list[Path]:
-    """Return the committed campaigns of the full suite: the reference, then those of its machine, then the others.
+    """Return the committed campaigns of the full suite: the reference, then those of its processor, then the others.
 
     ``data`` is by default the ``data`` directory of the checkout; empty where there is none.
     """
@@ -125,7 +125,8 @@ def campaigns(data: Path | None = None) -> list[Path]:
     there = found[first].provenance if first else {}
 
     def place(path: Path) -> tuple[bool, bool, list[tuple[int, str]]]:
-        return path != first, not alike(found[path].provenance, there), _natural(found[path].id)
+        here = found[path]
+        return path != first, here.provenance.get("cpu_model") != there.get("cpu_model"), _natural(here.id)
 
     return sorted(found, key=place)
 
