@@ -325,12 +325,13 @@ OWN_QUOTIENTS = {
     "figures/style.py round_ticks": "where an axis has its ticks",
     "figures/zeropages.py _shares": "memory as a share of the range's size, which is a setting",
     "notebook/channel.py _of_limit": "a capacity's share of its computed limit",
+    "notebook/channel_rates.py channel_losses": "a rate's share of the slot's, and of its computed limit",
+    "notebook/channel_rates.py channel_sentence": "a rate beside a published one",
     "notebook/channel.py channel_published": "a published time as a rate",
     "notebook/hugetlb.py entry_costs": "entries and tables of a GiB",
     "notebook/markers.py locks": "locks for each write, which the simulator counts",
     "notebook/thread.py _as_published": "published times, of which the thread has one each",
-    "notebook/thread.py marker": "the time of one of the range's entries, whose number is a setting",
-    "notebook/thread.py preread": "the same of 512 of them",
+    "notebook/thread.py per_page_ns": "the time of one of the range's entries, whose number is a setting",
 }
 
 

@@ -51,8 +51,8 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     lines = [*_evidence_lines(data), *_excluded(data), *_one_walk(data)]
     more: dict[str, Any] = {
         "limits": "a question of this notebook: nobody in the thread claimed it. How often a discard falls in between "
-        "depends on the program; a discard while the ioctl runs, or after it, drops the protection of its page in "
-        "either way; MADV_FREE is a claim of its own"
+        "depends on the program; a discard after the ioctl drops the protection of its page in either way, and one "
+        "while it runs as the rows say; MADV_FREE is a claim of its own"
     }
     if one_pass.children.above(LOSES) or len(harmless) == len(two_passes):
         return claim.ruled(data, "does not hold", because, lines, **more)

@@ -49,8 +49,10 @@ class Tested:
         if ends is None:
             return f"{start}: {estimate.n} processes give no interval at {format_share(estimate.confidence, 1)}"
         below, above = (format_ratio(end) for end in ends)
-        least = f"below {below} or above {above}" if ends[0] > 0 else f"above {above}"
-        would = f"at {format_share(estimate.confidence, 1)} a value {least} would decide"
+        level = format_share(estimate.confidence, 1)
+        would = f"at {level} a value below {below} or above {above} would decide"
+        if ends[0] <= 0:
+            would = f"at {level} not even 0 would be below it with so wide an interval"
         if estimate.again is None:
             return f"{start}: {would}"
         at = decided_at(estimate, self.threshold)

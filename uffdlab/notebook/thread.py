@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,17 +58,24 @@ def rerun_sentence(published: Dataset, *campaigns: Dataset | None) -> Sentence:
     again = [run for run in _run_again(campaigns) if run.thp == "always" and run.ratio is not None]
     if told is None or told.ratio is None or not again:
         return Sentence("The published protocol was not run again with THP=always.")
-    alike = [run.source for run in again if run.ratio and run.ratio.above(1)]
-    unlike = [f"{with_interval(run.ratio)} in {run.source}" for run in again if run.ratio and run.ratio.below(1)]
-    seen = f"It is seen again in {', '.join(alike)}. " if alike else "It is not seen again in any campaign. "
-    other = f"The order is the other one: {'; '.join(unlike)}. " if unlike else ""
-    marker = "; ".join(f"{run.marker()} in {run.source}" for run in again)
-    read = "; ".join(f"{run.preread()} in {run.source}" for run in again)
+    orders: dict[str, list[str]] = {"is": [], "is the other one": [], "is not shown either way": []}
+    for run in again:
+        assert run.ratio is not None
+        order = "is" if run.ratio.above(1) else "is the other one" if run.ratio.below(1) else "is not shown either way"
+        orders[order].append(f"{run.source} ({with_interval(run.ratio)})")
+    seen = f"It is seen again in {'; '.join(orders.pop('is'))}. " if orders["is"] else "No campaign shows it again. "
+    others = "".join(f"The order {order} in {'; '.join(found)}. " for order, found in orders.items() if found)
     return Sentence(
         f"As published, with THP=always PRE-READ takes {format_ratio(told.ratio.value)} times as long as "
-        f"WP-UNPOPULATE. {seen}{other}A marker took {told.marker()} there, and {marker}. To read 2 MiB, which maps a "
-        f"huge zeropage, and to protect it took {told.preread()} there, and {read}."
+        f"WP-UNPOPULATE. {seen}{others}A marker took {told.marker()} there and {_from_to(again, _Run.marker_ns)} in "
+        f"these campaigns; to read 2 MiB, which maps a huge zeropage, and to protect it took {told.preread()} there and "
+        f"{_from_to(again, _Run.preread_ns)} here."
     )
+
+
+def _from_to(runs: Iterable[_Run], time_ns: Callable[[_Run], float | None]) -> str:
+    known = [ns for ns in map(time_ns, runs) if ns is not None]
+    return f"{format_ns(min(known))} to {format_ns(max(known))}" if known else "not measured"
 
 
 @dataclass(frozen=True)
@@ -85,17 +92,31 @@ class _Run:
     def ratio(self) -> Estimate | None:
         return self.ratios.get("PRE-READ")
 
+    def per_page_ns(self, mode: str) -> float | None:
+        return self.times[mode].value / self.pages if mode in self.times else None
+
+    def marker_ns(self) -> float | None:
+        return self.per_page_ns(_MARKERS)
+
+    def preread_ns(self) -> float | None:
+        ns = self.per_page_ns("PRE-READ")
+        return None if ns is None else ns * 512
+
     def marker(self) -> str:
-        return format_ns(self.times[_MARKERS].value / self.pages) if _MARKERS in self.times else "–"
+        return _ns(self.marker_ns())
 
     def preread(self) -> str:
-        return format_ns(self.times["PRE-READ"].value / self.pages * 512) if "PRE-READ" in self.times else "–"
+        return _ns(self.preread_ns())
 
     def head(self) -> dict[str, str]:
         return {"source": self.source, "THP": self.thp}
 
     def to_markers(self) -> dict[str, str]:
         return {f"{top} / {_MARKERS}": _of_runs(self.ratios[top]) if top in self.ratios else "–" for top in _POPULATING}
+
+
+def _ns(ns: float | None) -> str:
+    return "–" if ns is None else format_ns(ns)
 
 
 def _of_runs(ratio: Estimate | None) -> str:
