@@ -78,17 +78,23 @@ def test_sentence_uses_singular_and_plural(
 ) -> None:
     """Where nothing is decided, no agreement is mentioned either."""
     data = later(tmp_path / "d", zeropages=relatives(0, 1))
-    three = [claim for claim in claims.CLAIMS if claim.id in ("pmd-marker-wins", "atomicity", "forbidden-zeropage")]
+    three = [
+        claim
+        for claim in claims.CLAIMS
+        if claim.id in ("pmd-marker-wins", "markers-cost-later-thp", "forbidden-zeropage")
+    ]
     monkeypatch.setattr(register, "CLAIMS", three)
     sentence = standing.sentence(claims.Evidence(data), reference)
     assert sentence.startswith("1 of 3 claims is decided here, all as in the reference; 2 need: ")
     monkeypatch.setattr(register, "CLAIMS", [claim for claim in three if claim.id != "forbidden-zeropage"])
     assert standing.sentence(claims.Evidence(data), reference) == (
-        "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, racing discards "
+        "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, huge pages under markers "
         "(--suite full --allow-host-changes)"
     )
     alone = standing.sentence(claims.Evidence(data))
-    assert alone == "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, racing discards"
+    assert (
+        alone == "0 of 2 claims are decided here; 2 need: proxies and costs of high markers, huge pages under markers"
+    )
 
 
 def test_sentence_names_each_need_once_with_its_suite(reference: claims.Evidence, tmp_path: Path) -> None:

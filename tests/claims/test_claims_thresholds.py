@@ -34,7 +34,7 @@ from test_claims_faults import AFTER_READS, AS_SAID
 from test_claims_zeropages import relatives
 
 from uffdlab import claims, datasets, sim
-from uffdlab.claims import Evidence, markers, spreading
+from uffdlab.claims import Evidence, channels, markers, spreading
 from uffdlab.summaries.transmissions import LEVEL, judge, transmissions
 
 PMD = (markers._PMD, markers._PMD_BY_ZEROPAGE)
@@ -322,10 +322,11 @@ def test_significance_level_is_divided_by_the_number_of_controls(tmp_path: Path)
     few = campaign(tmp_path / "few", *points)
     p = judge([sample for sample in transmissions(few) if sample.row["memory"] == "shmem"]).p
     assert LEVEL / 17 < p < LEVEL / 3
-    odd = claims.verdict("zeropage-covert-channel", few)
+    claim = claims.find("zeropage-covert-channel")
+    odd = channels.covert_channel(Evidence(few), claim, null=True)
     assert odd.verdict == "not decided"
     assert "a control is not null: shmem" in odd.because
     more = [_both(clear, "zeropage", slot_ns=9000 + 100 * n) for n in range(7)]
-    many = claims.verdict("zeropage-covert-channel", campaign(tmp_path / "many", *points, *more))
+    many = channels.covert_channel(Evidence(campaign(tmp_path / "many", *points, *more)), claim, null=True)
     assert many.verdict == "holds", many.because
     assert "would count below 0.000588" in many.evidence[-1], "0.01 / 17"

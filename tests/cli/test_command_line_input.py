@@ -436,10 +436,10 @@ def test_an_engine_that_cannot_start_is_reported_as_missing(
     assert why in refusal
     assert "install gcc (or clang)" in refusal
     predicted = ["pmd-marker-wins", "pud-marker-wins", "spread-cost-later"]
-    done = uffdlab_run("claims", "atomicity", *predicted, "--data=reference", "--json", cwd=tmp_path)
+    done = uffdlab_run("claims", "markers-cost-later-thp", *predicted, "--data=reference", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     decided, *without = json.loads(done.stdout)
-    assert (decided["id"], decided["verdict"]) == ("atomicity", "holds")
+    assert (decided["id"], decided["verdict"]) == ("markers-cost-later-thp", "holds")
     assert [claim["id"] for claim in without if why in claim["because"]] == predicted
     assert {claim["verdict"] for claim in without} == {"not decided"}
     for arguments in (("data", "list"), ("sim", "--list"), ("scan", "--self")):

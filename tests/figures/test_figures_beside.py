@@ -147,9 +147,9 @@ def test_preparations_of_either_dataset_have_a_row(tmp_path: Path) -> None:
     one, two = (made(tmp_path, id, faults=touched(preparation, "plain", "first write", 500))
                 for id, preparation in (("one", "fresh"), ("two", "tables")))  # fmt: skip
     figure = figures.plot_faults(one, two)
-    assert list(figure.layout.yaxis.ticktext) == ["nothing there", "empty page tables there"]
+    assert list(figure.layout.yaxis.ticktext) == ["nothing", "empty page tables there"]
     assert [(trace.name, list(trace.customdata)) for trace in figure.data] == [
-        ("one", ["nothing there"]),
+        ("one", ["nothing"]),
         ("two", ["empty page tables there"]),
     ]
     assert legend(figure) == ["one", "two"]

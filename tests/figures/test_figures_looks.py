@@ -42,7 +42,7 @@ def _figures() -> dict[str, go.Figure]:
     """Return every figure of the committed data, at its default and at other states."""
     load = {
         name: datasets.load(datasets.locate(name))
-        for name in ("reference-", "channel-2026-11-26", "mthp-", "published")
+        for name in ("reference-", "channel-2026-11-28", "mthp-", "published")
     }
     data, channel, mthp, published = load.values()
     priced = sim.load_costs()

@@ -169,6 +169,10 @@ _MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: partial(claims.verdict,
 USES = {"reference-": _MEASURED, "channel-2026-11-28": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
 
 
+# Without them a dataset is an older one, and a verdict has a row less beside it.
+OPTIONAL = {("races", "excluded_during")}
+
+
 class _Watched(dict[str, pd.DataFrame]):
     """Tables that notice which of them are read."""
 

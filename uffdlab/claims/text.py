@@ -100,8 +100,6 @@ def markdown_matrix(matrix: Matrix) -> str:
             cells = [_emphasised(*pair) for pair in zip(row.cells(), row.verdicts, strict=True)]
             lines.append(f"| `{row.claim.id}` | {' | '.join(cells)} |")
     differences = [f"- `{id_}`: {text}" for id_, text in matrix.differences().items()]
-    apart = {row.claim.id: row.between() for row in matrix.rows}
-    differences += [f"- `{id_}`: {text}, on one processor." for id_, text in apart.items() if text]
     machines = [f"- {line}" for line in matrix.machines()]
     return "\n".join([*lines, "", matrix.summary(), *(["", *differences] if differences else []), "", *machines])
 

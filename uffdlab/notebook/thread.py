@@ -68,8 +68,8 @@ def rerun_sentence(published: Dataset, *campaigns: Dataset | None) -> Sentence:
     return Sentence(
         f"As published, with THP=always PRE-READ takes {format_ratio(told.ratio.value)} times as long as "
         f"WP-UNPOPULATE. {seen}{others}A marker took {told.marker()} there and {_from_to(again, _Run.marker_ns)} in "
-        f"these campaigns; to read 2 MiB, which maps a huge zeropage, and to protect it took {told.preread()} there and "
-        f"{_from_to(again, _Run.preread_ns)} here."
+        f"these campaigns; to read 2 MiB, which maps a huge zeropage, and to protect it took {told.preread()} there "
+        f"and {_from_to(again, _Run.preread_ns)} here."
     )
 
 

@@ -202,7 +202,7 @@ def costs_of(data: Dataset) -> Costs:
         median_error=_within(unseen, 0.5),
         p95_error=_within(unseen, 0.95),
         fitted_p95_error=_within(fitted, 0.95),
-        ratio_p95_error=error_of_ratios(data.tables["ratios"], basis),
+        ratio_p95_error=error_of_ratios(data.rows("ratios", COLUMNS["ratios"]), basis),
         elsewhere=basis == ELSEWHERE,
         origin=data.origin(),
         cold=cold,
@@ -218,7 +218,7 @@ def _within(errors: pd.Series, share: float) -> float:
 
 def basis_of(data: Dataset) -> str:
     """Return the part of the checks that widens intervals: another campaign, or else configurations not fitted on."""
-    return ELSEWHERE if (data.tables["checks"].part == ELSEWHERE).any() else "unseen"
+    return ELSEWHERE if (data.rows("checks", ["part"]).part == ELSEWHERE).fillna(False).any() else "unseen"
 
 
 def error_of_ratios(rows: pd.DataFrame, basis: str) -> float | None:

@@ -18,6 +18,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.stats.information import symmetric_capacity
 from uffdlab.summaries import medians
 from uffdlab.summaries.channel import df_samples
+from uffdlab.summaries.transmissions import SAMPLE_COLUMNS, SLOT_COLUMNS
 from uffdlab.vocabulary.channel import POINT
 
 _MEASURED = ("error", "symmetric_kbit_s", "information_kbit_s")
@@ -47,10 +48,10 @@ def df_noise(data: Dataset) -> pd.DataFrame:
 
 def _by_neighbour(data: Dataset) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "none", df_samples(data)
-    beside = data.rows("noisy_channels", ["neighbour"])
+    beside = data.rows("noisy_channels", ["neighbour", *SAMPLE_COLUMNS])
     for neighbour in sorted(set(beside.neighbour.dropna())):
         rows = beside[(beside.neighbour == neighbour).fillna(False)]
-        tables = {"channels": rows, "channel_slots": data.table("noisy_slots")}
+        tables = {"channels": rows, "channel_slots": data.rows("noisy_slots", SLOT_COLUMNS)}
         samples = df_samples(replace(data, tables=tables))
         yield str(neighbour), samples.assign(registered=False)
 

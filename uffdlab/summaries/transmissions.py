@@ -24,8 +24,18 @@ from uffdlab.vocabulary.channel import POINT, SHARED
 ROTATIONS = 9999
 LEVEL = 0.01  # of the test
 _ONE_SIDED_95 = 1.645
-_COLUMNS = [*POINT, "block", "sample", "slots", "probe_cycles", "cycles_per_us", "late_sent", "late_received", "slower"]
-_SLOTS = ["block", "sample", "slot", "sent", "received"]
+SAMPLE_COLUMNS = [
+    *POINT,
+    "block",
+    "sample",
+    "slots",
+    "probe_cycles",
+    "cycles_per_us",
+    "late_sent",
+    "late_received",
+    "slower",
+]
+SLOT_COLUMNS = ["block", "sample", "slot", "sent", "received"]
 _NIBBLES = np.full(256, 255, dtype=np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = range(16)
 
@@ -184,14 +194,14 @@ def transmissions(data: Dataset, **wanted: Any) -> Iterator[Transmission]:
     """
     if "channels" not in data.tables or "channel_slots" not in data.tables:
         return
-    rows = data.rows("channels", _COLUMNS)
-    rows = rows.dropna(subset=_COLUMNS)
+    rows = data.rows("channels", SAMPLE_COLUMNS)
+    rows = rows.dropna(subset=SAMPLE_COLUMNS)
     for column in ("slot_ns", "lines", "slots"):
         if (rows[column] <= 0).any():
             raise UffdlabError(f"`channels.{column}` holds {rows[column].min()}: expected > 0")
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
-    words = dict(iter(data.rows("channel_slots", _SLOTS).groupby(["block", "sample"], sort=False)))
+    words = dict(iter(data.rows("channel_slots", SLOT_COLUMNS).groupby(["block", "sample"], sort=False)))
     for row in rows.sort_values(["block", "sample"]).to_dict("records"):
         group = words.get((row["block"], row["sample"]))
         if group is None:
