@@ -341,7 +341,7 @@ def test_markers_cost_later_thp_says_when_the_range_is_in_huge_pages_again(tmp_p
     assert found.verdict == "holds"
     assert found.evidence[1:] == (
         "collapses: khugepaged: 9 of 10 ranges in huge pages after 14 s (11 s to 17 s)",
-        "collapses: khugepaged, of a process that it does not know: 0 of 1 ranges in huge pages",
+        "collapses: khugepaged, process unknown to it: 0 of 1 ranges in huge pages",
     )
 
 

@@ -65,8 +65,8 @@ def repairs(data: Dataset) -> Table:
     rows = [
         {
             "huge pages by": REPAIRS[row.repair],
-            "refused while markers stood": f"{row.refused} of {row.ranges}",
-            "in huge pages afterwards": f"{row.whole} of {row.ranges}",
+            "refused under markers": f"{row.refused} of {row.ranges}",
+            "huge afterwards": f"{row.whole} of {row.ranges}",
             "after": time_with_interval(row, "repair_ns") if row.whole else "–",
         }
         for row in summaries.records(summaries.df_collapses(data))

@@ -32,7 +32,10 @@ def published_table(published: Dataset) -> Table:
 
 def published_ratios(published: Dataset) -> Table:
     """Return how many times longer populating first took than markers, in each published row."""
-    return Table(pd.DataFrame([run.head() | run.to_markers() for run in _as_published(published)]), index=False)
+    return Table(
+        pd.DataFrame([{"source": run.source, "THP": run.thp} | run.to_markers() for run in _as_published(published)]),
+        index=False,
+    )
 
 
 _POPULATING = ("PRE-READ", "MADVISE")
@@ -40,13 +43,13 @@ _MARKERS = "WP-UNPOPULATE"
 
 
 def rerun(published: Dataset, *campaigns: Dataset | None) -> Table:
-    """Return the published protocol, as published and as run again: ratios to markers, and the cost of one marker.
+    """Return the protocol with THP=always, as published and as run again: ratios to markers, and what one marker took.
 
-    A row per source and THP setting. ``campaigns`` stand beside every committed one.
+    ``campaigns`` stand beside every committed one.
     """
-    runs = [*_as_published(published), *_run_again(campaigns)]
+    runs = [run for run in [*_as_published(published), *_run_again(campaigns)] if run.thp == "always"]
     rows = [
-        run.head() | run.to_markers() | {"per PTE marker": run.marker(), "PRE-READ per 2 MiB": run.preread()}
+        {"source": run.source, "per PTE marker": run.marker(), "PRE-READ per 2 MiB": run.preread()} | run.to_markers()
         for run in runs
     ]
     return Table(pd.DataFrame(rows), index=False)
@@ -107,9 +110,6 @@ class _Run:
 
     def preread(self) -> str:
         return _ns(self.preread_ns())
-
-    def head(self) -> dict[str, str]:
-        return {"source": self.source, "THP": self.thp}
 
     def to_markers(self) -> dict[str, str]:
         return {f"{top} / {_MARKERS}": _of_runs(self.ratios[top]) if top in self.ratios else "–" for top in _POPULATING}

@@ -3,6 +3,6 @@
 
 REPAIRS = {
     "khugepaged": "khugepaged",
-    "khugepaged_unaware": "khugepaged, of a process that it does not know",
+    "khugepaged_unaware": "khugepaged, process unknown to it",
     "madv_collapse": "MADV_COLLAPSE",
 }
