@@ -116,7 +116,8 @@ def test_a_signal_while_a_notebook_runs_keeps_the_pages_and_ends_its_kernel(numb
     (rendered / "kernel").unlink()
     (rendered / "seconds").write_text("120")
     ended(rendered, number, lambda _: (rendered / "kernel").exists())
-    assert not alive(int((rendered / "kernel").read_text()))
+    kernel = int((rendered / "kernel").read_text())
+    wait_until(lambda: not alive(kernel), "the kernel has ended", 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
