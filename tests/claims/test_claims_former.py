@@ -15,7 +15,8 @@ from synthetic import HUGETLB, state
 from synthetic import dataset as synthetic_dataset
 from synthetic_channel import campaign, point
 from synthetic_costs import EVENT, SURE, costs
-from synthetic_faults import equal, filled, levels, locked, populated, touched
+from synthetic_faults import equal, filled, levels, locked, populated, sparse, speeds, touched
+from test_claims import reported, timed
 from test_claims_channels import CLEAR, NOISE, _both
 
 from uffdlab import claims, datasets, sim
@@ -55,6 +56,18 @@ def test_every_former_rule_is_undecided_without_data(tmp_path: Path) -> None:
 def test_former_table_fill_slower(tmp_path: Path, ns: int, word: str) -> None:
     rows = populated("pte_marker", 0, ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
     assert says(former.table_fill_slower, tmp_path / "d", samples=rows).startswith(f"{word} (")
+
+
+def test_former_rules_that_took_the_largest_size(tmp_path: Path) -> None:
+    large = 64 << 20
+    rows = sparse(1, 1) + sparse(30, 30, size_kib=large)
+    assert says(former.always_on_dearer, tmp_path / "s", samples=rows).startswith("holds (protect with markers")
+    rows = speeds({}, 0.5) + speeds({}, 2.0, size_kib=large)
+    assert says(former.populate_read_faster, tmp_path / "p", samples=rows) == "holds"
+    rows = timed(9_000_000, 1_000_000, 1 << 20)
+    rows += [row | {"size_kib": large, "prepare_ns": 1} for row in rows]
+    data = synthetic_dataset(tmp_path / "q", samples=rows, states=reported(True))
+    assert former.qemu_could_skip(Evidence(data), claims.CLAIMS[0]) == "does not hold"
 
 
 @pytest.mark.parametrize(

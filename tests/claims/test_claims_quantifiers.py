@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import synthetic
-from synthetic_faults import CHOICES, choices, dataset, equal, filled, same, touched
+from synthetic_faults import CHOICES, choices, dataset, equal, filled, same, sparse, speeds, touched
 from test_claims import QEMU, reported, timed
 from test_claims_zeropages import relatives
 
@@ -91,3 +91,22 @@ def test_qemu_could_skip_ignores_a_size_measured_on_one_side_only(tmp_path: Path
     larger = [row | {"size_kib": 4 << 20, "prepare_ns": 1} for row in rows if row["design"] == "preread"]
     found = claims.verdict("qemu-could-skip", synthetic.dataset(tmp_path / "d", rows + larger, reported(True)))
     assert "populating 1 GiB takes at least 10 (10 to 10) times" in found.because
+
+
+@pytest.mark.parametrize("size_kib", [64 << 10, 256 << 20])
+def test_a_size_that_a_rule_does_not_name_decides_nothing(tmp_path: Path, size_kib: int) -> None:
+    """A ratio that grows with the size, or cold memory at the largest one, would decide alone."""
+    times = [row | {"size_kib": size_kib, "prepare_ns": 1} for row in timed(9_000_000, 1_000_000, 1 << 20)]
+    other = {
+        "always-on-dearer": (sparse(30, 30), sparse(1, 1, size_kib=size_kib)),
+        "populate-read-faster": (speeds({}, 2.0), speeds({}, 0.5, size_kib=size_kib)),
+        "qemu-could-skip": (timed(9_000_000, 1_000_000, 1 << 20), times),
+    }
+    for name, (rows, more) in other.items():
+        make = synthetic.dataset if name == "qemu-could-skip" else dataset
+        states = {"states": reported(True)} if name == "qemu-could-skip" else {}
+        alone = claims.verdict(name, make(tmp_path / f"{name}-alone", samples=rows, **states))
+        beside = claims.verdict(name, make(tmp_path / f"{name}-beside", samples=rows + more, **states))
+        assert (alone.words, alone.because, alone.effect) == (beside.words, beside.because, beside.effect), name
+        absent = claims.verdict(name, make(tmp_path / f"{name}-absent", samples=more, **states))
+        assert absent.verdict == "not decided", name

@@ -200,7 +200,7 @@ ONE = ("shmem", 0.5)
 def test_populate_read_faster_in_all_some_or_no_cases(tmp_path: Path, usual: float, one: float, words: str) -> None:
     found = judge(tmp_path, "populate-read-faster", samples=speeds({ONE: one}, usual))
     assert found.words == words
-    assert found.because.startswith("of 12 cases, over 1 GiB, the call is faster in ")
+    assert found.because.startswith("of 12 cases, over 256 MiB to 1 GiB, the call is faster in ")
 
 
 def test_populate_read_faster_names_where_and_what_is_between(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from synthetic import FACTS, sample
 
 from uffdlab import datasets
+from uffdlab.claims.userspace import POPULATED_KIB
 from uffdlab.probes import collapse, equality, faults, protect, published, resolve, zeropages
 
 _CHILDREN = count()
@@ -188,11 +189,13 @@ def huge_writes(without: float, under: float | None, children: int = CHILDREN) -
     return rows
 
 
-def sparse(empty: float, written: float | None, children: int = CHILDREN) -> list[dict[str, Any]]:
+def sparse(
+    empty: float, written: float | None, children: int = CHILDREN, size_kib: int = 256 << 10
+) -> list[dict[str, Any]]:
     """Return times to protect empty memory and memory that is 5 % written: so many times as long with markers."""
     cases = {(0.0, 1): empty, (0.0498, 1024): written}
     return [
-        sample("anon", design, 0, round(1e6 * factor) + i, populated=share, cluster_pages=cluster)
+        sample("anon", design, 0, round(1e6 * factor) + i, size_kib=size_kib, populated=share, cluster_pages=cluster)
         for (share, cluster), times in cases.items()
         if times is not None
         for design, factor in (("pte_marker", times), ("unprotected", 1.0))
@@ -216,10 +219,20 @@ def choices(lost: tuple[tuple[str, str], ...] = (), but: tuple[str, str] | None 
 POPULATED = [(b, s) for b in ("anon", "anon_thp", "shmem", "hugetlb_2m_private") for s in (0.0, 0.5, 1.0)]
 
 
-def speeds(ratios: Mapping[tuple[str, float], float], usual: float, children: int = 12) -> list[dict[str, Any]]:
+def speeds(
+    ratios: Mapping[tuple[str, float], float], usual: float, children: int = 12, size_kib: int = 0
+) -> list[dict[str, Any]]:
     """Return read loops that take ``ratios`` or ``usual`` times as long as MADV_POPULATE_READ, in each case."""
     return [
-        sample(backing, design, round(1e6 * factor) + i, 100, populated=share, block=1000 * number + i)
+        sample(
+            backing,
+            design,
+            round(1e6 * factor) + i,
+            100,
+            size_kib=size_kib or POPULATED_KIB[backing],
+            populated=share,
+            block=1000 * number + i,
+        )
         for number, (backing, share) in enumerate(POPULATED)
         for design, factor in (("preread", ratios.get((backing, share), usual)), ("populate_read", 1.0))
         for i in range(children)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from uffdlab import sim
-from uffdlab.claims import channels, hugetlb, spreading, userspace
+from uffdlab.claims import channels, hugetlb, markers, spreading, userspace
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import COSTS_ARE_MISSING, Evidence
 from uffdlab.claims.faults import touched
@@ -90,6 +90,23 @@ _LEVELS: Mapping[str, tuple[tuple[str, str], tuple[str, str], tuple[str, str]]] 
     "pmd": (("anon", "pte_marker"), ("hugetlb_2m_private", "unprotected"), ("pte_marker", "pmd_marker")),
     "pud": (("hugetlb_2m_private", "unprotected"), ("hugetlb_1g_private", "unprotected"), ("pmd_marker", "pud_marker")),
 }
+
+
+def qemu_could_skip(evidence: Evidence, claim: Claim) -> str:
+    """Decide the same at the largest common size."""
+    return hugetlb.qemu_could_skip(evidence, claim, size_kib=None).words
+
+
+def always_on_dearer(evidence: Evidence, claim: Claim) -> str:
+    """Decide the same, each case at its largest size."""
+    verdict = markers.always_on_dearer(evidence, claim, size_kib=None)
+    return f"{verdict.words} ({verdict.because})"
+
+
+def populate_read_faster(evidence: Evidence, claim: Claim) -> str:
+    """Decide the same at the largest common size of each case."""
+    sizes = dict.fromkeys(userspace.POPULATED_KIB)
+    return userspace.populate_read_faster(evidence, claim, sizes).words
 
 
 def pmd_marker_wins(evidence: Evidence, claim: Claim) -> str:

@@ -13,12 +13,13 @@ from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import common_sizes, estimate, ratio_of, warm_of, with_filled, with_total
+from uffdlab.summaries.medians import estimate, ratio_of, warm_of, with_filled, with_total
 from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 
 TIME_SAVED_RATIO = 1.25  # a saving counts when the time with the step is more than this times the time without
 FILLED_SHARE = 0.5  # and when the step fills more than this share of what was untouched
+SAVED_KIB = 1 << 20  # the range that is compared: 1 GiB
 WRITTEN = (0.0, 0.5)  # fractions written beforehand at which both have to be saved
 
 # --- deciding from the semantics table ------------------------------------------------------------------------------
@@ -116,7 +117,6 @@ class _Saving:
 
     time: dict[float, Estimate]
     filled: Estimate
-    sizes_kib: list[int]
 
     def counts(self) -> bool | None:
         """Whether both time and memory are saved; None while an interval straddles its threshold."""
@@ -128,12 +128,12 @@ class _Saving:
         """Return the numbers in words."""
         times = [f"{with_interval(ratio)} times as long with {at:.0%} written" for at, ratio in self.time.items()]
         filled = f"fills {with_interval(self.filled)} of the untouched part"
-        return f"{in_sizes(self.sizes_kib)}: populating takes {' and '.join(times)}, and {filled}"
+        return f"populating takes {' and '.join(times)}, and {filled}"
 
 
-def _saving(data: Dataset, backing: str) -> _Saving | None:
+def _saving(data: Dataset, backing: str, **at: int) -> _Saving | None:
     """Return the time and memory that skipping saves; None where they were not measured."""
-    rows = warm_of(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1)
+    rows = warm_of(data, "samples", *_SAMPLED, backing=backing, cluster_pages=1, **at)
     if rows is None:
         return None
     sides = {at: _sides(rows[rows.populated == at]) for at in WRITTEN}
@@ -143,7 +143,7 @@ def _saving(data: Dataset, backing: str) -> _Saving | None:
     if len(known) < len(time) or filled.empty:
         return None
     share = estimate(with_filled(filled), "filled_kib", "size_kib")
-    return _Saving(known, share, common_sizes(*sides.values())) if share else None
+    return _Saving(known, share) if share else None
 
 
 def _sides(rows: Any) -> tuple[Any, Any]:
@@ -152,15 +152,19 @@ def _sides(rows: Any) -> tuple[Any, Any]:
 
 
 def _time(populating: Any, without: Any) -> Estimate | None:
-    """Return (read loop + protect) / protect at the largest size at which both were measured."""
+    """Return (read loop + protect) / protect of both sides; None without one."""
     return ratio_of("samples", with_total(populating), without, "total_ns", below_the_line="protect_ns")
 
 
-def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide, on a stock kernel, whether populating first can be skipped on QEMU's backends."""
+def qemu_could_skip(evidence: Evidence, claim: Claim, size_kib: int | None = SAVED_KIB) -> Verdict:
+    """Decide, on a stock kernel, whether populating first can be skipped on QEMU's backends.
+
+    Without ``size_kib`` the largest size counts that both sides of a ratio have.
+    """
     data = evidence.campaign
+    at = {"size_kib": size_kib} if size_kib else {}
     protected = {b: reported(data, b, "none") for b in _QEMU_BACKENDS}
-    saved = {b: _saving(data, b) for b in _QEMU_BACKENDS}
+    saved = {b: _saving(data, b, **at) for b in _QEMU_BACKENDS}
     unknown = [b for b in _QEMU_BACKENDS if protected[b] is None or (protected[b] and saved[b] is None)]
     if unknown:
         because = f"{_named(unknown)}: no state of empty memory, or no time with and without populating"
@@ -190,11 +194,11 @@ def qemu_could_skip(evidence: Evidence, claim: Claim) -> Verdict:
         return claim.ruled(data, "does not hold", because, lines)
     least = min((ratio for b in could for ratio in savings[b].time.values()), key=lambda ratio: ratio.value)
     share = min((savings[b].filled for b in could), key=lambda filled: filled.value)
-    sizes = in_sizes(sorted({size for b in could for size in savings[b].sizes_kib}))
+    size = f" {in_sizes([size_kib])}" if size_kib else ""
     return claim.ruled(
         data,
         "predicted to hold",
-        f"on {_named(could)} protection holds without populating; populating {sizes} takes at least "
+        f"on {_named(could)} protection holds without populating; populating{size} takes at least "
         f"{with_interval(least)} times as long and fills at least {with_interval(share)} of what was untouched",
         lines,
         quantity="least (read loop + protect) / protect over these backends, untouched and half written",

@@ -16,7 +16,7 @@ from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.sim import Costs, Range
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import common_sizes, ratio_of, ratio_over_sizes, warm_of
+from uffdlab.summaries.medians import ratio_of, ratio_over_sizes, warm_of
 from uffdlab.units import format_size, in_sizes
 
 FACTOR = 10.0
@@ -101,8 +101,8 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
     )
     more: dict[str, Any] = {
         "evidence": (f"samples: {because}", f"costs: {costs.id}"),
-        "effect": min((*times.values(), predicted), key=lambda ratio: ratio.value),
-        "quantity": f"{level.title}, time to protect, least of proxies and prediction"
+        "effect": min((*times.values(), predicted), key=_lower_end),
+        "quantity": f"{level.title}, time to protect, of proxies and prediction the one with the least lower end"
         f"{borrowed(evidence, ', with costs of {}')}",
         "missing": claim.needs,
         "limits": (
@@ -140,6 +140,10 @@ def _predicted(costs: Costs, level: _Level) -> tuple[Estimate, tuple[float, floa
     return costs.ratio(*ledgers), tables
 
 
+def _lower_end(ratio: Estimate) -> float:
+    return ratio.value if ratio.low is None else ratio.low
+
+
 def _at_least(factor: float, below_kib: float, above_kib: float) -> bool:
     """Whether the lower level needs ``factor`` times the tables of the higher one, or any where that needs none."""
     return below_kib >= factor * above_kib if above_kib > 0 else below_kib > 0
@@ -152,27 +156,35 @@ def _times(below_kib: float, above_kib: float) -> str:
 
 # Share written beforehand, and the pages in a row: empty memory, and 5 % of it in runs of 4 MiB.
 _SPARSE = {"empty": (0.0, 1), "5% written in runs of 4 MiB": (0.05, 1024)}
+SPARSE_KIB = 256 << 10  # without markers, empty memory takes about as long at any size: the ratio grows with it
 
 
-def always_on_dearer(evidence: Evidence, claim: Claim) -> Verdict:
-    """Decide whether protecting sparse anonymous memory takes longer with markers than without."""
+def _sparse(data: Dataset, share: float, cluster_pages: int, **at: int) -> Estimate | None:
+    """Return protect with markers / without of anonymous memory that is written so far; None where not measured."""
+    rows = warm_of(data, "samples", *_READ, "design", "populated", backing="anon", cluster_pages=cluster_pages, **at)
+    if rows is None:
+        return None
+    near = (rows.populated - share).abs() < _NEAR
+    marked, without = (rows[(near & (rows.design == name)).fillna(False)] for name in ("pte_marker", "unprotected"))
+    return ratio_of("samples", marked, without, "protect_ns", "size_kib")
+
+
+def always_on_dearer(evidence: Evidence, claim: Claim, size_kib: int | None = SPARSE_KIB) -> Verdict:
+    """Decide whether protecting sparse anonymous memory takes longer with markers than without.
+
+    Without ``size_kib`` each case counts at its largest size.
+    """
     data = evidence.campaign
     ratios: dict[str, Estimate] = {}
-    pairs = []
-    for name, (share, cluster) in _SPARSE.items():
-        rows = warm_of(data, "samples", *_READ, "design", "populated", backing="anon", cluster_pages=cluster)
-        if rows is None:
-            return claim.undecided(data, f"protecting memory that is {name} was not measured")
-        near = (rows.populated - share).abs() < _NEAR
-        marked, without = (
-            rows[(near & (rows.design == design)).fillna(False)] for design in ("pte_marker", "unprotected")
-        )
-        ratio = ratio_of("samples", marked, without, "protect_ns", "size_kib")
+    at = {"size_kib": size_kib} if size_kib else {}
+    size = in_sizes([size_kib]) if size_kib else "the largest size"
+    for name, how in _SPARSE.items():
+        ratio = _sparse(data, *how, **at)
         if ratio is None:
-            return claim.undecided(data, f"protecting memory that is {name} was not measured with markers and without")
+            because = f"protecting {size} of memory that is {name} was not measured with markers and without"
+            return claim.undecided(data, because)
         ratios[name] = ratio
-        pairs.append((marked, without))
-    because = f"protect with markers / without, {in_sizes(common_sizes(*pairs))}: " + "; ".join(
+    because = f"protect with markers / without, {size}: " + "; ".join(
         f"{n} {with_interval(r)}" for n, r in ratios.items()
     )
     least = min(ratios.values(), key=lambda ratio: ratio.value)

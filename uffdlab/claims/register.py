@@ -42,12 +42,13 @@ CLAIMS: tuple[Claim, ...] = (
         "DH 1",
         "QEMU could skip populating there (and on shmem)",
         "on some of QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / "
-        f"protect is above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half written; "
-        f"populating fills more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real "
+        f"protect of 1 GiB is above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half "
+        f"written; populating fills more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real "
         "snapshot, without which it is a prediction",
         "01_anon_hugetlb",
         "probes semantics and protect (preread and unprotected) on shmem and hugetlb 2 MiB; then a real QEMU snapshot",
         hugetlb.qemu_could_skip,
+        former={"0931a64": former.qemu_could_skip},
         lacks="populating on QEMU's backends",
     ),
     Claim(
@@ -187,11 +188,12 @@ CLAIMS: tuple[Claim, ...] = (
         "always-on-dearer",
         "PX",
         "markers that are always on make protecting sparse memory dearer",
-        "anonymous memory, empty and 5 % written in runs of 4 MiB: protect with markers / without above "
+        "256 MiB of anonymous memory, empty and 5 % written in runs of 4 MiB: protect with markers / without above "
         f"{markers.DEARER} with its whole interval, in both",
         "03_pmd_pud_markers",
         "probe protect on sparse anonymous memory: pte_marker and unprotected",
         markers.always_on_dearer,
+        former={"87fb148": former.always_on_dearer},
         lacks="sparse memory",
     ),
     Claim(
@@ -293,13 +295,15 @@ CLAIMS: tuple[Claim, ...] = (
         "populate-read-faster",
         "DH",
         "MADV_POPULATE_READ would speed QEMU up",
-        "read loop / MADV_POPULATE_READ by backing (anonymous with THP off and on, shmem, private hugetlb of 2 MiB) "
-        "and share written beforehand (0, 50 and 100 %), twelve cases, each interval at 99.6 %: above "
-        f"{userspace.FASTER} the call is faster, below {userspace.SLOWER} slower. Faster in all: holds; slower in "
-        "all: does not hold; faster in some and slower in others: depends on the backing and the share written",
+        "read loop / MADV_POPULATE_READ by backing (256 MiB of anonymous memory with THP off and on and of shmem, "
+        "1 GiB of private hugetlb of 2 MiB) and share written beforehand (0, 50 and 100 %), twelve cases, each "
+        f"interval at 99.6 %: above {userspace.FASTER} the call is faster, below {userspace.SLOWER} slower. Faster in "
+        "all: holds; slower in all: does not hold; faster in some and slower in others: depends on the backing and the "
+        "share written",
         "06_snapshots",
         "probe protect: preread and populate_read by backing and share written, in at least twelve children each",
         userspace.populate_read_faster,
+        former={"87fb148": former.populate_read_faster},
         lacks="read loops timed on each backing",
     ),
     Claim(

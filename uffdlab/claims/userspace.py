@@ -11,14 +11,21 @@ from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
-from uffdlab.summaries.medians import common_sizes, ratio_of, warm_of
+from uffdlab.summaries.medians import ratio_of, warm_of
 from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import WAYS
 
 FASTER, SLOWER = 1.25, 0.8  # read loop / MADV_POPULATE_READ above and below
 SHARES = (0.0, 0.5, 1.0)  # of the range, written beforehand
-_POPULATED = ("anon", "anon_thp", "shmem", "hugetlb_2m_private")
+_MIB = 1 << 10  # in KiB
+# The size that is compared of each backing: at which all shares written are measured.
+POPULATED_KIB: dict[str, int | None] = {
+    "anon": 256 * _MIB,
+    "anon_thp": 256 * _MIB,
+    "shmem": 256 * _MIB,
+    "hugetlb_2m_private": 1024 * _MIB,
+}
 _STANDS_IN = "markers that were read stand for the patch, which no kernel has: both are a protected zeropage per PTE"
 
 
@@ -101,47 +108,50 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
 
 
-def _speeds(data: Dataset) -> tuple[dict[str, Estimate], list[int]]:
-    """Return read loop / MADV_POPULATE_READ of each backing and share written, at the largest common size, and those
-    sizes (KiB).
+def _speeds(data: Dataset, sizes_kib: Mapping[str, int | None]) -> dict[str, Estimate]:
+    """Return read loop / MADV_POPULATE_READ of each backing and share written that was measured at its size.
+
+    Without a size (None) the largest common one counts.
     """
-    ratios, pairs = {}, []
-    for backing in _POPULATED:
+    ratios = {}
+    level = split_confidence(len(sizes_kib) * len(SHARES))
+    for backing, size_kib in sizes_kib.items():
         for share in SHARES:
+            how: dict[str, Any] = {"backing": backing, "populated": share, "cluster_pages": 1}
+            how |= {"size_kib": size_kib} if size_kib else {}
             loop, call = (
-                warm_of(
-                    data, "samples", "block", "size_kib", "prepare_ns", backing=backing, design=design, populated=share,
-                    cluster_pages=1,
-                )
+                warm_of(data, "samples", "block", "size_kib", "prepare_ns", design=design, **how)
                 for design, *_ in WAYS.values()
-            )  # fmt: skip
-            level = split_confidence(len(_POPULATED) * len(SHARES))
+            )
             ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
             if ratio is not None:
                 ratios[f"{BACKINGS[backing].short}, {share:.0%} written"] = ratio
-                pairs.append((loop, call))
-    return ratios, common_sizes(*pairs)
+    return ratios
 
 
 def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
     return lambda name: ratios[name].value
 
 
-def populate_read_faster(evidence: Evidence, claim: Claim) -> Verdict:
+def populate_read_faster(
+    evidence: Evidence, claim: Claim, sizes_kib: Mapping[str, int | None] = POPULATED_KIB
+) -> Verdict:
     """Decide where MADV_POPULATE_READ beats a read loop, by backing and share written."""
     data = evidence.campaign
-    ratios, sizes_kib = _speeds(data)
-    if len(ratios) < len(_POPULATED) * len(SHARES):
-        because = f"timed side by side in {len(ratios)} of {len(_POPULATED) * len(SHARES)} cases"
+    ratios, cases = _speeds(data, sizes_kib), len(sizes_kib) * len(SHARES)
+    if len(ratios) < cases:
+        because = f"timed side by side in {len(ratios)} of {cases} cases"
         return claim.undecided(data, because)
     faster = [name for name, ratio in ratios.items() if ratio.above(FASTER)]
     slower = [name for name, ratio in ratios.items() if ratio.below(SLOWER)]
     between = [name for name in ratios if name not in (*faster, *slower)]
     lines = tuple(f"samples: read loop / MADV_POPULATE_READ, {name}: {with_interval(r)}" for name, r in ratios.items())
+    named = sorted({size for size in sizes_kib.values() if size})
+    sizes = f", over {in_sizes(named)}" if named else ""
     least, most = min(ratios, key=_by_value(ratios)), max(ratios, key=_by_value(ratios))
     ends = " to ".join(f"{with_interval(ratios[name])} ({name})" for name in (least, most))
     because = (
-        f"of {len(ratios)} cases, over {in_sizes(sizes_kib)}, the call is faster in {len(faster)} and slower in "
+        f"of {len(ratios)} cases{sizes}, the call is faster in {len(faster)} and slower in "
         f"{len(slower)}; read loop / MADV_POPULATE_READ from {ends}"
     )
     limits = f"neither is shown on: {'; '.join(between)}" if between else None
