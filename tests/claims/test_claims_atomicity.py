@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_atomicity import dataset, freed, in_between, race, races
+from synthetic_atomicity import dataset, freed, in_between, race
 
 from uffdlab import claims, figures, summaries
 
@@ -152,36 +152,36 @@ def test_madv_free_ignores_racing_trials(tmp_path: Path) -> None:
 
 
 def test_df_atomicity_has_pooled_and_per_child_intervals(tmp_path: Path) -> None:
-    rows = races("anon", READ, MILLION, range(1000, 8000, 1000)) + races("anon", ONE, MILLION, NONE)
+    rows = in_between(READ, 10_000, range(1000, 8000, 1000)) + in_between(ONE, 10_000, NONE)
     frame = summaries.df_atomicity(dataset(tmp_path / "d", rows)).set_index("preparation")
     two, one = frame.loc[READ], frame.loc[ONE]
     assert (two.children, two.trials, two.judged, two.lost) == (7, 7, 7 * MILLION, 28_000)
-    assert (two.child_per_million, two.child_per_million_low, two.child_per_million_high) == (4000, 1000, 7000)
-    assert two.lost_per_million == pytest.approx(4000)
-    assert 3950 < two.lost_per_million_low < 4000 < two.lost_per_million_high < 4050
-    assert (one.lost_per_million, one.lost_per_million_low) == (0, 0)
-    assert one.lost_per_million_high == pytest.approx(3.688879 / 7, rel=1e-4)
+    assert (two.child_share, two.child_share_low, two.child_share_high) == (0.4, 0.1, 0.7)
+    assert two.lost_share == pytest.approx(0.4)
+    assert 0.395 < two.lost_share_low < 0.4 < two.lost_share_high < 0.405
+    assert (one.lost_share, one.lost_share_low) == (0, 0)
+    assert one.lost_share_high == pytest.approx(3.688879 / 70_000, rel=1e-4)
 
 
 def test_df_atomicity_counts_trials_of_one_child_as_one_rate(tmp_path: Path) -> None:
     rows = [race("anon", READ, 1000, n, block=0, trial=n) for n in range(10)]
     frame = summaries.df_atomicity(dataset(tmp_path / "d", rows))
     assert (frame.children[0], frame.trials[0]) == (1, 10)
-    assert frame.child_per_million_low.isna().all()
+    assert frame.child_share_low.isna().all()
 
 
 def test_plot_atomicity_draws_rates_as_points_and_bounds_as_arrows(tmp_path: Path) -> None:
-    rows = races("anon", READ, 600_000, [60 * n for n in LOSING]) + races("anon", ONE, 600_000, NONE)
-    data = dataset(tmp_path / "d", rows + races("shmem", READ, 1000, NONE))
+    rows = in_between(READ, 1000, LOSING) + in_between(ONE, 1000, NONE) + in_between(READ, 1000, NONE, "shmem")
+    data = dataset(tmp_path / "d", rows)
     figure = figures.plot_atomicity(data)
     drawn = {trace.name: trace for trace in figure.data}
     losing, none = drawn["read loop"], drawn["PTE markers: none lost, at most"]
-    assert list(losing.x) == [pytest.approx(5000)]
-    assert list(none.x) == [pytest.approx(3.688879 / 4.2, rel=1e-4)]
+    assert list(losing.x) == [sorted(LOSING)[len(LOSING) // 2] / 1000]
+    assert list(none.x) == [pytest.approx(3.688879 / 7000, rel=1e-3)]
     assert (losing.marker.symbol, none.marker.symbol) == ("circle", "triangle-left")
     assert drawn["read loop: none lost, at most"].y[0] == pytest.approx(losing.y[0] - 1)
     assert "made-up" in figure.layout.meta["origin"]
-    assert figure.layout.xaxis.title.text == "lost writes per million judged"
+    assert figure.layout.xaxis.title.text == "discards in between that lose the page's next write"
 
 
 def test_plot_atomicity_without_races_shows_a_sentence(tmp_path: Path) -> None:

@@ -52,13 +52,14 @@ def test_a_dataset_elsewhere_has_no_companions(tmp_path: Path) -> None:
 def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() -> None:
     found = [datasets.load(path) for path in datasets.campaigns()]
     assert [data.id for data in found] == [
-        "reference-2026-11-28", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
-        "replication-2026-11-26-late-amd", "intel-2026-11-27", "intel-2026-11-27-busy",
+        "reference-2026-11-28-1317", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
+        "replication-2026-11-26-late-amd", "replication-2026-11-28-1348-amd", "replication-2026-11-28-amd",
+        "intel-2026-11-27", "intel-2026-11-27-busy",
     ]  # fmt: skip
     assert found[0].path == datasets.locate(None)
     assert len({data.provenance["cpu_model"] for data in found}) == 2
     for data in found:
         (channel,) = datasets.companions(data)
-        kind = data.id.partition("-")[0]
-        days = {"reference": "2026-11-28", "replication": "2026-11-26", "intel": "2026-11-27-intel"}
-        assert channel.name == f"channel-{days[kind]}"
+        kernel = data.provenance["kernel_release"]
+        days = {"6.18.44-fc-v669": "2026-11-28", "6.18.44-fc-v657": "2026-11-26", "6.18.44-fc-v595": "2026-11-27-intel"}
+        assert channel.name == f"channel-{days[kernel]}"

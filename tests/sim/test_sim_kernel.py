@@ -128,7 +128,7 @@ def test_racing_threads_fault_at_least_as_often_as_ledger() -> None:
 
 @pytest.mark.parametrize("access", ["read", "write"])
 def test_threads_on_disjoint_pages_fault_as_ledger(access: str) -> None:
-    """As the committed campaign measured it, in halves and in turns."""
+    """As the committed campaign measured it, in halves and in turns; a process may take a fault of its own besides."""
     data = datasets.load(datasets.locate(None))
     rows = data.table("faults")
     rows = rows[(rows.threads == 2) & (rows.backing == "anon") & ~rows.cold]
@@ -138,6 +138,6 @@ def test_threads_on_disjoint_pages_fault_as_ledger(access: str) -> None:
         ledgers = measured.fault_ledgers("anon", preparation, delivery, access, int(size_kib), int(stride_kib))
         for touch, ledger in ledgers.items():
             counted = group[group.touch == touch].minor_faults
-            assert set(counted) <= {faults(ledger)}, (key, touch)
+            assert set(counted - faults(ledger)) <= {0, 1}, (key, touch)
             compared += len(counted)
     assert compared > 500

@@ -304,22 +304,20 @@ def test_df_tracking_columns_and_numbers(tmp_path: Path) -> None:
 def test_df_atomicity_columns_and_numbers(tmp_path: Path) -> None:
     lost = [1, 2, 3, 4, 5, 6, 7]
     rows = [
-        race("anon", "one_pass", 1000, n, block=n, trial=t, excluded=3, discards_since=2) for n in lost for t in (0, 1)
+        race("anon", "one_pass", 8000, n, block=n, trial=t, excluded=3, discards_since=2) for n in lost for t in (0, 1)
     ]
-    rows += [race("anon", "one_pass", 0, 0, block=99, excluded=3, discards_since=2)]
-    rows += [race("shmem", "one_pass", 0, 0)]
+    rows += [race("anon", "one_pass", 0, 0, block=99, excluded=3, discards_since=2, discards_preparing=0)]
+    rows += [race("shmem", "one_pass", 0, 0, discards_preparing=0)]
     some, none = plain(summaries.df_atomicity(synthetic_atomicity.dataset(tmp_path / "d", rows)))
-    pooled = proportion_interval(56, 14_000)
-    assert (some["trials"], some["children"], some["judged"], some["lost"]) == (15, 7, 14_000, 56)
-    assert (some["excluded"], some["discards_since"], some["discards_before"]) == (45, 30, 1750)
-    assert (some["judged_discarded"], some["excluded_unreported"], some["discards_preparing"]) == (1750, 75, 1500)
-    assert some["lost_per_million"] == pytest.approx(56 / 14_000 * 1e6)
-    assert some["lost_per_million_low"] == pytest.approx((pooled.low or 0) * 1e6)
-    assert some["lost_per_million_high"] == pytest.approx((pooled.high or 0) * 1e6)
-    assert [some[f"child_per_million{end}"] for end in ("", "_low", "_high")] == pytest.approx([4000, 1000, 7000])
-    assert (none["children"], none["lost_per_million"], none["child_per_million"]) == (0, None, None)
-    one = summaries.df_atomicity(synthetic_atomicity.dataset(tmp_path / "e", [race("anon", "one_pass", 1, 1)]))
-    assert (one.children[0], one.child_per_million[0]) == (1, 1e6)
+    pooled = proportion_interval(56, 1400)
+    assert (some["trials"], some["children"], some["judged"], some["lost"]) == (15, 7, 112_000, 56)
+    assert (some["excluded"], some["discards_since"], some["discards_before"]) == (45, 30, 14_000)
+    assert (some["judged_discarded"], some["excluded_unreported"], some["discards_preparing"]) == (14_000, 75, 1400)
+    assert [some[f"lost_share{end}"] for end in ("", "_low", "_high")] == [0.04, pooled.low, pooled.high]
+    assert [some[f"child_share{end}"] for end in ("", "_low", "_high")] == pytest.approx([0.04, 0.01, 0.07])
+    assert (none["children"], none["lost_share"], none["child_share"]) == (0, None, None)
+    one = summaries.df_atomicity(synthetic_atomicity.dataset(tmp_path / "e", [race("anon", "one_pass", 1000, 100)]))
+    assert (one.children[0], one.child_share[0]) == (1, 1.0)
 
 
 def test_df_reveals_has_no_error_without_a_child_of_both_states(tmp_path: Path) -> None:

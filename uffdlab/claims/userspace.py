@@ -12,7 +12,7 @@ from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import ratio_of, warm_of
-from uffdlab.units import in_sizes
+from uffdlab.units import format_ratio, in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import WAYS
 
@@ -125,8 +125,30 @@ def _speeds(data: Dataset, sizes_kib: Mapping[str, int | None]) -> dict[str, Est
             )
             ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
             if ratio is not None:
-                ratios[f"{BACKINGS[backing].short}, {share:.0%} written"] = ratio
+                ratios[_case(backing, share)] = ratio
     return ratios
+
+
+def _case(backing: str, share: float) -> str:
+    return f"{BACKINGS[backing].short}, {share:.0%} written"
+
+
+# memory-backend-ram asks for huge pages (ram_block_add), which it gets where THP is not off.
+_QEMU = {
+    "anon_thp": "memory-backend-ram with huge pages",
+    "anon": "the same where THP is off",
+    "shmem": "memory-backend-memfd",
+    "hugetlb_2m_private": "private hugetlb of 2 MiB",
+}
+
+
+def _on_qemu(ratios: Mapping[str, Estimate]) -> str:
+    """Return the ratios of each kind of memory that a guest has, from the least to the greatest share written."""
+    said = []
+    for backing, name in _QEMU.items():
+        ends = sorted(ratios[_case(backing, share)].value for share in SHARES)
+        said.append(f"{name} {format_ratio(ends[0])} to {format_ratio(ends[-1])}")
+    return ", ".join(said)
 
 
 def _by_value(ratios: Mapping[str, Estimate]) -> Callable[[str], float]:
@@ -151,8 +173,8 @@ def populate_read_faster(
     least, most = min(ratios, key=_by_value(ratios)), max(ratios, key=_by_value(ratios))
     ends = " to ".join(f"{with_interval(ratios[name])} ({name})" for name in (least, most))
     because = (
-        f"of {len(ratios)} cases{sizes}, the call is faster in {len(faster)} and slower in "
-        f"{len(slower)}; read loop / MADV_POPULATE_READ from {ends}"
+        f"of {len(ratios)} cases{sizes}, the call is faster in {len(faster)} and slower in {len(slower)}; read loop / "
+        f"MADV_POPULATE_READ from {ends}. On QEMU's own memory: {_on_qemu(ratios)}"
     )
     limits = f"neither is shown on: {'; '.join(between)}" if between else None
     more: dict[str, Any] = {

@@ -77,7 +77,7 @@ class Dataset:
         Raises UffdlabError if there is no such table, NotMeasuredError naming missing columns.
         """
         frame = self.table(table)
-        lacking = [f"`{table}.{name}`" for name in columns if name not in frame.columns]
+        lacking = [f"`{table}.{name}`" for name in dict.fromkeys(columns) if name not in frame.columns]
         if lacking:
             were = "was" if len(lacking) == 1 else "were"
             raise NotMeasuredError(f"{' and '.join(lacking)} {were} not measured (dataset {self.id!r})")

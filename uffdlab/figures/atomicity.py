@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
-from uffdlab.units import format_ratio
+from uffdlab.units import format_share
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS, WAYS
 from uffdlab.vocabulary.looks import BOUND_SYMBOL
@@ -24,37 +24,35 @@ _PREPARATIONS = {
 
 
 def plot_atomicity(data: Dataset) -> go.Figure:
-    """Draw lost writes per million judged, by backing and preparation, with discards racing.
+    """Draw the share of discards in between whose page loses its next write, by backing and preparation.
 
-    With losses: the median over children with its interval. Without: the exact upper bound, as an arrow towards 0.
+    Discards race with preparing and protecting, and those between the two count. With losses: the median over children
+    with its interval. Without: the exact upper bound, as an arrow towards 0.
     """
     rows = summaries.df_atomicity(data)
-    rows = rows[(rows.interleaving == "racing") & (rows.judged > 0) & rows.backing.isin(_BACKINGS)]
+    rows = rows[(rows.interleaving == "racing") & (rows.discards_preparing > 0) & rows.backing.isin(_BACKINGS)]
     figure = go.Figure()
     for preparation, (design, lift) in _PREPARATIONS.items():
         (colour, symbol, _), label = DESIGNS[design].look, DESIGNS[design].short
         here = rows[rows.preparation == preparation]
         losing, whole = here[here.lost > 0], here[here.lost == 0]
-        counted = zip(losing.lost, losing.judged, strict=True)
-        counts = [f"{lost:,} of {judged:,} judged writes lost" for lost, judged in counted]
-        bars, marker = style.interval(losing, "child_per_million"), style.marker(colour, symbol)
-        _add(figure, losing, lift, "child_per_million", counts, name=label, marker=marker, error_x=bars)
+        counted = zip(losing.lost, losing.discards_preparing, strict=True)
+        counts = [f"after {lost:,} of {discards:,} discards in between" for lost, discards in counted]
+        bars, marker = style.interval(losing, "child_share"), style.marker(colour, symbol)
+        _add(figure, losing, lift, "child_share", counts, name=label, marker=marker, error_x=bars)
         bounds = [
-            f"none of {judged:,} lost: at most {format_ratio(high)} per million"
-            for judged, high in zip(whole.judged, whole.lost_per_million_high, strict=True)
+            f"after none of {discards:,} discards in between: at most {format_share(high, 1)}"
+            for discards, high in zip(whole.discards_preparing, whole.lost_share_high, strict=True)
         ]
         marker, label = style.marker(colour, BOUND_SYMBOL), f"{label}: none lost, at most"
-        _add(figure, whole, lift, "lost_per_million_high", bounds, name=label, marker=marker)
+        _add(figure, whole, lift, "lost_share_high", bounds, name=label, marker=marker)
     caption = (
-        "Discards racing with preparing and protecting; no discard of a judged page since the ioctl began. "
-        "Arrows: none lost, the rate is at most there."
+        "Discards racing with preparing and protecting: those of pages that were prepared and not yet protected. "
+        "Arrows: none loses a write, the share is at most there."
     )
-    style.styled(figure, caption, [data.origin()], (420, 560), {"x": "per million"})
-    drawn = style.log_range(style.reach(figure.data, "x"))
-    ticks = [10**power for power in range(-2, 7)]
-    labels = [format_ratio(value) for value in ticks]
-    figure.update_xaxes(type="log", title_text="lost writes per million judged", range=drawn)
-    figure.update_xaxes(tickvals=ticks, ticktext=labels)
+    style.styled(figure, caption, [data.origin()], (420, 560), {"x": "share"})
+    title = "discards in between that lose the page's next write"
+    figure.update_xaxes(tickformat=".0%", range=[-0.03, 1.03], title_text=title, tickvals=[0, 0.25, 0.5, 0.75, 1])
     names = [BACKINGS[backing].short for backing in _BACKINGS]
     figure.update_yaxes(tickvals=[-row for row in range(len(names))], ticktext=names, range=[0.5 - len(names), 0.5])
     if rows.empty:

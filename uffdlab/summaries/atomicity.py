@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Probe *atomicity*: writes lost to racing discards, per million judged, pooled and by child process."""
+"""Probe *atomicity*: writes lost to racing discards, as shares of the discards in between, pooled and by child."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, median_interval, proportion_interval
-from uffdlab.summaries.medians import by_child
+from uffdlab.summaries.medians import by_child, columns
 
 _POINT = ["backing", "preparation", "interleaving"]
 _COUNTED = [
     *("judged", "excluded", "lost", "judged_discarded", "excluded_unreported"),
     *("discards_before", "discards_preparing", "discards_since"),
 ]
-_RATES = [f"{rate}{end}" for rate in ("lost_per_million", "child_per_million") for end in ("", "_low", "_high")]
-_MILLION = 1e6
+_SHARES = [f"{share}{end}" for share in ("lost_share", "child_share") for end in ("", "_low", "_high")]
 
 
 @dataclass(frozen=True)
@@ -64,28 +63,23 @@ def excluded_writes(data: Dataset, **wanted: str) -> dict[str, LostWrites]:
 
 
 def df_atomicity(data: Dataset) -> pd.DataFrame:
-    """Return one row per backing, preparation and interleaving: counts over all trials, and rates per million judged.
+    """Return one row per backing, preparation and interleaving: counts over all trials, and shares of writes lost.
 
-    ``lost_per_million`` is the pooled rate with the exact binomial interval, valid for independent pages and the only
-    bound when none is lost. ``child_per_million`` is the median rate over child processes with the order-statistic
-    interval: losses of one race share its timing, so a child is the unit of repetition.
+    Shares are of ``discards_preparing``, the pages discarded after they were prepared and before they were protected:
+    no other write can be lost. ``lost_share`` is pooled with the exact binomial interval, valid for independent pages
+    and the only bound when none is lost. ``child_share`` is the median over child processes with the order-statistic
+    interval: losses of one race share its timing, so a child is the unit of repetition. Both are missing where no
+    discard fell in between; ``children`` counts those in which one did.
     """
     races = data.rows("races", [*_POINT, "block", *_COUNTED]).astype(dict.fromkeys(_COUNTED, "Float64"))
     rows = [_point(key, group) for key, group in races.groupby(_POINT)]
-    columns = [*_POINT, "trials", "children", *_COUNTED, *_RATES]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_RATES, "float64"))
+    names = [*_POINT, "trials", "children", *_COUNTED, *_SHARES]
+    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(_SHARES, "float64"))
 
 
 def _point(key: Any, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(_POINT, key, strict=True)) | {"trials": len(group)}
     row |= {name: int(group[name].sum()) for name in _COUNTED}
-    lost = lost_writes(group)
+    lost = lost_writes(group, "discards_preparing")
     row["children"] = lost.children.n if lost else 0
-    if lost:
-        row |= _per_million("lost_per_million", lost.pooled) | _per_million("child_per_million", lost.children)
-    return row
-
-
-def _per_million(name: str, rate: Estimate) -> dict[str, float | None]:
-    ends = {"": rate.value, "_low": rate.low, "_high": rate.high}
-    return {f"{name}{end}": None if value is None else value * _MILLION for end, value in ends.items()}
+    return row | (columns("lost_share", lost.pooled) | columns("child_share", lost.children) if lost else {})
