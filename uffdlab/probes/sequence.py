@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab.errors import UffdlabError
+from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.spec import Spec, word
@@ -110,6 +111,7 @@ class _Place:
     uffd: Userfault
     page: int  # offset of the watched page
     held: ExitStack
+    moved: ExitStack  # where the range was moved to, until after the descriptor is closed
     child: PageState | None = field(default=None)
 
     def watched(self) -> Range:
@@ -128,7 +130,8 @@ def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     backing, wanted = BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
     features = dict.fromkeys((*wanted.features, *(f for name in spec.names if (f := STEPS[name].feature))))
     key = {"backing": spec.backing, "features": spec.features, "sequence": SEPARATOR.join(spec.names)}
-    with _place(backing, tuple(features), missing=wanted.missing) as at:
+    # A page that another CPU has just filled is on no list yet that reclaim on this one looks at.
+    with on_one_cpu(), _place(backing, tuple(features), missing=wanted.missing) as at:
         for number, name in enumerate(spec.names, start=1):
             row = _taken(at, name)
             yield "sequences", key | {"number": number, "step": name} | row
@@ -139,10 +142,11 @@ def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 @contextmanager
 def _place(backing: Backing, features: tuple[str, ...], *, missing: bool) -> Iterator[_Place]:
     length = max(2 * MIB, backing.page_bytes)
-    with mapped(backing, length) as memory, opened(features) as uffd, ExitStack() as held:
+    # Unmapping what is registered for EVENT_UNMAP waits for a handler: the descriptor is closed before.
+    with ExitStack() as moved, mapped(backing, length) as memory, opened(features) as uffd, ExitStack() as held:
         uffd.register(memory, missing=missing)
         page = 77 * backing.page_bytes if backing.page_bytes < MIB else 0  # away from the edges: see semantics
-        yield _Place(memory, uffd, page, held)
+        yield _Place(memory, uffd, page, held, moved)
 
 
 def _taken(at: _Place, name: str) -> dict[str, Any]:
@@ -186,6 +190,7 @@ def _fork(at: _Place) -> None:
 
 def _remap(at: _Place) -> None:
     at.memory = at.memory.remapped()
+    at.moved.callback(at.memory.unmap)
 
 
 def _pin(at: _Place) -> None:

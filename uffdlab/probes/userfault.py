@@ -259,11 +259,19 @@ class Range:
         self._check("mlock", lib.ul_lock(self.address, self.length))
 
     def remapped(self) -> Range:
-        """Return the range at another place, where mremap(2) has moved it; its old place stays reserved."""
+        """Return the range at another place, where mremap(2) has moved it; its old place stays reserved.
+
+        The caller unmaps the new one.
+        """
         ffi, lib = native.probe()
         address = ffi.new("uint64_t *", self.address)
         self._check("mremap", lib.ul_remap(address, self.length, max(self.backing.page_bytes, 2 * MIB)))
         return Range(self.backing, int(address[0]), self.length)
+
+    def unmap(self) -> None:
+        """Unmap the range."""
+        _, lib = native.probe()
+        self._check("munmap", lib.ul_unmap(self.address, self.length))
 
     def pin(self) -> int:
         """Pin the pages for writing, as a driver does; return the descriptor that holds them until it is closed."""

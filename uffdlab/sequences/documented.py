@@ -21,16 +21,18 @@ from uffdlab.vocabulary.steps import STEPS, kind_of
 class Entry:
     """What the watched page's entry holds: a word of ``ENTRY_WORDS`` without "huge", and whether it is protected.
 
-    ``cached``: the file behind it has the page. ``lazy``: the page was given up by MADV_FREE. ``locked``: by mlock(2).
-    ``pinned``: a device may write to the page. ``registered`` ends where a move unregisters the range.
+    ``cached``: the file behind it has the page, and ``dirty``: with contents of its own. ``lazy``: the page was given up by MADV_FREE. ``locked``: by mlock(2).
+    ``pinned``: a device may write to the page. ``shared``: a child maps it, too. ``registered`` ends where a move unregisters the range.
     """
 
     holds: str = "empty"
     wp: bool = False
     cached: bool = False
+    dirty: bool = False
     lazy: bool = False
     locked: bool = False
     pinned: bool = False
+    shared: bool = False
     registered: bool = True
 
     @property
@@ -83,7 +85,8 @@ class _Memory:
     def filled(self, entry: Entry, **more: bool) -> Entry:
         """Return the entry with a page; shared memory has it in its file as well."""
         pinned = entry.pinned and entry.present
-        more = {"lazy": False, "cached": not (self.anonymous or self.private), "pinned": pinned} | more
+        more = {"dirty": True, "lazy": False, "cached": not (self.anonymous or self.private), "pinned": pinned} | more
+        more |= {"shared": entry.shared and entry.present and not (self.anonymous or self.private)}
         return replace(entry, holds="page", **more)
 
 
@@ -130,9 +133,8 @@ def _read(memory: _Memory, entry: Entry) -> Expected:
     if memory.anonymous:
         after = replace(entry, holds="zeropage")
         return Expected(after, f"the read maps the zeropage, {protected} (do_anonymous_page)")
-    return Expected(
-        memory.filled(entry), f"the read maps a page of the file, {protected} (do_read_fault, hugetlb_no_page)"
-    )
+    why = f"the read maps a page of the file, {protected} (do_read_fault, hugetlb_no_page)"
+    return Expected(memory.filled(entry, dirty=entry.cached and entry.dirty), why)
 
 
 def _write(memory: _Memory, entry: Entry) -> Expected:
@@ -174,7 +176,7 @@ def _discard(memory: _Memory, entry: Entry) -> Expected:
         return _refused(entry, "EINVAL", "locked memory is not discarded (madvise_dontneed_free_valid_vma)")
     if entry.holds == "guard":
         return Expected(entry, "a guard stays (zap_nonpresent_ptes)")
-    cached = entry.cached
+    entry, cached = replace(entry, shared=False), entry.cached
     if entry.wp and not memory.anonymous:
         why = "the page goes and a marker stays: memory of a file keeps its protection (zap_install_uffd_wp_if_needed)"
         return Expected(replace(entry, holds="marker", cached=cached, lazy=False), why)
@@ -203,13 +205,22 @@ def _cold(memory: _Memory, entry: Entry) -> Expected:
 def _reclaim(memory: _Memory, entry: Entry) -> Expected:
     if entry.locked:
         return _refused(entry, "EINVAL", "locked memory is not reclaimed (can_madv_lru_vma)")
+    if entry.shared and entry.holds == "page":
+        why = "a page that another process maps is left alone (madvise_cold_or_pageout_pte_range)"
+        return Expected(entry, why)
     if entry.pinned and entry.holds == "page" and memory.anonymous:
         return Expected(entry, "a page that is pinned is not reclaimed (folio_maybe_dma_pinned)")
     if entry.holds == "page" and not memory.anonymous:
-        why = "the page is unmapped and stays in its file, since there is no swap; " + (
-            "a marker stays in the entry (pte_install_uffd_wp_if_needed)" if entry.wp else "(try_to_unmap_one)"
+        kept = (
+            "stays in its file, since there is no swap"
+            if entry.dirty
+            else "is dropped, since nothing was written to it"
         )
-        return Expected(replace(entry, holds="marker" if entry.wp else "empty"), why)
+        why = f"the page is unmapped, and {kept} " + (
+            "; a marker stays in the entry (pte_install_uffd_wp_if_needed)" if entry.wp else "(try_to_unmap_one)"
+        )
+        after = replace(entry, holds="marker" if entry.wp else "empty", cached=entry.dirty)
+        return Expected(after, why.replace(" ;", ";"))
     if entry.lazy and entry.holds == "page":
         why = "the page that was given up is dropped, and with it goes its protection (try_to_unmap_one)"
         return Expected(replace(entry, holds="empty", wp=False, lazy=False), why)
@@ -218,7 +229,7 @@ def _reclaim(memory: _Memory, entry: Entry) -> Expected:
 
 def _swapout(memory: _Memory, entry: Entry) -> Expected:
     outcome = _reclaim(memory, entry)
-    if entry.holds != "page" or entry.lazy or entry.locked or entry.pinned:
+    if entry.holds != "page" or entry.lazy or entry.locked or entry.pinned or entry.shared:
         return replace(outcome, why=outcome.why.replace("without swap there is nowhere to write the page to",
                                                         "there is no page to write"))  # fmt: skip
     if memory.anonymous:
@@ -264,7 +275,8 @@ def _fork(memory: _Memory, entry: Entry) -> Expected:
         if kept
         else "loses its own without EVENT_FORK (dup_userfaultfd, copy_present_pte)"
     )
-    return Expected(entry, why)
+    shared = entry.holds == "page" and (kept or memory.anonymous or memory.private)
+    return Expected(replace(entry, shared=shared), why)
 
 
 def _remap(memory: _Memory, entry: Entry) -> Expected:
