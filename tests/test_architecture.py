@@ -226,7 +226,7 @@ WAYS = {
             r"write_text|write_bytes|NamedTemporary|mkstemp|os\.replace|os\.rename|O_CREAT"
             r"""|open\([^)]*["'][wax]b?["']"""
         ),
-        # One file; a directory that appears whole; what is appended to; the journal of settings, in a closed directory.
+        # One file; a directory that appears whole; what is appended to; settings' journal, in a closed directory; swap.
         {
             "outfile.py",
             "ownership.py",
@@ -235,7 +235,7 @@ WAYS = {
             "report/render.py",
             "measure/journal.py",
         }
-        | {"host/settings.py", "host/exclusive.py"}
+        | {"host/settings.py", "host/exclusive.py", "host/swap.py"}
         | {"report/committed.py", "cli/streams.py"},  # a page for the browser, in a new directory; standard error
     ),
 }

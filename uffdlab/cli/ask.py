@@ -29,7 +29,8 @@ features:
 examples:
   uffdlab ask "protect; discard; write"
   uffdlab ask --backing shmem --features none "protect; discard; read; write"
-  uffdlab ask --recorded --json "write; protect; free; reclaim; write"""
+  uffdlab ask --recorded --json "write; protect; free; reclaim; write"
+""".rstrip()
 
 
 def add(commands: Any) -> None:

@@ -13,9 +13,9 @@ RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 
 @dataclass(frozen=True)
 class Needs:
-    """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs, host settings
-    (``uffdlab.host.settings``) that have to be in force meanwhile, whether no other process may use KSM, and whether
-    shmem must be allowed huge pages.
+    """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs, settings of
+    the host (``uffdlab.host.settings``) that have to be in force meanwhile, whether no other process may use KSM, and
+    whether shmem must be allowed huge pages.
     """
 
     memory_kib: int = 0

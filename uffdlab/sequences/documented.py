@@ -21,8 +21,9 @@ from uffdlab.vocabulary.steps import STEPS, kind_of
 class Entry:
     """What the watched page's entry holds: a word of ``ENTRY_WORDS`` without "huge", and whether it is protected.
 
-    ``cached``: the file behind it has the page, and ``dirty``: with contents of its own. ``lazy``: the page was given up by MADV_FREE. ``locked``: by mlock(2).
-    ``pinned``: a device may write to the page. ``shared``: a child maps it, too. ``registered`` ends where a move unregisters the range.
+    ``cached``: the file behind it has the page, and ``dirty``: with contents of its own. ``lazy``: the page was given
+    up by MADV_FREE. ``locked``: by mlock(2). ``pinned``: a device may write to the page. ``shared``: a child maps it,
+    too. ``registered`` ends where a move unregisters the range.
     """
 
     holds: str = "empty"
@@ -313,6 +314,7 @@ def _zeropage(memory: _Memory, entry: Entry) -> Expected:
     return Expected(memory.filled(entry, wp=False), "a page of zeros is mapped, not protected (shmem_mfill_atomic_pte)")
 
 
+# Over any marker, a guard as well, until 6.19 told them apart (0b50fd4b1d32.1762621568.git.lorenzo.stoakes@oracle.com).
 def _copy(memory: _Memory, entry: Entry) -> Expected:
     refusal = _not_a_hole(memory, entry, "UFFDIO_COPY", over_markers=True)
     if refusal:
