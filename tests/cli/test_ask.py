@@ -13,6 +13,7 @@ from synthetic import FACTS
 
 from uffdlab import datasets
 from uffdlab.probes import sequence
+from uffdlab.sequences import asking
 
 LOST = "Answer: the write is not reported."
 
@@ -95,3 +96,12 @@ def test_what_is_not_recorded_is_said_with_what_to_do(tmp_path: Path) -> None:
     said = sentence(uffdlab_run("ask", "--recorded", "--data", made_up(tmp_path / "d", RECORDED), "write; fork",
                                 cwd=tmp_path))  # fmt: skip
     assert "'write; fork' on anon with features none is not recorded in d: ask this kernel" in said
+
+
+def test_the_committed_answers_are_as_documented_and_show_what_is_not() -> None:
+    data = datasets.load(datasets.locate("sequences-2026-11-28"))
+    found = list(asking.answers(data))
+    assert len(found) == 2420
+    assert [one.sentence for one in found if not all(step.agrees for step in one.steps)] == []
+    hung = {(one.backing, one.steps[-1].step) for one in found if one.steps[-1].result == "hung"}
+    assert hung == {("shmem", "guard")}

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uffdlab import datasets
 from uffdlab.errors import UffdlabError
@@ -13,6 +14,9 @@ from uffdlab.measure import runner
 from uffdlab.measure.runner import Block
 from uffdlab.probes.sequence import SEPARATOR, SequenceSpec
 from uffdlab.sequences.answer import Answer, answer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DEADLINE_S = 30.0
 _TABLE = "sequences"
@@ -44,11 +48,9 @@ def recorded(spec: SequenceSpec, wanted: Path | str | None = None) -> Answer:
         raise UffdlabError("no dataset with sequences is installed with the package: pass --data DIRECTORY of one")
     for path in found:
         data = datasets.load(path)
-        rows = _rows(data, spec)
-        if rows:
-            return answer(
-                spec.backing, spec.features, rows, f"{datasets.kernel(data.provenance)}, recorded in {data.id}"
-            )
+        rows = _found(data, spec)
+        if rows is not None:
+            return _answer(data, rows)
     names = " or ".join(path.name for path in found)
     raise UffdlabError(
         f"{SEPARATOR.join(spec.names)!r} on {spec.backing} with features {spec.features} is not recorded in {names}: "
@@ -56,16 +58,27 @@ def recorded(spec: SequenceSpec, wanted: Path | str | None = None) -> Answer:
     )
 
 
-def _rows(data: datasets.Dataset, spec: SequenceSpec) -> list[dict[str, Any]]:
+def answers(data: datasets.Dataset) -> Iterator[Answer]:
+    """Yield the answers that a dataset recorded, one per block."""
+    for _, rows in data.table(_TABLE).groupby("block"):
+        yield _answer(data, rows)
+
+
+def _answer(data: datasets.Dataset, rows: pd.DataFrame) -> Answer:
+    ordered = rows.sort_values("number").to_dict("records")
+    plain: list[dict[str, Any]] = [{str(name): None if value is None or value != value else value for name, value in row.items()}
+             for row in ordered]  # fmt: skip
+    where = f"{datasets.kernel(data.provenance)}, recorded in {data.id}"
+    return answer(plain[0]["backing"], plain[0]["features"], plain, where)
+
+
+def _found(data: datasets.Dataset, spec: SequenceSpec) -> pd.DataFrame | None:
     """Return the rows of the sequence, or of a longer one that begins with it."""
     if _TABLE not in data.tables:
-        return []
+        return None
     table = data.tables[_TABLE]
     wanted = SEPARATOR.join(spec.names)
     here = (table.backing == spec.backing) & (table.features == spec.features)
     whole = (table.sequence + SEPARATOR).str.startswith(wanted + SEPARATOR)
     rows = table[(here & whole & (table.number <= len(spec.names))).fillna(False)]
-    if not len(rows):
-        return []
-    first = rows[rows.block == rows.block.iloc[0]].sort_values("number")
-    return [{str(k): None if v is None or v != v else v for k, v in row.items()} for row in first.to_dict("records")]
+    return rows[rows.block == rows.block.iloc[0]] if len(rows) else None

@@ -98,7 +98,7 @@ def expected(backing: str, features: str, steps: Sequence[str]) -> list[Expected
     entry, rest, found = Entry(), Entry(), []  # the watched page, and the others of its range
     for step in steps:
         outcome = _RULES[step](memory, entry)
-        if not STEPS[step].page:
+        if not STEPS[step].page and kind != "hugetlb":  # whose range is one page
             others = _RULES[step](memory, rest)
             rest = others.entry
             outcome = others if step == "lock" and others.result == "refused" else outcome
