@@ -52,6 +52,7 @@ ROOMS: dict[str, set[str]] = {
         "probes",
         "summaries",
     },
+    "sequences": {"errors", "vocabulary", "datasets", "measure", "probes"},
     "sim": {"errors", "vocabulary", "stats", "units", "native", "datasets", "summaries"},
     "claims": {"errors", "vocabulary", "rules", "stats", "units", "datasets", "summaries", "sim"},
     "figures": {"vocabulary", "units", "datasets", "summaries", "sim"},
@@ -70,9 +71,12 @@ ROOMS: dict[str, set[str]] = {
         "occupancy",
         "summaries",
         "measure",
+        "probes",
+        "sequences",
         "sim",
         "claims",
         "report",
+        "vocabulary",
     },
     "__main__": {"starting", "cli"},
     "__init__": set(),
@@ -222,7 +226,7 @@ WAYS = {
             r"write_text|write_bytes|NamedTemporary|mkstemp|os\.replace|os\.rename|O_CREAT"
             r"""|open\([^)]*["'][wax]b?["']"""
         ),
-        # One file; a directory that appears whole; what is appended to; the journal of settings, in a closed directory.
+        # One file; a directory that appears whole; what is appended to; settings' journal, in a closed directory; swap.
         {
             "outfile.py",
             "ownership.py",
@@ -231,7 +235,7 @@ WAYS = {
             "report/render.py",
             "measure/journal.py",
         }
-        | {"host/settings.py", "host/exclusive.py"}
+        | {"host/settings.py", "host/exclusive.py", "host/swap.py"}
         | {"report/committed.py", "cli/streams.py"},  # a page for the browser, in a new directory; standard error
     ),
 }

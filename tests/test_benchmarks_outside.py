@@ -16,8 +16,8 @@ from synthetic import FACTS
 from uffdlab import datasets
 from uffdlab.datasets import provenance
 from uffdlab.errors import UffdlabError
-from uffdlab.probes import semantics
 from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.feature_sets import FEATURE_SETS
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "outside"))  # scripts, run from there by hand
 import published_ratios
@@ -90,7 +90,7 @@ def test_every_statement_is_about_a_cell_that_the_reference_has() -> None:
     committed = selftests.reference()
     for one in STATEMENTS:
         assert one.backing in BACKINGS
-        assert one.features in semantics.FEATURE_SETS
+        assert one.features in FEATURE_SETS
         assert one.column in (*BOOLEANS, "has WRITTEN", "has PFNZERO")
         assert one.seen(committed[one.cell]) is one.value, one
 

@@ -20,7 +20,7 @@ from uffdlab.datasets.descriptor import read_raw, rewrite
 from uffdlab.host import memory
 
 POINT = ("measure", "protect", "--size=4MiB", "--repeats=2")
-COMMANDS = ("", "doctor", "measure", "scan", "data", "render", "claims", "lab")
+COMMANDS = ("", "doctor", "ask", "measure", "scan", "data", "render", "claims", "lab")
 ACTIONS = ("list", "check", "merge", "scrub", "seal")
 
 

@@ -162,7 +162,7 @@ def test_missing_ksm_scans_give_one_sentence_and_leave_no_process(monkeypatch: p
 def test_memory_that_cannot_be_merged_or_filled_is_refused() -> None:
     ffi, lib = native.probe()
     with mapped(BACKINGS["anon"], 4096) as memory:
-        assert lib.ul_mergeable(memory.address + 1, 4096) == -errno.EINVAL
+        assert lib.ul_advise(memory.address + 1, 4096, lib.UL_MADV_MERGEABLE, ffi.new("uint64_t *")) == -errno.EINVAL
         for size in (0, 12):
             assert lib.ul_fill_pages(memory.address, size, ffi.new("uint64_t[1]", [1]), 1) == -errno.EINVAL
         assert memory.present_pages() in (0, None), "not a byte was written"

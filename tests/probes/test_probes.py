@@ -14,10 +14,11 @@ from uffdlab.host import memory, settings
 from uffdlab.probes import protect, semantics
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.requirements import RESERVE_KIB, Needs, peak
-from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, MOMENTS, SemanticsSpec
+from uffdlab.probes.semantics import CONTENTS, MOMENTS, SemanticsSpec
 from uffdlab.probes.userfault import KernelRefused, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.designs import STOCK
+from uffdlab.vocabulary.feature_sets import FEATURE_SETS
 
 SIZE = 32 * MIB
 PAGES = SIZE // (4 * KIB)

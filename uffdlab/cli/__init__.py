@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from uffdlab import __version__
-from uffdlab.cli import claims, data, doctor, lab, measure, render, scan, sim, streams
+from uffdlab.cli import ask, claims, data, doctor, lab, measure, render, scan, sim, streams
 from uffdlab.cli.common import INTERRUPTED, check_memory_limits, say
 from uffdlab.errors import UffdlabError, refused_by_the_system
 
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="uffdlab", description="The UFFD_FEATURE_WP_ZEROPAGE thread, measured.")
     parser.add_argument("--version", action="version", version=f"uffdlab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (doctor, measure, scan, sim, data, render, claims, lab):
+    for module in (doctor, ask, measure, scan, sim, data, render, claims, lab):
         module.add(commands)
     return parser
 

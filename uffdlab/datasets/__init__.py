@@ -45,9 +45,9 @@ A dataset that breaks this contract is refused with one ``UffdlabError`` naming 
 
 from __future__ import annotations
 
-from .catalogue import Summary, calibrations, campaigns, companions, find, listing, load_beside, locate
+from .catalogue import Summary, calibrations, campaigns, companions, find, listing, load_beside, locate, with_table
 from .cells import FieldDescriptor, Value, one_line
-from .dataset import Dataset, same_machine
+from .dataset import Dataset, kernel, same_machine
 from .descriptor import FORMAT_VERSION
 from .files import check_out
 from .merging import differing, merge
@@ -68,6 +68,7 @@ __all__ = [
     "companions",
     "differing",
     "find",
+    "kernel",
     "listing",
     "load",
     "load_beside",
@@ -77,5 +78,6 @@ __all__ = [
     "same_machine",
     "scrub",
     "seal",
+    "with_table",
     "write",
 ]

@@ -131,6 +131,16 @@ def campaigns(data: Path | None = None) -> list[Path]:
     return sorted(found, key=place)
 
 
+def _tables(known: Descriptor) -> set[str]:
+    return {resource.name for resource in known.resources}
+
+
+def with_table(table: str, data: Path | None = None) -> list[Path]:
+    """Return the committed measured datasets that hold a table, by id, the newest first."""
+    found = {path: known.id for path, known in _described(data) if known.kind == "measured" and table in _tables(known)}
+    return sorted(found, key=lambda path: _natural(found[path]), reverse=True)
+
+
 def calibrations(data: Path | None = None) -> list[Path]:
     """Return the committed datasets that were calibrated on campaigns, by id, the newest first."""
     found = {path: known.id for path, known in _described(data) if known.kind == CALIBRATED}

@@ -12,19 +12,47 @@ Kind = Literal["text", "boolean", "number"]
 
 _TEXTS = frozenset(
     (
-        *("architecture", "author", "backing", "bottom", "categories", "citation", "content", "contents", "date"),
-        *("dataset", "delivery", "design", "event", "feature", "features", "huge_zeropage", "interleaving", "kernel"),
+        *("architecture", "author", "backing", "bottom", "categories", "child_entry", "citation", "content"),
+        *("contents", "date", "dataset", "delivery", "design", "entry", "errno", "event", "feature", "features"),
+        *("huge_zeropage", "interleaving", "kernel"),
         *("key", "kind", "late", "link", "memory", "message_id", "method", "metric", "mode", "moment"),
         *("neighbour", "note"),
         *("operation", "outcome", "part", "pass", "pattern", "phase", "placement", "preparation", "probe", "quantity"),
-        *("reason", "received", "relation", "repair", "sent", "source", "spec", "state", "status", "step", "summary"),
+        *(
+            "reason",
+            "received",
+            "relation",
+            "repair",
+            "result",
+            "sent",
+            "sequence",
+            "source",
+            "spec",
+            "state",
+            "status",
+            "step",
+            "summary",
+        ),
         *("temperature", "thp", "top", "topic", "touch", "unit", "version", "way", "what", "workload"),
     )
 )
 _BOOLEANS = frozenset(
     (
-        *("after_present", "after_uffd_wp", "cold", "markers", "present", "reported", "silent", "slower", "swap"),
+        *(
+            "after_present",
+            "after_uffd_wp",
+            "child_uffd_wp",
+            "cold",
+            "gave_up",
+            "markers",
+            "present",
+            "reported",
+            "silent",
+            "slower",
+            "swap",
+        ),
         *("together", "uffd_wp", "use_zero_pages", "write_missing_event", "write_reported", "write_seen_by_scan"),
+        "written",
     )
 )
 # Exceptions by table.
@@ -38,9 +66,26 @@ _HERE: dict[tuple[str, str], Kind] = {
 # of the kernel's 32-bit counters.
 NEVER_NEGATIVE = frozenset(
     (
-        *("again_ns", "below_ns", "busy_ns", "duration_ms", "from_ns", "high_ns", "low_ns", "measured_ns", "median_ns"),
+        *(
+            "again_ns",
+            "arm_ns",
+            "below_ns",
+            "busy_ns",
+            "collect_ns",
+            "cpu_ns",
+            "duration_ms",
+            "from_ns",
+            "high_ns",
+            "low_ns",
+            "measured_ns",
+            "median_ns",
+        ),
         *("merged_ns", "ns", "pause_us", "predicted_ns", "prepare_ns", "private_ns", "protect_ns", "protect_us"),
         *(
+            "p50_ns",
+            "p99_ns",
+            "p999_ns",
+            "rearm_ns",
             "register_ns",
             "repair_ns",
             "reprotect_ns",
@@ -70,7 +115,17 @@ NEVER_NEGATIVE = frozenset(
         ),
         *("judged_discarded", "ksm_zero_pages", "late_received", "late_sent", "lines", "loads", "lost"),
         *("lost_undiscarded", "message_slots", "minor_faults", "miss_cycles", "missed", "missed_pages"),
-        *("missing_events", "moment_missing_events", "moment_wp_events", "ones", "pages", "pages_shared"),
+        *(
+            "missing_events",
+            "moment_missing_events",
+            "moment_wp_events",
+            "number",
+            "ones",
+            "other_events",
+            "turn",
+            "pages",
+            "pages_shared",
+        ),
         *("pages_sharing", "pages_to_scan", "phases", "preambles", "prepare_minor_faults", "present_pages"),
         *("probe_cycles", "processes", "protect_minor_faults", "racing_writes", "regions", "reported_pages"),
         *("resolves", "scan_calls", "scans", "slots", "spurious_pages", "text_bytes", "threads"),

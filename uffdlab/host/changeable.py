@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from uffdlab.errors import UffdlabError
-from uffdlab.host import pseudofiles
+from uffdlab.host import pseudofiles, swap
 from uffdlab.host.conditions import Situation
 
 
@@ -22,13 +22,14 @@ class Setting:
     shrinks below its old size.
 
     ``undoing`` is written before the old value when the setting is restored, where the old value (the first of
-    *values*) would only stop what the setting does: ksm/run 2 unmerges, 0 only stops.
+    *values*) would only stop what the setting does: ksm/run 2 unmerges, 0 only stops. ``swap`` is a file of
+    uffdlab's own: its size in KiB, and 0 where there is none (``uffdlab.host.swap``).
     """
 
     name: str
     path: str
     title: str
-    kind: Literal["choice", "pool", "number"]
+    kind: Literal["choice", "pool", "number", "swap"]
     values: tuple[str, ...] = ()
     undoing: str = ""
 
@@ -79,6 +80,7 @@ SETTINGS: dict[str, Setting] = {
             "choice",
             ("0", "1"),
         ),
+        Setting("swap_file_kib", "proc/swaps", "a swap file of uffdlab's own, in KiB", "swap"),
         Setting("ksm_pages_to_scan", f"{_KSM}/pages_to_scan", "pages KSM scans before it sleeps", "number"),
         Setting("ksm_sleep_millisecs", f"{_KSM}/sleep_millisecs", "how long KSM sleeps, in ms", "number"),
     )
@@ -90,6 +92,8 @@ def why_unchangeable(name: str, root: Path = Path("/")) -> str | None:
     file = root / named(name).path
     if not file.exists():
         return "this kernel has no such setting"
+    if named(name).kind == "swap":
+        return None if Situation(root).superuser() else "only root may change it"
     if os.access(file, os.W_OK):
         return None
     now = Situation(root)
@@ -111,6 +115,8 @@ def current(name: str, root: Path = Path("/")) -> str | None:
     setting = named(name)
     if setting.kind == "choice":
         return pseudofiles.choice(root, setting.path)
+    if setting.kind == "swap":
+        return str(swap.own_kib(root)) if (root / setting.path).exists() else None
     total = pseudofiles.integer(root, setting.path)
     if setting.kind == "number":
         return None if total is None else str(total)

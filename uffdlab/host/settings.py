@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from uffdlab.errors import UffdlabError
-from uffdlab.host import errnos, pseudofiles
+from uffdlab.host import errnos, pseudofiles, swap
 from uffdlab.host import state as state_files
 from uffdlab.host.changeable import SETTINGS, Setting, beside, current, named, why_unchangeable
 from uffdlab.host.signals import OrderlyExit
@@ -112,7 +112,7 @@ def _target(setting: Setting, value: str | int | bool, old: str, root: Path) -> 
     if not text.isascii() or not text.isdecimal():
         what = "a number of pages" if setting.kind == "pool" else "a number from 0"
         raise UffdlabError(f"{setting} takes {what}; {text!r} is none")
-    if setting.kind == "number":
+    if setting.kind in ("number", "swap"):
         return str(int(text))
     missing = int(text) - _available(setting, root)
     return str(int(old) + missing) if missing > 0 else old
@@ -261,6 +261,8 @@ def _restore(state: _State, changes: list[_Change], root: Path, outer: Sequence[
     for change in reversed(changes):
         now = current(change.setting.name, root)
         if now == change.old:
+            if change.setting.kind == "swap" and change.old == "0":
+                swap.switch(0, root)  # a file that was made and not yet in use
             continue
         if not _ours(change, now):
             problems.append(
@@ -302,6 +304,9 @@ def _ours(change: _Change, now: str | None) -> bool:
 
 
 def _write(setting: Setting, value: str, root: Path) -> None:
+    if setting.kind == "swap":
+        swap.switch(int(value), root)
+        return
     try:
         file = os.open(root / setting.path, os.O_WRONLY | os.O_CLOEXEC | os.O_TRUNC)
         try:

@@ -102,6 +102,9 @@ def _bits(mask: int) -> list[int]:
 PAGEMAP_UFFD_WP_BIT = 57  # or, in a range registered for it, read-write protection
 PAGEMAP_SWAP_BIT = 62
 PAGEMAP_PRESENT_BIT = 63
+PAGEMAP_FRAME = (1 << 55) - 1  # of a page that is not present: 5 bits of swap type, and its offset
+SWAP_TYPE_MARKER = 31  # SWP_PTE_MARKER, the last type of all (include/linux/swapops.h); its offset says what is marked
+MARKER_POISONED, MARKER_GUARD = 1 << 1, 1 << 2
 
 # Categories of PAGEMAP_SCAN in bit order. A uffd-wp marker counts as SWAPPED.
 PAGE_CATEGORIES: tuple[str, ...] = (

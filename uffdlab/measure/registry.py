@@ -27,6 +27,7 @@ class Probe:
 _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "protect": ("protect", "ProtectSpec", {"samples": "FIELDS", "latencies": "LATENCY_FIELDS"}),
     "semantics": ("semantics", "SemanticsSpec", {"states": "FIELDS"}),
+    "sequence": ("sequence", "SequenceSpec", {"sequences": "FIELDS"}),
     "published": ("published", "PublishedSpec", {"published_runs": "FIELDS"}),
     "faults": ("faults", "FaultsSpec", {"faults": "FIELDS", "fault_latencies": "LATENCY_FIELDS"}),
     "zeropages": ("zeropages", "ZeropagesSpec", {"zeropages": "FIELDS"}),
@@ -36,6 +37,7 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "equality": ("equality", "EqualitySpec", {"equality": "FIELDS"}),
     "atomicity": ("atomicity", "AtomicitySpec", {"races": "FIELDS"}),
     "tracking": ("tracking", "TrackingSpec", {"tracking": "FIELDS"}),
+    "trackers": ("trackers", "TrackersSpec", {"trackers": "FIELDS", "tracker_latencies": "LATENCY_FIELDS"}),
     "channel": (
         "covert.channel",
         "ChannelSpec",

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
+from uffdlab.measure import sequences
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
@@ -28,12 +29,13 @@ from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.published import PublishedSpec
 from uffdlab.probes.reprotect import EntriesSpec
 from uffdlab.probes.resolve import ResolveSpec
-from uffdlab.probes.semantics import CONTENTS, FEATURE_SETS, SemanticsSpec
+from uffdlab.probes.semantics import CONTENTS, SemanticsSpec
 from uffdlab.probes.tracking import TrackingSpec
 from uffdlab.probes.zeropages import FILLS, ZeropagesSpec
 from uffdlab.vocabulary.backings import BACKINGS, GIB, KIB, MIB
 from uffdlab.vocabulary.channel import NEIGHBOURS, PLACEMENTS, SHARED
 from uffdlab.vocabulary.designs import STOCK
+from uffdlab.vocabulary.feature_sets import FEATURE_SETS
 from uffdlab.vocabulary.states import INTERPRETER, WORKLOADS
 
 
@@ -422,6 +424,11 @@ SUITES: dict[str, Suite] = {
                 Work("merging", _MERGED, rounds=_ROUNDS),
             ),
             settings={"hugetlb_2048": "2"},
+        ),
+        Suite(
+            "sequences",
+            "what every step between protecting and writing does, on every kind of memory; wants --allow-host-changes",
+            (Work("sequence", tuple(sequences.recorded())),),
         ),
     )
 }

@@ -221,10 +221,10 @@ def _freed(spec: AtomicitySpec, seed: int, memory: Range, uffd: Userfault, disca
     """Free every page lazily, prepare and protect, and reclaim; pages that are still there are noted as excluded."""
     _, lib = native.probe()
     memory.touch(WRITE)
-    memory.free_lazily()
+    memory.advise("MADV_FREE")
     prepare_ns = _prepare(spec.preparation, memory)
     row = {"prepare_ns": prepare_ns, "protect_ns": uffd.protect(memory), "racing_writes": 0}
-    memory.page_out()
+    memory.advise("MADV_PAGEOUT")
     for page, (flags, _) in enumerate(memory.states()):
         if flags >> uapi.PAGEMAP_PRESENT_BIT & 1:
             discarded.raw[page] = lib.UL_DISCARD_AFTER

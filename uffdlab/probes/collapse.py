@@ -86,7 +86,7 @@ def _sample(spec: CollapseSpec) -> dict[str, Any]:
             row["huge_asked_pages"] = memory.huge_pages()
             began = time.monotonic_ns()
         if spec.repair == "madv_collapse":
-            memory.collapse()
+            memory.advise("MADV_COLLAPSE")
         elif before is not None:  # else huge pages cannot be counted
             _wait(memory, began + int(spec.patience_s * 1e9))
         took = time.monotonic_ns() - began if before is not None or spec.repair == "madv_collapse" else None
@@ -107,7 +107,7 @@ def _known(spec: CollapseSpec) -> Iterator[None]:
 def _refusal(memory: Range) -> int:
     """Ask for huge pages and return the errno of the refusal, or 0."""
     try:
-        memory.collapse()
+        memory.advise("MADV_COLLAPSE")
     except KernelRefused as refused:
         return refused.errno
     return 0

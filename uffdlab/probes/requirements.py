@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+_SHMEM_THP = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
 RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs,
-    host settings (``uffdlab.host.settings``) that have to be in force meanwhile, and whether no other process may
-    use KSM.
+    """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs, settings of
+    the host (``uffdlab.host.settings``) that have to be in force meanwhile, whether no other process may use KSM, and
+    whether shmem must be allowed huge pages.
     """
 
     memory_kib: int = 0
@@ -22,6 +24,7 @@ class Needs:
     cpus: int = 1
     settings: dict[str, str] = field(default_factory=dict)
     ksm: bool = False
+    shmem_thp: bool = False
 
     def taken(self) -> str | None:
         """Return one sentence if another process uses KSM and the block needs it, or None.
@@ -35,7 +38,7 @@ class Needs:
     def missing(self) -> str | None:
         """Return one sentence on what this host lacks, or None."""
         # Imported here: a child does not call this and should not wait for the imports.
-        from uffdlab.host import cpus, memory, settings
+        from uffdlab.host import cpus, memory, pseudofiles, settings
 
         for size_kib, count in self.hugepages.items():
             pool, limit = memory.hugepages(size_kib), memory.hugetlb_limit(size_kib)
@@ -56,6 +59,11 @@ class Needs:
                 "needs transparent huge pages, which this kernel lacks or /sys/kernel/mm/transparent_hugepage/"
                 "enabled forbids (never): write madvise there, which changes nothing for programs that do not ask"
             )
+        if self.shmem_thp and pseudofiles.choice(Path("/"), _SHMEM_THP) in ("never", "deny", None):
+            return (
+                f"needs huge pages of shmem, which this kernel lacks or /{_SHMEM_THP} forbids: write advise there, "
+                "which changes nothing for programs that do not ask"
+            )
         available = memory.memory_available_kib()
         if available is not None and self.memory_kib > available - RESERVE_KIB:
             return (
@@ -67,14 +75,15 @@ class Needs:
 
 def peak(needs: Iterable[Needs]) -> Needs:
     """Return the peak needs of blocks that run one after another; a setting is "0 and 1" if they need both."""
-    memory, pools, thp, cpus, ksm = 0, dict[int, int](), False, 1, False
+    memory, pools, thp, shmem, cpus, ksm = 0, dict[int, int](), False, False, 1, False
     settings: dict[str, str] = {}
     for need in needs:
         for name, value in need.settings.items():
             known = settings.get(name, "").split(" and ") if name in settings else []
             settings[name] = " and ".join(sorted({*known, value}))
         memory, thp, cpus = max(memory, need.memory_kib), thp or need.thp, max(cpus, need.cpus)
+        shmem = shmem or need.shmem_thp
         ksm = ksm or need.ksm
         for size_kib, count in need.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings, ksm)
+    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings, ksm, shmem)

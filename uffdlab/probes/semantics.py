@@ -18,31 +18,11 @@ from uffdlab.probes.schema import BLOCK, boolean, count, one_of, text
 from uffdlab.probes.spec import Spec, word
 from uffdlab.probes.userfault import READ, WRITE, Events, PageState, Range, Userfault, mapped, opened
 from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
+from uffdlab.vocabulary.feature_sets import FEATURE_SETS
 
 HANDLER_TIMEOUT_S = 10.0
 MOMENTS = ("before", "protected", "read", "written", "discarded", "unprotected")
 CONTENTS = ("empty", "read", "written")
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """The features requested of UFFDIO_API, and whether missing events are registered."""
-
-    name: str
-    features: tuple[str, ...]
-    missing: bool = False
-
-
-FEATURE_SETS: dict[str, FeatureSet] = {
-    set_.name: set_
-    for set_ in (
-        FeatureSet("none", ()),
-        FeatureSet("wp_hugetlbfs_shmem", ("WP_HUGETLBFS_SHMEM",)),
-        FeatureSet("wp_unpopulated", ("WP_UNPOPULATED",)),
-        FeatureSet("wp_async", ("WP_UNPOPULATED", "WP_ASYNC")),
-        FeatureSet("missing_wp", (), missing=True),
-    )
-}
 
 
 @dataclass(frozen=True)

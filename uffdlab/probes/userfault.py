@@ -15,7 +15,7 @@ from typing import Any
 
 from uffdlab import native
 from uffdlab.host import errnos, uapi
-from uffdlab.vocabulary.backings import Backing
+from uffdlab.vocabulary.backings import MIB, Backing
 
 READ, WRITE = 0, 1
 
@@ -114,12 +114,49 @@ def counters() -> Counters:
 
 @dataclass(frozen=True)
 class PageState:
-    """The state of one page by pagemap and PAGEMAP_SCAN; ``categories`` is None without PAGEMAP_SCAN."""
+    """The state of one page by pagemap and PAGEMAP_SCAN.
+
+    ``categories`` is None without PAGEMAP_SCAN, ``swap_entry`` (type and offset of what is swapped out or marked) where
+    the kernel hides it, or the page is present.
+    """
 
     present: bool
     swap: bool
     uffd_wp: bool
     categories: tuple[str, ...] | None
+    swap_entry: tuple[int, int] | None = None
+    pool: bool = False  # whether its memory is hugetlb, whose entries are all huge
+
+    @property
+    def entry(self) -> str:
+        """Return what the page's entry holds: a word of ``uffdlab.vocabulary.steps.ENTRY_WORDS``."""
+        known = self.categories or ()
+        if self.present:
+            huge = "huge " if "HUGE" in known and not self.pool else ""
+            return f"{huge}{'zeropage' if 'PFNZERO' in known else 'page'}"
+        if "GUARD" in known:
+            return "guard"
+        if not self.swap:
+            return "marker" if self.uffd_wp else "empty"
+        if self.swap_entry is None:
+            return "swapped or marker"
+        type_, what = self.swap_entry
+        if type_ != uapi.SWAP_TYPE_MARKER:
+            return "swapped"
+        return "poison" if what & uapi.MARKER_POISONED else "guard" if what & uapi.MARKER_GUARD else "marker"
+
+
+def _page_state(raw: Any, backing: Backing) -> PageState:
+    bits = int(raw.pagemap)
+    frame, swapped = bits & uapi.PAGEMAP_FRAME, bool(bits >> uapi.PAGEMAP_SWAP_BIT & 1)
+    return PageState(
+        swap_entry=(frame & 31, frame >> 5) if swapped and frame else None,
+        pool=backing.pool_kib is not None,
+        present=bool(bits >> uapi.PAGEMAP_PRESENT_BIT & 1),
+        swap=swapped,
+        uffd_wp=bool(bits >> uapi.PAGEMAP_UFFD_WP_BIT & 1),
+        categories=None if raw.scan_errno else tuple(uapi.category_names(int(raw.categories))),
+    )
 
 
 @dataclass(frozen=True)
@@ -201,28 +238,57 @@ class Range:
         stride, runs = self.backing.page_bytes, pages // run_pages
         self._check("touch", lib.ul_touch_some(self.address, self.length, stride, run_pages, runs, seed % 2**64))
 
+    def advise(self, advice: str) -> int:
+        """Call madvise(2) on the range, with an advice that uapi.h knows, such as ``MADV_FREE``. Returns ns."""
+        _, lib = native.probe()
+        how = getattr(lib, f"UL_{advice}")
+        return _timed(advice, self.request, "ul_advise", self.address, self.length, how)
+
     def populate_read(self) -> int:
         """Populate the range by MADV_POPULATE_READ. Returns ns."""
-        return _timed("MADV_POPULATE_READ", self.request, "ul_populate_read", self.address, self.length)
+        return self.advise("MADV_POPULATE_READ")
 
     def discard(self, piece_bytes: int | None = None) -> int:
         """Discard the range by MADV_DONTNEED, in one call or in calls of ``piece_bytes``. Returns ns."""
         piece = piece_bytes or self.length
         return _timed("MADV_DONTNEED", self.request, "ul_discard", self.address, self.length, piece)
 
-    def free_lazily(self) -> None:
-        """Mark the pages as free by MADV_FREE: they may be reclaimed until they are written again."""
+    def lock(self) -> None:
+        """Keep the pages in memory by mlock(2), which fills the range."""
         _, lib = native.probe()
-        self._check("MADV_FREE", lib.ul_free_lazily(self.address, self.length))
+        self._check("mlock", lib.ul_lock(self.address, self.length))
 
-    def collapse(self) -> int:
-        """Ask for huge pages by MADV_COLLAPSE. Returns ns."""
-        return _timed("MADV_COLLAPSE", self.request, "ul_collapse", self.address, self.length)
+    def remapped(self) -> Range:
+        """Return the range at another place, where mremap(2) has moved it; its old place stays reserved.
 
-    def page_out(self) -> None:
-        """Reclaim the pages by MADV_PAGEOUT, as far as the kernel can."""
+        The caller unmaps the new one.
+        """
+        ffi, lib = native.probe()
+        address = ffi.new("uint64_t *", self.address)
+        self._check("mremap", lib.ul_remap(address, self.length, max(self.backing.page_bytes, 2 * MIB)))
+        return Range(self.backing, int(address[0]), self.length)
+
+    def unmap(self) -> None:
+        """Unmap the range."""
         _, lib = native.probe()
-        self._check("MADV_PAGEOUT", lib.ul_page_out(self.address, self.length))
+        self._check("munmap", lib.ul_unmap(self.address, self.length))
+
+    def pin(self) -> int:
+        """Pin the pages for writing, as a driver does; return the descriptor that holds them until it is closed."""
+        _, lib = native.probe()
+        return check("pin (io_uring buffers)", lib.ul_pin(self.address, self.length), self.request)
+
+    def forked(self, offset: int, timeout_s: float) -> tuple[int, PageState]:
+        """Fork a process that stays until it is killed; return its ID, and the page's state in it."""
+        ffi, lib = native.probe()
+        raw, page = ffi.new("struct ul_page_state *"), self.backing.page_bytes
+        where = self.address + offset // page * page
+        pid = check("fork", lib.ul_fork(where, page, int(timeout_s * 1e9), raw), self.request)
+        return pid, _page_state(raw, self.backing)
+
+    def part(self, offset: int, length: int) -> Range:
+        """Return a part of the range."""
+        return Range(self.backing, self.address + offset, length)
 
     def state(self, offset: int) -> PageState:
         """Return the state of the page at ``offset`` without touching it."""
@@ -230,13 +296,7 @@ class Range:
         raw = ffi.new("struct ul_page_state *")
         page = self.backing.page_bytes
         self._check("pagemap", lib.ul_page_state(self.address + offset // page * page, page, raw))
-        bits = int(raw.pagemap)
-        return PageState(
-            present=bool(bits >> uapi.PAGEMAP_PRESENT_BIT & 1),
-            swap=bool(bits >> uapi.PAGEMAP_SWAP_BIT & 1),
-            uffd_wp=bool(bits >> uapi.PAGEMAP_UFFD_WP_BIT & 1),
-            categories=None if raw.scan_errno else tuple(uapi.category_names(int(raw.categories))),
-        )
+        return _page_state(raw, self.backing)
 
     def states(self) -> list[tuple[int, int]]:
         """Return ``(pagemap flags, PAGEMAP_SCAN categories)`` of every base page, without touching any."""
@@ -358,6 +418,12 @@ class Userfault:
         result = lib.ul_unprotect_pieces(self.fd, memory.address, memory.length, stride, piece, ns, calls)
         check("UFFDIO_WRITEPROTECT", result, self._request(memory))
         return int(ns[0]), int(calls[0])
+
+    def fill(self, memory: Range, how: str) -> None:
+        """Fill the range by UFFDIO_ZEROPAGE, COPY, COPY_WP (a copy that is protected), MOVE or POISON."""
+        _, lib = native.probe()
+        result = lib.ul_fill(self.fd, getattr(lib, f"UL_FILL_{how}"), memory.address, memory.length)
+        check(f"UFFDIO_{how.removesuffix('_WP')}", result, self._request(memory))
 
     @contextmanager
     def handled(self, page_bytes: int, timeout_s: float, noted: PageNotes | None = None) -> Iterator[Events]:

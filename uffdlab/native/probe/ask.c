@@ -93,7 +93,7 @@ static int64_t ask_populate_read(struct ul_answer *a)
 	if (addr == MAP_FAILED)
 		return -errno;
 	a->step++;
-	return ul_populate_read((uint64_t)(uintptr_t)addr, page, &ns);
+	return ul_advise((uint64_t)(uintptr_t)addr, page, UL_MADV_POPULATE_READ, &ns);
 }
 
 static int64_t ask_pt_reclaim(struct ul_answer *a)

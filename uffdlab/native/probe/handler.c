@@ -65,6 +65,7 @@ static void resolve(struct ul_handler *h, const struct ul_uffd_msg *msg)
 	int ret;
 
 	if (msg->event != UL_EVENT_PAGEFAULT) {
+		/* Reading it is all that a fork, a move or a discard waits for. The descriptor that a fork brings stays open. */
 		h->stats.other++;
 		return;
 	}

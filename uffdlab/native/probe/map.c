@@ -91,18 +91,7 @@ int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns)
 	return ret;
 }
 
-/* MADV_FREE: the pages may be reclaimed without being written to swap, until they are written again. */
-int ul_free_lazily(uint64_t addr, uint64_t len)
-{
-	return madvise((void *)(uintptr_t)addr, len, MADV_FREE) ? -errno : 0;
-}
-
-int ul_page_out(uint64_t addr, uint64_t len)
-{
-	return madvise((void *)(uintptr_t)addr, len, UL_MADV_PAGEOUT) ? -errno : 0;
-}
-
-static int advise_timed(uint64_t addr, uint64_t len, int advice, uint64_t *ns)
+int ul_advise(uint64_t addr, uint64_t len, int advice, uint64_t *ns)
 {
 	uint64_t start = ul_now_ns();
 	int ret = madvise((void *)(uintptr_t)addr, len, advice) ? -errno : 0;
@@ -111,12 +100,28 @@ static int advise_timed(uint64_t addr, uint64_t len, int advice, uint64_t *ns)
 	return ret;
 }
 
-int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns)
+int ul_lock(uint64_t addr, uint64_t len)
 {
-	return advise_timed(addr, len, UL_MADV_POPULATE_READ, ns);
+	return mlock((void *)(uintptr_t)addr, len) ? -errno : 0;
 }
 
-int ul_collapse(uint64_t addr, uint64_t len, uint64_t *ns)
+/* Its old place stays reserved: whoever unmaps it later unmaps nothing else. */
+int ul_remap(uint64_t *addr, uint64_t len, uint64_t align)
 {
-	return advise_timed(addr, len, UL_MADV_COLLAPSE, ns);
+	void *old = (void *)(uintptr_t)*addr;
+	uint64_t to;
+	int ret;
+
+	ret = map_aligned(len, align, MAP_PRIVATE | MAP_ANONYMOUS, &to);
+	if (ret)
+		return ret;
+	if (mremap(old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)to) == MAP_FAILED) {
+		ret = -errno;
+		munmap((void *)(uintptr_t)to, len);
+		return ret;
+	}
+	*addr = to;
+	if (mmap(old, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return -errno;
+	return 0;
 }

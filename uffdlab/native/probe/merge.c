@@ -3,15 +3,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
 #include "probe.h"
 #include "random.h"
-
-int ul_mergeable(uint64_t addr, uint64_t len)
-{
-	return madvise((void *)(uintptr_t)addr, len, MADV_MERGEABLE) ? -errno : 0;
-}
 
 /* Fill `count` pages: page i with random words of seeds[i], or with zeros where that is 0. */
 UL_RAW int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count)

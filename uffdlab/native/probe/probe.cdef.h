@@ -18,6 +18,9 @@ int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *io
 int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns);
 int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, uint64_t piece, uint64_t *ns,
 			uint64_t *calls);
+/* One page or more by UFFDIO_ZEROPAGE, _COPY (of zeros, protected or not), _MOVE (of a page of ours) or _POISON. */
+enum { UL_FILL_ZEROPAGE = 0, UL_FILL_COPY = 1, UL_FILL_COPY_WP = 2, UL_FILL_MOVE = 3, UL_FILL_POISON = 4 };
+int ul_fill(int fd, int how, uint64_t addr, uint64_t len);
 int ul_close(int fd);
 
 /* handler.c: a thread that counts events and resolves each with one page */
@@ -41,12 +44,11 @@ enum {
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised);
 int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
-int ul_populate_read(uint64_t addr, uint64_t len, uint64_t *ns);
-int ul_free_lazily(uint64_t addr, uint64_t len);
-int ul_page_out(uint64_t addr, uint64_t len);
-int ul_collapse(uint64_t addr, uint64_t len, uint64_t *ns);
+int ul_advise(uint64_t addr, uint64_t len, int advice, uint64_t *ns);
+int ul_lock(uint64_t addr, uint64_t len);
+int ul_remap(uint64_t *addr, uint64_t len, uint64_t align);	/* *addr: from where, and to where */
 
-/* touch.c: a fault that raises SIGBUS ends the touching with -EFAULT */
+/* touch.c: a fault that raises SIGBUS ends the touching with -EFAULT, one that raises SIGSEGV with -EACCES */
 #define UL_BINS 256			/* four per octave of nanoseconds; see ul_bin() */
 int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t *ns,
 		   uint64_t sample_every, uint64_t *bins);
@@ -81,6 +83,10 @@ int ul_page_state(uint64_t addr, uint64_t page_bytes, struct ul_page_state *stat
 int ul_page_states(uint64_t addr, uint64_t len, uint64_t *pagemap, uint64_t *categories, int *scan_errno);
 int ul_count_pages(uint64_t addr, uint64_t len, uint64_t category, uint64_t *pages);
 int ul_pagemap_scan_supported(void);	/* 1, or -errno: -ENOTTY where the kernel has none */
+
+/* share.c: what else may hold a page: a process that was forked, and a device that reads or writes it */
+int ul_fork(uint64_t addr, uint64_t page_bytes, uint64_t timeout_ns, struct ul_page_state *state);
+int ul_pin(uint64_t addr, uint64_t len);	/* the descriptor that holds it */
 
 /* race.c: threads that discard and write random pages until they are stopped */
 enum { UL_RACE_LEAD = 0, UL_RACE_PREPARING = 1, UL_RACE_PROTECTING = 2, UL_RACE_PROTECTED = 3, UL_RACE_PHASES = 4 };
@@ -126,7 +132,6 @@ int ul_channel_receive(struct ul_channel *c, uint16_t *cycles, uint8_t *late);
 int ul_channel_disturb(uint64_t addr, uint64_t len, uint64_t step, int write, uint64_t ns);
 
 /* merge.c: pages that KSM may merge, and what they hold */
-int ul_mergeable(uint64_t addr, uint64_t len);
 int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count);
 
 /* track.c: which pages were written since they were last protected */
@@ -136,6 +141,18 @@ struct ul_scan_result { uint64_t ns, calls, regions, pages; };
 int ul_scan_written(uint64_t addr, uint64_t len, struct ul_scan_result *result, uint8_t *written);
 int ul_protect_list(int fd, uint64_t addr, const uint64_t *offsets, uint64_t count, uint64_t len,
 		    uint64_t *ns);
+
+/* watch.c: the same without userfaultfd */
+struct ul_watch_stats {
+	uint64_t faults;
+	int gave_up;			/* no more mappings were to be had: every page counts as written */
+};
+int ul_watch_begin(uint64_t addr, uint64_t len, uint64_t page_bytes, uint8_t *seen, uint64_t *ns);
+int ul_watch_again(uint64_t *ns);
+int ul_watch_end(struct ul_watch_stats *stats);
+int ul_soft_dirty_clear(uint64_t *ns);
+int ul_soft_dirty_read(uint64_t addr, uint64_t len, uint64_t page_bytes, uint8_t *written, uint64_t *ns);
+int ul_choose_zipf(uint64_t pages, uint64_t count, uint64_t page_bytes, uint64_t seed, uint64_t *offsets);
 
 /* counters.c */
 struct ul_counters {

@@ -15,5 +15,6 @@
 void ul_touch_unguarded(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t sample_every,
 			uint64_t *bins);
 int ul_pt_reclaim(void);
+extern int ul_watching;
 
 #endif

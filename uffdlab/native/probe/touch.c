@@ -11,20 +11,20 @@
 #include "random.h"
 
 /*
- * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool).
- * It is reported, not fatal. Volatile, because only the signal handler reads it:
+ * The kernel answers SIGBUS when it has no page to give (an empty hugetlb pool) or it is poisoned,
+ * and SIGSEGV where there is a guard. Both are reported, not fatal. Volatile, because only the signal handler reads it:
  * the compiler may drop the store otherwise.
  */
 static __thread sigjmp_buf *volatile escape;
-static struct sigaction previous;
+static struct sigaction previous_bus, previous_segv;
 /* Several threads may touch at once: the first installs the handler, the last restores the old one. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int guarded;
 
-static void on_sigbus(int signo)
+static void on_signal(int signo)
 {
 	if (escape)
-		siglongjmp(*escape, 1);
+		siglongjmp(*escape, signo);
 	signal(signo, SIG_DFL);
 	raise(signo);
 }
@@ -34,11 +34,14 @@ static void guard_begin(sigjmp_buf *env)
 	struct sigaction action;
 
 	memset(&action, 0, sizeof(action));
-	action.sa_handler = on_sigbus;
+	action.sa_handler = on_signal;
 	escape = env;
 	pthread_mutex_lock(&guard);
-	if (!guarded++)
-		sigaction(SIGBUS, &action, &previous);
+	if (!guarded++) {
+		sigaction(SIGBUS, &action, &previous_bus);
+		if (!ul_watching)
+			sigaction(SIGSEGV, &action, &previous_segv);
+	}
 	pthread_mutex_unlock(&guard);
 }
 
@@ -46,9 +49,18 @@ static void guard_end(void)
 {
 	escape = NULL;
 	pthread_mutex_lock(&guard);
-	if (!--guarded)
-		sigaction(SIGBUS, &previous, NULL);
+	if (!--guarded) {
+		sigaction(SIGBUS, &previous_bus, NULL);
+		if (!ul_watching)
+			sigaction(SIGSEGV, &previous_segv, NULL);
+	}
 	pthread_mutex_unlock(&guard);
+}
+
+static int guard_escaped(int signo)
+{
+	guard_end();
+	return signo == SIGSEGV ? -EACCES : -EFAULT;
 }
 
 /* Out of line: what is live across sigsetjmp() must not share registers with the loop. */
@@ -113,14 +125,14 @@ int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint
 		   uint64_t sample_every, uint64_t *bins)
 {
 	sigjmp_buf env;
+	int signo;
 	uint64_t start;
 
 	if (!stride)
 		return -EINVAL;
-	if (sigsetjmp(env, 1)) {
-		guard_end();
-		return -EFAULT;
-	}
+	signo = sigsetjmp(env, 1);
+	if (signo)
+		return guard_escaped(signo);
 	guard_begin(&env);
 	start = ul_now_ns();
 	ul_touch_unguarded(addr, len, stride, write, sample_every, bins);
@@ -138,12 +150,12 @@ UL_LOOP static void touch_offsets(uint64_t addr, const uint64_t *offsets, uint64
 int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int write, uint64_t *ns)
 {
 	sigjmp_buf env;
+	int signo;
 	uint64_t start;
 
-	if (sigsetjmp(env, 1)) {
-		guard_end();
-		return -EFAULT;
-	}
+	signo = sigsetjmp(env, 1);
+	if (signo)
+		return guard_escaped(signo);
 	guard_begin(&env);
 	start = ul_now_ns();
 	touch_offsets(addr, offsets, count, write);
@@ -167,11 +179,11 @@ UL_LOOP static void write_timed(uint64_t addr, const uint64_t *offsets, uint64_t
 int ul_write_list_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, uint32_t *ns)
 {
 	sigjmp_buf env;
+	int signo;
 
-	if (sigsetjmp(env, 1)) {
-		guard_end();
-		return -EFAULT;
-	}
+	signo = sigsetjmp(env, 1);
+	if (signo)
+		return guard_escaped(signo);
 	guard_begin(&env);
 	write_timed(addr, offsets, count, ns);
 	guard_end();
@@ -196,13 +208,13 @@ int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, ui
 		  uint64_t seed)
 {
 	sigjmp_buf env;
+	int signo;
 
 	if (!stride || !run || wanted > len / stride / run)
 		return -EINVAL;
-	if (sigsetjmp(env, 1)) {
-		guard_end();
-		return -EFAULT;
-	}
+	signo = sigsetjmp(env, 1);
+	if (signo)
+		return guard_escaped(signo);
 	guard_begin(&env);
 	touch_selected(addr, len / stride / run, run * stride, stride, wanted, seed);
 	guard_end();

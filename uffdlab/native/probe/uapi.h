@@ -18,6 +18,8 @@ struct ul_uffdio_register { struct ul_uffdio_range range; uint64_t mode, ioctls;
 struct ul_uffdio_writeprotect { struct ul_uffdio_range range; uint64_t mode; };
 struct ul_uffdio_copy { uint64_t dst, src, len, mode; int64_t copy; };
 struct ul_uffdio_zeropage { struct ul_uffdio_range range; uint64_t mode; int64_t zeropage; };
+struct ul_uffdio_move { uint64_t dst, src, len, mode; int64_t move; };
+struct ul_uffdio_poison { struct ul_uffdio_range range; uint64_t mode; int64_t updated; };
 
 /* struct uffd_msg: 32 bytes, packed; only the page fault arm is read here. */
 struct ul_uffd_msg {
@@ -33,7 +35,9 @@ struct ul_uffd_msg {
 #define UL_UFFDIO_WAKE		_IOR(0xAA, 0x02, struct ul_uffdio_range)
 #define UL_UFFDIO_COPY		_IOWR(0xAA, 0x03, struct ul_uffdio_copy)
 #define UL_UFFDIO_ZEROPAGE	_IOWR(0xAA, 0x04, struct ul_uffdio_zeropage)
+#define UL_UFFDIO_MOVE		_IOWR(0xAA, 0x05, struct ul_uffdio_move)
 #define UL_UFFDIO_WRITEPROTECT	_IOWR(0xAA, 0x06, struct ul_uffdio_writeprotect)
+#define UL_UFFDIO_POISON	_IOWR(0xAA, 0x08, struct ul_uffdio_poison)
 #define UL_USERFAULTFD_IOC_NEW	_IO(0xAA, 0x00)
 
 #define UL_UFFD_USER_MODE_ONLY	1
@@ -48,9 +52,15 @@ struct ul_uffd_msg {
 #define UL_PAGEFAULT_FLAG_WP	(1ull << 1)
 #define UL_PAGEFAULT_FLAG_MINOR	(1ull << 2)
 
+#define UL_MADV_FREE		8	/* since 4.5 */
+#define UL_MADV_MERGEABLE	12
+#define UL_MADV_UNMERGEABLE	13
+#define UL_MADV_COLD		20	/* since 5.4 */
 #define UL_MADV_PAGEOUT		21	/* since 5.4 */
 #define UL_MADV_POPULATE_READ	22	/* since 5.14 */
 #define UL_MADV_COLLAPSE	25	/* since 6.1 */
+#define UL_MADV_GUARD_INSTALL	102	/* since 6.13 */
+#define UL_MADV_GUARD_REMOVE	103
 
 struct ul_pm_scan_arg {
 	uint64_t size, flags, start, end, walk_end;
@@ -77,6 +87,7 @@ struct ul_page_region { uint64_t start, end, categories; };
 
 /* /proc/PID/pagemap: Documentation/admin-guide/mm/pagemap.rst */
 #define UL_PM_FRAME	((1ull << 55) - 1)	/* PFN; swap type and offset of what is swapped */
+#define UL_PM_SOFT_DIRTY	(1ull << 55)
 #define UL_PM_UFFD_WP	(1ull << 57)
 #define UL_PM_GUARD	(1ull << 58)
 #define UL_PM_FILE	(1ull << 61)

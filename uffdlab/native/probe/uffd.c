@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -116,6 +118,37 @@ int ul_unprotect_pieces(int fd, uint64_t addr, uint64_t len, uint64_t stride, ui
 	}
 	*ns = ul_now_ns() - start;
 	return 0;
+}
+
+int ul_fill(int fd, int how, uint64_t addr, uint64_t len)
+{
+	struct ul_uffdio_zeropage zeropage = { .range = { addr, len } };
+	struct ul_uffdio_poison poison = { .range = { addr, len } };
+	struct ul_uffdio_copy copy = { .dst = addr, .len = len, .mode = how == UL_FILL_COPY_WP ? UL_COPY_MODE_WP : 0 };
+	struct ul_uffdio_move move = { .dst = addr, .len = len };
+	const int moves = how == UL_FILL_MOVE;
+	void *source;
+	int ret;
+
+	if (how == UL_FILL_ZEROPAGE)
+		return ioctl(fd, UL_UFFDIO_ZEROPAGE, &zeropage) ? -errno : 0;
+	if (how == UL_FILL_POISON)
+		return ioctl(fd, UL_UFFDIO_POISON, &poison) ? -errno : 0;
+	/* Pages to copy are mapped before: see handler.c. A page to move has to be one of its own. */
+	source = mmap(NULL, len, moves ? PROT_READ | PROT_WRITE : PROT_READ,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (moves ? 0 : MAP_POPULATE), -1, 0);
+	if (source == MAP_FAILED)
+		return -errno;
+	copy.src = move.src = (uint64_t)(uintptr_t)source;
+	if (moves) {
+		madvise(source, len, MADV_NOHUGEPAGE);
+		memset(source, 0, len);
+		ret = ioctl(fd, UL_UFFDIO_MOVE, &move) ? -errno : 0;
+	} else {
+		ret = ioctl(fd, UL_UFFDIO_COPY, &copy) ? -errno : 0;
+	}
+	munmap(source, len);
+	return ret;
 }
 
 int ul_close(int fd)

@@ -251,11 +251,10 @@ def _wait_for_scans() -> int:
 @contextmanager
 def _halves(pages: int) -> Iterator[tuple[Range, Range]]:
     """Map two mergeable ranges that rounds alternate between: KSM treats a known page differently."""
-    _, lib = native.probe()
     length = pages * PAGE
     with mapped(BACKINGS["anon"], length) as first, mapped(BACKINGS["anon"], length) as second:
         for half in (first, second):
-            check("MADV_MERGEABLE", lib.ul_mergeable(half.address, half.length), half.request)
+            half.advise("MADV_MERGEABLE")
         yield first, second
 
 

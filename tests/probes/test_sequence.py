@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Probe *sequence* on this kernel, against the documented semantics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes import sequence
+from uffdlab.probes.sequence import FIELDS, SequenceSpec, parse
+from uffdlab.sequences.answer import Answer, answer
+from uffdlab.sequences.documented import expected
+from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
+from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
+
+ORDINARY = ("anon", "anon_thp", "shmem")
+
+
+def asked(backing: str, features: str, steps: str) -> Answer:
+    rows = [row for _, row in sequence.run(SequenceSpec(backing, features, steps))]
+    return answer(backing, features, rows, "here")
+
+
+def differing(found: Answer) -> list[tuple[str, str, Any]]:
+    return [(step.step, step.words(), step.documented) for step in found.steps if not step.agrees]
+
+
+# --- the words of a sequence -----------------------------------------------------------------------------------------
+
+
+def test_steps_are_separated_by_semicolons_or_commas_in_any_case() -> None:
+    assert parse(" Protect;discard ,write; ") == ("protect", "discard", "write")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("protect; fly; write", "no step is called 'fly': choose from write read protect"),
+        ("", "a sequence has 1 to 6 steps, and this one 0: write it as 'protect; discard; write'"),
+        ("read;" * 7, "a sequence has 1 to 6 steps, and this one 7"),
+    ],
+)
+def test_impossible_texts_are_refused_with_the_list_or_the_form(text: str, sentence: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        SequenceSpec(steps=text)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backing", "step", "reason"),
+    [
+        ("hugetlb_2m_private", "reclaim", "huge pages of a pool are never reclaimed"),
+        ("anon", "collapse", "choose anon_thp"),
+        ("shmem", "free", "only private anonymous memory"),
+        ("shmem", "move", "only private anonymous memory"),
+    ],
+)
+def test_a_step_that_memory_cannot_take_is_refused_with_the_reason(backing: str, step: str, reason: str) -> None:
+    with pytest.raises(UffdlabError) as caught:
+        SequenceSpec(backing, "none", f"protect; {step}; write")
+    assert f"{step} ({STEPS[step].call}) is not possible on" in str(caught.value)
+    assert reason in str(caught.value)
+
+
+@given(st.sampled_from(sorted(BACKINGS)), st.sampled_from(sorted(SEQUENCE_SETS)), st.sampled_from(sorted(STEPS)))
+def test_every_possible_step_makes_a_spec_with_needs(backing: str, features: str, step: str) -> None:
+    assume(STEPS[step].why_not(BACKINGS[backing]) is None)
+    needs = SequenceSpec(backing, features, f"write; {step}").needs()
+    assert needs.memory_kib > 0 or needs.hugepages
+
+
+# --- on this kernel --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.uffd
+def test_a_row_per_step_with_the_declared_columns() -> None:
+    rows = [row for _, row in sequence.run(SequenceSpec("anon", "wp_unpopulated", "protect; read; write"))]
+    assert [(row["number"], row["step"]) for row in rows] == [(1, "protect"), (2, "read"), (3, "write")]
+    assert all({"block", *row} == {field["name"] for field in FIELDS} for row in rows)
+    assert all(row["entry"] in ENTRY_WORDS for row in rows)
+
+
+# The answers that people who use the interface have got wrong, each of which is a documented one.
+SURPRISES = [
+    ("anon", "none", "protect; write", "the write is not reported."),
+    ("anon", "wp_unpopulated", "protect; write", "the write is reported."),
+    ("anon", "wp_unpopulated", "protect; discard; write", "the write is not reported."),
+    ("shmem", "none", "write; protect; discard; write", "the write is reported."),
+    ("anon", "none", "write; protect; free; reclaim; write", "the write is not reported."),
+    ("anon", "none", "write; protect; remap; write", "the write is not reported."),
+    ("anon", "wp_events", "write; protect; remap; write", "the write is reported."),
+    ("anon", "missing_wp", "protect; write", "the write raises a missing event, and no write-protect event."),
+    ("anon", "wp_async", "protect; write",
+     "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
+    ("anon", "none", "write; protect; guard; write", "the write raises SIGSEGV, and no event."),
+    ("anon", "none", "poison; write", "the write raises SIGBUS, and no event."),
+]  # fmt: skip
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("backing", "features", "steps", "sentence"), SURPRISES)
+def test_answers_to_what_users_ask(backing: str, features: str, steps: str, sentence: str) -> None:
+    found = asked(backing, features, steps)
+    assert (found.sentence, differing(found)) == (sentence, [])
+
+
+@pytest.mark.uffd
+def test_a_guard_on_protected_memory_of_a_file_does_not_return_while_it_is_registered() -> None:
+    found = asked("shmem", "none", "protect; guard; write")
+    assert [step.step for step in found.steps] == ["protect", "guard"]
+    if found.steps[1].result == "hung":  # a kernel in which this is mended takes the step
+        assert found.sentence == "guard does not return while the range is registered."
+
+
+@pytest.mark.uffd
+def test_a_child_keeps_protection_only_where_the_handler_is_told_of_the_fork() -> None:
+    without, told = (asked("anon", features, "write; protect; fork; write") for features in ("none", "wp_events"))
+    assert (without.steps[2].child_uffd_wp, told.steps[2].child_uffd_wp) == (False, True)
+    assert (without.steps[2].other_events, told.steps[2].other_events) == (0, 1)
+    assert without.sentence == told.sentence == "the write is reported."
+
+
+@pytest.mark.uffd
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(ORDINARY),
+    st.sampled_from(sorted(SEQUENCE_SETS)),
+    st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse"})), min_size=1, max_size=6),
+)
+def test_this_kernel_does_what_is_documented(backing: str, features: str, steps: list[str]) -> None:
+    assume(all(STEPS[step].why_not(BACKINGS[backing]) is None for step in steps))
+    assume(all(step.result != "hung" for step in expected(backing, features, steps)))  # it takes five seconds
+    assert differing(asked(backing, features, "; ".join(steps))) == []

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Probe *sequence*: what up to six steps do to one page of memory that is registered for write protection.
+
+A fresh range is mapped and registered; then the steps are taken in turn. A handler resolves the events of every step
+and counts them. After each step the entry of the watched page is read, without touching it. A step that the kernel
+refuses ends the sequence, with its errno, and so does one that has not returned after five seconds, when the descriptor
+is closed and with it goes the protection; one that raises SIGBUS or SIGSEGV does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from uffdlab.errors import UffdlabError
+from uffdlab.probes.affinity import on_one_cpu
+from uffdlab.probes.requirements import Needs
+from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
+from uffdlab.probes.spec import Spec, word
+from uffdlab.probes.userfault import READ, WRITE, Events, KernelRefused, PageState, Range, Userfault, mapped, opened
+from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
+from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
+from uffdlab.vocabulary.steps import ENTRY_WORDS, MOST_STEPS, STEPS
+
+TIMEOUT_S = 5.0  # of a step, which takes microseconds
+SWAP_KIB = 64 * KIB  # of the swap file that swapout needs
+SEPARATOR = "; "
+RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung")
+ENDING = ("refused", "hung")
+
+
+def parse(text_: str) -> tuple[str, ...]:
+    """Return the steps of a sequence that is written with semicolons or commas.
+
+    Raises UffdlabError for an unknown step, for none, and for more than six.
+    """
+    names = tuple(name.strip().lower() for name in text_.replace(",", ";").split(";") if name.strip())
+    unknown = [name for name in names if name not in STEPS]
+    if unknown:
+        raise UffdlabError(f"no step is called {unknown[0][:40]!r}: choose from {' '.join(STEPS)}")
+    if not 0 < len(names) <= MOST_STEPS:
+        raise UffdlabError(f"a sequence has 1 to {MOST_STEPS} steps, and this one {len(names)}: {_EXAMPLE}")
+    return names
+
+
+_EXAMPLE = "write it as 'protect; discard; write'"
+
+
+@dataclass(frozen=True)
+class SequenceSpec(Spec):
+    """One sequence on one backing, with one set of features."""
+
+    backing: str = word("anon", BACKINGS)
+    features: str = word("none", SEQUENCE_SETS)
+    steps: str = "protect; write"
+
+    def check(self) -> None:
+        """Refuse steps that do not exist, or that this memory cannot take."""
+        for name in self.names:
+            reason = STEPS[name].why_not(BACKINGS[self.backing])
+            if reason:
+                raise UffdlabError(reason)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the steps."""
+        return parse(self.steps)
+
+    def needs(self) -> Needs:
+        """Return the memory and huge pages it holds at its peak."""
+        backing = BACKINGS[self.backing]
+        thp = self.backing == "anon_thp"
+        settings = {"swap_file_kib": str(SWAP_KIB)} if "swapout" in self.names else {}
+        if backing.pool_kib is not None:
+            copies = 2 if "fork" in self.names else 1  # a write after a fork copies the page
+            return Needs(hugepages={backing.pool_kib: copies})
+        shmem_thp = self.backing == "shmem" and "collapse" in self.names
+        return Needs(memory_kib=8 * KIB, thp=thp, shmem_thp=shmem_thp, settings=settings)
+
+
+FIELDS: list[dict[str, Any]] = [
+    BLOCK,
+    one_of("backing", tuple(BACKINGS), "kind of memory"),
+    one_of("features", tuple(SEQUENCE_SETS), "features asked for (missing_…: registered MISSING|WP)"),
+    text("sequence", "the steps, in order"),
+    integer("number", None, "number of the step, from 1"),
+    one_of("step", tuple(STEPS), "the step"),
+    one_of("result", RESULTS, "how it ended; after refused and hung no further step is taken"),
+    text("errno", "name of the errno of a refusal"),
+    count("wp_events", "write-protect events meanwhile"),
+    count("missing_events", "missing events meanwhile"),
+    count("other_events", "events of forks, moves and discards meanwhile"),
+    text("entry", f"what the page's entry holds after it: {', '.join(ENTRY_WORDS)}"),
+    boolean("uffd_wp", "whether the entry is protected (pagemap bit 57)", required=False),
+    boolean("written", "PAGEMAP_SCAN category WRITTEN; missing without PAGEMAP_SCAN", required=False),
+    text("child_entry", "after fork: what the child's entry holds"),
+    boolean("child_uffd_wp", "after fork: whether the child's entry is protected", required=False),
+]
+
+
+@dataclass
+class _Place:
+    """Where the sequence has got to: the range, which may move, and what it holds until it ends."""
+
+    memory: Range
+    uffd: Userfault
+    page: int  # offset of the watched page
+    held: ExitStack
+    moved: ExitStack  # where the range was moved to, until after the descriptor is closed
+    child: PageState | None = field(default=None)
+
+    def watched(self) -> Range:
+        return self.memory.part(self.page, self.memory.backing.page_bytes)
+
+    def hold_process(self, pid: int) -> None:
+        def end() -> None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+        self.held.callback(end)
+
+
+def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("sequences", row)`` for every step."""
+    backing, wanted = BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
+    features = dict.fromkeys((*wanted.features, *(f for name in spec.names if (f := STEPS[name].feature))))
+    key = {"backing": spec.backing, "features": spec.features, "sequence": SEPARATOR.join(spec.names)}
+    # A page that another CPU has just filled is on no list yet that reclaim on this one looks at.
+    with on_one_cpu(), _place(backing, tuple(features), missing=wanted.missing) as at:
+        for number, name in enumerate(spec.names, start=1):
+            row = _taken(at, name)
+            yield "sequences", key | {"number": number, "step": name} | row
+            if row["result"] in ENDING:
+                return
+
+
+@contextmanager
+def _place(backing: Backing, features: tuple[str, ...], *, missing: bool) -> Iterator[_Place]:
+    length = max(2 * MIB, backing.page_bytes)
+    # Unmapping what is registered for EVENT_UNMAP waits for a handler: the descriptor is closed before.
+    with ExitStack() as moved, mapped(backing, length) as memory, opened(features) as uffd, ExitStack() as held:
+        uffd.register(memory, missing=missing)
+        page = 77 * backing.page_bytes if backing.page_bytes < MIB else 0  # away from the edges: see semantics
+        yield _Place(memory, uffd, page, held, moved)
+
+
+def _taken(at: _Place, name: str) -> dict[str, Any]:
+    """Take one step and return its row."""
+    result, errno_, at.child = "done", None, None
+    with at.uffd.handled(at.memory.backing.page_bytes, TIMEOUT_S) as events:
+        try:
+            _DOING[name](at)
+        except KernelRefused as refusal:
+            result, errno_ = _refused(name, refusal)
+    if events.failed:
+        raise UffdlabError(events.why(at.memory, TIMEOUT_S))
+    if events.deadline_hit:
+        result = "hung"
+    return {"result": result, "errno": errno_} | _counted(events) | _row(at.memory.state(at.page), at.child)
+
+
+def _refused(name: str, refusal: KernelRefused) -> tuple[str, str | None]:
+    """Return the result of a step, and the name of its errno; a signal is a result of a touch."""
+    raised = {errno.EFAULT: "SIGBUS", errno.EACCES: "SIGSEGV"} if name in ("read", "write") else {}
+    if refusal.errno in raised:
+        return raised[refusal.errno], None
+    return "refused", errno.errorcode.get(refusal.errno, str(refusal.errno))
+
+
+def _counted(events: Events) -> dict[str, int]:
+    return {"wp_events": events.wp, "missing_events": events.missing, "other_events": events.other}
+
+
+def _row(state: PageState, child: PageState | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"entry": state.entry, "uffd_wp": state.uffd_wp, "written": None}
+    if state.categories is not None:
+        row["written"] = "WRITTEN" in state.categories
+    return row | {"child_entry": child and child.entry, "child_uffd_wp": child and child.uffd_wp}
+
+
+def _fork(at: _Place) -> None:
+    pid, at.child = at.memory.forked(at.page, TIMEOUT_S)
+    at.hold_process(pid)
+
+
+def _remap(at: _Place) -> None:
+    at.memory = at.memory.remapped()
+    at.moved.callback(at.memory.unmap)
+
+
+def _pin(at: _Place) -> None:
+    at.held.callback(os.close, at.watched().pin())
+
+
+def _advise(advice: str) -> Callable[[_Place], Any]:
+    return lambda at: at.memory.advise(advice)
+
+
+def _advise_page(advice: str) -> Callable[[_Place], Any]:
+    return lambda at: at.watched().advise(advice)
+
+
+def _fill(how: str) -> Callable[[_Place], Any]:
+    return lambda at: at.uffd.fill(at.watched(), how)
+
+
+_DOING: dict[str, Callable[[_Place], Any]] = {
+    "write": lambda at: at.memory.touch_at([at.page], WRITE),
+    "read": lambda at: at.memory.touch_at([at.page], READ),
+    "protect": lambda at: at.uffd.protect(at.memory),
+    "unprotect": lambda at: at.uffd.protect(at.memory, on=False),
+    "discard": lambda at: at.memory.discard(),
+    "free": _advise("MADV_FREE"),
+    "cold": _advise("MADV_COLD"),
+    "reclaim": _advise("MADV_PAGEOUT"),
+    "swapout": _advise("MADV_PAGEOUT"),
+    "swapin": _advise_page("MADV_POPULATE_READ"),
+    "lock": lambda at: at.memory.lock(),
+    "fork": _fork,
+    "remap": _remap,
+    "collapse": _advise("MADV_COLLAPSE"),
+    "pin": _pin,
+    "zeropage": _fill("ZEROPAGE"),
+    "copy": _fill("COPY"),
+    "copy_wp": _fill("COPY_WP"),
+    "move": _fill("MOVE"),
+    "poison": _fill("POISON"),
+    "guard": _advise_page("MADV_GUARD_INSTALL"),
+    "unguard": _advise_page("MADV_GUARD_REMOVE"),
+}

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""The answer to "what happens to this page": each step as the kernel took it, beside what is documented, in words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from uffdlab.sequences.documented import Expected, expected
+from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
+from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
+
+_WIDTH = 78
+_INDENT = " " * 14
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step as a kernel took it: columns of the table ``sequences``, and what is documented."""
+
+    number: int
+    step: str
+    result: str
+    errno: str | None
+    wp_events: int
+    missing_events: int
+    other_events: int
+    entry: str
+    uffd_wp: bool | None
+    written: bool | None
+    child_entry: str | None
+    child_uffd_wp: bool | None
+    documented: Expected
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the kernel did what is documented. What a kernel does not tell is no disagreement."""
+        said = self.documented
+        if said.result is None:
+            return True
+        if self.result != said.result or (said.errno and self.errno != said.errno):
+            return False
+        if self.result in ("refused", "hung"):
+            return True
+        events = (self.wp_events, self.missing_events) == (said.wp_events, said.missing_events)
+        holds = self.entry.removeprefix("huge ") == said.entry.holds
+        unknown = self.entry == "swapped or marker" and said.entry.holds in ("swapped", "marker", "poison", "guard")
+        unknown |= self.entry == "empty" and said.entry.holds == "poison"  # pagemap does not show it on hugetlb
+        return events and (holds or unknown) and self.uffd_wp in (None, said.entry.wp)
+
+    def words(self) -> str:
+        """Return what happened, in words."""
+        if self.result == "refused":
+            return f"refused with {self.errno}"
+        if self.result == "hung":
+            return "did not return within five seconds, until the descriptor was closed"
+        events = _events(self.wp_events, self.missing_events, self.other_events)
+        parts = [self.result if self.result != "done" else "", *events, self.held()]
+        if self.child_entry is not None:
+            parts.append(f"in the child: {_held(self.child_entry, self.child_uffd_wp)}")
+        return " · ".join(part for part in parts if part)
+
+    def held(self) -> str:
+        """Return what the entry holds afterwards, in words."""
+        return _held(self.entry, self.uffd_wp)
+
+
+def _events(wp: int, missing: int, other: int) -> list[str]:
+    kinds = ((wp, "a", "write-protect event"), (missing, "a", "missing event"), (other, "an", "event of the call"))
+    return [f"{article} {name}" if count == 1 else f"{count} {name}s" for count, article, name in kinds if count]
+
+
+def _held(entry: str, protected: bool | None) -> str:
+    known = {None: "", True: ", protected", False: ", not protected"}[protected]
+    return ENTRY_WORDS.get(entry, entry) + known
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The steps of one sequence as a kernel took them, and where that was."""
+
+    backing: str
+    features: str
+    steps: tuple[Taken, ...]
+    where: str
+
+    @property
+    def sentence(self) -> str:
+        """Return what becomes of the last step, in a sentence."""
+        last = self.steps[-1]
+        if last.result == "refused":
+            return f"{last.step} is refused with {last.errno}: {last.documented.why if last.agrees else 'see above'}."
+        if last.result == "hung":
+            return f"{last.step} does not return while the range is registered."
+        if last.step != "write":
+            return f"after {last.step} the entry holds {last.held()}."
+        if last.result != "done":
+            return f"the write raises {last.result}, and no event."
+        if last.wp_events:
+            return "the write is reported."
+        if last.missing_events:
+            return "the write raises a missing event, and no write-protect event."
+        before = self.steps[-2].written if len(self.steps) > 1 else None
+        if "WP_ASYNC" in SEQUENCE_SETS[self.features].features:
+            if last.written and before is False:
+                return "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."
+            return "the write raises no event, and PAGEMAP_SCAN had shown the page as written before."
+        return "the write is not reported."
+
+    def text(self) -> str:
+        """Return the answer as lines of at most 78 columns."""
+        title = f"{BACKINGS[self.backing].title} · {SEQUENCE_SETS[self.features].reads_as} · {self.where}"
+        lines = [*textwrap.wrap(title, _WIDTH), ""]
+        for step in self.steps:
+            lines += _wrapped(f"{step.number} {step.step:<11} ", step.words())
+            lines += _wrapped(_INDENT, step.documented.why if step.agrees else _differs(step))
+        return "\n".join([*lines, "", *textwrap.wrap(f"Answer: {self.sentence}", _WIDTH)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        steps = []
+        for step in self.steps:
+            documented = asdict(step.documented)
+            row = asdict(step) | {"does": STEPS[step.step].does, "agrees": step.agrees, "documented": documented}
+            steps.append(row)
+        whole = {"backing": self.backing, "features": self.features, "where": self.where, "steps": steps}
+        return whole | {"answer": self.sentence}
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=_INDENT)
+
+
+def _differs(step: Taken) -> str:
+    said = step.documented
+    if said.result == "refused":
+        outcome = f"refused with {said.errno or 'an error'}"
+    elif said.result == "hung":
+        outcome = "it does not return"
+    else:
+        events = _events(said.wp_events, said.missing_events, 0)
+        outcome = ", ".join([said.result or "", *events, _held(said.entry.holds, said.entry.wp)])
+    return f"documented is another outcome: {outcome} ({said.why})"
+
+
+def answer(backing: str, features: str, rows: Sequence[Mapping[str, Any]], where: str) -> Answer:
+    """Return the answer from the rows of the table ``sequences``, in order."""
+    said = expected(backing, features, [row["step"] for row in rows])
+    said += [said[-1]] * (len(rows) - len(said))  # the kernel went on where a refusal is documented
+    names = [name for name in Taken.__dataclass_fields__ if name != "documented"]
+    taken = (Taken(**{name: row[name] for name in names}, documented=of) for row, of in zip(rows, said, strict=True))
+    return Answer(backing, features, tuple(taken), where)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Steps of a sequence: what may happen to a page between protecting it and writing to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from uffdlab.vocabulary.backings import Backing
+
+_POOL = "huge pages of a pool are never reclaimed"
+_ANONYMOUS = "only private anonymous memory"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it does, by which call, and the kinds of memory it cannot be taken on, each with its reason.
+
+    Kinds are ``anon`` (THP off), ``anon_thp``, ``shmem`` and ``hugetlb``. ``page``: it acts on the watched page; the
+    others act on the whole range. ``feature`` is what userfaultfd has to grant besides.
+    """
+
+    name: str
+    does: str
+    call: str
+    page: bool = False
+    feature: str | None = None
+    impossible: dict[str, str] = field(default_factory=dict)
+
+    def why_not(self, backing: Backing) -> str | None:
+        """Return why the step cannot be taken on memory of that backing, or None."""
+        reason = self.impossible.get(kind_of(backing))
+        return f"{self.name} ({self.call}) is not possible on {backing.title}: {reason}" if reason else None
+
+
+def kind_of(backing: Backing) -> str:
+    """Return ``hugetlb`` for memory of a pool, else the name of the backing."""
+    return "hugetlb" if backing.pool_kib else backing.name
+
+
+def _anonymous(what: str) -> dict[str, str]:
+    return dict.fromkeys(("shmem", "hugetlb"), f"{what} {_ANONYMOUS}")
+
+
+STEPS = {
+    step.name: step
+    for step in (
+        Step("write", "write one byte of the page", "a store", page=True),
+        Step("read", "read one byte of the page", "a load", page=True),
+        Step("protect", "write-protect the range", "UFFDIO_WRITEPROTECT with MODE_WP"),
+        Step("unprotect", "un-protect the range", "UFFDIO_WRITEPROTECT without MODE_WP"),
+        Step("discard", "discard the range", "MADV_DONTNEED"),
+        Step("free", "give the range up lazily", "MADV_FREE", impossible=_anonymous("it takes")),
+        Step("cold", "make the range the first to be reclaimed", "MADV_COLD", impossible={"hugetlb": _POOL}),
+        Step("reclaim", "reclaim what can be, without swap", "MADV_PAGEOUT", impossible={"hugetlb": _POOL}),
+        Step("swapout", "write the range to swap", "MADV_PAGEOUT with swap", impossible={"hugetlb": _POOL}),
+        Step("swapin", "bring the page back from swap", "MADV_POPULATE_READ", page=True, impossible={"hugetlb": _POOL}),
+        Step("lock", "keep the range in memory", "mlock"),
+        Step("fork", "fork a process that stays", "fork"),
+        Step("remap", "move the range to another address", "mremap"),
+        Step(
+            "collapse",
+            "make small pages a huge one",
+            "MADV_COLLAPSE",
+            impossible={
+                "anon": "it is mapped with MADV_NOHUGEPAGE: choose anon_thp",
+                "hugetlb": "its pages are huge",
+            },
+        ),
+        Step("pin", "pin the page for a device that writes to it", "io_uring buffers", page=True),
+        Step(
+            "zeropage",
+            "fill the page with the zeropage",
+            "UFFDIO_ZEROPAGE",
+            page=True,
+            impossible={"hugetlb": "it has no zeropage"},
+        ),
+        Step("copy", "fill the page by a copy", "UFFDIO_COPY", page=True),
+        Step("copy_wp", "fill the page by a copy that is protected", "UFFDIO_COPY with MODE_WP", page=True),
+        Step(
+            "move",
+            "move another page here",
+            "UFFDIO_MOVE",
+            page=True,
+            feature="MOVE",
+            impossible=_anonymous("it moves pages of"),
+        ),
+        Step("poison", "make the page raise SIGBUS", "UFFDIO_POISON", page=True, feature="POISON"),
+        Step("guard", "put a guard there", "MADV_GUARD_INSTALL", page=True, impossible={"hugetlb": "it takes none"}),
+        Step("unguard", "remove the guard", "MADV_GUARD_REMOVE", page=True, impossible={"hugetlb": "it takes none"}),
+    )
+}
+MOST_STEPS = 6
+
+# What an entry of a page table may hold, as pagemap and PAGEMAP_SCAN show it.
+ENTRY_WORDS = {
+    "empty": "empty",
+    "marker": "a marker",
+    "zeropage": "the zeropage",
+    "huge zeropage": "the huge zeropage",
+    "page": "a page",
+    "huge page": "a huge page",
+    "swapped": "swapped out",
+    "guard": "a guard",
+    "poison": "a poison marker",
+    "swapped or marker": "swapped out, or a marker (swap types are hidden without privileges)",
+}
