@@ -52,7 +52,7 @@ ROOMS: dict[str, set[str]] = {
         "probes",
         "summaries",
     },
-    "sequences": {"errors", "vocabulary", "datasets", "measure", "probes"},
+    "sequences": {"errors", "vocabulary", "host", "datasets", "measure", "probes"},
     "sim": {"errors", "vocabulary", "stats", "units", "native", "datasets", "summaries"},
     "claims": {"errors", "vocabulary", "rules", "stats", "units", "datasets", "summaries", "sim"},
     "figures": {"vocabulary", "units", "datasets", "summaries", "sim"},

@@ -12,6 +12,7 @@ from running import sentence, uffdlab_run
 from synthetic import FACTS
 
 from uffdlab import datasets
+from uffdlab.host import settings
 from uffdlab.probes import sequence
 from uffdlab.sequences import asking
 
@@ -56,6 +57,20 @@ def test_an_answer_of_this_kernel_in_words_and_as_json(tmp_path: Path) -> None:
     printed = json.loads(uffdlab_run("ask", "--json", "write; protect; discard; write", cwd=tmp_path).stdout)
     assert [step["entry"] for step in printed["steps"]] == ["page", "page", "empty", "page"]
     assert printed["answer"] == "the write is not reported."
+
+
+@pytest.mark.uffd
+def test_huge_pages_are_put_into_the_pool_where_that_is_allowed(tmp_path: Path) -> None:
+    reason = settings.why_unchangeable("hugetlb_2048")
+    if reason:
+        pytest.skip(f"the pool cannot be filled: {reason}")
+    before = settings.current("hugetlb_2048")
+    steps = ("ask", "--backing", "hugetlb_2m_private", "write; protect; discard; write")
+    done = uffdlab_run(*steps, "--allow-host-changes", cwd=tmp_path)
+    if "has host settings changed right now" in done.stderr or "too little memory" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.stdout.splitlines()[-1] == "Answer: the write is reported."
+    assert settings.current("hugetlb_2048") == before
 
 
 def test_a_recorded_answer_needs_no_kernel(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uffdlab import datasets
 from uffdlab.errors import UffdlabError
+from uffdlab.host import settings
 from uffdlab.measure import runner
 from uffdlab.measure.runner import Block
 from uffdlab.probes.sequence import SEPARATOR, SequenceSpec
@@ -28,7 +30,9 @@ def here(spec: SequenceSpec, *, allow_host_changes: bool = False) -> Answer:
     Raises UffdlabError if the host lacks what it needs, or the kernel refuses userfaultfd.
     """
     fields = {"backing": spec.backing, "features": spec.features, "steps": spec.steps}
-    measured = runner.run([Block(0, "sequence", fields, _DEADLINE_S)], allow_host_changes=allow_host_changes)
+    pools = {f"hugetlb_{size_kib}": pages for size_kib, pages in spec.needs().hugepages.items()}
+    with settings.changed(pools, allow=True) if pools and allow_host_changes else nullcontext():
+        measured = runner.run([Block(0, "sequence", fields, _DEADLINE_S)], allow_host_changes=allow_host_changes)
     (outcome,) = measured.tables["outcomes"]
     rows = measured.tables.get(_TABLE, [])
     if outcome["outcome"] == "interrupted":
@@ -65,10 +69,11 @@ def answers(data: datasets.Dataset) -> Iterator[Answer]:
 
 
 def _answer(data: datasets.Dataset, rows: pd.DataFrame) -> Answer:
-    ordered = rows.sort_values("number").to_dict("records")
-    plain: list[dict[str, Any]] = [{str(name): None if value is None or value != value else value for name, value in row.items()}
-             for row in ordered]  # fmt: skip
-    where = f"{datasets.kernel(data.provenance)}, recorded in {data.id}"
+    plain: list[dict[str, Any]] = [
+        {str(name): None if value is None or value != value else value for name, value in row.items()}
+        for row in rows.sort_values("number").to_dict("records")
+    ]
+    where = f"Linux {datasets.kernel(data.provenance)}, recorded in {data.id}"
     return answer(plain[0]["backing"], plain[0]["features"], plain, where)
 
 
