@@ -31,7 +31,7 @@ def rows(**spec: Any) -> list[dict[str, Any]]:
         ({"backing": "hugetlb_1g_private"}, "unknown backing 'hugetlb_1g_private'"),
         ({"pattern": "random"}, "unknown pattern 'random': choose one of uniform, zipf, sequential"),
         ({"dirty": 1.5}, "dirty is 1.5: choose 0 to 1"),
-        ({"dirty": 0.0}, "0 of 2048 pages is no write: choose a larger fraction or size"),
+        ({"dirty": 0.0}, "dirty 0 of 2048 pages is no write: choose a larger fraction or size"),
         ({"size_bytes": MIB}, "is not a positive multiple of 2 MiB"),
     ],
 )

@@ -60,7 +60,8 @@ class TrackersSpec(Spec):
         """Refuse a size that is no whole number of huge pages, and one without a write."""
         check_size(self.size_bytes, 2 * MIB, _MOST_BYTES)
         if not self.writes:
-            raise UffdlabError(f"{self.dirty:g} of {self.pages} pages is no write: choose a larger fraction or size")
+            none = f"dirty {self.dirty:g} of {self.pages} pages is no write"
+            raise UffdlabError(f"{none}: choose a larger fraction or size")
 
     @property
     def pages(self) -> int:
