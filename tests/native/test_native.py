@@ -110,7 +110,15 @@ CONSTANTS = {
     "REGISTER_MODE_WP": 1 << 1,
     "PM_SCAN_WP_MATCHING": 1 << 0,
     "PM_SCAN_CHECK_WPASYNC": 1 << 1,
+    "MADV_FREE": 8,
+    "MADV_MERGEABLE": 12,
+    "MADV_UNMERGEABLE": 13,
+    "MADV_COLD": 20,
+    "MADV_PAGEOUT": 21,
     "MADV_POPULATE_READ": 22,
+    "MADV_COLLAPSE": 25,
+    "MADV_GUARD_INSTALL": 102,
+    "MADV_GUARD_REMOVE": 103,
     **{f"PAGE_IS_{name}": 1 << bit for bit, name in enumerate(uapi.PAGE_CATEGORIES)},
 }
 
