@@ -52,6 +52,13 @@ def test_the_size_of_the_file_is_read_from_proc_swaps(tmp_path: Path) -> None:
     assert swap.own_kib(tmp_path) == 65536
 
 
+def test_what_somebody_else_put_there_is_not_opened_and_not_ours(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")  # to open it would wait for a writer
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    assert [swap._is_ours(tmp_path / name) for name in ("fifo", "link", "empty")] == [False, False, True]
+
+
 def test_a_kernel_without_swap_has_no_such_setting(tmp_path: Path) -> None:
     assert settings.current("swap_file_kib", tmp_path) is None
     with (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -63,8 +64,11 @@ def switch(size_kib: int, root: Path = Path("/")) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether a file has uffdlab's label, or has not got that far."""
+    """Return whether a file of this user has uffdlab's label, or has not got that far. Anybody may put one there."""
     try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return False
         with path.open("rb") as file:
             head = file.read(_LABEL_AT + len(_LABEL))
     except OSError:

@@ -48,7 +48,7 @@ class Taken:
         events = (self.wp_events, self.missing_events) == (said.wp_events, said.missing_events)
         holds = self.entry.removeprefix("huge ") == said.entry.holds
         unknown = self.entry == "swapped or marker" and said.entry.holds in ("swapped", "marker", "poison", "guard")
-        unknown |= self.entry == "empty" and said.entry.holds == "poison"  # pagemap does not show it on hugetlb
+        unknown |= said.hidden and self.entry == "empty"
         return events and (holds or unknown) and self.uffd_wp in (None, said.entry.wp)
 
     def words(self) -> str:
