@@ -148,6 +148,25 @@ def test_data_that_campaigns_share_count_once(tmp_path: Path) -> None:
     assert (row.difference() or "").startswith("holds on channel-made-up; not decided on without. Not measured there")
 
 
+def test_channels_measured_again_on_the_processor_are_compared_and_have_no_cell() -> None:
+    reference = datasets.load(datasets.locate(None))
+    chosen = [claims.find("zeropage-covert-channel"), claims.find("table-fill-slower")]
+    matrix = claims.matrix([claims.evidence_of(reference)], chosen)
+    channel, other = matrix.rows
+    assert [data.id for data in matrix.channels] == ["replication-channel-2026-11-28", "channel-2026-11-26"]
+    assert (len(channel.cells()), len(channel.verdicts), len(other.verdicts)) == (1, 3, 1)
+    assert "in 3 campaigns" in (channel.between() or "")
+    assert sum("compared with the channels above" in line for line in matrix.machines()) == 2
+    for text in (claims.text_matrix, claims.wide_matrix, claims.markdown_matrix):
+        assert "replication-channel-2026-11-28" in " ".join(text(matrix).split())
+
+
+def test_no_channel_is_compared_with_campaigns_that_have_none(tmp_path: Path) -> None:
+    reference = datasets.load(datasets.locate(None))
+    matrix = claims.matrix([Evidence(made(tmp_path, "a")), Evidence(reference)])
+    assert matrix.channels == ()
+
+
 def test_two_campaigns_of_one_id_are_refused(tmp_path: Path) -> None:
     a = Evidence(made(tmp_path, "a"))
     with pytest.raises(UffdlabError, match="dataset 'a' is named twice"):

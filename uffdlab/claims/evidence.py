@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,19 @@ def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path 
     calibrated = costs or next((one for one in committed if _of_one_campaign(one, campaign)), None)
     channel = next((dataset for dataset in beside if CHANNEL in dataset.tables), None)
     return Evidence(campaign, channel, calibrated, load("published"))
+
+
+def channels_beside(campaigns: Sequence[Evidence]) -> list[Dataset]:
+    """Return the committed channels of the campaigns' processors that belong to none of the campaigns.
+
+    None where no campaign has a committed channel beside it.
+    """
+    theirs = [evidence.channel for evidence in campaigns if evidence.channel is not None]
+    known = {data.path.resolve() for data in (*theirs, *(evidence.campaign for evidence in campaigns))}
+    processors = {data.provenance.get("cpu_model") for data in theirs}
+    paths = [path for path in datasets.with_table(CHANNEL) if path.resolve() not in known] if theirs else []
+    found = filter(None, map(_committed, paths))
+    return [data for data in found if data.provenance.get("cpu_model") in processors]
 
 
 def borrowed(evidence: Evidence, form: str = "with costs borrowed from {}: ") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from uffdlab import datasets, units
 from uffdlab.claims import standing
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.evidence import Evidence
+from uffdlab.claims.evidence import CHANNEL, Evidence, channels_beside
 from uffdlab.claims.register import CLAIMS
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -34,13 +34,19 @@ class Row:
     """A claim with one verdict per campaign; ``ids`` are those of the campaigns.
 
     ``sources`` holds the dataset that each verdict was computed from: the campaign, or one that belongs to several, as
-    a channel does to the campaigns of its machine.
+    a channel does to the campaigns of its machine. Verdicts and sources beyond ``ids`` are of channels that were
+    measured again and belong to no campaign: they have no cell, and count where campaigns are compared.
     """
 
     claim: Claim
     ids: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     sources: tuple[Dataset, ...]
+
+    @property
+    def of_campaigns(self) -> tuple[Verdict, ...]:
+        """The verdicts of the campaigns alone."""
+        return self.verdicts[: len(self.ids)]
 
     def first(self, column: int) -> int:
         """Return the first column whose verdict was computed from the same data as that of ``column``."""
@@ -72,8 +78,7 @@ class Row:
     def cells(self) -> list[str]:
         """Return, per campaign, the verdict and its key number with interval, or whose data it shares."""
         return [
-            self._cell(n) if n == (first := self.first(n)) else f"as {self.ids[first]}"
-            for n in range(len(self.verdicts))
+            self._cell(n) if n == (first := self.first(n)) else f"as {self.ids[first]}" for n in range(len(self.ids))
         ]
 
     def _cell(self, column: int) -> str:
@@ -182,6 +187,7 @@ class Matrix:
 
     campaigns: tuple[Evidence, ...]
     rows: tuple[Row, ...]
+    channels: tuple[Dataset, ...] = ()  # measured again, and of no campaign
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -206,7 +212,10 @@ class Matrix:
         return "; ".join(parts) + "."
 
     def machines(self) -> Iterator[str]:
-        """Yield a line per campaign: what it is, the facts of its machine, and the dataset of its channel."""
+        """Yield a line per campaign, then per channel that belongs to none: what it is, and the facts of its machine.
+
+        A campaign's names the dataset of its channel as well.
+        """
         for n, evidence in enumerate(self.campaigns):
             facts = evidence.campaign.provenance
             line = f"{evidence.campaign.origin()}; {evidence.campaign.title}"
@@ -214,6 +223,8 @@ class Matrix:
                 line += f"; load {facts[LOAD]:g} at the start"
             line += self._mitigations(n)
             yield line + (f"; channel: {evidence.channel.id}" if evidence.channel else "")
+        for channel in self.channels:
+            yield f"{channel.origin()}; {channel.title}: compared with the channels above"
 
     def _mitigations(self, column: int) -> str:
         """Return which mitigations of a campaign are unlike those of the first; empty where they are alike."""
@@ -237,12 +248,15 @@ def matrix(campaigns: Sequence[Evidence], chosen: Sequence[Claim] = CLAIMS) -> M
     twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
     if twice:
         raise UffdlabError(f"dataset {twice!r} is named twice: leave one out")
+    channels = channels_beside(campaigns)
     rows = []
     for claim in chosen:
         verdicts = _verdicts(claim, campaigns)
         sources = tuple(_source(*pair) for pair in zip(campaigns, verdicts, strict=True))
-        rows.append(Row(claim, tuple(ids), verdicts, sources))
-    return Matrix(tuple(campaigns), tuple(rows))
+        again = tuple(channels) if claim.table == CHANNEL else ()
+        verdicts += tuple(claim.verdict(Evidence(channel)) for channel in again)
+        rows.append(Row(claim, tuple(ids), verdicts, sources + again))
+    return Matrix(tuple(campaigns), tuple(rows), tuple(channels))
 
 
 def _verdicts(claim: Claim, campaigns: Sequence[Evidence]) -> tuple[Verdict, ...]:

@@ -97,7 +97,7 @@ def markdown_matrix(matrix: Matrix) -> str:
     lines = [f"| claim | {' | '.join(matrix.ids)} |", "|---" * (1 + len(matrix.ids)) + "|"]
     for row in matrix.rows:
         if row.decided:
-            cells = [_emphasised(*pair) for pair in zip(row.cells(), row.verdicts, strict=True)]
+            cells = [_emphasised(*pair) for pair in zip(row.cells(), row.of_campaigns, strict=True)]
             lines.append(f"| `{row.claim.id}` | {' | '.join(cells)} |")
     differences = [f"- `{id_}`: {text}" for id_, text in matrix.differences().items()]
     machines = [f"- {line}" for line in matrix.machines()]

@@ -55,7 +55,7 @@ def _claims(args: argparse.Namespace) -> int:
         raise UffdlabError("--costs is calibrated on one campaign: pass it with one --data")
     matrix = claims.matrix(claims.evidence_of_each(map(datasets.load, paths)), chosen)
     if args.json:
-        columns = zip(matrix.ids, zip(*(row.verdicts for row in matrix.rows), strict=True), strict=True)
+        columns = zip(matrix.ids, zip(*(row.of_campaigns for row in matrix.rows), strict=True), strict=True)
         print(json.dumps({id_: [verdict.as_dict() for verdict in column] for id_, column in columns}, indent=1))
         return 0
     print(
