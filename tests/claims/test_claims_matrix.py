@@ -153,10 +153,10 @@ def test_channels_measured_again_on_the_processor_are_compared_and_have_no_cell(
     chosen = [claims.find("zeropage-covert-channel"), claims.find("table-fill-slower")]
     matrix = claims.matrix([claims.evidence_of(reference)], chosen)
     channel, other = matrix.rows
-    assert [data.id for data in matrix.channels] == ["replication-channel-2026-11-28", "channel-2026-11-26"]
+    assert [data.id for data in matrix.repeats] == ["replication-channel-2026-11-28", "channel-2026-11-26"]
     assert (len(channel.cells()), len(channel.verdicts), len(other.verdicts)) == (1, 3, 1)
     assert "in 3 campaigns" in (channel.between() or "")
-    assert sum("compared with the channels above" in line for line in matrix.machines()) == 2
+    assert sum("compared with those above" in line for line in matrix.machines()) == 2
     for text in (claims.text_matrix, claims.wide_matrix, claims.markdown_matrix):
         assert "replication-channel-2026-11-28" in " ".join(text(matrix).split())
 
@@ -164,7 +164,7 @@ def test_channels_measured_again_on_the_processor_are_compared_and_have_no_cell(
 def test_no_channel_is_compared_with_campaigns_that_have_none(tmp_path: Path) -> None:
     reference = datasets.load(datasets.locate(None))
     matrix = claims.matrix([Evidence(made(tmp_path, "a")), Evidence(reference)])
-    assert matrix.channels == ()
+    assert matrix.repeats == ()
 
 
 def test_two_campaigns_of_one_id_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from uffdlab import datasets
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
-CHANNEL = "channels"  # the table of the channel suite
+CHANNEL, TRACKERS = "channels", "trackers"  # the tables of the suites of these names
 COSTS_ARE_MISSING = (
     "no costs were calibrated on this campaign",
     "a calibrated prediction: 'uffdlab sim --calibrate' on a campaign of the full suite, then 'uffdlab claims --costs'",
@@ -23,20 +23,27 @@ COSTS_ARE_MISSING = (
 class Evidence:
     """A campaign and its companion datasets; None where one was not measured.
 
-    ``channel`` holds the covert channel where the campaign does not. ``costs`` are event costs, calibrated on this
-    campaign or borrowed (see :attr:`costs_are_borrowed`). ``published`` holds the figures and attempts of the thread.
+    ``channel`` holds the covert channel, and ``trackers`` the trackers, where the campaign does not. ``costs`` are
+    event costs, calibrated on this campaign or borrowed (see :attr:`costs_are_borrowed`). ``published`` holds the
+    figures and attempts of the thread.
     """
 
     campaign: Dataset
     channel: Dataset | None = None
     costs: Dataset | None = None
     published: Dataset | None = None
+    trackers: Dataset | None = None
+
+    @property
+    def companions(self) -> tuple[Dataset, ...]:
+        """The datasets of suites that measure what a campaign does not, and that several campaigns share."""
+        return tuple(data for data in (self.channel, self.trackers) if data is not None)
 
     def holding(self, table: str | None) -> Dataset:
-        """Return the dataset with a table: the campaign, or else ``channel``; the campaign where neither has it."""
-        if self.channel is None or table in self.campaign.tables or table not in self.channel.tables:
+        """Return the dataset with a table: the campaign, or else a companion; the campaign where none has it."""
+        if table in self.campaign.tables:
             return self.campaign
-        return self.channel
+        return next((data for data in self.companions if table in data.tables), self.campaign)
 
     @property
     def costs_are_borrowed(self) -> bool:
@@ -63,19 +70,21 @@ def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path 
     beside = [dataset for dataset in map(load, datasets.companions(campaign)) if dataset]
     committed = filter(None, map(load, datasets.calibrations()))
     calibrated = costs or next((one for one in committed if _of_one_campaign(one, campaign)), None)
-    channel = next((dataset for dataset in beside if CHANNEL in dataset.tables), None)
-    return Evidence(campaign, channel, calibrated, load("published"))
+    channel, trackers = (
+        next((dataset for dataset in beside if table in dataset.tables), None) for table in (CHANNEL, TRACKERS)
+    )
+    return Evidence(campaign, channel, calibrated, load("published"), trackers)
 
 
-def channels_beside(campaigns: Sequence[Evidence]) -> list[Dataset]:
-    """Return the committed channels of the campaigns' processors that belong to none of the campaigns.
+def repeats_beside(campaigns: Sequence[Evidence], table: str) -> list[Dataset]:
+    """Return the committed datasets with a table of a suite that belong to none of the campaigns, of their processors.
 
-    None where no campaign has a committed channel beside it.
+    None where no campaign has a companion with the table.
     """
-    theirs = [evidence.channel for evidence in campaigns if evidence.channel is not None]
+    theirs = [data for evidence in campaigns for data in evidence.companions if table in data.tables]
     known = {data.path.resolve() for data in (*theirs, *(evidence.campaign for evidence in campaigns))}
     processors = {data.provenance.get("cpu_model") for data in theirs}
-    paths = [path for path in datasets.with_table(CHANNEL) if path.resolve() not in known] if theirs else []
+    paths = [path for path in datasets.with_table(table) if path.resolve() not in known] if theirs else []
     found = filter(None, map(_committed, paths))
     return [data for data in found if data.provenance.get("cpu_model") in processors]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from uffdlab import datasets, units
 from uffdlab.claims import standing
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.evidence import CHANNEL, Evidence, channels_beside
+from uffdlab.claims.evidence import Evidence, repeats_beside
 from uffdlab.claims.register import CLAIMS
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
@@ -34,7 +34,7 @@ class Row:
     """A claim with one verdict per campaign; ``ids`` are those of the campaigns.
 
     ``sources`` holds the dataset that each verdict was computed from: the campaign, or one that belongs to several, as
-    a channel does to the campaigns of its machine. Verdicts and sources beyond ``ids`` are of channels that were
+    a channel does to the campaigns of its machine. Verdicts and sources beyond ``ids`` are of suites that were
     measured again and belong to no campaign: they have no cell, and count where campaigns are compared.
     """
 
@@ -187,7 +187,7 @@ class Matrix:
 
     campaigns: tuple[Evidence, ...]
     rows: tuple[Row, ...]
-    channels: tuple[Dataset, ...] = ()  # measured again, and of no campaign
+    repeats: tuple[Dataset, ...] = ()  # of a suite that a campaign has a companion of; they belong to no campaign
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -212,9 +212,9 @@ class Matrix:
         return "; ".join(parts) + "."
 
     def machines(self) -> Iterator[str]:
-        """Yield a line per campaign, then per channel that belongs to none: what it is, and the facts of its machine.
+        """Yield a line per campaign, then per repeated suite: what it is, and the facts of its machine.
 
-        A campaign's names the dataset of its channel as well.
+        A campaign's names the datasets of the suites that belong to it as well.
         """
         for n, evidence in enumerate(self.campaigns):
             facts = evidence.campaign.provenance
@@ -222,9 +222,9 @@ class Matrix:
             if facts.get(LOAD) is not None:
                 line += f"; load {facts[LOAD]:g} at the start"
             line += self._mitigations(n)
-            yield line + (f"; channel: {evidence.channel.id}" if evidence.channel else "")
-        for channel in self.channels:
-            yield f"{channel.origin()}; {channel.title}: compared with the channels above"
+            yield "; ".join([line, *(f"{data.provenance.get('suite')}: {data.id}" for data in evidence.companions)])
+        for repeat in self.repeats:
+            yield f"{repeat.origin()}; {repeat.title}: compared with those above"
 
     def _mitigations(self, column: int) -> str:
         """Return which mitigations of a campaign are unlike those of the first; empty where they are alike."""
@@ -248,15 +248,15 @@ def matrix(campaigns: Sequence[Evidence], chosen: Sequence[Claim] = CLAIMS) -> M
     twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
     if twice:
         raise UffdlabError(f"dataset {twice!r} is named twice: leave one out")
-    channels = channels_beside(campaigns)
+    repeats: dict[str, tuple[Dataset, ...]] = {}
     rows = []
     for claim in chosen:
         verdicts = _verdicts(claim, campaigns)
         sources = tuple(_source(*pair) for pair in zip(campaigns, verdicts, strict=True))
-        again = tuple(channels) if claim.table == CHANNEL else ()
-        verdicts += tuple(claim.verdict(Evidence(channel)) for channel in again)
+        again = repeats.setdefault(claim.table, tuple(repeats_beside(campaigns, claim.table))) if claim.table else ()
+        verdicts += tuple(claim.verdict(Evidence(repeat)) for repeat in again)
         rows.append(Row(claim, tuple(ids), verdicts, sources + again))
-    return Matrix(tuple(campaigns), tuple(rows), tuple(channels))
+    return Matrix(tuple(campaigns), tuple(rows), tuple(data for found in repeats.values() for data in found))
 
 
 def _verdicts(claim: Claim, campaigns: Sequence[Evidence]) -> tuple[Verdict, ...]:
@@ -276,7 +276,7 @@ def _verdicts(claim: Claim, campaigns: Sequence[Evidence]) -> tuple[Verdict, ...
 
 def _source(evidence: Evidence, verdict: Verdict) -> Dataset:
     """Return the dataset that a verdict was computed from; costs stand for the campaign they were calibrated on."""
-    shared = (evidence.channel, evidence.published)
+    shared = (*evidence.companions, evidence.published)
     return next((data for data in shared if data is not None and data.id == verdict.dataset), evidence.campaign)
 
 

@@ -3,9 +3,20 @@
 
 from __future__ import annotations
 
-from uffdlab.claims import atomicity, channels, faults, former, hugetlb, markers, spreading, userspace, zeropages
+from uffdlab.claims import (
+    atomicity,
+    channels,
+    faults,
+    former,
+    hugetlb,
+    markers,
+    spreading,
+    trackers,
+    userspace,
+    zeropages,
+)
 from uffdlab.claims.claim import Claim
-from uffdlab.claims.evidence import CHANNEL, Evidence
+from uffdlab.claims.evidence import CHANNEL, TRACKERS, Evidence
 from uffdlab.claims.verdict import Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
@@ -373,6 +384,23 @@ CLAIMS: tuple[Claim, ...] = (
         "probe atomicity, interleaving freed",
         atomicity.madv_free_loses,
         lacks="reclaimed pages",
+    ),
+    Claim(
+        "tracker-choice",
+        "–",
+        "WP_ASYNC and PAGEMAP_SCAN is the tracker to choose, whatever the dirty rate",
+        "256 MiB of anonymous pages of 4 KiB, single ones at random, 0.1, 0.3, 1, 3, 10 and 30 % dirty; the scan / "
+        "mprotect and SIGSEGV, events with one ioctl, events with one for each page (and soft-dirty bits where the "
+        "kernel has them): the p99 of a write, the pause (collecting and protecting again), and the work of an epoch "
+        f"beyond untracked writes, all intervals together at 95 %. All below {trackers.DEARER}: holds. By each of "
+        f"the three above {trackers.DEARER} against some tracker at every share: does not hold. By one of the three "
+        f"above {trackers.DEARER} against some tracker at some share, and below {trackers.CHEAPER} against all at "
+        "another: depends on the dirty rate",
+        "08_trackers",
+        "probe trackers at six dirty shares, in at least twelve children each",
+        trackers.tracker_choice,
+        TRACKERS,
+        lacks="trackers side by side",
     ),
 )
 

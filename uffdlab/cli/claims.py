@@ -99,7 +99,7 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
         return 0
     print(claims.text_table(verdicts))
     print(evidence.campaign.origin())
-    for beside in (evidence.channel, evidence.costs):
+    for beside in (*evidence.companions, evidence.costs):
         if beside is not None and beside.id in {verdict.dataset for verdict in verdicts}:
             print(beside.origin())
     return 0

@@ -19,7 +19,7 @@ from .files import check_directory, printable, refusal
 from .reading import count, load
 
 REFERENCE = "reference-"
-COMPANIONS = ("channel-",)  # measured by suites of their own
+COMPANIONS = ("channel-", "trackers-")  # measured by suites of their own
 CAMPAIGN = "full"  # the suite that measures what a reference does
 CALIBRATED = "calibrated"  # the kind of a dataset that is computed from a campaign
 _DEPTH = 3  # levels of directories below the root that are searched

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.measure import sequences
+from uffdlab.measure import sequences, trackers
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
@@ -429,6 +429,15 @@ SUITES: dict[str, Suite] = {
             "sequences",
             "what every step between protecting and writing does, on every kind of memory; wants --allow-host-changes",
             (Work("sequence", tuple(sequences.recorded())),),
+        ),
+        Suite(
+            "trackers",
+            "ways to find written pages, side by side; wants --allow-host-changes",
+            (
+                Work("trackers", trackers.DECIDING_SPECS, rounds=_CLAIM_ROUNDS),
+                Work("trackers", trackers.OTHER_SPECS, rounds=_ROUNDS),
+            ),
+            settings={"hugetlb_2048": "512"},
         ),
     )
 }

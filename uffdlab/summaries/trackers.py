@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Trackers side by side (probe *trackers*): what each costs the writer, how long the writer stands, and its work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.stats import column_ratio, column_sum
+from uffdlab.summaries import medians
+from uffdlab.vocabulary.tracking import TRACKERS
+
+TABLE = "trackers"
+POINT = ["backing", "size_kib", "dirty", "pattern"]
+_SAMPLE = ["block", "sample"]
+_READ = [
+    *(*POINT, *_SAMPLE, "method", "cold", "gave_up", "writes", "dirty_pages", "arm_ns", "write_ns", "p50_ns"),
+    *("p99_ns", "p999_ns", "collect_ns", "rearm_ns", "table_growth_kib", "mapping_growth", "reported_pages"),
+    *("missed_pages", "spurious_pages"),
+]
+_TIMES = ["p50_ns", "p99_ns", "p999_ns", "arm_ns", "collect_ns", "pause_ns", "epoch_ns", "per_write_ns"]
+_SIZES = ["table_growth_kib", "mapping_growth"]
+
+
+def samples(data: Dataset) -> pd.DataFrame:
+    """Return the samples of the table with three columns more; a method the kernel lacks has no rows.
+
+    ``pause_ns``: collecting and protecting again, while the writer stands. ``epoch_ns``: that, and what the writes took
+    longer than those of ``nothing`` in the same sample; writer and tracker share a CPU, so that it is CPU time of both.
+    ``per_write_ns``: all writes, by their number.
+    """
+    rows = data.require(TABLE, _READ).copy()
+    rows["pause_ns"] = column_sum(rows.collect_ns, rows.rearm_ns).astype("float64")
+    untracked = rows[rows.method == "nothing"].groupby(_SAMPLE).write_ns.first().rename("untracked_ns")
+    rows = rows.join(untracked, on=_SAMPLE)
+    rows["epoch_ns"] = column_sum(rows.write_ns - rows.untracked_ns, rows.pause_ns).astype("float64")
+    rows["per_write_ns"] = column_ratio(rows.write_ns, rows.writes)
+    return rows.drop(columns="untracked_ns")
+
+
+@medians.cached_per_dataset
+def df_trackers(data: Dataset) -> pd.DataFrame:
+    """Return one row per kind of memory, size, dirty share, pattern and method: medians over children, with intervals.
+
+    Times in ns and sizes as in :func:`samples`; ``dirty_pages`` is the median of warm samples, ``spurious_share`` pages
+    reported and not written by pages written, ``missed_pages`` the sum in all samples, ``gave_up`` whether any sample
+    ran out of mappings.
+    """
+    rows = samples(data)
+    found: list[dict[str, Any]] = []
+    for key, group in rows.groupby([*POINT, "method"]):
+        taken = medians.warm(group)
+        if taken.empty:
+            continue
+        row: dict[str, Any] = dict(zip([*POINT, "method"], key, strict=True))
+        row |= {"n": taken.block.nunique(), "dirty_pages": float(taken.dirty_pages.median())}
+        row |= {"writes": float(taken.writes.median()), "gave_up": bool(group.gave_up.fillna(False).any())}
+        for measure in (*_TIMES, *_SIZES):
+            row |= medians.columns(measure, medians.estimate(taken, measure))
+        reported = medians.median_or_none(column_ratio(taken.spurious_pages, taken.dirty_pages))
+        missed = None if group.missed_pages.isna().all() else int(group.missed_pages.sum())
+        found.append(row | {"spurious_share": reported, "missed_pages": missed})
+    numbers = [f"{name}{end}" for name in (*_TIMES, *_SIZES) for end in ("", "_low", "_high")]
+    columns = [*POINT, "method", "n", "dirty_pages", "writes", "gave_up", *numbers, "spurious_share", "missed_pages"]
+    whole = pd.DataFrame(found, columns=columns).astype(dict.fromkeys([*numbers, "spurious_share"], "float64"))
+    order = {name: place for place, name in enumerate(TRACKERS)}
+    return whole.sort_values([*POINT, "method"], key=lambda c: c.map(order) if c.name == "method" else c)
