@@ -89,7 +89,9 @@ def exact(value: float) -> str:
 
 
 def in_sizes(sizes_kib: Sequence[int]) -> str:
-    """Return sizes as a range: ``1 GiB to 10 GiB``."""
+    """Return sizes as a range: ``1 GiB to 10 GiB``; without any they are not known."""
+    if not sizes_kib:
+        return "ranges of unknown size"
     least, most = (format_size(size * 1024) for size in (min(sizes_kib), max(sizes_kib)))
     return least if least == most else f"{least} to {most}"
 

@@ -254,7 +254,8 @@ def test_markdown_table_lists_decided_claims_and_counts_the_others(tmp_path: Pat
     assert "(`hugetlb-needs-feature`) | **" in text
     open_ = sum(verdict.verdict == "not decided" for verdict in verdicts)
     assert open_ == len(claims.CLAIMS) - 2, "hugetlb decides two; costs and the list of attempts are not beside it"
-    assert f"{open_} more claims are not decided yet" in text
+    assert "Not decided yet: `" in text
+    assert text.count("` (") >= open_
 
 
 def test_every_claim_names_a_notebook_that_exists_or_is_planned() -> None:

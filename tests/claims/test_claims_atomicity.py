@@ -77,7 +77,7 @@ def test_atomicity_undecided_between_its_thresholds(
     found = judge(tmp_path, raced(READ, read), raced(POPULATE, populate), raced(ONE, one))
     assert found.verdict == "not decided"
     assert "at least six children per way of populating" in (found.missing or "")
-    assert found.because.startswith("of the discards in between, a read loop loses ")
+    assert found.because.startswith("of the discards in between, 3.815 GiB, a read loop loses ")
 
 
 @pytest.mark.parametrize(

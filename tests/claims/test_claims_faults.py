@@ -123,7 +123,9 @@ def test_split_locks_speed_faults_where_two_threads_gain_more(
 ) -> None:
     found = judge(tmp_path, "split-locks-speed-faults", faults=locked(one, two))
     assert found.verdict == verdict
-    assert found.because.startswith("time with tables / without, of two threads / of one, below 1 where locks matter: ")
+    assert found.because.startswith(
+        "time with tables / without, of two threads / of one, over 3.906 MiB, below 1 where locks matter: "
+    )
     if verdict == "not decided":
         assert "with more CPUs" in (found.missing or "")
 

@@ -15,7 +15,7 @@ from synthetic import HUGETLB, state
 from synthetic import dataset as synthetic_dataset
 from synthetic_channel import campaign, point
 from synthetic_costs import EVENT, SURE, costs
-from synthetic_faults import equal, filled, levels, locked, populated, sparse, speeds, touched
+from synthetic_faults import equal, filled, huge_writes, levels, locked, populated, sparse, speeds, touched
 from test_claims import reported, timed
 from test_claims_channels import CLEAR, NOISE, _both
 
@@ -56,6 +56,11 @@ def test_every_former_rule_is_undecided_without_data(tmp_path: Path) -> None:
 def test_former_table_fill_slower(tmp_path: Path, ns: int, word: str) -> None:
     rows = populated("pte_marker", 0, ns, "anon_thp") + populated("populate_read", 900, 100, "anon_thp")
     assert says(former.table_fill_slower, tmp_path / "d", samples=rows).startswith(f"{word} (")
+
+
+@pytest.mark.parametrize(("under", "word"), [(0.0, "holds (0.00195"), (0.5, "does not hold (0.501")])
+def test_former_markers_cost_later_thp_counts_small_pages(tmp_path: Path, under: float, word: str) -> None:
+    assert says(former.markers_cost_later_thp, tmp_path / "d", faults=huge_writes(1.0, under)).startswith(word)
 
 
 def test_former_rules_that_took_the_largest_size(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -31,15 +32,23 @@ def sources() -> dict[str, str]:
     """Return the modules that decide, by dotted name."""
     paths = [*(ROOT / "uffdlab/claims").glob("*.py"), *(ROOT / "uffdlab/stats").glob("*.py")]
     paths = [path for path in paths if path.parent.name != "claims" or path.stem not in SHOWN]
-    paths += [ROOT / f"uffdlab/summaries/{name}.py" for name in ("medians", "transmissions", "atomicity")]
+    paths += [ROOT / f"uffdlab/summaries/{name}.py" for name in ("medians", "transmissions", "atomicity", "trackers")]
+    paths += (ROOT / "uffdlab/sim").glob("*.py")
     dotted = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
     return {name.removesuffix(".__init__"): path.read_text("utf-8") for path, name in dotted.items()}
+
+
+@cache
+def compiled() -> str:
+    """Return the C source of the simulator, without comments and layout."""
+    parts = [path.read_text("utf-8") for path in sorted((ROOT / "uffdlab/native/sim").glob("*.[ch]"))]
+    return " ".join(re.sub(r"/\*.*?\*/|//[^\n]*", "", "\n".join(parts), flags=re.DOTALL).split())
 
 
 def decides(claim: Claim) -> Deciding:
     if claim.decide is None:
         return Deciding("", {})
-    return deciding(claim.decide.__name__, claim.decide.__module__, sources())
+    return deciding(claim.decide.__name__, claim.decide.__module__, sources(), {"uffdlab.sim.core": compiled()})
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)

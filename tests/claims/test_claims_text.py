@@ -384,7 +384,9 @@ def test_markdown_table_has_a_row_for_each_decided_claim() -> None:
         f"{row} 2: C | fixed before the data, on 2026-11-23 |",
         f"{row} – | changed after the data, on 2026-11-28; by the former rule: holds (2) |",
         "",
-        "2 more claims are not decided yet. Why, under which condition, and what would decide the others: "
+        "Not decided yet: `atomicity` (–); `atomicity` (–).",
+        "",
+        "Why, under which condition, and what would decide the others: "
         "[the ledger](notebooks/00_the_thread.ipynb), or `uffdlab claims`.",
     ]
 
@@ -397,7 +399,8 @@ def test_html_card_shows_only_fields_that_are_set() -> None:
         '<div class="verdict predicted"><p><strong>predicted to hold</strong> <code>qemu-could-skip</code></p><dl>'
         "<dt>Rule</dt><dd>the rule</dd><dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Condition</dt><dd>c</dd>"
         "<dt>Would decide it</dt><dd>m</dd><dt>Effect</dt><dd>q: 1,235, 95 % interval 0.25 to 2,000</dd>"
-        "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl></div>"
+        "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd></dl>"
+        "<details><summary>Measured, by table (2)</summary><ul><li>a</li><li>b</li></ul></details></div>"
     )
     assert "<dt>Effect</dt><dd>q: 0</dd>" in some(quantity="q", effect=0.0)._repr_html_()
     assert "Effect" not in some()._repr_html_()

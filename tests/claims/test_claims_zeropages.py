@@ -157,7 +157,7 @@ def test_userspace_has_choice_depends_where_one_case_loses_a_write(tmp_path: Pat
     assert judge(tmp_path / "all", "userspace-has-choice", zeropages=choices()).verdict == "holds"
     found = judge(tmp_path / "but one", "userspace-has-choice", zeropages=choices((lost,)))
     assert found.words == "depends on how and where"
-    assert found.because == "a write is reported in 5 of 6 cases of populating and protecting"
+    assert found.because == "a write is reported in 5 of 6 cases of populating and protecting 64 MiB"
     assert (found.condition or "").count("or by ") == 4
 
 

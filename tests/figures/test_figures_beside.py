@@ -15,7 +15,7 @@ import pytest
 import synthetic_faults
 from synthetic_faults import filled, touched
 
-from uffdlab import datasets, figures, notebook
+from uffdlab import datasets, figures, notebook, sim
 from uffdlab.datasets import Dataset
 from uffdlab.vocabulary.origins import BESIDE, HERE, ORIGINS
 
@@ -25,6 +25,7 @@ DRAWS: dict[str, Callable[[Dataset, Dataset | None], go.Figure]] = {
     "guest": lambda data, beside: figures.plot_guest(data, data, beside),
     "faults": lambda data, beside: figures.plot_faults(data, beside),
     "zeropages": lambda data, beside: figures.plot_zeropages(data, beside),
+    "stop time": lambda data, beside: figures.plot_stop_time(sim.load_costs(), data, beside=beside),
     "published": lambda data, beside: figures.plot_published(notebook.load_published(), data, beside),
 }
 
@@ -47,7 +48,7 @@ def legend(figure: go.Figure) -> list[str]:
 
 
 def stars(figure: go.Figure) -> list[Any]:
-    return [trace for trace in figure.data if SECOND in trace.name]
+    return [trace for trace in figure.data if SECOND in (trace.name or "")]
 
 
 def symbols(trace: Any) -> set[str]:
@@ -79,7 +80,7 @@ def test_second_dataset_differs_by_shape_and_place_not_by_colour_alone(name: str
     assert not shapes & {one for trace in figure.data if trace not in second for one in symbols(trace)} - (
         {"star"} if name == "faults" else set()
     )
-    if name != "guest":  # there the axis is a number
+    if name not in ("guest", "stop time"):  # there the axis is a number
         places = {round(y, 6) for trace in second for y in trace.y}
         assert places.isdisjoint(round(y, 6) for trace in figure.data if trace not in second for y in trace.y)
 
@@ -87,7 +88,7 @@ def test_second_dataset_differs_by_shape_and_place_not_by_colour_alone(name: str
 @pytest.mark.parametrize("name", DRAWS)
 def test_first_dataset_is_drawn_the_same_beside_another(name: str) -> None:
     alone, both = drawn(name, None), drawn(name)
-    kept = [trace for trace in both.data if SECOND not in trace.name]
+    kept = [trace for trace in both.data if SECOND not in (trace.name or "")]
     assert [(trace.x, trace.y) for trace in kept] == [(trace.x, trace.y) for trace in alone.data]
     assert SECOND not in alone.to_json()
     assert not any(MAIN in entry for entry in legend(alone))
@@ -108,6 +109,20 @@ def test_own_measurement_is_called_this_machine(name: str) -> None:
     assert SECOND not in " ".join(legend(figure))
     assert f"{HERE} (stars): {SECOND} · Linux" in figure.layout.meta["origin"]
     assert f": {HERE}; all else" in figure.layout.meta["caption"]
+
+
+def test_capacity_of_a_second_channel_is_drawn_as_stars() -> None:
+    channel, other = committed("channel-2026-11-28"), committed("channel-2026-11-27-intel")
+    alone, both = figures.plot_capacity(channel), figures.plot_capacity(channel, beside=other)
+    added = both.data[len(alone.data) :]
+    assert {trace.name for trace in added} == {other.id}
+    assert {symbol for trace in added for symbol in symbols(trace)} <= {"star", "star-square"}
+    assert sum(trace.showlegend is not False for trace in added) == 1
+    assert other.id in both.layout.meta["caption"]
+    assert f"{other.id} · Linux" in both.layout.meta["origin"]
+    without = figures.plot_capacity(channel, beside=committed(MAIN))
+    assert len(without.data) == len(alone.data)
+    assert f"Nothing is drawn of {MAIN}, which holds no such samples" in without.layout.meta["caption"]
 
 
 # --- datasets that did not measure the same ---------------------------------------------------------------------------

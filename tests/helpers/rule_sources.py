@@ -33,12 +33,13 @@ class Deciding:
     constants: dict[str, Any]
 
 
-def deciding(function: str, module: str, sources: Sources) -> Deciding:
-    """Return what decides by ``function`` of ``module``."""
+def deciding(function: str, module: str, sources: Sources, compiled: Sources | None = None) -> Deciding:
+    """Return what decides by ``function`` of ``module``; ``compiled`` is the C source of modules that bind some."""
     modules = {name: _read(name, text) for name, text in sources.items()}
     found: dict[tuple[str, str], ast.AST] = {}
     _follow(module, function, modules, found)
     lines = sorted(f"{name} {_plain(node)}" for (_, name), node in found.items())
+    lines += [text for at, text in sorted((compiled or {}).items()) if any(at == used for used, _ in found)]
     constants = {
         name: ast.literal_eval(node.value)
         for (_, name), node in sorted(found.items())

@@ -180,12 +180,17 @@ def first_reads(marker_ns: float, zeropage_ns: float, **more: Any) -> list[dict[
     return rows + touched("zeropage", "plain", "first read", zeropage_ns, **more)
 
 
+def _grown_kib(share: float) -> int:
+    """Return the growth of RSS by 1000 writes, of which a share maps a huge page and the others a small one."""
+    return round(1000 * (4 + (PMD_KIB - 4) * share))
+
+
 def huge_writes(without: float, under: float | None, children: int = CHILDREN) -> list[dict[str, Any]]:
     """Return first writes per 2 MiB with THP on, of which such shares map a huge page: without markers, and under."""
     at = {"backing": "anon_thp", "stride_kib": PMD_KIB, "children": children}
-    rows = touched("fresh", "plain", "first write", 5, rss_growth_kib=round(1000 * PMD_KIB * without), **at)
+    rows = touched("fresh", "plain", "first write", 5, rss_growth_kib=_grown_kib(without), **at)
     if under is not None:
-        rows += touched("markers", "async", "first write", 5, rss_growth_kib=round(1000 * PMD_KIB * under), **at)
+        rows += touched("markers", "async", "first write", 5, rss_growth_kib=_grown_kib(under), **at)
     return rows
 
 

@@ -81,7 +81,7 @@ def test_df_entry_costs_is_the_slope_without_the_constant(tmp_path: Path) -> Non
 def test_df_prediction_check_uses_sizes_between_the_ends(tmp_path: Path) -> None:
     rows = marker_times(8, (1, 16))
     rows += [row | {"size_kib": 4 << 20, "protect_ns": 2 * (1000 + 8 * (4 << 18))} for row in marker_times(8, (4,))]
-    [checked] = summaries.df_prediction_check(dataset(tmp_path / "d", rows)).to_dict("records")
+    checked, _ = summaries.df_prediction_check(dataset(tmp_path / "d", rows)).to_dict("records")
     assert (checked["backing"], checked["size_kib"]) == ("anon", 4 << 20)
     assert checked["error"] == pytest.approx(-0.5)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -35,20 +36,39 @@ def test_df_entry_costs_columns_and_numbers(tmp_path: Path) -> None:
     ]  # fmt: skip
     anon, huge = plain(summaries.df_entry_costs(data))
     assert anon.pop("measured") == ((400, 1003, 1000, 1006), (2400, 4000, 4000, 4000), (4400, 9030, 9000, 9060))
+    slope, _ = np.polyfit([100, 600, 1100], [1003, 4000, 9030], 1, w=[1 / 1003, 1 / 4000, 1 / 9030])
     assert anon == {
         "backing": "anon", "entry_kib": 4, "size_kib": 4400, "table_kib": 8,
-        "ns_per_entry": 8.027, "ns_per_entry_low": 7.994, "ns_per_entry_high": 8.06,
+        "ns_per_entry": pytest.approx(slope), "ns_per_entry_low": pytest.approx(slope), "ns_per_entry_high": 8.06,
+        "beyond_ns_per_entry": 8.027, "beyond_ns_per_entry_low": 7.994, "beyond_ns_per_entry_high": 8.06,
         "protect_ns": 9030, "protect_ns_low": 9000, "protect_ns_high": 9060,
     }  # fmt: skip
-    assert (huge["entry_kib"], huge["ns_per_entry"]) == (2048, 1)
-    (checked,) = plain(summaries.df_prediction_check(data))
+    assert (huge["entry_kib"], huge["ns_per_entry"]) == (2048, pytest.approx(1))
+    between, beyond = plain(summaries.df_prediction_check(data))
     predicted = 9030 - 500 * 8.027
-    assert checked == {
+    assert between == {
         "backing": "anon", "size_kib": 2400, "measured_ns": 4000,
         "predicted_ns": pytest.approx(predicted), "error": pytest.approx(predicted / 4000 - 1),
     }  # fmt: skip
+    assert (beyond["size_kib"], beyond["predicted_ns"]) == (4400, pytest.approx(4000 + 2997))
     none = summaries.df_prediction_check(synthetic.dataset(tmp_path / "none", rows[:7]))
     assert list(none.columns) == ["backing", "size_kib", "measured_ns", "predicted_ns", "error"]
+
+
+def test_sizes_beyond_64_gib_decide_no_cost_and_show_the_error_of_the_line(tmp_path: Path) -> None:
+    gib = 1 << 20
+    rows = [row for n in (1, 8, 64) for row in marked("anon", "pte_marker", n * gib, [1000 + n * 10_000] * 7)]
+    rows += marked("anon", "pte_marker", 256 * gib, [4_000_000] * 7)
+    data = synthetic.dataset(tmp_path / "d", rows)
+    (cost,) = plain(summaries.df_entry_costs(data))
+    assert cost["ns_per_entry"] * (1 << 18) == pytest.approx(10_000)
+    assert cost["beyond_ns_per_entry"] > 1.5 * cost["ns_per_entry"]
+    errors = {check["size_kib"] // gib: check["error"] for check in plain(summaries.df_prediction_check(data))}
+    assert errors == {
+        8: pytest.approx(0, abs=1e-9),
+        64: pytest.approx(0, abs=1e-9),
+        256: pytest.approx(-0.36, abs=0.01),
+    }
 
 
 def test_df_entry_costs_skips_a_backing_measured_at_one_size(tmp_path: Path) -> None:

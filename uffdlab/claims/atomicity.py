@@ -13,12 +13,14 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
-from uffdlab.summaries.medians import ratio_of, warm_of, with_total
-from uffdlab.units import format_share
+from uffdlab.summaries.atomicity import DURING, LostWrites, excluded_writes, lost_writes
+from uffdlab.summaries.medians import ratio_over_sizes, warm_of, with_total
+from uffdlab.units import format_share, in_sizes
+from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import WAYS
 
 LOSES, LOSES_NOTHING = 0.1, 0.02  # share of the discards in between whose page loses its next write
+WALKED_KIB = (1 << 20, 4 << 20, 10 << 20)  # 1 to 10 GiB: time grows in proportion to size
 EVERY_PAGE = 0.99  # share of reclaimed pages whose write raises no event
 _TWO_PASSES = {way.race: way.phrase for way in WAYS.values()}
 _ONE_PASS = "one_pass"
@@ -35,6 +37,13 @@ def _lost(data: Dataset, preparation: str, interleaving: str, of: str, backing: 
     return lost_writes(races[here.fillna(False)], of)
 
 
+def _size(data: Dataset, interleaving: str) -> str:
+    """Return the sizes of the ranges of a kind of trial of anonymous memory."""
+    races = data.require("races", ("pages", "backing", "interleaving"))
+    pages = races[((races.backing == "anon") & (races.interleaving == interleaving)).fillna(False)].pages.dropna()
+    return in_sizes(sorted({int(number) * BACKINGS["anon"].page_kib for number in pages}))
+
+
 def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether a discard between the two passes loses a write, and one pass leaves no such moment."""
     data = evidence.campaign
@@ -47,7 +56,11 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     losing = [name for name, writes in two_passes.items() if writes.children.above(LOSES)]
     harmless = [name for name, writes in two_passes.items() if writes.pooled.below(LOSES_NOTHING)]
     parts = [f"{_TWO_PASSES[name]} loses {_in_words(writes)}" for name, writes in two_passes.items()]
-    because = f"of the discards in between, {'; '.join(parts)}; one pass {_in_words(one_pass)}"
+    of = _size(data, "racing")
+    because = f"of the discards in between, {of}, {'; '.join(parts)}; one pass {_in_words(one_pass)}"
+    during = _during(data)
+    if during:
+        because += f". While the ioctl ran, unreported writes: {during}"
     lines = [*_evidence_lines(data), *_excluded(data), *_one_walk(data)]
     more: dict[str, Any] = {
         "limits": "a question of this notebook: nobody in the thread claimed it. How often a discard falls in between "
@@ -59,7 +72,7 @@ def worth_it(evidence: Evidence, claim: Claim) -> Verdict:
     if not one_pass.pooled.below(LOSES_NOTHING) or len(losing) < len(two_passes):
         tested = [Tested(_DESIGNS[name], writes.children, LOSES) for name, writes in two_passes.items()]
         tested.append(Tested("one pass, pooled", one_pass.pooled, LOSES_NOTHING))
-        return claim.undecided(data, because, claim.needs, tested=tested, short_of="certainty")
+        return claim.undecided(data, because, claim.needs, lines, tested=tested, short_of="certainty")
     least = min((two_passes[name].children for name in losing), key=lambda share: share.value)
     quantity = (
         "share of discards between two passes whose page loses its next write, the lesser way, median of children"
@@ -75,7 +88,7 @@ def madv_free_loses(evidence: Evidence, claim: Claim) -> Verdict:
     if len(known) < len(lost):
         absent = [_DESIGNS[name] for name in lost if name not in known]
         return claim.undecided(data, f"writes after MADV_FREE and reclaim were not measured with {', '.join(absent)}")
-    because = "writes to reclaimed pages that raise no event: " + "; ".join(
+    because = f"writes to reclaimed pages that raise no event, {_size(data, 'freed')}: " + "; ".join(
         f"{_DESIGNS[name]} {_in_words(writes)}" for name, writes in known.items()
     )
     losing = [name for name, writes in known.items() if writes.pooled.above(EVERY_PAGE)]
@@ -95,7 +108,7 @@ def madv_free_loses(evidence: Evidence, claim: Claim) -> Verdict:
         condition = f"the range is protected by {' or '.join(_DESIGNS[name] for name in losing)}"
         return claim.ruled(data, "depends", because, lines, depends_on="the design", condition=condition, **more)
     tested = (Tested(_DESIGNS[name], writes.pooled, EVERY_PAGE) for name, writes in known.items())
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
 
 
 def _in_words(writes: LostWrites) -> str:
@@ -131,6 +144,18 @@ def _excluded(data: Dataset) -> list[str]:
     return lines
 
 
+def _during(data: Dataset) -> str:
+    """Return how many writes raised no event to pages whose last discard ended while the ioctl ran; or nothing."""
+    if "races" not in data.tables or "excluded_during" not in data.tables["races"]:
+        return ""
+    found = {}
+    for name, words in _DESIGNS.items():
+        ended = excluded_writes(data, backing="anon", preparation=name, interleaving="racing")
+        if ended and DURING in ended:
+            found[words] = ended[DURING]
+    return ", ".join(f"{words} {writes.lost:,} of {writes.judged:,}" for words, writes in found.items())
+
+
 def _one_walk(data: Dataset) -> list[str]:
     """Return the ratio of two walks (populate, protect) to one: Peter's first reason for doing both at once."""
     read = ("block", "size_kib", "prepare_ns", "protect_ns")
@@ -140,7 +165,9 @@ def _one_walk(data: Dataset) -> list[str]:
     )
     if two is None or one is None:
         return []
-    ratio = ratio_of("samples", with_total(two), with_total(one), "total_ns", "size_kib")
-    return (
-        [f"samples: two walks (MADV_POPULATE_READ, protect) / one (markers): {with_interval(ratio)}"] if ratio else []
-    )
+    found = ratio_over_sizes("samples", with_total(two), with_total(one), "total_ns", WALKED_KIB)
+    if found is None:
+        return []
+    ratio, sizes = found
+    what = f"two walks (MADV_POPULATE_READ, protect) / one (markers), {in_sizes(sizes)}"
+    return [f"samples: {what}: {with_interval(ratio)}"]

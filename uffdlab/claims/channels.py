@@ -125,7 +125,9 @@ def covert_channel(
         )
     weak = _weak(controls, passing, detectable)
     if weak:
-        return claim.undecided(data, f"{_WEAK}: {weak[0].memory} {weak[0]}", _REMEASURE, short_of="certainty")
+        return claim.undecided(
+            data, f"{_WEAK}: {_against(weak[0], passing, detectable)}", _REMEASURE, short_of="certainty"
+        )
     # On two CPUs samples are of several kinds; one CPU comes first.
     best = max(passing, key=lambda point: point.placement == "same")
     return claim.ruled(
@@ -165,8 +167,11 @@ def markers_close(
     not_null = _not_null(controls) if null else []
     weak = _weak(controls, [*passing, *open_], detectable)
     if not_null or weak:
-        why, point = ("a control is not null", not_null[0]) if not_null else (_WEAK, weak[0])
-        return claim.undecided(data, f"{why}: {point.memory} {point}", _REMEASURE, short_of="certainty")
+        if not_null:
+            because = f"a control is not null: {not_null[0].memory} {not_null[0]}"
+        else:
+            because = f"{_WEAK}: {_against(weak[0], [*passing, *open_], detectable)}"
+        return claim.undecided(data, because, _REMEASURE, short_of="certainty")
     lines = [f"fresh memory: {_in_words(points, 'zeropage')}", *_lines(points, (*_MARKERS, *_OTHERS))]
     if not open_:
         capacities = [point.capacity.value for point in passing if point.capacity]
@@ -211,6 +216,12 @@ def _weak(controls: Sequence[_Point], passing: Sequence[_Point], detectable: flo
             least[point.spot] = min(point.capacity.value, least.get(point.spot, inf))
     weak = [point for point in controls if point.below_kbit_s > detectable * least.get(point.spot, inf)]
     return sorted(weak, key=lambda point: -point.below_kbit_s)
+
+
+def _against(control: _Point, passing: Sequence[_Point], detectable: float) -> str:
+    """Return a control that is too weak, and below which rate it would decide."""
+    least = min(point.capacity.value for point in passing if point.capacity and point.spot == control.spot)
+    return f"{control.memory} {control}; below {format_ratio(detectable * least)} kbit/s would decide"
 
 
 def _controlled(point: _Point, points: Iterable[_Point]) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from uffdlab import datasets, rules
-from uffdlab.claims.evidence import Evidence
+from uffdlab.claims.evidence import Evidence, repeats_beside
 from uffdlab.claims.verdict import Ruling, Short, Tested, Verdict
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
+from uffdlab.units import with_interval
 
 # What a rule that was replaced says of the evidence, in the words it had.
 Former = Callable[[Evidence, "Claim"], str]
@@ -46,14 +47,34 @@ class Claim:
         found = rules.precedence(self.id, evidence.holding(self.table).provenance)
         if found is None:
             return None
-        if found.before or found.former is None:
+        if found.before:
             return found.words()
+        if found.former is None:
+            return found.words() + self._decided_since(evidence)
         rule_then = self.former.get(found.former.commit[:7])
         try:
             says = rule_then(evidence, self) if rule_then else "nothing, since no code computed it"
         except UffdlabError as error:
             says = f"not decided: {error}"
-        return f"{found.words()}, with the reason: {found.present.reason}. By the former rule: {says}"
+        return f"{found.words()}, with the reason: {found.present.reason}. By the former rule: {says}" + (
+            self._decided_since(evidence)
+        )
+
+    def _decided_since(self, evidence: Evidence) -> str:
+        """Return what committed datasets of a suite of its own say that were measured under the rule in force."""
+        here = evidence.holding(self.table)
+        if self.table is None or here is evidence.campaign:
+            return ""
+        said = []
+        for again in repeats_beside([evidence], self.table):
+            since = rules.precedence(self.id, again.provenance)
+            if since is not None and since.before:
+                verdict = self._decided(Evidence(again))
+                number = (
+                    f", {with_interval(verdict.effect, *(verdict.interval or (None, None)))}" if verdict.effect else ""
+                )
+                said.append(f"{again.id}: {verdict.words}{number}")
+        return f". Measured since, under the rule in force: {'; '.join(said)}" if said else ""
 
     def _decided(self, evidence: Evidence) -> Verdict:
         data = evidence.holding(self.table)
@@ -105,15 +126,16 @@ class Claim:
         data: Dataset,
         because: str,
         missing: str | None = None,
+        evidence: Iterable[str] = (),
         *,
         tested: Iterable[Tested] = (),
         short_of: Short | None = None,
     ) -> Verdict:
         """Return "not decided", naming the missing measurement.
 
-        ``tested`` are the quantities that the rule compares with thresholds; those whose interval straddles one are
-        shown. Where there are any the verdict is short of certainty, and otherwise of a measurement, unless
-        ``short_of`` says so.
+        ``evidence`` is what was measured all the same. ``tested`` are the quantities that the rule compares with
+        thresholds; those whose interval straddles one are shown. Where there are any the verdict is short of
+        certainty, and otherwise of a measurement, unless ``short_of`` says so.
         """
         straddling = tuple(str(one) for one in tested if one.open)
         return Verdict(
@@ -121,6 +143,7 @@ class Claim:
             "not decided",
             self.rule,
             because,
+            tuple(evidence),
             missing=missing or self.needs,
             dataset=data.id,
             short_of=short_of or ("certainty" if straddling else "measurement"),

@@ -12,7 +12,7 @@ from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, split_confidence
+from uffdlab.stats import Estimate, column_ratio, split_confidence
 from uffdlab.summaries.collapses import df_collapses
 from uffdlab.summaries.medians import (
     children,
@@ -22,6 +22,7 @@ from uffdlab.summaries.medians import (
     ratio_of,
     ratio_or_none,
     ratio_over_sizes,
+    sizes_of,
     warm_of,
     with_total,
 )
@@ -107,7 +108,7 @@ def prealloc_speeds_faults(evidence: Evidence, claim: Claim) -> Verdict:
         for arm, by_touch in ratios.items()
         for touch, ratio in by_touch.items()
     )
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
 
 
 # Preparations with page tables and without.
@@ -122,6 +123,7 @@ def split_locks_speed_faults(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether page tables save more where two threads fault under the same tables than where one does."""
     data = evidence.campaign
     ratios: dict[str, Estimate] = {}
+    tested = []
     for stride in _DECIDING_KIB:
         for touch in ("first read", "first write"):
             two, one = (
@@ -132,29 +134,33 @@ def split_locks_speed_faults(evidence: Evidence, claim: Claim) -> Verdict:
             if ratio is None:
                 return claim.undecided(data, f"{touch}, {STRIDES[stride]}, was not measured with one and two threads")
             ratios[f"{touch}, {STRIDES[stride]}"] = ratio
+            tested.append(touched(data, "busy_ns", "tables", "plain", touch, 2, stride, together=True))
+    of = in_sizes(sizes_of(*tested))
     lines = [f"faults: what tables leave, two threads / one, {name}: {with_interval(r)}" for name, r in ratios.items()]
     greatest = max(ratios.values(), key=_value)
-    because = "time with tables / without, of two threads / of one, below 1 where locks matter: " + "; ".join(
-        f"{name} {with_interval(ratio)}" for name, ratio in ratios.items()
+    because = (
+        f"time with tables / without, of two threads / of one, over {of}, below 1 where locks matter: "
+        + "; ".join(f"{name} {with_interval(ratio)}" for name, ratio in ratios.items())
     )
     if all(ratio.below(SPEEDS_UP) for ratio in ratios.values()):
         quantity = "time with tables / without, of two threads / of one, greatest of the cases"
         return claim.ruled(data, "holds", because, lines, effect=greatest, quantity=quantity)
-    tested = (Tested(name, ratio, SPEEDS_UP) for name, ratio in ratios.items())
-    return claim.undecided(data, because, claim.needs, tested=tested, short_of="measurement")
+    limits = [Tested(name, ratio, SPEEDS_UP) for name, ratio in ratios.items()]
+    return claim.undecided(data, because, claim.needs, lines, tested=limits, short_of="measurement")
 
 
 def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether reads of a mapped zeropage fault, and whether reads of a marker do."""
     data = evidence.campaign
-    zeropage, marker = (
-        estimate(touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB), "minor_faults", "touches")
+    counted = [
+        touched(data, "minor_faults", *how, "first read", 1, PAGE_KIB)
         for how in (("zeropage", "plain"), ("markers", "async"))
-    )
+    ]
+    zeropage, marker = (estimate(rows, "minor_faults", "touches") for rows in counted)
     if zeropage is None or marker is None:
         return claim.undecided(data, "faults of reads after both preparations were not counted")
     per_read = (f"{with_interval(zeropage)} where the zeropage is mapped", f"{with_interval(marker)} where a marker is")
-    because = f"faults per first read: {', '.join(per_read)}"
+    because = f"faults per first read, every page of {in_sizes(sizes_of(*counted))}: {', '.join(per_read)}"
     lines = tuple(f"faults: {text}" for text in per_read)
     quantity = "faults per first read of a mapped zeropage"
     if zeropage.below(NO_FAULT) and marker.above(A_FAULT):
@@ -162,13 +168,16 @@ def reads_need_no_fault(evidence: Evidence, claim: Claim) -> Verdict:
     if zeropage.above(NO_FAULT) or marker.below(A_FAULT):
         return claim.ruled(data, "does not hold", because, lines, effect=zeropage, quantity=quantity)
     tested = (Tested("a mapped zeropage", zeropage, NO_FAULT), Tested("a marker", marker, A_FAULT))
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
 
 
 def _ipis(data: Dataset, preparation: str, delivery: str, touch: str) -> Estimate | None:
     """Return TLB shootdown interrupts per touch of two threads, each in a half of its own."""
-    rows = touched(data, "tlb_ipis", preparation, delivery, touch, 2, PAGE_KIB)
-    return estimate(rows, "tlb_ipis", "touches")
+    return estimate(_interrupted(data, preparation, delivery, touch), "tlb_ipis", "touches")
+
+
+def _interrupted(data: Dataset, preparation: str, delivery: str, touch: str) -> pd.DataFrame | None:
+    return touched(data, "tlb_ipis", preparation, delivery, touch, 2, PAGE_KIB)
 
 
 def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
@@ -185,7 +194,8 @@ def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> Verdict:
         absent = [name for name in arms if name not in known]
         return claim.undecided(data, f"interrupts of two threads were not counted: {'; '.join(absent)}")
     filled, unread, read, nothing = known.values()
-    because = "interrupts per first write and other CPU: " + "; ".join(
+    of = in_sizes(sizes_of(_interrupted(data, "zeropage", "async", "first write")))
+    because = f"interrupts per first write and other CPU, every page of {of}: " + "; ".join(
         f"{name} {with_interval(arm)}" for name, arm in known.items()
     )
     more: dict[str, Any] = {
@@ -223,7 +233,8 @@ def shootdown_after_any_read(evidence: Evidence, claim: Claim) -> Verdict:
         f"{name} {with_interval(read)} after a read, {with_interval(unread)} without"
         for name, read, unread in zip(cases, interrupted, quiet, strict=True)
     ]
-    because = f"interrupts per write and other CPU: {'; '.join(parts)}"
+    of = in_sizes(sizes_of(*(_interrupted(data, *how, "write after reads") for how in cases.values())))
+    because = f"interrupts per write and other CPU, every page of {of}: {'; '.join(parts)}"
     more: dict[str, Any] = {
         "effect": min(interrupted, key=_value),
         "quantity": "TLB shootdown interrupts per write after a read, for one other CPU, the least case",
@@ -260,7 +271,7 @@ def reads_get_dearer(evidence: Evidence, claim: Claim) -> Verdict:
     if ratio.below(DEARER):
         return claim.ruled(data, "does not hold", because, lines, **more)
     tested = [Tested("the ratio", ratio, DEARER)]
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
 
 
 def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
@@ -272,12 +283,11 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
         warm_of(data, "faults", *read, preparation=preparation, delivery=delivery, **how)
         for preparation, delivery in (("fresh", "plain"), ("markers", "async"))
     ]
-    fresh, marked = (estimate(rows, "rss_growth_kib", "touches") for rows in both)
-    if fresh is None or marked is None:
+    without, under = (estimate(_with_huge_share(rows), "huge_share") for rows in both)
+    if without is None or under is None:
         return claim.undecided(
             data, "first writes in each 2 MiB were not measured with THP on, with and without markers"
         )
-    without, under = (grown.scaled(1 / PMD_KIB) for grown in (fresh, marked))
     shares = f"{with_interval(without)} without markers, {with_interval(under)} under them"
     sizes = common_sizes(both)
     of = in_sizes(sizes) if sizes else "several sizes"
@@ -295,7 +305,15 @@ def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> Verdict:
     if without.below(EVERY_WRITE):  # there was no free huge page, say
         return claim.undecided(data, because, f"{claim.needs}, where a first write without markers maps a huge page")
     tested = (Tested("without markers", without, EVERY_WRITE), Tested("under them", under, NO_WRITE))
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
+
+
+def _with_huge_share(rows: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return rows with the share of writes that map a huge page, where the others map a small one, from RSS."""
+    if rows is None:
+        return None
+    per_write_kib = column_ratio(rows.rss_growth_kib, rows.touches)
+    return rows.assign(huge_share=((per_write_kib - PAGE_KIB) / (PMD_KIB - PAGE_KIB)).clip(lower=0))
 
 
 def _repairs(data: Dataset) -> list[str]:

@@ -72,6 +72,23 @@ def table_fill_slower(evidence: Evidence, claim: Claim) -> str:
     return _beyond(ratio, 1.25)
 
 
+def markers_cost_later_thp(evidence: Evidence, claim: Claim) -> str:
+    """Decide by the memory that first writes add, over 2 MiB each: a small page counts as 0.002 of a huge one."""
+    how = {"backing": "anon_thp", "touch": "first write", "threads": 1, "stride_kib": 2048}
+    read = ("block", "size_kib", "touches", "rss_growth_kib")
+    both = [
+        warm_of(evidence.campaign, "faults", *read, preparation=preparation, delivery=delivery, **how)
+        for preparation, delivery in (("fresh", "plain"), ("markers", "async"))
+    ]
+    fresh, marked = (estimate(rows, "rss_growth_kib", "touches") for rows in both)
+    if fresh is None or marked is None:
+        return NOT_MEASURED
+    without, under = (grown.scaled(1 / 2048) for grown in (fresh, marked))
+    if without.above(0.99) and under.below(0.01):
+        return f"holds ({with_interval(under)})"
+    return f"does not hold ({with_interval(under)})" if under.above(0.01) else "not decided"
+
+
 def zeropage_cow_shootdown(evidence: Evidence, claim: Claim) -> str:
     """Decide from writes to an unprotected zeropage and to a marker: interrupts above 0.5 and below 0.05."""
     zeropage, marker = (

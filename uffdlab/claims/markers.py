@@ -96,7 +96,8 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
         if measured
     )
     because = borrowed(evidence) + (
-        f"{level.title}, to protect: {by_proxy}, {with_interval(predicted)} predicted; page tables: "
+        f"{level.title}, to protect: {by_proxy}, {with_interval(predicted)} predicted of {format_size(_SPAN_BYTES)}; "
+        "page tables: "
         f"{_times(*counted)}, and none saved where each marker has a table deposited"
     )
     more: dict[str, Any] = {
@@ -118,7 +119,7 @@ def decided(evidence: Evidence, costs: Costs | None, claim: Claim, *levels: _Lev
         return claim.ruled(data, "predicted to hold", because, condition=condition, **more)
     tested = (Tested(name, ratio, FACTOR) for name, ratio in {**times, "predicted": predicted}.items())
     missing = "costs with narrower intervals, or more rounds of probe protect"
-    return claim.undecided(data, because, missing, tested=tested)
+    return claim.undecided(data, because, missing, more["evidence"], tested=tested)
 
 
 def _measured(data: Dataset, level: _Level) -> tuple[Estimate, list[int]] | None:
@@ -195,7 +196,7 @@ def always_on_dearer(evidence: Evidence, claim: Claim, size_kib: int | None = SP
     if any(ratio.below(DEARER) for ratio in ratios.values()):
         return claim.ruled(data, "does not hold", because, lines, **more)
     tested = (Tested(name, ratio, DEARER) for name, ratio in ratios.items())
-    return claim.undecided(data, because, f"more rounds of {claim.needs}", tested=tested)
+    return claim.undecided(data, because, f"more rounds of {claim.needs}", lines, tested=tested)
 
 
 _NEAR = 0.01  # a share that was asked for is met to a whole cluster

@@ -27,6 +27,7 @@ FACTS = {
     "uffdlab_commit": "version of the probes",
 }
 LOAD = "load_1min"
+YOUNGER = " †"  # after a verdict by a rule that is younger than its data
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class Row:
     def cells(self) -> list[str]:
         """Return, per campaign, the verdict and its key number with interval, or whose data it shares."""
         return [
-            self._cell(n) if n == (first := self.first(n)) else f"as {self.ids[first]}" for n in range(len(self.ids))
+            self._cell(n) + (YOUNGER if self.verdicts[n].preceded is False else "")
+            if n == (first := self.first(n))
+            else f"as {self.ids[first]}"
+            for n in range(len(self.ids))
         ]
 
     def _cell(self, column: int) -> str:
@@ -86,6 +90,7 @@ class Row:
         if verdict.effect is None:
             return verdict.words
         number = units.with_interval(verdict.effect, *(verdict.interval or (None, None)))
+        number += f" at {verdict.level}" if verdict.unusual else ""
         unlike = f" ({verdict.quantity})" if verdict.quantity != self.quantities[0] else ""
         return f"{verdict.words}, {number}{unlike}"
 
@@ -209,7 +214,11 @@ class Matrix:
             parts[0] += f", {_listed(apart)} with key numbers whose intervals do not all overlap"
         if none:
             parts.append(f"{none} {'is' if none == 1 else 'are'} decided on none")
-        return "; ".join(parts) + "."
+        marked = any(verdict.preceded is False for row in self.rows for verdict in row.of_campaigns)
+        legend = (
+            f" {YOUNGER.strip()} the rule is younger than these data: 'uffdlab claims' says what the former one said."
+        )
+        return "; ".join(parts) + "." + (legend if marked else "")
 
     def machines(self) -> Iterator[str]:
         """Yield a line per campaign, then per repeated suite: what it is, and the facts of its machine.

@@ -216,6 +216,7 @@ CLAIMS: tuple[Claim, ...] = (
         "05_preallocated_tables",
         "first writes in each 2 MiB with THP on, with and without markers",
         faults.markers_cost_later_thp,
+        former={"87fb148": former.markers_cost_later_thp},
         lacks="huge pages under markers",
     ),
     Claim(
@@ -226,7 +227,7 @@ CLAIMS: tuple[Claim, ...] = (
         "reading and writing, with a cache that holds the tables and after all it held was replaced, on both sides "
         "(two cases: each interval at 97.5 %). Both: holds; one of the two: depends on the cache",
         "05_preallocated_tables",
-        "first touches with and without page tables, cached and not, in at least seven children each",
+        "first touches with and without page tables, cached and not, in at least twelve children each",
         faults.prealloc_speeds_faults,
         former={"d647f6a": former.prealloc_speeds_faults},
         lacks="first touches with page tables",
@@ -269,8 +270,9 @@ CLAIMS: tuple[Claim, ...] = (
         "spread-cost-later",
         "PX",
         "a high marker moves the slow work into later faults, mostly unwanted",
-        "p99 of spreading faults / PTE-marker faults above 1.25 with its whole interval, and total work of the high "
-        "marker above that of PTE markers at some touched fraction; the break-even fraction at 2 MiB is the condition",
+        "predicted: the first touch of a PMD marker / of a PTE marker, a write that a handler receives, above 1.25 "
+        "with its whole interval, and all work of PMD markers above that of PTE markers with every 2 MiB of 1 GiB "
+        "written once; the break-even share at 2 MiB is the condition",
         "03_pmd_pud_markers",
         "a prototype of PMD markers, beside the calibrated prediction of spreading faults",
         spreading.spread_cost_later,
@@ -283,7 +285,7 @@ CLAIMS: tuple[Claim, ...] = (
         "user space can already choose to pre-populate",
         "a write is reported after a read loop + protect and after MADV_POPULATE_READ + protect, on anonymous memory "
         "with THP off and on and on shmem: all of them holds, some of them depends on how and where",
-        "06_snapshots",
+        "01_anon_hugetlb",
         "probe zeropages: whether a write is reported after either way of populating",
         userspace.userspace_has_choice,
         former={"0931a64": former.userspace_has_choice},
@@ -296,7 +298,7 @@ CLAIMS: tuple[Claim, ...] = (
         "after a read loop + protect and after MADV_POPULATE_READ + protect the state of every page is that of "
         "markers that were read, which stand in for the patch: with THP off and on holds, with THP off alone depends "
         "on THP",
-        "06_snapshots",
+        "01_anon_hugetlb",
         "page-by-page states after a read loop, MADV_POPULATE_READ, and markers + read",
         userspace.patch_equals_populate,
         former={"0390180": former.patch_equals_populate},
@@ -311,7 +313,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"interval at 99.6 %: above {userspace.FASTER} the call is faster, below {userspace.SLOWER} slower. Faster in "
         "all: holds; slower in all: does not hold; faster in some and slower in others: depends on the backing and the "
         "share written",
-        "06_snapshots",
+        "01_anon_hugetlb",
         "probe protect: preread and populate_read by backing and share written, in at least twelve children each",
         userspace.populate_read_faster,
         former={"87fb148": former.populate_read_faster},
@@ -359,7 +361,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "atomicity",
         "–",
-        "is doing both in one pass worth it?",
+        "doing both in one pass reports writes that two passes lose",
         "anonymous memory, discards racing: of the discards that end between preparing and protecting, the share "
         "whose page's next write raises no event. Two passes (a read loop, MADV_POPULATE_READ) above "
         f"{atomicity.LOSES} with the 95 % interval of the median over children, and one pass with the exact upper end "

@@ -82,17 +82,18 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
     found = compared(costs)
     tail, work = found.tails[DECIDING], found.work
     because = borrowed(evidence) + (
-        f"{_TAIL}, {DECIDING}: {with_interval(tail)} predicted; all work with every 2 MiB written once: "
+        f"{_TAIL}, {DECIDING}: {with_interval(tail)} predicted; all work with every 2 MiB of 1 GiB written once: "
         f"{with_interval(work)}"
     )
+    analogue = _split_measured(evidence.campaign)
+    if analogue:
+        what = "un-protecting 4 KiB of a huge zeropage / of one split before"
+        because += f". The measured analogue, {what}: {with_interval(analogue)}"
     even = break_even(costs)
     share, sure = even or (0.0, True)
     at = f"break-even at {share:.1%} of all 2 MiB written{'' if sure else ', though nothing is decided'}"
     lines = [f"costs: {_TAIL}, {case}: {with_interval(r)}" for case, r in found.tails.items()]
     lines.append(f"costs: {at if even else 'the work never breaks even'}")
-    analogue = _split_measured(evidence.campaign)
-    if analogue:
-        lines.append(f"resolves: un-protecting 4 KiB, huge zeropage / one split before: {with_interval(analogue)}")
     less_work = work.below(1) and not tail.below(DEARER)  # then this decides
     all_work = "all work of PMD markers / of PTE markers, every 2 MiB written once"
     quantity = all_work if less_work else f"{_TAIL}, {DECIDING}"
@@ -114,7 +115,7 @@ def decided(evidence: Evidence, costs: sim.Costs, claim: Claim) -> Verdict:
         return claim.ruled(calibrated, "predicted to hold", because, condition=condition, **more)
     tested = (Tested("first touch", tail, DEARER), Tested("all work", work, 1))
     missing = "costs with narrower intervals, or a prototype of PMD markers"
-    return claim.undecided(calibrated, because, missing, tested=tested)
+    return claim.undecided(calibrated, because, missing, lines, tested=tested)
 
 
 DECIDING = "a write that a handler receives"

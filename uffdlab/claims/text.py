@@ -43,16 +43,11 @@ def markdown_table(verdicts: Iterable[Verdict], campaigns: Matrix | None = None)
         cells = [f"{find(verdict.id).says} (`{verdict.id}`)", f"**{verdict.words}**", verdict.key_number() or "–"]
         cells += [between.get(verdict.id) or "–"] if between else []
         lines.append(f"| {' | '.join([*cells, _when_fixed(verdict)])} |")
-    still_open = len(listed) - len(decided)
+    undecided = [verdict for verdict in listed if verdict.verdict == "not decided"]
     ledger = "[the ledger](notebooks/00_the_thread.ipynb)"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{still_open} more claims are not decided yet. Why, under which condition, and what would decide the "
-            f"others: {ledger}, or `uffdlab claims`.",
-        ]
-    )
+    still_open = "; ".join(f"`{verdict.id}` ({_when_fixed(verdict)})" for verdict in undecided)
+    why = f"Why, under which condition, and what would decide the others: {ledger}, or `uffdlab claims`."
+    return "\n".join([*lines, "", *([f"Not decided yet: {still_open}.", ""] if undecided else []), why])
 
 
 def _when_fixed(verdict: Verdict) -> str:

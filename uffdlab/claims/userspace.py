@@ -11,7 +11,7 @@ from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
-from uffdlab.summaries.medians import ratio_of, warm_of
+from uffdlab.summaries.medians import ratio_of, sizes_of, warm_of
 from uffdlab.units import format_ratio, in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import WAYS
@@ -56,21 +56,29 @@ def _states(data: Dataset, backing: str) -> str:
     return " or ".join(sorted(set(rows[rows.way.isin(list(WAYS))].state.fillna("unknown"))))
 
 
+def _pages(data: Dataset) -> str:
+    """Return the sizes of the ranges that were compared page by page."""
+    rows = warm_of(data, "equality", "pages", backing="anon")
+    return in_sizes(
+        sorted({int(n) * BACKINGS["anon"].page_kib for n in rows.pages.dropna()}) if rows is not None else []
+    )
+
+
 def patch_equals_populate(evidence: Evidence, claim: Claim) -> Verdict:
     """Decide whether both ways of populating leave every page as the patch would, with THP off and on."""
     data = evidence.campaign
     small, huge = equal(data, "anon"), equal(data, "anon_thp")
+    of = _pages(data)
     if small is None or huge is None:
         return claim.undecided(data, "states after populating were not compared page by page, with THP off and on")
     if not all(small.values()):
-        because = "with THP off not every page ends as markers that were read"
+        because = f"with THP off not every page of {of} ends as markers that were read"
         return claim.ruled(data, "does not hold", because, _evidence_lines(data), limits=_STANDS_IN)
     if all(huge.values()):
-        because = "every page ends as markers that were read, with THP off and on"
+        because = f"every page of {of} ends as markers that were read, with THP off and on"
         return claim.ruled(data, "holds", because, _evidence_lines(data), limits=_STANDS_IN)
-    because = (
-        f"with THP off every page ends as markers that were read; with THP on pages are {_states(data, 'anon_thp')}"
-    )
+    with_huge = _states(data, "anon_thp")
+    because = f"with THP off every page of {of} ends as markers that were read; with THP on pages are {with_huge}"
     condition = "THP is off for the memory"
     lines = _evidence_lines(data)
     return claim.ruled(data, "depends", because, lines, depends_on="THP", condition=condition, limits=_STANDS_IN)
@@ -85,6 +93,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     read = ("block", "size_kib", "present_pages", "zeropages", "reported")
     reported: dict[str, bool] = {}
     lines = []
+    seen = []
     for backing, name in _CHOICES:
         for design, way, _ in WAYS.values():
             rows = warm_of(
@@ -92,6 +101,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
             )
             if rows is None or rows.reported.isna().any():
                 return claim.undecided(data, f"whether a write is reported after {way} was not measured, {name}")
+            seen.append(rows)
             reported[f"{way}, {name}"] = bool(rows.reported.all())
             lines.append(f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported")
     protected = [case for case, all_of_them in reported.items() if all_of_them]
@@ -99,7 +109,8 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
         "protection, not identical page states (see patch-equals-populate); where the zeropage is forbidden or the "
         "memory has none, populating fills it with real pages (see forbidden-zeropage)"
     )
-    because = f"a write is reported in {len(protected)} of {len(reported)} cases of populating and protecting"
+    where = f"cases of populating and protecting {in_sizes(sizes_of(*seen))}"
+    because = f"a write is reported in {len(protected)} of {len(reported)} {where}"
     if len(protected) == len(reported):
         return claim.ruled(data, "holds", because, lines, limits=limits)
     if not protected:
@@ -108,7 +119,7 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
     return claim.ruled(data, "depends", because, lines, depends_on="how and where", condition=condition, limits=limits)
 
 
-def _speeds(data: Dataset, sizes_kib: Mapping[str, int | None]) -> dict[str, Estimate]:
+def speeds(data: Dataset, sizes_kib: Mapping[str, int | None]) -> dict[str, Estimate]:
     """Return read loop / MADV_POPULATE_READ of each backing and share written that was measured at its size.
 
     Without a size (None) the largest common one counts.
@@ -125,16 +136,17 @@ def _speeds(data: Dataset, sizes_kib: Mapping[str, int | None]) -> dict[str, Est
             )
             ratio = ratio_of("samples", loop, call, "prepare_ns", "size_kib", confidence=level)
             if ratio is not None:
-                ratios[_case(backing, share)] = ratio
+                ratios[case_of(backing, share)] = ratio
     return ratios
 
 
-def _case(backing: str, share: float) -> str:
+def case_of(backing: str, share: float) -> str:
+    """Return a kind of memory and a share of it (0..1) as the words that name a case."""
     return f"{BACKINGS[backing].short}, {share:.0%} written"
 
 
 # memory-backend-ram asks for huge pages (ram_block_add), which it gets where THP is not off.
-_QEMU = {
+QEMU = {
     "anon_thp": "memory-backend-ram with huge pages",
     "anon": "the same where THP is off",
     "shmem": "memory-backend-memfd",
@@ -145,8 +157,8 @@ _QEMU = {
 def _on_qemu(ratios: Mapping[str, Estimate]) -> str:
     """Return the ratios of each kind of memory that a guest has, from the least to the greatest share written."""
     said = []
-    for backing, name in _QEMU.items():
-        ends = sorted(ratios[_case(backing, share)].value for share in SHARES)
+    for backing, name in QEMU.items():
+        ends = sorted(ratios[case_of(backing, share)].value for share in SHARES)
         said.append(f"{name} {format_ratio(ends[0])} to {format_ratio(ends[-1])}")
     return ", ".join(said)
 
@@ -160,7 +172,7 @@ def populate_read_faster(
 ) -> Verdict:
     """Decide where MADV_POPULATE_READ beats a read loop, by backing and share written."""
     data = evidence.campaign
-    ratios, cases = _speeds(data, sizes_kib), len(sizes_kib) * len(SHARES)
+    ratios, cases = speeds(data, sizes_kib), len(sizes_kib) * len(SHARES)
     if len(ratios) < cases:
         because = f"timed side by side in {len(ratios)} of {cases} cases"
         return claim.undecided(data, because)
@@ -179,7 +191,7 @@ def populate_read_faster(
     limits = f"neither is shown on: {'; '.join(between)}" if between else None
     more: dict[str, Any] = {
         "effect": ratios[least],
-        "quantity": f"read loop / MADV_POPULATE_READ, least of the cases ({least})",
+        "quantity": "read loop / MADV_POPULATE_READ, least of the cases",
         "limits": limits,
     }
     if len(faster) == len(ratios):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from uffdlab import units
+from uffdlab.rules import FIXED_BEFORE
 from uffdlab.stats import CONFIDENCE, Estimate, decided_at, deciding_values
 from uffdlab.units import format_ratio, format_share
 
@@ -98,6 +99,11 @@ class Verdict:
         return f"depends on {self.depends_on}" if self.depends_on else self.verdict
 
     @property
+    def preceded(self) -> bool | None:
+        """Whether the rule was fixed before the data; None where that is not known."""
+        return self.rule_fixed.startswith(FIXED_BEFORE) if self.rule_fixed else None
+
+    @property
     def kind(self) -> str:
         """The kind of verdict, as a name for styles: ``does-not-hold``, ``predicted``."""
         return self.verdict.split(" ")[0] if self.verdict.startswith("predicted") else self.verdict.replace(" ", "-")
@@ -115,7 +121,15 @@ class Verdict:
         rows += [("Limits", self.limits), ("Computed from", self.dataset)]
         listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
         head = f"<p><strong>{html.escape(self.words)}</strong> <code>{html.escape(self.id)}</code></p>"
-        return f'<div class="verdict {self.kind}">{head}<dl>{listed}</dl></div>'
+        return f'<div class="verdict {self.kind}">{head}<dl>{listed}</dl>{self._folded()}</div>'
+
+    def _folded(self) -> str:
+        """Return the lines of evidence, folded away; empty without any beyond what the card says."""
+        lines = [line for line in self.evidence if line.partition(": ")[2] != self.because]
+        if not lines:
+            return ""
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        return f"<details><summary>Measured, by table ({len(lines)})</summary><ul>{items}</ul></details>"
 
     def __str__(self) -> str:
         """Return the verdict in one line."""
@@ -125,18 +139,24 @@ class Verdict:
         """Return the deciding quantity with its interval in words; None for a rule about states."""
         if self.effect is None:
             return None
-        level = f", at {self._level}" if self.interval and self.confidence not in (None, CONFIDENCE) else ""
+        level = f", at {self.level}" if self.unusual else ""
         return f"{units.with_interval(self.effect, *(self.interval or (None, None)))}: {self.quantity}{level}"
 
     @property
-    def _level(self) -> str:
+    def unusual(self) -> bool:
+        """Whether the interval is at another confidence than 95 %."""
+        return self.interval is not None and self.confidence not in (None, CONFIDENCE)
+
+    @property
+    def level(self) -> str:
+        """The confidence of the interval in words."""
         return f"{(self.confidence or CONFIDENCE) * 100:.3g} %"
 
     def _effect(self) -> str | None:
         if self.effect is None:
             return None
         between = (
-            f", {self._level} interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
+            f", {self.level} interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
             if self.interval
             else ""
         )

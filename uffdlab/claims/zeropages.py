@@ -12,7 +12,7 @@ from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Ruling, Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate
-from uffdlab.summaries.medians import common_sizes, estimate, ratio_of, warm_of, with_filled
+from uffdlab.summaries.medians import common_sizes, estimate, ratio_of, sizes_of, warm_of, with_filled
 from uffdlab.units import in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 
@@ -36,6 +36,7 @@ class _Filled:
 
     share: Estimate
     reported: bool
+    sizes_kib: tuple[int, ...]
 
 
 def _filled(data: Dataset, backing: str, huge_zeropage: str, design: str) -> _Filled | None:
@@ -46,7 +47,7 @@ def _filled(data: Dataset, backing: str, huge_zeropage: str, design: str) -> _Fi
     if rows is None or rows.reported.isna().any():
         return None
     share = estimate(with_filled(rows), "filled_kib", "size_kib")
-    return _Filled(share, bool(rows.reported.all())) if share else None
+    return _Filled(share, bool(rows.reported.all()), tuple(sizes_of(rows))) if share else None
 
 
 def _title(backing: str, huge_zeropage: str) -> str:
@@ -93,11 +94,12 @@ def forbidden_zeropage(evidence: Evidence, claim: Claim) -> Verdict:
     if others:
         limits += f"; not so, or not decided, on {'; '.join(others)}"
     least = min((known[name][1].share for name in supporting), key=lambda share: share.value)
+    sizes = sorted({size for name in supporting for one in known[name] for size in one.sizes_kib})
     return claim.ruled(
         data,
         "predicted to hold",
         f"where a read of a hole maps a real page ({'; '.join(supporting)}) markers protect and fill nothing, and "
-        f"populating fills at least {with_interval(least)} of the range",
+        f"populating fills at least {with_interval(least)} of {in_sizes(sizes)}",
         lines,
         quantity="least share of the range that populating fills",
         effect=least,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 ALL = "all"  # as a name of datasets
 _EPILOG = f"""\
 With more than one --data it prints a matrix, claim by dataset: the verdict and
-its key number with the 95 % interval, and a line on each claim on which the
-datasets differ. '--data {ALL}' stands for every committed campaign of the full
+its key number with an interval (95 % unless said), and a line on each claim on
+which the datasets differ. '--data {ALL}' stands for every committed campaign of the full
 suite, the reference first; './{ALL}' is a directory of that name."""
 
 
@@ -98,10 +99,10 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
         print(claims.markdown_table(verdicts, _beside(evidence, chosen)))
         return 0
     print(claims.text_table(verdicts))
-    print(evidence.campaign.origin())
+    print(textwrap.fill(evidence.campaign.origin(), 72))
     for beside in (*evidence.companions, evidence.costs):
         if beside is not None and beside.id in {verdict.dataset for verdict in verdicts}:
-            print(beside.origin())
+            print(textwrap.fill(beside.origin(), 72))
     return 0
 
 

@@ -83,12 +83,16 @@ def _loads(data: Dataset, memory: str, placement: str) -> tuple[pd.DataFrame, fl
     return kept, float(at.threshold_cycles.median()) if len(at) else 0.0, drawn
 
 
-def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1 is the faster load") -> go.Figure:
+def plot_capacity(
+    data: Dataset,
+    placement: str = "one CPU",
+    counted: str = "a 1 is the faster load",
+    beside: Dataset | None = None,
+) -> go.Figure:
     """Draw capacity in kbit/s over slot length, for the zeropage and the huge zeropage, with bands of intervals and the
-    limit of one flush and reload per bit; ``counted`` selects the samples, one of ``COUNTED``.
+    limit of one flush and reload per bit; ``counted`` selects the samples, one of ``COUNTED``. Of ``beside``, points.
     """
-    frame = summaries.df_channels(data)
-    frame = frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
+    frame = _sent(data, placement)
     column = COUNTED[counted]
     figure = go.Figure()
     for label, memory in ZEROPAGES.items():
@@ -115,13 +119,41 @@ def plot_capacity(data: Dataset, placement: str = "one CPU", counted: str = "a 1
                                name=f"{label}: registered point", hoverinfo="skip")  # fmt: skip
     what = f"Samples in which {counted}: medians over children"
     caption = f"{what}. Dotted: one flush and reload per bit. Rings: registered before. No band: fewer than six."
-    style.styled(figure, caption, [data.origin()], (440, 520), {"x": "µs", "y": "kbit/s"})
+    drawn = beside is not None and _add_capacity_beside(figure, beside, placement, column)
+    caption += style.whose_marks(data, beside, drawn, "such samples")
+    origins = [data.origin(), *style.origin_beside(beside)]
+    style.styled(figure, caption, origins, (440, 520), {"x": "µs", "y": "kbit/s"})
     ticks = [6, 8, 10, 15, 20, 30, 40, 60, 100]
     figure.update_xaxes(type="log", title_text="length of a slot (µs)", tickvals=ticks, ticktext=list(map(str, ticks)))
     figure.update_yaxes(title_text="capacity (kbit/s)", rangemode="tozero")
     if not figure.data:
         style.annotate(figure, f"{data.id} holds no such points")
     return figure
+
+
+def _sent(data: Dataset, placement: str) -> pd.DataFrame:
+    """Return the points at which a sender sends."""
+    frame = summaries.df_channels(data)
+    return frame[(frame.placement == PLACEMENTS[placement]) & ~frame.silent.astype(bool)]
+
+
+def _add_capacity_beside(figure: go.Figure, beside: Dataset, placement: str, column: str) -> bool:
+    """Draw the points of a second dataset with their intervals. Return whether it has any."""
+    if "channels" not in beside.tables:
+        return False
+    frame = _sent(beside, placement)
+    drawn = False
+    for label, memory in ZEROPAGES.items():
+        rows = frame[(frame.memory == memory) & frame[column].notna()].sort_values("slot_ns")
+        if rows.empty:
+            continue
+        figure.add_scatter(x=(rows.slot_ns / 1000).tolist(), y=rows[column].tolist(), mode="markers",
+                           error_y=style.interval(rows, column), name=beside.label, legendgroup=beside.label,
+                           marker=style.marker(style.BESIDE_COLOUR, style.BESIDE_SYMBOL, 9), showlegend=not drawn,
+                           customdata=[f"{label}, {beside.label}"] * len(rows), hovertext=_rates(rows, column),
+                           text=_counted(rows), hovertemplate=style.HOVER)  # fmt: skip
+        drawn = True
+    return drawn
 
 
 def plot_designs(data: Dataset, shown: str = "capacity") -> go.Figure:

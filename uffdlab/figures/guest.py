@@ -43,8 +43,7 @@ def plot_guest(data: Dataset, costs: Dataset, beside: Dataset | None = None, gib
     errors = summaries.df_prediction_check(costs).error.abs()
     if len(errors):
         error = f"off by {errors.median():.0%} (median) and {errors.max():.0%} (most)"
-        between = "sizes between the smallest and the largest, which it was not drawn from, were"
-        origins += [f"predicted beyond the largest size: on the same line {between} {error}"]
+        origins += [f"a line through the sizes up to 64 GiB is, at each size that it is drawn without, {error}"]
     origins += style.origin_beside(beside)
     style.styled(figure, caption, origins, (540, 620), {"x": "GiB", "y": "ns"})
     ends = [_prediction(cost, end) for cost in summaries.records(entry_costs) for end in (_LEAST_GIB, _MOST_GIB)]

@@ -70,9 +70,12 @@ def _add_line(figure: go.Figure, design: str, x: pd.Series, y: pd.Series, **more
 
 
 def plot_stop_time(
-    costs: Costs, data: Dataset | None = None, designs: sim.sweeps.Designs = sim.sweeps.ANONYMOUS
+    costs: Costs,
+    data: Dataset | None = None,
+    designs: sim.sweeps.Designs = sim.sweeps.ANONYMOUS,
+    beside: Dataset | None = None,
 ) -> go.Figure:
-    """Draw the predicted time to protect empty memory against its size, with measured points."""
+    """Draw the predicted time to protect empty memory against its size, with measured points, also of ``beside``."""
     figure = go.Figure()
     frame = sim.df_stop_time(costs, designs)
     for design, rows in frame.groupby("design", sort=False):
@@ -80,14 +83,19 @@ def plot_stop_time(
         _add_predicted(figure, rows, "gib", str(design), tables)
     origins = origins_of(costs)
     if data is not None:
-        _add_measured(figure, data, frame)
+        both = beside is not None and "samples" in beside.tables
+        _add_measured(figure, data, frame, whose=data if both else None)
         origins.append(f"measured: {data.origin()}")
+    drawn = beside is not None and _add_measured(figure, beside, frame, beside=beside.label)
     caption = (
         "Untouched anonymous memory, THP off: pre-faulting (where the design does) and one "
         "UFFDIO_WRITEPROTECT. Filled: measured, markers above the last level on hugetlb. Hollow: predicted; the band "
         "holds the costs that the data allows, and the error of predictions. Costs were fitted on points of 1, 16 and "
         "256 GiB, among others. Both axes logarithmic."
     )
+    if data is not None:
+        caption += style.whose_marks(data, beside, drawn, "samples of empty memory")
+    origins += style.origin_beside(beside)
     style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
     figure.update_xaxes(**style.size_axis("size of the range"))
     figure.update_yaxes(**style.time_axis("to prepare and protect", every=2, values=style.reach(figure.data, "y")))
@@ -98,7 +106,13 @@ def plot_stop_time(
 _PROXIES = {"pmd_marker": "hugetlb_2m_private", "pud_marker": "hugetlb_1g_private"}
 
 
-def _add_measured(figure: go.Figure, data: Dataset, frame: pd.DataFrame) -> None:
+def _add_measured(
+    figure: go.Figure, data: Dataset, frame: pd.DataFrame, *, whose: Dataset | None = None, beside: str | None = None
+) -> bool:
+    """Draw the points measured of each design; ``beside`` labels those of a second dataset. Return whether any are."""
+    if "samples" not in data.tables:
+        return False
+    drawn = 0
     points = summaries.df_warm(data)
     points = points[points.populated == 0]
     for design in frame.design.unique():
@@ -108,19 +122,27 @@ def _add_measured(figure: go.Figure, data: Dataset, frame: pd.DataFrame) -> None
             continue
         colour, symbol, name = look_of(design)
         name += f", by proxy: {BACKINGS[backing].short}" if design in _PROXIES else ""
+        looks: dict[str, Any] = {
+            "name": style.named(f"{name} (measured)", whose),
+            "legendgroup": name,
+            "marker": style.marker(colour, symbol, 9),
+        }
+        if beside is not None:
+            marker = style.marker(style.BESIDE_COLOUR, style.BESIDE_SYMBOL, 9)
+            looks = {"name": beside, "legendgroup": beside, "showlegend": not drawn, "marker": marker}
+        drawn += 1
         figure.add_scatter(
             x=(rows.size_kib / (1 << 20)).tolist(),
             y=rows.total_ns.tolist(),
             error_y=style.interval(rows, "total_ns"),
             mode="markers",
-            marker=style.marker(colour, symbol, 9),
-            name=f"{name} (measured)",
-            legendgroup=name,
+            **looks,
             customdata=[name] * len(rows),
             hovertext=style.times(rows, "total_ns"),
             text=style.origin(rows),
             hovertemplate=style.HOVER,
         )
+    return drawn > 0
 
 
 def plot_touched(

@@ -6,8 +6,8 @@ from __future__ import annotations
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
 from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
-from .hugetlb import entry_costs, one_pass, prediction_check, reported_table, states
-from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
+from .hugetlb import entry_costs, one_pass, populate_speeds, prediction_check, reported_table, states
+from .load import load, load_calibrated, load_channel, load_channel_beside, load_evidence, load_mthp, load_published
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import (
@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "load_calibrated",
     "load_channel",
+    "load_channel_beside",
     "load_evidence",
     "load_mthp",
     "load_published",
@@ -52,6 +53,7 @@ __all__ = [
     "messages",
     "one_pass",
     "page_sizes",
+    "populate_speeds",
     "prediction_check",
     "published_ratios",
     "published_table",

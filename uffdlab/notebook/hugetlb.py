@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from uffdlab import summaries
+from uffdlab.claims.atomicity import WALKED_KIB
+from uffdlab.claims.userspace import POPULATED_KIB, QEMU, SHARES, case_of, speeds
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.notebook.show import Table, with_interval
 from uffdlab.summaries.atomicity import LostWrites, excluded_writes, lost_writes
-from uffdlab.summaries.medians import at_common_size, common_sizes, ratio_of, warm_of, with_total
+from uffdlab.summaries.medians import ratio_over_sizes, warm_of, with_total
 from uffdlab.units import format_ns, format_size, in_sizes
 from uffdlab.vocabulary.backings import BACKINGS
 from uffdlab.vocabulary.designs import DESIGNS, WAYS
@@ -26,6 +28,24 @@ def reported_table(data: Dataset) -> Table:
 def states(data: Dataset, backing: str, features: str) -> Table:
     """Return the pagemap bits and PAGEMAP_SCAN categories of one page of empty memory at each moment."""
     return Table(summaries.df_states(data, backing, features))
+
+
+def populate_speeds(data: Dataset) -> Table:
+    """Return the time of a read loop / of MADV_POPULATE_READ by kind of memory and share written beforehand.
+
+    Intervals hold together, for all cells.
+    """
+    found = speeds(data, POPULATED_KIB)
+    rows = []
+    for backing, on_qemu in QEMU.items():
+        size_kib = POPULATED_KIB[backing]
+        row = {"memory": f"{BACKINGS[backing].short}, {in_sizes([size_kib])}" if size_kib else BACKINGS[backing].short}
+        row |= {"as QEMU has it": on_qemu}
+        for share in SHARES:
+            ratio = found.get(case_of(backing, share))
+            row[f"{share:.0%} written"] = with_interval(ratio) if ratio else "not measured"
+        rows.append(row)
+    return Table(pd.DataFrame(rows), index=False)
 
 
 def entry_costs(costs: Dataset) -> Table:
@@ -87,16 +107,18 @@ def _walks(data: Dataset) -> dict[str, str]:
         )
         for name, design in _PASSES.items()
     }
-    one = timed["one_pass"]
-    sizes = common_sizes(tuple(timed.values()))
+    found = {
+        name: ratio_over_sizes("samples", with_total(rows), with_total(timed["one_pass"]), "total_ns", WALKED_KIB)
+        for name, rows in timed.items()
+        if rows is not None and timed["one_pass"] is not None
+    }
+    sizes = sorted({size for both in found.values() if both for size in both[1]})
     at = f", {in_sizes(sizes)}" if sizes else ""
     cells = {"reason": f"time to prepare and protect empty memory{at}, two walks / one"}
-    for name, rows in timed.items():
-        both = at_common_size(rows, one)
-        two, single = map(with_total, both) if both else (None, None)
-        ratio = ratio_of("samples", two, single, "total_ns", "size_kib")
-        cells[_title(name)] = with_interval(ratio) if ratio else "not measured"
-    return cells | {_title("one_pass"): "1" if one is not None else "not measured"}
+    for name in timed:
+        both = found.get(name)
+        cells[_title(name)] = with_interval(both[0]) if both else "not measured"
+    return cells | {_title("one_pass"): "1" if timed["one_pass"] is not None else "not measured"}
 
 
 def _excluded(data: Dataset, preparation: str) -> dict[str, LostWrites]:

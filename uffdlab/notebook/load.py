@@ -73,6 +73,14 @@ def load_channel(data: Dataset) -> Dataset:
     raise UffdlabError(f"{data.id!r} has no covert channel, and {reference.id!r} has none beside it: measure one")
 
 
+def load_channel_beside(beside: Dataset | None) -> Dataset | None:
+    """Return the dataset with the covert channel of the machine of ``beside``; ``beside`` where it has none.
+
+    A channel that belongs to no campaign can be named as ``beside`` itself.
+    """
+    return claims.evidence_of(beside).holding(CHANNEL) if beside is not None else None
+
+
 def load_evidence(data: Dataset) -> claims.Evidence:
     """Return the evidence that the claims of a campaign are decided from."""
     return claims.evidence_of(data)

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 REGISTER = Path(__file__).with_name("register.json")
 
-# "wording" changes source or text, and no verdict; "rule" may change verdicts.
+FIXED_BEFORE = "rule fixed before the data"
+
+# "wording" changes source or text, or what a kind of verdict is called, and decides nothing anew; "rule" may.
 Change = Literal["rule", "wording"]
 
 
@@ -86,7 +88,7 @@ class Precedence:
     def words(self) -> str:
         """Return the fact as a sentence without its full stop."""
         if self.before:
-            return f"rule fixed before the data, on {self.present.day}"
+            return f"{FIXED_BEFORE}, on {self.present.day}"
         if self.former is None:
             return f"rule registered after the data, on {self.present.day}"
         return f"rule changed after the data, on {self.present.day}"

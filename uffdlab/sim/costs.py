@@ -49,7 +49,8 @@ class Costs:
     of a campaign that took no part in the fit where there was one (``elsewhere``): the larger of the two over the
     smaller, less 1. The first widens every interval of a price. ``ratio_p95_error`` widens those of ratios: the error
     of each price from which 95 % of the ratios measured there lie within. ``fitted_p95_error`` is the first of what was
-    fitted. ``cold`` is the vector of the first use in a process, where there is one.
+    fitted. ``trial_errors`` are the median and the 95th percentile on a campaign that took part in nothing, where there
+    is one. ``cold`` is the vector of the first use in a process, where there is one.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Costs:
     fitted_p95_error: float = 0.0
     ratio_p95_error: float | None = None
     elsewhere: bool = False
+    trial_errors: tuple[float, float] | None = None
     origin: str = ""
     cold: dict[str, float] = field(default_factory=dict, repr=False)
     checked: bool = True
@@ -161,6 +163,12 @@ class Costs:
             return f"priced by {self.id}, first use in a process: predictions with these costs were not tried"
         if not isfinite(self.p95_error):
             return f"priced by {self.id}; how far off predictions with these costs are is not known"
+        if self.trial_errors is not None:
+            median, p95 = map(format_share, self.trial_errors)
+            return (
+                f"priced by {self.id}; on a campaign that took no part in fitting or in widening the intervals, "
+                f"predictions were off by {median} (median) and {p95} (95th percentile)"
+            )
         where = "a campaign that took no part in the fit" if self.elsewhere else "configurations it was not fitted on"
         fitted = format_share(self.fitted_p95_error) if isfinite(self.fitted_p95_error) else "not known"
         return (
@@ -204,9 +212,16 @@ def costs_of(data: Dataset) -> Costs:
         fitted_p95_error=_within(fitted, 0.95),
         ratio_p95_error=error_of_ratios(data.rows("ratios", COLUMNS["ratios"]), basis),
         elsewhere=basis == ELSEWHERE,
+        trial_errors=_errors(checks[checks.part == "trial"].factor - 1),
         origin=data.origin(),
         cold=cold,
     )
+
+
+def _errors(errors: pd.Series) -> tuple[float, float] | None:
+    """Return the median and the 95th percentile of errors; None without any."""
+    known = errors.dropna()
+    return (float(known.quantile(0.5)), float(known.quantile(0.95))) if len(known) else None
 
 
 def _within(errors: pd.Series, share: float) -> float:

@@ -47,6 +47,9 @@ def lost_writes(races: pd.DataFrame, of: str = "judged") -> LostWrites | None:
     return LostWrites(judged, lost, proportion_interval(lost, judged), median_interval(rates))
 
 
+DURING = "while the ioctl ran"  # ended the last discard of a page
+
+
 def excluded_writes(data: Dataset, **wanted: str) -> dict[str, LostWrites]:
     """Return the writes that raised no event to excluded pages, by when the page's last discard ended."""
     counted = ["excluded", "excluded_unreported", "excluded_during", "excluded_during_unreported"]
@@ -55,7 +58,7 @@ def excluded_writes(data: Dataset, **wanted: str) -> dict[str, LostWrites]:
         races = races[(races[column] == value).fillna(False)]
     whole, lost, during, lost_during = (races[name].astype("Float64") for name in counted)
     ended = {
-        "while the ioctl ran": races.assign(ended=during, lost=lost_during),
+        DURING: races.assign(ended=during, lost=lost_during),
         "after it": races.assign(ended=whole - during, lost=lost - lost_during),
     }
     found = {when: lost_writes(rows, "ended") for when, rows in ended.items()}

@@ -98,6 +98,11 @@ def common_sizes(*groups: Sequence[pd.DataFrame | None]) -> list[int]:
     return sorted({int(rows.size_kib.iloc[0]) for rows in compared})
 
 
+def sizes_of(*tables: pd.DataFrame | None) -> list[int]:
+    """Return the sizes in KiB that tables hold, each once in order."""
+    return sorted({int(size) for rows in tables if rows is not None for size in rows.size_kib.dropna() if size > 0})
+
+
 def with_total(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with ``total_ns``, the sum of preparing and protecting."""
     return rows.assign(total_ns=column_sum(rows.prepare_ns, rows.protect_ns))
