@@ -82,6 +82,7 @@ def plot_stop_time(
         tables = [f"{format_size(kib * 1024)} of page tables" for kib in rows.tables_kib]
         _add_predicted(figure, rows, "gib", str(design), tables)
     origins = origins_of(costs)
+    both = False
     if data is not None:
         both = beside is not None and "samples" in beside.tables
         _add_measured(figure, data, frame, whose=data if both else None)
@@ -96,7 +97,7 @@ def plot_stop_time(
     if data is not None:
         caption += style.whose_marks(data, beside, drawn, "samples of empty memory")
     origins += style.origin_beside(beside)
-    style.styled(figure, caption, origins, (520, 640), {"x": "GiB", "y": "ns"})
+    style.styled(figure, caption, origins, (660 if both else 520, 640), {"x": "GiB", "y": "ns"})
     figure.update_xaxes(**style.size_axis("size of the range"))
     figure.update_yaxes(**style.time_axis("to prepare and protect", every=2, values=style.reach(figure.data, "y")))
     return figure
