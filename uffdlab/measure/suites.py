@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.measure import sequences
+from uffdlab.measure import scale, sequences
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
@@ -429,6 +429,11 @@ SUITES: dict[str, Suite] = {
             "sequences",
             "what every step between protecting and writing does, on every kind of memory; wants --allow-host-changes",
             (Work("sequence", tuple(sequences.recorded())),),
+        ),
+        Suite(
+            "scale",
+            "how first touches and write-protecting scale with pinned threads, by the page tables that these share",
+            (Work("scale", scale.measured(), rounds=_ROUNDS),),
         ),
     )
 }
