@@ -123,6 +123,7 @@ def test_out_is_refused_if_it_is_a_file_or_below_one(tmp_path: Path) -> None:
         ("equality", ("--size=2MiB",), "MADV_POPULATE_READ"),
         ("published", ("--size=2MiB",), "WP-UNPOPULATE"),
         ("tracking", ("--size=2MiB",), "scan_ns"),
+        ("scale", ("--size=4MiB", "--set=threads=1"), "protect_zeropages"),
         ("atomicity", ("--size=1MiB", "--set=interleaving=deterministic"), "lost"),
     ],
 )

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     help_ = "measure a suite into a dataset, or one point"
     parser = command(commands, "measure", _measure, help_, calculates=True, epilog=_MEASURE_EXAMPLES)
     parser.add_argument("probe", nargs="?", metavar="PROBE", help="one point of a probe, such as protect or semantics")
-    parser.add_argument("--suite", metavar="NAME", help="quick, full, mthp, channel or sequences")
+    parser.add_argument("--suite", metavar="NAME", help="quick, full, mthp, channel, sequences or scale")
     parser.add_argument("--only", metavar="PROBES", help="probes of the suite, comma-separated")
     parser.add_argument("--out", type=path, metavar="DIR", help="new directory for the dataset")
     parser.add_argument("--resume", action="store_true", help="continue the interrupted suite in DIR.partial")

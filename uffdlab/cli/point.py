@@ -13,8 +13,17 @@ from uffdlab.units import format_ns, shown
 _MANY_COLUMNS = 30  # with more, print a row per line instead of a column per row
 _RAW = ("latencies", "slots", "bits", "_writes")  # too long to print; see --json and --out
 _HEXADECIMAL = {"messages": ("sent", "received")}  # columns of texts
-_NUMBERING = {"sample", "trial", "round", "order", "number", "turn"}  # tables with one of these hold a sample per row
-_GROUPING = {"granularity_kib", "mapping"}  # numeric columns that group rows, as text columns do
+_NUMBERING = {
+    "sample",
+    "trial",
+    "round",
+    "order",
+    "number",
+    "turn",
+    "thread",
+    "cpu",
+}  # tables with one of these hold a sample per row
+_GROUPING = {"granularity_kib", "mapping", "threads"}  # numeric columns that group rows, as text columns do
 _RESULTS = {"outcome", "reason", "sent", "received", "late"}  # text columns that hold results
 _FEWEST = 6  # samples with a 95 % interval
 _MOST_SHOWN = 100  # characters of a text

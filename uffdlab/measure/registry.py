@@ -50,6 +50,7 @@ _MODULES: dict[str, tuple[str, str, dict[str, str]]] = {
     "revealing": ("covert.write_timing", "RevealingSpec", {"reveals": "FIELDS", "reveal_writes": "WRITE_FIELDS"}),
     "message": ("covert.message", "MessageSpec", {"messages": "FIELDS", "message_bits": "BIT_FIELDS"}),
     "occupancy": ("occupancy", "OccupancySpec", {"occupancy": "FIELDS"}),
+    "scale": ("scale", "ScaleSpec", {"scale": "FIELDS", "scale_threads": "THREAD_FIELDS"}),
 }
 
 

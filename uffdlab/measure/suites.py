@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from uffdlab.errors import UffdlabError, check_word
-from uffdlab.measure import sequences, trackers
+from uffdlab.measure import scale, sequences, trackers
 from uffdlab.measure.registry import PROBES
 from uffdlab.measure.runner import Block
 from uffdlab.probes.atomicity import PREPARATIONS, AtomicitySpec
@@ -438,6 +438,11 @@ SUITES: dict[str, Suite] = {
                 Work("trackers", trackers.OTHER_SPECS, rounds=_ROUNDS),
             ),
             settings={"hugetlb_2048": "512"},
+        ),
+        Suite(
+            "scale",
+            "how first touches and write-protecting scale with pinned threads, by the page tables that these share",
+            (Work("scale", scale.measured(), rounds=_ROUNDS),),
         ),
     )
 }

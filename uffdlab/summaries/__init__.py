@@ -30,6 +30,7 @@ from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .published import df_published_runs
 from .records import records
 from .resolve import df_resolves
+from .scale import df_scale
 from .tracking import df_tracking
 from .work import df_work
 from .zeropages import df_zeropages
@@ -59,6 +60,7 @@ __all__ = [
     "df_restating_check",
     "df_reveals",
     "df_samples",
+    "df_scale",
     "df_shuffled",
     "df_states",
     "df_tails",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Number of threads that touch a range, and whether they share page tables."""
+"""Number of threads that work on a range, and which page tables they share."""
 
 from __future__ import annotations
 
@@ -10,4 +10,11 @@ THREADS = {
     (1, False): ("1 thread", Look(BLUE, "star")),
     (2, False): ("2 threads, a half each", Look(VERMILLION, "star-square")),
     (2, True): ("2 threads under the same tables", Look(ORANGE, "star-diamond")),
+}
+
+# Which tables, with a lock each, several threads share: a PTE table maps 2 MiB, a PMD table 1 GiB.
+SHARINGS = {
+    "same_2mib": "threads take pages in turn, under the same PTE tables",
+    "same_1gib": "threads take 2 MiB in turn, each under a PTE table of its own and all under the same PMD table",
+    "own_1gib": "each thread has 1 GiB or more, with a PMD table of its own",
 }

@@ -8,7 +8,7 @@ from cffi import FFI
 HERE = Path("uffdlab/native/probe")  # the build backend runs in the project's root
 SOURCES = [
     "ask.c", "channel.c", "clock.c", "counters.c", "handler.c", "map.c", "merge.c", "occupancy.c", "occupancy_read.c",
-    "pagemap.c", "race.c", "share.c", "threads.c", "touch.c", "track.c", "uffd.c", "watch.c",
+    "pagemap.c", "race.c", "scale.c", "share.c", "threads.c", "touch.c", "track.c", "uffd.c", "watch.c",
 ]  # fmt: skip
 DEPENDS = ("occupancy.h", "probe.h", "probe.cdef.h", "probe.constants.txt", "random.h", "uapi.h")
 

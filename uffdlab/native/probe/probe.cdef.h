@@ -73,6 +73,27 @@ struct ul_touched {
 };
 int ul_touch_threads(const struct ul_touching *job, struct ul_touched *sum);
 
+/* scale.c: steps by several threads, each pinned to a CPU, with what the kernel tells of each */
+enum { UL_STEP_READ = 0, UL_STEP_WRITE = 1, UL_STEP_PROTECT = 2 };
+struct ul_part {			/* of one thread: `runs` runs of `steps` steps, which are `step` bytes apart */
+	uint64_t addr, runs, run_step, steps, step;
+};
+struct ul_scaling {
+	uint64_t piece;			/* bytes that one UFFDIO_WRITEPROTECT covers */
+	int64_t tracepoint;		/* lock:contention_begin; negative: do not ask it */
+	int what, fd, threads;
+	int cpus[UL_THREADS];
+	struct ul_part parts[UL_THREADS];
+};
+struct ul_scaled {
+	uint64_t begin_ns, end_ns;	/* after the common start */
+	uint64_t cpu_ns, system_us;
+	uint64_t minor_faults, voluntary, involuntary;
+	int64_t spin_waits, semaphore_waits;	/* contended spinlocks and semaphores; -1: not told */
+};
+enum { UL_SCALE_STARTING = 0, UL_SCALE_PINNING = 1, UL_SCALE_STEPPING = 2 };
+int ul_scale(const struct ul_scaling *job, struct ul_scaled *out, int *when);	/* when: it failed, if it did */
+
 /* pagemap.c */
 struct ul_page_state {
 	uint64_t pagemap;		/* the raw /proc/self/pagemap entry */
