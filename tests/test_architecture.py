@@ -327,6 +327,7 @@ OWN_QUOTIENTS = {
     "claims/markers.py _times": "tables in KiB, which the simulator counts",
     "figures/histogram.py add_steps": "a bin's share of its histogram",
     "figures/style.py round_ticks": "where an axis has its ticks",
+    "claims/trackers.py _crossing": "a place between two shares, which are settings",
     "figures/zeropages.py _shares": "memory as a share of the range's size, which is a setting",
     "notebook/channel.py _of_limit": "a capacity's share of its computed limit",
     "notebook/channel_rates.py channel_losses": "a rate's share of the slot's, and of its computed limit",

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import exp, log
 
-import pandas as pd
-
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
 from uffdlab.claims.verdict import Tested, Verdict, with_interval
 from uffdlab.datasets import Dataset
-from uffdlab.stats import Estimate, ratio_of_children, split_confidence
+from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries import medians
 from uffdlab.summaries.trackers import TABLE, samples
 from uffdlab.units import format_share
@@ -36,8 +34,8 @@ Case = tuple[str, float, str]  # cost, dirty share, other tracker
 def ratios(data: Dataset) -> dict[Case, Estimate]:
     """Return, by cost, dirty share and other tracker, what the scan costs / what the other one does.
 
-    Each child measured both, in turns. The intervals hold together at 95 %. A comparison with what was not measured, or
-    is 0, is left out.
+    Each child measured both, in turns. The intervals hold together at 95 %. A comparison with what was not measured is
+    left out. Raises NotMeasuredError where another tracker costs nothing.
     """
     rows = medians.warm(samples(data))
     at = (rows.backing == "anon") & (rows.size_kib == SIZE_KIB) & (rows.pattern == "uniform")
@@ -47,17 +45,13 @@ def ratios(data: Dataset) -> dict[Case, Estimate]:
     found: dict[Case, Estimate] = {}
     for dirty in DIRTY:
         here = rows[(rows.dirty == dirty).fillna(False)]
+        by_method = {method: here[(here.method == method).fillna(False)] for method in (_SCAN, *others)}
         for cost in COSTS:
-            by_method = {method: _children(here, method, cost) for method in (_SCAN, *others)}
             for other in others:
-                if by_method[_SCAN] and by_method[other] and min(by_method[other].values()) > 0:
-                    ratio = ratio_of_children(by_method[_SCAN], by_method[other], confidence=level)
+                ratio = medians.ratio_of(TABLE, by_method[_SCAN], by_method[other], cost, confidence=level)
+                if ratio is not None:
                     found[cost, dirty, other] = ratio
     return found
-
-
-def _children(rows: pd.DataFrame, method: str, cost: str) -> dict[int, float]:
-    return medians.children(rows[(rows.method == method).fillna(False)], cost)
 
 
 def break_even(by_share: Mapping[float, Estimate]) -> Estimate | None:
