@@ -14,11 +14,11 @@ from uffdlab.probes import sequence
 from uffdlab.probes.sequence import FIELDS, SequenceSpec, parse
 from uffdlab.sequences.answer import Answer, answer
 from uffdlab.sequences.documented import expected
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
 
-ORDINARY = ("anon", "anon_thp", "shmem")
+ORDINARY = ("anon", "anon_thp", "shmem", "memfd", "file_private")
 
 
 def asked(backing: str, features: str, steps: str) -> Answer:
@@ -58,6 +58,7 @@ def test_impossible_texts_are_refused_with_the_list_or_the_form(text: str, sente
         ("anon", "collapse", "choose anon_thp"),
         ("shmem", "free", "only private anonymous memory"),
         ("shmem", "move", "only private anonymous memory"),
+        ("file_private", "lock", "Linux 6.18 fills it without end"),
     ],
 )
 def test_a_step_that_memory_cannot_take_is_refused_with_the_reason(backing: str, step: str, reason: str) -> None:
@@ -67,9 +68,11 @@ def test_a_step_that_memory_cannot_take_is_refused_with_the_reason(backing: str,
     assert reason in str(caught.value)
 
 
-@given(st.sampled_from(sorted(BACKINGS)), st.sampled_from(sorted(SEQUENCE_SETS)), st.sampled_from(sorted(STEPS)))
+@given(
+    st.sampled_from(sorted(SEQUENCE_BACKINGS)), st.sampled_from(sorted(SEQUENCE_SETS)), st.sampled_from(sorted(STEPS))
+)
 def test_every_possible_step_makes_a_spec_with_needs(backing: str, features: str, step: str) -> None:
-    assume(STEPS[step].why_not(BACKINGS[backing]) is None)
+    assume(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None)
     needs = SequenceSpec(backing, features, f"write; {step}").needs()
     assert needs.memory_kib > 0 or needs.hugepages
 
@@ -99,6 +102,11 @@ SURPRISES = [
      "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
     ("anon", "none", "write; protect; guard; write", "the write raises SIGSEGV, and no event."),
     ("anon", "none", "poison; write", "the write raises SIGBUS, and no event."),
+    ("memfd", "none", "write; protect; discard; write", "the write is reported."),
+    ("file_private", "none", "write; protect; write",
+     "this memory cannot be registered so (EINVAL), and nothing was protected."),
+    ("file_private", "wp_async", "write; protect; discard; write",
+     "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
 ]  # fmt: skip
 
 
@@ -133,6 +141,6 @@ def test_a_child_keeps_protection_only_where_the_handler_is_told_of_the_fork() -
     st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse"})), min_size=1, max_size=6),
 )
 def test_this_kernel_does_what_is_documented(backing: str, features: str, steps: list[str]) -> None:
-    assume(all(STEPS[step].why_not(BACKINGS[backing]) is None for step in steps))
+    assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
     assume(all(step.result != "hung" for step in expected(backing, features, steps)))  # it takes five seconds
     assert differing(asked(backing, features, "; ".join(steps))) == []

@@ -11,7 +11,7 @@ from typing import Any
 from uffdlab.cli.arguments import path
 from uffdlab.cli.common import command
 from uffdlab.errors import UffdlabError
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.steps import STEPS
 
@@ -23,7 +23,7 @@ def _listed(names: Any) -> str:
 _EPILOG = f"""steps:
 {_listed(STEPS)}
 backings:
-{_listed(BACKINGS)}
+{_listed(SEQUENCE_BACKINGS)}
 features:
 {_listed(SEQUENCE_SETS)}
 examples:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uffdlab.probes.sequence import SequenceSpec, parse
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.steps import STEPS
 
 # WP_HUGETLBFS_SHMEM alone changes nothing that is not in the table of states.
@@ -20,11 +20,11 @@ _LONGER = ("free; reclaim", "cold; reclaim", "swapout; swapin", "guard; unguard"
 
 def recorded() -> Iterator[SequenceSpec]:
     """Yield the sequences: those that the memory can take."""
-    for backing in BACKINGS:
+    for backing in SEQUENCE_BACKINGS:
         for features in _FEATURES:
             for between in (*_BETWEEN, *_LONGER):
                 for before in _BEFORE:
                     for after in _AFTER:
                         text = "; ".join(part for part in (before, between, after) if part)
-                        if not any(STEPS[name].why_not(BACKINGS[backing]) for name in parse(text)):
+                        if not any(STEPS[name].why_not(SEQUENCE_BACKINGS[backing]) for name in parse(text)):
                             yield SequenceSpec(backing, features, text)

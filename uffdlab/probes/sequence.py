@@ -23,15 +23,15 @@ from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.spec import Spec, word
 from uffdlab.probes.userfault import READ, WRITE, Events, KernelRefused, PageState, Range, Userfault, mapped, opened
-from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
+from uffdlab.vocabulary.backings import KIB, MIB, SEQUENCE_BACKINGS, Backing
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import ENTRY_WORDS, MOST_STEPS, STEPS
+from uffdlab.vocabulary.steps import ENDING, ENTRY_WORDS, MOST_STEPS, STEPS, kind_of
 
 TIMEOUT_S = 5.0  # of a step, which takes microseconds
 SWAP_KIB = 64 * KIB  # of the swap file that swapout needs
 SEPARATOR = "; "
-RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung")
-ENDING = ("refused", "hung")
+RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung", "unregistered")
+_MTHP = {"mthp_64": "madvise", "mthp_2048": "never"}
 
 
 def parse(text_: str) -> tuple[str, ...]:
@@ -55,14 +55,14 @@ _EXAMPLE = "write it as 'protect; discard; write'"
 class SequenceSpec(Spec):
     """One sequence on one backing, with one set of features."""
 
-    backing: str = word("anon", BACKINGS)
+    backing: str = word("anon", SEQUENCE_BACKINGS)
     features: str = word("none", SEQUENCE_SETS)
     steps: str = "protect; write"
 
     def check(self) -> None:
         """Refuse steps that do not exist, or that this memory cannot take."""
         for name in self.names:
-            reason = STEPS[name].why_not(BACKINGS[self.backing])
+            reason = STEPS[name].why_not(SEQUENCE_BACKINGS[self.backing])
             if reason:
                 raise UffdlabError(reason)
 
@@ -73,24 +73,25 @@ class SequenceSpec(Spec):
 
     def needs(self) -> Needs:
         """Return the memory and huge pages it holds at its peak."""
-        backing = BACKINGS[self.backing]
+        backing = SEQUENCE_BACKINGS[self.backing]
         thp = self.backing == "anon_thp"
         settings = {"swap_file_kib": str(SWAP_KIB)} if "swapout" in self.names else {}
+        settings |= _MTHP if self.backing == "anon_mthp" else {}
         if backing.pool_kib is not None:
             copies = 2 if "fork" in self.names else 1  # a write after a fork copies the page
             return Needs(hugepages={backing.pool_kib: copies})
-        shmem_thp = self.backing == "shmem" and "collapse" in self.names
+        shmem_thp = kind_of(backing) == "shmem" and "collapse" in self.names
         return Needs(memory_kib=8 * KIB, thp=thp, shmem_thp=shmem_thp, settings=settings)
 
 
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
-    one_of("backing", tuple(BACKINGS), "kind of memory"),
+    one_of("backing", tuple(SEQUENCE_BACKINGS), "kind of memory"),
     one_of("features", tuple(SEQUENCE_SETS), "features asked for (missing_…: registered MISSING|WP)"),
     text("sequence", "the steps, in order"),
     integer("number", None, "number of the step, from 1"),
     one_of("step", tuple(STEPS), "the step"),
-    one_of("result", RESULTS, "how it ended; after refused and hung no further step is taken"),
+    one_of("result", RESULTS, "how it ended; after refused, hung and unregistered (no step was taken) none follows"),
     text("errno", "name of the errno of a refusal"),
     count("wp_events", "write-protect events meanwhile"),
     count("missing_events", "missing events meanwhile"),
@@ -127,11 +128,15 @@ class _Place:
 
 def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``("sequences", row)`` for every step."""
-    backing, wanted = BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
+    backing, wanted = SEQUENCE_BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
     features = dict.fromkeys((*wanted.features, *(f for name in spec.names if (f := STEPS[name].feature))))
     key = {"backing": spec.backing, "features": spec.features, "sequence": SEPARATOR.join(spec.names)}
     # A page that another CPU has just filled is on no list yet that reclaim on this one looks at.
-    with on_one_cpu(), _place(backing, tuple(features), missing=wanted.missing) as at:
+    with on_one_cpu(), _place(backing, tuple(features)) as at:
+        refused = _registered(at, missing=wanted.missing)
+        if refused:
+            yield "sequences", key | {"number": 1, "step": spec.names[0]} | refused
+            return
         for number, name in enumerate(spec.names, start=1):
             row = _taken(at, name)
             yield "sequences", key | {"number": number, "step": name} | row
@@ -140,13 +145,26 @@ def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @contextmanager
-def _place(backing: Backing, features: tuple[str, ...], *, missing: bool) -> Iterator[_Place]:
+def _place(backing: Backing, features: tuple[str, ...]) -> Iterator[_Place]:
     length = max(2 * MIB, backing.page_bytes)
     # Unmapping what is registered for EVENT_UNMAP waits for a handler: the descriptor is closed before.
     with ExitStack() as moved, mapped(backing, length) as memory, opened(features) as uffd, ExitStack() as held:
-        uffd.register(memory, missing=missing)
         page = 77 * backing.page_bytes if backing.page_bytes < MIB else 0  # away from the edges: see semantics
         yield _Place(memory, uffd, page, held, moved)
+
+
+def _registered(at: _Place, *, missing: bool) -> dict[str, Any] | None:
+    """Register the range; return the row of a refusal, of a regular file without WP_ASYNC, or None.
+
+    Raises KernelRefused where other memory is refused: no kernel that has its write protection does that.
+    """
+    try:
+        at.uffd.register(at.memory, missing=missing)
+    except KernelRefused as refusal:
+        if kind_of(at.memory.backing) != "file" or refusal.errno != errno.EINVAL:
+            raise
+        return {"result": "unregistered", "errno": "EINVAL"} | _counted(Events()) | _row(at.memory.state(at.page), None)
+    return None
 
 
 def _taken(at: _Place, name: str) -> dict[str, Any]:

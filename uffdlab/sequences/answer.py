@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from uffdlab.sequences.documented import Expected, expected
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
+from uffdlab.vocabulary.steps import ENDING, ENTRY_WORDS, STEPS
 
 _WIDTH = 78
 _INDENT = " " * 14
@@ -43,7 +43,7 @@ class Taken:
             return True
         if self.result != said.result or (said.errno and self.errno != said.errno):
             return False
-        if self.result in ("refused", "hung"):
+        if self.result in ENDING:
             return True
         events = (self.wp_events, self.missing_events) == (said.wp_events, said.missing_events)
         holds = self.entry.removeprefix("huge ") == said.entry.holds
@@ -55,6 +55,8 @@ class Taken:
         """Return what happened, in words."""
         if self.result == "refused":
             return f"refused with {self.errno}"
+        if self.result == "unregistered":
+            return f"not taken: the range cannot be registered ({self.errno})"
         if self.result == "hung":
             return "did not return within five seconds, until the descriptor was closed"
         events = _events(self.wp_events, self.missing_events, self.other_events)
@@ -93,6 +95,8 @@ class Answer:
         last = self.steps[-1]
         if last.result == "refused":
             return f"{last.step} is refused with {last.errno}: {last.documented.why if last.agrees else 'see above'}."
+        if last.result == "unregistered":
+            return f"this memory cannot be registered so ({last.errno}), and nothing was protected."
         if last.result == "hung":
             return f"{last.step} does not return while the range is registered."
         if last.step != "write":
@@ -112,7 +116,7 @@ class Answer:
 
     def text(self) -> str:
         """Return the answer as lines of at most 78 columns."""
-        title = f"{BACKINGS[self.backing].title} · {SEQUENCE_SETS[self.features].reads_as} · {self.where}"
+        title = f"{SEQUENCE_BACKINGS[self.backing].title} · {SEQUENCE_SETS[self.features].reads_as} · {self.where}"
         lines = [*textwrap.wrap(title, _WIDTH), ""]
         for step in self.steps:
             lines += _wrapped(f"{step.number} {step.step:<11} ", step.words())
@@ -138,6 +142,8 @@ def _differs(step: Taken) -> str:
     said = step.documented
     if said.result == "refused":
         outcome = f"refused with {said.errno or 'an error'}"
+    elif said.result == "unregistered":
+        outcome = "the range cannot be registered"
     elif said.result == "hung":
         outcome = "it does not return"
     else:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import STEPS, kind_of
+from uffdlab.vocabulary.steps import ENDING, STEPS, kind_of
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class _Memory:
     def asynchronous(self) -> bool:
         return "WP_ASYNC" in self.features
 
+    def owns(self, entry: Entry) -> bool:
+        """Whether the page is the process's own, not that of a file: a private mapping copies it before a write."""
+        return self.anonymous or (self.kind == "file" and entry.dirty)
+
     def raises_missing(self, entry: Entry) -> bool:
         """Whether a hole is the handler's to fill: the file behind it does not have the page either."""
         return self.missing and entry.registered and not entry.cached
@@ -96,8 +100,10 @@ class _Memory:
 
 def expected(backing: str, features: str, steps: Sequence[str]) -> list[Expected]:
     """Return the expected outcome of each step, up to the first one that the kernel refuses or does not end."""
-    set_, kind = SEQUENCE_SETS[features], kind_of(BACKINGS[backing])
+    set_, kind = SEQUENCE_SETS[features], kind_of(SEQUENCE_BACKINGS[backing])
     memory = _Memory(kind, frozenset(set_.features), set_.missing, backing.endswith("private"))
+    if kind == "file" and (set_.missing or not memory.asynchronous):
+        return [Expected(Entry(), _NO_FILE, "unregistered", "EINVAL")]
     entry, rest, found = Entry(), Entry(), []  # the watched page, and the others of its range
     for step in steps:
         outcome = _RULES[step](memory, entry)
@@ -108,10 +114,13 @@ def expected(backing: str, features: str, steps: Sequence[str]) -> list[Expected
         hidden = kind == "hugetlb" and outcome.entry.holds == "poison"
         outcome = replace(outcome, hidden=hidden)
         found.append(outcome)
-        if outcome.result in ("refused", "hung"):
+        if outcome.result in ENDING:
             break
         entry = outcome.entry
     return found
+
+
+_NO_FILE = "a regular file is registered with WP_ASYNC only, and for nothing but write protection (vma_can_userfault)"
 
 
 def _touch(memory: _Memory, entry: Entry, *, write: bool) -> Expected | None:
@@ -214,9 +223,9 @@ def _reclaim(memory: _Memory, entry: Entry) -> Expected:
     if entry.shared and entry.holds == "page":
         why = "a page that another process maps is left alone (madvise_cold_or_pageout_pte_range)"
         return Expected(entry, why)
-    if entry.pinned and entry.holds == "page" and memory.anonymous:
+    if entry.pinned and entry.holds == "page" and memory.owns(entry):
         return Expected(entry, "a page that is pinned is not reclaimed (folio_maybe_dma_pinned)")
-    if entry.holds == "page" and not memory.anonymous:
+    if entry.holds == "page" and not memory.owns(entry):
         kept = (
             "stays in its file, since there is no swap"
             if entry.dirty
@@ -238,7 +247,7 @@ def _swapout(memory: _Memory, entry: Entry) -> Expected:
     if entry.holds != "page" or entry.lazy or entry.locked or entry.pinned or entry.shared:
         return replace(outcome, why=outcome.why.replace("without swap there is nowhere to write the page to",
                                                         "there is no page to write"))  # fmt: skip
-    if memory.anonymous:
+    if memory.owns(entry):
         return Expected(replace(entry, holds="swapped"), "a swap entry keeps the bit (try_to_unmap_one)")
     if entry.wp:
         why = "the page is in swap, and a marker stays in the entry (pte_install_uffd_wp_if_needed)"
@@ -356,6 +365,8 @@ def _not_a_hole(memory: _Memory, entry: Entry, call: str, *, over_markers: bool)
     """Return the refusal of filling what is no hole; ``over_markers``: a marker counts as one."""
     if not entry.registered:
         return _refused(entry, "ENOENT", "the range is not registered any more (find_dst_vma)")
+    if memory.kind == "file":
+        return _refused(entry, "EINVAL", f"{call} fills no memory of a regular file (mfill_atomic)")
     if entry.present or entry.holds == "swapped" or entry.cached:
         return _refused(entry, "EEXIST", f"{call} fills holes only, and there is a page (mfill_atomic)")
     if entry.holds != "empty" and not over_markers:

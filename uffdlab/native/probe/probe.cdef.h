@@ -42,6 +42,7 @@ enum {
 	UL_MAP_PLAIN = 5		/* private anonymous without advice: THP as the whole system has it */
 };
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised);
+int ul_map_file(int fd, int shared, uint64_t len, uint64_t *addr, int *advised);
 int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_advise(uint64_t addr, uint64_t len, int advice, uint64_t *ns);
