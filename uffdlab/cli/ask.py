@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--features", default="none", metavar="NAME", help="feature set (default: none)")
     parser.add_argument("--recorded", action="store_true", help="answer from the recorded data, not this kernel")
     parser.add_argument("--data", type=path, metavar="DATASET", help="with --recorded: a dataset with sequences")
-    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, add a swap file")
+    parser.add_argument("--allow-host-changes", action="store_true", help="may fill pools, add swap, run KSM")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -236,6 +236,12 @@ class Range:
         self._check("touch", lib.ul_write_list_timed(self.address, list(offsets), len(offsets), ns))
         return [int(value) for value in ns]
 
+    def fill_as(self, page: Range) -> None:
+        """Fill every page as that one, which is present."""
+        _, lib = native.probe()
+        count = self.length // page.length
+        self._check("touch", lib.ul_copy_page(page.address, self.address, page.length, count))
+
     def write_some(self, pages: int, seed: int, run_pages: int = 1) -> None:
         """Write to exactly ``pages`` pages, in runs of ``run_pages`` chosen uniformly by seed (any integer)."""
         _, lib = native.probe()
@@ -459,14 +465,16 @@ def _copy(stats: Any, seen: Events) -> None:
 
 
 @contextmanager
-def opened(features: Sequence[str]) -> Iterator[Userfault]:
+def opened(features: Sequence[str], *, kernel: bool = False) -> Iterator[Userfault]:
     """Open a userfaultfd with the features named; closing it at the end unregisters everything.
+
+    With ``kernel``, the kernel's own faults raise events as well: those of privileged users.
 
     Raises KernelRefused when it cannot be opened or the kernel does not grant a feature.
     """
     ffi, lib = native.probe()
     via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    fd = check("open userfaultfd", lib.ul_uffd_open(via))
+    fd = check("open userfaultfd", lib.ul_uffd_open(kernel, via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
         request = errnos.Request(features=features)

@@ -47,6 +47,7 @@ def _anonymous(what: str) -> dict[str, str]:
     return dict.fromkeys(("shmem", "file", "hugetlb"), f"{what} {_ANONYMOUS}")
 
 
+_SHARED = {"shmem": "KSM merges private memory only", "hugetlb": "KSM merges no huge pages of a pool"}
 STEPS = {
     step.name: step
     for step in (
@@ -73,6 +74,13 @@ STEPS = {
                 "hugetlb": "its pages are huge",
             },
         ),
+        Step(
+            "ksm_merge",
+            "merge the page with another one of the same contents",
+            "MADV_MERGEABLE and ksmd",
+            impossible=_SHARED,
+        ),
+        Step("ksm_unmerge", "take merged pages apart", "MADV_UNMERGEABLE", impossible=_SHARED),
         Step("pin", "pin the page for a device that writes to it", "io_uring buffers", page=True),
         Step(
             "zeropage",
