@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,11 @@ def switched(*, on: bool, root: Path = Path("/")) -> Iterator[None]:
 
 def _switch(value: int, root: Path) -> None:
     try:
-        (root / _KSM / "run").write_text(f"{value}\n")
+        file = os.open(root / _KSM / "run", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(file, f"{value}\n".encode("ascii"))
+        finally:
+            os.close(file)
     except OSError as error:
         raise UffdlabError(errnos.explain("write setting", error.errno or 0, setting="ksm_run", value=value)) from error
 
