@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,15 +13,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from uffdlab.errors import UffdlabError
+from uffdlab.host import settings as host_settings
 from uffdlab.probes import sequence
 from uffdlab.probes.sequence import FIELDS, SequenceSpec, parse
+from uffdlab.probes.userfault import KernelRefused
+from uffdlab.sequences import documented
 from uffdlab.sequences.answer import Answer, answer
 from uffdlab.sequences.documented import expected
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
 
-ORDINARY = ("anon", "anon_thp", "shmem")
+ORDINARY = ("anon", "anon_thp", "shmem", "memfd", "file_private")
 
 
 def asked(backing: str, features: str, steps: str) -> Answer:
@@ -58,6 +64,7 @@ def test_impossible_texts_are_refused_with_the_list_or_the_form(text: str, sente
         ("anon", "collapse", "choose anon_thp"),
         ("shmem", "free", "only private anonymous memory"),
         ("shmem", "move", "only private anonymous memory"),
+        ("file_private", "lock", "Linux 6.18 fills it without end"),
     ],
 )
 def test_a_step_that_memory_cannot_take_is_refused_with_the_reason(backing: str, step: str, reason: str) -> None:
@@ -67,9 +74,11 @@ def test_a_step_that_memory_cannot_take_is_refused_with_the_reason(backing: str,
     assert reason in str(caught.value)
 
 
-@given(st.sampled_from(sorted(BACKINGS)), st.sampled_from(sorted(SEQUENCE_SETS)), st.sampled_from(sorted(STEPS)))
+@given(
+    st.sampled_from(sorted(SEQUENCE_BACKINGS)), st.sampled_from(sorted(SEQUENCE_SETS)), st.sampled_from(sorted(STEPS))
+)
 def test_every_possible_step_makes_a_spec_with_needs(backing: str, features: str, step: str) -> None:
-    assume(STEPS[step].why_not(BACKINGS[backing]) is None)
+    assume(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None)
     needs = SequenceSpec(backing, features, f"write; {step}").needs()
     assert needs.memory_kib > 0 or needs.hugepages
 
@@ -92,13 +101,23 @@ SURPRISES = [
     ("anon", "wp_unpopulated", "protect; discard; write", "the write is not reported."),
     ("shmem", "none", "write; protect; discard; write", "the write is reported."),
     ("anon", "none", "write; protect; free; reclaim; write", "the write is not reported."),
-    ("anon", "none", "write; protect; remap; write", "the write is not reported."),
+    ("anon", "none", "write; protect; remap; write",
+     "the write is not reported: the new place is not registered any more."),
+    ("anon", "none", "write; protect; remap",
+     "after remap the entry holds a page, not protected, and its new place is not registered any more."),
+    ("anon", "wp_unpopulated", "protect; pin", f"pin is refused with EFAULT: {documented.NOT_OF_THE_USER}."),
+    ("anon", "none", "write; protect; ksm_unmerge; write", "the write is reported."),
     ("anon", "wp_events", "write; protect; remap; write", "the write is reported."),
     ("anon", "missing_wp", "protect; write", "the write raises a missing event, and no write-protect event."),
     ("anon", "wp_async", "protect; write",
      "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
     ("anon", "none", "write; protect; guard; write", "the write raises SIGSEGV, and no event."),
     ("anon", "none", "poison; write", "the write raises SIGBUS, and no event."),
+    ("memfd", "none", "write; protect; discard; write", "the write is reported."),
+    ("file_private", "none", "write; protect; write",
+     "this memory cannot be registered so (EINVAL), and nothing was protected."),
+    ("file_private", "wp_async", "write; protect; discard; write",
+     "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
 ]  # fmt: skip
 
 
@@ -111,10 +130,66 @@ def test_answers_to_what_users_ask(backing: str, features: str, steps: str, sent
 
 @pytest.mark.uffd
 def test_a_guard_on_protected_memory_of_a_file_does_not_return_while_it_is_registered() -> None:
+    """Accept both: a kernel that tries without end, as Linux 6.18, and one that is mended and takes the step."""
     found = asked("shmem", "none", "protect; guard; write")
-    assert [step.step for step in found.steps] == ["protect", "guard"]
-    if found.steps[1].result == "hung":  # a kernel in which this is mended takes the step
-        assert found.sentence == "guard does not return while the range is registered."
+    results = [step.result for step in found.steps]
+    if results[1] == "hung":
+        assert (len(results), found.sentence) == (2, "guard does not return while the range is registered.")
+    else:
+        assert results == ["done", "done", "SIGSEGV"], "a mended kernel puts the guard there, and it works"
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("backing", "step"), [("anon", "pin"), ("anon", "lock"), ("shmem", "pin")])
+def test_accesses_of_the_kernel_are_reported_through_a_descriptor_that_delivers_them(backing: str, step: str) -> None:
+    try:
+        found = asked(backing, "kernel_wp", f"write; protect; {step}")
+    except KernelRefused as refusal:
+        if refusal.errno != errno.EPERM:
+            raise
+        pytest.skip(f"not permitted here: {refusal}")
+    assert (found.steps[-1].result, found.steps[-1].wp_events > 0, differing(found)) == ("done", True, [])
+
+
+def skipped_unless(spec: SequenceSpec) -> Mapping[str, str]:
+    """Return the settings that a sequence needs, or skip the test with the reason why they cannot be had."""
+    needs = spec.needs()
+    wanted = dict(needs.settings) | {f"hugetlb_{size}": str(count) for size, count in needs.hugepages.items()}
+    reasons = [f"{name}: {why}" for name in wanted if (why := host_settings.why_unchangeable(name))]
+    reason = needs.taken() or "; ".join(reasons)
+    if reason:
+        pytest.skip(f"the settings of {spec.steps!r} on {spec.backing} cannot be had here: {reason}")
+    return wanted
+
+
+@contextmanager
+def allowed(spec: SequenceSpec) -> Iterator[None]:
+    wanted = skipped_unless(spec)
+    try:
+        with host_settings.changed(wanted, allow=True):
+            yield
+    except UffdlabError as error:
+        if "has host settings changed right now" not in str(error) and "too little memory" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.uffd
+def test_merging_by_ksm_loses_the_protection_without_an_event() -> None:
+    with allowed(SequenceSpec("anon", "none", "ksm_merge")):
+        found = asked("anon", "none", "write; protect; ksm_merge; write")
+        apart = asked("anon", "none", "write; ksm_merge; protect; ksm_unmerge; write")
+    assert (differing(found), differing(apart)) == ([], [])
+    assert found.sentence == "the write is not reported."
+    assert apart.sentence == "the write is reported."
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("backing", ["anon_mthp", "hugetlb_2m_private", "hugetlb_1g_shared"])
+def test_memory_that_needs_settings_of_the_host_is_reached(backing: str) -> None:
+    with allowed(SequenceSpec(backing, "none", "write")):
+        found = asked(backing, "wp_unpopulated", "protect; discard; protect; write")
+    assert (found.sentence, differing(found)) == ("the write is reported.", [])
 
 
 @pytest.mark.uffd
@@ -130,9 +205,29 @@ def test_a_child_keeps_protection_only_where_the_handler_is_told_of_the_fork() -
 @given(
     st.sampled_from(ORDINARY),
     st.sampled_from(sorted(SEQUENCE_SETS)),
-    st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse"})), min_size=1, max_size=6),
+    st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse", "ksm_merge"})), min_size=1, max_size=6),
 )
 def test_this_kernel_does_what_is_documented(backing: str, features: str, steps: list[str]) -> None:
-    assume(all(STEPS[step].why_not(BACKINGS[backing]) is None for step in steps))
+    assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
     assume(all(step.result != "hung" for step in expected(backing, features, steps)))  # it takes five seconds
     assert differing(asked(backing, features, "; ".join(steps))) == []
+
+
+@pytest.mark.uffd
+def test_this_kernel_does_what_is_documented_where_ksm_merges_or_huge_pages_are_of_64_kib() -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.sampled_from(("anon", "anon_thp", "anon_mthp", "file_private")),
+        st.sampled_from(sorted(SEQUENCE_SETS)),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse", "ksm_merge"})), max_size=3),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse"})), max_size=2),
+    )
+    def holds(backing: str, features: str, before: list[str], after: list[str]) -> None:
+        steps = [*before, "ksm_merge", *after]
+        assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
+        assume(all(step.result != "hung" for step in expected(backing, features, steps)))
+        with host_settings.changed(SequenceSpec(backing, "none", "write").needs().settings, allow=True):
+            assert differing(asked(backing, features, "; ".join(steps))) == []
+
+    with allowed(SequenceSpec("anon", "none", "ksm_merge")):
+        holds()

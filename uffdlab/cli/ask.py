@@ -11,7 +11,7 @@ from typing import Any
 from uffdlab.cli.arguments import path
 from uffdlab.cli.common import command
 from uffdlab.errors import UffdlabError
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.steps import STEPS
 
@@ -23,7 +23,7 @@ def _listed(names: Any) -> str:
 _EPILOG = f"""steps:
 {_listed(STEPS)}
 backings:
-{_listed(BACKINGS)}
+{_listed(SEQUENCE_BACKINGS)}
 features:
 {_listed(SEQUENCE_SETS)}
 examples:
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--features", default="none", metavar="NAME", help="feature set (default: none)")
     parser.add_argument("--recorded", action="store_true", help="answer from the recorded data, not this kernel")
     parser.add_argument("--data", type=path, metavar="DATASET", help="with --recorded: a dataset with sequences")
-    parser.add_argument("--allow-host-changes", action="store_true", help="may fill hugetlb pools, add a swap file")
+    parser.add_argument("--allow-host-changes", action="store_true", help="may fill pools, add swap, run KSM")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -25,7 +25,7 @@ class Request:
     """
 
     memory: str | None = None
-    kind: Literal["anon", "shmem", "hugetlb"] | None = None
+    kind: Literal["anon", "shmem", "file", "hugetlb"] | None = None
     pool_kib: int | None = None
     length_bytes: int | None = None
     aligned: bool | None = None

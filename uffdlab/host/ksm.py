@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from uffdlab.host import pseudofiles, threads
+from uffdlab.errors import UffdlabError
+from uffdlab.host import errnos, pseudofiles, threads
 
 _KSM = "sys/kernel/mm/ksm"
 _UNMERGE = "where that is no longer needed, write 2 and then 0 to /sys/kernel/mm/ksm/run"
@@ -22,6 +26,45 @@ _IDLE = {
 def number(name: str, root: Path = Path("/")) -> int | None:
     """Return the number in a file of KSM's directory, or None where this kernel has no such file."""
     return pseudofiles.integer(root, f"{_KSM}/{name}")
+
+
+def wait_for_scans(scans: int, deadline_s: float) -> int:
+    """Wait until KSM has scanned everything so many times; return how often it has. Raises UffdlabError."""
+    before = number("full_scans") or 0
+    deadline = time.monotonic() + deadline_s
+    while (done := (number("full_scans") or 0) - before) < scans:
+        if time.monotonic() > deadline:
+            raise UffdlabError(
+                f"KSM finished {done} full scans in {deadline_s:g} s, and needs {scans} to merge the pages: "
+                "see whether /sys/kernel/mm/ksm/run is 1 and pages_to_scan beside it is large enough"
+            )
+        time.sleep(0.0002)
+    return done
+
+
+@contextlib.contextmanager
+def switched(*, on: bool, root: Path = Path("/")) -> Iterator[None]:
+    """Start or stop KSM for the block, and put back what was: for one process of a run whose settings start KSM.
+
+    Raises UffdlabError where it cannot be switched.
+    """
+    before = number("run", root)
+    try:
+        _switch(int(on), root)
+        yield
+    finally:
+        _switch(before or 0, root)
+
+
+def _switch(value: int, root: Path) -> None:
+    try:
+        file = os.open(root / _KSM / "run", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(file, f"{value}\n".encode("ascii"))
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise UffdlabError(errnos.explain("write setting", error.errno or 0, setting="ksm_run", value=value)) from error
 
 
 def busy(root: Path = Path("/")) -> str | None:

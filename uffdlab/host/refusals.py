@@ -62,7 +62,7 @@ _MOVING = Cause(
 _UNALIGNED = Cause(
     "the range is empty, overflows or is not aligned to pages",
     "align start and length",
-    of_kind("anon", "shmem", then=unaligned),
+    of_kind("anon", "shmem", "file", then=unaligned),
 )
 _UNALIGNED_HUGE = Cause(
     "on hugetlb the range is not aligned to the huge page size",
@@ -109,6 +109,11 @@ _NO_WP_SHARED = Cause(
     of_kind("shmem", "hugetlb"),
 )
 _NO_WP = (_NO_WP_ANON, _NO_WP_SHARED)
+_NO_FILE = Cause(
+    "memory of a regular file is registered for write protection only, and with WP_ASYNC",
+    "ask for WP_ASYNC (Linux 6.7), without missing events",
+    of_kind("file"),
+)
 _BAD_POINTER = Cause(
     "an argument points to memory that cannot be read or written", "report this: it is a bug of uffdlab"
 )
@@ -215,7 +220,7 @@ TABLE: dict[tuple[str, int], tuple[Cause, ...]] = {
         ),
     ),
     # registering
-    ("UFFDIO_REGISTER", numbers.EINVAL): (_UNALIGNED, _UNALIGNED_HUGE, *_NO_WP, _BAD_FLAGS),
+    ("UFFDIO_REGISTER", numbers.EINVAL): (_UNALIGNED, _UNALIGNED_HUGE, *_NO_WP, _NO_FILE, _BAD_FLAGS),
     ("UFFDIO_REGISTER", numbers.EBUSY): (
         Cause("another userfaultfd has the range", "unregister it there, or use other memory"),
     ),

@@ -27,7 +27,7 @@ from uffdlab.measure.registry import PROBES
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import integer, one_of, text
 from uffdlab.probes.userfault import request_of
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 
 OUTCOMES = ("ok", "refused", "failed", "killed", "hung", "skipped", "interrupted")
 GRACE_S = 5.0
@@ -302,7 +302,7 @@ _SILENT = "nothing on standard error"
 
 def _memory_of(block: Block) -> Request:
     """Return the memory the block requested, as far as its spec says."""
-    backing = BACKINGS.get(str(block.spec.get("backing")))
+    backing = SEQUENCE_BACKINGS.get(str(block.spec.get("backing")))
     if backing is not None:
         return replace(request_of(backing, int(block.spec.get("size_bytes", backing.page_bytes)), ()), gone=True)
     pools = block.needs().hugepages

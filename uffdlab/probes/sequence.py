@@ -3,8 +3,8 @@
 
 A fresh range is mapped and registered; then the steps are taken in turn. A handler resolves the events of every step
 and counts them. After each step the entry of the watched page is read, without touching it. A step that the kernel
-refuses ends the sequence, with its errno, and so does one that has not returned after five seconds, when the descriptor
-is closed and with it goes the protection; one that raises SIGBUS or SIGSEGV does not.
+refuses ends the sequence, with its errno, and so does one that has not returned after five seconds (twenty with pages
+of 1 GiB), when the descriptor is closed and with it goes the protection; one that raises SIGBUS or SIGSEGV does not.
 """
 
 from __future__ import annotations
@@ -13,25 +13,30 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab.errors import UffdlabError
+from uffdlab.host import ksm
 from uffdlab.probes.affinity import on_one_cpu
+from uffdlab.probes.covert.ksm import PACE
 from uffdlab.probes.requirements import Needs
 from uffdlab.probes.schema import BLOCK, boolean, count, integer, one_of, text
 from uffdlab.probes.spec import Spec, word
 from uffdlab.probes.userfault import READ, WRITE, Events, KernelRefused, PageState, Range, Userfault, mapped, opened
-from uffdlab.vocabulary.backings import BACKINGS, KIB, MIB, Backing
+from uffdlab.vocabulary.backings import GIB, KIB, MIB, SEQUENCE_BACKINGS, Backing
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import ENTRY_WORDS, MOST_STEPS, STEPS
+from uffdlab.vocabulary.steps import ENDING, ENTRY_WORDS, MOST_STEPS, STEPS, kind_of
 
 TIMEOUT_S = 5.0  # of a step, which takes microseconds
+_HUGE_TIMEOUT_S = 20.0  # with pages of 1 GiB, which a host may have to provide first
 SWAP_KIB = 64 * KIB  # of the swap file that swapout needs
 SEPARATOR = "; "
-RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung")
-ENDING = ("refused", "hung")
+RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung", "unregistered")
+_KSM = {"ksm_use_zero_pages": "0", **PACE, "ksm_run": "1"}
+_SCANS, _SCANS_S = 12, 10.0  # smart scan leaves out, of up to nine scans, a page that was not merged before
+_MTHP = {"mthp_64": "madvise", "mthp_2048": "never"}
 
 
 def parse(text_: str) -> tuple[str, ...]:
@@ -55,14 +60,14 @@ _EXAMPLE = "write it as 'protect; discard; write'"
 class SequenceSpec(Spec):
     """One sequence on one backing, with one set of features."""
 
-    backing: str = word("anon", BACKINGS)
+    backing: str = word("anon", SEQUENCE_BACKINGS)
     features: str = word("none", SEQUENCE_SETS)
     steps: str = "protect; write"
 
     def check(self) -> None:
         """Refuse steps that do not exist, or that this memory cannot take."""
         for name in self.names:
-            reason = STEPS[name].why_not(BACKINGS[self.backing])
+            reason = STEPS[name].why_not(SEQUENCE_BACKINGS[self.backing])
             if reason:
                 raise UffdlabError(reason)
 
@@ -73,24 +78,27 @@ class SequenceSpec(Spec):
 
     def needs(self) -> Needs:
         """Return the memory and huge pages it holds at its peak."""
-        backing = BACKINGS[self.backing]
+        backing = SEQUENCE_BACKINGS[self.backing]
         thp = self.backing == "anon_thp"
         settings = {"swap_file_kib": str(SWAP_KIB)} if "swapout" in self.names else {}
+        settings |= _MTHP if self.backing == "anon_mthp" else {}
+        merges = "ksm_merge" in self.names
+        settings |= _KSM if merges else {}
         if backing.pool_kib is not None:
             copies = 2 if "fork" in self.names else 1  # a write after a fork copies the page
             return Needs(hugepages={backing.pool_kib: copies})
-        shmem_thp = self.backing == "shmem" and "collapse" in self.names
-        return Needs(memory_kib=8 * KIB, thp=thp, shmem_thp=shmem_thp, settings=settings)
+        shmem_thp = kind_of(backing) == "shmem" and "collapse" in self.names
+        return Needs(memory_kib=8 * KIB, thp=thp, shmem_thp=shmem_thp, settings=settings, ksm=merges)
 
 
 FIELDS: list[dict[str, Any]] = [
     BLOCK,
-    one_of("backing", tuple(BACKINGS), "kind of memory"),
+    one_of("backing", tuple(SEQUENCE_BACKINGS), "kind of memory"),
     one_of("features", tuple(SEQUENCE_SETS), "features asked for (missing_…: registered MISSING|WP)"),
     text("sequence", "the steps, in order"),
     integer("number", None, "number of the step, from 1"),
     one_of("step", tuple(STEPS), "the step"),
-    one_of("result", RESULTS, "how it ended; after refused and hung no further step is taken"),
+    one_of("result", RESULTS, "how it ended; after refused, hung and unregistered (no step was taken) none follows"),
     text("errno", "name of the errno of a refusal"),
     count("wp_events", "write-protect events meanwhile"),
     count("missing_events", "missing events meanwhile"),
@@ -127,11 +135,16 @@ class _Place:
 
 def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``("sequences", row)`` for every step."""
-    backing, wanted = BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
+    backing, wanted = SEQUENCE_BACKINGS[spec.backing], SEQUENCE_SETS[spec.features]
     features = dict.fromkeys((*wanted.features, *(f for name in spec.names if (f := STEPS[name].feature))))
     key = {"backing": spec.backing, "features": spec.features, "sequence": SEPARATOR.join(spec.names)}
     # A page that another CPU has just filled is on no list yet that reclaim on this one looks at.
-    with on_one_cpu(), _place(backing, tuple(features), missing=wanted.missing) as at:
+    stopped = ksm.switched(on=False) if "ksm_merge" in spec.names else nullcontext()
+    with stopped, on_one_cpu(), _place(backing, tuple(features), kernel=wanted.kernel) as at:
+        refused = _registered(at, missing=wanted.missing)
+        if refused:
+            yield "sequences", key | {"number": 1, "step": spec.names[0]} | refused
+            return
         for number, name in enumerate(spec.names, start=1):
             row = _taken(at, name)
             yield "sequences", key | {"number": number, "step": name} | row
@@ -140,25 +153,44 @@ def run(spec: SequenceSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @contextmanager
-def _place(backing: Backing, features: tuple[str, ...], *, missing: bool) -> Iterator[_Place]:
+def _place(backing: Backing, features: tuple[str, ...], *, kernel: bool) -> Iterator[_Place]:
     length = max(2 * MIB, backing.page_bytes)
     # Unmapping what is registered for EVENT_UNMAP waits for a handler: the descriptor is closed before.
-    with ExitStack() as moved, mapped(backing, length) as memory, opened(features) as uffd, ExitStack() as held:
-        uffd.register(memory, missing=missing)
+    with (
+        ExitStack() as moved,
+        mapped(backing, length) as memory,
+        opened(features, kernel=kernel) as uffd,
+        ExitStack() as held,
+    ):
         page = 77 * backing.page_bytes if backing.page_bytes < MIB else 0  # away from the edges: see semantics
         yield _Place(memory, uffd, page, held, moved)
+
+
+def _registered(at: _Place, *, missing: bool) -> dict[str, Any] | None:
+    """Register the range; return the row of a refusal, of a regular file without WP_ASYNC, or None.
+
+    Raises KernelRefused where other memory is refused: no kernel that has its write protection does that.
+    """
+    try:
+        at.uffd.register(at.memory, missing=missing)
+    except KernelRefused as refusal:
+        if kind_of(at.memory.backing) != "file" or refusal.errno != errno.EINVAL:
+            raise
+        return {"result": "unregistered", "errno": "EINVAL"} | _counted(Events()) | _row(at.memory.state(at.page), None)
+    return None
 
 
 def _taken(at: _Place, name: str) -> dict[str, Any]:
     """Take one step and return its row."""
     result, errno_, at.child = "done", None, None
-    with at.uffd.handled(at.memory.backing.page_bytes, TIMEOUT_S) as events:
+    timeout_s = _HUGE_TIMEOUT_S if at.memory.backing.page_bytes >= GIB else TIMEOUT_S
+    with at.uffd.handled(at.memory.backing.page_bytes, timeout_s) as events:
         try:
             _DOING[name](at)
         except KernelRefused as refusal:
             result, errno_ = _refused(name, refusal)
     if events.failed:
-        raise UffdlabError(events.why(at.memory, TIMEOUT_S))
+        raise UffdlabError(events.why(at.memory, timeout_s))
     if events.deadline_hit:
         result = "hung"
     return {"result": result, "errno": errno_} | _counted(events) | _row(at.memory.state(at.page), at.child)
@@ -193,6 +225,21 @@ def _remap(at: _Place) -> None:
     at.moved.callback(at.memory.unmap)
 
 
+def _ksm_merge(at: _Place) -> None:
+    """Have two pages of the same contents merged, and then the watched one with them; KSM runs meanwhile only."""
+    page = at.memory.backing.page_bytes
+    twins = at.held.enter_context(mapped(SEQUENCE_BACKINGS["anon"], 2 * page))
+    if at.memory.state(at.page).entry in ("page", "huge page"):
+        twins.fill_as(at.watched())
+    else:
+        twins.touch(WRITE)  # where no process has mergeable pages KSM does not scan
+    twins.advise("MADV_MERGEABLE")
+    with ksm.switched(on=True):
+        ksm.wait_for_scans(_SCANS, _SCANS_S)
+        at.memory.advise("MADV_MERGEABLE")
+        ksm.wait_for_scans(_SCANS, _SCANS_S)
+
+
 def _pin(at: _Place) -> None:
     at.held.callback(os.close, at.watched().pin())
 
@@ -224,6 +271,8 @@ _DOING: dict[str, Callable[[_Place], Any]] = {
     "fork": _fork,
     "remap": _remap,
     "collapse": _advise("MADV_COLLAPSE"),
+    "ksm_merge": _ksm_merge,
+    "ksm_unmerge": _advise("MADV_UNMERGEABLE"),
     "pin": _pin,
     "zeropage": _fill("ZEROPAGE"),
     "copy": _fill("COPY"),

@@ -11,11 +11,12 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from uffdlab import native
 from uffdlab.host import errnos, uapi
-from uffdlab.vocabulary.backings import MIB, Backing
+from uffdlab.probes.files import nameless
+from uffdlab.vocabulary.backings import FILE_KINDS, MIB, Backing
 
 READ, WRITE = 0, 1
 
@@ -56,17 +57,20 @@ def _timed(operation: str, request: errnos.Request, function: str, *arguments: A
     return int(ns[0])
 
 
+_KINDS: dict[str, Literal["shmem", "file"]] = {"UL_MAP_SHMEM": "shmem", "memfd": "shmem", "file": "file"}
+
+
 def request_of(backing: Backing, length: int, features: Sequence[str] | None = None) -> errnos.Request:
     """Return the request to the kernel for a range of that backing, which explains its refusals."""
     pool = backing.pool_kib
     return errnos.Request(
         memory=backing.title,
-        kind="hugetlb" if pool else "shmem" if backing.name == "shmem" else "anon",
+        kind="hugetlb" if pool else _KINDS.get(backing.map_kind, "anon"),
         pool_kib=pool,
         length_bytes=length,
         aligned=length > 0 and length % backing.page_bytes == 0,
         placed=False,
-        file=False,
+        file=backing.map_kind in FILE_KINDS,
         features=features,
     )
 
@@ -232,6 +236,12 @@ class Range:
         self._check("touch", lib.ul_write_list_timed(self.address, list(offsets), len(offsets), ns))
         return [int(value) for value in ns]
 
+    def fill_as(self, page: Range) -> None:
+        """Fill every page as that one, which is present."""
+        _, lib = native.probe()
+        count = self.length // page.length
+        self._check("touch", lib.ul_copy_page(page.address, self.address, page.length, count))
+
     def write_some(self, pages: int, seed: int, run_pages: int = 1) -> None:
         """Write to exactly ``pages`` pages, in runs of ``run_pages`` chosen uniformly by seed (any integer)."""
         _, lib = native.probe()
@@ -348,9 +358,12 @@ def mapped(backing: Backing, length: int) -> Iterator[Range]:
     """Map ``length`` bytes of the backing, aligned, empty; unmap at the end."""
     ffi, lib = native.probe()
     address, advised = ffi.new("uint64_t *"), ffi.new("int *")
-    kind = getattr(lib, backing.map_kind)
-    result = lib.ul_map(kind, length, backing.page_bytes, address, advised)
-    advice = "MADV_HUGEPAGE" if backing.name == "anon_thp" else "MADV_NOHUGEPAGE"
+    if backing.map_kind in FILE_KINDS:
+        with nameless(backing.map_kind, length) as fd:
+            result = lib.ul_map_file(fd, backing.map_kind == "memfd", length, address, advised)
+    else:
+        result = lib.ul_map(getattr(lib, backing.map_kind), length, backing.page_bytes, address, advised)
+    advice = "MADV_HUGEPAGE" if backing.map_kind == "UL_MAP_ANON_THP" else "MADV_NOHUGEPAGE"
     mapping = "mmap hugetlb" if backing.pool_kib else "mmap"
     check(advice if advised[0] else mapping, result, request_of(backing, length))
     try:
@@ -452,14 +465,16 @@ def _copy(stats: Any, seen: Events) -> None:
 
 
 @contextmanager
-def opened(features: Sequence[str]) -> Iterator[Userfault]:
+def opened(features: Sequence[str], *, kernel: bool = False) -> Iterator[Userfault]:
     """Open a userfaultfd with the features named; closing it at the end unregisters everything.
+
+    With ``kernel``, the kernel's own faults raise events as well: those of privileged users.
 
     Raises KernelRefused when it cannot be opened or the kernel does not grant a feature.
     """
     ffi, lib = native.probe()
     via, granted, ioctls = ffi.new("int *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    fd = check("open userfaultfd", lib.ul_uffd_open(via))
+    fd = check("open userfaultfd", lib.ul_uffd_open(kernel, via))
     uffd = Userfault(fd, uapi.feature_mask(features), 0)
     try:
         request = errnos.Request(features=features)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from uffdlab.sequences.documented import Expected, expected
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.sequences.documented import Entry, Expected, expected
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
+from uffdlab.vocabulary.steps import ENDING, ENTRY_WORDS, STEPS
 
 _WIDTH = 78
 _INDENT = " " * 14
@@ -43,20 +43,40 @@ class Taken:
             return True
         if self.result != said.result or (said.errno and self.errno != said.errno):
             return False
-        if self.result in ("refused", "hung"):
+        if self.result in ENDING:
             return True
-        events = (self.wp_events, self.missing_events) == (said.wp_events, said.missing_events)
-        holds = self.entry.removeprefix("huge ") == said.entry.holds
-        unknown = self.entry == "swapped or marker" and said.entry.holds in ("swapped", "marker", "poison", "guard")
-        unknown |= said.hidden and self.entry == "empty"
-        return events and (holds or unknown) and self.uffd_wp in (None, said.entry.wp)
+        events = all(
+            known in (None, seen)
+            for seen, known in (
+                (self.wp_events, said.wp_events),
+                (self.missing_events, said.missing_events),
+                (self.other_events, said.other_events),
+            )
+        )
+        return (
+            events
+            and self._holds(self.entry, self.uffd_wp, said.entry)
+            and (
+                said.child is None
+                or self.child_entry is None
+                or self._holds(self.child_entry, self.child_uffd_wp, said.child)
+            )
+        )
+
+    def _holds(self, seen: str, protected: bool | None, said: Entry) -> bool:
+        """Whether an entry holds what is documented, as far as the kernel shows it."""
+        hidden = seen == "swapped or marker" and said.holds in ("swapped", "marker", "poison", "guard")
+        hidden |= self.documented.hidden and seen == "empty"
+        return (hidden or seen.removeprefix("huge ") == said.holds) and protected in (None, said.wp)
 
     def words(self) -> str:
         """Return what happened, in words."""
         if self.result == "refused":
             return f"refused with {self.errno}"
+        if self.result == "unregistered":
+            return f"not taken: the range cannot be registered ({self.errno})"
         if self.result == "hung":
-            return "did not return within five seconds, until the descriptor was closed"
+            return "did not return in time, until the descriptor was closed"
         events = _events(self.wp_events, self.missing_events, self.other_events)
         parts = [self.result if self.result != "done" else "", *events, self.held()]
         if self.child_entry is not None:
@@ -68,9 +88,13 @@ class Taken:
         return _held(self.entry, self.uffd_wp)
 
 
-def _events(wp: int, missing: int, other: int) -> list[str]:
+def _events(wp: int | None, missing: int | None, other: int) -> list[str]:
     kinds = ((wp, "a", "write-protect event"), (missing, "a", "missing event"), (other, "an", "event of the call"))
-    return [f"{article} {name}" if count == 1 else f"{count} {name}s" for count, article, name in kinds if count]
+    return [f"{article} {name}" if count == 1 else f"{count} {_many(name)}" for count, article, name in kinds if count]
+
+
+def _many(name: str) -> str:
+    return name.replace("event", "events", 1)
 
 
 def _held(entry: str, protected: bool | None) -> str:
@@ -93,10 +117,14 @@ class Answer:
         last = self.steps[-1]
         if last.result == "refused":
             return f"{last.step} is refused with {last.errno}: {last.documented.why if last.agrees else 'see above'}."
+        if last.result == "unregistered":
+            return f"this memory cannot be registered so ({last.errno}), and nothing was protected."
         if last.result == "hung":
             return f"{last.step} does not return while the range is registered."
+        gone = last.agrees and not last.documented.entry.registered
         if last.step != "write":
-            return f"after {last.step} the entry holds {last.held()}."
+            place = ", and its new place is not registered any more" if gone else ""
+            return f"after {last.step} the entry holds {last.held()}{place}."
         if last.result != "done":
             return f"the write raises {last.result}, and no event."
         if last.wp_events:
@@ -108,11 +136,11 @@ class Answer:
             if last.written and before is False:
                 return "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."
             return "the write raises no event, and PAGEMAP_SCAN had shown the page as written before."
-        return "the write is not reported."
+        return f"the write is not reported{': the new place is not registered any more' if gone else ''}."
 
     def text(self) -> str:
         """Return the answer as lines of at most 78 columns."""
-        title = f"{BACKINGS[self.backing].title} · {SEQUENCE_SETS[self.features].reads_as} · {self.where}"
+        title = f"{SEQUENCE_BACKINGS[self.backing].title} · {SEQUENCE_SETS[self.features].reads_as} · {self.where}"
         lines = [*textwrap.wrap(title, _WIDTH), ""]
         for step in self.steps:
             lines += _wrapped(f"{step.number} {step.step:<11} ", step.words())
@@ -138,11 +166,14 @@ def _differs(step: Taken) -> str:
     said = step.documented
     if said.result == "refused":
         outcome = f"refused with {said.errno or 'an error'}"
+    elif said.result == "unregistered":
+        outcome = "the range cannot be registered"
     elif said.result == "hung":
         outcome = "it does not return"
     else:
-        events = _events(said.wp_events, said.missing_events, 0)
+        events = _events(said.wp_events, said.missing_events, said.other_events)
         outcome = ", ".join([said.result or "", *events, _held(said.entry.holds, said.entry.wp)])
+        outcome += f", in the child: {_held(said.child.holds, said.child.wp)}" if said.child else ""
     return f"documented is another outcome: {outcome} ({said.why})"
 
 

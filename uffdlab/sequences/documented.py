@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
-from uffdlab.vocabulary.steps import STEPS, kind_of
+from uffdlab.vocabulary.steps import ENDING, STEPS, kind_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Entry:
 
     ``cached``: the file behind it has the page, and ``dirty``: with contents of its own. ``lazy``: the page was given
     up by MADV_FREE. ``locked``: by mlock(2). ``pinned``: a device may write to the page. ``shared``: a child maps it,
-    too. ``registered`` ends where a move unregisters the range.
+    too. ``merged``: KSM's page is mapped instead. ``copied``: the range has had a page of its own (an anon_vma), and
+    fork copies its entries. ``registered`` ends where a move unregisters the range.
     """
 
     holds: str = "empty"
@@ -36,6 +37,8 @@ class Entry:
     locked: bool = False
     pinned: bool = False
     shared: bool = False
+    merged: bool = False
+    copied: bool = False
     registered: bool = True
 
     @property
@@ -49,16 +52,19 @@ class Expected:
     """The outcome of a step: result, events, the entry afterwards, and why.
 
     ``errno`` is the name of the errno of a refusal, or None where several are known. ``result`` is None where it
-    depends on the other pages of the range, which are not modelled. ``hidden``: pagemap shows the entry as empty.
+    depends on the other pages of the range, which are not modelled, and so are events that are None. ``hidden``:
+    pagemap shows the entry as empty. ``child``: after a fork, what the child's entry holds, or None where that is open.
     """
 
     entry: Entry
     why: str
     result: str | None = "done"
     errno: str | None = None
-    wp_events: int = 0
-    missing_events: int = 0
+    wp_events: int | None = 0
+    missing_events: int | None = 0
+    other_events: int = 0
     hidden: bool = False
+    child: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class _Memory:
     features: frozenset[str]
     missing: bool
     private: bool
+    kernel: bool
 
     @property
     def anonymous(self) -> bool:
@@ -82,22 +89,33 @@ class _Memory:
     def asynchronous(self) -> bool:
         return "WP_ASYNC" in self.features
 
+    def owns(self, entry: Entry) -> bool:
+        """Whether the page is the process's own, not that of a file: a private mapping copies it before a write."""
+        return self.anonymous or (self.kind == "file" and entry.dirty)
+
     def raises_missing(self, entry: Entry) -> bool:
         """Whether a hole is the handler's to fill: the file behind it does not have the page either."""
         return self.missing and entry.registered and not entry.cached
 
     def filled(self, entry: Entry, **more: bool) -> Entry:
         """Return the entry with a page; shared memory has it in its file as well."""
-        pinned = entry.pinned and entry.present
-        more = {"dirty": True, "lazy": False, "cached": not (self.anonymous or self.private), "pinned": pinned} | more
-        more |= {"shared": entry.shared and entry.present and not (self.anonymous or self.private)}
-        return replace(entry, holds="page", **more)
+        own, was = self.anonymous or self.private, entry.present
+        more = {"dirty": True, "lazy": False, "merged": False, "cached": not own, "pinned": entry.pinned and was} | more
+        more |= {"shared": entry.shared and was and not own}
+        copied = entry.copied or self.anonymous or (self.private and (self.kind != "file" or more["dirty"]))
+        return replace(entry, holds="page", copied=copied, **more)
+
+    def reports(self, entry: Entry) -> bool:
+        """Whether a write to the entry waits for a handler."""
+        return entry.wp and not self.asynchronous
 
 
 def expected(backing: str, features: str, steps: Sequence[str]) -> list[Expected]:
     """Return the expected outcome of each step, up to the first one that the kernel refuses or does not end."""
-    set_, kind = SEQUENCE_SETS[features], kind_of(BACKINGS[backing])
-    memory = _Memory(kind, frozenset(set_.features), set_.missing, backing.endswith("private"))
+    set_, kind = SEQUENCE_SETS[features], kind_of(SEQUENCE_BACKINGS[backing])
+    memory = _Memory(kind, frozenset(set_.features), set_.missing, backing.endswith("private"), set_.kernel)
+    if kind == "file" and (set_.missing or not memory.asynchronous):
+        return [Expected(Entry(), _NO_FILE, "unregistered", "EINVAL")]
     entry, rest, found = Entry(), Entry(), []  # the watched page, and the others of its range
     for step in steps:
         outcome = _RULES[step](memory, entry)
@@ -105,13 +123,32 @@ def expected(backing: str, features: str, steps: Sequence[str]) -> list[Expected
             others = _RULES[step](memory, rest)
             rest = others.entry
             outcome = others if step == "lock" and others.result == "refused" else outcome
+            if step == "lock" and memory.kernel:  # events of every page of the range
+                outcome = replace(outcome, wp_events=None, missing_events=None)
         hidden = kind == "hugetlb" and outcome.entry.holds == "poison"
-        outcome = replace(outcome, hidden=hidden)
+        small = memory.missing and entry.present and entry.registered  # the handler fills one page per event
+        if small and step == "collapse":
+            errno_ = {"empty": "EBUSY", "marker": "EINVAL"}.get(rest.holds)
+            outcome = _refused(entry, errno_, outcome.why) if errno_ else outcome
+        told = memory.features.intersection(_TOLD.get(step, ())) if entry.registered else ()
+        outcome = replace(outcome, hidden=hidden, other_events=len(told))
+        if backing.startswith("hugetlb_1g"):  # Linux 6.18 copies their entries at one fork, and not at the next
+            outcome = replace(outcome, child=None)
         found.append(outcome)
-        if outcome.result in ("refused", "hung"):
+        if outcome.result in ENDING:
             break
         entry = outcome.entry
     return found
+
+
+# Events that a call waits for. A move unmaps the old place.
+_TOLD = {
+    "fork": ("EVENT_FORK",),
+    "remap": ("EVENT_REMAP", "EVENT_UNMAP"),
+    "discard": ("EVENT_REMOVE",),
+    "free": ("EVENT_REMOVE",),
+}
+_NO_FILE = "a regular file is registered with WP_ASYNC only, and for nothing but write protection (vma_can_userfault)"
 
 
 def _touch(memory: _Memory, entry: Entry, *, write: bool) -> Expected | None:
@@ -178,11 +215,11 @@ def _unprotect(memory: _Memory, entry: Entry) -> Expected:
 
 
 def _discard(memory: _Memory, entry: Entry) -> Expected:
-    if entry.locked:
+    if entry.locked and memory.kind != "hugetlb":
         return _refused(entry, "EINVAL", "locked memory is not discarded (madvise_dontneed_free_valid_vma)")
     if entry.holds == "guard":
         return Expected(entry, "a guard stays (zap_nonpresent_ptes)")
-    entry, cached = replace(entry, shared=False), entry.cached
+    entry, cached = replace(entry, shared=False, merged=False), entry.cached
     if entry.wp and not memory.anonymous:
         why = "the page goes and a marker stays: memory of a file keeps its protection (zap_install_uffd_wp_if_needed)"
         return Expected(replace(entry, holds="marker", cached=cached, lazy=False), why)
@@ -194,6 +231,8 @@ def _discard(memory: _Memory, entry: Entry) -> Expected:
 def _free(memory: _Memory, entry: Entry) -> Expected:
     if entry.locked:
         return _refused(entry, "EINVAL", "locked memory is not freed (madvise_dontneed_free_valid_vma)")
+    if entry.holds == "page" and entry.merged:
+        return Expected(entry, "a page that others map as well is not given up (madvise_free_pte_range)")
     if entry.holds == "page":
         why = "the page may be dropped from now on; it is there and protected until then (madvise_free_pte_range)"
         return Expected(replace(entry, lazy=True), why)
@@ -211,12 +250,12 @@ def _cold(memory: _Memory, entry: Entry) -> Expected:
 def _reclaim(memory: _Memory, entry: Entry) -> Expected:
     if entry.locked:
         return _refused(entry, "EINVAL", "locked memory is not reclaimed (can_madv_lru_vma)")
-    if entry.shared and entry.holds == "page":
-        why = "a page that another process maps is left alone (madvise_cold_or_pageout_pte_range)"
+    if (entry.shared or entry.merged) and entry.holds == "page":
+        why = "a page that is mapped elsewhere, too, is left alone (madvise_cold_or_pageout_pte_range)"
         return Expected(entry, why)
-    if entry.pinned and entry.holds == "page" and memory.anonymous:
+    if entry.pinned and entry.holds == "page" and memory.owns(entry):
         return Expected(entry, "a page that is pinned is not reclaimed (folio_maybe_dma_pinned)")
-    if entry.holds == "page" and not memory.anonymous:
+    if entry.holds == "page" and not memory.owns(entry):
         kept = (
             "stays in its file, since there is no swap"
             if entry.dirty
@@ -235,10 +274,10 @@ def _reclaim(memory: _Memory, entry: Entry) -> Expected:
 
 def _swapout(memory: _Memory, entry: Entry) -> Expected:
     outcome = _reclaim(memory, entry)
-    if entry.holds != "page" or entry.lazy or entry.locked or entry.pinned or entry.shared:
+    if entry.holds != "page" or entry.lazy or entry.locked or entry.pinned or entry.shared or entry.merged:
         return replace(outcome, why=outcome.why.replace("without swap there is nowhere to write the page to",
                                                         "there is no page to write"))  # fmt: skip
-    if memory.anonymous:
+    if memory.owns(entry):
         return Expected(replace(entry, holds="swapped"), "a swap entry keeps the bit (try_to_unmap_one)")
     if entry.wp:
         why = "the page is in swap, and a marker stays in the entry (pte_install_uffd_wp_if_needed)"
@@ -249,12 +288,12 @@ def _swapout(memory: _Memory, entry: Entry) -> Expected:
 def _swapin(memory: _Memory, entry: Entry) -> Expected:
     if entry.holds in ("guard", "poison"):
         return _refused(entry, None, f"a {entry.holds} marker cannot be populated (faultin_page_range)")
-    if entry.holds in ("empty", "marker") and memory.raises_missing(entry):
-        return _refused(entry, "EFAULT", _NOT_OF_THE_USER)
+    if entry.holds in ("empty", "marker") and memory.raises_missing(entry) and not memory.kernel:
+        return _refused(entry, "EFAULT", NOT_OF_THE_USER)
     return _read(memory, entry)
 
 
-_NOT_OF_THE_USER = (
+NOT_OF_THE_USER = (
     "the kernel's own fault raises no event: the descriptor is USER_MODE_ONLY, as without privileges (handle_userfault)"
 )
 
@@ -264,10 +303,12 @@ def _lock(memory: _Memory, entry: Entry) -> Expected:
     locked = replace(entry, locked=True)
     if entry.holds in ("guard", "poison"):
         return _refused(locked, None, f"a {entry.holds} marker cannot be populated (populate_vma_page_range)")
-    if memory.raises_missing(entry) or (entry.wp and not memory.asynchronous and _locks_by_writing(memory)):
-        return _refused(locked, None, _NOT_OF_THE_USER)
+    hole = entry.holds in ("empty", "marker") and memory.raises_missing(entry)
+    waits = hole or (memory.reports(entry) and _locks_by_writing(memory))
+    if waits and not memory.kernel:
+        return _refused(locked, None, NOT_OF_THE_USER)
     outcome = (_write if _locks_by_writing(memory) else _read)(memory, locked)
-    return replace(outcome, why="mlock fills the range (populate_vma_page_range)", wp_events=0)
+    return replace(outcome, why="mlock fills the range (populate_vma_page_range)")
 
 
 def _locks_by_writing(memory: _Memory) -> bool:
@@ -282,10 +323,20 @@ def _fork(memory: _Memory, entry: Entry) -> Expected:
         else "loses its own without EVENT_FORK (dup_userfaultfd, copy_present_pte)"
     )
     shared = entry.holds == "page" and (kept or memory.anonymous or memory.private)
-    return Expected(replace(entry, shared=shared), why)
+    return Expected(replace(entry, shared=shared), why, child=_child(memory, entry, kept=kept))
+
+
+def _child(memory: _Memory, entry: Entry, *, kept: bool) -> Entry | None:
+    """Return the entry of a child (vma_needs_copy, copy_pte_range); None where the huge zeropage decides."""
+    if not kept and not entry.copied:
+        return None if memory.kind == "anon_thp" and entry.holds == "zeropage" else Entry()
+    if entry.holds == "marker" and not kept:
+        return Entry()
+    return replace(entry, wp=entry.wp and kept)
 
 
 def _remap(memory: _Memory, entry: Entry) -> Expected:
+    entry = replace(entry, merged=False)  # move_vma takes merged pages apart
     if "EVENT_REMAP" in memory.features:
         return Expected(entry, "the range moves with its protection, since EVENT_REMAP was asked for (move_ptes)")
     holds = "empty" if entry.holds == "marker" else entry.holds
@@ -298,13 +349,32 @@ def _remap(memory: _Memory, entry: Entry) -> Expected:
 def _pin(memory: _Memory, entry: Entry) -> Expected:
     if entry.holds in ("guard", "poison"):
         return _refused(entry, None, f"a {entry.holds} marker cannot be pinned (faultin_page)")
-    if entry.holds in ("empty", "marker") and memory.raises_missing(entry):
-        return _refused(entry, "EFAULT", _NOT_OF_THE_USER)
-    if entry.wp and not memory.asynchronous:
-        return _refused(entry, "EFAULT", _NOT_OF_THE_USER)
+    waits = (entry.holds in ("empty", "marker") and memory.raises_missing(entry)) or memory.reports(entry)
+    if waits and not memory.kernel:
+        return _refused(entry, "EFAULT", NOT_OF_THE_USER)
     outcome = _write(memory, entry)
     why = "the device may write from now on, and no later write of it faults (pin_user_pages)"
     return replace(outcome, entry=replace(outcome.entry, pinned=True), why=why)
+
+
+def _ksm_merge(memory: _Memory, entry: Entry) -> Expected:
+    if entry.holds != "page" or not memory.owns(entry):
+        return Expected(entry, "there is no page of the process's own to merge (get_mergeable_page)")
+    if entry.merged:
+        return Expected(entry, "the page is merged already (cmp_and_merge_page)")
+    if entry.pinned:
+        return Expected(entry, "a page that is pinned is not merged (write_protect_page)")
+    lost = ": the protection is lost, and no event tells of it" if entry.wp else ""
+    why = f"the page of KSM is mapped instead, not protected{lost} (replace_page)"
+    return Expected(replace(entry, wp=False, merged=True, lazy=False), why)
+
+
+def _ksm_unmerge(memory: _Memory, entry: Entry) -> Expected:
+    if not entry.merged or entry.holds != "page":
+        return Expected(entry, "there is no merged page (unmerge_ksm_pages)")
+    return Expected(
+        replace(entry, merged=False), "the page is copied, and keeps what the entry says (break_ksm, wp_page_copy)"
+    )
 
 
 def _zeropage(memory: _Memory, entry: Entry) -> Expected:
@@ -312,7 +382,7 @@ def _zeropage(memory: _Memory, entry: Entry) -> Expected:
     if refusal:
         return refusal
     if memory.anonymous:
-        after = replace(entry, holds="zeropage", wp=False)
+        after = replace(entry, holds="zeropage", wp=False, copied=True)
         return Expected(
             after, "the zeropage is mapped, not protected: there is no mode for it (mfill_atomic_pte_zeropage)"
         )
@@ -348,7 +418,8 @@ def _move(memory: _Memory, entry: Entry) -> Expected:
 def _poison(memory: _Memory, entry: Entry) -> Expected:
     refusal = _not_a_hole(memory, replace(entry, cached=False), "UFFDIO_POISON", over_markers=False)
     return refusal or Expected(
-        replace(entry, holds="poison", wp=False), "a poison marker is put there (mfill_atomic_pte_poison)"
+        replace(entry, holds="poison", wp=False, copied=entry.copied or memory.anonymous or memory.private),
+        "a poison marker is put there (mfill_atomic_pte_poison)",
     )
 
 
@@ -356,6 +427,8 @@ def _not_a_hole(memory: _Memory, entry: Entry, call: str, *, over_markers: bool)
     """Return the refusal of filling what is no hole; ``over_markers``: a marker counts as one."""
     if not entry.registered:
         return _refused(entry, "ENOENT", "the range is not registered any more (find_dst_vma)")
+    if memory.kind == "file":
+        return _refused(entry, "EINVAL", f"{call} fills no memory of a regular file (mfill_atomic)")
     if entry.present or entry.holds == "swapped" or entry.cached:
         return _refused(entry, "EEXIST", f"{call} fills holes only, and there is a page (mfill_atomic)")
     if entry.holds != "empty" and not over_markers:
@@ -373,7 +446,7 @@ def _guard(memory: _Memory, entry: Entry) -> Expected:
         )
         return Expected(replace(entry, holds="guard", wp=False), why, "hung")
     why = "the entry becomes a guard, and what it held is gone (madvise_guard_install)"
-    return Expected(replace(entry, holds="guard", wp=False, lazy=False), why)
+    return Expected(replace(entry, holds="guard", wp=False, lazy=False, copied=True), why)
 
 
 def _unguard(memory: _Memory, entry: Entry) -> Expected:
@@ -387,7 +460,7 @@ def _collapse(memory: _Memory, entry: Entry) -> Expected:
         "a huge page stays one; small pages of a registered range are collapsed only where all are there, and none is "
         "protected (hpage_collapse_scan_pmd)"
     )
-    return Expected(entry, why, None) if entry.present else _refused(entry, "EINVAL", why)
+    return Expected(entry, why, None) if entry.present else _refused(entry, None, why)
 
 
 def _refused(entry: Entry, errno: str | None, why: str) -> Expected:
@@ -409,6 +482,8 @@ _RULES: dict[str, Callable[[_Memory, Entry], Expected]] = {
     "fork": _fork,
     "remap": _remap,
     "collapse": _collapse,
+    "ksm_merge": _ksm_merge,
+    "ksm_unmerge": _ksm_unmerge,
     "pin": _pin,
     "zeropage": _zeropage,
     "copy": _copy,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Backings: kinds of memory that QEMU and CRIU protect (anonymous, THP, shmem, hugetlb)."""
+"""Backings: kinds of memory that QEMU and CRIU protect (anonymous, THP, shmem, hugetlb), and files for sequences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uffdlab.vocabulary.looks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Look
 
@@ -78,3 +78,23 @@ BACKINGS: dict[str, Backing] = {
         ),
     )
 }  # fmt: skip
+
+# Of sequences of steps, besides: the same kinds of memory by another way, and one that is registered for WP_ASYNC only.
+_ALSO = (
+    replace(
+        BACKINGS["anon_thp"],
+        name="anon_mthp",
+        title="private anonymous, huge pages of 64 KiB (mTHP)",
+        short="anonymous, mTHP 64 KiB",
+    ),
+    replace(BACKINGS["shmem"], name="memfd", map_kind="memfd", title="a memfd, shared, 4 KiB pages", short="memfd"),
+    replace(
+        BACKINGS["shmem"],
+        name="file_private",
+        map_kind="file",
+        title="a regular file, private, 4 KiB pages",
+        short="file, private",
+    ),
+)
+SEQUENCE_BACKINGS: dict[str, Backing] = BACKINGS | {backing.name: backing for backing in _ALSO}
+FILE_KINDS = ("memfd", "file")  # map_kind of memory that is mapped from a file of one's own

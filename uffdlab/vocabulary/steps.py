@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from uffdlab.vocabulary.backings import Backing
 
 _POOL = "huge pages of a pool are never reclaimed"
+# Found by running it: SIGKILL alone ends the call, and whatever reads the memory map waits meanwhile, ps as well.
+_ENDLESS = "where it is protected and nothing was read yet, Linux 6.18 fills it without end"
 _ANONYMOUS = "only private anonymous memory"
 
 
@@ -15,8 +17,9 @@ _ANONYMOUS = "only private anonymous memory"
 class Step:
     """One step: what it does, by which call, and the kinds of memory it cannot be taken on, each with its reason.
 
-    Kinds are ``anon`` (THP off), ``anon_thp``, ``shmem`` and ``hugetlb``. ``page``: it acts on the watched page; the
-    others act on the whole range. ``feature`` is what userfaultfd has to grant besides.
+    Kinds are ``anon`` (THP off), ``anon_thp``, ``shmem``, ``file`` (a regular one, mapped privately) and ``hugetlb``.
+    ``page``: it acts on the watched page; the others act on the whole range. ``feature`` is what userfaultfd has to
+    grant besides.
     """
 
     name: str
@@ -32,15 +35,19 @@ class Step:
         return f"{self.name} ({self.call}) is not possible on {backing.title}: {reason}" if reason else None
 
 
+_KINDS = {"anon_mthp": "anon_thp", "memfd": "shmem", "file_private": "file"}
+
+
 def kind_of(backing: Backing) -> str:
-    """Return ``hugetlb`` for memory of a pool, else the name of the backing."""
-    return "hugetlb" if backing.pool_kib else backing.name
+    """Return the kind of memory: ``hugetlb`` for memory of a pool, else that which the backing is a case of."""
+    return "hugetlb" if backing.pool_kib else _KINDS.get(backing.name, backing.name)
 
 
 def _anonymous(what: str) -> dict[str, str]:
-    return dict.fromkeys(("shmem", "hugetlb"), f"{what} {_ANONYMOUS}")
+    return dict.fromkeys(("shmem", "file", "hugetlb"), f"{what} {_ANONYMOUS}")
 
 
+_SHARED = {"shmem": "KSM merges private memory only", "hugetlb": "KSM merges no huge pages of a pool"}
 STEPS = {
     step.name: step
     for step in (
@@ -54,7 +61,7 @@ STEPS = {
         Step("reclaim", "reclaim what can be, without swap", "MADV_PAGEOUT", impossible={"hugetlb": _POOL}),
         Step("swapout", "write the range to swap", "MADV_PAGEOUT with swap", impossible={"hugetlb": _POOL}),
         Step("swapin", "bring the page back from swap", "MADV_POPULATE_READ", page=True, impossible={"hugetlb": _POOL}),
-        Step("lock", "keep the range in memory", "mlock"),
+        Step("lock", "keep the range in memory", "mlock", impossible={"file": _ENDLESS}),
         Step("fork", "fork a process that stays", "fork"),
         Step("remap", "move the range to another address", "mremap"),
         Step(
@@ -63,9 +70,17 @@ STEPS = {
             "MADV_COLLAPSE",
             impossible={
                 "anon": "it is mapped with MADV_NOHUGEPAGE: choose anon_thp",
+                "file": "it is mapped with MADV_NOHUGEPAGE",
                 "hugetlb": "its pages are huge",
             },
         ),
+        Step(
+            "ksm_merge",
+            "merge the page with another one of the same contents",
+            "MADV_MERGEABLE and ksmd",
+            impossible=_SHARED,
+        ),
+        Step("ksm_unmerge", "take merged pages apart", "MADV_UNMERGEABLE", impossible=_SHARED),
         Step("pin", "pin the page for a device that writes to it", "io_uring buffers", page=True),
         Step(
             "zeropage",
@@ -90,6 +105,7 @@ STEPS = {
     )
 }
 MOST_STEPS = 6
+ENDING = ("refused", "hung", "unregistered")  # results after which no step follows
 
 # What an entry of a page table may hold, as pagemap and PAGEMAP_SCAN show it.
 ENTRY_WORDS = {

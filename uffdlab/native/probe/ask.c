@@ -29,7 +29,7 @@ static struct ul_answer *trapped;	/* where the child stores which system call wa
 
 static int64_t ask_userfaultfd(struct ul_answer *a)
 {
-	int fd = ul_uffd_open(&a->via), ret;
+	int fd = ul_uffd_open(0, &a->via), ret;
 
 	if (fd < 0)
 		return fd;
@@ -48,7 +48,7 @@ static int64_t ask_protect(struct ul_answer *a)
 	void *got;
 	int fd, ret;
 
-	fd = ul_uffd_open(&a->via);
+	fd = ul_uffd_open(0, &a->via);
 	if (fd < 0)
 		return fd;
 	a->step++;

@@ -12,6 +12,8 @@
 #define MAP_HUGE_SHIFT 26
 #endif
 
+#define PMD (2ull << 20)
+
 static int log2_of(uint64_t power_of_two)
 {
 	return 63 - __builtin_clzll(power_of_two);
@@ -21,7 +23,7 @@ static int log2_of(uint64_t power_of_two)
  * Reserve address space with slack, then place the mapping aligned inside it:
  * a 2 MiB table (or a huge page) must not straddle the edges of the range.
  */
-static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
+static int map_aligned(uint64_t len, uint64_t align, int flags, int fd, uint64_t *addr)
 {
 	uint64_t base, start;
 	void *slack, *got;
@@ -35,7 +37,7 @@ static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
 	base = (uint64_t)(uintptr_t)slack;
 	start = (base + align - 1) & ~(align - 1);
 	got = mmap((void *)(uintptr_t)start, len, PROT_READ | PROT_WRITE,
-		   flags | MAP_FIXED | MAP_NORESERVE, -1, 0);
+		   flags | MAP_FIXED | MAP_NORESERVE, fd, 0);
 	err = errno;
 	if (got == MAP_FAILED) {
 		munmap(slack, len + align);
@@ -48,10 +50,21 @@ static int map_aligned(uint64_t len, uint64_t align, int flags, uint64_t *addr)
 	return 0;
 }
 
+/* A kernel without THP answers EINVAL: then there is nothing to turn off. */
+static int advise_new(uint64_t addr, uint64_t len, int advice)
+{
+	int ret = 0;
+
+	if (madvise((void *)(uintptr_t)addr, len, advice) && (errno != EINVAL || advice == MADV_HUGEPAGE)) {
+		ret = -errno;
+		munmap((void *)(uintptr_t)addr, len);
+	}
+	return ret;
+}
+
 /* On failure, *advised is 1 if madvise(2) failed, 0 if mmap(2) did. */
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised)
 {
-	const uint64_t pmd = 2ull << 20;
 	const int hugetlb = kind == UL_MAP_HUGETLB_PRIVATE || kind == UL_MAP_HUGETLB_SHARED;
 	const int huge = hugetlb ? MAP_HUGETLB | (log2_of(page_bytes) << MAP_HUGE_SHIFT) : 0;
 	const int sharing = kind == UL_MAP_SHMEM || kind == UL_MAP_HUGETLB_SHARED ? MAP_SHARED : MAP_PRIVATE;
@@ -61,16 +74,24 @@ int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *adv
 	*advised = 0;
 	if (kind < UL_MAP_ANON || kind > UL_MAP_PLAIN)
 		return -EINVAL;
-	ret = map_aligned(len, hugetlb ? page_bytes : pmd, sharing | MAP_ANONYMOUS | huge, addr);
+	ret = map_aligned(len, hugetlb ? page_bytes : PMD, sharing | MAP_ANONYMOUS | huge, -1, addr);
 	if (ret || hugetlb || kind == UL_MAP_PLAIN)
 		return ret;
-	/* A kernel without THP answers EINVAL: then there is nothing to turn off. */
-	if (madvise((void *)(uintptr_t)*addr, len, advice) && (errno != EINVAL || advice == MADV_HUGEPAGE)) {
-		ret = -errno;
-		*advised = 1;
-		munmap((void *)(uintptr_t)*addr, len);
-	}
-	return ret;
+	*advised = 1;
+	return advise_new(*addr, len, advice);
+}
+
+/* The start of a file, which the caller has made long enough: small pages. */
+int ul_map_file(int fd, int shared, uint64_t len, uint64_t *addr, int *advised)
+{
+	int ret;
+
+	*advised = 0;
+	ret = map_aligned(len, PMD, shared ? MAP_SHARED : MAP_PRIVATE, fd, addr);
+	if (ret)
+		return ret;
+	*advised = 1;
+	return advise_new(*addr, len, MADV_NOHUGEPAGE);
 }
 
 int ul_unmap(uint64_t addr, uint64_t len)
@@ -112,7 +133,7 @@ int ul_remap(uint64_t *addr, uint64_t len, uint64_t align)
 	uint64_t to;
 	int ret;
 
-	ret = map_aligned(len, align, MAP_PRIVATE | MAP_ANONYMOUS, &to);
+	ret = map_aligned(len, align, MAP_PRIVATE | MAP_ANONYMOUS, -1, &to);
 	if (ret)
 		return ret;
 	if (mremap(old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)to) == MAP_FAILED) {

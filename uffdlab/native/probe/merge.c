@@ -21,3 +21,16 @@ UL_RAW int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *see
 	}
 	return 0;
 }
+
+/* Copy a page to each of `count` pages that follow one another. */
+UL_RAW int ul_copy_page(uint64_t from, uint64_t to, uint64_t page_bytes, uint64_t count)
+{
+	const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)from;
+
+	if (!page_bytes || page_bytes % sizeof(*word))
+		return -EINVAL;
+	for (uint64_t i = 0; i < count; i++)
+		for (uint64_t at = 0; at < page_bytes / sizeof(*word); at++)
+			((volatile uint64_t *)(uintptr_t)(to + i * page_bytes))[at] = word[at];
+	return 0;
+}

@@ -12,7 +12,7 @@ const char *ul_compiler(void);
 
 /* uffd.c: one ioctl each; *ns is the time of the system call alone */
 enum { UL_VIA_DEVICE = 1, UL_VIA_SYSCALL = 2, UL_VIA_SYSCALL_USER_ONLY = 3 };
-int ul_uffd_open(int *via);
+int ul_uffd_open(int kernel, int *via);
 int ul_uffd_api(int fd, uint64_t wanted, uint64_t *granted, uint64_t *ioctls);
 int ul_register(int fd, uint64_t addr, uint64_t len, uint64_t mode, uint64_t *ioctls, uint64_t *ns);
 int ul_write_protect(int fd, uint64_t addr, uint64_t len, int protect, uint64_t *ns);
@@ -42,6 +42,7 @@ enum {
 	UL_MAP_PLAIN = 5		/* private anonymous without advice: THP as the whole system has it */
 };
 int ul_map(int kind, uint64_t len, uint64_t page_bytes, uint64_t *addr, int *advised);
+int ul_map_file(int fd, int shared, uint64_t len, uint64_t *addr, int *advised);
 int ul_unmap(uint64_t addr, uint64_t len);
 int ul_discard(uint64_t addr, uint64_t len, uint64_t piece, uint64_t *ns);
 int ul_advise(uint64_t addr, uint64_t len, int advice, uint64_t *ns);
@@ -154,6 +155,7 @@ int ul_channel_disturb(uint64_t addr, uint64_t len, uint64_t step, int write, ui
 
 /* merge.c: pages that KSM may merge, and what they hold */
 int ul_fill_pages(uint64_t addr, uint64_t page_bytes, const uint64_t *seeds, uint64_t count);
+int ul_copy_page(uint64_t from, uint64_t to, uint64_t page_bytes, uint64_t count);
 
 /* track.c: which pages were written since they were last protected */
 void ul_choose_runs(uint64_t runs, uint64_t wanted, uint64_t run_bytes, uint64_t step, uint64_t seed,

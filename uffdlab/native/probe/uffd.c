@@ -37,12 +37,12 @@ static int open_syscall(int flags)
 /*
  * The device first (since 6.1: file permissions decide), then the system call,
  * whatever errno the device gives. UFFD_USER_MODE_ONLY came with 5.11; older kernels
- * answer EINVAL.
+ * answer EINVAL. With `kernel`, the kernel's own faults raise events as well, for whom that is permitted.
  */
-int ul_uffd_open(int *via)
+int ul_uffd_open(int kernel, int *via)
 {
 	const int base = O_CLOEXEC | O_NONBLOCK;
-	const int flags = base | UL_UFFD_USER_MODE_ONLY;
+	const int flags = base | (kernel ? 0 : UL_UFFD_USER_MODE_ONLY);
 	int fd;
 
 	*via = UL_VIA_DEVICE;
@@ -52,7 +52,7 @@ int ul_uffd_open(int *via)
 	if (fd >= 0)
 		return fd;
 
-	*via = UL_VIA_SYSCALL_USER_ONLY;
+	*via = kernel ? UL_VIA_SYSCALL : UL_VIA_SYSCALL_USER_ONLY;
 	fd = open_syscall(flags);
 	if (fd == -EINVAL) {
 		*via = UL_VIA_SYSCALL;

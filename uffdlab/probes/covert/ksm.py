@@ -232,17 +232,7 @@ def _round(spec: MergingSpec, seed: int, number: int, memory: Range, began: int)
 
 
 def _wait_for_scans() -> int:
-    """Wait until KSM has scanned everything SCANS times, and return how often it has. Raises UffdlabError."""
-    before = ksm.number("full_scans") or 0
-    deadline = time.monotonic() + SCAN_S
-    while (done := (ksm.number("full_scans") or 0) - before) < SCANS:
-        if time.monotonic() > deadline:
-            raise UffdlabError(
-                f"KSM finished {done} full scans in {SCAN_S:g} s, and needs {SCANS} to merge the pages: "
-                "see whether /sys/kernel/mm/ksm/run is 1 and pages_to_scan beside it is large enough"
-            )
-        time.sleep(0.0002)
-    return done
+    return ksm.wait_for_scans(SCANS, SCAN_S)
 
 
 # --- pages and what they hold ----------------------------------------------------------------------------------------
