@@ -7,7 +7,7 @@ from .channel import channel_controls, channel_merges, channel_points, channel_p
 from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
 from .hugetlb import entry_costs, one_pass, prediction_check, reported_table, states
-from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published
+from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published, load_sequences, load_trackers
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import (
@@ -21,6 +21,19 @@ from .thread import (
     rerun,
     rerun_sentence,
     versions,
+)
+from .trackers import (
+    cheapest_trackers,
+    last_pause,
+    predicted_parts,
+    sequences_recorded,
+    surprising_sequences,
+    tracker_break_even,
+    tracker_check,
+    tracker_sentence,
+    tracker_side_effects,
+    trackers_by_memory,
+    trackers_by_pattern,
 )
 from .zeropages import attempts, range_contents, without_huge_zeropage
 
@@ -37,8 +50,10 @@ __all__ = [
     "channel_points",
     "channel_published",
     "channel_sentence",
+    "cheapest_trackers",
     "cold",
     "entry_costs",
+    "last_pause",
     "least_work",
     "ledger",
     "load",
@@ -47,11 +62,14 @@ __all__ = [
     "load_evidence",
     "load_mthp",
     "load_published",
+    "load_sequences",
+    "load_trackers",
     "locks",
     "matrix",
     "messages",
     "one_pass",
     "page_sizes",
+    "predicted_parts",
     "prediction_check",
     "published_ratios",
     "published_table",
@@ -63,8 +81,16 @@ __all__ = [
     "reported_table",
     "rerun",
     "rerun_sentence",
+    "sequences_recorded",
     "states",
+    "surprising_sequences",
     "tails",
+    "tracker_break_even",
+    "tracker_check",
+    "tracker_sentence",
+    "tracker_side_effects",
+    "trackers_by_memory",
+    "trackers_by_pattern",
     "validation",
     "versions",
     "with_tables",
