@@ -47,8 +47,8 @@ def plot_sequences(data: Dataset, features: str = "", before: str = "written mem
     if len(rows):
         _draw(figure, rows, backings, steps)
     caption = (
-        f"{before[0].upper()}{before[1:]} is protected, the step happens, and the page is written to; {features}. An empty "
-        "cell: the memory cannot take the step."
+        f"{before[0].upper()}{before[1:]} is protected, the step happens, and the page is written to; {features}. "
+        "An empty cell: the memory cannot take the step."
     )
     style.styled(figure, caption, [data.origin()], (150 + 24 * max(8, len(steps)), 760), {"x": "backing", "y": "step"})
     names = [BACKINGS[name].short.replace(" ", "<br>", 1) for name in backings]

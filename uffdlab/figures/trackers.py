@@ -40,8 +40,8 @@ def plot_trackers(data: Dataset, beside: Dataset | None = None, cost: str = TRAC
         label = beside.label if beside else ""
         _add_measured(figure, measured, method, cost, label, mode="markers", beside=True, showlegend=not number)
     caption = (
-        f"{_meaning(cost)} {format_size(_SIZE_KIB * 1024)} of anonymous pages of 4 KiB, written beforehand, single ones at "
-        "random; warm samples, median over processes with 95 % interval. Both axes logarithmic."
+        f"{_meaning(cost)} {format_size(_SIZE_KIB * 1024)} of anonymous pages of 4 KiB, written beforehand, single "
+        "ones at random; warm samples, median over processes with 95 % interval. Both axes logarithmic."
     )
     caption += style.whose_marks(data, beside, len(other) > 0, "trackers side by side")
     origins = [data.origin(), *style.origin_beside(beside)]
@@ -57,8 +57,10 @@ def plot_tracker_costs(data: Dataset, size_bytes: float = _SIZE_KIB * 1024, cost
     figure = go.Figure()
     if column in MODELLED:
         for method, predicted in summaries.tracker_costs(data, column).items():
-            costs = [(share, predicted.at(size_kib / PAGE_KIB, share)) for share in _SHARES]
-            _add_predicted(figure, pd.DataFrame([{"share": s} | _rounded(e) for s, e in costs]), method)
+            pages = size_kib / PAGE_KIB
+            costs = [(share, predicted.at(pages, share)) for share in _SHARES if predicted.works(pages, share)]
+            if costs:
+                _add_predicted(figure, pd.DataFrame([{"share": s} | _rounded(e) for s, e in costs]), method)
     # The tail of a write does not depend on the range: it is drawn of the range on which all shares were measured.
     rows = _anonymous(data, size_kib if column in MODELLED else _SIZE_KIB, cost)
     for method, measured in _by_method(rows):
@@ -72,7 +74,8 @@ def plot_tracker_costs(data: Dataset, size_bytes: float = _SIZE_KIB * 1024, cost
         )
         caption += _cheapest_in_words(data, column, size_kib, size)
     else:
-        caption = f"{_meaning(cost)} It does not depend on the range: measured on {format_size(_SIZE_KIB * 1024)}, nothing is predicted."
+        measured_on = format_size(_SIZE_KIB * 1024)
+        caption = f"{_meaning(cost)} It does not depend on the range: measured on {measured_on}, nothing is predicted."
     _lay_out(figure, caption, [data.origin(), *_errors(data, column)], cost)
     if not figure.data:
         style.annotate(figure, f"{data.id}: trackers were not measured side by side")
@@ -93,14 +96,16 @@ def plot_tracker_latencies(data: Dataset, share: str = "10%") -> go.Figure:
             marker={"color": colour, "symbol": symbol, "size": 7},
             name=name,
             customdata=[name] * len(rows),
-            hovertext=[f"{one:.3%} took {ns:,} ns or longer" for one, ns in zip(rows.slower, rows.from_ns, strict=True)],
+            hovertext=[
+                f"{one:.3%} took {ns:,} ns or longer" for one, ns in zip(rows.slower, rows.from_ns, strict=True)
+            ],
             text=[f"n = {int(rows.timed.iloc[0]):,} writes timed"] * len(rows),
             hovertemplate=style.HOVER,
         )
     caption = (
-        f"Single writes to {format_size(_SIZE_KIB * 1024)} of anonymous pages, {share} of them written, in the first warm "
-        "sample of each process. A line that lies further right is slower; how it ends there is its tail. Bins of a "
-        "quarter octave; both axes logarithmic."
+        f"Single writes to {format_size(_SIZE_KIB * 1024)} of anonymous pages, {share} of them written, in the first "
+        "warm sample of each process. A line that lies further right is slower; how it ends there is its tail. Bins of "
+        "a quarter octave; both axes logarithmic."
     )
     style.styled(figure, caption, [data.origin()], (520, 640), {"x": "ns", "y": "share"})
     figure.update_xaxes(**style.time_axis("time of one write", values=style.reach(figure.data, "x")))
@@ -191,7 +196,7 @@ def _add_predicted(figure: go.Figure, rows: pd.DataFrame, method: str) -> None:
         marker=style.marker(colour, f"{symbol}-open", 11),
         name=f"{name} (predicted)",
         legendgroup=method,
-        customdata=[f"{name}, {format_share(share, 1)} written"[:60] for share in at],
+        customdata=[f"{name}, {format_share(share, 1)} written" for share in at],
         hovertext=style.times(rows, "cost"),
         text=["predicted"] * len(at),
         hovertemplate=style.HOVER,
@@ -240,6 +245,5 @@ def _errors(data: Dataset, column: str) -> list[str]:
     error = summaries.df_tracker_check(data, column).error.abs()
     if error.empty:
         return []
-    return [
-        f"predicted: a measured point from all others is off by {error.median():.0%} (median) and {error.max():.0%} (most)"
-    ]
+    off = f"{error.median():.0%} (median) and {error.max():.0%} (most)"
+    return [f"predicted: a measured point from all others is off by {off}"]

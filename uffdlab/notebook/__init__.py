@@ -7,7 +7,16 @@ from .channel import channel_controls, channel_merges, channel_points, channel_p
 from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
 from .hugetlb import entry_costs, one_pass, prediction_check, reported_table, states
-from .load import load, load_calibrated, load_channel, load_evidence, load_mthp, load_published, load_sequences, load_trackers
+from .load import (
+    load,
+    load_calibrated,
+    load_channel,
+    load_evidence,
+    load_mthp,
+    load_published,
+    load_sequences,
+    load_trackers,
+)
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import (

@@ -82,8 +82,8 @@ def load_trackers(data: Dataset) -> Dataset:
 
 
 def load_sequences(data: Dataset) -> Dataset:
-    """Return the dataset with recorded sequences: ``data`` where it has them, or else the newest committed one; ``data``
-    where there is none, of which tables and figures say so.
+    """Return the dataset with recorded sequences: ``data`` where it has them, or else the newest committed one;
+    ``data`` where there is none, of which tables and figures say so.
     """
     found = [] if SEQUENCES in data.tables else datasets.with_table(SEQUENCES)
     return datasets.load(found[0]) if found else data

@@ -11,14 +11,13 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, size_of_kib, time_with_interval
 from uffdlab.summaries.tracker_costs import MODELLED
-from uffdlab.units import format_share, format_size
+from uffdlab.units import format_share
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.tracking import COSTS, OUTCOMES, PATTERNS, TRACKERS
 
 _SHARES = (0.001, 0.01, 0.1)
 _SIZE_BYTES = 256 * MIB
-_SCAN = "async_scan"
 
 
 def tracker_sentence(data: Dataset) -> Sentence:
@@ -27,14 +26,19 @@ def tracker_sentence(data: Dataset) -> Sentence:
         return Sentence(f"Trackers were not measured side by side in {data.id}.")
     parts = []
     for column in MODELLED:
+        rows = summaries.df_cheapest(data, column, _SIZE_BYTES / 1024, _SHARES)
         least = [
-            f"{TRACKERS[row.method][0]} at {_share(row.share)} written ({time_with_interval(row, 'cost')})"
-            for row in summaries.records(summaries.df_cheapest(data, column, _SIZE_BYTES / 1024, _SHARES))
+            f"with {TRACKERS[str(method)][0]} at {', '.join(map(_share, group.share))}"
+            for method, group in rows.groupby("method", sort=False)
         ]
         if least:
-            parts.append(f"The {COSTS[column][0]} is predicted to be least with {', '.join(least)}.")
-    size = f"Of {format_size(_SIZE_BYTES)} of anonymous pages: "
-    return Sentence(size + (" ".join(parts) or "too few points were measured to predict any."))
+            parts.append(f"The {COSTS[column][0]} is predicted to be least {', and '.join(least)} written.")
+    evens = summaries.df_break_even(data, "pause_ns")
+    parts += [
+        f"The pause of the scan is shorter than that of {TRACKERS[row.method][0]}: {_where(row)}."
+        for row in summaries.records(evens[evens.method == "events_each"])
+    ]
+    return Sentence(" ".join(parts) or f"Too few points were measured in {data.id} to predict any other.")
 
 
 def cheapest_trackers(data: Dataset, size_bytes: float = _SIZE_BYTES) -> Table:
@@ -69,7 +73,9 @@ def _where(row: Any) -> str:
     if row.share >= 1 or row.share <= 0:
         always = (row.cheaper == "up to") == (row.share >= 1)
         sure = all((end >= 1) == (row.share >= 1) and (end <= 0) == (row.share <= 0) for end in ends)
-        return f"{'at every share' if always else 'at no share'}{'' if sure else ', but for some of the processes drawn'}"
+        return (
+            f"{'at every share' if always else 'at no share'}{'' if sure else ', but for some of the processes drawn'}"
+        )
     low, high = ("none" if end <= 0 else "all" if end >= 1 else _share(end) for end in ends[1:])
     return f"{row.cheaper} {_share(row.share)} written ({low} to {high})"
 
@@ -80,7 +86,7 @@ def tracker_check(data: Dataset) -> Table:
     for column in MODELLED:
         checks = summaries.df_tracker_check(data, column)
         for method, group in checks.groupby("method", sort=False):
-            worst = group.loc[group.error.abs().idxmax()]
+            worst = group.iloc[int(group.error.abs().argmax())]
             where = f"{size_of_kib(worst.size_kib)}, {_share(worst.dirty)} written"
             rows.append({
                 "cost": COSTS[column][0], "method": TRACKERS[str(method)][0], "points": len(group),
@@ -219,9 +225,8 @@ def surprising_sequences(data: Dataset) -> Table:
     """Return sequences whose outcome surprises, as a kernel took them, each with the command that asks this one."""
     known = {(row.backing, row.features, row.sequence): row for row in summaries.records(summaries.df_sequences(data))}
     rows = []
-    for what, *key in _SURPRISES if known else ():
-        row = known.get(tuple(key))
-        backing, features, steps = key
+    for what, backing, features, steps in _SURPRISES if known else ():
+        row = known.get((backing, features, steps))
         options = "".join(
             f" --{name} {value}" for name, value, default in
             (("backing", backing, "anon"), ("features", features, "none")) if value != default

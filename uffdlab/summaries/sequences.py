@@ -11,17 +11,16 @@ from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 
 TABLE = "sequences"
 _KEYS = ["backing", "features", "sequence"]
-_READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "entry", "uffd_wp"]
-_READ += ["written", "child_uffd_wp"]
+_READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "written"]
+_READ += ["child_uffd_wp"]
 
 
 @medians.cached_per_dataset
 def df_sequences(data: Dataset) -> pd.DataFrame:
     """Return one row per backing, set of features and sequence: how it ended.
 
-    Columns: ``outcome`` (of ``vocabulary.tracking.OUTCOMES``), ``step`` (the one that was refused, or the last), ``errno``, ``held`` (what
-    the entry held before the last step), ``protected`` (whether it was protected then), and ``child_protected`` (the
-    same of a child, where one was forked).
+    Columns: ``outcome`` (of ``vocabulary.tracking.OUTCOMES``), ``step`` (the one that was refused, or the last),
+    ``errno``, and ``child_protected`` (whether the page of a child was protected, where one was forked).
     """
     rows = data.rows(TABLE, _READ).sort_values(["block", "number"])
     found = []
@@ -30,9 +29,9 @@ def df_sequences(data: Dataset) -> pd.DataFrame:
         last, before = group.iloc[-1], group.iloc[-2 if len(group) > 1 else -1]
         known = group.child_uffd_wp.dropna()
         row = dict(zip(_KEYS, key, strict=True)) | {"outcome": _outcome(last, before), "step": last.step}
-        row |= {"errno": _or_none(last.errno), "held": before.entry, "protected": _or_none(before.uffd_wp)}
+        row |= {"errno": None if pd.isna(last.errno) else last.errno}
         found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
-    return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "held", "protected", "child_protected"])
+    return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])
 
 
 def _outcome(last: pd.Series, before: pd.Series) -> str:
@@ -49,10 +48,5 @@ def _outcome(last: pd.Series, before: pd.Series) -> str:
     if "WP_ASYNC" not in SEQUENCE_SETS[last.features].features:
         return "lost"
     # An entry that is not protected counts as written, before anybody writes to it.
-    return "seen by a scan" if _or_none(before.written) is False else "shown before"
-
-
-def _or_none(value: object) -> object:
-    if pd.isna(value):  # type: ignore[call-overload]
-        return None
-    return bool(value) if isinstance(value, bool) or str(value) in ("True", "False") else value
+    was = not pd.isna(before.written) and bool(before.written)
+    return "shown before" if was else "seen by a scan"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What a tracker costs on a range that was not measured: so much for each page of it, and so much for each written one.
+"""What a tracker costs on a range that was not measured: so much for each page of it, so much for each written one.
 
-A cost of an epoch is ``per_page`` times the pages of the range plus ``per_written`` times those written. Both are fitted
-on the medians of what was measured of anonymous pages written at random, each weighted by its own size, and neither is
-below 0. The band comes from drawing child processes anew, with a seed: the same data give the same band. A share at
-which two methods cost the same does not depend on the range then, since both costs are in proportion to it.
+A cost of an epoch is ``per_page`` times the pages of the range plus ``per_written`` times those written. Both are
+fitted on the medians of what was measured of anonymous pages written at random, each weighted by its own size, and
+neither is below 0. The band comes from drawing child processes anew, with a seed: the same data give the same band. A
+share at which two methods cost the same does not depend on the range then, since both costs are in proportion to it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from uffdlab.vocabulary.tracking import TRACKERS
 
 MODELLED = ("pause_ns", "epoch_ns")  # the tail of a write does not depend on the range
 PAGE_KIB = 4
+MOST_MAPPINGS = 65_530  # vm.max_map_count, unless somebody raised it
 _DRAWS, _SEED = 400, 20261128
 _POINT = ["size_kib", "dirty"]
 _LEAST_DETERMINANT = 1e-9  # of points that all have one share, which cannot tell the two parts apart
@@ -42,6 +43,10 @@ class TrackerCost:
     def at(self, pages: float, share: float) -> Estimate:
         """Return the cost of an epoch of a range of so many pages, a share of which is written."""
         return _estimate(self._of(self.both, pages, share), self._of(self.draws, pages, share))
+
+    def works(self, pages: float, share: float) -> bool:
+        """Whether a process has mappings enough: each run of written pages is one, and each run of others."""
+        return self.method != "mprotect" or 2 * pages * share * (1 - share) < MOST_MAPPINGS
 
     @property
     def both(self) -> np.ndarray:
@@ -62,7 +67,7 @@ class TrackerCost:
 
 
 def tracker_costs(data: Dataset, cost: str) -> dict[str, TrackerCost]:
-    """Return what each method costs by one of ``MODELLED``; a method that was measured at too few points is left out."""
+    """Return what each method costs by one of ``MODELLED``; one that was measured at too few points is left out."""
     return dict(_fitted(data, cost))
 
 
@@ -95,8 +100,11 @@ def df_cheapest(data: Dataset, cost: str, size_kib: float, shares: Sequence[floa
     found = tracker_costs(data, cost)
     pages = size_kib / PAGE_KIB
     rows = []
-    for share in shares if len(found) > 1 else ():
-        least, second = sorted(found.values(), key=lambda one: one.at(pages, share).value)[:2]
+    for share in shares:
+        working = [one for one in found.values() if one.works(pages, share)]
+        if len(working) < 2:
+            continue
+        least, second = sorted(working, key=lambda one: one.at(pages, share).value)[:2]
         row: dict[str, Any] = {"share": share, "method": least.method, "next": second.method}
         row |= medians.columns("cost", least.at(pages, share)) | medians.columns("ratio", least.ratio(second, share))
         rows.append(row)
@@ -152,11 +160,9 @@ def _fit_all(
     zero = np.zeros_like(ay)
     inside = np.stack([(bb * ay - ab * by) / determinant, (aa * by - ab * ay) / determinant], axis=1)
     edges = [np.stack([np.maximum(ay / aa, 0), zero], axis=1), np.stack([zero, np.maximum(by / bb, 0)], axis=1)]
-    losses = [
-        p**2 * aa + 2 * p * q * ab + q**2 * bb - 2 * p * ay - 2 * q * by for p, q in (edge.T for edge in edges)
-    ]
-    edge = np.where((losses[0] <= losses[1])[:, None], *edges)
-    parts = np.where((inside >= 0).all(axis=1)[:, None], inside, edge)
+    losses = [p**2 * aa + 2 * p * q * ab + q**2 * bb - 2 * p * ay - 2 * q * by for p, q in (edge.T for edge in edges)]
+    edge = np.where(np.expand_dims(losses[0] <= losses[1], 1), *edges)
+    parts = np.where((inside >= 0).all(axis=1, keepdims=True), inside, edge)
     return np.asarray(parts[0] if len(parts) == 1 else parts)
 
 
@@ -195,6 +201,8 @@ def _points(data: Dataset, cost: str) -> _Points:
         return none
     rows = medians.warm(samples(data))
     rows = rows[((rows.backing == "anon") & (rows.pattern == "uniform") & (rows.method != "nothing")).fillna(False)]
+    ended = rows.assign(gave_up=rows.gave_up.fillna(False)).groupby([*_POINT, "method"]).gave_up.transform("any")
+    rows = rows[~ended.astype(bool)]
     by_child = medians.df_children(rows, [*_POINT, "method"], cost)
     if by_child.empty:
         return none
@@ -203,10 +211,10 @@ def _points(data: Dataset, cost: str) -> _Points:
     dirty_pages = rows.groupby(_POINT).dirty_pages.median()
     random = np.random.default_rng(_SEED)
     keys, values, draws = [], [], []
-    for key, group in wide[methods].groupby(level=_POINT):
+    for (size_kib, dirty), group in wide[methods].groupby(level=_POINT):
         children = group.to_numpy(dtype="float64")
         chosen = random.integers(len(children), size=(_DRAWS, len(children)))
-        keys.append((float(key[0]), float(key[1])))
+        keys.append((float(str(size_kib)), float(str(dirty))))
         values.append(_median(children[None])[0])
         draws.append(_median(children[chosen]))
     pages = np.array([size_kib / PAGE_KIB for size_kib, _ in keys])
