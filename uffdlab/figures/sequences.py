@@ -96,7 +96,7 @@ def _draw(figure: go.Figure, rows: pd.DataFrame, backings: list[str], steps: lis
     for kind, (colour, symbol, name) in _KINDS.items():
         count = sum(OUTCOMES[outcome][2] is kind for outcome in rows.outcome)
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", marker=style.marker(colour, symbol), name=f"{name}: {count:,}"
+            x=[None], y=[None], mode="markers", marker=style.marker(_pale(colour), symbol), name=f"{name}: {count:,}"
         )
 
 

@@ -64,13 +64,13 @@ def plot_tracker_costs(data: Dataset, size_bytes: float = _SIZE_KIB * 1024, cost
     # The tail of a write does not depend on the range: it is drawn of the range on which all shares were measured.
     rows = _anonymous(data, size_kib if column in MODELLED else _SIZE_KIB, cost)
     for method, measured in _by_method(rows):
-        name = f"{TRACKERS[method][0]} (measured)"
-        _add_measured(figure, measured, method, cost, name, mode="markers")
+        name, alone = f"{TRACKERS[method][0]} (measured)", all(trace.legendgroup != method for trace in figure.data)
+        _add_measured(figure, measured, method, cost, name, mode="markers", showlegend=alone)
     size = format_size(round(size_bytes))
     if column in MODELLED:
         caption = (
             f"{_meaning(cost)} A range of {size}. Filled: measured on a range of that size. Hollow: predicted, so "
-            "much for each page of the range and so much for each written one; the band is that of other processes. "
+            "much for each page of the range and so much for each written one; the band is of processes drawn anew. "
         )
         caption += _cheapest_in_words(data, column, size_kib, size)
     else:

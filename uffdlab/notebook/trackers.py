@@ -11,7 +11,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, size_of_kib, time_with_interval
 from uffdlab.summaries.tracker_costs import MODELLED
-from uffdlab.units import format_share
+from uffdlab.units import format_ns, format_share
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.tracking import COSTS, OUTCOMES, PATTERNS, TRACKERS
@@ -102,8 +102,8 @@ def predicted_parts(data: Dataset) -> Table:
         {
             "cost": COSTS[column][0],
             "method": TRACKERS[method][0],
-            "for each page of the range": f"{cost.per_page:.3g} ns",
-            "for each written page": f"{cost.per_written:,.3g} ns",
+            "for each page of the range": format_ns(cost.per_page),
+            "for each written page": format_ns(cost.per_written),
         }
         for column in MODELLED
         for method, cost in summaries.tracker_costs(data, column).items()
@@ -146,7 +146,7 @@ def trackers_by_pattern(data: Dataset) -> Table:
     rows = rows[uniform | (rows.size_kib == 256 << 10)]
     found = []
     for pattern, words in PATTERNS.items():
-        for row in summaries.records(rows[rows.pattern == pattern]):
+        for row in summaries.records(rows[(rows.pattern == pattern) & (rows.method != "nothing")]):
             case = {"writes": f"{words}, {size_of_kib(row.size_kib)}", "pages": f"{row.dirty_pages:,.0f}"}
             found.append(case | {"method": TRACKERS[row.method][0]} | _costs(row))
     return _table(found, "writes")
