@@ -19,6 +19,7 @@ from uffdlab.vocabulary.tracking import OUTCOMES
 SEQUENCES_BEFORE = {"written memory": "write; protect; ", "untouched memory": "protect; "}
 _NOTHING = "nothing"
 _AFTER = "write"
+_ASYNC = "WP_ASYNC"
 # By whether a tracker misses the write: a colour, its symbol in the legend, and what it is called there.
 _KINDS = {
     False: (BLUE, "square-cross", "not missed"),
@@ -50,6 +51,11 @@ def plot_sequences(data: Dataset, features: str = "", before: str = "written mem
         f"{before[0].upper()}{before[1:]} is protected, the step happens, and the page is written to; {features}. "
         "An empty cell: the memory cannot take the step."
     )
+    if _ASYNC in features:
+        caption += (
+            " Scans that only look. After remap the range is not registered any more, and a scan that protects again "
+            "skips it, or is refused where it checks (PM_SCAN_CHECK_WPASYNC)."
+        )
     style.styled(figure, caption, [data.origin()], (150 + 24 * max(8, len(steps)), 760), {"x": "backing", "y": "step"})
     names = [BACKINGS[name].short.replace(" ", "<br>", 1) for name in backings]
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False, side="bottom")

@@ -45,8 +45,12 @@ class TrackerCost:
         return _estimate(self._of(self.both, pages, share), self._of(self.draws, pages, share))
 
     def works(self, pages: float, share: float) -> bool:
-        """Whether a process has mappings enough: each run of written pages is one, and each run of others."""
-        return self.method != "mprotect" or 2 * pages * share * (1 - share) < MOST_MAPPINGS
+        """Whether a process has mappings enough: each run of written pages is one, and each run of others.
+
+        Pages are written at random, so that there are most mappings when half of them are.
+        """
+        most = min(share, 0.5)
+        return self.method != "mprotect" or 2 * pages * most * (1 - most) < MOST_MAPPINGS
 
     @property
     def both(self) -> np.ndarray:
