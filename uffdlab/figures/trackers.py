@@ -19,7 +19,7 @@ from uffdlab.vocabulary.tracking import COSTS, TRACKERS
 TRACKER_COSTS = (*(name for name, _ in COSTS.values()), "throughput")
 OBJECTIVES = ("pause", "work of an epoch", "p99 of a write")
 SHARES_IN_WORDS = (0.001, 0.01, 0.1)
-_COLUMNS = {name: column for column, (name, _) in COSTS.items()} | {"throughput": "per_write_ns"}
+_COLUMNS = {name: column for column, (name, _) in COSTS.items()} | {"throughput": "writes_per_s"}
 _SIZE_KIB = 256 << 10
 _SIZE_TOLERANCE = 0.02  # a point is of the range that is set, where a slider does not meet it exactly
 _SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -135,11 +135,9 @@ def _anonymous(data: Dataset, size_kib: float, cost: str) -> pd.DataFrame:
     """Return what was measured on a range of that size, with the cost as column ``cost``."""
     rows = summaries.df_trackers(data)
     at = (rows.backing == "anon") & (rows.pattern == "uniform")
-    rows = rows[at & ((rows.size_kib / size_kib - 1).abs() <= _SIZE_TOLERANCE)]
+    rows = rows[at & ((rows.size_kib - size_kib).abs() <= _SIZE_TOLERANCE * size_kib)]
     column = _COLUMNS[cost]
     value, low, high = (rows[f"{column}{end}"].astype("float64") for end in ("", "_low", "_high"))
-    if cost == "throughput":
-        value, low, high = 1e9 / value, 1e9 / high, 1e9 / low
     rows = rows.assign(cost=value, cost_low=low, cost_high=high)
     return rows[rows.cost > 0]
 

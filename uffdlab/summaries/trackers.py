@@ -46,7 +46,7 @@ def df_trackers(data: Dataset) -> pd.DataFrame:
 
     Times in ns and sizes as in :func:`samples`; ``dirty_pages`` is the median of warm samples, ``spurious_share`` pages
     reported and not written by pages written, ``missed_pages`` the sum in all samples, ``gave_up`` whether any sample
-    ran out of mappings.
+    ran out of mappings, ``writes_per_s`` what ``per_write_ns`` is by the second.
     """
     rows = samples(data) if TABLE in data.tables else data.rows(TABLE, [*_READ, *_TIMES[-3:]])
     found: list[dict[str, Any]] = []
@@ -65,6 +65,9 @@ def df_trackers(data: Dataset) -> pd.DataFrame:
     numbers = [f"{name}{end}" for name in (*_TIMES, *_SIZES) for end in ("", "_low", "_high")]
     columns = [*POINT, "method", "n", "dirty_pages", "writes", "gave_up", *numbers, "spurious_share", "missed_pages"]
     whole = pd.DataFrame(found, columns=columns).astype(dict.fromkeys([*numbers, "spurious_share"], "float64"))
+    for end, of in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        a_second = pd.Series(1e9, index=whole.index)
+        whole[f"writes_per_s{end}"] = column_ratio(a_second, whole[f"per_write_ns{of}"]).astype("float64")
     order = {name: place for place, name in enumerate(TRACKERS)}
     return whole.sort_values([*POINT, "method"], key=lambda c: c.map(order) if c.name == "method" else c)
 
