@@ -99,7 +99,8 @@ def test_sentence_uses_singular_and_plural(
 
 def test_sentence_names_each_need_once_with_its_suite(reference: claims.Evidence, tmp_path: Path) -> None:
     sentence = standing.sentence(claims.evidence_of(dataset(tmp_path / "d")), reference).partition(" need: ")[2]
-    suites = "--suite full --allow-host-changes", "--suite channel --allow-host-changes", "in no suite yet"
+    named = [f"--suite {name} --allow-host-changes" for name in ("full", "channel", "trackers")]
+    suites = *named, "in no suite yet"
     assert tuple(re.findall(r"\((.*?)\)", sentence)) == suites
     for need in sentence.split("; "):
         words = need.partition(" (")[0].split(", ")

@@ -59,7 +59,8 @@ def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() ->
     assert found[0].path == datasets.locate(None)
     assert len({data.provenance["cpu_model"] for data in found}) == 2
     for data in found:
-        (channel,) = datasets.companions(data)
+        channel, *trackers = datasets.companions(data)
         kernel = data.provenance["kernel_release"]
+        assert [path.name for path in trackers] == ["trackers-2026-11-28"] * kernel.endswith("v669")
         days = {"6.18.44-fc-v669": "2026-11-28", "6.18.44-fc-v657": "2026-11-26", "6.18.44-fc-v595": "2026-11-27-intel"}
         assert channel.name == f"channel-{days[kernel]}"

@@ -29,8 +29,17 @@ from .offline import keep_offline
 from .predicted import plot_stop_time, plot_touched
 from .published import plot_published
 from .resolve import plot_resolve
+from .sequences import SEQUENCES_BEFORE, plot_sequences, sequence_features
 from .skip import plot_skip, shares_written
 from .snapshot import SAVERS, plot_snapshot
+from .trackers import (
+    OBJECTIVES,
+    TRACKER_COSTS,
+    plot_tracker_costs,
+    plot_tracker_latencies,
+    plot_trackers,
+    tracker_shares,
+)
 from .tracking import plot_tracking
 from .zeropages import MOMENTS, plot_zeropages
 
@@ -41,10 +50,13 @@ __all__ = [
     "COUNTED",
     "MEMORIES",
     "MOMENTS",
+    "OBJECTIVES",
     "PLACEMENTS",
     "SAVERS",
+    "SEQUENCES_BEFORE",
     "SHOWN",
     "STATES",
+    "TRACKER_COSTS",
     "ZEROPAGES",
     "plot_atomicity",
     "plot_capacity",
@@ -59,12 +71,18 @@ __all__ = [
     "plot_regimes",
     "plot_resolve",
     "plot_reveals",
+    "plot_sequences",
     "plot_skip",
     "plot_snapshot",
     "plot_stop_time",
     "plot_threads",
     "plot_touched",
+    "plot_tracker_costs",
+    "plot_tracker_latencies",
+    "plot_trackers",
     "plot_tracking",
     "plot_zeropages",
+    "sequence_features",
     "shares_written",
+    "tracker_shares",
 ]

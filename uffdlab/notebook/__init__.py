@@ -7,7 +7,17 @@ from .channel import channel_controls, channel_merges, channel_points, channel_p
 from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
 from .hugetlb import entry_costs, one_pass, populate_speeds, prediction_check, reported_table, states
-from .load import load, load_calibrated, load_channel, load_channel_beside, load_evidence, load_mthp, load_published
+from .load import (
+    load,
+    load_calibrated,
+    load_channel,
+    load_channel_beside,
+    load_evidence,
+    load_mthp,
+    load_published,
+    load_sequences,
+    load_trackers,
+)
 from .markers import locks, validation
 from .show import Sentence, Table
 from .thread import (
@@ -21,6 +31,19 @@ from .thread import (
     rerun,
     rerun_sentence,
     versions,
+)
+from .trackers import (
+    cheapest_trackers,
+    last_pause,
+    predicted_parts,
+    sequences_recorded,
+    surprising_sequences,
+    tracker_break_even,
+    tracker_check,
+    tracker_sentence,
+    tracker_side_effects,
+    trackers_by_memory,
+    trackers_by_pattern,
 )
 from .zeropages import attempts, range_contents, without_huge_zeropage
 
@@ -37,8 +60,10 @@ __all__ = [
     "channel_points",
     "channel_published",
     "channel_sentence",
+    "cheapest_trackers",
     "cold",
     "entry_costs",
+    "last_pause",
     "least_work",
     "ledger",
     "load",
@@ -48,12 +73,15 @@ __all__ = [
     "load_evidence",
     "load_mthp",
     "load_published",
+    "load_sequences",
+    "load_trackers",
     "locks",
     "matrix",
     "messages",
     "one_pass",
     "page_sizes",
     "populate_speeds",
+    "predicted_parts",
     "prediction_check",
     "published_ratios",
     "published_table",
@@ -65,8 +93,16 @@ __all__ = [
     "reported_table",
     "rerun",
     "rerun_sentence",
+    "sequences_recorded",
     "states",
+    "surprising_sequences",
     "tails",
+    "tracker_break_even",
+    "tracker_check",
+    "tracker_sentence",
+    "tracker_side_effects",
+    "trackers_by_memory",
+    "trackers_by_pattern",
     "validation",
     "versions",
     "with_tables",

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from uffdlab import claims, datasets
-from uffdlab.claims.evidence import CHANNEL
+from uffdlab.claims.evidence import CHANNEL, TRACKERS
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.vocabulary.origins import HERE
 
+SEQUENCES = "sequences"  # their table
 REFERENCE = "reference"  # the newest of the committed ones
 
 
@@ -79,6 +80,21 @@ def load_channel_beside(beside: Dataset | None) -> Dataset | None:
     A channel that belongs to no campaign can be named as ``beside`` itself.
     """
     return claims.evidence_of(beside).holding(CHANNEL) if beside is not None else None
+
+
+def load_trackers(data: Dataset) -> Dataset:
+    """Return the dataset with trackers side by side: ``data`` where they were measured there, or else the committed one
+    that belongs to it; ``data`` where there is none, of which tables and figures say so.
+    """
+    return data if TRACKERS in data.tables else claims.evidence_of(data).trackers or data
+
+
+def load_sequences(data: Dataset) -> Dataset:
+    """Return the dataset with recorded sequences: ``data`` where it has them, or else the newest committed one;
+    ``data`` where there is none, of which tables and figures say so.
+    """
+    found = [] if SEQUENCES in data.tables else datasets.with_table(SEQUENCES)
+    return datasets.load(found[0]) if found else data
 
 
 def load_evidence(data: Dataset) -> claims.Evidence:

@@ -31,6 +31,9 @@ from .published import df_published_runs
 from .records import records
 from .resolve import df_resolves
 from .scale import df_scale
+from .sequences import df_sequences
+from .tracker_costs import df_break_even, df_cheapest, df_tracker_check, tracker_costs
+from .trackers import df_tracker_latencies, df_trackers
 from .tracking import df_tracking
 from .work import df_work
 from .zeropages import df_zeropages
@@ -40,8 +43,10 @@ __all__ = [
     "best_point",
     "df_at_size",
     "df_atomicity",
+    "df_break_even",
     "df_capacities",
     "df_channels",
+    "df_cheapest",
     "df_collapses",
     "df_entry_costs",
     "df_faults",
@@ -61,9 +66,13 @@ __all__ = [
     "df_reveals",
     "df_samples",
     "df_scale",
+    "df_sequences",
     "df_shuffled",
     "df_states",
     "df_tails",
+    "df_tracker_check",
+    "df_tracker_latencies",
+    "df_trackers",
     "df_tracking",
     "df_warm",
     "df_work",
@@ -72,4 +81,5 @@ __all__ = [
     "per_touch",
     "predict_protect_ns",
     "records",
+    "tracker_costs",
 ]

@@ -46,9 +46,9 @@ def df_trackers(data: Dataset) -> pd.DataFrame:
 
     Times in ns and sizes as in :func:`samples`; ``dirty_pages`` is the median of warm samples, ``spurious_share`` pages
     reported and not written by pages written, ``missed_pages`` the sum in all samples, ``gave_up`` whether any sample
-    ran out of mappings.
+    ran out of mappings, ``writes_per_s`` what ``per_write_ns`` is by the second.
     """
-    rows = samples(data)
+    rows = samples(data) if TABLE in data.tables else data.rows(TABLE, [*_READ, *_TIMES[-3:]])
     found: list[dict[str, Any]] = []
     for key, group in rows.groupby([*POINT, "method"]):
         taken = medians.warm(group)
@@ -65,5 +65,30 @@ def df_trackers(data: Dataset) -> pd.DataFrame:
     numbers = [f"{name}{end}" for name in (*_TIMES, *_SIZES) for end in ("", "_low", "_high")]
     columns = [*POINT, "method", "n", "dirty_pages", "writes", "gave_up", *numbers, "spurious_share", "missed_pages"]
     whole = pd.DataFrame(found, columns=columns).astype(dict.fromkeys([*numbers, "spurious_share"], "float64"))
+    for end, of in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        a_second = pd.Series(1e9, index=whole.index)
+        whole[f"writes_per_s{end}"] = column_ratio(a_second, whole[f"per_write_ns{of}"]).astype("float64")
     order = {name: place for place, name in enumerate(TRACKERS)}
     return whole.sort_values([*POINT, "method"], key=lambda c: c.map(order) if c.name == "method" else c)
+
+
+_LATENCIES = ["block", "sample", "method", "from_ns", "count"]
+
+
+@medians.cached_per_dataset
+def df_tracker_latencies(data: Dataset, size_kib: int, dirty: float) -> pd.DataFrame:
+    """Return the latency distribution of single writes to anonymous pages at random, of the first warm samples.
+
+    Columns: ``method``, ``from_ns`` (lower edge of the bin), ``slower`` (share of the writes in this bin or above) and
+    ``timed`` (writes timed in all).
+    """
+    rows = data.rows(TABLE, [*POINT, *_SAMPLE, "method"])
+    at = (rows.backing == "anon") & (rows.size_kib == size_kib) & (rows.pattern == "uniform") & (rows.dirty == dirty)
+    which = rows[at.fillna(False)][[*_SAMPLE, "method"]].dropna()
+    bins = data.rows("tracker_latencies", _LATENCIES).dropna(subset=_LATENCIES).astype({"count": "Float64"})
+    bins = bins[bins["count"] > 0].merge(which, on=[*_SAMPLE, "method"])
+    counted = bins.groupby(["method", "from_ns"])["count"].sum().reset_index()
+    counted["timed"] = counted.groupby("method")["count"].transform("sum")
+    above = counted.iloc[::-1].groupby("method")["count"].cumsum()
+    counted["slower"] = column_ratio(above, counted.timed).astype("float64")
+    return counted.sort_values(["method", "from_ns"])

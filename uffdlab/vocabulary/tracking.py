@@ -32,3 +32,14 @@ COSTS = {
         "CPU time of all writes beyond that of writes that are not tracked, and the pause",
     ),
 }
+# How a write ends that may be one to a protected page: in words, a word for a cell, and whether a tracker misses it.
+OUTCOMES = {
+    "reported": ("it raises a write-protect event", "reported", False),
+    "seen by a scan": ("it raises no event, and PAGEMAP_SCAN shows the page as written from then on", "scan", False),
+    "shown before": ("it raises no event, and PAGEMAP_SCAN showed the page as written before", "scan, early", False),
+    "missing event": ("it raises a missing event, and no write-protect event", "missing", False),
+    "refused": ("a step before it is refused", "refused", None),
+    "no return": ("a step before it does not return", "hangs", None),
+    "signal": ("it raises a signal", "signal", None),
+    "lost": ("it raises no event", "lost", True),
+}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""How recorded sequences of steps end (probe *sequence*): what becomes of the write that is their last step."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from uffdlab.datasets import Dataset
+from uffdlab.summaries import medians
+from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
+
+TABLE = "sequences"
+_KEYS = ["backing", "features", "sequence"]
+_READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "written"]
+_READ += ["child_uffd_wp"]
+
+
+@medians.cached_per_dataset
+def df_sequences(data: Dataset) -> pd.DataFrame:
+    """Return one row per backing, set of features and sequence: how it ended.
+
+    Columns: ``outcome`` (of ``vocabulary.tracking.OUTCOMES``), ``step`` (the one that was refused, or the last),
+    ``errno``, and ``child_protected`` (whether the page of a child was protected, where one was forked).
+    """
+    rows = data.rows(TABLE, _READ).sort_values(["block", "number"])
+    found = []
+    for key, group in rows.groupby(_KEYS):
+        group = group[group.block == group.block.iloc[0]]
+        last, before = group.iloc[-1], group.iloc[-2 if len(group) > 1 else -1]
+        known = group.child_uffd_wp.dropna()
+        row = dict(zip(_KEYS, key, strict=True)) | {"outcome": _outcome(last, before), "step": last.step}
+        row |= {"errno": None if pd.isna(last.errno) else last.errno}
+        found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
+    return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])
+
+
+def _outcome(last: pd.Series, before: pd.Series) -> str:
+    if last.result == "refused":
+        return "refused"
+    if last.result == "hung":
+        return "no return"
+    if last.result != "done":
+        return "signal"
+    if last.wp_events > 0:
+        return "reported"
+    if last.missing_events > 0:
+        return "missing event"
+    if "WP_ASYNC" not in SEQUENCE_SETS[last.features].features:
+        return "lost"
+    # An entry that is not protected counts as written, before anybody writes to it.
+    was = not pd.isna(before.written) and bool(before.written)
+    return "shown before" if was else "seen by a scan"
