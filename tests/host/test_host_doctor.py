@@ -34,6 +34,7 @@ NAMES = [
     "PT_RECLAIM",
     "child processes",
     "pinned threads",
+    "soft-dirty bits",
     "transparent huge pages",
     "hugetlb 2 MiB",
     "hugetlb 1 GiB",

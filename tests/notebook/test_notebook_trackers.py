@@ -69,7 +69,7 @@ def test_only_the_scan_has_to_learn_the_pages_at_the_end(data: Dataset) -> None:
 
 
 def test_sequences_have_the_command_that_asks_this_kernel() -> None:
-    recorded = datasets.load(datasets.locate("sequences-2026-11-28"))
+    recorded = datasets.load(datasets.locate("sequences-"))
     rows = notebook.surprising_sequences(recorded).frame.set_index("what happens")
     assert rows.loc["discarded, anonymous", "the write"] == "it raises no event"
     assert rows.loc["discarded, shmem", "the write"] == "it raises a write-protect event"
@@ -82,8 +82,8 @@ def test_sequences_have_the_command_that_asks_this_kernel() -> None:
 
 
 def test_no_sequence_is_lost_where_a_scan_looks() -> None:
-    recorded = datasets.load(datasets.locate("sequences-2026-11-28"))
-    assert "0 of 484 with features WP_UNPOPULATED, WP_ASYNC" in repr(notebook.sequences_recorded(recorded))
+    recorded = datasets.load(datasets.locate("sequences-"))
+    assert "0 of 635 with features WP_UNPOPULATED, WP_ASYNC" in repr(notebook.sequences_recorded(recorded))
 
 
 def test_trackers_are_loaded_from_the_data_or_beside_it(data: Dataset, tmp_path: Path) -> None:

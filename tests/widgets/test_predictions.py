@@ -137,7 +137,7 @@ def test_walk_finds_every_slider() -> None:
         for name, axis in widget.known.items()
         if isinstance(axis, Slider)
     }
-    assert found == {("00", "gib"), ("01", "gib"), ("03", "populated"), ("03", "writes_per_s")}
+    assert found == {("00", "gib"), ("01", "gib"), ("03", "populated"), ("03", "writes_per_s"), ("08", "size")}
     guest = figures.plot_guest(reference(), reference(), gib=1.0)
     assert len(list(predicted(guest))) == 4
     assert len(list(times_shown(guest))) > 20

@@ -23,8 +23,8 @@ ALL = "all"  # as a name of datasets
 _EPILOG = f"""\
 With more than one --data it prints a matrix, claim by dataset: the verdict and
 its key number with an interval (95 % unless said), and a line on each claim on
-which the datasets differ. '--data {ALL}' stands for every committed campaign of the full
-suite, the reference first; './{ALL}' is a directory of that name."""
+which the datasets differ. '--data {ALL}' stands for every committed campaign of
+the full suite, the reference first; './{ALL}' is a directory of that name."""
 
 
 def add(commands: Any) -> None:

@@ -93,6 +93,7 @@ def _kernel(host: Mapping[str, Any]) -> list[Capability]:
         _tried("PT_RECLAIM", "PT_RECLAIM", "a discard of a whole 2 MiB frees its page table", "6.14", _NOT_RECLAIMED),
         _tried("child processes", "DIE_WITH_PARENT", "a measurement is one, and ends with uffdlab"),
         _tried("pinned threads", "PINNED_THREAD", "handlers of events, and threads that race"),
+        _tried("soft-dirty bits", "SOFT_DIRTY", "a tracker of writes, by clear_refs and pagemap", "3.11", _NOT_DIRTY),
         _thp(host["thp_enabled"]),
     ]
 
@@ -141,6 +142,10 @@ def _tried(
     return found if answer.result or if_zero is None else found.lacking(*if_zero)
 
 
+_NOT_DIRTY = (
+    "this kernel was built without CONFIG_MEM_SOFT_DIRTY, or its architecture has no such bits",
+    "none is needed: trackers are measured without them",
+)
 _NOT_RECLAIMED = ("the page table stayed after the discard", "none is needed: it is recorded with each dataset")
 
 

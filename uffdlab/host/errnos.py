@@ -39,6 +39,8 @@ _SYSTEM_CALLS = {
     "madvise": "madvise",
     "mmap": "mmap",
     "sched": "sched_setaffinity",
+    "clear_refs": "openat and write",
+    "pagemap": "openat and pread64",
 }
 
 

@@ -23,12 +23,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from uffdlab import native
 from uffdlab.errors import UffdlabError
+from uffdlab.host import asking
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.histogram import EDGE_FIELDS, bin_rows
 from uffdlab.probes.requirements import Needs
@@ -172,21 +172,9 @@ def run(spec: TrackersSpec) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from (("tracker_latencies", of | bin_) for bin_ in bin_rows(_bins(ns)))
 
 
-@cache
 def has_soft_dirty() -> bool:
-    """Return whether this kernel keeps soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), by writing to a page."""
-    _, lib = native.probe()
-    with mapped(BACKINGS["anon"], 2 * MIB) as memory:
-        memory.touch_at([0], WRITE)
-        check("clear_refs", lib.ul_soft_dirty_clear(native.probe()[0].new("uint64_t *")))
-        bits = []
-        for _ in range(2):
-            seen = PageNotes(memory)
-            where = (memory.address, memory.length, memory.backing.page_bytes, seen.raw)
-            _timed("pagemap", lib.ul_soft_dirty_read, *where)
-            bits.append(seen.values()[0])
-            memory.touch_at([0], WRITE)
-    return bits == [0, 1]
+    """Return whether this kernel keeps soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), as a child process finds out."""
+    return bool(asking.ask("SOFT_DIRTY").result)
 
 
 def choose(spec: TrackersSpec, drawn: random.Random) -> _Writes:

@@ -102,6 +102,32 @@ static int64_t ask_pt_reclaim(struct ul_answer *a)
 	return ul_pt_reclaim();
 }
 
+/* Are writes remembered by soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)? 0 where the bits do not tell one. */
+static int64_t ask_soft_dirty(struct ul_answer *a)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	volatile char *addr = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t dirty[2] = { 0, 0 };
+	uint64_t ns;
+	int ret;
+
+	if (addr == MAP_FAILED)
+		return -errno;
+	*addr = 1;
+	a->step++;
+	ret = ul_soft_dirty_clear(&ns);
+	if (ret)
+		return ret;
+	a->step++;
+	for (int written = 0; written < 2; written++) {
+		ret = ul_soft_dirty_read((uint64_t)(uintptr_t)addr, page, page, &dirty[written], &ns);
+		if (ret)
+			return ret;
+		*addr = 2;
+	}
+	return !dirty[0] && dirty[1];
+}
+
 static int64_t ask_die_with_parent(struct ul_answer *a)
 {
 	const int ret = ul_die_with_parent(a->parent);
@@ -139,6 +165,7 @@ static int64_t (*const questions[UL_QUESTIONS])(struct ul_answer *) = {
 	[UL_ASK_PT_RECLAIM] = ask_pt_reclaim,
 	[UL_ASK_DIE_WITH_PARENT] = ask_die_with_parent,
 	[UL_ASK_PINNED_THREAD] = ask_pinned_thread,
+	[UL_ASK_SOFT_DIRTY] = ask_soft_dirty,
 };
 
 /* SECCOMP_RET_TRAP gives the system call; SECCOMP_RET_KILL does not. */

@@ -190,7 +190,8 @@ int ul_die_with_parent(int parent);
 enum {
 	UL_ASK_USERFAULTFD = 0, UL_ASK_PROTECT = 1, UL_ASK_PAGEMAP_SCAN = 2, UL_ASK_POPULATE_READ = 3,
 	UL_ASK_PT_RECLAIM = 4, UL_ASK_DIE_WITH_PARENT = 5, UL_ASK_PINNED_THREAD = 6,
-	UL_QUESTIONS = 7
+	UL_ASK_SOFT_DIRTY = 7,
+	UL_QUESTIONS = 8
 };
 struct ul_answer {
 	int64_t result;			/* as of the ask_ function; -errno when refused */
