@@ -61,6 +61,6 @@ def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() ->
     for data in found:
         channel, *trackers = datasets.companions(data)
         kernel = data.provenance["kernel_release"]
-        assert [path.name for path in trackers] == ["trackers-2026-11-28"] * kernel.endswith("v669")
+        assert [path.name for path in trackers] == ["trackers-2026-11-28-1815"] * kernel.endswith("v669")
         days = {"6.18.44-fc-v669": "2026-11-28", "6.18.44-fc-v657": "2026-11-26", "6.18.44-fc-v595": "2026-11-27-intel"}
         assert channel.name == f"channel-{days[kernel]}"

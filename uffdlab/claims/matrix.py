@@ -79,11 +79,20 @@ class Row:
     def cells(self) -> list[str]:
         """Return, per campaign, the verdict and its key number with interval, or whose data it shares."""
         return [
-            self._cell(n) + (YOUNGER if self.verdicts[n].preceded is False else "")
+            self._cell(n) + (YOUNGER if self._younger(n) else "")
             if n == (first := self.first(n))
             else f"as {self.ids[first]}"
             for n in range(len(self.ids))
         ]
+
+    def _younger(self, column: int) -> bool:
+        """Whether the rule is younger than data that it was applied to."""
+        return self.verdicts[column].preceded is False and not self._absent(column)
+
+    @property
+    def marked(self) -> bool:
+        """Whether any cell says that the rule is younger than its data."""
+        return any(self._younger(n) for n in range(len(self.ids)))
 
     def _cell(self, column: int) -> str:
         verdict = self.verdicts[column]
@@ -214,7 +223,7 @@ class Matrix:
             parts[0] += f", {_listed(apart)} with key numbers whose intervals do not all overlap"
         if none:
             parts.append(f"{none} {'is' if none == 1 else 'are'} decided on none")
-        marked = any(verdict.preceded is False for row in self.rows for verdict in row.of_campaigns)
+        marked = any(row.marked for row in self.rows)
         legend = (
             f" {YOUNGER.strip()} the rule is younger than these data: 'uffdlab claims' says what the former one said."
         )
