@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.figures import style
-from uffdlab.vocabulary.backings import BACKINGS
+from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.looks import BLUE, LIGHT, VERMILLION
 from uffdlab.vocabulary.tracking import OUTCOMES
@@ -42,14 +42,14 @@ def plot_sequences(data: Dataset, features: str = "", before: str = "written mem
     """
     features = features or sequence_features(data)[0]
     rows = _chosen(summaries.df_sequences(data), features, SEQUENCES_BEFORE[before])
-    backings = [name for name in BACKINGS if name in set(rows.backing)]
+    backings = [name for name in SEQUENCE_BACKINGS if name in set(rows.backing)]
     steps = list(dict.fromkeys(sorted(rows.between, key=lambda name: (name != _NOTHING, name))))
     figure = go.Figure()
     if len(rows):
         _draw(figure, rows, backings, steps)
     caption = (
         f"{before[0].upper()}{before[1:]} is protected, the step happens, and the page is written to; {features}. "
-        "An empty cell: the memory cannot take the step."
+        "An empty cell: the memory cannot take the step, or it was not recorded."
     )
     if _ASYNC in features:
         caption += (
@@ -57,7 +57,7 @@ def plot_sequences(data: Dataset, features: str = "", before: str = "written mem
             "skips it, or is refused where it checks (PM_SCAN_CHECK_WPASYNC)."
         )
     style.styled(figure, caption, [data.origin()], (150 + 24 * max(8, len(steps)), 760), {"x": "backing", "y": "step"})
-    names = [BACKINGS[name].short.replace(" ", "<br>", 1) for name in backings]
+    names = [SEQUENCE_BACKINGS[name].short.replace(" ", "<br>", 1) for name in backings]
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False, side="bottom")
     figure.update_yaxes(tickvals=list(range(len(steps))), ticktext=steps, showgrid=False, autorange="reversed")
     if rows.empty:
@@ -116,4 +116,4 @@ def _cell(row: Any) -> str:
 
 
 def _hover(row: Any) -> str:
-    return f"<b>{BACKINGS[row.backing].short}: {row.sequence}</b><br>{OUTCOMES[row.outcome][0]}"
+    return f"<b>{SEQUENCE_BACKINGS[row.backing].short}: {row.sequence}</b><br>{OUTCOMES[row.outcome][0]}"

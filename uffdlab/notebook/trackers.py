@@ -217,6 +217,7 @@ _SURPRISES = (
     ("forked, with EVENT_FORK", "anon", "wp_events", "write; protect; fork; write"),
     ("a guard on shmem", "shmem", "wp_unpopulated", "write; protect; guard; write"),
     ("swapped out", "anon", "wp_async", "write; protect; swapout; write"),
+    ("merged by KSM", "anon", "wp_unpopulated", "write; protect; ksm_merge; write"),
     ("made a huge page later", "anon_thp", "wp_async", "protect; collapse; write"),
 )
 

@@ -10,6 +10,7 @@ from uffdlab.summaries import medians
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 
 TABLE = "sequences"
+_UNPROTECT = "unprotect"
 _KEYS = ["backing", "features", "sequence"]
 _READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "written"]
 _READ += ["child_uffd_wp"]
@@ -29,6 +30,8 @@ def df_sequences(data: Dataset) -> pd.DataFrame:
         last, before = group.iloc[-1], group.iloc[-2 if len(group) > 1 else -1]
         known = group.child_uffd_wp.dropna()
         row = dict(zip(_KEYS, key, strict=True)) | {"outcome": _outcome(last, before), "step": last.step}
+        if row["outcome"] == "lost" and _UNPROTECT in set(group.step):
+            row["outcome"] = "unprotected"
         row |= {"errno": None if pd.isna(last.errno) else last.errno}
         found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
     return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])

@@ -41,5 +41,6 @@ OUTCOMES = {
     "refused": ("a step before it is refused", "refused", None),
     "no return": ("a step before it does not return", "hangs", None),
     "signal": ("it raises a signal", "signal", None),
+    "unprotected": ("it raises no event, and the protection had been taken off", "not protected", None),
     "lost": ("it raises no event", "lost", True),
 }
