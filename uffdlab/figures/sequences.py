@@ -56,7 +56,7 @@ def plot_sequences(data: Dataset, features: str = "", before: str = "written mem
             " Scans that only look. After remap the range is not registered any more, and a scan that protects again "
             "skips it, or is refused where it checks (PM_SCAN_CHECK_WPASYNC)."
         )
-    style.styled(figure, caption, [data.origin()], (150 + 24 * max(8, len(steps)), 760), {"x": "backing", "y": "step"})
+    style.styled(figure, caption, [data.origin()], (150 + 24 * max(8, len(steps)), 900), {"x": "backing", "y": "step"})
     names = [SEQUENCE_BACKINGS[name].short.replace(" ", "<br>", 1) for name in backings]
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False, side="bottom")
     figure.update_yaxes(tickvals=list(range(len(steps))), ticktext=steps, showgrid=False, autorange="reversed")

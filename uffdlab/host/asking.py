@@ -33,7 +33,7 @@ _OPERATIONS: dict[str, tuple[str, ...]] = {
     "PT_RECLAIM": ("PT_RECLAIM",),
     "DIE_WITH_PARENT": ("PR_SET_PDEATHSIG",),
     "PINNED_THREAD": ("sched_setaffinity", "start a thread"),
-    "SOFT_DIRTY": ("mmap", "clear_refs", "pagemap"),
+    "SOFT_DIRTY": ("mmap", "clear soft-dirty bits", "read soft-dirty bits"),
 }
 
 

@@ -39,8 +39,8 @@ _SYSTEM_CALLS = {
     "madvise": "madvise",
     "mmap": "mmap",
     "sched": "sched_setaffinity",
-    "clear_refs": "openat and write",
-    "pagemap": "openat and pread64",
+    "clear soft-dirty bits": "openat and write",
+    "read soft-dirty bits": "openat and pread64",
 }
 
 

@@ -11,7 +11,7 @@ from uffdlab import summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, size_of_kib, time_with_interval
 from uffdlab.summaries.tracker_costs import MODELLED
-from uffdlab.units import format_ns, format_share
+from uffdlab.units import format_ns, format_share, format_size
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.tracking import COSTS, OUTCOMES, PATTERNS, TRACKERS
@@ -35,9 +35,11 @@ def tracker_sentence(data: Dataset) -> Sentence:
             parts.append(f"The {COSTS[column][0]} is predicted to be least {', and '.join(least)} written.")
     evens = summaries.df_break_even(data, "pause_ns")
     parts += [
-        f"The pause of the scan is shorter than that of {TRACKERS[row.method][0]}: {_where(row)}."
+        f"By the model the pause of the scan is shorter than that of {TRACKERS[row.method][0]}: {_where(row)}."
         for row in summaries.records(evens[evens.method == "events_each"])
     ]
+    absent = [name for method, (name, _) in TRACKERS.items() if method not in set(summaries.df_trackers(data).method)]
+    parts += [f"Not measured, since this kernel does not have them: {', '.join(absent)}."] if absent else []
     return Sentence(" ".join(parts) or f"Too few points were measured in {data.id} to predict any other.")
 
 
@@ -117,7 +119,7 @@ def last_pause(data: Dataset) -> Table:
     found = []
     for row in summaries.records(rows[rows.method != "nothing"]):
         case = {"written": _share(row.dirty), "method": TRACKERS[row.method][0], "median write": _time(row, "p50_ns")}
-        case |= {"p99 of a write": _time(row, "p99_ns")}
+        case |= {"p99 of a write": _time(row, "p99_ns"), "p99.9": _time(row, "p999_ns")}
         case |= {"at the end: to learn the pages": "known already" if row.collect_ns == 0 else _time(row, "collect_ns")}
         found.append(case | {"to go on: and protect again": _time(row, "pause_ns")})
     return _table(found, "written")
@@ -170,11 +172,17 @@ def tracker_side_effects(data: Dataset) -> Table:
             "reported and not written, per written page": _range(spurious, lambda one: f"{one:.2g}"),
             "written and not reported": f"{int(group.missed_pages.sum()):,}",
             "mappings more": _range(growth, lambda one: f"{one:,.0f}"),
-            "out of mappings": "no" if gave_up.empty else f"from {_share(float(gave_up.dirty.min()))} written on",
+            "out of mappings": "no" if gave_up.empty else _exhausted(gave_up),
             "page tables more": _range(tables, size_of_kib),
         }
         found.append((list(BACKINGS).index(str(backing)), list(TRACKERS).index(str(method)), case))
     return _table([case for _, _, case in sorted(found, key=lambda one: one[:2])], "memory")
+
+
+def _exhausted(gave_up: pd.DataFrame) -> str:
+    """Return the least share written at which mappings ran out, and the size it was at."""
+    first = gave_up.sort_values(["size_kib", "dirty"]).iloc[0]
+    return f"at {format_size(first.size_kib * 1024)}, {_share(float(first.dirty))} written"
 
 
 def _range(values: pd.Series, said: Any) -> str:
@@ -205,6 +213,7 @@ def _table(rows: list[dict[str, Any]], first: str) -> Table:
 
 # --- sequences ------------------------------------------------------------------------------------------------------
 
+_CHANGE_THE_HOST = {"swapout", "ksm_merge"}  # a swap file, and ksmd
 # What surprises, and where: backing, set of features, steps.
 _SURPRISES = (
     ("given up lazily, then reclaimed", "anon", "wp_unpopulated", "write; protect; free; reclaim; write"),
@@ -218,7 +227,6 @@ _SURPRISES = (
     ("a guard on shmem", "shmem", "wp_unpopulated", "write; protect; guard; write"),
     ("swapped out", "anon", "wp_async", "write; protect; swapout; write"),
     ("merged by KSM", "anon", "wp_unpopulated", "write; protect; ksm_merge; write"),
-    ("made a huge page later", "anon_thp", "wp_async", "protect; collapse; write"),
 )
 
 
@@ -228,7 +236,8 @@ def surprising_sequences(data: Dataset) -> Table:
     rows = []
     for what, backing, features, steps in _SURPRISES if known else ():
         row = known.get((backing, features, steps))
-        options = "".join(
+        options = " --allow-host-changes" if _CHANGE_THE_HOST & set(steps.split("; ")) else ""
+        options += "".join(
             f" --{name} {value}" for name, value, default in
             (("backing", backing, "anon"), ("features", features, "none")) if value != default
         )  # fmt: skip
@@ -254,7 +263,7 @@ def sequences_recorded(data: Dataset) -> Sentence:
     rows = summaries.df_sequences(data)
     if rows.empty:
         return Sentence(f"Sequences of steps were not recorded in {data.id}.")
-    lost = rows[rows.outcome == "lost"].groupby("features").size()
+    lost = rows[[OUTCOMES[outcome][2] is True for outcome in rows.outcome]].groupby("features").size()
     counts = rows.groupby("features").size()
     parts = [f"{int(lost.get(name, 0))} of {int(counts[name])} with {one.reads_as}"
              for name, one in SEQUENCE_SETS.items() if name in counts.index]  # fmt: skip

@@ -133,8 +133,13 @@ class Answer:
             return "the write raises a missing event, and no write-protect event."
         before = self.steps[-2].written if len(self.steps) > 1 else None
         if "WP_ASYNC" in SEQUENCE_SETS[self.features].features:
-            if last.written and before is False:
+            if not gone and last.written and before is False:
                 return "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."
+            if gone:
+                return (
+                    "the write raises no event, and a scan that protects again skips the page: its new place is not "
+                    "registered any more."
+                )
             return "the write raises no event, and PAGEMAP_SCAN had shown the page as written before."
         return f"the write is not reported{': the new place is not registered any more' if gone else ''}."
 

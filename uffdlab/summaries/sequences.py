@@ -10,7 +10,8 @@ from uffdlab.summaries import medians
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 
 TABLE = "sequences"
-_UNPROTECT = "unprotect"
+_UNPROTECT, _REMAP = "unprotect", "remap"
+_LOOKED_AT = ("shown before", "seen by a scan")
 _KEYS = ["backing", "features", "sequence"]
 _READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "written"]
 _READ += ["child_uffd_wp"]
@@ -32,6 +33,8 @@ def df_sequences(data: Dataset) -> pd.DataFrame:
         row = dict(zip(_KEYS, key, strict=True)) | {"outcome": _outcome(last, before), "step": last.step}
         if row["outcome"] == "lost" and _UNPROTECT in set(group.step):
             row["outcome"] = "unprotected"
+        if row["outcome"] in _LOOKED_AT and _REMAP in set(group.step):  # WP_ASYNC has no EVENT_REMAP
+            row["outcome"] = "moved away"
         row |= {"errno": None if pd.isna(last.errno) else last.errno}
         found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
     return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])

@@ -41,6 +41,11 @@ OUTCOMES = {
     "refused": ("a step before it is refused", "refused", None),
     "no return": ("a step before it does not return", "hangs", None),
     "signal": ("it raises a signal", "signal", None),
-    "unprotected": ("it raises no event, and the protection had been taken off", "not protected", None),
+    "unprotected": ("it raises no event, and the protection had been taken off", "as asked", None),
+    "moved away": (
+        "it raises no event; the new place is not registered, and a scan that protects again skips it",
+        "moved away",
+        True,
+    ),
     "lost": ("it raises no event", "lost", True),
 }
