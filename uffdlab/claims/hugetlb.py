@@ -9,7 +9,7 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Tested, Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, in_children, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.errors import NotMeasuredError
 from uffdlab.stats import Estimate
@@ -30,12 +30,8 @@ HUGETLB = (*_PRIVATE_HUGETLB, "hugetlb_2m_shared", "hugetlb_1g_shared")
 
 def reported(data: Dataset, backing: str, features: str) -> bool | None:
     """Whether a write to an empty, protected page raised a write-protect event; None when that was not measured."""
-    if "states" not in data.tables:
-        return None
-    states = data.require("states", ("backing", "features", "content", "moment", "write_reported"))
-    here = (states.backing == backing) & (states.features == features)
-    rows = states[(here & (states.content == "empty") & (states.moment == "protected")).fillna(False)]
-    if rows.write_reported.isna().any():
+    rows = _empty_protected(data, backing, features)
+    if rows is None or rows.write_reported.isna().any():
         return None
     answers = {bool(answer) for answer in rows.write_reported}
     if len(answers) > 1:
@@ -46,6 +42,15 @@ def reported(data: Dataset, backing: str, features: str) -> bool | None:
     return answers.pop() if answers else None
 
 
+def _empty_protected(data: Dataset, backing: str, features: str) -> Any:
+    """Return what was seen of empty, protected pages, a row per child process; None where nothing was."""
+    if "states" not in data.tables:
+        return None
+    states = data.require("states", ("block", "backing", "features", "content", "moment", "write_reported"))
+    here = (states.backing == backing) & (states.features == features)
+    return states[(here & (states.content == "empty") & (states.moment == "protected")).fillna(False)]
+
+
 def _named(backings: Iterable[str]) -> str:
     return ", ".join(BACKINGS[backing].short for backing in backings)
 
@@ -54,7 +59,7 @@ def _state_evidence(data: Dataset, backings: Iterable[str], features: Iterable[s
     words = {True: "reported", False: "not reported", None: "not measured"}
     return tuple(
         f"states: {BACKINGS[backing].short}, features {wanted}, empty, protected: "
-        f"write {words[reported(data, backing, wanted)]}"
+        f"write {words[reported(data, backing, wanted)]}{in_children(_empty_protected(data, backing, wanted))}"
         for backing in backings
         for wanted in features
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from uffdlab.claims.claim import Claim
 from uffdlab.claims.evidence import Evidence
-from uffdlab.claims.verdict import Tested, Verdict, with_interval
+from uffdlab.claims.verdict import Tested, Verdict, in_children, with_interval
 from uffdlab.datasets import Dataset
 from uffdlab.stats import Estimate, split_confidence
 from uffdlab.summaries.medians import ratio_of, sizes_of, warm_of
@@ -44,6 +44,7 @@ def _evidence_lines(data: Dataset) -> tuple[str, ...]:
     found = {backing: equal(data, backing) for backing in ("anon", "anon_thp", "shmem")}
     return tuple(
         f"equality: {backing}, {way}: every page {'as' if same else 'not as'} after markers that were read"
+        f"{in_children(warm_of(data, 'equality', 'block', backing=backing, way=way))}"
         for backing, ways in found.items()
         for way, same in (ways or {}).items()
     )
@@ -103,7 +104,9 @@ def userspace_has_choice(evidence: Evidence, claim: Claim) -> Verdict:
                 return claim.undecided(data, f"whether a write is reported after {way} was not measured, {name}")
             seen.append(rows)
             reported[f"{way}, {name}"] = bool(rows.reported.all())
-            lines.append(f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported")
+            lines.append(
+                f"zeropages: {way}, {name}: write {'' if rows.reported.all() else 'not '}reported{in_children(rows)}"
+            )
     protected = [case for case, all_of_them in reported.items() if all_of_them]
     limits = (
         "protection, not identical page states (see patch-equals-populate); where the zeropage is forbidden or the "

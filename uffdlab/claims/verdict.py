@@ -29,6 +29,12 @@ def with_interval(estimate: Estimate) -> str:
     return units.with_interval(estimate.value, estimate.low, estimate.high, without=too_few)
 
 
+def in_children(rows: Any) -> str:
+    """Return in how many child processes rows were seen, as the end of a sentence; nothing without rows."""
+    number = 0 if rows is None else rows.block.nunique()
+    return f" in {number} child process{'es' if number != 1 else ''}" if number else ""
+
+
 @dataclass(frozen=True)
 class Tested:
     """A quantity that a rule compares with a threshold."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
@@ -67,7 +68,10 @@ def harmless(text: str | None) -> str | None:
 
 
 def _package(seed: int | None) -> dict[str, Any]:
-    commit, dirty = _checkout(Path(uffdlab.__file__).resolve().parent)
+    package = Path(uffdlab.__file__).resolve().parent
+    commit, dirty = _checkout(package)
+    if commit is None:
+        commit, dirty = built_from(package)
     return {
         "uffdlab_version": harmless(uffdlab.__version__),
         "uffdlab_commit": commit,
@@ -92,6 +96,21 @@ def _checkout(package: Path) -> tuple[str | None, bool | None]:
     if committed is None or added is None:
         return commit.strip(), None
     return commit.strip(), bool(added) or any(_changed(package.parent, line) for line in committed.split("\0") if line)
+
+
+def built_from(package: Path) -> tuple[str | None, bool | None]:
+    """Return commit and dirtiness of the checkout that a wheel was built from; None and None where it does not say.
+
+    The file is setup.py's. What does not read as a commit says nothing.
+    """
+    try:
+        told = json.loads((package / "built_from.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None, None
+    if not isinstance(told, dict) or not re.fullmatch(r"[0-9a-f]{40,64}", str(told.get("commit"))):
+        return None, None
+    dirty = told.get("dirty")
+    return told["commit"], dirty if isinstance(dirty, bool) else None
 
 
 def _changed(top: Path, entry: str) -> bool:

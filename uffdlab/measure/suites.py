@@ -244,6 +244,10 @@ _ENTRIES = (
     EntriesSpec("hugetlb_1g_private", "written", size_bytes=GIB, stride_bytes=GIB, repeats=3),
 )
 _ALL_STATES = tuple(SemanticsSpec(b, f, c) for b in BACKINGS for f in FEATURE_SETS for c in CONTENTS)
+# What rules read of them: empty pages, without WP_UNPOPULATED and with it.
+_DECIDING_STATES = tuple(
+    SemanticsSpec(b, f) for b in ("shmem", *_HUGETLB_2M, *_HUGETLB_1G) for f in ("none", "wp_unpopulated")
+)
 # One discard, or on a faster machine half of one, falls in between in a trial of one pass: without a loss, twelve
 # children of so many trials bound the share below 2 %.
 _ONE_PASS_TRIALS, _TWO_PASS_TRIALS = 48, 2
@@ -368,7 +372,8 @@ SUITES: dict[str, Suite] = {
                     ),
                     rounds=_CLAIM_ROUNDS,
                 ),
-                Work("semantics", _ALL_STATES),
+                Work("semantics", _DECIDING_STATES, rounds=_CLAIM_ROUNDS),
+                Work("semantics", tuple(spec for spec in _ALL_STATES if spec not in _DECIDING_STATES)),
                 Work("faults", _FAULTS, rounds=_CLAIM_ROUNDS),
                 Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
                 Work("faults", (*_WITH_TABLES, *_WITH_COLD_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),

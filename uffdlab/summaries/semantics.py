@@ -29,15 +29,20 @@ def df_reported(data: Dataset, content: str = "empty", moment: str = "protected"
 
     ``reported``: a write-protect event. ``missing event``: a missing event. ``seen by scan``: no event, but
     PAGEMAP_SCAN shows the page as written. ``lost``: none of these, although the page was protected; ``not reported``:
-    none, and it was not protected. ``not measured``: no row.
+    none, and it was not protected. ``not measured``: no row. Where child processes differ, all that they saw: ``lost or
+    reported``.
     """
     states = data.require("states", [*_CASE, *_WRITTEN])
     states = states[((states.content == content) & (states.moment == moment)).fillna(False)]
     answers = states.assign(answer=[_answer(row) for row in records(states)])
-    table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc="first")
+    table = answers.pivot_table(index="backing", columns="features", values="answer", aggfunc=_all_seen)
     columns = ["none", "wp_hugetlbfs_shmem", "wp_unpopulated", "wp_async", "missing_wp"]
     whole = table.reindex(index=list(BACKINGS), columns=columns).astype("object")
     return whole.fillna("not measured").rename_axis(index=None, columns=None)
+
+
+def _all_seen(answers: pd.Series) -> str:
+    return " or ".join(sorted(set(answers)))
 
 
 def _answer(row: Any) -> str:
@@ -52,16 +57,19 @@ def _answer(row: Any) -> str:
 
 
 def df_states(data: Dataset, backing: str, features: str, content: str = "empty") -> pd.DataFrame:
-    """Return the pagemap bits and PAGEMAP_SCAN categories of one page at each moment, and the outcome of a write."""
+    """Return the pagemap bits and PAGEMAP_SCAN categories of one page at each moment, and the outcome of a write.
+
+    One row per moment, or more where child processes differ.
+    """
     states = data.require("states", [*_CASE, *_WRITTEN, *_BITS, "categories"])
     here = (states.backing == backing) & (states.features == features) & (states.content == content)
     rows = states[here.fillna(False) & states.moment.notna()]
     order = {moment: place for place, moment in enumerate(_MOMENTS)}
-    rows = rows.sort_values("moment", key=lambda moments: moments.map(order))
+    rows = rows.sort_values("moment", key=lambda moments: moments.map(order), kind="stable")
     frame = pd.DataFrame({"moment": rows.moment, "pagemap": [_pagemap(row) for row in records(rows)]})
     frame["PAGEMAP_SCAN"] = rows.categories
     frame["a write is"] = [_answer(row) for row in records(rows)]
-    return frame.set_index("moment").rename_axis(index=None)
+    return frame.drop_duplicates().set_index("moment").rename_axis(index=None)
 
 
 def _pagemap(row: Any) -> str:
