@@ -15,6 +15,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -30,11 +31,12 @@ from handmade import files_in
 from running import UFFDLAB, alive, environment, sentence, uffdlab_run, wait_until
 
 from uffdlab import datasets
-from uffdlab.host import memory
+from uffdlab.host import memory, swap
 from uffdlab.measure import runner
 from uffdlab.measure.runner import Block
 from uffdlab.probes.protect import ProtectSpec
 from uffdlab.probes.requirements import Needs
+from uffdlab.probes.sequence import SequenceSpec
 from uffdlab.vocabulary.backings import MIB
 
 pytestmark = pytest.mark.uffd
@@ -181,6 +183,31 @@ def small_group() -> Iterator[Path]:
     yield group
     wait_until(lambda: not (group / "cgroup.procs").read_text(), "its processes are gone")
     group.rmdir()
+
+
+def test_a_control_group_without_swap_is_named(small_group: Path) -> None:
+    limit = small_group / "memory.swap.max"
+    if not limit.exists() or limit.read_text().strip() != "0":
+        pytest.skip("this control group has no memory.swap.max")
+    code = (
+        f"import os; open({str(small_group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+        "from uffdlab.probes.sequence import SequenceSpec\n"
+        "print(SequenceSpec('anon', 'none', 'protect; swapout').needs().missing())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"needs swap, and {limit} is 0: write max there, or measure in another control group\n"
+
+
+def test_reclaim_is_not_asked_where_the_host_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "areas", lambda: {"/dev/sdb2": 1 << 20})
+    lacking = SequenceSpec("anon", "none", "write; free; reclaim").needs().missing()
+    assert lacking == (
+        "needs a host without swap, and /dev/sdb2 is in use: switch it off with swapoff, or take the step swapout, "
+        "which is to swap"
+    )
+    assert SequenceSpec("anon", "none", "write; swapout").needs().missing() is None
+    monkeypatch.setattr(swap, "areas", lambda: {f"/{swap.FILE}": 1 << 16})
+    assert SequenceSpec("anon", "none", "write; free; reclaim").needs().missing() is None
 
 
 def test_an_oom_killed_child_has_out_of_memory_as_reason(small_group: Path, child_code: Misbehave) -> None:

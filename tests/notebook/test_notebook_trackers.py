@@ -39,7 +39,9 @@ def test_tables_without_data_are_one_line_that_says_so(tmp_path: Path) -> None:
         assert len(table(nothing).frame) == 1
         assert "not measured: trackers side by side" in str(table(nothing))
     assert "not measured side by side in made-up" in repr(notebook.tracker_sentence(nothing))
+    assert "not measured: CPU time of the tracker" in str(notebook.tracker_cpu(nothing))
     assert "not recorded" in str(notebook.surprising_sequences(nothing))
+    assert "not recorded" in str(notebook.scanned_sequences(nothing))
     assert "not recorded in made-up" in repr(notebook.sequences_recorded(nothing))
 
 
@@ -86,7 +88,7 @@ def test_only_what_moved_away_is_lost_where_a_scan_looks() -> None:
     recorded = datasets.load(datasets.locate("sequences-"))
     rows = summaries.df_sequences(recorded)
     moved = rows[rows.outcome == "moved away"]
-    assert set(moved.features) == {"wp_async"}
+    assert set(moved.features) == {"wp_async", "missing_wp_async"}
     assert all("remap" in sequence for sequence in moved.sequence)
     said = repr(notebook.sequences_recorded(recorded))
     assert f"{len(moved)} of 635 with features WP_UNPOPULATED, WP_ASYNC" in said

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,8 @@ from uffdlab.vocabulary.backings import SEQUENCE_BACKINGS
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 from uffdlab.vocabulary.steps import ENTRY_WORDS, STEPS
 
+# Steps that need settings of the host, and collapse, whose result depends on pages that are not modelled.
+NEED_SETTINGS = {"swapout", "collapse", "khugepaged", "ksm_merge"}
 ORDINARY = ("anon", "anon_thp", "shmem", "memfd", "file_private")
 
 
@@ -114,6 +116,9 @@ SURPRISES = [
     ("anon", "none", "write; protect; guard; write", "the write raises SIGSEGV, and no event."),
     ("anon", "none", "poison; write", "the write raises SIGBUS, and no event."),
     ("memfd", "none", "write; protect; discard; write", "the write is reported."),
+    ("memfd", "missing_wp_async", "protect; write", "the write raises a missing event, and no write-protect event."),
+    ("anon", "missing_wp_async", "protect; read; write",
+     "the write raises no event, as asked for; PAGEMAP_SCAN shows the page as written."),
     ("file_private", "none", "write; protect; write",
      "this memory cannot be registered so (EINVAL), and nothing was protected."),
     ("file_private", "wp_async", "write; protect; discard; write",
@@ -151,7 +156,7 @@ def test_accesses_of_the_kernel_are_reported_through_a_descriptor_that_delivers_
     assert (found.steps[-1].result, found.steps[-1].wp_events > 0, differing(found)) == ("done", True, [])
 
 
-def skipped_unless(spec: SequenceSpec) -> Mapping[str, str]:
+def skipped_unless(spec: SequenceSpec) -> dict[str, str]:
     """Return the settings that a sequence needs, or skip the test with the reason why they cannot be had."""
     needs = spec.needs()
     wanted = dict(needs.settings) | {f"hugetlb_{size}": str(count) for size, count in needs.hugepages.items()}
@@ -163,8 +168,8 @@ def skipped_unless(spec: SequenceSpec) -> Mapping[str, str]:
 
 
 @contextmanager
-def allowed(spec: SequenceSpec) -> Iterator[None]:
-    wanted = skipped_unless(spec)
+def allowed(spec: SequenceSpec, **more: str) -> Iterator[None]:
+    wanted = skipped_unless(spec) | more
     try:
         with host_settings.changed(wanted, allow=True):
             yield
@@ -182,6 +187,33 @@ def test_merging_by_ksm_loses_the_protection_without_an_event() -> None:
     assert (differing(found), differing(apart)) == ([], [])
     assert found.sentence == "the write is not reported."
     assert apart.sentence == "the write is reported."
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("backing", "entry"), [("anon", "swapped"), ("memfd", "marker")])
+def test_a_page_that_was_written_and_swapped_out_is_written_and_not_present(backing: str, entry: str) -> None:
+    with allowed(SequenceSpec(backing, "wp_async", "swapout")):
+        written = asked(backing, "wp_async", "protect; write; swapout")
+        protected = asked(backing, "wp_async", "write; protect; swapout; write")
+    assert (differing(written), differing(protected)) == ([], [])
+    assert set((written.steps[-1].categories or "").split("+")) >= {"WRITTEN"}
+    assert "PRESENT" not in (written.steps[-1].categories or "")
+    assert "scan: " in written.steps[-1].words()
+    swapped = protected.steps[2]
+    assert (swapped.entry, "WRITTEN" in (swapped.categories or "")) == (entry, False)
+    assert protected.sentence.endswith("PAGEMAP_SCAN shows the page as written.")
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("how", ["collapse", "khugepaged"])
+def test_small_pages_are_made_a_huge_one_where_all_are_there_and_none_is_protected(how: str) -> None:
+    with allowed(SequenceSpec("anon_thp", "none", f"write; {how}")):
+        protected = asked("anon_thp", "wp_unpopulated", f"write; protect; write; {how}")
+        control = asked("anon_thp", "wp_unpopulated", f"write; protect; write; unprotect; {how}; write")
+    assert (differing(protected), differing(control)) == ([], [])
+    assert [step.entry for step in control.steps[2:5]] == ["page", "page", "huge page"]
+    assert protected.steps[-1].entry == "page"
+    assert protected.steps[-1].result == ("refused" if how == "collapse" else "done")
 
 
 @pytest.mark.uffd
@@ -205,7 +237,7 @@ def test_a_child_keeps_protection_only_where_the_handler_is_told_of_the_fork() -
 @given(
     st.sampled_from(ORDINARY),
     st.sampled_from(sorted(SEQUENCE_SETS)),
-    st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse", "ksm_merge"})), min_size=1, max_size=6),
+    st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS)), min_size=1, max_size=6),
 )
 def test_this_kernel_does_what_is_documented(backing: str, features: str, steps: list[str]) -> None:
     assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
@@ -219,8 +251,8 @@ def test_this_kernel_does_what_is_documented_where_ksm_merges_or_huge_pages_are_
     @given(
         st.sampled_from(("anon", "anon_thp", "anon_mthp", "file_private")),
         st.sampled_from(sorted(SEQUENCE_SETS)),
-        st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse", "ksm_merge"})), max_size=3),
-        st.lists(st.sampled_from(sorted(STEPS.keys() - {"swapout", "collapse"})), max_size=2),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS)), max_size=3),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS | {"ksm_merge"})), max_size=2),
     )
     def holds(backing: str, features: str, before: list[str], after: list[str]) -> None:
         steps = [*before, "ksm_merge", *after]
@@ -230,4 +262,41 @@ def test_this_kernel_does_what_is_documented_where_ksm_merges_or_huge_pages_are_
             assert differing(asked(backing, features, "; ".join(steps))) == []
 
     with allowed(SequenceSpec("anon", "none", "ksm_merge")):
+        holds()
+
+
+@pytest.mark.uffd
+def test_this_kernel_does_what_is_documented_where_pages_are_swapped_out() -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(ORDINARY),
+        st.sampled_from(sorted(SEQUENCE_SETS)),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS)), max_size=3),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS - {"reclaim"})), max_size=2),
+    )
+    def holds(backing: str, features: str, before: list[str], after: list[str]) -> None:
+        steps = [*(step for step in before if step != "reclaim"), "swapout", *after]  # reclaim is without swap
+        assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
+        assume(all(step.result != "hung" for step in expected(backing, features, steps)))
+        assert differing(asked(backing, features, "; ".join(steps))) == []
+
+    with allowed(SequenceSpec("anon", "none", "swapout")):
+        holds()
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize("backing", ["hugetlb_2m_private", "hugetlb_2m_shared"])
+def test_this_kernel_does_what_is_documented_with_huge_pages_of_a_pool(backing: str) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.sampled_from(sorted(SEQUENCE_SETS)),
+        st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_SETTINGS)), min_size=1, max_size=6),
+    )
+    def holds(features: str, steps: list[str]) -> None:
+        assume(all(STEPS[step].why_not(SEQUENCE_BACKINGS[backing]) is None for step in steps))
+        assume(all(step.result != "hung" for step in expected(backing, features, steps)))
+        assert differing(asked(backing, features, "; ".join(steps))) == []
+
+    # A page of the pool comes back a little after the process that pinned it: more than one sequence needs.
+    with allowed(SequenceSpec(backing, "none", "write"), hugetlb_2048="64"):
         holds()

@@ -48,6 +48,7 @@ def _pool(size_kib: int, title: str) -> Setting:
 
 
 _THP = "sys/kernel/mm/transparent_hugepage"
+_KHUGEPAGED = f"{_THP}/khugepaged"
 _KSM = "sys/kernel/mm/ksm"
 
 
@@ -71,6 +72,18 @@ SETTINGS: dict[str, Setting] = {
         _by_size(64, "huge pages of 64 KiB (mTHP)"),
         _by_size(2048, "huge pages of 2 MiB"),
         Setting("thp_use_zero_page", f"{_THP}/use_zero_page", "the huge zeropage", "choice", ("0", "1")),
+        Setting(
+            "khugepaged_pages_to_scan",
+            f"{_KHUGEPAGED}/pages_to_scan",
+            "pages khugepaged scans before it sleeps",
+            "number",
+        ),
+        Setting(
+            "khugepaged_sleep_millisecs",
+            f"{_KHUGEPAGED}/scan_sleep_millisecs",
+            "how long khugepaged sleeps, in ms",
+            "number",
+        ),
         # 0 stops KSM but keeps merged pages, and the mm_slots of exited processes; 2 unmerges all.
         Setting("ksm_run", f"{_KSM}/run", "whether KSM merges pages", "choice", ("0", "1", "2"), undoing="2"),
         Setting(

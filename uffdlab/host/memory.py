@@ -18,6 +18,7 @@ _HUGEPAGES = "sys/kernel/mm/hugepages"
 
 # cgroup v1 writes "no limit" as the largest multiple of a page below 2^63; anything near it means none.
 _NO_LIMIT_BYTES = 1 << 62
+_SWAP_MAX = "memory.swap.max"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,18 @@ def memory_available_kib(root: Path = Path("/")) -> int | None:
     ]
     known = [kib for kib in candidates if kib is not None]
     return min(known) if known else None
+
+
+def swap_forbidden(root: Path = Path("/")) -> str | None:
+    """Return the file of this process's control group, or of one above it, that forbids swap; None where none does."""
+    return next(
+        (
+            f"/{group.directory}/{_SWAP_MAX}"
+            for group in _memory_cgroups(root)
+            if pseudofiles.integer(root, f"{group.directory}/{_SWAP_MAX}") == 0
+        ),
+        None,
+    )
 
 
 def oom_kills(root: Path = Path("/")) -> dict[str, int]:

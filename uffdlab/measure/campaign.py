@@ -116,7 +116,7 @@ def measure(
         if journal is not None:
             journal.check_host(known)
         say(f"{len(remaining)} blocks; needs {needs_text(remaining)}")
-        _report_omissions(say)
+        _report_omissions(remaining, say)
         started = time.monotonic()
         if allow_host_changes:
             _fill_pools(stack, peak(block.needs() for block in remaining), say)
@@ -167,11 +167,16 @@ def save(campaign: Campaign, out: Path, *, id_: str, title: str) -> datasets.Dat
     return datasets.write(out, id=id_, title=title, tables=campaign.tables(), provenance=campaign.facts)
 
 
-def _report_omissions(say: Say) -> None:
-    """Report what no probe can record on this kernel."""
+def _report_omissions(blocks: Sequence[Block], say: Say) -> None:
+    """Report what no probe can record on this kernel, and what these leave out."""
     answer = asking.ask("PAGEMAP_SCAN")
     if answer.result is None:
         say(f"zeropages and huge pages are not counted, and the states of pages are not checked: {answer.why()}")
+    if any(block.probe == "trackers" for block in blocks) and not asking.ask("SOFT_DIRTY").result:
+        say(
+            "soft-dirty bits are left out: this kernel was built without CONFIG_MEM_SOFT_DIRTY, or its architecture "
+            "has no such bits"
+        )
 
 
 def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:

@@ -14,6 +14,7 @@ from uffdlab.summaries.tracker_costs import MODELLED
 from uffdlab.units import format_ns, format_share, format_size
 from uffdlab.vocabulary.backings import BACKINGS, MIB
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
+from uffdlab.vocabulary.steps import ENTRY_WORDS
 from uffdlab.vocabulary.tracking import COSTS, OUTCOMES, PATTERNS, TRACKERS
 
 _SHARES = (0.001, 0.01, 0.1)
@@ -115,7 +116,7 @@ def predicted_parts(data: Dataset) -> Table:
 
 def last_pause(data: Dataset) -> Table:
     """Return what a write and the end of tracking cost: a scan stops the writer then, events and mprotect need not."""
-    rows = _at(data)
+    rows = _at(summaries.df_trackers(data))
     found = []
     for row in summaries.records(rows[rows.method != "nothing"]):
         case = {"written": _share(row.dirty), "method": TRACKERS[row.method][0], "median write": _time(row, "p50_ns")}
@@ -123,6 +124,18 @@ def last_pause(data: Dataset) -> Table:
         case |= {"at the end: to learn the pages": "known already" if row.collect_ns == 0 else _time(row, "collect_ns")}
         found.append(case | {"to go on: and protect again": _time(row, "pause_ns")})
     return _table(found, "written")
+
+
+def tracker_cpu(data: Dataset) -> Table:
+    """Return, at three shares written, who works for a tracker: the writer, the handler's thread, calls in between."""
+    rows = _at(summaries.df_tracker_cpu(data))
+    found = []
+    for row in summaries.records(rows):
+        case = {"written": _share(row.dirty), "method": TRACKERS[row.method][0], "the writer": _time(row, "writer_ns")}
+        case |= {"the thread that takes events": "–" if row.handler_ns == 0 else _time(row, "handler_ns")}
+        case |= {"arming, collecting, protecting again": _time(row, "calls_ns")}
+        found.append(case | {"not the writer": format_share(row.apart_share)})
+    return Table(pd.DataFrame(found or [{"written": "not measured: CPU time of the tracker"}]), index=False)
 
 
 def trackers_by_memory(data: Dataset, dirty: float = 0.3) -> Table:
@@ -193,8 +206,8 @@ def _range(values: pd.Series, said: Any) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _at(data: Dataset) -> pd.DataFrame:
-    rows = summaries.df_trackers(data)
+def _at(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the anonymous range whose writes are at random, at three shares."""
     at = (rows.backing == "anon") & (rows.pattern == "uniform") & (rows.size_kib == _SIZE_BYTES // 1024)
     return rows[at & rows.dirty.isin(_SHARES)]
 
@@ -213,7 +226,7 @@ def _table(rows: list[dict[str, Any]], first: str) -> Table:
 
 # --- sequences ------------------------------------------------------------------------------------------------------
 
-_CHANGE_THE_HOST = {"swapout", "ksm_merge"}  # a swap file, and ksmd
+_CHANGE_THE_HOST = {"swapout", "ksm_merge", "khugepaged"}  # a swap file, ksmd, and khugepaged
 # What surprises, and where: backing, set of features, steps.
 _SURPRISES = (
     ("given up lazily, then reclaimed", "anon", "wp_unpopulated", "write; protect; free; reclaim; write"),
@@ -227,6 +240,19 @@ _SURPRISES = (
     ("a guard on shmem", "shmem", "wp_unpopulated", "write; protect; guard; write"),
     ("swapped out", "anon", "wp_async", "write; protect; swapout; write"),
     ("merged by KSM", "anon", "wp_unpopulated", "write; protect; ksm_merge; write"),
+    ("khugepaged, protected", "anon_thp", "wp_unpopulated", "write; protect; write; khugepaged; write"),
+    ("MADV_COLLAPSE, protected", "anon_thp", "wp_unpopulated", "write; protect; write; collapse; write"),
+    ("a hole, MISSING|WP with WP_ASYNC", "anon", "missing_wp_async", "protect; write"),
+)
+# What a scan shows at the end, where PAGEMAP_SCAN is the tracker: what happened, backing, set of features, steps.
+_SCANNED = (
+    ("written", "anon", "wp_async", "write; protect; write"),
+    ("written, then swapped out", "anon", "wp_async", "protect; write; swapout"),
+    ("the same, and read in again", "anon", "wp_async", "protect; write; swapout; swapin"),
+    ("swapped out, not written", "anon", "wp_async", "write; protect; swapout"),
+    ("written, then swapped out, memfd", "memfd", "wp_async", "protect; write; swapout"),
+    ("a hole that the handler filled for a write", "memfd", "missing_wp_async", "protect; write"),
+    ("the same for a read", "memfd", "missing_wp_async", "protect; read"),
 )
 
 
@@ -236,14 +262,31 @@ def surprising_sequences(data: Dataset) -> Table:
     rows = []
     for what, backing, features, steps in _SURPRISES if known else ():
         row = known.get((backing, features, steps))
-        options = " --allow-host-changes" if _CHANGE_THE_HOST & set(steps.split("; ")) else ""
-        options += "".join(
-            f" --{name} {value}" for name, value, default in
-            (("backing", backing, "anon"), ("features", features, "none")) if value != default
-        )  # fmt: skip
         outcome = "not recorded" if row is None else _ended(row)
-        rows.append({"what happens": what, "the write": outcome, "ask this kernel": f'uffdlab ask{options} "{steps}"'})
+        command = _command(backing, features, steps)
+        rows.append({"what happens": what, "the write": outcome, "ask this kernel": command})
     return Table(pd.DataFrame(rows or [{"what happens": "not recorded: sequences of steps"}]), index=False)
+
+
+def scanned_sequences(data: Dataset) -> Table:
+    """Return what PAGEMAP_SCAN shows after sequences with WP_ASYNC, each with the command that asks this kernel."""
+    known = {(row.backing, row.features, row.sequence): row for row in summaries.records(summaries.df_scanned(data))}
+    rows = []
+    for what, backing, features, steps in _SCANNED if known else ():
+        row = known.get((backing, features, steps))
+        holds = "not recorded" if row is None else ENTRY_WORDS[row.entry]
+        shown = "not recorded" if row is None else row.categories.replace("+", ", ")
+        case = {"what happened": what, "the entry holds": holds, "PAGEMAP_SCAN shows": shown}
+        rows.append(case | {"ask this kernel": _command(backing, features, steps)})
+    return Table(pd.DataFrame(rows or [{"what happened": "not recorded: categories of PAGEMAP_SCAN"}]), index=False)
+
+
+def _command(backing: str, features: str, steps: str) -> str:
+    """Return the command that asks this kernel."""
+    options = " --allow-host-changes" if _CHANGE_THE_HOST & set(steps.split("; ")) else ""
+    named = (("backing", backing, "anon"), ("features", features, "none"))
+    options += "".join(f" --{name} {value}" for name, value, default in named if value != default)
+    return f'uffdlab ask{options} "{steps}"'
 
 
 def _ended(row: Any) -> str:

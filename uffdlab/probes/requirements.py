@@ -14,8 +14,8 @@ RESERVE_KIB = 512 * 1024  # left to everything else on the machine
 @dataclass(frozen=True)
 class Needs:
     """Peak memory (KiB, without huge pages), huge pages by size in KiB, whether THP must be allowed, CPUs, settings of
-    the host (``uffdlab.host.settings``) that have to be in force meanwhile, whether no other process may use KSM, and
-    whether shmem must be allowed huge pages.
+    the host (``uffdlab.host.settings``) that have to be in force meanwhile, whether no other process may use KSM,
+    whether shmem must be allowed huge pages, and whether there must be no swap.
     """
 
     memory_kib: int = 0
@@ -25,6 +25,7 @@ class Needs:
     settings: dict[str, str] = field(default_factory=dict)
     ksm: bool = False
     shmem_thp: bool = False
+    no_swap: bool = False
 
     def taken(self) -> str | None:
         """Return one sentence if another process uses KSM and the block needs it, or None.
@@ -38,7 +39,7 @@ class Needs:
     def missing(self) -> str | None:
         """Return one sentence on what this host lacks, or None."""
         # Imported here: a child does not call this and should not wait for the imports.
-        from uffdlab.host import cpus, memory, pseudofiles, settings
+        from uffdlab.host import cpus, memory, pseudofiles, settings, swap
 
         for size_kib, count in self.hugepages.items():
             pool, limit = memory.hugepages(size_kib), memory.hugetlb_limit(size_kib)
@@ -64,6 +65,14 @@ class Needs:
                 f"needs huge pages of shmem, which this kernel lacks or /{_SHMEM_THP} forbids: write advise there, "
                 "which changes nothing for programs that do not ask"
             )
+        if "swap_file_kib" in self.settings and (where := memory.swap_forbidden()):
+            return f"needs swap, and {where} is 0: write max there, or measure in another control group"
+        others = [path for path in swap.areas() if path != f"/{swap.FILE}"] if self.no_swap else []
+        if others:
+            return (
+                f"needs a host without swap, and {others[0]} is in use: switch it off with swapoff, or take the step "
+                "swapout, which is to swap"
+            )
         available = memory.memory_available_kib()
         if available is not None and self.memory_kib > available - RESERVE_KIB:
             return (
@@ -75,7 +84,7 @@ class Needs:
 
 def peak(needs: Iterable[Needs]) -> Needs:
     """Return the peak needs of blocks that run one after another; a setting is "0 and 1" if they need both."""
-    memory, pools, thp, shmem, cpus, ksm = 0, dict[int, int](), False, False, 1, False
+    memory, pools, thp, shmem, cpus, ksm, no_swap = 0, dict[int, int](), False, False, 1, False, False
     settings: dict[str, str] = {}
     for need in needs:
         for name, value in need.settings.items():
@@ -83,7 +92,8 @@ def peak(needs: Iterable[Needs]) -> Needs:
             settings[name] = " and ".join(sorted({*known, value}))
         memory, thp, cpus = max(memory, need.memory_kib), thp or need.thp, max(cpus, need.cpus)
         shmem = shmem or need.shmem_thp
-        ksm = ksm or need.ksm
+        ksm, no_swap = ksm or need.ksm, no_swap or need.no_swap
         for size_kib, count in need.hugepages.items():
             pools[size_kib] = max(pools.get(size_kib, 0), count)
-    return Needs(memory, {size: count for size, count in pools.items() if count}, thp, cpus, settings, ksm, shmem)
+    taken = {size: count for size, count in pools.items() if count}
+    return Needs(memory, taken, thp, cpus, settings, ksm, shmem, no_swap)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uffdlab.errors import UffdlabError
-from uffdlab.host import ksm
+from uffdlab.host import khugepaged, ksm
 from uffdlab.probes.affinity import on_one_cpu
 from uffdlab.probes.covert.ksm import PACE
 from uffdlab.probes.requirements import Needs
@@ -36,6 +36,9 @@ SEPARATOR = "; "
 RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung", "unregistered")
 _KSM = {"ksm_use_zero_pages": "0", **PACE, "ksm_run": "1"}
 _SCANS, _SCANS_S = 12, 10.0  # smart scan leaves out, of up to nine scans, a page that was not merged before
+_KHUGEPAGED = {"khugepaged_pages_to_scan": "1000000", "khugepaged_sleep_millisecs": "10"}
+# The range is on its list since it was mapped; the first scan to end may have begun before the step.
+_PASSES, _PASSES_S = 2, 10.0
 _MTHP = {"mthp_64": "madvise", "mthp_2048": "never"}
 
 
@@ -84,11 +87,19 @@ class SequenceSpec(Spec):
         settings |= _MTHP if self.backing == "anon_mthp" else {}
         merges = "ksm_merge" in self.names
         settings |= _KSM if merges else {}
+        settings |= _KHUGEPAGED if "khugepaged" in self.names else {}
         if backing.pool_kib is not None:
             copies = 2 if "fork" in self.names else 1  # a write after a fork copies the page
             return Needs(hugepages={backing.pool_kib: copies})
         shmem_thp = kind_of(backing) == "shmem" and "collapse" in self.names
-        return Needs(memory_kib=8 * KIB, thp=thp, shmem_thp=shmem_thp, settings=settings, ksm=merges)
+        return Needs(
+            memory_kib=8 * KIB,
+            thp=thp,
+            shmem_thp=shmem_thp,
+            settings=settings,
+            ksm=merges,
+            no_swap="reclaim" in self.names and "swapout" not in self.names,
+        )
 
 
 FIELDS: list[dict[str, Any]] = [
@@ -106,6 +117,7 @@ FIELDS: list[dict[str, Any]] = [
     text("entry", f"what the page's entry holds after it: {', '.join(ENTRY_WORDS)}"),
     boolean("uffd_wp", "whether the entry is protected (pagemap bit 57)", required=False),
     boolean("written", "PAGEMAP_SCAN category WRITTEN; missing without PAGEMAP_SCAN", required=False),
+    text("categories", "all its categories joined by +; - for none; missing without PAGEMAP_SCAN"),
     text("child_entry", "after fork: what the child's entry holds"),
     boolean("child_uffd_wp", "after fork: whether the child's entry is protected", required=False),
 ]
@@ -209,9 +221,10 @@ def _counted(events: Events) -> dict[str, int]:
 
 
 def _row(state: PageState, child: PageState | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"entry": state.entry, "uffd_wp": state.uffd_wp, "written": None}
-    if state.categories is not None:
-        row["written"] = "WRITTEN" in state.categories
+    row: dict[str, Any] = {"entry": state.entry, "uffd_wp": state.uffd_wp}
+    known = state.categories
+    row |= {"written": None if known is None else "WRITTEN" in known}
+    row |= {"categories": None if known is None else "+".join(known) or "-"}
     return row | {"child_entry": child and child.entry, "child_uffd_wp": child and child.uffd_wp}
 
 
@@ -271,6 +284,7 @@ _DOING: dict[str, Callable[[_Place], Any]] = {
     "fork": _fork,
     "remap": _remap,
     "collapse": _advise("MADV_COLLAPSE"),
+    "khugepaged": lambda _: khugepaged.wait_for_scans(_PASSES, _PASSES_S),
     "ksm_merge": _ksm_merge,
     "ksm_unmerge": _advise("MADV_UNMERGEABLE"),
     "pin": _pin,

@@ -107,6 +107,7 @@ FIELDS: list[dict[str, Any]] = [
     integer("collect_ns", "ns", "learning which pages were written, while the writer stands", required=False),
     integer("rearm_ns", "ns", "protecting or clearing again, while the writer stands", required=False),
     integer("cpu_ns", "ns", "CPU time of writer and tracker, from arming to the end"),
+    integer("handler_cpu_ns", "ns", "of it the thread that takes events; 0 where there is none", required=False),
     integer("minor_faults", None, "minor faults meanwhile"),
     integer("table_growth_kib", "KiB", "growth of page tables meanwhile", required=False),
     integer("mapping_growth", None, "mappings that the process had more, before it was armed again"),
@@ -208,6 +209,7 @@ def _epoch(spec: TrackersSpec, method: str, writes: _Writes) -> tuple[dict[str, 
     row |= {"minor_faults": grown["minor_faults"], "table_growth_kib": grown["vm_pte_kib"]}
     row |= {"mapping_growth": epoch.mapping_growth, "writes": len(writes.offsets), "dirty_pages": writes.pages}
     row.setdefault("gave_up", False)
+    row.setdefault("handler_cpu_ns", 0)
     row |= compare(writes.by_page, epoch.seen.values()) if method != "nothing" else _NOT_REPORTED
     return row | _quantiles(epoch.ns), epoch.ns
 
@@ -280,7 +282,7 @@ def _by_events(epoch: _Epoch, *, each: bool) -> dict[str, Any]:
             raise UffdlabError(events.why(memory, HANDLER_TIMEOUT_S))
         raised = [number * memory.backing.page_bytes for number, seen in enumerate(epoch.seen.values()) if seen]
         row["rearm_ns"] = uffd.protect_each(memory, raised) if each else uffd.protect(memory)
-    return row | {"collect_ns": 0}
+    return row | {"collect_ns": 0, "handler_cpu_ns": events.cpu_ns}
 
 
 def _async_scan(epoch: _Epoch) -> dict[str, Any]:

@@ -374,12 +374,13 @@ def mapped(backing: Backing, length: int) -> Iterator[Range]:
 
 @dataclass
 class Events:
-    """The events of a handler by kind, those it could not resolve, and whether it reached its deadline."""
+    """The events of a handler by kind, its CPU time, those it could not resolve, and whether its deadline came."""
 
     wp: int = 0
     missing: int = 0
     minor: int = 0
     other: int = 0
+    cpu_ns: int = 0
     failed: int = 0
     last_errno: int = 0
     last_missing: bool = False

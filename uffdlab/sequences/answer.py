@@ -34,6 +34,7 @@ class Taken:
     child_entry: str | None
     child_uffd_wp: bool | None
     documented: Expected
+    categories: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -78,10 +79,16 @@ class Taken:
         if self.result == "hung":
             return "did not return in time, until the descriptor was closed"
         events = _events(self.wp_events, self.missing_events, self.other_events)
-        parts = [self.result if self.result != "done" else "", *events, self.held()]
+        parts = [self.result if self.result != "done" else "", *events, self.held(), self._scanned()]
         if self.child_entry is not None:
             parts.append(f"in the child: {_held(self.child_entry, self.child_uffd_wp)}")
         return " · ".join(part for part in parts if part)
+
+    def _scanned(self) -> str:
+        """Return the categories of PAGEMAP_SCAN, or nothing where they were not asked."""
+        if self.categories is None:
+            return ""
+        return f"scan: {self.categories.replace('+', ' ') if self.categories != '-' else 'no category'}"
 
     def held(self) -> str:
         """Return what the entry holds afterwards, in words."""
@@ -186,6 +193,10 @@ def answer(backing: str, features: str, rows: Sequence[Mapping[str, Any]], where
     """Return the answer from the rows of the table ``sequences``, in order."""
     said = expected(backing, features, [row["step"] for row in rows])
     said += [said[-1]] * (len(rows) - len(said))  # the kernel went on where a refusal is documented
-    names = [name for name in Taken.__dataclass_fields__ if name != "documented"]
-    taken = (Taken(**{name: row[name] for name in names}, documented=of) for row, of in zip(rows, said, strict=True))
-    return Answer(backing, features, tuple(taken), where)
+    return Answer(backing, features, tuple(_as_taken(row, of) for row, of in zip(rows, said, strict=True)), where)
+
+
+def _as_taken(row: Mapping[str, Any], documented: Expected) -> Taken:
+    """Return a row as a step; the oldest datasets have no categories of PAGEMAP_SCAN."""
+    columns = {name: row[name] for name in Taken.__dataclass_fields__ if name in row}
+    return Taken(**columns, documented=documented)

@@ -463,6 +463,15 @@ def _collapse(memory: _Memory, entry: Entry) -> Expected:
     return Expected(entry, why, None) if entry.present else _refused(entry, None, why)
 
 
+def _khugepaged(_: _Memory, entry: Entry) -> Expected:
+    why = (
+        "khugepaged makes a huge page of small ones; of a registered range only where all are there, and none is "
+        "protected (hpage_collapse_scan_pmd)"
+    )
+    # Once it is not registered any more holes count as zeros, and whether there are pages is not modelled.
+    return Expected(entry, why, "done" if entry.registered else None)
+
+
 def _refused(entry: Entry, errno: str | None, why: str) -> Expected:
     return Expected(entry, why, "refused", errno)
 
@@ -482,6 +491,7 @@ _RULES: dict[str, Callable[[_Memory, Entry], Expected]] = {
     "fork": _fork,
     "remap": _remap,
     "collapse": _collapse,
+    "khugepaged": _khugepaged,
     "ksm_merge": _ksm_merge,
     "ksm_unmerge": _ksm_unmerge,
     "pin": _pin,

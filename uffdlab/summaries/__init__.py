@@ -31,8 +31,9 @@ from .published import df_published_runs
 from .records import records
 from .resolve import df_resolves
 from .scale import df_scale
-from .sequences import df_sequences
+from .sequences import df_scanned, df_sequences
 from .tracker_costs import df_break_even, df_cheapest, df_tracker_check, tracker_costs
+from .tracker_cpu import df_tracker_cpu
 from .trackers import df_tracker_latencies, df_trackers
 from .tracking import df_tracking
 from .work import df_work
@@ -66,11 +67,13 @@ __all__ = [
     "df_reveals",
     "df_samples",
     "df_scale",
+    "df_scanned",
     "df_sequences",
     "df_shuffled",
     "df_states",
     "df_tails",
     "df_tracker_check",
+    "df_tracker_cpu",
     "df_tracker_latencies",
     "df_trackers",
     "df_tracking",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from uffdlab.datasets import Dataset
 from uffdlab.summaries import medians
+from uffdlab.summaries.records import records
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 
 TABLE = "sequences"
@@ -19,12 +20,13 @@ _READ += ["child_uffd_wp"]
 
 @medians.cached_per_dataset
 def df_sequences(data: Dataset) -> pd.DataFrame:
-    """Return one row per backing, set of features and sequence: how it ended.
+    """Return one row per backing, set of features and sequence that ends with a write: how it ended.
 
     Columns: ``outcome`` (of ``vocabulary.tracking.OUTCOMES``), ``step`` (the one that was refused, or the last),
     ``errno``, and ``child_protected`` (whether the page of a child was protected, where one was forked).
     """
     rows = data.rows(TABLE, _READ).sort_values(["block", "number"])
+    rows = rows[rows.sequence.str.endswith("write")]
     found = []
     for key, group in rows.groupby(_KEYS):
         group = group[group.block == group.block.iloc[0]]
@@ -38,6 +40,21 @@ def df_sequences(data: Dataset) -> pd.DataFrame:
         row |= {"errno": None if pd.isna(last.errno) else last.errno}
         found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
     return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])
+
+
+@medians.cached_per_dataset
+def df_scanned(data: Dataset) -> pd.DataFrame:
+    """Return one row per backing, set of features and sequence: ``entry`` and ``categories`` after its last step.
+
+    A sequence is one that was recorded, or its beginning. ``entry`` is a word of ``vocabulary.steps.ENTRY_WORDS``,
+    ``categories`` those of PAGEMAP_SCAN, joined by +. Empty where categories were not recorded.
+    """
+    if TABLE in data.tables and "categories" not in data.tables[TABLE].columns:
+        return pd.DataFrame(columns=[*_KEYS, "entry", "categories"])
+    rows = data.rows(TABLE, [*_KEYS, "block", "number", "entry", "categories"]).dropna(subset=["categories"])
+    begun = ["; ".join(row.sequence.split("; ")[: int(row.number)]) for row in records(rows)]
+    rows = rows.assign(sequence=pd.Series(begun, index=rows.index, dtype="object"))
+    return rows.sort_values("block").drop_duplicates(_KEYS)[[*_KEYS, "entry", "categories"]].reset_index(drop=True)
 
 
 def _outcome(last: pd.Series, before: pd.Series) -> str:

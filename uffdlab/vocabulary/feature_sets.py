@@ -42,6 +42,7 @@ FEATURE_SETS = _by_name(
 # accesses are reported.
 SEQUENCE_SETS = FEATURE_SETS | _by_name(
     FeatureSet("missing_wp_unpopulated", ("WP_UNPOPULATED",), missing=True),
+    FeatureSet("missing_wp_async", ("WP_UNPOPULATED", "WP_ASYNC"), missing=True),
     FeatureSet("wp_events", ("WP_UNPOPULATED", "EVENT_FORK", "EVENT_REMAP", "EVENT_REMOVE", "EVENT_UNMAP")),
     FeatureSet("kernel_wp", ("WP_UNPOPULATED",), kernel=True),
     FeatureSet("kernel_missing_wp", ("WP_UNPOPULATED",), missing=True, kernel=True),

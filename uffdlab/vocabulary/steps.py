@@ -47,6 +47,11 @@ def _anonymous(what: str) -> dict[str, str]:
     return dict.fromkeys(("shmem", "file", "hugetlb"), f"{what} {_ANONYMOUS}")
 
 
+_COLLAPSED = {
+    "anon": "it is mapped with MADV_NOHUGEPAGE: choose anon_thp",
+    "file": "it is mapped with MADV_NOHUGEPAGE",
+    "hugetlb": "its pages are huge",
+}
 _SHARED = {"shmem": "KSM merges private memory only", "hugetlb": "KSM merges no huge pages of a pool"}
 STEPS = {
     step.name: step
@@ -64,15 +69,12 @@ STEPS = {
         Step("lock", "keep the range in memory", "mlock", impossible={"file": _ENDLESS}),
         Step("fork", "fork a process that stays", "fork"),
         Step("remap", "move the range to another address", "mremap"),
+        Step("collapse", "make small pages a huge one", "MADV_COLLAPSE", impossible=_COLLAPSED),
         Step(
-            "collapse",
-            "make small pages a huge one",
-            "MADV_COLLAPSE",
-            impossible={
-                "anon": "it is mapped with MADV_NOHUGEPAGE: choose anon_thp",
-                "file": "it is mapped with MADV_NOHUGEPAGE",
-                "hugetlb": "its pages are huge",
-            },
+            "khugepaged",
+            "let khugepaged come by, which makes small pages a huge one",
+            "scans of khugepaged",
+            impossible=_COLLAPSED | {"shmem": "what it takes for huge pages of shmem is not set up here: use collapse"},
         ),
         Step(
             "ksm_merge",

@@ -4,12 +4,23 @@
 
 #include "probe.h"
 
-uint64_t ul_now_ns(void)
+static uint64_t ns_of(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t ul_now_ns(void)
+{
+	return ns_of(CLOCK_MONOTONIC);
+}
+
+/* CPU time of the thread that asks. */
+uint64_t ul_thread_cpu_ns(void)
+{
+	return ns_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint64_t ul_cycles(void)

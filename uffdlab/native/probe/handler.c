@@ -99,9 +99,8 @@ static void drain(struct ul_handler *h)
 			resolve(h, &msgs[i]);
 }
 
-static void *handle(void *arg)
+static void serve(struct ul_handler *h)
 {
-	struct ul_handler *h = arg;
 	struct pollfd fds[2] = {
 		{ .fd = h->fd, .events = POLLIN },
 		{ .fd = h->stop_fd, .events = POLLIN },
@@ -114,7 +113,7 @@ static void *handle(void *arg)
 			/* Closing releases every waiter: nothing stays stuck. */
 			h->stats.deadline_hit = 1;
 			close(h->fd);
-			return NULL;
+			return;
 		}
 		if (poll(fds, 2, (int)((h->deadline_ns - now) / 1000000) + 1) < 0) {
 			if (errno != EINTR)
@@ -124,10 +123,19 @@ static void *handle(void *arg)
 		if (fds[0].revents & POLLIN)
 			drain(h);
 		if (fds[1].revents & POLLIN)
-			return NULL;
+			return;
 		if (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL))
 			h->deadline_ns = 0;	/* nothing can be resolved any more: release the waiters */
 	}
+}
+
+static void *handle(void *arg)
+{
+	struct ul_handler *h = arg;
+
+	serve(h);
+	h->stats.cpu_ns = ul_thread_cpu_ns();
+	return NULL;
 }
 
 /*

@@ -26,6 +26,7 @@ int ul_close(int fd);
 /* handler.c: a thread that counts events and resolves each with one page */
 struct ul_handler_stats {
 	uint64_t wp, missing, minor, other;
+	uint64_t cpu_ns;		/* CPU time of the thread */
 	uint64_t failed;		/* events that could not be resolved */
 	int last_errno;			/* of the last failure, positive */
 	int last_missing;		/* whether that was UFFDIO_COPY for a hole, not UFFDIO_WRITEPROTECT */

@@ -6,6 +6,8 @@
 
 #include "probe.cdef.h"
 
+uint64_t ul_thread_cpu_ns(void);
+
 /*
  * Deliberate access to memory the sanitizers know nothing about: it must cost
  * exactly one load or store, and touch no shadow memory.

@@ -77,14 +77,6 @@ static void look(const struct worker *me, struct seen *seen)
 	seen->semaphores = count_of(me->semaphores);
 }
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 static int64_t difference(int64_t before, int64_t after)
 {
 	return before < 0 || after < 0 ? -1 : after - before;
@@ -165,16 +157,16 @@ static void *work(void *arg)
 	me->spins = open_waits(me->job->tracepoint, "flags == 0");
 	me->semaphores = open_waits(me->job->tracepoint, "flags == 2 || flags == 4");
 	look(me, &after);	/* so that their pages are there */
-	cpu = cpu_ns();
+	cpu = ul_thread_cpu_ns();
 	if (arrive(me->start, me->job->threads)) {
 		look(me, &before);
 		while (ul_now_ns() < me->start->ns)
 			;
-		cpu = cpu_ns();
+		cpu = ul_thread_cpu_ns();
 		begin = ul_now_ns();
 		me->ret = take_steps(me->job, &me->job->parts[me->index]);
 		end = ul_now_ns();
-		me->out->cpu_ns = cpu_ns() - cpu;
+		me->out->cpu_ns = ul_thread_cpu_ns() - cpu;
 		look(me, &after);
 		report(&before, &after, me->out);
 		me->out->begin_ns = begin - me->start->ns;
