@@ -71,7 +71,7 @@ def test_companions_of_another_machine_are_no_evidence(reference: datasets.Datas
 @pytest.mark.parametrize(
     ("campaign", "channel"),
     [
-        ("reference-2026-11-28-1317", "channel-2026-11-28"),
+        ("reference-2026-11-28-1932", "channel-2026-11-28"),
         ("replication-2026-11-25-amd", "channel-2026-11-26"),
         ("intel-2026-11-27", "channel-2026-11-27-intel"),
         ("mthp-2026-11-25", None),
@@ -88,7 +88,7 @@ def test_claims_command_borrows_costs_only_with_the_costs_option(tmp_path: Path)
     with_ = uffdlab_run(
         "claims", "spread-cost-later", "--data", "mthp-2026-11-25", "--costs", "costs-", cwd=tmp_path
     ).stdout
-    assert "because: with costs borrowed from costs-2026-11-28-1317: " in with_
+    assert "because: with costs borrowed from costs-2026-11-28-1932: " in with_
 
 
 def test_dataset_without_costs_is_refused_in_one_sentence(tmp_path: Path) -> None:

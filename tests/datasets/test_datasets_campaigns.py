@@ -52,8 +52,8 @@ def test_a_dataset_elsewhere_has_no_companions(tmp_path: Path) -> None:
 def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() -> None:
     found = [datasets.load(path) for path in datasets.campaigns()]
     assert [data.id for data in found] == [
-        "reference-2026-11-28-1317", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
-        "replication-2026-11-26-late-amd", "replication-2026-11-28-1348-amd", "replication-2026-11-28-amd",
+        "reference-2026-11-28-1932", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
+        "replication-2026-11-28-1317-amd", "replication-2026-11-28-1348-amd",
         "intel-2026-11-27", "intel-2026-11-27-busy",
     ]  # fmt: skip
     assert found[0].path == datasets.locate(None)
@@ -61,6 +61,6 @@ def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() ->
     for data in found:
         channel, *trackers = datasets.companions(data)
         kernel = data.provenance["kernel_release"]
-        assert [path.name for path in trackers] == ["trackers-2026-11-28-1815"] * kernel.endswith("v669")
+        assert [path.name for path in trackers] == ["trackers-2026-11-28-2007"] * kernel.endswith("v669")
         days = {"6.18.44-fc-v669": "2026-11-28", "6.18.44-fc-v657": "2026-11-26", "6.18.44-fc-v595": "2026-11-27-intel"}
         assert channel.name == f"channel-{days[kernel]}"
