@@ -15,10 +15,12 @@ from .load import (
     load_evidence,
     load_mthp,
     load_published,
+    load_scale,
     load_sequences,
     load_trackers,
 )
 from .markers import locks, validation
+from .scale import scale_reasons, scale_repeated, scale_sentence, scale_table
 from .show import Sentence, Table
 from .thread import (
     cold,
@@ -76,6 +78,7 @@ __all__ = [
     "load_evidence",
     "load_mthp",
     "load_published",
+    "load_scale",
     "load_sequences",
     "load_trackers",
     "locks",
@@ -96,6 +99,10 @@ __all__ = [
     "reported_table",
     "rerun",
     "rerun_sentence",
+    "scale_reasons",
+    "scale_repeated",
+    "scale_sentence",
+    "scale_table",
     "scanned_sequences",
     "sequences_recorded",
     "states",

@@ -12,7 +12,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.vocabulary.origins import HERE
 
-SEQUENCES = "sequences"  # their table
+SEQUENCES, SCALE = "sequences", "scale"  # tables of suites of their own
 REFERENCE = "reference"  # the newest of the committed ones
 
 
@@ -94,6 +94,14 @@ def load_sequences(data: Dataset) -> Dataset:
     ``data`` where there is none, of which tables and figures say so.
     """
     found = [] if SEQUENCES in data.tables else datasets.with_table(SEQUENCES)
+    return datasets.load(found[0]) if found else data
+
+
+def load_scale(data: Dataset) -> Dataset:
+    """Return the dataset with operations of several threads: ``data`` where it has them, or else the newest committed
+    one, of whatever machine; ``data`` where there is none, of which tables and figures say so.
+    """
+    found = [] if SCALE in data.tables else datasets.with_table(SCALE)
     return datasets.load(found[0]) if found else data
 
 
