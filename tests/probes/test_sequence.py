@@ -300,3 +300,13 @@ def test_this_kernel_does_what_is_documented_with_huge_pages_of_a_pool(backing: 
     # A page of the pool comes back a little after the process that pinned it: more than one sequence needs.
     with allowed(SequenceSpec(backing, "none", "write"), hugetlb_2048="64"):
         holds()
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("backing", "features"), [("anon", "wp_unpopulated"), ("shmem", "none")])
+def test_a_touch_says_whether_it_faulted(backing: str, features: str) -> None:
+    """A marker is read with a fault that raises no event; what is mapped is read without one, also when protected."""
+    found = asked(backing, features, "protect; read; read; write; write")
+    assert [step.faults and min(step.faults, 1) for step in found.steps] == [None, 1, 0, 1, 0]
+    said = [step.words().split(" · ")[0] for step in found.steps[1:]]
+    assert said == ["a fault without an event", "no fault", "a write-protect event", "no fault"]
