@@ -23,7 +23,7 @@ def reference() -> datasets.Dataset:
 def test_evidence_of_the_reference_has_channel_costs_and_published(reference: datasets.Dataset) -> None:
     evidence = claims.evidence_of(reference)
     assert evidence.costs is not None
-    assert evidence.channel is not None
+    assert [*evidence.companions] == ["channel", "trackers"]
     assert evidence.published is not None
     assert not evidence.costs_are_borrowed
     assert not any("borrowed" in claims.verdict(id_, evidence).because for id_ in PRICED)
@@ -31,7 +31,7 @@ def test_evidence_of_the_reference_has_channel_costs_and_published(reference: da
 
 def test_evidence_of_another_campaign_has_no_channel_or_costs(tmp_path: Path) -> None:
     evidence = claims.evidence_of(dataset(tmp_path / "mine"))
-    assert (evidence.costs, evidence.channel) == (None, None)
+    assert (evidence.costs, evidence.companions) == (None, {})
     assert evidence.published is not None, "the thread's own figures belong to everybody"
 
 
@@ -60,12 +60,12 @@ def test_borrowed_costs_are_named_in_the_verdict_line(reference: datasets.Datase
 
 def test_a_campaign_that_shares_the_reference_id_has_no_companions(reference: datasets.Dataset, tmp_path: Path) -> None:
     evidence = claims.evidence_of(replace(reference, path=tmp_path / reference.id))
-    assert evidence.channel is None
+    assert evidence.companions == {}
 
 
 def test_companions_of_another_machine_are_no_evidence(reference: datasets.Dataset) -> None:
     elsewhere = replace(reference, provenance=reference.provenance | {"cpu_model": "another"})
-    assert claims.evidence_of(elsewhere).channel is None
+    assert claims.evidence_of(elsewhere).companions == {}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_companions_of_another_machine_are_no_evidence(reference: datasets.Datas
     ],
 )
 def test_a_committed_campaign_has_the_channel_of_its_machine(campaign: str, channel: str | None) -> None:
-    found = claims.evidence_of(datasets.load(datasets.locate(campaign))).channel
+    found = claims.evidence_of(datasets.load(datasets.locate(campaign))).companions.get("channel")
     assert (found and found.id) == channel
 
 

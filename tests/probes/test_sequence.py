@@ -50,13 +50,19 @@ def test_steps_are_separated_by_semicolons_or_commas_in_any_case() -> None:
     [
         ("protect; fly; write", "no step is called 'fly': choose from write read protect"),
         ("", "a sequence has 1 to 6 steps, and this one 0: write it as 'protect; discard; write'"),
-        ("read;" * 7, "a sequence has 1 to 6 steps, and this one 7"),
+        ("read;" * 7, "a sequence has at most 6 steps, and this one 7"),
     ],
 )
 def test_impossible_texts_are_refused_with_the_list_or_the_form(text: str, sentence: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         SequenceSpec(steps=text)
     assert sentence in str(caught.value)
+
+
+def test_too_many_steps_are_counted_and_not_told_a_form_that_they_have() -> None:
+    with pytest.raises(UffdlabError) as caught:
+        parse("; ".join(["write"] * 7))
+    assert str(caught.value) == "a sequence has at most 6 steps, and this one 7"
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def load_channel(data: Dataset) -> Dataset:
         return data
     reference = datasets.load(datasets.locate(None))
     for campaign in (data, reference):
-        channel = claims.evidence_of(campaign).channel
-        if channel is not None:
-            return channel
+        held = claims.evidence_of(campaign).holding(CHANNEL)
+        if CHANNEL in held.tables:
+            return held
     raise UffdlabError(f"{data.id!r} has no covert channel, and {reference.id!r} has none beside it: measure one")
 
 
@@ -86,7 +86,7 @@ def load_trackers(data: Dataset) -> Dataset:
     """Return the dataset with trackers side by side: ``data`` where they were measured there, or else the committed one
     that belongs to it; ``data`` where there is none, of which tables and figures say so.
     """
-    return data if TRACKERS in data.tables else claims.evidence_of(data).trackers or data
+    return data if TRACKERS in data.tables else claims.evidence_of(data).holding(TRACKERS)
 
 
 def load_sequences(data: Dataset) -> Dataset:

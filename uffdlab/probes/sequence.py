@@ -51,8 +51,10 @@ def parse(text_: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in STEPS]
     if unknown:
         raise UffdlabError(f"no step is called {unknown[0][:40]!r}: choose from {' '.join(STEPS)}")
-    if not 0 < len(names) <= MOST_STEPS:
-        raise UffdlabError(f"a sequence has 1 to {MOST_STEPS} steps, and this one {len(names)}: {_EXAMPLE}")
+    if not names:
+        raise UffdlabError(f"a sequence has 1 to {MOST_STEPS} steps, and this one 0: {_EXAMPLE}")
+    if len(names) > MOST_STEPS:
+        raise UffdlabError(f"a sequence has at most {MOST_STEPS} steps, and this one {len(names)}")
     return names
 
 
