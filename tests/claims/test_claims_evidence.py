@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import sentence, uffdlab_run
 from synthetic import dataset
 
 from uffdlab import claims, datasets
+from uffdlab.datasets import csv, reading
 
 PRICED = ("pmd-marker-wins", "pud-marker-wins", "spread-cost-later")
 
@@ -27,6 +29,20 @@ def test_evidence_of_the_reference_has_channel_costs_and_published(reference: da
     assert evidence.published is not None
     assert not evidence.costs_are_borrowed
     assert not any("borrowed" in claims.verdict(id_, evidence).because for id_ in PRICED)
+
+
+def test_only_what_a_claim_reads_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def noticing(path: Path, *more: Any) -> Any:
+        decoded.append(path.name)
+        return csv.decode(path, *more)
+
+    monkeypatch.setattr(reading, "decode", noticing)
+    reading._on_use.cache_clear()
+    campaign = datasets.load(datasets.locate(None), on_use=True)
+    assert claims.verdict("tracker-choice", claims.evidence_of(campaign)).verdict == "depends"
+    assert set(decoded) == {"trackers.csv"}
 
 
 def test_evidence_of_another_campaign_has_no_channel_or_costs(tmp_path: Path) -> None:

@@ -149,6 +149,23 @@ def test_data_that_campaigns_share_count_once(tmp_path: Path) -> None:
     assert (row.difference() or "").startswith("holds on channel-made-up; not decided on without. Not measured there")
 
 
+def test_a_verdict_on_a_dataset_of_a_suite_of_its_own_is_computed_once(tmp_path: Path) -> None:
+    known, decided = claims.find("zeropage-covert-channel"), list[str]()
+
+    def noticing(evidence: Evidence, claim: Claim) -> claims.Verdict:
+        decided.append(evidence.holding(claim.table).id)
+        return known.decide(evidence, known)  # type: ignore[misc]
+
+    claim = replace(known, decide=noticing)
+    channel, other = (campaign(tmp_path / id_, _both(CLEAR, "zeropage"), id_=id_) for id_ in ("channel-a", "channel-b"))
+    first = claim.verdict(Evidence(made(tmp_path, "a"), {"channel": channel}))
+    assert (
+        claim.verdict(Evidence(channel)) == claim.verdict(Evidence(made(tmp_path, "b"), {"channel": channel})) == first
+    )
+    assert claim.verdict(Evidence(other)).dataset == "channel-b"
+    assert decided == ["channel-a", "channel-b"]
+
+
 def test_channels_measured_again_on_the_processor_are_compared_and_have_no_cell() -> None:
     reference = datasets.load(datasets.locate(None))
     chosen = [claims.find("zeropage-covert-channel"), claims.find("table-fill-slower")]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uffdlab import datasets
-from uffdlab.datasets import load, locate, one_line, read, scrub, seal
+from uffdlab.datasets import csv, load, locate, one_line, read, reading, scrub, seal
 from uffdlab.errors import UffdlabError
 
 # What is written is what is loaded
@@ -51,6 +51,37 @@ def test_one_table_is_read_and_checked_whatever_became_of_the_others(tmp_path: P
         file.write(b"0,preread,1032,0.1,true,\n")
     with refused("samples.csv has", "recorded: it was edited"):
         read(tmp_path / "d", only=["samples"])
+
+
+def test_tables_can_be_decoded_when_they_are_used_first(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def noticing(path: Path, *more: Any) -> Any:
+        decoded.append(path.name)
+        return csv.decode(path, *more)
+
+    monkeypatch.setattr(reading, "decode", noticing)
+    dataset = load(lab, on_use=True)
+    assert ("samples" in dataset.tables, "absent" in dataset.tables, [*dataset.tables]) == (True, False, ["samples"])
+    assert decoded == []
+    assert rows_of(dataset) == rows_of(dataset) == ROWS
+    assert decoded == ["samples.csv"]
+    assert load(lab, on_use=True) is dataset
+
+
+def test_a_file_that_was_edited_is_refused_before_its_table_is_used(lab: Path) -> None:
+    before = load(lab, on_use=True)
+    text = (lab / "samples.csv").read_text()
+    (lab / "samples.csv").write_text(text.replace("1032", "1033"))
+    with refused("samples.csv differs from its recorded SHA-256"):
+        load(lab, on_use=True)
+    (lab / "samples.csv").write_text(text.replace("1032", "ten"))
+    with refused("samples.csv, line 2, column 'ns': 'ten' is not an integer", "also differs from its recorded SHA-256"):
+        load(lab, on_use=True)
+    (lab / "samples.csv").write_text(text.replace("1032", "1033"))
+    seal(lab)
+    assert rows_of(load(lab, on_use=True))[0]["ns"] == 1033
+    assert load(lab, on_use=True) is not before
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

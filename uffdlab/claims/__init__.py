@@ -14,7 +14,7 @@ from __future__ import annotations
 from uffdlab.claims.text import markdown_matrix, markdown_table, text_matrix, text_table, wide_matrix
 
 from .claim import Claim
-from .evidence import Evidence, evidence_of, evidence_of_each
+from .evidence import Evidence, evidence_of
 from .matrix import Matrix, matrix
 from .register import CLAIMS, PLANNED, find, verdict, verdicts
 from .verdict import Ruling, Verdict
@@ -28,7 +28,6 @@ __all__ = [
     "Ruling",
     "Verdict",
     "evidence_of",
-    "evidence_of_each",
     "find",
     "markdown_matrix",
     "markdown_table",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from uffdlab import datasets, rules
 from uffdlab.claims.evidence import Evidence, repeats_beside
@@ -16,6 +17,8 @@ from uffdlab.units import with_interval
 
 # What a rule that was replaced says of the evidence, in the words it had.
 Former = Callable[[Evidence, "Claim"], str]
+
+_DECIDED: WeakKeyDictionary[Dataset, dict[object, Verdict]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,19 @@ class Claim:
         return f". Measured since, under the rule in force: {'; '.join(said)}" if said else ""
 
     def _decided(self, evidence: Evidence) -> Verdict:
+        """Return the verdict without its rule's precedence; on a dataset of a suite of its own, computed once.
+
+        Several campaigns share such a dataset, and others are compared with it.
+        """
         data = evidence.holding(self.table)
+        if self.table not in data.tables:
+            return self._computed(evidence, data)
+        known = _DECIDED.setdefault(data, {})
+        if (self.id, self.decide) not in known:
+            known[self.id, self.decide] = self._computed(evidence, data)
+        return known[self.id, self.decide]
+
+    def _computed(self, evidence: Evidence, data: Dataset) -> Verdict:
         if self.decide is None:
             return self.undecided(data, "no probe of this version measures it")
         facts = datasets.differing(data)

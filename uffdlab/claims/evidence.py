@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from uffdlab import datasets
@@ -51,20 +50,10 @@ def evidence_of(campaign: Dataset, costs: Dataset | None = None) -> Evidence:
     The thread's figures belong to every campaign, a committed channel to the committed campaigns of its machine, and
     committed costs to the campaign that they were calibrated on; other ``costs`` have to be passed in.
     """
-    return _evidence_of(campaign, costs, _committed)
-
-
-def evidence_of_each(campaigns: Iterable[Dataset]) -> list[Evidence]:
-    """Return several campaigns, each with the committed datasets that belong to it, which are loaded once."""
-    load = cache(_committed)
-    return [_evidence_of(campaign, None, load) for campaign in campaigns]
-
-
-def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path | str], Dataset | None]) -> Evidence:
-    companions = {suite: data for suite, path in datasets.companions(campaign).items() if (data := load(path))}
-    committed = filter(None, map(load, datasets.calibrations()))
+    companions = {suite: data for suite, path in datasets.companions(campaign).items() if (data := _committed(path))}
+    committed = filter(None, map(_committed, datasets.calibrations()))
     calibrated = costs or next((one for one in committed if _of_one_campaign(one, campaign)), None)
-    return Evidence(campaign, companions, calibrated, load("published"))
+    return Evidence(campaign, companions, calibrated, _committed("published"))
 
 
 def repeats_beside(campaigns: Sequence[Evidence], table: str) -> list[Dataset]:
@@ -92,8 +81,8 @@ def _of_one_campaign(calibrated: Dataset, campaign: Dataset) -> bool:
 
 
 def _committed(wanted: Path | str) -> Dataset | None:
-    """Return a committed dataset; None where it is missing or damaged."""
+    """Return a committed dataset, of which tables are decoded as claims use them; None where missing or damaged."""
     try:
-        return datasets.load(datasets.locate(wanted))
+        return datasets.load(datasets.locate(wanted), on_use=True)
     except UffdlabError:
         return None

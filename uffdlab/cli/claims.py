@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from uffdlab.cli.common import command, say
 from uffdlab.errors import UffdlabError
 
 if TYPE_CHECKING:
-    from uffdlab.claims import Claim, Evidence, Matrix
+    from uffdlab.claims import Claim, Evidence
     from uffdlab.datasets import Dataset
 
 
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
 
 
 def _claims(args: argparse.Namespace) -> int:
-    from uffdlab import claims, datasets
+    from uffdlab import claims
 
     chosen = [claims.find(id_) for id_ in args.ids] or list(claims.CLAIMS)
     paths = _paths(args.data)
@@ -54,7 +54,7 @@ def _claims(args: argparse.Namespace) -> int:
         return _of_one(args, paths[0], chosen)
     if args.costs is not None:
         raise UffdlabError("--costs is calibrated on one campaign: pass it with one --data")
-    matrix = claims.matrix(claims.evidence_of_each(map(datasets.load, paths)), chosen)
+    matrix = claims.matrix([claims.evidence_of(data) for data in _load_each(paths)], chosen)
     if args.json:
         columns = zip(matrix.ids, zip(*(row.of_campaigns for row in matrix.rows), strict=True), strict=True)
         print(json.dumps({id_: [verdict.as_dict() for verdict in column] for id_, column in columns}, indent=1))
@@ -90,13 +90,14 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
     costs = datasets.load(datasets.locate(args.costs)) if args.costs is not None else None
     if costs is not None:
         sim.costs_of(costs)  # raises if it has none
-    evidence = claims.evidence_of(datasets.load(path), costs)
+    (campaign,) = _load_each([path])
+    evidence = claims.evidence_of(campaign, costs)
+    if args.markdown:
+        print(_markdown(evidence, chosen))
+        return 0
     verdicts = [claim.verdict(evidence) for claim in chosen]
     if args.json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1))
-        return 0
-    if args.markdown:
-        print(claims.markdown_table(verdicts, _beside(evidence, chosen)))
         return 0
     print(claims.text_table(verdicts))
     print(textwrap.fill(evidence.campaign.origin(), 72))
@@ -106,15 +107,24 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
     return 0
 
 
-def _beside(evidence: Evidence, chosen: Sequence[Claim]) -> Matrix | None:
-    """Return a campaign beside the committed ones of its processor; None where there is none."""
+def _load_each(paths: Iterable[Path]) -> list[Dataset]:
+    """Return datasets; of the committed campaigns only those tables are decoded that claims use."""
+    from uffdlab import datasets
+
+    committed = {path.resolve() for path in datasets.campaigns()}
+    return [datasets.load(path, on_use=path.resolve() in committed) for path in paths]
+
+
+def _markdown(evidence: Evidence, chosen: Sequence[Claim]) -> str:
+    """Return the verdicts of a campaign as in README, beside the committed campaigns of its processor."""
     from uffdlab import claims, datasets
 
-    committed = [datasets.load(path) for path in datasets.campaigns()]
     here = evidence.campaign
     cpu = here.provenance.get("cpu_model")
+    committed = _load_each(datasets.campaigns())
     others = [data for data in committed if data.id != here.id and data.provenance.get("cpu_model") == cpu]
-    return claims.matrix([evidence, *claims.evidence_of_each(others)], chosen) if others else None
+    matrix = claims.matrix([evidence, *map(claims.evidence_of, others)], chosen)
+    return claims.markdown_table([row.verdicts[0] for row in matrix.rows], matrix if others else None)
 
 
 def report_decisions(data: Dataset) -> None:

@@ -14,7 +14,7 @@ from uffdlab.errors import UffdlabError
 
 from .cells import show
 from .dataset import Dataset, alike, cpu, kernel, mthp, thp
-from .descriptor import FILE_NAME, Descriptor, parse, read_raw
+from .descriptor import FILE_NAME, Descriptor, read_checked
 from .files import check_directory, printable, refusal
 from .reading import count, load
 
@@ -169,7 +169,7 @@ def _described(data: Path | None) -> list[tuple[Path, Descriptor]]:
     described = []
     for path in find(data) if data else []:
         with suppress(UffdlabError):
-            described.append((path, parse(read_raw(path), path)))
+            described.append((path, read_checked(path)))
     return described
 
 
@@ -241,7 +241,7 @@ def _by_name(wanted: str, named: list[tuple[str, Path]], data: Path) -> Path:
 def _name(path: Path) -> str:
     """Return the id of a dataset, or the name of its directory if the descriptor is broken."""
     try:
-        return parse(read_raw(path), path).id
+        return read_checked(path).id
     except UffdlabError:
         return path.name
 

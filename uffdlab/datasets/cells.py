@@ -23,6 +23,7 @@ _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 # C0, C1 and the two Unicode line ends: each breaks the rule "one row, one line" for some reader.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = 2**63
 
 
@@ -188,7 +189,7 @@ def _plain_string(value: Any) -> str:
     control = control_character(value)
     if control:
         raise CellError(f"{show(value)} holds the control character {control}; a cell is one plain line")
-    if any("\ud800" <= c <= "\udfff" for c in value):
+    if _SURROGATE.search(value):
         raise CellError(f"{show(value)} cannot be written as UTF-8")
     return str(value)
 

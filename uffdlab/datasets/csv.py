@@ -17,6 +17,7 @@ from uffdlab.datasets.files import MAX_FILE, open_plain, printable
 from uffdlab.errors import UffdlabError
 
 MAX_LINE = 1 << 20  # bytes
+_MISSING = "is missing, although datapackage.json lists it: restore it"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def decode(
     ``recorded`` one (None: not checked).
     """
     columns = [column(field) for field in fields]
-    with open_plain(path, "is missing, although datapackage.json lists it: restore it") as file:
+    with open_plain(path, _MISSING) as file:
         reader = _BoundedReader(file)
         try:
             values = _columns(reader.lines(), columns)
@@ -88,6 +89,14 @@ def decode(
     if recorded is not None and actual != recorded:
         raise UffdlabError(_difference(path, actual, recorded))
     return values, actual
+
+
+def check(path: Path, fields: Sequence[FieldDescriptor], recorded: Fingerprint | None) -> None:
+    """Raise UffdlabError like decode() unless a file has the recorded fingerprint; its rows are left to decode()."""
+    with open_plain(path, _MISSING) as file:
+        actual = _BoundedReader(file).finish()
+    if actual != recorded:
+        decode(path, fields, recorded)
 
 
 class _BoundedReader:

@@ -52,7 +52,7 @@ class Dataset:
     title: str
     kind: str
     created: str
-    tables: dict[str, pd.DataFrame] = field(repr=False)
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)
     fields: dict[str, list[dict[str, Any]]] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
     sources: list[dict[str, str]] = field(repr=False)

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,7 +39,7 @@ class Resource:
         return f"{self.name}.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Descriptor:
     """A checked ``datapackage.json``."""
 
@@ -54,11 +55,33 @@ class Descriptor:
 
 def read_raw(directory: Path) -> dict[str, Any]:
     """Return the object in the descriptor of ``directory``, otherwise unchecked. Raises UffdlabError."""
+    return _object(_content(directory), directory)
+
+
+def read_checked(directory: Path) -> Descriptor:
+    """Return the checked descriptor of ``directory``. Raises UffdlabError.
+
+    It is read each time and checked once as long as it is the same: a command may look through all datasets often.
+    """
+    return _checked(_content(directory), directory)
+
+
+@lru_cache(maxsize=256)
+def _checked(content: bytes, directory: Path) -> Descriptor:
+    return parse(_object(content, directory), directory)
+
+
+def _content(directory: Path) -> bytes:
     check_directory(directory)
+    missing = "does not exist: the directory is not a dataset"
+    return read_plain(directory / FILE_NAME, MAX_DESCRIPTOR, missing)
+
+
+def _object(content: bytes, directory: Path) -> dict[str, Any]:
     path = directory / FILE_NAME
-    text = read_plain(path, MAX_DESCRIPTOR, "does not exist: the directory is not a dataset")
     try:
-        raw = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        text = content.decode("utf-8")
+        raw = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
         json.dumps(raw, ensure_ascii=False).encode("utf-8")  # refuse lone surrogates, which cannot be printed
     except RecursionError:
         raise UffdlabError(f"{printable(path)} is nested too deeply: it is not a dataset's descriptor") from None

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
@@ -231,12 +229,8 @@ def ledger(verdicts: Iterable[Verdict]) -> Table:
 def _with_committed(campaigns: Iterable[Dataset | None]) -> list[Dataset]:
     """Return these campaigns, each once, and the committed ones that are not among them."""
     named = {data.id: data for data in campaigns if data is not None}
-    return [*named.values(), *(_loaded(path) for path in datasets.campaigns() if path.name not in named)]
-
-
-@cache
-def _loaded(path: Path) -> Dataset:
-    return datasets.load(path)
+    others = [path for path in datasets.campaigns() if path.name not in named]
+    return [*named.values(), *(datasets.load(path, on_use=True) for path in others)]
 
 
 def matrix(*campaigns: Dataset | None) -> Table:
@@ -244,7 +238,7 @@ def matrix(*campaigns: Dataset | None) -> Table:
 
     A campaign that is named twice, or is committed itself, is there once.
     """
-    compared = claims.matrix(claims.evidence_of_each(_with_committed(campaigns)))
+    compared = claims.matrix([claims.evidence_of(data) for data in _with_committed(campaigns)])
     rows = [
         {"claim": row.claim.id} | dict(zip(row.ids, row.cells(), strict=True)) | {_BETWEEN: row.between() or "–"}
         for row in compared.rows
