@@ -38,7 +38,9 @@ _KSM = {"ksm_use_zero_pages": "0", **PACE, "ksm_run": "1"}
 _SCANS, _SCANS_S = 12, 10.0  # smart scan leaves out, of up to nine scans, a page that was not merged before
 _KHUGEPAGED = {"khugepaged_pages_to_scan": "1000000", "khugepaged_sleep_millisecs": "10"}
 # The range is on its list since it was mapped; the first scan to end may have begun before the step.
-_PASSES, _PASSES_S = 2, 10.0
+_PASSES, _PASSES_S = 2, 20.0
+_WAITING_S = 30.0  # of a step that waits for a thread of the kernel, which runs when nobody else wants to
+_WAITING = ("ksm_merge", "khugepaged")
 _MTHP = {"mthp_64": "madvise", "mthp_2048": "never"}
 
 
@@ -209,6 +211,7 @@ def _taken(at: _Place, name: str) -> dict[str, Any]:
     """Take one step and return its row."""
     result, errno_, at.child, at.faults = "done", None, None, None
     timeout_s = _HUGE_TIMEOUT_S if at.memory.backing.page_bytes >= GIB else TIMEOUT_S
+    timeout_s = _WAITING_S if name in _WAITING else timeout_s
     with at.uffd.handled(at.memory.backing.page_bytes, timeout_s) as events:
         try:
             _DOING[name](at)

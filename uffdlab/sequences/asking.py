@@ -19,7 +19,7 @@ from uffdlab.measure.runner import Block
 from uffdlab.probes.sequence import SEPARATOR, SequenceSpec
 from uffdlab.sequences.answer import Answer, answer
 
-_DEADLINE_S = 30.0
+_DEADLINE_S = 60.0
 _TABLE = "sequences"
 
 
