@@ -4,7 +4,8 @@
 A fresh range is mapped and registered; then the steps are taken in turn. A handler resolves the events of every step
 and counts them. After each step the entry of the watched page is read, without touching it. A step that the kernel
 refuses ends the sequence, with its errno, and so does one that has not returned after five seconds (twenty with pages
-of 1 GiB), when the descriptor is closed and with it goes the protection; one that raises SIGBUS or SIGSEGV does not.
+of 1 GiB, thirty where it waits for ksmd or khugepaged), when the descriptor is closed and with it goes the protection;
+one that raises SIGBUS or SIGSEGV does not.
 """
 
 from __future__ import annotations
