@@ -29,7 +29,7 @@ def test_html_card_has_who_the_answer_a_number_and_folds_the_rest() -> None:
         '<p class="claim"><span><b>David Hildenbrand (DH, point 1)</b>: it could &lt;skip&gt;</span> '
         "<code>qemu-could-skip</code></p>"
         '<p class="answer"><strong>predicted to hold</strong> <span>where c</span></p>'
-        '<p class="number"><span><b>1,235 (0.25 to 2,000)</b> q</span> <small>measured on a proxy</small></p>'
+        '<p class="key"><span><b>1,235 (0.25 to 2,000)</b> q</span> <small>measured on a proxy</small></p>'
         "<details><summary>Rule, evidence and limits</summary><dl><dt>Rule</dt><dd>the rule</dd>"
         "<dt>Because</dt><dd>it was &lt;measured&gt; so</dd><dt>Would decide it</dt><dd>m</dd>"
         "<dt>Limits</dt><dd>l</dd><dt>Computed from</dt><dd>d</dd>"

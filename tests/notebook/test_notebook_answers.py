@@ -93,8 +93,9 @@ def test_a_marker_that_threads_slow_down_is_said_to_take_longer(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("with_thp", "answer", "number"),
     [
-        ((10, 2, 10), "It turns over with transparent huge pages (THP): with THP off markers are faster, with THP on "
-         "populating is faster.", "markers take 5 (in each of 9 processes) times as long as populating with THP on"),
+        ((10, 2, 10), "The order turns over with transparent huge pages (THP): with THP off markers are faster, with "
+         "THP on populating is faster.",
+         "markers take 5 (in each of 9 processes) times as long as populating with THP on"),
         ((10, 400, 10), "With THP off markers are faster, with THP on markers are faster.",
          "populating takes 40 (in each of 9 processes) times as long as markers with THP on"),
     ],
@@ -115,7 +116,7 @@ def test_advice_follows_the_verdict(tmp_path: Path) -> None:
     assert notebook.answer("05", Evidence(quiet)).sentences["What to do"].startswith("On such a machine threads are no")
     said = notebook.answer("05", Evidence(loud)).sentences
     assert said["What to do"].startswith("In a program with threads leave memory empty")
-    assert said["Answer"].endswith("is not decided; a marker avoids the interrupt.")
+    assert said["Answer"].startswith("A marker avoids the interrupt; whether ")
 
 
 # --- data that lack something ----------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class Verdict:
             "" if self.preceded is None or self.kind == "not-decided"
             else "; rule fixed before the data" if self.preceded else "; the rule is younger than the data"
         )  # fmt: skip
-        return _line("number", f"<span>{number}</span>", f"<small>{html.escape(kind)}</small>")
+        return _line("key", f"<span>{number}</span>", f"<small>{html.escape(kind)}</small>")
 
     @property
     def evidence_kind(self) -> str:

@@ -42,8 +42,9 @@ class Answer:
         self.sentences = dict(zip(_LABELS, map(_sentence, sentences), strict=True))
 
     def _repr_html_(self) -> str:
+        found = {"Answer": ' class="found"'}  # it stands out
         rows = "".join(
-            f'<dt>{label}</dt><dd class="{label.lower().replace(" ", "-")}">{html.escape(text)}</dd>'
+            f"<dt>{label}</dt><dd{found.get(label, '')}>{html.escape(text)}</dd>"
             for label, text in self.sentences.items()
         )
         return f'<div class="answers"><dl>{rows}</dl></div>'
@@ -115,7 +116,7 @@ def _in_words(page: _Page, verdicts: Mapping[str, Verdict]) -> str:
 def _so_or_not(verdict: Verdict, so: str, not_so: str) -> str:
     match verdict.verdict:
         case "answer":
-            return verdict.because
+            return verdict.because.replace("attempts", so, 1)
         case "depends":
             return f"whether {so} {verdict.words}"
         case "not decided":
@@ -160,7 +161,7 @@ def _faster_by_thp(evidence: Evidence) -> str | None:
     words = {thp: _faster(ratios["populate_read"]) for thp, _, ratios in rankings(evidence.campaign)}
     if not words:
         return None
-    turns = "it turns over with transparent huge pages (THP): " if len(set(words.values())) > 1 else ""
+    turns = "the order turns over with transparent huge pages (THP): " if len(set(words.values())) > 1 else ""
     return turns + ", ".join(f"with THP {thp} {faster}" for thp, faster in words.items())
 
 
@@ -320,7 +321,7 @@ _PAGES: dict[str, _Page] = {
                 "the patch does without the huge zeropage",
                 "the patch does not do without the huge zeropage",
             ),
-            "zeropage-other-contexts": ("others forbid it", "nobody else forbids it"),
+            "zeropage-other-contexts": ("attempts to forbid it", ""),
         },
         number=_without_zeropage,
         scope="memory that has no zeropage stands in for memory whose zeropage is forbidden",
@@ -366,18 +367,17 @@ _PAGES: dict[str, _Page] = {
         claimed="Peter Xu argued that page tables filled in advance speed up later faults; whether a marker avoids an "
         "interrupt that a filled zeropage costs is asked here, since nobody claimed it",
         asks={
+            "zeropage-cow-shootdown": ("a marker avoids the interrupt", "a marker does not avoid the interrupt"),
             "prealloc-speeds-faults": (
                 "tables filled in advance speed up first touches",
                 "tables filled in advance do not speed up first touches",
             ),
-            "zeropage-cow-shootdown": ("a marker avoids the interrupt", "a marker does not avoid the interrupt"),
         },
         number=_two_threads,
         scope="two threads on CPUs that flush translations by interrupts",
         do="In a program with threads leave memory empty under markers: fill no zeropages, and do not read what will "
         "be written",
         otherwise="On such a machine threads are no reason to prefer markers to zeropages",
-        decisive="zeropage-cow-shootdown",
     ),
     "08": _Page(
         claimed="Nobody in the thread compared trackers; asked here is whether PAGEMAP_SCAN (with WP_ASYNC) is the one "
