@@ -25,6 +25,7 @@ _NUMBER = re.compile(rf"\s*([+-]?(?:{_DIGITS}|\.[0-9]{{1,2000}})(?:[eE][+-]?[0-9
 _MOST_SHOWN = 40  # characters of an invalid text
 LARGEST_SIZE = (1 << 63) - 1  # bytes: C and the kernel count no further
 LARGEST_SEED = (1 << 63) - 1
+NO_SPREAD = "without spread"  # of an interval of no width, where it is not known of how many processes
 
 
 def parse_size(text: str, option: str | None = None) -> int:
@@ -136,20 +137,29 @@ def format_share(share: float, decimals: int = 0) -> str:
 
 
 def with_interval(
-    value: float, low: float | None, high: float | None, said: Callable[[float], str] = format_ratio, without: str = ""
+    value: float,
+    low: float | None,
+    high: float | None,
+    said: Callable[[float], str] = format_ratio,
+    without: str = "",
+    alike: str = NO_SPREAD,
 ) -> str:
     """Return a number with its interval in words: ``145 (78.2 to 200)``.
 
     ``said`` words each of them; ``without`` follows a number whose interval is not known (None, NaN or pandas' NA).
+    Where both ends read as the number does, ``alike`` stands in their place: an interval of no width is none.
 
     >>> with_interval(145.2, 78.21, 200)
     '145 (78.2 to 200)'
     >>> with_interval(1500, None, None, format_ns, " (too few samples)")
     '1.5 µs (too few samples)'
+    >>> with_interval(0, 0, 0, alike="in each of 12 processes")
+    '0 (in each of 12 processes)'
     """
     if not isinstance(low, Real) or not isinstance(high, Real) or isnan(low) or isnan(high):
         return f"{said(value)}{without}"
-    return f"{said(value)} ({said(low)} to {said(high)})"
+    number, *ends = map(said, (value, low, high))
+    return f"{number} ({alike})" if set(ends) == {number} else f"{number} ({ends[0]} to {ends[1]})"
 
 
 def _no_number(value: float) -> str:

@@ -209,7 +209,9 @@ def test_populate_read_faster_names_where_and_what_is_between(tmp_path: Path) ->
     assert found.condition == "the memory is anonymous 4 KiB, 0% written; anonymous 4 KiB, 50% written"
     assert "shmem" not in (found.condition or "")
     assert (found.limits or "").startswith("neither is shown on: anonymous 4 KiB, 100% written; ")
-    assert "from 0.5 (0.5 to 0.5) (shmem, 50% written) to 2 (2 to 2) (anonymous 4 KiB, 0% written)" in found.because
+    assert (
+        "from 0.5 (in each of 12 processes) (shmem, 50% written) to 2 (in each of 12 processes) (ano" in found.because
+    )
 
 
 @pytest.mark.parametrize("absent", POPULATED)

@@ -28,9 +28,9 @@ def ranked(backing: str, preread: int, populate: int, marker: int, children: int
 def test_ranking_sentence_follows_the_intervals(tmp_path: Path) -> None:
     rows = ranked("anon", 1000, 400, 10) + ranked("anon_thp", 10, 2, 10)
     sentence = repr(notebook.ranking_sentence(dataset(tmp_path / "d", rows)))
-    assert "With THP off markers are faster than populating by read loop (100 (100 to 100))" in sentence
+    assert "With THP off markers are faster than populating by read loop (100 (in each of 9 processes))" in sentence
     assert "With THP on markers are neither shown to be faster nor slower than populating by read loop" in sentence
-    assert "and slower than populating by MADV_POPULATE_READ (0.2 (0.2 to 0.2))" in sentence
+    assert "and slower than populating by MADV_POPULATE_READ (0.2 (in each of 9 processes))" in sentence
 
 
 def test_ranking_sentence_is_open_with_too_few_children(tmp_path: Path) -> None:
@@ -71,17 +71,17 @@ def test_the_published_protocol_is_compared_ratio_by_ratio_and_marker_by_marker(
     rows = notebook.rerun(published, here).frame.set_index("source")
     told, mine = rows.loc["M. Usama Anjum"], rows.loc["made-up"]
     assert (told["PRE-READ / WP-UNPOPULATE"], told["per PTE marker"]) == ("1.56", "5.51 ns")
-    assert mine["PRE-READ / WP-UNPOPULATE"] == "0.5 (0.5 to 0.5)"
+    assert mine["PRE-READ / WP-UNPOPULATE"] == "0.5 (in each of 7 processes)"
     assert (mine["per PTE marker"], mine["PRE-READ per 2 MiB"]) == ("20 ns", "5.12 µs")
     sentence = repr(notebook.rerun_sentence(published, here))
     assert "PRE-READ takes 1.56 times as long as WP-UNPOPULATE. No campaign shows it again." in sentence
-    assert "The order is the other one in made-up (0.5 (0.5 to 0.5)); reference-" in sentence
+    assert "The order is the other one in made-up (0.5 (in each of 7 processes)); reference-" in sentence
     assert "A marker took 5.51 ns there and 10.2 ns to 24.8 ns in these campaigns" in sentence
 
 
 def test_the_published_order_is_seen_again_where_it_is(tmp_path: Path) -> None:
     same = faults_dataset(tmp_path / "a", published_runs=ran("always", *[(30 << 20, 2 << 20, 10 << 20)] * 7))
-    assert "It is seen again in made-up (3 (3 to 3)). " in repr(
+    assert "It is seen again in made-up (3 (in each of 7 processes)). " in repr(
         notebook.rerun_sentence(notebook.load_published(), same)
     )
 
@@ -102,7 +102,7 @@ def test_one_pass_is_compared_with_two_by_walks_and_by_writes_lost(tmp_path: Pat
     found = notebook.one_pass(both).frame.set_index("reason")
     lost = found.loc["discards between the passes that lose a write"].tolist()
     assert lost == ["280 of 700", "350 of 700", "0 of 700"]
-    assert found.iloc[0].tolist()[:2] == ["4 (4 to 4)", "3 (3 to 3)"]
+    assert found.iloc[0].tolist()[:2] == ["4 (in each of 9 processes)", "3 (in each of 9 processes)"]
     assert found.loc["pages discarded while the ioctl ran whose next write is not reported"].tolist() == ["7 of 28"] * 3
     assert found.loc["pages discarded after it whose next write is not reported"].tolist() == ["28 of 42"] * 3
     assert set(notebook.one_pass(made).frame.iloc[1:, 1:].to_numpy().ravel()) == {"not measured"}
@@ -116,7 +116,7 @@ def test_repairs_say_who_makes_huge_pages_and_when(tmp_path: Path) -> None:
         for repair, ns, pages in (("khugepaged", 12 * 10**9, 4096), ("khugepaged_unaware", 30 * 10**9, 0))
     ]
     found = notebook.repairs(faults_dataset(tmp_path / "d", collapses=rows)).frame.set_index("huge pages by")
-    assert found.loc["khugepaged"].tolist() == ["7 of 7", "7 of 7", "12 s (12 s to 12 s)"]
+    assert found.loc["khugepaged"].tolist() == ["7 of 7", "7 of 7", "12 s (without spread)"]
     assert found.loc["khugepaged, process unknown to it"].tolist() == ["7 of 7", "0 of 7", "–"]
     assert notebook.repairs(faults_dataset(tmp_path / "e", faults=[])).frame.iloc[0, 0] == "not measured"
 

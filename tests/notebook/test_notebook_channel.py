@@ -94,7 +94,7 @@ def test_channel_compared_has_one_unit_and_says_what_is_published(tmp_path: Path
     assert list(rows)[: len(ours)] == ["zeropage, one CPU, 8 lines", "C library, one CPU, 8 lines"]
     for row in ours:
         assert row["origin"] == "measured: 14 of 14 samples pass"
-        assert row["rate × (1 − H), kbit/s"] == "1,000 (1,000 to 1,000)"
+        assert row["rate × (1 − H), kbit/s"] == "1,000 (without spread)"
         assert row["mutual information, kbit/s"].startswith("999 (")
     published = [row for row in rows.values() if row not in ours]
     assert all("Adversarial Prefetch" in row["origin"] for row in published)
@@ -117,7 +117,7 @@ def test_channel_sentence_follows_the_data(tmp_path: Path) -> None:
     published = notebook.load_published()
     sentence = repr(notebook.channel_sentence(campaign(tmp_path / "d", *points[:2]), published))
     assert sentence == (
-        "On one CPU there arrive through the zeropage 1,000 (1,000 to 1,000) kbit/s (0.419 times flush+reload as "
+        "On one CPU there arrive through the zeropage 1,000 (without spread) kbit/s (0.419 times flush+reload as "
         "published)."
     )
     sentence = repr(notebook.channel_sentence(campaign(tmp_path / "e", *points), published))
@@ -136,7 +136,7 @@ def test_channel_noise_has_a_row_per_neighbour_and_a_column_per_slot(tmp_path: P
         "memory traffic on the receiver's CPU",
         "a reader of the same page on another CPU",
     ]
-    assert frame.loc["no neighbour", "8 µs"] == "1,000 (1,000 to 1,000); 14 of 14"
+    assert frame.loc["no neighbour", "8 µs"] == "1,000 (without spread); 14 of 14"
     assert frame.loc["memory traffic on the receiver's CPU", "8 µs"].startswith("28")
     assert frame.loc["a reader of the same page on another CPU", "8 µs"].endswith("of 7")
     assert frame.loc["a reader of the same page on another CPU", "20 µs"] == "not measured"

@@ -9,11 +9,10 @@ from weakref import WeakKeyDictionary
 
 from uffdlab import datasets, rules
 from uffdlab.claims.evidence import Evidence, repeats_beside
-from uffdlab.claims.verdict import Ruling, Short, Tested, Verdict
+from uffdlab.claims.verdict import Ruling, Short, Tested, Verdict, seen_in
 from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.stats import Estimate
-from uffdlab.units import with_interval
 
 # What a rule that was replaced says of the evidence, in the words it had.
 Former = Callable[[Evidence, "Claim"], str]
@@ -43,7 +42,8 @@ class Claim:
 
     def verdict(self, evidence: Evidence) -> Verdict:
         """Return the verdict on the evidence; "not decided" when it lacks what the rule needs."""
-        return replace(self._decided(evidence), rule_fixed=self._rule_fixed(evidence))
+        verdict = self._decided(evidence)
+        return replace(verdict, who=self.who, says=self.says, rule_fixed=self._rule_fixed(evidence))
 
     def _rule_fixed(self, evidence: Evidence) -> str | None:
         """Return whether the rule preceded the data, and what the rule before it says of them."""
@@ -73,10 +73,7 @@ class Claim:
             since = rules.precedence(self.id, again.provenance)
             if since is not None and since.before:
                 verdict = self._decided(Evidence(again))
-                number = (
-                    f", {with_interval(verdict.effect, *(verdict.interval or (None, None)))}" if verdict.effect else ""
-                )
-                said.append(f"{again.id}: {verdict.words}{number}")
+                said.append(f"{again.id}: {verdict.words}{f', {verdict.number}' if verdict.number else ''}")
         return f". Measured since, under the rule in force: {'; '.join(said)}" if said else ""
 
     def _decided(self, evidence: Evidence) -> Verdict:
@@ -129,6 +126,7 @@ class Claim:
             effect=effect.value if effect else None,
             interval=effect.interval if effect else None,
             confidence=effect.confidence if effect else None,
+            seen_in=seen_in(effect) if effect else None,
             depends_on=depends_on,
             condition=condition,
             missing=missing,

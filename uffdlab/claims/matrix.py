@@ -96,10 +96,9 @@ class Row:
 
     def _cell(self, column: int) -> str:
         verdict = self.verdicts[column]
-        if verdict.effect is None:
+        if verdict.number is None:
             return verdict.words
-        number = units.with_interval(verdict.effect, *(verdict.interval or (None, None)))
-        number += f" at {verdict.level}" if verdict.unusual else ""
+        number = verdict.number + (f" at {verdict.level}" if verdict.unusual else "")
         unlike = f" ({verdict.quantity})" if verdict.quantity != self.quantities[0] else ""
         return f"{verdict.words}, {number}{unlike}"
 
@@ -124,6 +123,8 @@ class Row:
             return None
         next_within = units.format_share((len(known) - 1) / (len(known) + 1))
         least, most = units.format_ratio(min(known)), units.format_ratio(max(known))
+        if least == most:
+            return f"{least} in each of {len(known)} campaigns"
         return f"{least} to {most} in {len(known)} campaigns, the next within with {next_within}"
 
     def difference(self) -> str | None:

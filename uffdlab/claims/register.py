@@ -51,7 +51,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "qemu-could-skip",
         "DH 1",
-        "QEMU could skip populating there (and on shmem)",
+        "QEMU could skip populating hugetlb and shmem",
         "on some of QEMU's backends a write to empty memory is reported with features 0; (read loop + protect) / "
         f"protect of 1 GiB is above {hugetlb.TIME_SAVED_RATIO} with its whole 95 % interval, untouched and half "
         f"written; populating fills more than {hugetlb.FILLED_SHARE:.0%} of what was untouched; and the same on a real "
@@ -106,7 +106,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "markers-close-channel",
         "–",
-        "a marker design closes that channel",
+        "markers close the covert channel of the zeropage",
         "the same test on fresh memory, on markers never read and on markers after their first read",
         "04_covert_channels",
         "the channel measured on memory prepared by each design (--suite channel)",
@@ -187,7 +187,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "pud-marker-wins",
         "DH 4",
-        "the same at the PUD level",
+        "a PUD marker would serve empty ranges better still",
         "the same factors against the PMD level: hugetlb 1 GiB / hugetlb 2 MiB over 16 to 64 GiB, and the prediction",
         "03_pmd_pud_markers",
         "a prototype of PUD markers, beside the calibrated prediction and the hugetlb 1 GiB proxy",
@@ -235,7 +235,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "split-locks-speed-faults",
         "PX",
-        "and they do so because the lock of a page table is split",
+        "pre-filled tables do so because the lock of a page table is split",
         "first touch with tables / without, of two threads under the same tables / of one thread: below "
         f"{faults.SPEEDS_UP} with its whole interval, reading and writing, every page and one per 2 MiB. Otherwise two "
         "CPUs show no effect, and of more nothing is decided",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from uffdlab import units
 from uffdlab.rules import FIXED_BEFORE
-from uffdlab.stats import CONFIDENCE, Estimate, decided_at, deciding_values
+from uffdlab.stats import CONFIDENCE, Estimate, decided_at, deciding_values, proportion_interval
 from uffdlab.units import format_ratio, format_share
 
 # "depends": measured on both sides of a condition, which decides. "predicted": from a proxy or the simulator, since no
@@ -19,14 +19,43 @@ Ruling = Literal[
 ]
 
 
+AUTHORS = {"DH": "David Hildenbrand", "PX": "Peter Xu"}
 # What "not decided" is short of: the measurement itself, or certainty about what was measured.
 Short = Literal["measurement", "certainty"]
 
 
-def with_interval(estimate: Estimate) -> str:
-    """Return an estimate and its interval as text."""
-    too_few = " (too few processes for an interval)"
-    return units.with_interval(estimate.value, estimate.low, estimate.high, without=too_few)
+def with_interval(estimate: Estimate, without: str = " (too few processes for an interval)") -> str:
+    """Return an estimate and its interval as text; ``without`` follows where it has none."""
+    return units.with_interval(
+        estimate.value, estimate.low, estimate.high, without=without, alike=seen_in(estimate) or units.NO_SPREAD
+    )
+
+
+def seen_in(estimate: Estimate) -> str | None:
+    """Return in how many processes or trials a value was seen whose interval has no width, as it is printed.
+
+    None where the interval has a width, and of a prediction, which no process gave.
+    """
+    printed = {format_ratio(end) for end in estimate.interval or ()}
+    if estimate.again is None or printed != {format_ratio(estimate.value)}:
+        return None
+    if getattr(estimate.again, "func", None) is proportion_interval:
+        share_otherwise = 1 - (estimate.low or 0)
+        more = f", at most {format_ratio(share_otherwise * 100)}% otherwise" if estimate.value == 1 else ""
+        return f"in {round(estimate.value * estimate.n):,} of {estimate.n:,} trials{more}"
+    widest = estimate.again(1 - 2.0 ** (2 - estimate.n))  # from the least of them to the greatest
+    ends = {format_ratio(end) for end in widest.interval or ()}
+    return f"in {'each' if ends == {format_ratio(estimate.value)} else 'most'} of {estimate.n} processes"
+
+
+def author(who: str | None) -> str:
+    """Return who made a claim, by name: ``David Hildenbrand (DH, point 1)``; a claim of nobody's is asked here.
+
+    >>> author("DH 1")
+    'David Hildenbrand (DH, point 1)'
+    """
+    key, _, point = (who or "").partition(" ")
+    return f"{AUTHORS[key]} ({key}{f', point {point}' if point else ''})" if key in AUTHORS else "Asked here"
 
 
 def in_children(rows: Any) -> str:
@@ -74,11 +103,13 @@ class Verdict:
 
     ``effect`` is the deciding quantity (``quantity`` names it and its unit) with its ``interval`` at ``confidence``,
     which is above 95 % where several cases decide together (Bonferroni); all are None for a rule about states, and
-    where nothing was measured. ``depends_on`` names what "depends" depends on, and ``condition`` says on which side the
+    where nothing was measured; ``seen_in`` says in how many processes or trials it was seen where the interval has no
+    width. ``depends_on`` names what "depends" depends on, and ``condition`` says on which side the
     claim holds. ``missing`` (the measurement that would decide) belongs to "not decided" and "predicted". ``short_of``
     says what "not decided" lacks, and ``tested`` how far each quantity that was measured is from its threshold: the
     confidence that was reached, and the least effect that would have been decided. ``rule_fixed`` says whether the rule
-    preceded the dataset, and if not, what the former rule says; None where that is not known.
+    preceded the dataset, and if not, what the former rule says; None where that is not known. ``who`` made the
+    claim (as ``Claim.who``), and ``says`` is the claim in English.
     """
 
     id: str
@@ -98,6 +129,9 @@ class Verdict:
     rule_fixed: str | None = None
     short_of: Short | None = None
     tested: tuple[str, ...] = ()
+    who: str | None = None
+    says: str | None = None
+    seen_in: str | None = None
 
     @property
     def words(self) -> str:
@@ -121,32 +155,76 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """Return the HTML card that a notebook shows and a rendered page styles."""
-        rows = [("Rule", self.rule), ("Rule fixed", self.rule_fixed), ("Because", self.because)]
-        rows += [("Condition", self.condition), ("Short by", "; ".join(self.tested)), ("Would decide it", self.missing)]
-        rows += [("Effect", self._effect())]
-        rows += [("Limits", self.limits), ("Computed from", self.dataset)]
-        listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
-        head = f"<p><strong>{html.escape(self.words)}</strong> <code>{html.escape(self.id)}</code></p>"
-        return f'<div class="verdict {self.kind}">{head}<dl>{listed}</dl>{self._folded()}</div>'
+        return f'<div class="verdict {self.kind}">{self._claim()}{self._answer()}{self._number()}{self._folded()}</div>'
+
+    def _claim(self) -> str:
+        """Return who claims what, in English."""
+        says = f"<span><b>{html.escape(author(self.who))}</b>: {html.escape(self.says)}</span>" if self.says else None
+        return _line("claim", says, f"<code>{html.escape(self.id)}</code>")
+
+    def _answer(self) -> str:
+        """Return the verdict in words, with its condition, or what would decide it."""
+        more = f"where {self.condition}" if self.condition else ""
+        if self.verdict == "not decided" and self.missing:
+            more = f"wanted: {self.missing}"
+        words = f"<strong>{html.escape(self.words)}</strong>"
+        return _line("answer", words, more and f"<span>{html.escape(more)}</span>")
+
+    def _number(self) -> str:
+        """Return the number that decides, or what was seen, and what kind of evidence that is."""
+        number = self._effect() or html.escape(self.because)
+        kind = self.evidence_kind + (
+            "" if self.preceded is None or self.kind == "not-decided"
+            else "; rule fixed before the data" if self.preceded else "; the rule is younger than the data"
+        )  # fmt: skip
+        return _line("key", f"<span>{number}</span>", f"<small>{html.escape(kind)}</small>")
+
+    @property
+    def evidence_kind(self) -> str:
+        """What kind of evidence the verdict rests on, in a few words."""
+        if self.verdict == "answer":
+            return "a list of facts, published; nothing is measured"
+        tables = {line.partition(":")[0] for line in self.evidence}
+        if tables == {"costs"}:
+            return "predicted by the simulator"
+        if self.verdict.startswith("predicted"):
+            return "measured on a proxy, and predicted by the simulator" if "costs" in tables else "measured on a proxy"
+        unmeasured = self.verdict == "not decided" and not tables and not self.tested
+        return "not measured" if unmeasured else "measured"
 
     def _folded(self) -> str:
-        """Return the lines of evidence, folded away; empty without any beyond what the card says."""
+        """Return the rule, what the verdict rests on, and its limits, folded away."""
+        shown = None if self.effect is not None else self.because
+        rows = [("Rule", self.rule), ("Rule fixed", self.rule_fixed)]
+        rows += [("Because", None if self.because == shown else self.because), ("Short by", "; ".join(self.tested))]
+        rows += [("Would decide it", None if self.verdict == "not decided" else self.missing)]
+        rows += [("Limits", self.limits), ("Computed from", self.dataset)]
+        listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
+        # A line that the card has as a whole says nothing more.
         lines = [line for line in self.evidence if line.partition(": ")[2] != self.because]
-        if not lines:
-            return ""
         items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        return f"<details><summary>Measured, by table ({len(lines)})</summary><ul>{items}</ul></details>"
+        if items:
+            listed += f"<dt>Measured, by table</dt><dd><ul>{items}</ul></dd>"
+        return f"<details><summary>Rule, evidence and limits</summary><dl>{listed}</dl></details>"
 
     def __str__(self) -> str:
         """Return the verdict in one line."""
         return f"{self.id}: {self.words}. {self.because}"
 
-    def key_number(self) -> str | None:
-        """Return the deciding quantity with its interval in words; None for a rule about states."""
+    @property
+    def number(self) -> str | None:
+        """The deciding quantity with its interval; None for a rule about states."""
         if self.effect is None:
             return None
+        low, high = self.interval or (None, None)
+        return units.with_interval(self.effect, low, high, alike=self.seen_in or units.NO_SPREAD)
+
+    def key_number(self) -> str | None:
+        """Return the deciding quantity with its interval in words; None for a rule about states."""
+        if self.number is None:
+            return None
         level = f", at {self.level}" if self.unusual else ""
-        return f"{units.with_interval(self.effect, *(self.interval or (None, None)))}: {self.quantity}{level}"
+        return f"{self.number}: {self.quantity}{level}"
 
     @property
     def unusual(self) -> bool:
@@ -159,11 +237,13 @@ class Verdict:
         return f"{(self.confidence or CONFIDENCE) * 100:.3g} %"
 
     def _effect(self) -> str | None:
-        if self.effect is None:
+        """Return the deciding quantity as HTML; None without one."""
+        if self.number is None:
             return None
-        between = (
-            f", {self.level} interval {format_ratio(self.interval[0])} to {format_ratio(self.interval[1])}"
-            if self.interval
-            else ""
-        )
-        return f"{self.quantity}: {format_ratio(self.effect)}{between}"
+        level = f"; interval at {self.level}" if self.unusual else ""
+        return f"<b>{html.escape(self.number)}</b> {html.escape((self.quantity or '') + level)}"
+
+
+def _line(name: str, *parts: str | None) -> str:
+    """Return a paragraph of the card."""
+    return f'<p class="{name}">{" ".join(filter(None, parts))}</p>'

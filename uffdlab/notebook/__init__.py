@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .answers import Answer, answer
 from .channel import channel_controls, channel_merges, channel_points, channel_published, messages, write_reveals
 from .channel_rates import channel_compared, channel_losses, channel_noise, channel_sentence
 from .faults import after_discards, least_work, page_sizes, read_faults, repairs, tails, with_tables
@@ -53,9 +54,11 @@ from .trackers import (
 from .zeropages import attempts, range_contents, without_huge_zeropage
 
 __all__ = [
+    "Answer",
     "Sentence",
     "Table",
     "after_discards",
+    "answer",
     "attempts",
     "channel_compared",
     "channel_controls",

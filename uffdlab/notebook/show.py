@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from uffdlab import units
+from uffdlab.claims.verdict import with_interval as estimate_with_interval
 from uffdlab.stats import Estimate
 from uffdlab.units import format_ns, format_size
 
@@ -92,7 +93,7 @@ def with_interval(ratio: Estimate | None) -> str:
     """Return a ratio with its interval as text."""
     if ratio is None:
         return "no value: a time of 0 ns"
-    return units.with_interval(ratio.value, ratio.low, ratio.high, without=" (too few processes)")
+    return estimate_with_interval(ratio, without=" (too few processes)")
 
 
 def ratio_with_interval(row: Any, column: str) -> str:

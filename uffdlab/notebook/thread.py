@@ -10,6 +10,7 @@ import pandas as pd
 
 from uffdlab import claims, datasets, summaries
 from uffdlab.claims import Verdict
+from uffdlab.claims.verdict import author as author_of
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, with_interval
 from uffdlab.stats import Estimate, median_interval
@@ -155,7 +156,7 @@ def ranking(data: Dataset) -> Table:
     rows = [
         {"THP": thp, "at": format_size(size_kib * 1024)}
         | {f"{d} / pte_marker": with_interval(ratio) for d, ratio in ratios.items()}
-        for thp, size_kib, ratios in _rankings(data)
+        for thp, size_kib, ratios in rankings(data)
     ]
     return Table(pd.DataFrame(rows or [{"THP": "not measured"}]), index=False)
 
@@ -163,7 +164,7 @@ def ranking(data: Dataset) -> Table:
 def ranking_sentence(data: Dataset) -> Sentence:
     """Return which way of protecting is faster by its interval, with THP off and on."""
     sentences = []
-    for thp, _, ratios in _rankings(data):
+    for thp, _, ratios in rankings(data):
         comparisons = [
             f"{_comparison(ratio)} populating by {DESIGNS[design].short} ({with_interval(ratio)})"
             for design, ratio in ratios.items()
@@ -180,8 +181,11 @@ def _comparison(ratio: Estimate | None) -> str:
     return "slower than" if ratio.below(1) else "neither shown to be faster nor slower than"
 
 
-def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | None]]]:
-    """Yield THP, the largest common size and the ratios to markers of untouched anonymous memory."""
+def rankings(data: Dataset, divisor: str = "pte_marker") -> Iterator[tuple[str, float, dict[str, Estimate | None]]]:
+    """Yield THP, the largest common size and the ratios to a design, by default markers, of untouched anonymous memory.
+
+    Designs are two ways of populating, and markers.
+    """
     for backing, thp in (("anon", "off"), ("anon_thp", "on")):
         both = at_common_size(*(
             warm_of(data, "samples", "block", "size_kib", "prepare_ns", "protect_ns", backing=backing, design=design,
@@ -190,8 +194,8 @@ def _rankings(data: Dataset) -> Iterator[tuple[str, float, dict[str, Estimate | 
         total = {design: _totals(rows) for design, rows in zip(_RANKED, both, strict=True)} if both else {}
         if both and all(total.values()):
             at = float(both[0].size_kib.iloc[0])
-            marked = total["pte_marker"]
-            yield thp, at, {design: ratio_or_none(total[design], marked) for design in _RANKED[:2]}
+            below = total[divisor]
+            yield thp, at, {one: ratio_or_none(total[one], below) for one in _RANKED if one != divisor}
 
 
 _RANKED = ("preread", "populate_read", "pte_marker")
@@ -222,7 +226,8 @@ def ledger(verdicts: Iterable[Verdict]) -> Table:
     for verdict in verdicts:
         claim = claims.find(verdict.id)
         where = claim.notebook.split("_", 1)[0] + (" (planned)" if claim.notebook in claims.PLANNED else "")
-        rows.append({"claim": verdict.id, "who": claim.who, "says": claim.says, "verdict": verdict.words, "in": where})
+        who = author_of(claim.who)
+        rows.append({"claim": verdict.id, "who": who, "says": claim.says, "verdict": verdict.words, "in": where})
     return Table(pd.DataFrame(rows), index=False)
 
 
