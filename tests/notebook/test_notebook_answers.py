@@ -22,6 +22,7 @@ from test_notebook import ranked
 
 from uffdlab import claims, datasets, notebook
 from uffdlab.claims import Evidence
+from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
@@ -158,13 +159,21 @@ def evidences(tmp_path: Path) -> Iterator[tuple[Evidence, str]]:
     trackers = synthetic_trackers.dataset(
         tmp_path / "t", synthetic_trackers.epochs(lambda m, d: 1000, lambda m, d: 1e6, lambda m, d: 1e6)
     )
-    whole = Evidence(reference, channel, costs, damaged.thin("published"), trackers)
+    whole = Evidence(reference, {"channel": channel, "trackers": trackers}, costs, damaged.thin("published"))
     for page, of, tables in READ:
         for table in tables.split():
-            for changed in worse(getattr(whole, of), table):
-                yield replace(whole, **{of: changed}), page
+            for changed in worse(whole.companions.get(of) or getattr(whole, of), table):
+                yield with_(whole, of, changed), page
     for without in ("channel", "costs", "published", "trackers"):
-        yield replace(whole, **{without: None}), " ".join(PAGES)
+        yield with_(whole, without, None), " ".join(PAGES)
+
+
+def with_(whole: Evidence, of: str, data: Dataset | None) -> Evidence:
+    """Return the evidence with another dataset, or none, in one place."""
+    if of not in whole.companions:
+        return replace(whole, **{of: data})
+    others = {suite: known for suite, known in whole.companions.items() if suite != of}
+    return replace(whole, companions=others if data is None else others | {of: data})
 
 
 @pytest.mark.slow

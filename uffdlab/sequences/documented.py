@@ -5,8 +5,7 @@ Each rule gives the result of a step, the events it raises, what the entry holds
 the kernel function that decides it (names as of Linux 6.18). Sources: ``Documentation/admin-guide/mm/userfaultfd.rst``,
 userfaultfd(2), madvise(2) and the functions named. What a kernel did was looked at while the rules were written; those
 on reclaim, UFFDIO_MOVE, UFFDIO_ZEROPAGE, mlock and guards were corrected by it, and that it agrees is no test of them.
-The kernel is asked by the probe *sequence*; where the two differ,
-the kernel is right.
+The kernel is asked by the probe *sequence*; where the two differ, the kernel is right.
 """
 
 from __future__ import annotations
@@ -340,9 +339,7 @@ def _remap(memory: _Memory, entry: Entry) -> Expected:
     if "EVENT_REMAP" in memory.features:
         return Expected(entry, "the range moves with its protection, since EVENT_REMAP was asked for (move_ptes)")
     holds = "empty" if entry.holds == "marker" else entry.holds
-    why = (
-        "the range moves and is not registered any more: its protection is cleared (mremap_userfaultfd_prep, move_ptes)"
-    )
+    why = "the range moves and is not registered any more: its protection is cleared (mremap_userfaultfd_prep)"
     return Expected(replace(entry, holds=holds, wp=False, registered=False), why)
 
 
@@ -456,20 +453,18 @@ def _unguard(memory: _Memory, entry: Entry) -> Expected:
 
 
 def _collapse(memory: _Memory, entry: Entry) -> Expected:
-    why = (
-        "a huge page stays one; small pages of a registered range are collapsed only where all are there, and none is "
-        "protected (hpage_collapse_scan_pmd)"
-    )
-    return Expected(entry, why, None) if entry.present else _refused(entry, None, why)
+    return Expected(entry, _COLLAPSES, None) if entry.present else _refused(entry, None, _COLLAPSES)
+
+
+_COLLAPSES = (
+    "a huge page stays one; small pages of a registered range are collapsed only where all are there, and none is "
+    "protected (hpage_collapse_scan_pmd)"
+)
 
 
 def _khugepaged(_: _Memory, entry: Entry) -> Expected:
-    why = (
-        "khugepaged makes a huge page of small ones; of a registered range only where all are there, and none is "
-        "protected (hpage_collapse_scan_pmd)"
-    )
     # Once it is not registered any more holes count as zeros, and whether there are pages is not modelled.
-    return Expected(entry, why, "done" if entry.registered else None)
+    return Expected(entry, f"khugepaged came by: {_COLLAPSES}", "done" if entry.registered else None)
 
 
 def _refused(entry: Entry, errno: str | None, why: str) -> Expected:
