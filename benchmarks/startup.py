@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long a reader waits for ``import uffdlab`` and for ``uffdlab --help``: whole processes, interleaved.
+"""How long a reader waits for ``import uffdlab``, ``uffdlab --help`` and ``uffdlab ask``: whole processes, interleaved.
 
 A process that does nothing is measured beside them, so that the interpreter's own start can be told apart.
 
@@ -27,6 +27,8 @@ COMMANDS = {
     "nothing": ["-c", "pass"],
     "import uffdlab": ["-c", "import uffdlab"],
     "uffdlab --help": ["-m", "uffdlab", "--help"],
+    "uffdlab ask": ["-m", "uffdlab", "ask", "protect; write"],
+    "uffdlab ask --recorded": ["-m", "uffdlab", "ask", "--recorded", "protect; discard; write"],
 }
 
 

@@ -150,6 +150,7 @@ HEAVY = ("pandas", "plotly", "numpy", "nbformat", "nbconvert", "rich", "IPython"
         "import uffdlab",
         "import uffdlab.cli",
         "import contextlib, uffdlab.cli\nwith contextlib.suppress(SystemExit): uffdlab.cli.main(['--help'])",
+        "import uffdlab.cli\nassert uffdlab.cli.main(['ask', '--recorded', 'protect; discard; write']) == 0",
     ],
 )
 def test_heavy_packages_are_imported_only_on_use(statement: str) -> None:

@@ -19,7 +19,7 @@ from uffdlab.vocabulary.entries import ENTRIES, HUGE_PAGE
 from uffdlab.vocabulary.events import EVENTS
 from uffdlab.vocabulary.looks import Look
 from uffdlab.vocabulary.origins import ORIGINS
-from uffdlab.vocabulary.threads import THREADS
+from uffdlab.vocabulary.threads import SHARING_LOOKS, THREADS
 from uffdlab.vocabulary.tracking import METHODS
 
 PACKAGE = Path(uffdlab.__file__).parent
@@ -31,6 +31,7 @@ def _looks() -> dict[str, Look]:
     found |= {f"backing: {one.short}": one.look for one in BACKINGS.values()}
     found |= {f"entry: {one.title}": one.look for one in (*ENTRIES.values(), HUGE_PAGE)}
     found |= {f"threads: {title}": look for title, look in THREADS.values()}
+    found |= {f"sharing: {title}": look for title, look in SHARING_LOOKS.values()}
     found |= {f"tracking: {title}": look for title, look in METHODS.values()}
     found |= {f"ends: {title}": look for title, look in ENDS.values()}
     return found | {f"origin: {title}": look for title, look in ORIGINS.items()}

@@ -165,12 +165,12 @@ def test_markers_claim_undecided_when_a_control_carries_as_much(tmp_path: Path, 
 def test_channel_campaign_decides_its_claims_and_the_reference_the_others(tmp_path: Path) -> None:
     reference = dataset(tmp_path / "r", id_="reference-made-up")
     channel = campaign(tmp_path / "c", _both(CLEAR, "zeropage"), id_="channel-made-up")
-    verdicts = {verdict.id: verdict for verdict in claims.verdicts(claims.Evidence(reference, channel))}
+    verdicts = {verdict.id: verdict for verdict in claims.verdicts(claims.Evidence(reference, {"channel": channel}))}
     assert verdicts["zeropage-covert-channel"].verdict == "holds"
     assert verdicts["zeropage-covert-channel"].dataset == "channel-made-up"
     assert verdicts["hugetlb-needs-feature"].dataset == "reference-made-up"
     assert "reference-made-up" not in {verdict.dataset for verdict in claims.verdicts(claims.Evidence(channel))}
-    assert [path.name for path in datasets.companions(reference, tmp_path)] == ["c"]
+    assert datasets.companions(reference, tmp_path) == {"channel": tmp_path / "c"}
 
 
 # --- what no rule reads ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def reference() -> datasets.Dataset:
 def test_evidence_of_the_reference_has_channel_costs_and_published(reference: datasets.Dataset) -> None:
     evidence = claims.evidence_of(reference)
     assert evidence.costs is not None
-    assert evidence.channel is not None
+    assert [*evidence.companions] == ["channel", "trackers"]
     assert evidence.published is not None
     assert not evidence.costs_are_borrowed
     assert not any("borrowed" in claims.verdict(id_, evidence).because for id_ in PRICED)
@@ -31,7 +31,7 @@ def test_evidence_of_the_reference_has_channel_costs_and_published(reference: da
 
 def test_evidence_of_another_campaign_has_no_channel_or_costs(tmp_path: Path) -> None:
     evidence = claims.evidence_of(dataset(tmp_path / "mine"))
-    assert (evidence.costs, evidence.channel) == (None, None)
+    assert (evidence.costs, evidence.companions) == (None, {})
     assert evidence.published is not None, "the thread's own figures belong to everybody"
 
 
@@ -60,25 +60,25 @@ def test_borrowed_costs_are_named_in_the_verdict_line(reference: datasets.Datase
 
 def test_a_campaign_that_shares_the_reference_id_has_no_companions(reference: datasets.Dataset, tmp_path: Path) -> None:
     evidence = claims.evidence_of(replace(reference, path=tmp_path / reference.id))
-    assert evidence.channel is None
+    assert evidence.companions == {}
 
 
 def test_companions_of_another_machine_are_no_evidence(reference: datasets.Dataset) -> None:
     elsewhere = replace(reference, provenance=reference.provenance | {"cpu_model": "another"})
-    assert claims.evidence_of(elsewhere).channel is None
+    assert claims.evidence_of(elsewhere).companions == {}
 
 
 @pytest.mark.parametrize(
     ("campaign", "channel"),
     [
-        ("reference-2026-11-28-1317", "channel-2026-11-28"),
+        ("reference-2026-11-28-1932", "channel-2026-11-28"),
         ("replication-2026-11-25-amd", "channel-2026-11-26"),
         ("intel-2026-11-27", "channel-2026-11-27-intel"),
         ("mthp-2026-11-25", None),
     ],
 )
 def test_a_committed_campaign_has_the_channel_of_its_machine(campaign: str, channel: str | None) -> None:
-    found = claims.evidence_of(datasets.load(datasets.locate(campaign))).channel
+    found = claims.evidence_of(datasets.load(datasets.locate(campaign))).companions.get("channel")
     assert (found and found.id) == channel
 
 
@@ -88,7 +88,7 @@ def test_claims_command_borrows_costs_only_with_the_costs_option(tmp_path: Path)
     with_ = uffdlab_run(
         "claims", "spread-cost-later", "--data", "mthp-2026-11-25", "--costs", "costs-", cwd=tmp_path
     ).stdout
-    assert "because: with costs borrowed from costs-2026-11-28-1317: " in with_
+    assert "because: with costs borrowed from costs-2026-11-28-1932: " in with_
 
 
 def test_dataset_without_costs_is_refused_in_one_sentence(tmp_path: Path) -> None:

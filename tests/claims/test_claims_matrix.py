@@ -142,7 +142,8 @@ def test_data_that_campaigns_share_count_once(tmp_path: Path) -> None:
     channel = campaign(tmp_path / "c", _both(CLEAR, "zeropage"), id_="channel-made-up")
     a, b, c = (made(tmp_path, id_) for id_ in ("a", "b", "without"))
     chosen = [claims.find("zeropage-covert-channel")]
-    (row,) = claims.matrix([Evidence(a, channel), Evidence(b, channel), Evidence(c)], chosen).rows
+    beside = {"channel": channel}
+    (row,) = claims.matrix([Evidence(a, beside), Evidence(b, beside), Evidence(c)], chosen).rows
     assert row.cells()[1:] == ["as a", "not decided"]
     assert row.cells()[0].startswith("holds, ")
     assert (row.difference() or "").startswith("holds on channel-made-up; not decided on without. Not measured there")

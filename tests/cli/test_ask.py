@@ -96,6 +96,7 @@ def test_where_a_kernel_differs_from_the_documentation_both_are_shown(tmp_path: 
     [
         (("protect; fly",), "no step is called 'fly': choose from write read protect unprotect discard"),
         (("",), "a sequence has 1 to 6 steps, and this one 0"),
+        (("read;" * 7,), "a sequence has at most 6 steps, and this one 7"),
         (("--backing", "tmpfs", "write"), "unknown backing 'tmpfs': choose one of anon, anon_thp, shmem"),
         (("--features", "all", "write"), "unknown features 'all': choose one of none"),
         (("--backing", "hugetlb_2m_private", "reclaim"), "huge pages of a pool are never reclaimed"),

@@ -444,7 +444,7 @@ def test_all_stands_for_the_committed_campaigns(good: Path, tmp_path: Path) -> N
         (("--data", "{}", "--data", "{}"), "dataset 'good' is named twice: leave one out"),
         (
             ("--data", "all", "--data", "reference-"),
-            "dataset 'reference-2026-11-28-1317' is named twice: leave one out",
+            "dataset 'reference-2026-11-28-1932' is named twice: leave one out",
         ),
         (("--data", "{}", "--data", "{}-copy"), "dataset 'made-up' is named twice: leave one out"),
         (("--data", "all", "--costs", "costs-"), "--costs is calibrated on one campaign: pass it with one --data"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Without a working directory, with few files or little memory, a command works or gives one sentence."""
+"""Without a working directory, with few files, CPUs or little memory, a command works or gives one sentence."""
 
 from __future__ import annotations
 
@@ -60,3 +60,13 @@ def test_too_low_memory_limits_are_refused_before_numpy_is_imported(
         done = uffdlab_run(*arguments, cwd=tmp_path, preexec_fn=limited)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.uffd
+def test_a_point_with_more_threads_than_cpus_is_refused_and_nothing_else_is_said(tmp_path: Path) -> None:
+    def limited() -> None:
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+
+    done = uffdlab_run("measure", "scale", "--set=threads=16", cwd=tmp_path, preexec_fn=limited)
+    assert "needs 16 CPUs to pin threads to, and this process may run on 1" in sentence(done)
+    assert len(done.stderr.splitlines()) == 1

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uffdlab import datasets
-from uffdlab.datasets import load, locate, one_line, scrub, seal
+from uffdlab.datasets import load, locate, one_line, read, scrub, seal
 from uffdlab.errors import UffdlabError
 
 # What is written is what is loaded
@@ -38,6 +38,19 @@ def test_a_dataset_is_loaded_as_written(lab: Path) -> None:
         "cold": "boolean",
         "note": "string",
     }
+
+
+def test_one_table_is_read_and_checked_whatever_became_of_the_others(tmp_path: Path) -> None:
+    tables = [datasets.Table(name, FIELDS, ROWS) for name in ("samples", "others")]
+    datasets.write(tmp_path / "d", id="d", title="A test", tables=tables, provenance=MACHINE)
+    (tmp_path / "d" / "others.csv").unlink()
+    contents = read(tmp_path / "d", only=["samples", "absent"])
+    assert (contents.descriptor.id, *contents.tables) == ("d", "samples")
+    assert contents.tables["samples"]["ns"] == [row.get("ns") for row in ROWS]
+    with (tmp_path / "d" / "samples.csv").open("ab") as file:
+        file.write(b"0,preread,1032,0.1,true,\n")
+    with refused("samples.csv has", "recorded: it was edited"):
+        read(tmp_path / "d", only=["samples"])
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

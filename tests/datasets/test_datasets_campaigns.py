@@ -38,29 +38,29 @@ def test_the_newest_companion_of_the_same_machine_belongs_to_a_campaign(tmp_path
     there = make(tmp_path / "there", id="there", facts=ELSEWHERE)
     for id_, facts in (("channel-9", FULL), ("channel-10", FULL), ("channel-11-b", ELSEWHERE)):
         make(tmp_path / id_, id=id_, facts=facts)
-    assert [path.name for path in datasets.companions(here, tmp_path)] == ["channel-10"]
-    assert [path.name for path in datasets.companions(there, tmp_path)] == ["channel-11-b"]
+    assert datasets.companions(here, tmp_path) == {"channel": tmp_path / "channel-10"}
+    assert datasets.companions(there, tmp_path) == {"channel": tmp_path / "channel-11-b"}
 
 
 def test_a_dataset_elsewhere_has_no_companions(tmp_path: Path) -> None:
     here = make(tmp_path / "data" / "here", id="here", facts=FULL)
     make(tmp_path / "data" / "channel-9", id="channel-9", facts=FULL)
     shutil.copytree(here.path, tmp_path / "copy")
-    assert datasets.companions(datasets.load(tmp_path / "copy"), tmp_path / "data") == []
+    assert datasets.companions(datasets.load(tmp_path / "copy"), tmp_path / "data") == {}
 
 
 def test_committed_campaigns_are_of_two_machines_and_the_reference_is_first() -> None:
     found = [datasets.load(path) for path in datasets.campaigns()]
     assert [data.id for data in found] == [
-        "reference-2026-11-28-1317", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
-        "replication-2026-11-26-late-amd", "replication-2026-11-28-1348-amd", "replication-2026-11-28-amd",
+        "reference-2026-11-28-1932", "replication-2026-11-25-amd", "replication-2026-11-26-amd",
+        "replication-2026-11-28-1317-amd", "replication-2026-11-28-1348-amd",
         "intel-2026-11-27", "intel-2026-11-27-busy",
     ]  # fmt: skip
     assert found[0].path == datasets.locate(None)
     assert len({data.provenance["cpu_model"] for data in found}) == 2
     for data in found:
-        channel, *trackers = datasets.companions(data)
+        found_ = {suite: path.name for suite, path in datasets.companions(data).items()}
         kernel = data.provenance["kernel_release"]
-        assert [path.name for path in trackers] == ["trackers-2026-11-28-1815"] * kernel.endswith("v669")
         days = {"6.18.44-fc-v669": "2026-11-28", "6.18.44-fc-v657": "2026-11-26", "6.18.44-fc-v595": "2026-11-27-intel"}
-        assert channel.name == f"channel-{days[kernel]}"
+        trackers = {"trackers": "trackers-2026-11-28-2007"} if kernel.endswith("v669") else {}
+        assert found_ == {"channel": f"channel-{days[kernel]}"} | trackers

@@ -19,7 +19,7 @@ from uffdlab import datasets, figures, notebook, sim
 from uffdlab.datasets import Dataset
 from uffdlab.vocabulary.origins import BESIDE, HERE, ORIGINS
 
-MAIN, SECOND, WITHOUT = "reference-2026-11-28-1317", "intel-2026-11-27", "channel-2026-11-28"
+MAIN, SECOND, WITHOUT = "reference-2026-11-28-1932", "intel-2026-11-27", "channel-2026-11-28"
 DRAWS: dict[str, Callable[[Dataset, Dataset | None], go.Figure]] = {
     "skip": lambda data, beside: figures.plot_skip(data, beside),
     "guest": lambda data, beside: figures.plot_guest(data, data, beside),

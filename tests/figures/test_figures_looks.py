@@ -42,9 +42,9 @@ def _figures() -> dict[str, go.Figure]:
     """Return every figure of the committed data, at its default and at other states."""
     load = {
         name: datasets.load(datasets.locate(name))
-        for name in ("reference-", "channel-2026-11-28", "mthp-", "published", "trackers-", "sequences-")
+        for name in ("reference-", "channel-2026-11-28", "mthp-", "published", "trackers-", "sequences-", "scale-")
     }
-    data, channel, mthp, published, trackers, sequences = load.values()
+    data, channel, mthp, published, trackers, sequences, scale = load.values()
     priced = sim.load_costs()
     found = {
         "zeropages": figures.plot_zeropages(data),
@@ -66,6 +66,8 @@ def _figures() -> dict[str, go.Figure]:
     found |= {f"costs, {one}": figures.plot_tracker_costs(trackers, cost=one) for one in figures.OBJECTIVES}
     found["writes, 10%"] = figures.plot_tracker_latencies(trackers)
     found |= {f"sequences, {one}": figures.plot_sequences(sequences, "", one) for one in figures.SEQUENCES_BEFORE}
+    for measure in figures.SCALE_MEASURES:
+        found |= {f"scale, {one}, {measure}": figures.plot_scale(scale, one, None, measure) for one in figures.SCALES}
     found |= {f"snapshot, {one}": figures.plot_snapshot(priced, one) for one in figures.SAVERS}
     found |= {f"designs, {one}": figures.plot_designs(channel, one) for one in figures.SHOWN}
     found |= {f"written, {one}": figures.plot_reveals(channel, one, "private") for one in figures.STATES}

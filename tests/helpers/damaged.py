@@ -63,11 +63,17 @@ def _thin_channel(kept: Tables) -> None:
     kept["message_bits"] = kept["message_bits"][kept["message_bits"]["sample"] == 0]
 
 
+def _thin_scale(kept: Tables) -> None:
+    scale = kept["scale"]
+    kept["scale"] = scale[scale.threads.isin([1, 16]) & scale.sharing.isin(["same_2mib", "own_1gib"])]
+
+
 _THINNED: dict[str, Callable[[Tables], None]] = {
     "reference-": _thin_reference,
     "channel-2026-11-28": _thin_channel,
     "costs-": lambda kept: kept.update(draws=kept["draws"][kept["draws"].draw < 20]),
     "published": lambda kept: None,
+    "scale-": _thin_scale,
 }
 
 
@@ -77,7 +83,7 @@ def thin(wanted: str) -> Dataset:
     data = datasets.load(datasets.locate(wanted))
     kept = dict(data.tables)
     _THINNED[wanted](kept)
-    for name in ("outcomes", "latencies", "merge_writes"):  # of these nothing is computed
+    for name in ("outcomes", "latencies", "merge_writes", "scale_threads"):  # of these nothing is computed
         kept.pop(name, None)
     return replace(data, tables={name: rows.reset_index(drop=True) for name, rows in kept.items()})
 
@@ -165,8 +171,22 @@ _QUOTED: dict[str, Use] = {
     "versions": notebook.versions,
     "plot_published": lambda data: figures.plot_published(data, thin("reference-"), gib=2),
 }
+_SCALED: dict[str, Use] = {
+    name: getattr(notebook, name) for name in ("scale_reasons", "scale_repeated", "scale_sentence", "scale_table")
+} | {
+    "df_scale": summaries.df_scale,
+    "df_scale_against": lambda data: summaries.df_scale_against(data, "write_zeropages", "write_markers"),
+    "plot_scale": lambda data: figures.plot_scale(data, figures.SCALES[0], data),
+    "plot_scale, speedup": lambda data: figures.plot_scale(data, figures.SCALES[1], data, figures.SCALE_MEASURES[1]),
+}
 _MEASURED = _SUMMARIES | _TABLES | _FIGURES | {claim.id: partial(claims.verdict, claim.id) for claim in claims.CLAIMS}
-USES = {"reference-": _MEASURED, "channel-2026-11-28": _MEASURED, "costs-": _PRICED, "published": _QUOTED}
+USES = {
+    "reference-": _MEASURED,
+    "channel-2026-11-28": _MEASURED,
+    "costs-": _PRICED,
+    "published": _QUOTED,
+    "scale-": _SCALED,
+}
 
 
 # Without them a dataset is an older one, and a verdict has a row less beside it.

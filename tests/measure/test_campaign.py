@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from blocks import AFTER_TWO_SAMPLES, Misbehave, block
 
 from uffdlab import datasets
 from uffdlab.errors import UffdlabError
-from uffdlab.host import memory
+from uffdlab.host import cpus, exclusive, memory
 from uffdlab.measure import campaign
 from uffdlab.measure.runner import Block
 from uffdlab.probes.protect import ProtectSpec
+from uffdlab.probes.scale import ScaleSpec
 from uffdlab.probes.semantics import SemanticsSpec
 from uffdlab.vocabulary.backings import GIB, MIB
 
@@ -75,6 +77,19 @@ def test_control_characters_from_a_dying_child_do_not_break_the_dataset(child_co
 def test_a_campaign_none_of_whose_blocks_can_run_is_refused() -> None:
     with pytest.raises(UffdlabError, match=r"nothing can be measured: needs .* choose a smaller --size"):
         measured(Block(0, "protect", asdict(ProtectSpec("shmem", "preread", 32 << 40))))
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_what_no_change_of_the_host_helps_is_refused_before_anything_is_said(
+    allow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpus, "allowed", lambda: [0])
+    monkeypatch.setattr(exclusive, "claimed", nullcontext)  # another run may have claimed the host
+    said: list[str] = []
+    blocks = [Block(0, "scale", asdict(ScaleSpec(threads=2)))]
+    with pytest.raises(UffdlabError, match=r"^nothing can be measured: needs 2 CPUs to pin threads to"):
+        campaign.measure(blocks, suite=None, seed=1, allow_host_changes=allow, say=said.append)
+    assert said == []
 
 
 def test_a_block_that_cannot_run_is_skipped_and_the_others_run() -> None:

@@ -158,13 +158,15 @@ def evidences(tmp_path: Path) -> Iterator[tuple[Evidence, str]]:
     trackers = synthetic_trackers.dataset(
         tmp_path / "t", synthetic_trackers.epochs(lambda m, d: 1000, lambda m, d: 1e6, lambda m, d: 1e6)
     )
-    whole = Evidence(reference, channel, costs, damaged.thin("published"), trackers)
+    companions = {"channel": channel, "trackers": trackers}
+    whole = Evidence(reference, companions, costs, damaged.thin("published"))
     for page, of, tables in READ:
         for table in tables.split():
-            for changed in worse(getattr(whole, of), table):
-                yield replace(whole, **{of: changed}), page
-    for without in ("channel", "costs", "published", "trackers"):
-        yield replace(whole, **{without: None}), " ".join(PAGES)
+            for changed in worse(companions[of] if of in companions else getattr(whole, of), table):
+                beside = {"companions": companions | {of: changed}} if of in companions else {of: changed}
+                yield replace(whole, **beside), page
+    for without in ({"companions": {}}, {"costs": None}, {"published": None}):
+        yield replace(whole, **without), " ".join(PAGES)
 
 
 @pytest.mark.slow

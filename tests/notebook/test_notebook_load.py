@@ -50,7 +50,7 @@ REFUSED = {
     "nothing": ("", "the name of the dataset is empty"),
     "a directory that is not there": ("no/such/place", "does not exist"),
     "published figures": ("published", "dataset 'published' is published, not measured"),
-    "calibrated costs": ("costs-2026-11-28-1317", "dataset 'costs-2026-11-28-1317' is calibrated, not measured"),
+    "calibrated costs": ("costs-2026-11-28-1932", "dataset 'costs-2026-11-28-1317' is calibrated, not measured"),
     "the same dataset": ("reference", "cannot be drawn beside a dataset of the same name"),
     "an ambiguous prefix": ("replication-", "pass the directory"),
 }

@@ -50,13 +50,19 @@ def test_steps_are_separated_by_semicolons_or_commas_in_any_case() -> None:
     [
         ("protect; fly; write", "no step is called 'fly': choose from write read protect"),
         ("", "a sequence has 1 to 6 steps, and this one 0: write it as 'protect; discard; write'"),
-        ("read;" * 7, "a sequence has 1 to 6 steps, and this one 7"),
+        ("read;" * 7, "a sequence has at most 6 steps, and this one 7"),
     ],
 )
 def test_impossible_texts_are_refused_with_the_list_or_the_form(text: str, sentence: str) -> None:
     with pytest.raises(UffdlabError) as caught:
         SequenceSpec(steps=text)
     assert sentence in str(caught.value)
+
+
+def test_too_many_steps_are_counted_and_not_told_a_form_that_they_have() -> None:
+    with pytest.raises(UffdlabError) as caught:
+        parse("; ".join(["write"] * 7))
+    assert str(caught.value) == "a sequence has at most 6 steps, and this one 7"
 
 
 @pytest.mark.parametrize(
@@ -300,3 +306,13 @@ def test_this_kernel_does_what_is_documented_with_huge_pages_of_a_pool(backing: 
     # A page of the pool comes back a little after the process that pinned it: more than one sequence needs.
     with allowed(SequenceSpec(backing, "none", "write"), hugetlb_2048="64"):
         holds()
+
+
+@pytest.mark.uffd
+@pytest.mark.parametrize(("backing", "features"), [("anon", "wp_unpopulated"), ("shmem", "none")])
+def test_a_touch_says_whether_it_faulted(backing: str, features: str) -> None:
+    """A marker is read with a fault that raises no event; what is mapped is read without one, also when protected."""
+    found = asked(backing, features, "protect; read; read; write; write")
+    assert [step.faults and min(step.faults, 1) for step in found.steps] == [None, 1, 0, 1, 0]
+    said = [step.words().split(" · ")[0] for step in found.steps[1:]]
+    assert said == ["a fault without an event", "no fault", "a write-protect event", "no fault"]

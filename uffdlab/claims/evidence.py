@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -21,29 +21,23 @@ COSTS_ARE_MISSING = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """A campaign and its companion datasets; None where one was not measured.
+    """A campaign and the datasets that belong to it; None where one is missing.
 
-    ``channel`` holds the covert channel, and ``trackers`` the trackers, where the campaign does not. ``costs`` are
-    event costs, calibrated on this campaign or borrowed (see :attr:`costs_are_borrowed`). ``published`` holds the
-    figures and attempts of the thread.
+    ``companions`` are those of suites that measure what a campaign does not, by suite (``channel``, ``trackers``);
+    several campaigns share them. ``costs`` are event costs, calibrated on this campaign or borrowed (see
+    :attr:`costs_are_borrowed`). ``published`` holds the figures and attempts of the thread.
     """
 
     campaign: Dataset
-    channel: Dataset | None = None
+    companions: Mapping[str, Dataset] = field(default_factory=dict)
     costs: Dataset | None = None
     published: Dataset | None = None
-    trackers: Dataset | None = None
-
-    @property
-    def companions(self) -> tuple[Dataset, ...]:
-        """The datasets of suites that measure what a campaign does not, and that several campaigns share."""
-        return tuple(data for data in (self.channel, self.trackers) if data is not None)
 
     def holding(self, table: str | None) -> Dataset:
         """Return the dataset with a table: the campaign, or else a companion; the campaign where none has it."""
         if table in self.campaign.tables:
             return self.campaign
-        return next((data for data in self.companions if table in data.tables), self.campaign)
+        return next((data for data in self.companions.values() if table in data.tables), self.campaign)
 
     @property
     def costs_are_borrowed(self) -> bool:
@@ -67,13 +61,10 @@ def evidence_of_each(campaigns: Iterable[Dataset]) -> list[Evidence]:
 
 
 def _evidence_of(campaign: Dataset, costs: Dataset | None, load: Callable[[Path | str], Dataset | None]) -> Evidence:
-    beside = [dataset for dataset in map(load, datasets.companions(campaign)) if dataset]
+    companions = {suite: data for suite, path in datasets.companions(campaign).items() if (data := load(path))}
     committed = filter(None, map(load, datasets.calibrations()))
     calibrated = costs or next((one for one in committed if _of_one_campaign(one, campaign)), None)
-    channel, trackers = (
-        next((dataset for dataset in beside if table in dataset.tables), None) for table in (CHANNEL, TRACKERS)
-    )
-    return Evidence(campaign, channel, calibrated, load("published"), trackers)
+    return Evidence(campaign, companions, calibrated, load("published"))
 
 
 def repeats_beside(campaigns: Sequence[Evidence], table: str) -> list[Dataset]:
@@ -81,7 +72,7 @@ def repeats_beside(campaigns: Sequence[Evidence], table: str) -> list[Dataset]:
 
     None where no campaign has a companion with the table.
     """
-    theirs = [data for evidence in campaigns for data in evidence.companions if table in data.tables]
+    theirs = [data for evidence in campaigns for data in evidence.companions.values() if table in data.tables]
     known = {data.path.resolve() for data in (*theirs, *(evidence.campaign for evidence in campaigns))}
     processors = {data.provenance.get("cpu_model") for data in theirs}
     paths = [path for path in datasets.with_table(table) if path.resolve() not in known] if theirs else []

@@ -241,7 +241,7 @@ class Matrix:
             if facts.get(LOAD) is not None:
                 line += f"; load {facts[LOAD]:g} at the start"
             line += self._mitigations(n)
-            yield "; ".join([line, *(f"{data.provenance.get('suite')}: {data.id}" for data in evidence.companions)])
+            yield "; ".join([line, *(f"{suite}: {data.id}" for suite, data in evidence.companions.items())])
         for repeat in self.repeats:
             yield f"{repeat.origin()}; {repeat.title}: compared with those above"
 
@@ -295,7 +295,7 @@ def _verdicts(claim: Claim, campaigns: Sequence[Evidence]) -> tuple[Verdict, ...
 
 def _source(evidence: Evidence, verdict: Verdict) -> Dataset:
     """Return the dataset that a verdict was computed from; costs stand for the campaign they were calibrated on."""
-    shared = (*evidence.companions, evidence.published)
+    shared = (*evidence.companions.values(), evidence.published)
     return next((data for data in shared if data is not None and data.id == verdict.dataset), evidence.campaign)
 
 

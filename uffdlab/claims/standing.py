@@ -45,8 +45,8 @@ def _agreement(here: Iterable[Verdict], there: Mapping[str, Verdict]) -> str:
 
 def _needs(here: Iterable[Verdict], there: Mapping[str, Verdict], reference: Evidence | None) -> str:
     """Return what undecided claims need, by the suite that decided them in the reference."""
-    beside = (reference.campaign, *reference.companions) if reference else ()
-    suites = {dataset.id: dataset.provenance.get("suite") for dataset in beside if dataset is not None}
+    beside = (reference.campaign, *reference.companions.values()) if reference else ()
+    suites = {dataset.id: dataset.provenance.get("suite") for dataset in beside}
     by_suite: dict[str | None, list[str]] = {}
     for verdict in here:
         if verdict.verdict == _UNDECIDED:

@@ -100,7 +100,7 @@ def _of_one(args: argparse.Namespace, path: Path, chosen: Sequence[Claim]) -> in
         return 0
     print(claims.text_table(verdicts))
     print(textwrap.fill(evidence.campaign.origin(), 72))
-    for beside in (*evidence.companions, evidence.costs):
+    for beside in (*evidence.companions.values(), evidence.costs):
         if beside is not None and beside.id in {verdict.dataset for verdict in verdicts}:
             print(textwrap.fill(beside.origin(), 72))
     return 0

@@ -51,7 +51,7 @@ from .dataset import Dataset, kernel, same_machine
 from .descriptor import FORMAT_VERSION
 from .files import check_out
 from .merging import differing, merge
-from .reading import load
+from .reading import load, read
 from .scrubbing import scrub, seal
 from .writing import Table, write
 
@@ -75,6 +75,7 @@ __all__ = [
     "locate",
     "merge",
     "one_line",
+    "read",
     "same_machine",
     "scrub",
     "seal",

@@ -19,7 +19,7 @@ from .files import check_directory, printable, refusal
 from .reading import count, load
 
 REFERENCE = "reference-"
-COMPANIONS = ("channel-", "trackers-")  # measured by suites of their own
+COMPANIONS = ("channel", "trackers")  # suites that measure what a campaign does not
 CAMPAIGN = "full"  # the suite that measures what a reference does
 CALIBRATED = "calibrated"  # the kind of a dataset that is computed from a campaign
 _DEPTH = 3  # levels of directories below the root that are searched
@@ -147,20 +147,20 @@ def calibrations(data: Path | None = None) -> list[Path]:
     return sorted(found, key=lambda path: _natural(found[path]), reverse=True)
 
 
-def companions(campaign: Dataset, data: Path | None = None) -> list[Path]:
-    """Return, for each suite that measures what a campaign does not, the newest committed dataset of its machine.
+def companions(campaign: Dataset, data: Path | None = None) -> dict[str, Path]:
+    """Return, by suite that measures what a campaign does not, the newest committed dataset of its machine.
 
     They belong to committed datasets alone: there are none for a dataset elsewhere, whatever its id.
     """
     described = _described(data)
     if not any(path.resolve() == campaign.path.resolve() and known.id == campaign.id for path, known in described):
-        return []
+        return {}
     named = sorted(
         ((known.id, path) for path, known in described if alike(known.provenance, campaign.provenance)),
         key=lambda pair: _natural(pair[0]),
     )
-    newest = {suite: path for suite in COMPANIONS for name, path in named if name.startswith(suite)}
-    return [path for path in newest.values() if path.resolve() != campaign.path.resolve()]
+    newest = {suite: path for suite in COMPANIONS for name, path in named if name.startswith(f"{suite}-")}
+    return {suite: path for suite, path in newest.items() if path.resolve() != campaign.path.resolve()}
 
 
 def _described(data: Path | None) -> list[tuple[Path, Descriptor]]:

@@ -69,6 +69,7 @@ NEVER_NEGATIVE = frozenset(
     (
         *(
             "again_ns",
+            "handler_cpu_ns",
             "arm_ns",
             "begin_ns",
             "below_ns",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contents:
-    """A validated dataset as plain lists: all that listing, merging and scrubbing need, without pandas."""
+    """A validated dataset as plain lists, without pandas: all that listing, merging and looking up need."""
 
     path: Path
     descriptor: Descriptor
     tables: dict[str, dict[str, list[Value]]]
 
 
-def read(path: Path | str) -> Contents:
-    """Read and validate the dataset in the directory ``path``. Raises UffdlabError like load()."""
+def read(path: Path | str, only: Collection[str] | None = None) -> Contents:
+    """Read and validate the dataset in the directory ``path``. Raises UffdlabError like load().
+
+    With ``only``, files of other tables are not opened; a table that the dataset lacks is left out.
+    """
     path = Path(path)
     descriptor = parse(read_raw(path), path)
-    tables = {r.name: decode(path / r.path, r.fields, r.recorded)[0] for r in descriptor.resources}
-    return Contents(path, descriptor, tables)
+    chosen = [r for r in descriptor.resources if only is None or r.name in only]
+    return Contents(path, descriptor, {r.name: decode(path / r.path, r.fields, r.recorded)[0] for r in chosen})
 
 
 def count(path: Path) -> tuple[Descriptor, dict[str, int]]:

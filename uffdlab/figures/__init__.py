@@ -29,6 +29,7 @@ from .offline import keep_offline
 from .predicted import plot_stop_time, plot_touched
 from .published import plot_published
 from .resolve import plot_resolve
+from .scale import SCALE_MEASURES, SCALES, plot_scale
 from .sequences import SEQUENCES_BEFORE, plot_sequences, sequence_features
 from .skip import plot_skip, shares_written
 from .snapshot import SAVERS, plot_snapshot
@@ -53,6 +54,8 @@ __all__ = [
     "OBJECTIVES",
     "PLACEMENTS",
     "SAVERS",
+    "SCALES",
+    "SCALE_MEASURES",
     "SEQUENCES_BEFORE",
     "SHOWN",
     "STATES",
@@ -71,6 +74,7 @@ __all__ = [
     "plot_regimes",
     "plot_resolve",
     "plot_reveals",
+    "plot_scale",
     "plot_sequences",
     "plot_skip",
     "plot_snapshot",

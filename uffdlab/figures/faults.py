@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.figures import style
+from uffdlab.figures import style, tails
 from uffdlab.vocabulary.entries import ENTRIES
 from uffdlab.vocabulary.looks import Look
 from uffdlab.vocabulary.strides import STRIDES
@@ -136,37 +136,12 @@ def plot_latencies(data: Dataset, touch: str = "first write", apart: str = APART
     for key in _SPREAD:
         rows = spread[(spread.preparation == key[0]) & (spread.delivery == key[1])]
         if len(rows):
-            _add_spread(figure, rows, key)
-    caption = (
-        f"Single {touch}s of anonymous memory, one thread, warm samples of all processes together. A line that lies "
-        "further right is slower; how it ends there is its tail. Bins of a quarter octave; both axes logarithmic."
-    )
-    style.styled(figure, caption, [data.origin()], (520, 640), {"x": "ns", "y": "share"})
-    figure.update_xaxes(**style.time_axis("time of one touch", values=style.reach(figure.data, "x")))
-    ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
-    figure.update_yaxes(type="log", title_text="share of touches that took longer", range=[-4, 0.1], **ticks)
+            tails.add_tail(figure, rows, *ENTRIES[key], many="touches")
+    caption = f"Single {touch}s of anonymous memory, one thread, warm samples of all processes together."
+    tails.lay_out(figure, caption, data, one="touch", many="touches")
     if not figure.data:
         style.annotate(figure, f"{data.id} holds no latencies of single touches, {apart}")
     return figure
-
-
-def _add_spread(figure: go.Figure, rows: pd.DataFrame, key: tuple[str, str]) -> None:
-    name, (colour, symbol, dash) = ENTRIES[key]
-    timed = int(rows.timed.iloc[0])
-    figure.add_scatter(
-        x=[float(ns) for ns in rows.from_ns],
-        y=rows.slower.tolist(),
-        mode="lines+markers",
-        line={"color": colour, "width": 1.5, "shape": "hv", "dash": dash},
-        marker={"color": colour, "symbol": symbol, "size": 7},
-        name=name,
-        customdata=[name] * len(rows),
-        hovertext=[
-            f"{share:.3%} took {ns:,} ns or longer" for share, ns in zip(rows.slower, rows.from_ns, strict=True)
-        ],
-        text=[f"n = {timed:,} touches timed"] * len(rows),
-        hovertemplate=style.HOVER,
-    )
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------

@@ -37,19 +37,7 @@ def origins_of(costs: Costs) -> list[str]:
 def _add_predicted(figure: go.Figure, rows: pd.DataFrame, x: str, design: str, text: list[str], **where: Any) -> None:
     colour, _, name = look_of(design)
     known = rows[rows.cost_low.notna() & rows.cost_high.notna()]  # with an interval
-    at, highs, lows = known[x].tolist(), known.cost_high.tolist(), known.cost_low.tolist()
-    figure.add_scatter(
-        x=at + at[::-1],
-        y=highs + lows[::-1],
-        fill="toself",
-        mode="lines",
-        line={"width": 0, "color": colour},
-        opacity=0.15,
-        hoverinfo="skip",
-        legendgroup=name,
-        showlegend=False,
-        **where,
-    )
+    style.add_band(figure, known, x, colour, 0.15, legendgroup=name, **where)
     times = style.times(rows, "cost")
     _add_line(figure, design, rows[x], rows.cost, hovertext=times, text=text, name=f"{name} (predicted)", **where)
 

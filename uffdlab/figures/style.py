@@ -112,6 +112,22 @@ def interval(frame: pd.DataFrame, column: str) -> dict[str, Any]:
     return bars | {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4}
 
 
+def add_band(figure: go.Figure, rows: pd.DataFrame, x: str, colour: str, opacity: float, **more: Any) -> None:
+    """Add the band of predicted costs between ``cost_low`` and ``cost_high`` over the column ``x``."""
+    at, highs, lows = rows[x].tolist(), rows.cost_high.tolist(), rows.cost_low.tolist()
+    figure.add_scatter(
+        x=at + at[::-1],
+        y=highs + lows[::-1],
+        fill="toself",
+        mode="lines",
+        line={"width": 0, "color": colour},
+        opacity=opacity,
+        hoverinfo="skip",
+        showlegend=False,
+        **more,
+    )
+
+
 def reach(traces: Iterable[Any], axis: str) -> list[float]:
     """Return how far the points and their intervals reach along ``axis``, x or y."""
     reached = []

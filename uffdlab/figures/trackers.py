@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from uffdlab import summaries
 from uffdlab.datasets import Dataset
-from uffdlab.figures import style
+from uffdlab.figures import style, tails
 from uffdlab.summaries.tracker_costs import MODELLED, PAGE_KIB
 from uffdlab.units import format_ratio, format_share, format_size, with_interval
 from uffdlab.vocabulary.tracking import COSTS, TRACKERS
@@ -87,30 +87,12 @@ def plot_tracker_latencies(data: Dataset, share: str = "10%") -> go.Figure:
     figure = go.Figure()
     spread = summaries.df_tracker_latencies(data, _SIZE_KIB, _shares(data).get(share, -1.0))
     for method, rows in _by_method(spread):
-        name, (colour, symbol, dash) = TRACKERS[method]
-        figure.add_scatter(
-            x=[float(ns) for ns in rows.from_ns],
-            y=rows.slower.tolist(),
-            mode="lines+markers",
-            line={"color": colour, "width": 1.5, "shape": "hv", "dash": dash},
-            marker={"color": colour, "symbol": symbol, "size": 7},
-            name=name,
-            customdata=[name] * len(rows),
-            hovertext=[
-                f"{one:.3%} took {ns:,} ns or longer" for one, ns in zip(rows.slower, rows.from_ns, strict=True)
-            ],
-            text=[f"n = {int(rows.timed.iloc[0]):,} writes timed"] * len(rows),
-            hovertemplate=style.HOVER,
-        )
+        tails.add_tail(figure, rows, *TRACKERS[method], many="writes")
     caption = (
         f"Single writes to {format_size(_SIZE_KIB * 1024)} of anonymous pages, {share} of them written, in the first "
-        "warm sample of each process. A line that lies further right is slower; how it ends there is its tail. Bins of "
-        "a quarter octave; both axes logarithmic."
+        "warm sample of each process."
     )
-    style.styled(figure, caption, [data.origin()], (520, 640), {"x": "ns", "y": "share"})
-    figure.update_xaxes(**style.time_axis("time of one write", values=style.reach(figure.data, "x")))
-    ticks = {"tickvals": [1, 0.1, 0.01, 0.001, 0.0001], "ticktext": ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"]}
-    figure.update_yaxes(type="log", title_text="share of writes that took longer", range=[-4, 0.1], **ticks)
+    tails.lay_out(figure, caption, data, one="write", many="writes")
     if not figure.data:
         style.annotate(figure, f"{data.id}: latencies of single tracked writes were not measured")
     return figure
@@ -174,29 +156,18 @@ def _add_measured(
 
 def _add_predicted(figure: go.Figure, rows: pd.DataFrame, method: str) -> None:
     name, (colour, symbol, dash) = TRACKERS[method]
-    at, highs, lows = rows.share.tolist(), rows.cost_high.tolist(), rows.cost_low.tolist()
+    style.add_band(figure, rows, "share", colour, 0.2, legendgroup=method)
     figure.add_scatter(
-        x=at + at[::-1],
-        y=highs + lows[::-1],
-        fill="toself",
-        mode="lines",
-        line={"width": 0, "color": colour},
-        opacity=0.2,
-        hoverinfo="skip",
-        legendgroup=method,
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=at,
+        x=rows.share.tolist(),
         y=rows.cost.tolist(),
         mode="lines+markers",
         line={"color": colour, "width": 1.5, "dash": dash},
         marker=style.marker(colour, f"{symbol}-open", 11),
         name=f"{name} (predicted)",
         legendgroup=method,
-        customdata=[f"{name}, {format_share(share, 1)} written" for share in at],
+        customdata=[f"{name}, {format_share(share, 1)} written" for share in rows.share],
         hovertext=style.times(rows, "cost"),
-        text=["predicted"] * len(at),
+        text=["predicted"] * len(rows),
         hovertemplate=style.HOVER,
     )
 

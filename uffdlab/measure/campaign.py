@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,17 @@ def measure(
         known = facts.collect(seed=seed) | {"suite": suite, "started_utc": datetime.now(UTC).date().isoformat()}
         if journal is not None:
             journal.check_host(known)
+        begun = journal is not None and bool(journal.results)
+        needs = [block.needs() for block in remaining]
+        if not begun:  # what is left of a campaign may be what could not be measured
+            _refuse_if_hopeless([replace(need, hugepages={}) if allow_host_changes else need for need in needs])
         say(f"{len(remaining)} blocks; needs {needs_text(remaining)}")
         _report_omissions(remaining, say)
         started = time.monotonic()
         if allow_host_changes:
-            _fill_pools(stack, peak(block.needs() for block in remaining), say)
-        if journal is None or not journal.results:
-            _refuse_if_hopeless(remaining)
+            _fill_pools(stack, peak(needs), say)
+            if not begun:
+                _refuse_if_hopeless(needs)
         known["hugetlb_pools"] = facts.collect()["hugetlb_pools"]  # as they were while measuring
         if journal is not None:
             journal.begin(provenance.allowed(known), started)
@@ -179,8 +183,8 @@ def _report_omissions(blocks: Sequence[Block], say: Say) -> None:
         )
 
 
-def _refuse_if_hopeless(blocks: Sequence[Block]) -> None:
-    lacking = [block.needs().missing() for block in blocks]
+def _refuse_if_hopeless(needs: Sequence[Needs]) -> None:
+    lacking = [need.missing() for need in needs]
     if lacking and all(lacking):
         raise UffdlabError(f"nothing can be measured: {lacking[0]}")
 

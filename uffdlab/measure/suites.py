@@ -382,7 +382,7 @@ SUITES: dict[str, Suite] = {
                 Work("resolve", _RESOLVES, rounds=_CLAIM_ROUNDS),
                 Work("collapse", _COLLAPSES, rounds=_ROUNDS),
                 Work("collapse", _NEVER_COLLAPSED, rounds=3),
-                Work("entries", _ENTRIES, rounds=_ROUNDS),
+                Work("entries", _ENTRIES, rounds=_CLAIM_ROUNDS),
                 Work("equality", tuple(EqualitySpec(b) for b in BACKINGS_COMPARED), rounds=_CLAIM_ROUNDS),
                 Work("published", tuple(PublishedSpec(thp=thp) for thp in ("always", "madvise")), rounds=_ROUNDS),
                 Work("atomicity", (*_RACES, *_IN_ORDER, *_FREED), rounds=_CLAIM_ROUNDS),

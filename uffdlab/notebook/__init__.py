@@ -16,10 +16,12 @@ from .load import (
     load_evidence,
     load_mthp,
     load_published,
+    load_scale,
     load_sequences,
     load_trackers,
 )
 from .markers import locks, validation
+from .scale import scale_reasons, scale_repeated, scale_sentence, scale_table
 from .show import Sentence, Table
 from .thread import (
     cold,
@@ -41,6 +43,7 @@ from .trackers import (
     sequences_recorded,
     surprising_sequences,
     tracker_break_even,
+    tracker_break_even_by_dataset,
     tracker_check,
     tracker_cpu,
     tracker_sentence,
@@ -78,6 +81,7 @@ __all__ = [
     "load_evidence",
     "load_mthp",
     "load_published",
+    "load_scale",
     "load_sequences",
     "load_trackers",
     "locks",
@@ -98,12 +102,17 @@ __all__ = [
     "reported_table",
     "rerun",
     "rerun_sentence",
+    "scale_reasons",
+    "scale_repeated",
+    "scale_sentence",
+    "scale_table",
     "scanned_sequences",
     "sequences_recorded",
     "states",
     "surprising_sequences",
     "tails",
     "tracker_break_even",
+    "tracker_break_even_by_dataset",
     "tracker_check",
     "tracker_cpu",
     "tracker_sentence",

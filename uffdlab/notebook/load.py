@@ -12,7 +12,7 @@ from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 from uffdlab.vocabulary.origins import HERE
 
-SEQUENCES = "sequences"  # their table
+SEQUENCES, SCALE = "sequences", "scale"  # tables of suites of their own
 REFERENCE = "reference"  # the newest of the committed ones
 
 
@@ -68,9 +68,9 @@ def load_channel(data: Dataset) -> Dataset:
         return data
     reference = datasets.load(datasets.locate(None))
     for campaign in (data, reference):
-        channel = claims.evidence_of(campaign).channel
-        if channel is not None:
-            return channel
+        held = claims.evidence_of(campaign).holding(CHANNEL)
+        if CHANNEL in held.tables:
+            return held
     raise UffdlabError(f"{data.id!r} has no covert channel, and {reference.id!r} has none beside it: measure one")
 
 
@@ -86,7 +86,7 @@ def load_trackers(data: Dataset) -> Dataset:
     """Return the dataset with trackers side by side: ``data`` where they were measured there, or else the committed one
     that belongs to it; ``data`` where there is none, of which tables and figures say so.
     """
-    return data if TRACKERS in data.tables else claims.evidence_of(data).trackers or data
+    return data if TRACKERS in data.tables else claims.evidence_of(data).holding(TRACKERS)
 
 
 def load_sequences(data: Dataset) -> Dataset:
@@ -94,6 +94,14 @@ def load_sequences(data: Dataset) -> Dataset:
     ``data`` where there is none, of which tables and figures say so.
     """
     found = [] if SEQUENCES in data.tables else datasets.with_table(SEQUENCES)
+    return datasets.load(found[0]) if found else data
+
+
+def load_scale(data: Dataset) -> Dataset:
+    """Return the dataset with operations of several threads: ``data`` where it has them, or else the newest committed
+    one, of whatever machine; ``data`` where there is none, of which tables and figures say so.
+    """
+    found = [] if SCALE in data.tables else datasets.with_table(SCALE)
     return datasets.load(found[0]) if found else data
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from uffdlab import summaries
+from uffdlab import datasets, summaries
 from uffdlab.datasets import Dataset
 from uffdlab.notebook.show import Sentence, Table, ratio_with_interval, size_of_kib, time_with_interval
 from uffdlab.summaries.tracker_costs import MODELLED
@@ -68,6 +68,21 @@ def tracker_break_even(data: Dataset) -> Table:
         for row in summaries.records(summaries.df_break_even(data, column))
     ]
     return _table(rows, "cost")
+
+
+def tracker_break_even_by_dataset() -> Table:
+    """Return, by recorded dataset, from which share written on the scan pauses for less time than events page by page.
+
+    By the model, of whatever anonymous ranges each dataset holds.
+    """
+    rows = []
+    for path in datasets.with_table("trackers"):
+        data = datasets.load(path)
+        evens = summaries.df_break_even(data, "pause_ns")
+        where = [_where(row) for row in summaries.records(evens[evens.method == "events_each"])]
+        case = {"dataset": data.id, "processor": data.provenance["cpu_model"] or "not known"}
+        rows.append(case | {"the scan pauses for less": where[0] if where else "not measured"})
+    return _table(rows, "dataset")
 
 
 def _where(row: Any) -> str:

@@ -51,8 +51,10 @@ def parse(text_: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in STEPS]
     if unknown:
         raise UffdlabError(f"no step is called {unknown[0][:40]!r}: choose from {' '.join(STEPS)}")
-    if not 0 < len(names) <= MOST_STEPS:
-        raise UffdlabError(f"a sequence has 1 to {MOST_STEPS} steps, and this one {len(names)}: {_EXAMPLE}")
+    if not names:
+        raise UffdlabError(f"a sequence has 1 to {MOST_STEPS} steps, and this one 0: {_EXAMPLE}")
+    if len(names) > MOST_STEPS:
+        raise UffdlabError(f"a sequence has at most {MOST_STEPS} steps, and this one {len(names)}")
     return names
 
 
@@ -111,6 +113,9 @@ FIELDS: list[dict[str, Any]] = [
     one_of("step", tuple(STEPS), "the step"),
     one_of("result", RESULTS, "how it ended; after refused, hung and unregistered (no step was taken) none follows"),
     text("errno", "name of the errno of a refusal"),
+    count(
+        "faults", "faults of a read or a write; missing of other steps, and where it raised a signal", required=False
+    ),
     count("wp_events", "write-protect events meanwhile"),
     count("missing_events", "missing events meanwhile"),
     count("other_events", "events of forks, moves and discards meanwhile"),
@@ -133,9 +138,13 @@ class _Place:
     held: ExitStack
     moved: ExitStack  # where the range was moved to, until after the descriptor is closed
     child: PageState | None = field(default=None)
+    faults: int | None = field(default=None)
 
     def watched(self) -> Range:
         return self.memory.part(self.page, self.memory.backing.page_bytes)
+
+    def touch(self, how: int) -> None:
+        self.faults = self.memory.touch_counted(self.page, how)
 
     def hold_process(self, pid: int) -> None:
         def end() -> None:
@@ -188,13 +197,17 @@ def _registered(at: _Place, *, missing: bool) -> dict[str, Any] | None:
     except KernelRefused as refusal:
         if kind_of(at.memory.backing) != "file" or refusal.errno != errno.EINVAL:
             raise
-        return {"result": "unregistered", "errno": "EINVAL"} | _counted(Events()) | _row(at.memory.state(at.page), None)
+        return (
+            {"result": "unregistered", "errno": "EINVAL", "faults": None}
+            | _counted(Events())
+            | _row(at.memory.state(at.page), None)
+        )
     return None
 
 
 def _taken(at: _Place, name: str) -> dict[str, Any]:
     """Take one step and return its row."""
-    result, errno_, at.child = "done", None, None
+    result, errno_, at.child, at.faults = "done", None, None, None
     timeout_s = _HUGE_TIMEOUT_S if at.memory.backing.page_bytes >= GIB else TIMEOUT_S
     with at.uffd.handled(at.memory.backing.page_bytes, timeout_s) as events:
         try:
@@ -205,7 +218,8 @@ def _taken(at: _Place, name: str) -> dict[str, Any]:
         raise UffdlabError(events.why(at.memory, timeout_s))
     if events.deadline_hit:
         result = "hung"
-    return {"result": result, "errno": errno_} | _counted(events) | _row(at.memory.state(at.page), at.child)
+    row = {"result": result, "errno": errno_, "faults": at.faults} | _counted(events)
+    return row | _row(at.memory.state(at.page), at.child)
 
 
 def _refused(name: str, refusal: KernelRefused) -> tuple[str, str | None]:
@@ -270,8 +284,8 @@ def _fill(how: str) -> Callable[[_Place], Any]:
 
 
 _DOING: dict[str, Callable[[_Place], Any]] = {
-    "write": lambda at: at.memory.touch_at([at.page], WRITE),
-    "read": lambda at: at.memory.touch_at([at.page], READ),
+    "write": lambda at: at.touch(WRITE),
+    "read": lambda at: at.touch(READ),
     "protect": lambda at: at.uffd.protect(at.memory),
     "unprotect": lambda at: at.uffd.protect(at.memory, on=False),
     "discard": lambda at: at.memory.discard(),

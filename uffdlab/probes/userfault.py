@@ -229,6 +229,13 @@ class Range:
         """Read or write one byte at each offset (a list, or an array in C). Returns ns."""
         return _timed("touch", self.request, "ul_touch_list", self.address, offsets, len(offsets), how)
 
+    def touch_counted(self, offset: int, how: int) -> int:
+        """Read or write one byte. Returns how many faults that took."""
+        ffi, lib = native.probe()
+        faults = ffi.new("uint64_t *")
+        self._check("touch", lib.ul_touch_counted(self.address + offset, how, faults))
+        return int(faults[0])
+
     def write_timed(self, offsets: Sequence[int]) -> list[int]:
         """Write one byte at each offset in turn, each timed on its own. Returns ns by offset, the clock's included."""
         ffi, lib = native.probe()

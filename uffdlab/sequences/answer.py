@@ -35,6 +35,7 @@ class Taken:
     child_uffd_wp: bool | None
     documented: Expected
     categories: str | None = None
+    faults: int | None = None
 
     @property
     def agrees(self) -> bool:
@@ -79,10 +80,17 @@ class Taken:
         if self.result == "hung":
             return "did not return in time, until the descriptor was closed"
         events = _events(self.wp_events, self.missing_events, self.other_events)
-        parts = [self.result if self.result != "done" else "", *events, self.held(), self._scanned()]
+        result = self.result if self.result != "done" else ""
+        parts = [result, *(events or self._faulted()), self.held(), self._scanned()]
         if self.child_entry is not None:
             parts.append(f"in the child: {_held(self.child_entry, self.child_uffd_wp)}")
         return " · ".join(part for part in parts if part)
+
+    def _faulted(self) -> list[str]:
+        """Return whether a read or a write without an event took a fault; nothing of other steps."""
+        if self.faults is None:
+            return []
+        return ["a fault without an event" if self.faults else "no fault"]
 
     def _scanned(self) -> str:
         """Return the categories of PAGEMAP_SCAN, or nothing where they were not asked."""

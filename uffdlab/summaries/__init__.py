@@ -30,7 +30,7 @@ from .occupancy import OCCUPANCY_STATES, df_occupancy
 from .published import df_published_runs
 from .records import records
 from .resolve import df_resolves
-from .scale import df_scale
+from .scale import df_scale, df_scale_against
 from .sequences import df_scanned, df_sequences
 from .tracker_costs import df_break_even, df_cheapest, df_tracker_check, tracker_costs
 from .tracker_cpu import df_tracker_cpu
@@ -67,6 +67,7 @@ __all__ = [
     "df_reveals",
     "df_samples",
     "df_scale",
+    "df_scale_against",
     "df_scanned",
     "df_sequences",
     "df_shuffled",

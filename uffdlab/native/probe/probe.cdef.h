@@ -55,6 +55,7 @@ int ul_remap(uint64_t *addr, uint64_t len, uint64_t align);	/* *addr: from where
 int ul_touch_every(uint64_t addr, uint64_t len, uint64_t stride, int write, uint64_t *ns,
 		   uint64_t sample_every, uint64_t *bins);
 int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int write, uint64_t *ns);
+int ul_touch_counted(uint64_t addr, int write, uint64_t *faults);
 int ul_write_list_timed(uint64_t addr, const uint64_t *offsets, uint64_t count, uint32_t *ns);
 int ul_touch_some(uint64_t addr, uint64_t len, uint64_t stride, uint64_t run, uint64_t wanted,
 		  uint64_t seed);

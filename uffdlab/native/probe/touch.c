@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "probe.h"
 #include "random.h"
@@ -160,6 +161,33 @@ int ul_touch_list(uint64_t addr, const uint64_t *offsets, uint64_t count, int wr
 	start = ul_now_ns();
 	touch_offsets(addr, offsets, count, write);
 	*ns = ul_now_ns() - start;
+	guard_end();
+	return 0;
+}
+
+static uint64_t faults_of_thread(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;	/* one that waited for a handler counts as major */
+}
+
+/* Read or write one byte; `faults` gets how many it took. */
+int ul_touch_counted(uint64_t addr, int write, uint64_t *faults)
+{
+	const uint64_t here = 0;
+	sigjmp_buf env;
+	uint64_t before;
+	int signo;
+
+	signo = sigsetjmp(env, 1);
+	if (signo)
+		return guard_escaped(signo);
+	guard_begin(&env);
+	before = faults_of_thread();
+	touch_offsets(addr, &here, 1, write);
+	*faults = faults_of_thread() - before;
 	guard_end();
 	return 0;
 }

@@ -72,8 +72,8 @@ class Simulator {
     return this.text(this.c.ul_design_problem(design));
   }
 
-  // Arguments for intervals of prices, and of ratios: address of the costs and of the draws after them, number of draws,
-  // error of predictions, scratch memory.
+  // Arguments for intervals of prices, and of ratios: address of the costs and of the draws after them, number of
+  // draws, error of predictions, scratch memory.
   costs(vector, draws, error, errorOfRatios) {
     const at = this.take(8 * (vector.length + draws.length));
     this.doubles(at, vector.length).set(vector);

@@ -100,15 +100,16 @@ export const workBars = (parts, judged) =>
     .flatMap((result, row) => {
       const boxes = parts
         .filter((part) => part.x[row] > 0)
-        .map((part) =>
-          make("span", {
+        .map((part) => {
+          const said = `${part.hovertext[row]} (${digits(part.x[row], 3)} %), ${part.text[row]}`;
+          return make("span", {
             class: `swatch pattern-${parts.indexOf(part)}`,
             style: `--swatch: ${part.colour}; flex-grow: ${part.x[row]}`,
-            title: `${result.design.title}, ${part.name}: ${part.hovertext[row]} (${digits(part.x[row], 3)} %), ${part.text[row]}`,
+            title: `${result.design.title}, ${part.name}: ${said}`,
             "data-share": part.x[row],
             "data-part": part.name,
-          }),
-        );
+          });
+        });
       const labelled = parts
         .filter((part) => part.x[row] >= 0.5)
         .map((part) => `${part.name} ${digits(part.x[row], 2)} %`);
@@ -174,10 +175,11 @@ export const compareFigure = (sim, costs, judged, { words, colours }, width) => 
       ...band(times, 5, `${result.design.colour}40`),
       customdata: result.writes.map(() => result.design.title),
       hovertext: times.map(withInterval),
-      text: result.writes.map(
-        (row) =>
-          `${digits(100 * row.share, 3)} % of these writes: they find ${words.kinds[(row.code >> 1) & 3]} at the ${words.levels[(row.code >> 5) & 3]} level`,
-      ),
+      text: result.writes.map((row) => {
+        const kind = words.kinds[(row.code >> 1) & 3];
+        const level = words.levels[(row.code >> 5) & 3];
+        return `${digits(100 * row.share, 3)} % of these writes: they find ${kind} at the ${level} level`;
+      }),
       hovertemplate: HOVER,
     });
   });

@@ -91,12 +91,13 @@ const render = async ({ model, el }) => {
   const counted = axes
     .filter((axis) => axis.kind !== "choice")
     .map((axis) => `${axis.grid.length} values of ${axis.label}`);
+  const values = counted.join(", ");
   const note =
     baked && counted.length
       ? make(
           "p",
           { class: "ul-note" },
-          `This page has precomputed figures, and sliders snap to them: ${counted.join(", ")}. A live notebook draws any value.`,
+          `This page has precomputed figures, and sliders snap to them: ${values}. A live notebook draws any value.`,
         )
       : null;
   const remark = (state) =>

@@ -256,16 +256,16 @@ const render = async ({ model, el }) => {
       whole ? "no PMD table: the PUD entry maps the whole GiB" : "",
     );
     const below = above.level === 0;
+    const inAbove = above.kind === "empty" ? "empty" : `a ${above.kind}`;
     ptes.show(
       Array.from({ length: PTRS }, (_, i) => (below ? tables.entry(first + i) : absent)),
       pageAt(),
-      below
-        ? ""
-        : `no PTE table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${above.kind === "empty" ? "empty" : `a ${above.kind}`}`,
+      below ? "" : `no PTE table: the ${above.level === 1 ? "PMD" : "PUD"} entry above is ${inAbove}`,
     );
     const [name, where] = steps[steps.length - 1] || [];
+    const taken = name && `${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}`;
     verdict.textContent = name
-      ? `Step ${steps.length}, ${titles[name].toLowerCase()}${["read", "write"].includes(name) ? ` (${where})` : ""}: ${inWords(sim.events, model.get("events"), found.last)}`
+      ? `Step ${steps.length}, ${taken}: ${inWords(sim.events, model.get("events"), found.last)}`
       : "No step yet: protect, then write a page.";
     const rows = sim.events
       .map((event, i) => [event, found.last[i], found.all[i]])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Views as text: the state of a widget, to restore it in another page or notebook. Parses and checks them as
-// uffdlab/widgets/views.py does, since a page has no Python: tests/widgets/test_widgets_views.py holds the two together.
-// Python sends rules and sentences with each widget.
+// uffdlab/widgets/views.py does, since a page has no Python; tests/widgets/test_widgets_views.py holds the two
+// together. Python sends rules and sentences with each widget.
 
 import { button, make } from "./base.js";
 
