@@ -22,7 +22,6 @@ from test_notebook import ranked
 
 from uffdlab import claims, datasets, notebook
 from uffdlab.claims import Evidence
-from uffdlab.datasets import Dataset
 from uffdlab.errors import UffdlabError
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
@@ -159,21 +158,15 @@ def evidences(tmp_path: Path) -> Iterator[tuple[Evidence, str]]:
     trackers = synthetic_trackers.dataset(
         tmp_path / "t", synthetic_trackers.epochs(lambda m, d: 1000, lambda m, d: 1e6, lambda m, d: 1e6)
     )
-    whole = Evidence(reference, {"channel": channel, "trackers": trackers}, costs, damaged.thin("published"))
+    companions = {"channel": channel, "trackers": trackers}
+    whole = Evidence(reference, companions, costs, damaged.thin("published"))
     for page, of, tables in READ:
         for table in tables.split():
-            for changed in worse(whole.companions.get(of) or getattr(whole, of), table):
-                yield with_(whole, of, changed), page
-    for without in ("channel", "costs", "published", "trackers"):
-        yield with_(whole, without, None), " ".join(PAGES)
-
-
-def with_(whole: Evidence, of: str, data: Dataset | None) -> Evidence:
-    """Return the evidence with another dataset, or none, in one place."""
-    if of not in whole.companions:
-        return replace(whole, **{of: data})
-    others = {suite: known for suite, known in whole.companions.items() if suite != of}
-    return replace(whole, companions=others if data is None else others | {of: data})
+            for changed in worse(companions[of] if of in companions else getattr(whole, of), table):
+                beside = {"companions": companions | {of: changed}} if of in companions else {of: changed}
+                yield replace(whole, **beside), page
+    for without in ({"companions": {}}, {"costs": None}, {"published": None}):
+        yield replace(whole, **without), " ".join(PAGES)
 
 
 @pytest.mark.slow

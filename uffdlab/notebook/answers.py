@@ -225,8 +225,8 @@ def _high_markers(evidence: Evidence) -> str | None:
     if evidence.costs is not None:
         later = compared(sim.costs_of(evidence.costs))
         parts.append(
-            f"a first write under a PMD marker then takes {with_interval(later.tails[DECIDING])} times as long, and "
-            f"all work, each 2 MiB written once, {with_interval(later.work)} times"
+            f"a first write later takes {with_interval(later.tails[DECIDING])} times as long under PMD markers as "
+            f"under PTE markers, and all work, each 2 MiB written once, {with_interval(later.work)} times"
         )
     return "; ".join(parts) or None
 
