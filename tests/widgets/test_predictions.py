@@ -161,7 +161,7 @@ def test_prediction_at_1_gib_equals_the_measurement() -> None:
     [anonymous] = (cost for cost in entry_costs() if cost.backing == "anon")
     value, low, high = summaries.predict_protect_ns(anonymous, 1 << 20)
     assert (value / 1e6, low / 1e6, high / 1e6) == (
-        pytest.approx(5.66, abs=0.01), pytest.approx(5.29, abs=0.01), pytest.approx(5.90, abs=0.01)
+        pytest.approx(5.44, abs=0.01), pytest.approx(4.85, abs=0.01), pytest.approx(5.58, abs=0.01)
     )  # fmt: skip
 
 
@@ -203,9 +203,9 @@ def test_an_interval_lies_between_those_of_its_neighbours(
 # --- designs side by side --------------------------------------------------------------------------------------------
 
 # An empty range that no marker is written into takes an ioctl of microseconds whatever its size, as the ledger has it.
-# It was measured at 7 and 8 µs where 1 to 7 µs are predicted: walking the upper levels is not in the ledger.
-# One prediction in twenty may lie outside of its interval, and these are two of 58.
-OUTSIDE = {("unprotected", 64 << 20, 0.0), ("unprotected", 256 << 20, 0.0)}
+# It was measured at 7 µs where 1 to 6 µs are predicted: walking the upper levels is not in the ledger.
+# One prediction in twenty may lie outside of its interval, and these are three of 58.
+OUTSIDE = {("unprotected", gib << 20, 0.0) for gib in (1, 10, 256)}
 
 
 def test_the_design_explorer_predicts_what_was_measured() -> None:
