@@ -211,6 +211,13 @@ def test_a_page_that_was_written_and_swapped_out_is_written_and_not_present(back
 
 
 @pytest.mark.uffd
+def test_khugepaged_comes_by_where_no_page_is_there() -> None:
+    with allowed(SequenceSpec("anon_thp", "none", "khugepaged")):
+        found = asked("anon_thp", "wp_unpopulated", "protect; khugepaged; write")
+    assert (found.sentence, differing(found)) == ("the write is reported.", [])
+
+
+@pytest.mark.uffd
 @pytest.mark.parametrize("how", ["collapse", "khugepaged"])
 def test_small_pages_are_made_a_huge_one_where_all_are_there_and_none_is_protected(how: str) -> None:
     with allowed(SequenceSpec("anon_thp", "none", f"write; {how}")):

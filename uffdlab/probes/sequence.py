@@ -38,7 +38,7 @@ RESULTS = ("done", "SIGBUS", "SIGSEGV", "refused", "hung", "unregistered")
 _KSM = {"ksm_use_zero_pages": "0", **PACE, "ksm_run": "1"}
 _SCANS, _SCANS_S = 12, 10.0  # smart scan leaves out, of up to nine scans, a page that was not merged before
 _KHUGEPAGED = {"khugepaged_pages_to_scan": "1000000", "khugepaged_sleep_millisecs": "10"}
-# The range is on its list since it was mapped; the first scan to end may have begun before the step.
+# The first scan to end may have begun before the step.
 _PASSES, _PASSES_S = 2, 20.0
 _WAITING_S = 30.0  # of a step that waits for a thread of the kernel, which runs when nobody else wants to
 _WAITING = ("ksm_merge", "khugepaged")
@@ -271,6 +271,12 @@ def _ksm_merge(at: _Place) -> None:
         ksm.wait_for_scans(_SCANS, _SCANS_S)
 
 
+def _khugepaged(at: _Place) -> None:
+    """Wait for khugepaged, which scans only while some process has a page of anonymous memory that asks for THP."""
+    at.held.enter_context(mapped(SEQUENCE_BACKINGS["anon_thp"], 2 * MIB)).touch_at([0], WRITE)
+    khugepaged.wait_for_scans(_PASSES, _PASSES_S)
+
+
 def _pin(at: _Place) -> None:
     at.held.callback(os.close, at.watched().pin())
 
@@ -302,7 +308,7 @@ _DOING: dict[str, Callable[[_Place], Any]] = {
     "fork": _fork,
     "remap": _remap,
     "collapse": _advise("MADV_COLLAPSE"),
-    "khugepaged": lambda _: khugepaged.wait_for_scans(_PASSES, _PASSES_S),
+    "khugepaged": _khugepaged,
     "ksm_merge": _ksm_merge,
     "ksm_unmerge": _advise("MADV_UNMERGEABLE"),
     "pin": _pin,
