@@ -115,9 +115,9 @@ def test_what_is_not_recorded_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_committed_answers_are_as_documented_and_show_what_is_not() -> None:
-    data = datasets.load(datasets.locate("sequences-2026-11-28-1739"))
+    data = datasets.load(datasets.locate("sequences-2026-11-28-2048"))
     found = list(asking.answers(data))
-    assert len(found) == 2939
+    assert len(found) == 4575
     assert [one.sentence for one in found if not all(step.agrees for step in one.steps)] == []
     hung = {(one.backing, one.steps[-1].step) for one in found if one.steps[-1].result == "hung"}
     assert hung == {(backing, "guard") for backing in ("shmem", "memfd", "file_private")}

@@ -255,8 +255,7 @@ _SURPRISES = (
     ("a guard on shmem", "shmem", "wp_unpopulated", "write; protect; guard; write"),
     ("swapped out", "anon", "wp_async", "write; protect; swapout; write"),
     ("merged by KSM", "anon", "wp_unpopulated", "write; protect; ksm_merge; write"),
-    ("khugepaged, protected", "anon_thp", "wp_unpopulated", "write; protect; write; khugepaged; write"),
-    ("MADV_COLLAPSE, protected", "anon_thp", "wp_unpopulated", "write; protect; write; collapse; write"),
+    ("MADV_COLLAPSE, small pages, protected", "anon_thp", "wp_unpopulated", "write; protect; write; collapse; write"),
     ("a hole, MISSING|WP with WP_ASYNC", "anon", "missing_wp_async", "protect; write"),
 )
 # What a scan shows at the end, where PAGEMAP_SCAN is the tracker: what happened, backing, set of features, steps.
@@ -266,6 +265,8 @@ _SCANNED = (
     ("the same, and read in again", "anon", "wp_async", "protect; write; swapout; swapin"),
     ("swapped out, not written", "anon", "wp_async", "write; protect; swapout"),
     ("written, then swapped out, memfd", "memfd", "wp_async", "protect; write; swapout"),
+    ("one small page written, khugepaged came by", "anon_thp", "wp_async", "write; protect; write; khugepaged"),
+    ("the same, all un-protected before", "anon_thp", "wp_async", "write; protect; write; unprotect; khugepaged"),
     ("a hole that the handler filled for a write", "memfd", "missing_wp_async", "protect; write"),
     ("the same for a read", "memfd", "missing_wp_async", "protect; read"),
 )

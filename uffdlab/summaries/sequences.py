@@ -11,7 +11,7 @@ from uffdlab.summaries.records import records
 from uffdlab.vocabulary.feature_sets import SEQUENCE_SETS
 
 TABLE = "sequences"
-_UNPROTECT, _REMAP = "unprotect", "remap"
+_PROTECT, _UNPROTECT, _REMAP = "protect", "unprotect", "remap"
 _LOOKED_AT = ("shown before", "seen by a scan")
 _KEYS = ["backing", "features", "sequence"]
 _READ = [*_KEYS, "block", "number", "step", "result", "errno", "wp_events", "missing_events", "written"]
@@ -33,13 +33,20 @@ def df_sequences(data: Dataset) -> pd.DataFrame:
         last, before = group.iloc[-1], group.iloc[-2 if len(group) > 1 else -1]
         known = group.child_uffd_wp.dropna()
         row = dict(zip(_KEYS, key, strict=True)) | {"outcome": _outcome(last, before), "step": last.step}
-        if row["outcome"] == "lost" and _UNPROTECT in set(group.step):
+        if row["outcome"] == "lost" and (_UNPROTECT in set(group.step) or _told_of(group)):
             row["outcome"] = "unprotected"
         if row["outcome"] in _LOOKED_AT and _REMAP in set(group.step):  # WP_ASYNC has no EVENT_REMAP
             row["outcome"] = "moved away"
         row |= {"errno": None if pd.isna(last.errno) else last.errno}
         found.append(row | {"child_protected": bool(known.iloc[-1]) if len(known) else None})
     return pd.DataFrame(found, columns=[*_KEYS, "outcome", "step", "errno", "child_protected"])
+
+
+def _told_of(group: pd.DataFrame) -> bool:
+    """Whether an earlier write since the page was protected last raised an event, which takes the protection off."""
+    steps = list(group.step)
+    since = group.iloc[len(steps) - steps[::-1].index(_PROTECT) : -1] if _PROTECT in steps else group.iloc[:0]
+    return bool(((since.step == "write") & (since.wp_events + since.missing_events > 0)).any())
 
 
 @medians.cached_per_dataset

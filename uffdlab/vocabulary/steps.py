@@ -31,7 +31,7 @@ class Step:
 
     def why_not(self, backing: Backing) -> str | None:
         """Return why the step cannot be taken on memory of that backing, or None."""
-        reason = self.impossible.get(kind_of(backing))
+        reason = self.impossible.get(backing.name) or self.impossible.get(kind_of(backing))
         return f"{self.name} ({self.call}) is not possible on {backing.title}: {reason}" if reason else None
 
 
@@ -74,7 +74,11 @@ STEPS = {
             "khugepaged",
             "let khugepaged come by, which makes small pages a huge one",
             "scans of khugepaged",
-            impossible=_COLLAPSED | {"shmem": "what it takes for huge pages of shmem is not set up here: use collapse"},
+            impossible=_COLLAPSED
+            | {
+                "shmem": "what it takes for huge pages of shmem is not set up here: use collapse",
+                "anon_mthp": "it makes huge pages of 2 MiB only, which are off there",
+            },
         ),
         Step(
             "ksm_merge",
