@@ -160,8 +160,8 @@ def test_a_deeply_nested_dialect_is_refused_in_one_sentence() -> None:
     assert problem(raw) == "is nested too deeply"
 
 
-def test_there_are_twenty_four_committed_datasets() -> None:
-    assert len(DATASETS) == 24
+def test_there_are_twenty_five_committed_datasets() -> None:
+    assert len(DATASETS) == 25
 
 
 @pytest.mark.parametrize("directory", DATASETS, ids=[path.name for path in DATASETS])

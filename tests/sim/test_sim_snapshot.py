@@ -219,14 +219,16 @@ def test_the_error_of_ratios_widens_ratios_alone(committed: datasets.Dataset) ->
 
 
 def test_calibrated_ledgers_equal_kernel_counts(committed: datasets.Dataset) -> None:
-    """Exactly, but for what the process does besides: a handler's stack (a fault), and the table above a range, which
-    it may share with its neighbours or, where it is not aligned, need twice.
+    """Exactly, but for what the process does besides: a handler's stack (a fault or two, and a page), and the table
+    above a range, which it may share with its neighbours or, where it is not aligned, need twice.
     """
     counts = sim.df_counts(committed)
     assert len(counts) > 400
     off = counts.counted.astype(float) - counts.predicted.astype(float)
     lowest = counts.what.map({"faults": 0, "tables_kib": -4, "filled_kib": 0})
     highest = counts.what.map({"faults": 1, "tables_kib": 8, "filled_kib": 0})
+    handled = counts.phase.str.contains("(event)", regex=False)
+    highest += handled * counts.what.map({"faults": 1, "tables_kib": 0, "filled_kib": 4})
     wrong = counts[(off < lowest) | (off > highest)]
     assert wrong.empty, wrong.to_string()
     assert counts.equal.mean() > 0.9

@@ -111,8 +111,8 @@ def _load_each(paths: Iterable[Path]) -> list[Dataset]:
     """Return datasets; of the committed campaigns only those tables are decoded that claims use."""
     from uffdlab import datasets
 
-    committed = {path.resolve() for path in datasets.campaigns()}
-    return [datasets.load(path, on_use=path.resolve() in committed) for path in paths]
+    committed = {os.path.realpath(path) for path in datasets.campaigns()}  # of a loop of links, too
+    return [datasets.load(path, on_use=os.path.realpath(path) in committed) for path in paths]
 
 
 def _markdown(evidence: Evidence, chosen: Sequence[Claim]) -> str:

@@ -70,6 +70,7 @@ NEVER_NEGATIVE = frozenset(
         *(
             "again_ns",
             "handler_cpu_ns",
+            "faults",
             "arm_ns",
             "begin_ns",
             "below_ns",
