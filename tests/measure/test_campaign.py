@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from blocks import AFTER_TWO_SAMPLES, Misbehave, block
+from running import uffdlab_run
 
 from uffdlab import datasets
 from uffdlab.errors import UffdlabError
@@ -112,3 +114,11 @@ def test_the_hugetlb_pool_is_unchanged_without_permission() -> None:
     with pytest.raises(UffdlabError, match="--allow-host-changes"):
         measured(Block(0, "protect", asdict(ProtectSpec("hugetlb_2m_private", "preread", GIB))))
     assert memory.hugepages(2048) == before
+
+
+@pytest.mark.uffd
+def test_trackers_without_soft_dirty_bits_are_said_to_be_without(tmp_path: Path) -> None:
+    done = uffdlab_run("measure", "trackers", "--size=2MiB", "--repeats=1", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    methods = {row["method"] for row in json.loads(done.stdout)["trackers"]}
+    assert ("soft-dirty bits are left out: this kernel" in done.stderr) == ("soft_dirty" not in methods)
