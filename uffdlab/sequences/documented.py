@@ -278,10 +278,10 @@ def _swapout(memory: _Memory, entry: Entry) -> Expected:
                                                         "there is no page to write"))  # fmt: skip
     if memory.owns(entry):
         return Expected(replace(entry, holds="swapped"), "a swap entry keeps the bit (try_to_unmap_one)")
-    if entry.wp:
-        why = "the page is in swap, and a marker stays in the entry (pte_install_uffd_wp_if_needed)"
-        return Expected(replace(entry, holds="marker"), why)
-    return Expected(replace(entry, holds="empty"), "the page is in swap, and the entry is empty (try_to_unmap_one)")
+    where = "is in swap" if entry.dirty else "is dropped, since nothing was written to it"
+    left = "a marker stays (pte_install_uffd_wp_if_needed)" if entry.wp else "the entry is empty (try_to_unmap_one)"
+    after = replace(entry, holds="marker" if entry.wp else "empty", cached=entry.dirty)
+    return Expected(after, f"the page {where}, and {left}")
 
 
 def _swapin(memory: _Memory, entry: Entry) -> Expected:
