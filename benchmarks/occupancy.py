@@ -19,9 +19,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from recorded import plain
 
 from uffdlab import occupancy, outfile, starting
 from uffdlab.datasets import bitmap
@@ -58,7 +59,7 @@ def looks(pid: int, size: int, runs: int) -> dict[str, Any]:
     after = process.counters(pid)
     return {
         "times_ns": times,
-        "estimates_ns": {name: asdict(median_interval(ns)) for name, ns in times.items()},
+        "estimates_ns": {name: plain(median_interval(ns)) for name, ns in times.items()},
         "shares": occupancy.as_dict(found)["totals"]["granularities"],
         "bitmap_bytes": len(content),
         "bitmap_encode_ns": time.monotonic_ns() - start,
@@ -113,7 +114,7 @@ def many(counts: list[int], runs: int) -> dict[str, Any]:
         with of_many_mappings(count) as pid:
             for form in ("--json", "text"):
                 taken = [processor_time(pid, *([form] if form == "--json" else [])) for _ in range(runs)]
-                estimate = asdict(median_interval([ns for ns, _ in taken]))
+                estimate = plain(median_interval([ns for ns, _ in taken]))
                 found[f"{count} mappings, {form}"] = {"cpu_ns": estimate, "memory_kib": max(kib for _, kib in taken)}
     return found
 

@@ -18,9 +18,10 @@ import random
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+
+from recorded import plain
 
 from uffdlab import outfile
 from uffdlab.datasets.provenance import allowed
@@ -104,7 +105,7 @@ def main() -> None:
         print(f"{name}: {found.value:.4f}  95 % interval {found.low:.4f} .. {found.high:.4f}")
     record = {
         "size_kib": asked.size // 1024,
-        "ratios": {name: asdict(found) for name, found in compared.items()},
+        "ratios": {name: plain(found) for name, found in compared.items()},
         "rounds_ns": rounds,
         "host": allowed(facts.collect()),
     }

@@ -14,8 +14,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+
+from recorded import plain
 
 from uffdlab import outfile
 from uffdlab.datasets.provenance import allowed
@@ -115,7 +116,7 @@ def main() -> None:
     found: dict[str, Estimate] = {name: median_interval(values) for name, values in samples.items()}
     for name, estimate in found.items():
         print(f"{name}: {estimate.value:.4g} ({estimate.low} .. {estimate.high}, n = {estimate.n})")
-    record = {"found": {name: asdict(one) for name, one in found.items()}, "host": allowed(facts.collect())}
+    record = {"found": {name: plain(one) for name, one in found.items()}, "host": allowed(facts.collect())}
     outfile.write(asked.out, (json.dumps(record) + "\n").encode())
 
 

@@ -14,8 +14,9 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
+
+from recorded import plain
 
 from uffdlab import outfile
 from uffdlab.datasets.provenance import allowed
@@ -53,7 +54,7 @@ def main() -> None:
     for name, found in times.items():
         one = median_interval(found)
         print(f"{name}: {format_ns(one.value)} ({format_ns(one.low or 0)} to {format_ns(one.high or 0)}), n = {one.n}")
-    estimates = {name: asdict(median_interval(found)) for name, found in times.items()}
+    estimates = {name: plain(median_interval(found)) for name, found in times.items()}
     record = {"estimates_ns": estimates, "times_ns": times, "host": allowed(facts.collect())}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     outfile.write(asked.out, (json.dumps(record, indent=1) + "\n").encode())
