@@ -133,7 +133,7 @@ _INTERRUPTED = _faults(
     *_EVERY_PAGE, ("anon", "zeropage", "async", "write wait"), ("anon", "markers", "async", "read write"), threads=2
 )
 _WITH_COLD_TABLES = _in_turns("tables_cold", "fresh_cold", (*_ONE_PER_PMD, 1))
-_FEWER_IN_TURNS = (
+_ONCE_PER_GIB_AND_DISCARDED = (
     *_in_turns("tables", "fresh", (*_ONE_PER_PUD, 1)),
     *_in_turns("discarded_pieces", "discarded_whole", *((*at, 1) for at in (_EVERY_PAGE, _ONE_PER_PMD, _ONE_PER_PUD))),
 )
@@ -374,8 +374,7 @@ SUITES: dict[str, Suite] = {
                 ),
                 Work("semantics", _DECIDING_STATES, rounds=_CLAIM_ROUNDS),
                 Work("semantics", tuple(spec for spec in _ALL_STATES if spec not in _DECIDING_STATES)),
-                Work("faults", _FAULTS, rounds=_CLAIM_ROUNDS),
-                Work("faults", _FEWER_IN_TURNS, rounds=_ROUNDS),
+                Work("faults", (*_FAULTS, *_ONCE_PER_GIB_AND_DISCARDED), rounds=_CLAIM_ROUNDS),
                 Work("faults", (*_WITH_TABLES, *_WITH_COLD_TABLES, *_INTERRUPTED), rounds=_MORE_ROUNDS),
                 Work("zeropages", _ZEROPAGES, rounds=_CLAIM_ROUNDS),
                 Work("zeropages", _WITHOUT_HUGE_ZEROPAGE, rounds=_MORE_ROUNDS, adjoining=True),
