@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from making import code, opened, page, shows
+from running import wait_until
 
 from uffdlab.claims import Verdict
 from uffdlab.notebook import Answer
@@ -40,11 +41,11 @@ def test_both_blocks_fit_and_the_card_is_folded(browser: Any, tmp_path: Path, wi
     with opened(browser, file, width=width) as tab:
         assert tab.evaluate(FITS)
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        tab.wait_for_function(f"!({SHOWN})")
+        wait_until(lambda: not tab.evaluate(SHOWN), "the card is folded")
         tab.emulate_media(media="print")
-        tab.wait_for_function(SHOWN)
+        wait_until(lambda: tab.evaluate(SHOWN), "the card is unfolded")
         tab.emulate_media(media="screen")
-        tab.wait_for_function(f"!({SHOWN})")
+        wait_until(lambda: not tab.evaluate(SHOWN), "the card is folded")
         tab.locator(".verdict summary").click()
-        tab.wait_for_function(SHOWN)
+        wait_until(lambda: tab.evaluate(SHOWN), "the card is unfolded")
         assert tab.evaluate(FITS)
